@@ -1,0 +1,280 @@
+"""The contract of a bundle: everything a server must know of a network, and nothing of its name.
+
+A bundle is one ONNX file. Its metadata holds one JSON object under :data:`METADATA_KEY`; this
+module is the definition of that object. The exporter writes it with :meth:`Contract.to_json`, the
+server and the evaluation read it with :meth:`Contract.from_json`. A network that keeps the contract
+is served, whatever it is called.
+
+Tensors carry the batch first. Shapes in a contract leave the batch out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+METADATA_KEY = "steerstream.contract"
+VERSION = 1
+
+STEERING_WHEEL_ANGLE = "steering_wheel_angle"
+SPEED = "speed"
+STEERING_TORQUE = "steering_torque"
+UNITS = {STEERING_WHEEL_ANGLE: "rad", SPEED: "m/s", STEERING_TORQUE: "Nm"}
+"""Heads that the wire contract can carry, with their units."""
+
+_T = TypeVar("_T")
+
+
+class ContractError(ValueError):
+    """A bundle's contract is missing, malformed, or at odds with itself."""
+
+
+class StateKind(enum.StrEnum):
+    """What a state tensor holds: for people to read; nothing in the server depends on it."""
+
+    RECURRENT = "recurrent"
+    FEEDBACK = "feedback"
+    FRAME_RING = "frame_ring"
+    FEATURE_RING = "feature_ring"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """The part of a source picture that the network sees, as fractions of its height and width."""
+
+    top: float = 0.0
+    bottom: float = 1.0
+    left: float = 0.0
+    right: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.top < self.bottom <= 1 and 0 <= self.left < self.right <= 1):
+            raise ContractError(
+                f"crop must satisfy 0 <= top < bottom <= 1 and left < right: {self}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameInput:
+    """The picture tensor: uint8 [N, height_px, width_px, 3], RGB, normalised inside the graph."""
+
+    tensor: str
+    height_px: int
+    width_px: int
+    crop: Crop
+
+    def __post_init__(self) -> None:
+        if self.height_px < 1 or self.width_px < 1:
+            raise ContractError(f"frame size must be positive, is {self.width_px}x{self.height_px}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one frame without the batch: height, width, colour."""
+        return (self.height_px, self.width_px, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateTensor:
+    """One pair of recurrent state tensors: float32 [N, *shape] into the graph, the same out of it.
+
+    ``initial`` holds the value at a session's start, flattened: one number for all elements, or one
+    for each.
+    """
+
+    input: str
+    output: str
+    shape: tuple[int, ...]
+    kind: StateKind
+    initial: tuple[float, ...] = (0.0,)
+
+    def __post_init__(self) -> None:
+        if not self.shape or any(size < 1 for size in self.shape):
+            raise ContractError(f"state {self.input!r} needs positive sizes, has {self.shape}")
+        if len(self.initial) not in (1, math.prod(self.shape)):
+            raise ContractError(
+                f"state {self.input!r} needs 1 or {math.prod(self.shape)} initial values, "
+                f"has {len(self.initial)}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One head: a float32 tensor [N] in SI units, left positive.
+
+    ``minimum`` and ``maximum`` bound what is plausible; a value outside, or one that is not a
+    number, never leaves the server as valid. ``training_mean`` is the mean label, the simplest
+    predictor to compare with.
+    """
+
+    head: str
+    tensor: str
+    unit: str
+    minimum: float
+    maximum: float
+    training_mean: float
+
+    def __post_init__(self) -> None:
+        if UNITS.get(self.head) != self.unit:
+            raise ContractError(f"head {self.head!r} in {self.unit!r} is not one of {UNITS}")
+        if not self.minimum < self.maximum:
+            raise ContractError(f"head {self.head!r} needs minimum < maximum")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapRule:
+    """How a gap between two frames is bridged.
+
+    The state advances only by frames that the network saw. Up to ``reset_after_ms`` between two
+    capture times it is held; beyond that it says nothing of the present road, and a new epoch
+    begins from the initial state.
+    """
+
+    reset_after_ms: int
+
+    def __post_init__(self) -> None:
+        if self.reset_after_ms < 1:
+            raise ContractError("reset_after_ms must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSource:
+    """One source of training data: where it came from and what it labelled."""
+
+    name: str
+    frames: int
+    heads: tuple[str, ...]
+    licence: str
+    rendered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One held-out score: RMSE of one head on one source, in the head's unit."""
+
+    source: str
+    head: str
+    frames: int
+    rmse: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What a bundle was trained on, how it scored, and which code made it."""
+
+    sources: tuple[TrainingSource, ...] = ()
+    scores: tuple[Score, ...] = ()
+    git_revision: str = "unknown"
+    created: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """Everything a server must know of a bundle."""
+
+    name: str
+    frame: FrameInput
+    state: tuple[StateTensor, ...]
+    outputs: tuple[Output, ...]
+    rate_hz: float
+    gap: GapRule
+    warm_up_steps: int
+    limits_profile: str
+    provenance: Provenance = field(default_factory=Provenance)
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        if self.version != VERSION:
+            raise ContractError(
+                f"contract version {self.version} is not {VERSION}; export the bundle again"
+            )
+        if not self.name:
+            raise ContractError("a bundle needs a name")
+        if self.rate_hz <= 0 or self.warm_up_steps < 0:
+            raise ContractError("rate_hz must be positive and warm_up_steps not negative")
+        heads = [output.head for output in self.outputs]
+        if STEERING_WHEEL_ANGLE not in heads or len(set(heads)) != len(heads):
+            raise ContractError(
+                f"outputs must hold {STEERING_WHEEL_ANGLE!r} and no head twice, are {heads}"
+            )
+        tensors = [self.frame.tensor, *(pair.input for pair in self.state)]
+        if len(set(tensors)) != len(tensors):
+            raise ContractError(f"two inputs share a tensor: {tensors}")
+
+    def to_json(self) -> str:
+        """Return the contract as the JSON text that stands in a bundle's metadata."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        """Read a contract from the JSON text in a bundle's metadata.
+
+        Raises:
+            ContractError: the text is no JSON, a field is missing, unknown or of the wrong type, or
+            the values
+                contradict each other. The message names the field.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ContractError(f"the contract is not JSON: {error}") from None
+        return _build(cls, data, "contract")
+
+
+def _build(kind: type[_T], data: object, path: str) -> _T:
+    """Make a dataclass from a JSON object, strictly: every field known, present and of its type."""
+    if not isinstance(data, dict):
+        raise ContractError(f"{path} must be an object, is {type(data).__name__}")
+    hints = typing.get_type_hints(kind)
+    fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := data.keys() - fields.keys():
+        raise ContractError(f"{path} has unknown fields: {', '.join(sorted(unknown))}")
+    values: dict[str, Any] = {}
+    for name, item in fields.items():
+        if name in data:
+            values[name] = _value(hints[name], data[name], f"{path}.{name}")
+        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            raise ContractError(f"{path}.{name} is missing")
+    return kind(**values)
+
+
+def _value(hint: Any, value: object, path: str) -> Any:  # noqa: ANN401 - a type hint has no
+narrower type
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise ContractError(f"{path} must be a list")
+        item_hint = typing.get_args(hint)[0]
+        return tuple(
+            _value(item_hint, item, f"{path}[{index}]") for index, item in enumerate(value)
+        )
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast("type[Any]", hint), value, path)
+    if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
+        return _enum(hint, value, path)
+    return _scalar(hint, value, path)
+
+
+def _enum(hint: type[enum.StrEnum], value: object, path: str) -> enum.StrEnum:
+    try:
+        return hint(str(value))
+    except ValueError:
+        raise ContractError(
+            f"{path} must be one of {[str(item) for item in hint]}, is {value!r}"
+        ) from None
+
+
+def _scalar(hint: Any, value: object, path: str) -> object:  # noqa: ANN401 - a type hint has no
+narrower type
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if isinstance(hint, types.UnionType) or type(value) is not hint:
+        raise ContractError(f"{path} must be {getattr(hint, '__name__', hint)}, is {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ContractError(f"{path} must be finite")
+    return value

@@ -244,8 +244,7 @@ def _build(kind: type[_T], data: object, path: str) -> _T:
     return kind(**values)
 
 
-def _value(hint: Any, value: object, path: str) -> Any:  # noqa: ANN401 - a type hint has no
-narrower type
+def _value(hint: Any, value: object, path: str) -> Any:  # noqa: ANN401
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list):
             raise ContractError(f"{path} must be a list")
@@ -269,8 +268,7 @@ def _enum(hint: type[enum.StrEnum], value: object, path: str) -> enum.StrEnum:
         ) from None
 
 
-def _scalar(hint: Any, value: object, path: str) -> object:  # noqa: ANN401 - a type hint has no
-narrower type
+def _scalar(hint: Any, value: object, path: str) -> object:  # noqa: ANN401
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if isinstance(hint, types.UnionType) or type(value) is not hint:

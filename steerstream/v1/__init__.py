@@ -1,0 +1,1 @@
+"""Generated stubs of the wire contract in ``proto/steerstream/v1``; ``make proto`` writes them."""

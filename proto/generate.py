@@ -1,6 +1,6 @@
 """Generate the Python stubs of the wire contract: ``python proto/generate.py OUT``.
 
-The messages' stubs come with ``.pyi`` files; the service's come with typed ones from mypy-protobuf.
+The ``.pyi`` files come from mypy-protobuf, which types maps and repeated fields fully.
 Files go to ``OUT/steerstream/v1``. ``make check`` runs this into a temporary folder and compares.
 """
 
@@ -30,7 +30,7 @@ def protoc(out: Path, names: tuple[str, ...], *plugins: str) -> None:
 def main() -> None:
     """Generate all stubs below the folder named on the command line."""
     out = Path(sys.argv[1]).resolve()
-    protoc(out, MESSAGES, "python", "pyi")
+    protoc(out, MESSAGES, "python", "mypy")
     protoc(out, SERVICES, "grpc_python", "mypy_grpc")
 
 

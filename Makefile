@@ -1,32 +1,53 @@
-# Everything that a person runs from a checkout. `make help` lists it.
+# Everything that a person runs from a checkout. `make` lists it.
 
-VENV     ?= .venv
-PYTHON   ?= python3
-BIN      := $(VENV)/bin
-CONSTRAINTS := -c constraints.txt
-STUBS    := steerstream/v1
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+DATA   ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench proto clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Each stamp is one set of packages in the environment; a change of the pins installs it anew.
-$(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+demo: $(VENV)/.demo ## Drive 60 s on an unseen road; DATA=DIR replays the real drive as well
+	@$(BIN)/python -m scripts.demo --out demo $(if $(DATA),--data $(DATA))
 
-$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet $(CONSTRAINTS) -e '.[cpu,sim]'
-	@touch $@
+test: $(VENV)/.dev ## Run the test suite
+	@$(BIN)/python -m pytest -q
 
-$(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/pip install --quiet $(CONSTRAINTS) torch
-	$(BIN)/pip install --quiet $(CONSTRAINTS) -e '.[cpu,sim,train,dev]'
-	@touch $@
+check: $(VENV)/.dev ## Lint, types, layers, wire contract, stubs in step
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/lint-imports
+	cd proto && ../$(BIN)/buf lint
+	$(BIN)/python -m scripts.check_stubs
+
+bench: $(VENV)/.demo ## Measure latency and print the README's table
+	@$(BIN)/python -m benchmark latency
 
 proto: $(VENV)/.dev ## Generate the stubs in steerstream/v1 from proto/
-	$(BIN)/python proto/generate.py .
+	@$(BIN)/python proto/generate.py .
 
 clean: ## Remove what the other targets made, but not the environment
-	rm -rf demo out build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf demo build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# A stamp stands for one set of packages; a change of the pins installs it again.
+$(BIN)/python:
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the server, the client and the world into $(VENV)"
+	@$(PIP) -e '.[cpu,sim]'
+	@touch $@
+
+# torch comes first: what depends on it must find it installed.
+$(VENV)/.dev: $(VENV)/.demo
+	@echo "Installing training and development tools into $(VENV)"
+	@$(PIP) torch
+	@$(PIP) -e '.[cpu,sim,train,dev]'
+	@touch $@

@@ -1,0 +1,35 @@
+"""Options and fixtures of the whole suite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLE = ROOT / "models" / "pilotnet_lstm.onnx"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    default = os.environ.get("STEERSTREAM_DATA", str(ROOT.parent / "shared" / "data"))
+    parser.addoption(
+        "--data",
+        default=default,
+        help="folder with the driving data (default: STEERSTREAM_DATA, then ../shared/data)",
+    )
+
+
+@pytest.fixture(scope="session")
+def data_dir(request: pytest.FixtureRequest) -> Path:
+    """The folder with the driving data; the test is skipped where it is absent."""
+    folder = Path(request.config.getoption("--data"))
+    if not folder.is_dir():
+        pytest.skip(f"driving data not found at {folder}: pass --data DIR or set STEERSTREAM_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle_path() -> Path:
+    """The bundle that ships."""
+    return BUNDLE

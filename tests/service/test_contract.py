@@ -1,4 +1,4 @@
-"""The contract is read strictly: what is wrong is named, and what is right comes back as it went."""
+"""The contract is read strictly: what is wrong is named, what is right comes back as it went."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_missing_field_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null"])
 def test_what_is_no_object_is_refused(text: str) -> None:
-    with pytest.raises(ContractError, match="not JSON|must be an object"):
+    with pytest.raises(ContractError, match=r"not JSON|must be an object"):
         Contract.from_json(text)
 
 

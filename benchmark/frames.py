@@ -1,0 +1,42 @@
+"""Pictures to send: road-like, with enough texture that a JPEG has a camera's size."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Picture = npt.NDArray[np.uint8]
+
+JPEG_QUALITY = 90
+
+
+def road_pictures(count: int, *, width_px: int, height_px: int, seed: int = 0) -> list[Picture]:
+    """Return different pictures, uint8 [height_px, width_px, 3] RGB, the same for the same seed.
+
+    A bright upper half, a dark lower half with two converging lines, and noise in several sizes.
+    """
+    generator = np.random.default_rng(seed)
+    return [_road(generator, width_px, height_px) for _ in range(count)]
+
+
+def _road(generator: np.random.Generator, width_px: int, height_px: int) -> Picture:
+    horizon = int(0.45 * height_px)
+    picture = np.full((height_px, width_px, 3), 90, dtype=np.float32)
+    picture[:horizon] = (150, 170, 200)
+    for cell_px in (1, 4, 16):
+        size = (height_px // cell_px + 1, width_px // cell_px + 1)
+        noise = generator.normal(0.0, 12.0, size).astype(np.float32)
+        picture += cv2.resize(noise, (width_px, height_px))[..., None]
+    canvas = np.ascontiguousarray(np.clip(picture, 0, 255).astype(np.uint8))
+    vanishing = (int(width_px * generator.uniform(0.4, 0.6)), horizon)
+    for foot in (0, width_px - 1):
+        cv2.line(canvas, vanishing, (foot, height_px - 1), (230, 230, 220), max(2, width_px // 80))
+    return canvas
+
+
+def jpegs(pictures: list[Picture]) -> list[bytes]:
+    """Encode pictures as a camera would send them."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    encoded = [cv2.imencode(".jpg", picture[..., ::-1], options)[1] for picture in pictures]
+    return [data.tobytes() for data in encoded]

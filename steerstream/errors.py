@@ -1,0 +1,117 @@
+"""What can go wrong, as a tree of exceptions.
+
+::
+
+    SteerstreamError
+    ├── ConnectionFailed     no server was reached
+    ├── SessionRefused       the server answered and said no: full, budget too small, credentials
+    │   └── UnknownModel     no model of that name is served
+    ├── BadRequest           what was sent is out of its range
+    ├── ServerDraining       the server stops: open the session elsewhere
+    ├── SessionLost          an open session ended with an error
+    │   └── SessionExpired   it sent no frame for too long
+    ├── SessionClosed        the session was used after its end
+    ├── AnswerTimeout        a frame had no answer in time (also a TimeoutError)
+    ├── ProtocolError        the server broke the wire contract, or speaks another one
+    └── MissingExtra         an optional package is not installed (also an ImportError)
+
+Errors that came over the wire carry the gRPC status in ``code`` and the server's machine-readable
+reason, from the trailing metadata ``steerstream-reason``, in ``reason``.
+"""
+
+# ruff: noqa: N818 - the names say what happened, as httpx's do
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import grpc
+
+
+class ErrorReason(enum.StrEnum):
+    """Why the server ended a stream; the names of the contract's ``ErrorReason``."""
+
+    UNSPECIFIED = "ERROR_REASON_UNSPECIFIED"
+    NOT_OPEN = "ERROR_REASON_NOT_OPEN"
+    INVALID_FIELD = "ERROR_REASON_INVALID_FIELD"
+    UNKNOWN_MODEL = "ERROR_REASON_UNKNOWN_MODEL"
+    BAD_TICKET = "ERROR_REASON_BAD_TICKET"
+    TOO_MANY_SESSIONS = "ERROR_REASON_TOO_MANY_SESSIONS"
+    BUDGET_TOO_SMALL = "ERROR_REASON_BUDGET_TOO_SMALL"
+    DRAINING = "ERROR_REASON_DRAINING"
+    IDLE = "ERROR_REASON_IDLE"
+    INTERNAL = "ERROR_REASON_INTERNAL"
+
+    @classmethod
+    def _missing_(cls, _value: object) -> ErrorReason:
+        """Read a reason that a newer server knows as UNSPECIFIED."""
+        return cls.UNSPECIFIED
+
+
+class SteerstreamError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    Attributes:
+        code: the gRPC status, or None where no call ended.
+        reason: the server's reason; UNSPECIFIED where it gave none.
+        retry_after_s: the server's hint when to try again, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: grpc.StatusCode | None = None,
+        reason: ErrorReason = ErrorReason.UNSPECIFIED,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class ConnectionFailed(SteerstreamError):
+    """No server was reached at the target."""
+
+
+class SessionRefused(SteerstreamError):
+    """The server does not open the session; ``retry_after_s`` may say when to try again."""
+
+
+class UnknownModel(SessionRefused):
+    """No model of that name is served; ``Client.describe_models`` lists them."""
+
+
+class BadRequest(SteerstreamError):
+    """What was sent is out of its range; the message names the field."""
+
+
+class ServerDraining(SteerstreamError):
+    """The server is about to stop and ends its sessions; open the session on another server."""
+
+
+class SessionLost(SteerstreamError):
+    """An open session ended with an error; open a new one, with the last ticket if there is one."""
+
+
+class SessionExpired(SessionLost):
+    """The server ended the session because no frame came for too long."""
+
+
+class SessionClosed(SteerstreamError):
+    """The session was used after its end."""
+
+
+class AnswerTimeout(SteerstreamError, TimeoutError):
+    """A frame had no answer in time; the session may still be alive."""
+
+
+class ProtocolError(SteerstreamError):
+    """The server broke the wire contract, or is no steerstream server."""
+
+
+class MissingExtra(SteerstreamError, ImportError):
+    """An optional package is not installed."""

@@ -1,0 +1,120 @@
+"""From the status that ended a call to the typed error that says what to do."""
+
+from __future__ import annotations
+
+import grpc
+
+from steerstream.errors import (
+    BadRequest,
+    ConnectionFailed,
+    ErrorReason,
+    ProtocolError,
+    ServerDraining,
+    SessionExpired,
+    SessionLost,
+    SessionRefused,
+    SteerstreamError,
+    UnknownModel,
+)
+
+REASON_KEY = "steerstream-reason"
+"""Key of the trailing metadata that holds the name of an ErrorReason."""
+
+RETRY_AFTER_KEY = "steerstream-retry-after-ms"
+"""Key of the trailing metadata that may hold a hint when to try again, in milliseconds."""
+
+_HINTS: dict[type[SteerstreamError], str] = {
+    ConnectionFailed: "check the target and that the server runs",
+    SessionRefused: "try again later, or on another server",
+    UnknownModel: "describe_models() lists the served names",
+    BadRequest: "correct the request",
+    ServerDraining: "open the session on another server",
+    SessionLost: "open a new session",
+    SessionExpired: "send frames, or close the session and open one when there are frames",
+    ProtocolError: "check that the target is a steerstream server of this version",
+}
+
+_BY_REASON: dict[ErrorReason, type[SteerstreamError]] = {
+    ErrorReason.NOT_OPEN: BadRequest,
+    ErrorReason.INVALID_FIELD: BadRequest,
+    ErrorReason.BAD_TICKET: BadRequest,
+    ErrorReason.UNKNOWN_MODEL: UnknownModel,
+    ErrorReason.TOO_MANY_SESSIONS: SessionRefused,
+    ErrorReason.BUDGET_TOO_SMALL: SessionRefused,
+    ErrorReason.DRAINING: ServerDraining,
+    ErrorReason.IDLE: SessionExpired,
+}
+
+_BY_CODE: dict[grpc.StatusCode, type[SteerstreamError]] = {
+    grpc.StatusCode.UNIMPLEMENTED: ProtocolError,
+    grpc.StatusCode.INVALID_ARGUMENT: BadRequest,
+    grpc.StatusCode.OUT_OF_RANGE: BadRequest,
+    grpc.StatusCode.NOT_FOUND: UnknownModel,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: SessionRefused,
+    grpc.StatusCode.FAILED_PRECONDITION: SessionRefused,
+    grpc.StatusCode.UNAUTHENTICATED: SessionRefused,
+    grpc.StatusCode.PERMISSION_DENIED: SessionRefused,
+}
+
+
+class RpcFailed(Exception):  # noqa: N818
+    """How a transport says that a call ended with an error.
+
+    Attributes:
+        code: the gRPC status.
+        message: the status' text.
+        reason: the server's machine-readable reason.
+        retry_after_s: the server's hint when to try again.
+    """
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        message: str,
+        *,
+        reason: ErrorReason = ErrorReason.UNSPECIFIED,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(f"{code.name}: {message}")
+        self.code = code
+        self.message = message
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+    @classmethod
+    def from_rpc_error(cls, error: grpc.aio.AioRpcError) -> RpcFailed:
+        """Read status, text, reason and hint from an error of gRPC."""
+        trailing = dict(error.trailing_metadata() or ())
+        hint = str(trailing.get(RETRY_AFTER_KEY, ""))
+        return cls(
+            error.code(),
+            error.details() or error.code().name,
+            reason=ErrorReason(trailing.get(REASON_KEY, "")),
+            retry_after_s=int(hint) / 1e3 if hint.isdecimal() else None,
+        )
+
+
+def call_error(failure: RpcFailed) -> SteerstreamError:
+    """Return the error for a call that failed before a session was open."""
+    kind = _BY_REASON.get(failure.reason) or _BY_CODE.get(failure.code, ConnectionFailed)
+    return _build(kind, failure)
+
+
+def session_error(failure: RpcFailed) -> SteerstreamError:
+    """Return the error for the stream of an open session that failed."""
+    kind = _BY_REASON.get(failure.reason, SessionLost)
+    if failure.reason is ErrorReason.UNSPECIFIED and failure.code in {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    }:
+        kind = BadRequest
+    return _build(kind, failure)
+
+
+def _build(kind: type[SteerstreamError], failure: RpcFailed) -> SteerstreamError:
+    return kind(
+        f"{failure.message.rstrip('.')}; {_HINTS[kind]}",
+        code=failure.code,
+        reason=failure.reason,
+        retry_after_s=failure.retry_after_s,
+    )

@@ -1,0 +1,91 @@
+"""The frames of a session that have no answer yet; no socket, no clock."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+from steerstream.answers import FrameAnswer
+from steerstream.errors import BadRequest, ProtocolError
+
+MAX_NUMBER = (1 << 64) - 1
+"""Largest sequence number and capture time that the wire carries."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InFlight:
+    """A frame without its answer.
+
+    Attributes:
+        sequence_number: its number.
+        capture_time_ns: when it was taken.
+        sent_ns: when it was given to the transport.
+        waiter: takes the answer; None where the session's iterator shall yield it.
+    """
+
+    sequence_number: int
+    capture_time_ns: int
+    sent_ns: int
+    waiter: asyncio.Future[FrameAnswer] | None
+
+
+class Ledger:
+    """Numbers frames and matches answers with them."""
+
+    def __init__(self) -> None:
+        self._in_flight: dict[int, InFlight] = {}
+        self._next_sequence_number = 0
+        self._last_capture_time_ns = 0
+
+    def __len__(self) -> int:
+        return len(self._in_flight)
+
+    def enter(
+        self,
+        sequence_number: int | None,
+        capture_time_ns: int | None,
+        now_ns: int,
+        waiter: asyncio.Future[FrameAnswer] | None,
+    ) -> InFlight:
+        """Number a frame that is about to be sent.
+
+        Raises:
+            BadRequest: its number or its capture time goes back, or does not fit the wire.
+        """
+        number = self._next_sequence_number if sequence_number is None else sequence_number
+        captured_ns = now_ns if capture_time_ns is None else capture_time_ns
+        if not self._next_sequence_number <= number <= MAX_NUMBER:
+            raise BadRequest(
+                f"sequence_number must be {self._next_sequence_number} to 2^64 - 1, not {number}; "
+                "every frame of a session has a greater one than the frame before"
+            )
+        if not self._last_capture_time_ns <= captured_ns <= MAX_NUMBER:
+            raise BadRequest(
+                f"capture_time_ns must be {self._last_capture_time_ns} to 2^64 - 1, not "
+                f"{captured_ns}; take it from one monotonic clock, or leave it out"
+            )
+        self._next_sequence_number = number + 1
+        self._last_capture_time_ns = captured_ns
+        frame = InFlight(number, captured_ns, now_ns, waiter)
+        self._in_flight[number] = frame
+        return frame
+
+    def settle(self, sequence_number: int) -> InFlight:
+        """Take out the frame that an answer belongs to.
+
+        Raises:
+            ProtocolError: no such frame waits for an answer.
+        """
+        frame = self._in_flight.pop(sequence_number, None)
+        if frame is None:
+            raise ProtocolError(
+                f"the server answered frame {sequence_number}, which waits for no answer; "
+                "check the server's version"
+            )
+        return frame
+
+    def abandon(self) -> list[InFlight]:
+        """Take out all frames: no more answers come."""
+        left = list(self._in_flight.values())
+        self._in_flight.clear()
+        return left

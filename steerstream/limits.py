@@ -1,0 +1,75 @@
+"""The client's own bounds on what it follows, as pure functions.
+
+The server limits what it sends (``service/limits.py``), with tighter bounds that depend on speed.
+These are the vehicle's last guard: wide enough never to act on a healthy server, tight enough that
+a broken one does no harm. Every default names its source.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the client follows at most. The vehicle's maker sets them for the vehicle.
+
+    Attributes:
+        max_steering_wheel_angle_rad: 360 degrees; Tesla's cap in opendbc.
+        max_steering_wheel_rate_radps: 500 degrees a second; what electric power steering turns a
+            free wheel at, about.
+        min_speed_mps: 0; nothing here drives backwards.
+        max_speed_mps: 45, 162 km/h; the fastest real drive in the training data has 30.
+        max_acceleration_mps2: 4.0 either way; twice opendbc's longitudinal cap of 2.0 (ISO 15622).
+        max_steering_torque_nm: 3.0; Volkswagen MQB's cap in opendbc.
+        max_age_ms: 150; three frames at 20 Hz. An older command is held, no longer followed.
+        max_hold_ms: 1000; panda's lag limit. An older command is let go of.
+        max_round_trip_ms: 200; four frames at 20 Hz. A frame without an answer by then is lost.
+        max_lost_fraction: 0.2; openpilot declares its model lagging beyond it.
+        lost_window_frames: 100; frames over which losses are counted, 5 s at 20 Hz.
+    """
+
+    max_steering_wheel_angle_rad: float = math.radians(360.0)
+    max_steering_wheel_rate_radps: float = math.radians(500.0)
+    min_speed_mps: float = 0.0
+    max_speed_mps: float = 45.0
+    max_acceleration_mps2: float = 4.0
+    max_steering_torque_nm: float = 3.0
+    max_age_ms: float = 150.0
+    max_hold_ms: float = 1000.0
+    max_round_trip_ms: float = 200.0
+    max_lost_fraction: float = 0.2
+    lost_window_frames: int = 100
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{field.name} must be finite and at least 0, not {value}")
+        if self.max_hold_ms < self.max_age_ms:
+            raise ValueError("max_hold_ms must not be less than max_age_ms")
+        if self.max_speed_mps < self.min_speed_mps:
+            raise ValueError("max_speed_mps must not be less than min_speed_mps")
+        if self.lost_window_frames < 1:
+            raise ValueError("lost_window_frames must be at least 1")
+
+
+def clamp(value: float, low: float, high: float) -> float:
+    """Return the value of [low, high] that is nearest to a finite value."""
+    return min(max(value, low), high)
+
+
+def slew(value: float, previous: float | None, *, rate_per_s: float, elapsed_s: float) -> float:
+    """Return the value nearest to ``value`` that is reached from ``previous`` in time.
+
+    Args:
+        value: where to go.
+        previous: where it was; None sets no bound.
+        rate_per_s: greatest change a second, in the value's unit.
+        elapsed_s: seconds since it was at ``previous``.
+    """
+    if previous is None:
+        return value
+    reach = rate_per_s * max(0.0, elapsed_s)
+    return clamp(value, previous - reach, previous + reach)

@@ -1,0 +1,175 @@
+"""What a client says of itself at open, and what the server says of its models."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+
+class FramePolicy(enum.IntEnum):
+    """What happens to a waiting frame when a newer one of the session arrives."""
+
+    LATEST = 1
+    """The newer frame supersedes it. For vehicles."""
+    EVERY = 2
+    """All frames are answered, in order. For lock-step simulators and replay."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Camera:
+    """A forward camera; zero stands for "not stated".
+
+    Attributes:
+        width_px: columns of its pictures.
+        height_px: rows of its pictures.
+        horizontal_fov_deg: horizontal field of view.
+        mount_height_m: height of the lens above the ground.
+        horizon_fraction: row of the horizon on a level road, as a fraction of the height.
+    """
+
+    width_px: int = 0
+    height_px: int = 0
+    horizontal_fov_deg: float = 0.0
+    mount_height_m: float = 0.0
+    horizon_fraction: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CropFractions:
+    """The part of a picture that a network sees, as fractions of its height and width."""
+
+    top: float
+    bottom: float
+    left: float
+    right: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelOutput:
+    """One head: its name, its unit, and the range of its plausible values."""
+
+    head: str
+    unit: str
+    minimum: float
+    maximum: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelState:
+    """One tensor of the recurrent state: its name, its shape for one session, what it holds."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainingSource:
+    """One source of training data; ``rendered`` is True where pictures were drawn."""
+
+    name: str
+    frames: int
+    heads: tuple[str, ...]
+    licence: str
+    rendered: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HeldOutScore:
+    """One score on data that the model was not trained on, in the head's unit."""
+
+    source: str
+    head: str
+    frames: int
+    rmse: float
+    note: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Model:
+    """The contract of a served model.
+
+    Attributes:
+        name: its name.
+        bundle_sha256: SHA-256 of its bundle, in hexadecimal.
+        input_width_px: columns of the picture that the network sees.
+        input_height_px: rows of the picture that the network sees.
+        crop: the part of a picture that is used.
+        rate_hz: frames a second that it was trained at.
+        outputs: its heads.
+        state: its recurrent state; empty if it has none.
+        reset_after_ms: a gap between two capture times beyond which the state is reset.
+        warm_up_steps: frames after a reset whose commands are WARMING_UP.
+        limits_profile: name of the server's limits profile.
+        sources: what it was trained on.
+        scores: how it did on data that it was not trained on.
+        git_revision: revision of the code that made it.
+    """
+
+    name: str
+    bundle_sha256: str
+    input_width_px: int
+    input_height_px: int
+    crop: CropFractions
+    rate_hz: float
+    outputs: tuple[ModelOutput, ...]
+    state: tuple[ModelState, ...]
+    reset_after_ms: int
+    warm_up_steps: int
+    limits_profile: str
+    sources: tuple[TrainingSource, ...]
+    scores: tuple[HeldOutScore, ...]
+    git_revision: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Bounds on what clients send.
+
+    Attributes:
+        max_message_bytes: largest message.
+        max_pixels: largest picture, after decoding.
+        max_waiting_frames: frames of one session that may wait under EVERY.
+        idle_timeout_ms: milliseconds without a frame after which a session ends.
+        max_sessions: sessions that the server holds at once.
+        min_budget_ms: smallest budget that can be asked for.
+        max_budget_ms: largest budget that can be asked for.
+    """
+
+    max_message_bytes: int
+    max_pixels: int
+    max_waiting_frames: int
+    idle_timeout_ms: int
+    max_sessions: int
+    min_budget_ms: float
+    max_budget_ms: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServedModels:
+    """The served models, the name of the default one, and what the server accepts."""
+
+    models: tuple[Model, ...]
+    default_model: str
+    limits: ServerLimits
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """What the server granted.
+
+    Attributes:
+        session_id: the server's name for the session.
+        model: contract of the model that drives.
+        granted_budget_ms: milliseconds that a frame may take in the server.
+        frame_policy: the policy in force.
+        resumed: whether the session goes on with the state of the ticket.
+        limits: bounds on what this session may send.
+    """
+
+    session_id: str
+    model: Model
+    granted_budget_ms: float
+    frame_policy: FramePolicy
+    resumed: bool
+    limits: ServerLimits

@@ -1,0 +1,357 @@
+"""One open session: frames out, answers in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypedDict, Unpack
+
+from steerstream import wire
+from steerstream.answers import Answer, Command, Draining, FrameAnswer, TicketIssued, Validity
+from steerstream.errors import (
+    AnswerTimeout,
+    ProtocolError,
+    SessionClosed,
+    SessionLost,
+    SteerstreamError,
+)
+from steerstream.failures import RpcFailed, session_error
+from steerstream.guard import Guard, SafeCommand
+from steerstream.images import Encoding, Image, encode_frame
+from steerstream.inbox import Inbox
+from steerstream.ledger import InFlight, Ledger
+from steerstream.models import FramePolicy, SessionInfo
+from steerstream.transport import Stream
+from steerstream.v1 import drive_service_pb2, session_pb2
+
+Clock = Callable[[], int]
+"""Returns a monotonic time in nanoseconds."""
+
+MAX_IN_FLIGHT = 64
+"""Frames that may wait for their answers: 3 s at 20 Hz, far beyond any budget. More would only
+queue up in a network that stalls."""
+
+MAX_UNREAD = 256
+"""Answers that may wait to be read: 13 s at 20 Hz, a few hundred kB."""
+
+CLOSE_TIMEOUT_S = 2.0
+"""How long a clean close waits for the answers that are under way."""
+
+
+class FrameOptions(TypedDict, total=False):
+    """What may be said of a frame beside its picture.
+
+    Attributes:
+        sequence_number: greater than that of every frame before; by default one more.
+        capture_time_ns: when the picture was taken, by the vehicle's monotonic clock; by default
+            now. It never goes back.
+        vehicle_speed_mps: the vehicle's own measured speed.
+        encoding: how pixels are sent.
+        jpeg_quality: 1 to 100, where pixels are sent as JPEG; by default 90.
+    """
+
+    sequence_number: int | None
+    capture_time_ns: int | None
+    vehicle_speed_mps: float | None
+    encoding: Encoding
+    jpeg_quality: int
+
+
+class Session:
+    """One vehicle's stream; ``Client.open_session`` makes it.
+
+    It is an asynchronous context manager, and an asynchronous iterator of answers that ends when
+    the stream does. One background task reads the stream; it ends with the session.
+
+    Attributes:
+        info: what the server granted.
+        guard: judges every answer before the vehicle follows it.
+    """
+
+    def __init__(
+        self, stream: Stream, info: SessionInfo, *, guard: Guard, clock: Clock = time.monotonic_ns
+    ) -> None:
+        self.info = info
+        self.guard = guard
+        self._stream = stream
+        self._clock = clock
+        self._inbox = Inbox(MAX_UNREAD, drop_oldest=info.frame_policy is FramePolicy.LATEST)
+        self._ledger = Ledger()
+        self._settled = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._latest: Command | None = None
+        self._ticket: TicketIssued | None = None
+        self._draining: Draining | None = None
+        self._error: SteerstreamError | None = None
+        self._is_finished = False
+        self._is_ended = False
+        guard.begin_session()
+        self._reader = asyncio.create_task(self._read(), name=f"steerstream {info.session_id}")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._close(is_clean=exc_type is None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Answer:
+        """Return the next command, skip or notice.
+
+        Raises:
+            SteerstreamError: the session ended with an error.
+        """
+        answer = await self._inbox.get()
+        if answer is not None:
+            return answer
+        if self._error is not None:
+            raise self._error
+        raise StopAsyncIteration
+
+    # Frames out
+
+    async def send_frame(self, image: Image, **options: Unpack[FrameOptions]) -> int:
+        """Send a frame; the iterator yields its answer.
+
+        Waits while ``MAX_IN_FLIGHT`` frames have no answer. Under EVERY somebody must read the
+        answers meanwhile: the server is slowed down when nobody does.
+
+        Args:
+            image: a JPEG file, or pixels [height, width, 3], uint8, RGB.
+            **options: see :class:`FrameOptions`.
+
+        Returns:
+            The frame's sequence number.
+
+        Raises:
+            BadRequest: an argument is out of its range.
+            SessionLost: the session ended with an error.
+            SessionClosed: the session has ended.
+        """
+        return await self._send_frame(image, None, options)
+
+    async def request(
+        self, image: Image, *, timeout_s: float = 5.0, **options: Unpack[FrameOptions]
+    ) -> FrameAnswer:
+        """Send a frame and wait for its answer, which the iterator then does not yield.
+
+        Args:
+            image: a JPEG file, or pixels [height, width, 3], uint8, RGB.
+            timeout_s: how long to wait for the answer, in seconds.
+            **options: see :class:`FrameOptions`.
+
+        Raises:
+            AnswerTimeout: no answer came in time.
+            BadRequest: an argument is out of its range.
+            SessionLost: the session ended with an error.
+            SessionClosed: the session has ended.
+        """
+        waiter: asyncio.Future[FrameAnswer] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._send_frame(image, waiter, options)
+                return await waiter
+        except TimeoutError:
+            raise AnswerTimeout(
+                f"a frame had no answer within {timeout_s:g} s; hold, or open a new session"
+            ) from None
+
+    async def reset(self) -> None:
+        """Set the recurrent state back to its initial value, between the frames around it.
+
+        Raises:
+            SessionLost: the session ended with an error.
+            SessionClosed: the session has ended.
+        """
+        async with self._sending:
+            await self._send(wire.reset_request())
+
+    async def finish(self) -> None:
+        """Say that no more frames follow; the iterator ends after the last answer."""
+        async with self._sending:
+            self._is_finished = True
+            await self._stream.finish()
+
+    # Answers in
+
+    def safe_command(self) -> SafeCommand:
+        """Return what the vehicle may do now, by the guard."""
+        return self.guard.safe_command(self._clock())
+
+    def latest_command(self, *, max_age_ms: float) -> Command | None:
+        """Return the newest undamaged command with values, or None if it is too old.
+
+        Args:
+            max_age_ms: the greatest age of its values, by :meth:`Command.age_at_ms`.
+        """
+        latest = self._latest
+        if latest is None or latest.age_at_ms(self._clock()) > max_age_ms:
+            return None
+        return latest
+
+    @property
+    def frames_in_flight(self) -> int:
+        """Frames without an answer yet."""
+        return len(self._ledger)
+
+    @property
+    def dropped_answers(self) -> int:
+        """Answers that were dropped because nobody read them; only under LATEST."""
+        return self._inbox.dropped
+
+    @property
+    def ticket(self) -> TicketIssued | None:
+        """The newest ticket, or None."""
+        return self._ticket
+
+    @property
+    def draining(self) -> Draining | None:
+        """The server's notice that it is about to stop, or None."""
+        return self._draining
+
+    async def aclose(self) -> None:
+        """End the session: no more frames, and wait shortly for the answers under way."""
+        await self._close(is_clean=True)
+
+    async def _send_frame(
+        self, image: Image, waiter: asyncio.Future[FrameAnswer] | None, options: FrameOptions
+    ) -> int:
+        async with self._sending:
+            message = await encode_frame(
+                image,
+                encoding=options.get("encoding", Encoding.AUTO),
+                jpeg_quality=options.get("jpeg_quality", 90),
+                limits=self.info.limits,
+            )
+            await self._wait_for_room()
+            now_ns = self._clock()
+            frame = self._ledger.enter(
+                options.get("sequence_number"), options.get("capture_time_ns"), now_ns, waiter
+            )
+            message.sequence_number = frame.sequence_number
+            message.capture_time_ns = frame.capture_time_ns
+            speed_mps = options.get("vehicle_speed_mps")
+            if speed_mps is not None:
+                message.vehicle_speed_mps = speed_mps
+            self.guard.frame_sent(frame.sequence_number, frame.capture_time_ns, now_ns)
+            await self._send(wire.frame_request(message))
+        return frame.sequence_number
+
+    async def _wait_for_room(self) -> None:
+        while len(self._ledger) >= MAX_IN_FLIGHT and not self._is_ended:
+            self._settled.clear()
+            await self._settled.wait()
+        self._check_open()
+
+    async def _send(self, request: drive_service_pb2.DriveRequest) -> None:
+        self._check_open()
+        try:
+            await self._stream.send(request)
+        except RpcFailed:
+            # The stream has ended, and its reader learns why.
+            await asyncio.wait([self._reader])
+            self._check_open()
+            raise
+
+    def _check_open(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._is_ended or self._is_finished:
+            raise SessionClosed("the session has ended; open a new one")
+
+    async def _read(self) -> None:
+        try:
+            while (response := await self._stream.receive()) is not None:
+                await self._take(response)
+        except RpcFailed as failure:
+            self._error = session_error(failure)
+        except ProtocolError as error:
+            self._error = error
+            await self._stream.abort()
+        finally:
+            self._end()
+
+    async def _take(self, response: drive_service_pb2.DriveResponse) -> None:
+        match response.WhichOneof("message"):
+            case "command":
+                await self._take_command(response)
+            case "skipped":
+                message = response.skipped
+                frame = self._ledger.settle(message.sequence_number)
+                answer = wire.skipped(
+                    self.info.session_id,
+                    message,
+                    sent_ns=frame.sent_ns,
+                    received_ns=self._clock(),
+                )
+                await self._deliver(frame, answer)
+            case "notice":
+                self._take_notice(response.notice)
+            case "opened":
+                raise ProtocolError("the server opened the session twice; check its version")
+
+    async def _take_command(self, response: drive_service_pb2.DriveResponse) -> None:
+        message = response.command
+        frame = self._ledger.settle(message.sequence_number)
+        command = wire.command(
+            self.info.session_id, message, sent_ns=frame.sent_ns, received_ns=self._clock()
+        )
+        if command.checksum_ok and command.validity is not Validity.FALLBACK:
+            self._latest = command
+        await self._deliver(frame, command)
+
+    async def _deliver(self, frame: InFlight, answer: FrameAnswer) -> None:
+        self.guard.received(answer, answer.received_ns)
+        self._settled.set()
+        if frame.waiter is None:
+            await self._inbox.put(answer)
+        elif not frame.waiter.done():
+            frame.waiter.set_result(answer)
+
+    def _take_notice(self, message: session_pb2.Notice) -> None:
+        notice = wire.notice(message)
+        if isinstance(notice, TicketIssued):
+            self._ticket = notice
+        elif isinstance(notice, Draining):
+            self._draining = notice
+        if notice is not None:
+            self._inbox.put_notice(notice)
+
+    def _end(self) -> None:
+        self._is_ended = True
+        for frame in self._ledger.abandon():
+            if frame.waiter is not None and not frame.waiter.done():
+                frame.waiter.set_exception(
+                    self._error
+                    or SessionLost("the session ended before the frame's answer; open a new one")
+                )
+                # The caller may have gone away meanwhile; then nobody asks for the exception.
+                frame.waiter.exception()
+        self._inbox.close()
+        self._settled.set()
+
+    async def _close(self, *, is_clean: bool) -> None:
+        self._is_finished = True
+        self._inbox.close()
+        try:
+            if is_clean and not self._is_ended:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                        await self._stream.finish()
+                        await asyncio.wait([self._reader])
+        finally:
+            await self._stream.abort()
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+        if not self._reader.cancelled():
+            self._reader.result()

@@ -1,0 +1,245 @@
+"""How messages travel: the seam between the client and gRPC.
+
+A test passes :class:`steerstream.testing.FakeTransport` in place of :class:`GrpcTransport`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import grpc
+
+from steerstream.failures import RpcFailed
+from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
+
+Metadata = Sequence[tuple[str, str]]
+
+_CHANNEL_OPTIONS = (
+    # A dead network is noticed within 15 s even where no frame is under way; the guard of the
+    # client notices a missing answer far sooner.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # Pings only while a session is open: an idle client costs the server nothing.
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A vehicle comes back within a second of the server's return, not within gRPC's two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # The server bounds what it takes; the client checks against what the server said at open.
+    ("grpc.max_send_message_length", -1),
+    # Each client has its own connection, so that closing it closes the connection.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class Stream(Protocol):
+    """One bidirectional stream."""
+
+    async def send(self, request: drive_service_pb2.DriveRequest) -> None:
+        """Send a message; returns when the transport took it.
+
+        Cancelling the caller must leave the stream usable and the message whole.
+
+        Raises:
+            RpcFailed: the stream has ended; ``receive`` knows why.
+        """
+
+    async def receive(self) -> drive_service_pb2.DriveResponse | None:
+        """Return the next message, or None at the end of a stream that ended well.
+
+        Raises:
+            RpcFailed: the stream ended with an error.
+        """
+
+    async def finish(self) -> None:
+        """Say that no more messages follow."""
+
+    async def abort(self) -> None:
+        """End the stream at once. Calling it after the end does nothing."""
+
+
+class Transport(Protocol):
+    """A connection to one server."""
+
+    async def connect(self, *, timeout_s: float, wait_for_server: bool) -> None:
+        """Connect.
+
+        Raises:
+            RpcFailed: no server was reached.
+        """
+
+    async def describe_models(self, timeout_s: float) -> drive_service_pb2.DescribeModelsResponse:
+        """Call DescribeModels.
+
+        Raises:
+            RpcFailed: the call failed.
+        """
+
+    async def drive(self) -> Stream:
+        """Begin a stream of Drive."""
+
+    async def close(self) -> None:
+        """Close the connection and every stream on it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tls:
+    """How to encrypt the connection.
+
+    Attributes:
+        ca_file: certificates of the authorities to trust, PEM; None for gRPC's own.
+        certificate_file: the client's certificate chain, PEM, where the server asks for one.
+        key_file: the client's private key, PEM; goes with ``certificate_file``.
+    """
+
+    ca_file: Path | str | None = None
+    certificate_file: Path | str | None = None
+    key_file: Path | str | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        return grpc.ssl_channel_credentials(
+            root_certificates=_read(self.ca_file),
+            private_key=_read(self.key_file),
+            certificate_chain=_read(self.certificate_file),
+        )
+
+
+def _read(path: Path | str | None) -> bytes | None:
+    return None if path is None else Path(path).read_bytes()
+
+
+class GrpcTransport:
+    """A gRPC channel. It is made inside the event loop that uses it.
+
+    Args:
+        target: ``HOST:PORT``, or any name that gRPC resolves, such as ``unix:/path``.
+        tls: how to encrypt; None for plain text.
+        metadata: sent with every call, such as a token.
+    """
+
+    def __init__(self, target: str, *, tls: Tls | None = None, metadata: Metadata = ()) -> None:
+        self._target = target
+        self._metadata = tuple(metadata)
+        if tls is None:
+            self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.aio.secure_channel(
+                target, tls.credentials(), options=_CHANNEL_OPTIONS
+            )
+        self._stub = drive_service_pb2_grpc.DriveServiceStub(self._channel)
+
+    async def connect(self, *, timeout_s: float, wait_for_server: bool) -> None:
+        """Wait until the channel is ready; see :meth:`Transport.connect`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._ready(wait_for_server=wait_for_server)
+        except TimeoutError:
+            raise self._unavailable(f"did not answer within {timeout_s:g} s") from None
+
+    async def describe_models(self, timeout_s: float) -> drive_service_pb2.DescribeModelsResponse:
+        """Call DescribeModels; see :meth:`Transport.describe_models`."""
+        request = drive_service_pb2.DescribeModelsRequest()
+        with _rpc_errors():
+            return await self._stub.DescribeModels(
+                request, timeout=timeout_s, metadata=self._metadata
+            )
+
+    async def drive(self) -> GrpcStream:
+        """Begin a stream; see :meth:`Transport.drive`."""
+        return GrpcStream(self._stub.Drive(metadata=self._metadata))
+
+    async def close(self) -> None:
+        """Close the channel; see :meth:`Transport.close`."""
+        await self._channel.close()
+
+    async def _ready(self, *, wait_for_server: bool) -> None:
+        state = self._channel.get_state(try_to_connect=True)
+        while state is not grpc.ChannelConnectivity.READY:
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and not wait_for_server:
+                raise self._unavailable("refuses the connection or has no such name")
+            await self._channel.wait_for_state_change(state)
+            state = self._channel.get_state(try_to_connect=True)
+
+    def _unavailable(self, what: str) -> RpcFailed:
+        return RpcFailed(grpc.StatusCode.UNAVAILABLE, f"{self._target} {what}")
+
+
+_Call = grpc.aio.StreamStreamCall[drive_service_pb2.DriveRequest, drive_service_pb2.DriveResponse]
+
+
+class GrpcStream:
+    """One call of Drive."""
+
+    def __init__(self, call: _Call) -> None:
+        self._call = call
+        self._turn = asyncio.Lock()
+        self._writing: asyncio.Future[None] | None = None
+
+    async def send(self, request: drive_service_pb2.DriveRequest) -> None:
+        """Send a message; see :meth:`Stream.send`.
+
+        gRPC cancels the whole call when a write is cancelled, and takes one write at a time. So
+        the write goes on where its caller is cancelled, and the next one waits for it.
+        """
+        async with self._turn:
+            if self._writing is not None and not self._writing.done():
+                await asyncio.wait([self._writing])
+            self._writing = asyncio.ensure_future(self._write(request))
+            self._writing.add_done_callback(_retrieve)
+            await asyncio.shield(self._writing)
+
+    async def receive(self) -> drive_service_pb2.DriveResponse | None:
+        """Return the next message; see :meth:`Stream.receive`."""
+        with _rpc_errors():
+            response = await self._call.read()
+        return response if isinstance(response, drive_service_pb2.DriveResponse) else None
+
+    async def finish(self) -> None:
+        """Close the sending half; see :meth:`Stream.finish`."""
+        async with self._turn:
+            with contextlib.suppress(RpcFailed):
+                if self._writing is not None:
+                    await self._writing
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await self._call.done_writing()
+
+    async def abort(self) -> None:
+        """Cancel the call; see :meth:`Stream.abort`."""
+        self._call.cancel()
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+
+    async def _write(self, request: drive_service_pb2.DriveRequest) -> None:
+        try:
+            with _rpc_errors():
+                await self._call.write(request)
+        except asyncio.CancelledError:
+            # Nobody cancels the write; it is how gRPC says that the call was aborted here.
+            raise RpcFailed(grpc.StatusCode.CANCELLED, "the stream was aborted") from None
+
+
+def _retrieve(writing: asyncio.Future[None]) -> None:
+    """Take note of a failed write whose caller was cancelled, so that asyncio does not complain."""
+    if not writing.cancelled():
+        writing.exception()
+
+
+@contextlib.contextmanager
+def _rpc_errors() -> Iterator[None]:
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise RpcFailed.from_rpc_error(error) from error
+    except asyncio.InvalidStateError as error:
+        raise RpcFailed(grpc.StatusCode.CANCELLED, "the stream has ended") from error

@@ -1,0 +1,233 @@
+"""Between the messages of the wire contract and this package's values; pure functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from steerstream.answers import (
+    Command,
+    ControlValues,
+    Draining,
+    Expiring,
+    Limit,
+    Notice,
+    Skipped,
+    SkipReason,
+    StageTimings,
+    TicketIssued,
+    Validity,
+)
+from steerstream.checksum import command_checksum
+from steerstream.errors import ProtocolError
+from steerstream.models import (
+    Camera,
+    CropFractions,
+    FramePolicy,
+    HeldOutScore,
+    Model,
+    ModelOutput,
+    ModelState,
+    ServedModels,
+    ServerLimits,
+    SessionInfo,
+    TrainingSource,
+)
+from steerstream.v1 import command_pb2, drive_service_pb2, model_pb2, session_pb2
+
+if TYPE_CHECKING:
+    from steerstream.v1 import frame_pb2
+
+
+def open_request(
+    *,
+    vehicle_id: str,
+    model: str,
+    budget_ms: float,
+    frame_policy: FramePolicy,
+    camera: Camera,
+    ticket: bytes,
+    frame_rate_hz: float,
+) -> drive_service_pb2.DriveRequest:
+    """Return the message that opens a session."""
+    opening = session_pb2.OpenSession(
+        vehicle_id=vehicle_id,
+        model=model,
+        budget_ms=budget_ms,
+        frame_policy=session_pb2.FramePolicy.ValueType(frame_policy),
+        camera=session_pb2.CameraDescription(
+            width_px=camera.width_px,
+            height_px=camera.height_px,
+            horizontal_fov_deg=camera.horizontal_fov_deg,
+            mount_height_m=camera.mount_height_m,
+            horizon_fraction=camera.horizon_fraction,
+        ),
+        ticket=ticket,
+        frame_rate_hz=frame_rate_hz,
+    )
+    return drive_service_pb2.DriveRequest(open=opening)
+
+
+def frame_request(frame: frame_pb2.Frame) -> drive_service_pb2.DriveRequest:
+    """Return the message that carries a frame."""
+    return drive_service_pb2.DriveRequest(frame=frame)
+
+
+def reset_request() -> drive_service_pb2.DriveRequest:
+    """Return the message that resets the recurrent state."""
+    return drive_service_pb2.DriveRequest(reset=session_pb2.Reset())
+
+
+def session_info(response: drive_service_pb2.DriveResponse) -> SessionInfo:
+    """Read the first answer of a stream.
+
+    Raises:
+        ProtocolError: it is not ``opened``, or leaves the policy open.
+    """
+    if response.WhichOneof("message") != "opened":
+        raise ProtocolError("the server's first answer is not 'opened'; check its version")
+    opened = response.opened
+    try:
+        policy = FramePolicy(opened.frame_policy)
+    except ValueError as error:
+        raise ProtocolError("the server granted no known frame policy") from error
+    return SessionInfo(
+        session_id=opened.session_id,
+        model=model(opened.model),
+        granted_budget_ms=opened.granted_budget_ms,
+        frame_policy=policy,
+        resumed=opened.resumed,
+        limits=server_limits(opened.limits),
+    )
+
+
+def command(
+    session_id: str, message: command_pb2.Command, *, sent_ns: int, received_ns: int
+) -> Command:
+    """Read a command and check its checksum."""
+    timings = message.timings
+    return Command(
+        sequence_number=message.sequence_number,
+        capture_time_ns=message.capture_time_ns,
+        raw=control_values(message.raw),
+        limited=control_values(message.limited),
+        active_limits=tuple(Limit(limit) for limit in message.active_limits),
+        validity=Validity(message.validity),
+        age_ms=message.age_ms,
+        alive_counter=message.alive_counter,
+        checksum_ok=message.checksum == command_checksum(session_id, message),
+        state_epoch=message.state_epoch,
+        step_count=message.step_count,
+        timings=StageTimings(
+            queue_us=timings.queue_us,
+            decode_us=timings.decode_us,
+            infer_us=timings.infer_us,
+            total_us=timings.total_us,
+            batch_size=timings.batch_size,
+        ),
+        sent_ns=sent_ns,
+        received_ns=received_ns,
+    )
+
+
+def skipped(
+    session_id: str, message: command_pb2.FrameSkipped, *, sent_ns: int, received_ns: int
+) -> Skipped:
+    """Read the answer to a frame that got no command of its own."""
+    held = None
+    if message.HasField("held"):
+        held = command(session_id, message.held, sent_ns=sent_ns, received_ns=received_ns)
+    return Skipped(
+        sequence_number=message.sequence_number,
+        capture_time_ns=message.capture_time_ns,
+        reason=SkipReason(message.reason),
+        detail=message.detail,
+        held=held,
+        sent_ns=sent_ns,
+        received_ns=received_ns,
+    )
+
+
+def notice(message: session_pb2.Notice) -> Notice | None:
+    """Read a notice; None for news that only a newer client knows."""
+    match message.WhichOneof("notice"):
+        case "draining":
+            return Draining(message.draining.ends_in_ms)
+        case "expiring":
+            return Expiring(message.expiring.ends_in_ms)
+        case "ticket":
+            sealed = message.ticket
+            return TicketIssued(sealed.ticket, sealed.sequence_number, sealed.valid_for_ms)
+        case _:
+            return None
+
+
+def control_values(message: command_pb2.ControlValues) -> ControlValues:
+    """Read one value for each head."""
+    has = message.HasField
+    return ControlValues(
+        message.steering_wheel_angle_rad if has("steering_wheel_angle_rad") else None,
+        message.speed_mps if has("speed_mps") else None,
+        message.steering_torque_nm if has("steering_torque_nm") else None,
+        message.steering_wheel_angle_stddev_rad if has("steering_wheel_angle_stddev_rad") else None,
+        message.speed_stddev_mps if has("speed_stddev_mps") else None,
+        message.steering_torque_stddev_nm if has("steering_torque_stddev_nm") else None,
+    )
+
+
+def served_models(message: drive_service_pb2.DescribeModelsResponse) -> ServedModels:
+    """Read the description of a server."""
+    return ServedModels(
+        models=tuple(model(each) for each in message.models),
+        default_model=message.default_model,
+        limits=server_limits(message.limits),
+    )
+
+
+def server_limits(message: model_pb2.ServerLimits) -> ServerLimits:
+    """Read the bounds on what clients send."""
+    return ServerLimits(
+        max_message_bytes=message.max_message_bytes,
+        max_pixels=message.max_pixels,
+        max_waiting_frames=message.max_waiting_frames,
+        idle_timeout_ms=message.idle_timeout_ms,
+        max_sessions=message.max_sessions,
+        min_budget_ms=message.min_budget_ms,
+        max_budget_ms=message.max_budget_ms,
+    )
+
+
+def model(message: model_pb2.ModelContract) -> Model:
+    """Read the contract of a model."""
+    crop = message.crop
+    return Model(
+        name=message.name,
+        bundle_sha256=message.bundle_sha256,
+        input_width_px=message.input_width_px,
+        input_height_px=message.input_height_px,
+        crop=CropFractions(crop.top, crop.bottom, crop.left, crop.right),
+        rate_hz=message.rate_hz,
+        outputs=tuple(
+            ModelOutput(each.head, each.unit, each.minimum, each.maximum)
+            for each in message.outputs
+        ),
+        state=tuple(ModelState(each.name, tuple(each.shape), each.kind) for each in message.state),
+        reset_after_ms=message.reset_after_ms,
+        warm_up_steps=message.warm_up_steps,
+        limits_profile=message.limits_profile,
+        sources=tuple(_training_source(each) for each in message.sources),
+        scores=tuple(
+            HeldOutScore(each.source, each.head, each.frames, each.rmse, each.note)
+            for each in message.scores
+        ),
+        git_revision=message.git_revision,
+    )
+
+
+def _training_source(message: model_pb2.TrainingSource) -> TrainingSource:
+    return TrainingSource(
+        name=message.name,
+        frames=message.frames,
+        heads=tuple(message.heads),
+        licence=message.licence,
+        rendered=message.rendered,
+    )

@@ -13,6 +13,7 @@
     ├── SessionClosed        the session was used after its end
     ├── AnswerTimeout        a frame had no answer in time (also a TimeoutError)
     ├── ProtocolError        the server broke the wire contract, or speaks another one
+    ├── MediaError           pictures, labels or a video cannot be read or written
     └── MissingExtra         an optional package is not installed (also an ImportError)
 
 Errors that came over the wire carry the gRPC status in ``code`` and the server's machine-readable
@@ -111,6 +112,10 @@ class AnswerTimeout(SteerstreamError, TimeoutError):
 
 class ProtocolError(SteerstreamError):
     """The server broke the wire contract, or is no steerstream server."""
+
+
+class MediaError(SteerstreamError):
+    """Pictures, labels or a video cannot be read or written."""
 
 
 class MissingExtra(SteerstreamError, ImportError):

@@ -1,0 +1,149 @@
+"""Who may open a session: models by name, one slot each, and the one path that takes slots back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service import limits
+from service.bundle import Bundle
+from service.config import Config
+from service.domain import Opening
+from service.errors import (
+    BadTicketError,
+    BudgetTooSmallError,
+    BundleError,
+    DrainingError,
+    InvalidFieldError,
+    TooManySessionsError,
+    UnknownModelError,
+)
+from service.lane import Lane
+from service.session import Terms
+from service.state import Slot
+
+_NS_PER_MS = 1_000_000
+
+
+class Model:
+    """A served model: its bundle, its lane in the engine, and the limits of its vehicle.
+
+    Raises:
+        BundleError: its contract names a limits profile that does not exist.
+    """
+
+    def __init__(self, bundle: Bundle, config: Config) -> None:
+        name = bundle.contract.limits_profile
+        if name not in limits.PROFILES:
+            raise BundleError(
+                f"{bundle.contract.name}: limits profile {name!r} is not one of "
+                f"{sorted(limits.PROFILES)}"
+            )
+        self.bundle = bundle
+        self.profile = limits.PROFILES[name]
+        self.lane = Lane(bundle, sessions=config.max_sessions, max_batch=config.max_batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An admitted session: its name, its row in the state pool, and what was agreed."""
+
+    session_id: str
+    opening: Opening
+    model: Model
+    slot: Slot
+    terms: Terms
+
+    @property
+    def budget_ms(self) -> float:
+        """The granted budget."""
+        return self.terms.budget_ns / _NS_PER_MS
+
+
+class Admission:
+    """Admits sessions and takes their slots back.
+
+    Args:
+        models: what is served, by name.
+        default: name of the model for those who ask for none.
+        config: the server's settings.
+    """
+
+    def __init__(self, models: Mapping[str, Model], default: str, config: Config) -> None:
+        self.models = models
+        self.default = default
+        self.draining = False
+        self._config = config
+        self._leases: dict[str, Lease] = {}
+
+    @property
+    def sessions(self) -> int:
+        """Sessions that hold a slot."""
+        return len(self._leases)
+
+    def admit(self, opening: Opening) -> Lease:
+        """Give a session its slot.
+
+        Raises:
+            StreamError: it is refused; the type says why.
+        """
+        if self.draining:
+            raise DrainingError("the server is stopping; connect to another one")
+        if opening.ticket:
+            raise BadTicketError("this server resumes no sessions; open without a ticket")
+        model = self._model(opening.model)
+        budget_ns = self._budget_ns(opening.budget_ms, model)
+        if len(self._leases) >= self._config.max_sessions:
+            raise TooManySessionsError(
+                f"all {self._config.max_sessions} sessions are taken; try again later"
+            )
+        lease = Lease(
+            session_id=secrets.token_hex(8),
+            opening=opening,
+            model=model,
+            slot=model.lane.pool.allocate(),
+            terms=self._terms(model, opening, budget_ns),
+        )
+        self._leases[lease.session_id] = lease
+        return lease
+
+    def release(self, lease: Lease) -> bool:
+        """Take a session's slot back, however it ended; returns whether it was still held."""
+        if self._leases.pop(lease.session_id, None) is None:
+            return False
+        lease.model.lane.pool.release(lease.slot)
+        return True
+
+    def _model(self, name: str | None) -> Model:
+        model = self.models.get(name or self.default)
+        if model is None:
+            raise UnknownModelError(
+                f"no model {name!r} is served; choose one of {sorted(self.models)}"
+            )
+        return model
+
+    def _budget_ns(self, asked_ms: float | None, model: Model) -> int:
+        config = self._config
+        budget_ms = config.default_budget_ms if asked_ms is None else asked_ms
+        if budget_ms > config.max_budget_ms:
+            raise InvalidFieldError(
+                f"open.budget_ms must be at most {config.max_budget_ms:g}, is {budget_ms:g}"
+            )
+        smallest_ms = max(config.min_budget_ms, model.lane.step_cost_ns / _NS_PER_MS)
+        if budget_ms < smallest_ms:
+            raise BudgetTooSmallError(
+                f"a budget of {budget_ms:g} ms cannot be kept; ask for {smallest_ms:.3g} ms or more"
+            )
+        return round(budget_ms * _NS_PER_MS)
+
+    def _terms(self, model: Model, opening: Opening, budget_ns: int) -> Terms:
+        return Terms(
+            contract=model.bundle.contract,
+            profile=model.profile,
+            policy=opening.policy,
+            budget_ns=budget_ns,
+            max_waiting_frames=self._config.max_waiting_frames,
+            idle_timeout_ns=round(self._config.idle_timeout_s * 1e9),
+            expiring_notice_ns=round(self._config.expiring_notice_s * 1e9),
+        )

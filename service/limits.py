@@ -1,0 +1,214 @@
+"""The limits between the network and the vehicle: pure functions, every number with its source.
+
+Order: speed first, because steering is judged at a speed; then steering; then torque. Within each,
+what limits the change since the last command comes before what bounds the value, so that the
+bounds hold whatever came before. That is the order of opendbc's ``apply_steer_angle_limits_vm``.
+
+Steering is judged by the kinematic bicycle: curvature = tan(angle / ratio) / wheelbase, lateral
+acceleration = curvature x speed². A real car turns less than that as it gets faster (it
+understeers), so the limits err on the side of caution.
+
+At 20 Hz, what the profile ``passenger_car`` allows:
+
+======== ============================ =====================================================
+speed    largest angle                largest change of the angle from one frame to the next
+======== ============================ =====================================================
+2 m/s    6.28 rad (the angle's bound) 0.218 rad (4.36 rad/s, the rate's bound)
+8 m/s    1.97 rad (a curve of 21 m)   0.165 rad (3.30 rad/s, lateral jerk)
+15 m/s   0.56 rad (a curve of 75 m)   0.047 rad (0.94 rad/s, lateral jerk)
+30 m/s   0.14 rad (a curve of 300 m)  0.012 rad (0.23 rad/s, lateral jerk)
+======== ============================ =====================================================
+
+ISO 11270 states the jerk as a mean over half a second; here it holds from frame to frame, which is
+stricter. A network that jitters by more than that is smoothed, and its mean passes unchanged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from service import contract
+from service.domain import ControlValues, Limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Bounds for one kind of vehicle. Units stand in the names; rates hold per second."""
+
+    wheelbase_m: float
+    steering_ratio: float
+    max_steering_wheel_angle_rad: float
+    max_steering_rate_radps: float
+    max_lateral_acceleration_mps2: float
+    max_lateral_jerk_mps3: float
+    min_judged_speed_mps: float
+    max_speed_mps: float
+    max_acceleration_mps2: float
+    max_deceleration_mps2: float
+    max_steering_torque_nm: float
+    max_torque_rise_nmps: float
+    max_torque_fall_nmps: float
+
+
+PROFILES: Mapping[str, Profile] = MappingProxyType(
+    {
+        "passenger_car": Profile(
+            # The reference vehicle of CONTEXT.md; opendbc, Ford Fusion.
+            wheelbase_m=2.85,
+            steering_ratio=14.8,
+            # 360 degrees: opendbc, Tesla, above which the power steering reports a fault.
+            max_steering_wheel_angle_rad=math.radians(360),
+            # 5 degrees in 20 ms: opendbc, Tesla MAX_ANGLE_RATE; it faults at 12.
+            max_steering_rate_radps=math.radians(5) / 0.020,
+            # ISO 11270; opendbc lateral.h.
+            max_lateral_acceleration_mps2=3.0,
+            # ISO 11270; opendbc lateral.h.
+            max_lateral_jerk_mps3=5.0,
+            # opendbc judges curvature at 1 m/s at least; below, no angle is too sharp anyway.
+            min_judged_speed_mps=1.0,
+            # 130 km/h: UN Regulation 157, the fastest that automated lane keeping may drive.
+            max_speed_mps=130 / 3.6,
+            # ISO 15622 (adaptive cruise control); opendbc ACCEL_MAX and ACCEL_MIN.
+            max_acceleration_mps2=2.0,
+            max_deceleration_mps2=3.5,
+            # 3.0 Nm, 2.0 Nm/s away from zero and 5.0 Nm/s towards it: opendbc, Volkswagen MQB, per
+            # second as there, where each of 50 messages a second may add 0.04 or take 0.10 Nm.
+            max_steering_torque_nm=3.0,
+            max_torque_rise_nmps=2.0,
+            max_torque_fall_nmps=5.0,
+        ),
+    }
+)
+"""Profiles by the name that a contract gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """The last limited values, and how long before this frame they were for.
+
+    The interval is a difference of two capture times, in seconds.
+    """
+
+    values: ControlValues
+    interval_s: float
+
+
+def is_plausible(values: Iterable[float], outputs: Iterable[contract.Output]) -> bool:
+    """Return whether every output is a number within what its contract calls plausible."""
+    return all(
+        output.minimum <= value <= output.maximum
+        for value, output in zip(values, outputs, strict=True)
+    )
+
+
+def apply(
+    raw: ControlValues,
+    profile: Profile,
+    *,
+    vehicle_speed_mps: float | None,
+    previous: Previous | None,
+) -> tuple[ControlValues, tuple[Limit, ...]]:
+    """Limit a network's values.
+
+    Args:
+        raw: finite values; None for heads that the network lacks.
+        profile: the vehicle's bounds.
+        vehicle_speed_mps: the vehicle's measured speed. Where it is None the network's limited
+            speed stands in; where there is neither, lateral acceleration and jerk cannot be judged
+            and only the angle's own bound and rate hold.
+        previous: the last limited values; None after a reset, when there is no rate to limit.
+
+    Returns:
+        The limited values, and the limits that changed one, in the order in which they acted.
+    """
+    acted: list[Limit] = []
+    speed = _limit_speed(raw.speed_mps, profile, previous, acted)
+    judged_at = speed if vehicle_speed_mps is None else abs(vehicle_speed_mps)
+    if judged_at is not None:
+        judged_at = max(judged_at, profile.min_judged_speed_mps)
+    angle = _limit_angle(raw.steering_wheel_angle_rad, profile, judged_at, previous, acted)
+    torque = _limit_torque(raw.steering_torque_nm, profile, previous, acted)
+    return ControlValues(angle, speed, torque), tuple(acted)
+
+
+def curvature_per_m(angle_rad: float, profile: Profile) -> float:
+    """Return the curvature of the path at a steering wheel angle, by the kinematic bicycle."""
+    return math.tan(angle_rad / profile.steering_ratio) / profile.wheelbase_m
+
+
+def angle_rad(curvature: float, profile: Profile) -> float:
+    """Return the steering wheel angle for a curvature in 1/m; the inverse of curvature_per_m."""
+    return profile.steering_ratio * math.atan(curvature * profile.wheelbase_m)
+
+
+def _limit_speed(
+    speed: float | None, profile: Profile, previous: Previous | None, acted: list[Limit]
+) -> float | None:
+    if speed is None:
+        return None
+    if previous is not None and (last := previous.values.speed_mps) is not None:
+        fall = profile.max_deceleration_mps2 * previous.interval_s
+        rise = profile.max_acceleration_mps2 * previous.interval_s
+        speed = _clip(speed, last - fall, last + rise, Limit.ACCELERATION, acted)
+    return _clip(speed, 0.0, profile.max_speed_mps, Limit.SPEED, acted)
+
+
+def _limit_angle(
+    angle: float | None,
+    profile: Profile,
+    speed: float | None,
+    previous: Previous | None,
+    acted: list[Limit],
+) -> float | None:
+    if angle is None:
+        return None
+    if previous is not None and (last := previous.values.steering_wheel_angle_rad) is not None:
+        change = profile.max_steering_rate_radps * previous.interval_s
+        angle = _clip(angle, last - change, last + change, Limit.STEERING_RATE, acted)
+        if speed is not None:
+            low, high = _jerk_bounds(last, profile, speed, previous.interval_s)
+            angle = _clip(angle, low, high, Limit.LATERAL_JERK, acted)
+    if speed is not None:
+        sharpest = angle_rad(profile.max_lateral_acceleration_mps2 / speed**2, profile)
+        angle = _clip(angle, -sharpest, sharpest, Limit.LATERAL_ACCELERATION, acted)
+    bound = profile.max_steering_wheel_angle_rad
+    return _clip(angle, -bound, bound, Limit.STEERING_ANGLE, acted)
+
+
+def _jerk_bounds(
+    last: float, profile: Profile, speed: float, interval_s: float
+) -> tuple[float, float]:
+    change = profile.max_lateral_jerk_mps3 * interval_s / speed**2
+    middle = curvature_per_m(last, profile)
+    return angle_rad(middle - change, profile), angle_rad(middle + change, profile)
+
+
+def _limit_torque(
+    torque: float | None, profile: Profile, previous: Previous | None, acted: list[Limit]
+) -> float | None:
+    if torque is None:
+        return None
+    if previous is not None and (last := previous.values.steering_torque_nm) is not None:
+        low, high = _torque_bounds(last, profile, previous.interval_s)
+        torque = _clip(torque, low, high, Limit.STEERING_TORQUE_RATE, acted)
+    bound = profile.max_steering_torque_nm
+    return _clip(torque, -bound, bound, Limit.STEERING_TORQUE, acted)
+
+
+def _torque_bounds(last: float, profile: Profile, interval_s: float) -> tuple[float, float]:
+    """Falling towards zero is fast, rising away from it slow, on either side."""
+    rise = profile.max_torque_rise_nmps * interval_s
+    fall = profile.max_torque_fall_nmps * interval_s
+    if last > 0:
+        return max(last - fall, -rise), last + rise
+    return last - rise, min(last + fall, rise)
+
+
+def _clip(value: float, low: float, high: float, limit: Limit, acted: list[Limit]) -> float:
+    clipped = min(max(value, low), high)
+    if clipped != value:
+        acted.append(limit)
+    return clipped

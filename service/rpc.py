@@ -1,0 +1,179 @@
+"""The DriveService: opens streams, ends them with a status, and knows which are open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import Executor
+from typing import Any, NoReturn
+
+from service import wire
+from service.admission import Admission, Lease
+from service.config import Config
+from service.domain import DrainingNotice
+from service.engine import Engine
+from service.errors import DrainingError, IdleError, InternalError, NotOpenError, StreamError
+from service.stream import Context, DriveStream, read
+from service.telemetry import fields
+from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
+
+REASON_KEY = "steerstream-reason"
+_FLUSH_S = 1.0
+"""For the last answers and the status of streams that a drain ends."""
+
+_log = logging.getLogger(__name__)
+
+
+class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
+    """The servicer.
+
+    Args:
+        admission: who may open a session.
+        engine: where frames go.
+        decoder: threads that decode.
+        config: the server's settings.
+    """
+
+    def __init__(
+        self, admission: Admission, engine: Engine, decoder: Executor, config: Config
+    ) -> None:
+        self._admission = admission
+        self._engine = engine
+        self._decoder = decoder
+        self._config = config
+        self._limits = wire.server_limits(config)
+        self._contracts = {
+            name: wire.model_contract(model.bundle) for name, model in admission.models.items()
+        }
+        self._ready = asyncio.Event()
+        self._streams: set[DriveStream] = set()
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+
+    def open_for_sessions(self) -> None:
+        """Let sessions open; until then those that ask wait."""
+        self._ready.set()
+
+    async def Drive(  # type: ignore[override]  # noqa: N802 - the name in the wire contract
+        self,
+        request_iterator: Any,  # noqa: ANN401, ARG002 - messages are read from the context
+        context: Context,
+    ) -> None:
+        """Serve one session; see the wire contract."""
+        try:
+            await self._drive(context)
+        except StreamError as error:
+            await _abort(context, error)
+        except Exception:  # noqa: BLE001 - two of two: a fault ends its stream, and tells no secret
+            _log.exception("stream_failed")
+            await _abort(context, InternalError("a fault of the server; its log says more"))
+
+    async def DescribeModels(  # noqa: N802
+        self,
+        request: drive_service_pb2.DescribeModelsRequest,  # noqa: ARG002
+        context: Any,  # noqa: ANN401, ARG002
+    ) -> drive_service_pb2.DescribeModelsResponse:
+        """Describe the served models; see the wire contract."""
+        return drive_service_pb2.DescribeModelsResponse(
+            models=self._contracts.values(),
+            default_model=self._admission.default,
+            limits=self._limits,
+        )
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new sessions, tell the open ones, and end those that are left after a time."""
+        self._admission.draining = True
+        for stream in self._streams:
+            stream.send(DrainingNotice(round(seconds * 1000)))
+        if await self._emptied(seconds):
+            return
+        for stream in self._streams:
+            stream.end(DrainingError("the server is stopping; connect to another one"))
+        await self._emptied(_FLUSH_S)
+
+    def reap(self) -> None:
+        """Take back every slot, whatever has become of the streams' handlers."""
+        for stream in list(self._streams):
+            self._close(stream, "server stopped")
+
+    async def _drive(self, context: Context) -> None:
+        opening = wire.opening(await self._first(context))
+        await self._ready.wait()
+        lease = self._admission.admit(opening)
+        stream = DriveStream(context, lease, self._engine, self._decoder, self._config)
+        self._streams.add(stream)
+        self._none_left.clear()
+        ended_by = "cancelled"
+        try:
+            await context.write(self._opened(lease))
+            await stream.run()
+            ended_by = "client"
+        except StreamError as error:
+            ended_by = error.reason.name.lower()
+            raise
+        finally:
+            self._close(stream, ended_by)
+
+    async def _first(self, context: Context) -> drive_service_pb2.DriveRequest:
+        seconds = self._config.open_timeout_s
+        try:
+            async with asyncio.timeout(seconds):
+                request = await read(context)
+        except TimeoutError:
+            raise IdleError(f"no open came within {seconds:g} s") from None
+        if request is None:
+            raise NotOpenError("the stream ended before it opened a session")
+        return request
+
+    def _opened(self, lease: Lease) -> drive_service_pb2.DriveResponse:
+        _log.info(
+            "session_opened",
+            extra=fields(
+                session_id=lease.session_id,
+                vehicle_id=lease.opening.vehicle_id,
+                model=lease.model.bundle.contract.name,
+                policy=lease.terms.policy.name,
+                budget_ms=lease.budget_ms,
+                sessions=self._admission.sessions,
+            ),
+        )
+        return wire.opened(
+            session_id=lease.session_id,
+            model=self._contracts[lease.model.bundle.contract.name],
+            budget_ms=lease.budget_ms,
+            policy=lease.terms.policy,
+            limits=self._limits,
+        )
+
+    def _close(self, stream: DriveStream, ended_by: str) -> None:
+        """The one path on which sessions end; taking it again does nothing."""
+        stream.close()
+        if not self._admission.release(stream.lease):
+            return
+        self._streams.discard(stream)
+        if not self._streams:
+            self._none_left.set()
+        _log.info(
+            "session_ended",
+            extra=fields(
+                session_id=stream.lease.session_id,
+                vehicle_id=stream.lease.opening.vehicle_id,
+                ended_by=ended_by,
+                state_epoch=stream.session.state_epoch,
+                step_count=stream.session.step_count,
+                sessions=self._admission.sessions,
+            ),
+        )
+
+    async def _emptied(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._none_left.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+async def _abort(context: Context, error: StreamError) -> NoReturn:
+    metadata = ((REASON_KEY, f"ERROR_REASON_{error.reason.name}"),)
+    await context.abort(error.code, str(error), metadata)

@@ -1,0 +1,298 @@
+"""Between protobuf and the server's own words; every field that comes in is checked here."""
+
+from __future__ import annotations
+
+import math
+
+from service.bundle import Bundle
+from service.config import Config
+from service.domain import (
+    Camera,
+    Command,
+    ControlValues,
+    DrainingNotice,
+    ExpiringNotice,
+    Frame,
+    FramePolicy,
+    Image,
+    JpegImage,
+    Opening,
+    RawImage,
+    Skip,
+    Timings,
+)
+from service.errors import InvalidFieldError, NotOpenError
+from steerstream.checksum import command_checksum
+from steerstream.v1 import command_pb2, drive_service_pb2, frame_pb2, model_pb2, session_pb2
+
+_MAX_VEHICLE_ID = 128
+_MAX_MODEL_NAME = 256
+_MAX_TICKET_BYTES = 1024 * 1024
+"""Above any state worth a message; it is refused before anything is done with it."""
+_MAX_FRAME_RATE_HZ = 1000.0
+_SPEED_BOUND_MPS = 150.0
+"""540 km/h: beyond it a measured speed is a fault of the sensor."""
+_CAMERA_BOUNDS = {
+    "horizontal_fov_deg": (0.0, 360.0),
+    "mount_height_m": (0.0, 100.0),
+    "horizon_fraction": (-10.0, 10.0),
+}
+_MAX_UINT32 = 0xFFFF_FFFF
+_LATEST_VALUES = {
+    session_pb2.FRAME_POLICY_UNSPECIFIED,
+    session_pb2.FRAME_POLICY_LATEST,
+}
+
+
+def opening(request: drive_service_pb2.DriveRequest) -> Opening:
+    """Read the first message of a stream.
+
+    Raises:
+        NotOpenError: the message is not ``open``.
+        InvalidFieldError: a field is out of its range; the message names it.
+    """
+    if not request.HasField("open"):
+        found = request.WhichOneof("message") or "empty"
+        raise NotOpenError(f"the first message must be open, is {found}")
+    message = request.open
+    if len(message.ticket) > _MAX_TICKET_BYTES:
+        raise InvalidFieldError(f"open.ticket must be at most {_MAX_TICKET_BYTES} bytes")
+    rate = _number("open.frame_rate_hz", message.frame_rate_hz, 0.0, _MAX_FRAME_RATE_HZ)
+    budget = _number("open.budget_ms", message.budget_ms, 0.0, math.inf)
+    return Opening(
+        vehicle_id=_vehicle_id(message.vehicle_id),
+        model=_model_name(message.model) or None,
+        budget_ms=budget or None,
+        policy=_policy(message.frame_policy),
+        camera=_camera(message.camera),
+        ticket=message.ticket,
+        frame_rate_hz=rate or None,
+    )
+
+
+def frame(message: frame_pb2.Frame, arrived_ns: int) -> Frame:
+    """Read a frame; its picture is checked when it is decoded.
+
+    Raises:
+        InvalidFieldError: the vehicle's speed is no plausible number.
+    """
+    speed = None
+    if message.HasField("vehicle_speed_mps"):
+        speed = message.vehicle_speed_mps
+        _number("frame.vehicle_speed_mps", speed, -_SPEED_BOUND_MPS, _SPEED_BOUND_MPS)
+    return Frame(
+        message.sequence_number, message.capture_time_ns, _image(message), speed, arrived_ns
+    )
+
+
+def opened(
+    *,
+    session_id: str,
+    model: model_pb2.ModelContract,
+    budget_ms: float,
+    policy: FramePolicy,
+    limits: model_pb2.ServerLimits,
+) -> drive_service_pb2.DriveResponse:
+    """Return the answer to ``open``."""
+    return drive_service_pb2.DriveResponse(
+        opened=session_pb2.SessionOpened(
+            session_id=session_id,
+            model=model,
+            granted_budget_ms=budget_ms,
+            frame_policy=session_pb2.FramePolicy.ValueType(policy),
+            limits=limits,
+        )
+    )
+
+
+def answer(
+    session_id: str, message: Command | Skip | DrainingNotice | ExpiringNotice
+) -> drive_service_pb2.DriveResponse:
+    """Return an answer to a frame, or a notice."""
+    if isinstance(message, Command):
+        return drive_service_pb2.DriveResponse(command=_command(session_id, message))
+    if isinstance(message, Skip):
+        return drive_service_pb2.DriveResponse(skipped=_skipped(session_id, message))
+    return drive_service_pb2.DriveResponse(notice=_notice(message))
+
+
+def model_contract(bundle: Bundle) -> model_pb2.ModelContract:
+    """Return what a client may want to know of a model."""
+    contract = bundle.contract
+    provenance = contract.provenance
+    return model_pb2.ModelContract(
+        name=contract.name,
+        bundle_sha256=bundle.sha256,
+        input_width_px=contract.frame.width_px,
+        input_height_px=contract.frame.height_px,
+        crop=model_pb2.CropFractions(
+            top=contract.frame.crop.top,
+            bottom=contract.frame.crop.bottom,
+            left=contract.frame.crop.left,
+            right=contract.frame.crop.right,
+        ),
+        rate_hz=contract.rate_hz,
+        outputs=[
+            model_pb2.ModelOutput(
+                head=output.head, unit=output.unit, minimum=output.minimum, maximum=output.maximum
+            )
+            for output in contract.outputs
+        ],
+        state=[
+            model_pb2.ModelState(name=tensor.input, shape=tensor.shape, kind=tensor.kind)
+            for tensor in contract.state
+        ],
+        reset_after_ms=contract.gap.reset_after_ms,
+        warm_up_steps=contract.warm_up_steps,
+        limits_profile=contract.limits_profile,
+        sources=[
+            model_pb2.TrainingSource(
+                name=source.name,
+                frames=source.frames,
+                heads=source.heads,
+                licence=source.licence,
+                rendered=source.rendered,
+            )
+            for source in provenance.sources
+        ],
+        scores=[
+            model_pb2.HeldOutScore(
+                source=score.source,
+                head=score.head,
+                frames=score.frames,
+                rmse=score.rmse,
+                note=score.note,
+            )
+            for score in provenance.scores
+        ],
+        git_revision=provenance.git_revision,
+    )
+
+
+def server_limits(config: Config) -> model_pb2.ServerLimits:
+    """Return the bounds on what clients send."""
+    return model_pb2.ServerLimits(
+        max_message_bytes=config.max_message_bytes,
+        max_pixels=config.max_pixels,
+        max_waiting_frames=config.max_waiting_frames,
+        idle_timeout_ms=_milliseconds(config.idle_timeout_s),
+        max_sessions=config.max_sessions,
+        min_budget_ms=config.min_budget_ms,
+        max_budget_ms=config.max_budget_ms,
+    )
+
+
+# Coming in.
+
+
+def _number(name: str, value: float, low: float, high: float) -> float:
+    if not (math.isfinite(value) and low <= value <= high):
+        raise InvalidFieldError(f"{name} must be a number from {low:g} to {high:g}, is {value}")
+    return value
+
+
+def _vehicle_id(text: str) -> str:
+    if not (1 <= len(text) <= _MAX_VEHICLE_ID and text.isascii() and text.isprintable()):
+        raise InvalidFieldError(
+            f"open.vehicle_id must be 1 to {_MAX_VEHICLE_ID} printable ASCII characters"
+        )
+    return text
+
+
+def _model_name(text: str) -> str:
+    if len(text) > _MAX_MODEL_NAME:
+        raise InvalidFieldError(f"open.model must be at most {_MAX_MODEL_NAME} characters")
+    return text
+
+
+def _policy(value: int) -> FramePolicy:
+    if value in _LATEST_VALUES:
+        return FramePolicy.LATEST
+    if value != session_pb2.FRAME_POLICY_EVERY:
+        raise InvalidFieldError(f"open.frame_policy must be LATEST or EVERY, is number {value}")
+    return FramePolicy.EVERY
+
+
+def _camera(message: session_pb2.CameraDescription) -> Camera:
+    for name, (low, high) in _CAMERA_BOUNDS.items():
+        _number(f"open.camera.{name}", getattr(message, name), low, high)
+    return Camera(
+        message.width_px,
+        message.height_px,
+        message.horizontal_fov_deg,
+        message.mount_height_m,
+        message.horizon_fraction,
+    )
+
+
+def _image(message: frame_pb2.Frame) -> Image | None:
+    kind = message.WhichOneof("image")
+    if kind == "jpeg":
+        return JpegImage(message.jpeg)
+    if kind == "rgb8":
+        raw = message.rgb8
+        return RawImage(raw.width_px, raw.height_px, raw.pixels)
+    return None
+
+
+# Going out.
+
+
+def _command(session_id: str, command: Command) -> command_pb2.Command:
+    message = command_pb2.Command(
+        sequence_number=command.sequence_number,
+        capture_time_ns=command.capture_time_ns,
+        raw=_control_values(command.raw),
+        limited=_control_values(command.limited),
+        active_limits=[command_pb2.Limit.ValueType(limit) for limit in command.active_limits],
+        validity=command_pb2.Validity.ValueType(command.validity),
+        age_ms=command.age_ms,
+        alive_counter=command.alive_counter,
+        state_epoch=command.state_epoch & _MAX_UINT32,
+        step_count=command.step_count,
+        timings=_timings(command.timings),
+    )
+    message.checksum = command_checksum(session_id, message)
+    return message
+
+
+def _control_values(values: ControlValues) -> command_pb2.ControlValues:
+    return command_pb2.ControlValues(
+        steering_wheel_angle_rad=values.steering_wheel_angle_rad,
+        speed_mps=values.speed_mps,
+        steering_torque_nm=values.steering_torque_nm,
+    )
+
+
+def _timings(timings: Timings) -> command_pb2.StageTimings:
+    return command_pb2.StageTimings(
+        queue_us=_microseconds(timings.queue_ns),
+        decode_us=_microseconds(timings.decode_ns),
+        infer_us=_microseconds(timings.infer_ns),
+        total_us=_microseconds(timings.total_ns),
+        batch_size=timings.batch_size,
+    )
+
+
+def _skipped(session_id: str, skip: Skip) -> command_pb2.FrameSkipped:
+    return command_pb2.FrameSkipped(
+        sequence_number=skip.sequence_number,
+        capture_time_ns=skip.capture_time_ns,
+        reason=command_pb2.SkipReason.ValueType(skip.reason),
+        detail=skip.detail,
+        held=None if skip.held is None else _command(session_id, skip.held),
+    )
+
+
+def _notice(notice: DrainingNotice | ExpiringNotice) -> session_pb2.Notice:
+    if isinstance(notice, DrainingNotice):
+        return session_pb2.Notice(draining=session_pb2.Draining(ends_in_ms=notice.ends_in_ms))
+    return session_pb2.Notice(expiring=session_pb2.Expiring(ends_in_ms=notice.ends_in_ms))
+
+
+def _microseconds(nanoseconds: int) -> int:
+    return min(max(nanoseconds // 1000, 0), _MAX_UINT32)
+
+
+def _milliseconds(seconds: float) -> int:
+    return min(round(seconds * 1000), _MAX_UINT32)

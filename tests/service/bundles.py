@@ -1,0 +1,225 @@
+"""Small bundles with known behaviour, written with onnx.helper: the real file format, no training.
+
+The pictures are 8x16. ``x`` is the mean colour, [N, 3] from 0 to 1. The recurrent bundle is
+``h' = tanh(0.8 h + x)``; its angle is the sum of ``h'`` less 1.5, its speed 10 ``h'[0]``, and its
+torque ``h'[1] - h'[2]``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from service.contract import (
+    METADATA_KEY,
+    SPEED,
+    STEERING_TORQUE,
+    STEERING_WHEEL_ANGLE,
+    Contract,
+    Crop,
+    FrameInput,
+    GapRule,
+    Output,
+    StateKind,
+    StateTensor,
+)
+
+HEIGHT_PX, WIDTH_PX = 8, 16
+HIDDEN = StateTensor(input="h", output="h_next", shape=(3,), kind=StateKind.RECURRENT)
+RING = StateTensor(
+    input="ring",
+    output="ring_next",
+    shape=(4, 3),
+    kind=StateKind.FEATURE_RING,
+    initial=tuple(index / 100 for index in range(12)),
+)
+ANGLE = Output(
+    head=STEERING_WHEEL_ANGLE,
+    tensor="angle",
+    unit="rad",
+    minimum=-8.0,
+    maximum=8.0,
+    training_mean=0.0,
+)
+SPEED_OUT = Output(
+    head=SPEED, tensor="speed", unit="m/s", minimum=-5.0, maximum=60.0, training_mean=10.0
+)
+TORQUE = Output(
+    head=STEERING_TORQUE, tensor="torque", unit="Nm", minimum=-20.0, maximum=20.0, training_mean=0.0
+)
+
+
+def contract(**changes: object) -> Contract:
+    """The recurrent bundle's contract, with changes."""
+    base = Contract(
+        name="tiny",
+        frame=FrameInput(tensor="frames", height_px=HEIGHT_PX, width_px=WIDTH_PX, crop=Crop()),
+        state=(HIDDEN,),
+        outputs=(ANGLE, SPEED_OUT, TORQUE),
+        rate_hz=20.0,
+        gap=GapRule(reset_after_ms=300),
+        warm_up_steps=2,
+        limits_profile="passenger_car",
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def recurrent(path: Path, **changes: object) -> Path:
+    """Write the recurrent bundle."""
+    nodes = [*_mean_colour(), *_hidden(), *_heads("h_next")]
+    return write(path, contract(**changes), nodes)
+
+
+def stateless(path: Path, **changes: object) -> Path:
+    """Write a bundle without state: the heads read the mean colour."""
+    nodes = [*_mean_colour(), *_heads("x")]
+    return write(path, contract(name="stateless", state=(), **changes), nodes)
+
+
+def ring(path: Path) -> Path:
+    """Write a bundle whose state is the last four mean colours; the heads read their mean."""
+    nodes = [
+        *_mean_colour(),
+        helper.make_node("Slice", ["ring", "one", "big", "one"], ["kept"]),
+        helper.make_node("Unsqueeze", ["x", "one"], ["newest"]),
+        helper.make_node("Concat", ["kept", "newest"], ["ring_next"], axis=1),
+        helper.make_node("ReduceMean", ["ring_next", "one"], ["mean"], keepdims=0),
+        *_heads("mean"),
+    ]
+    return write(path, contract(name="ring", state=(RING,)), nodes)
+
+
+def nan_output(path: Path) -> Path:
+    """Write a recurrent bundle whose angle is NaN for pictures with red above 0.9."""
+    nodes = [
+        *_mean_colour(),
+        *_hidden(),
+        *_heads("h_next", angle="angle_sane"),
+        *_red_above("0.9"),
+        helper.make_node("Where", ["is_red", "nan", "angle_sane"], ["angle"]),
+    ]
+    return write(path, contract(name="nan_output"), nodes)
+
+
+def nan_state(path: Path) -> Path:
+    """Write a recurrent bundle whose state becomes NaN with pictures with red above 0.9."""
+    nodes = [
+        *_mean_colour(),
+        *_hidden(state="h_sane"),
+        *_heads("h_sane"),
+        *_red_above("0.9"),
+        helper.make_node("Unsqueeze", ["is_red", "one"], ["is_red_column"]),
+        helper.make_node("Where", ["is_red_column", "nan", "h_sane"], ["h_next"]),
+    ]
+    return write(path, contract(name="nan_state"), nodes)
+
+
+def failing(path: Path) -> Path:
+    """Write a recurrent bundle whose step fails where a picture of the batch has red above 0.9."""
+    nodes = [
+        *_mean_colour(),
+        *_hidden(),
+        *_heads("h_next", angle="angle_sane"),
+        *_red_above("0.9"),
+        helper.make_node("Cast", ["is_red"], ["index_one"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["index_one", "big"], ["index"]),
+        helper.make_node("Gather", ["one_float", "index"], ["factor"], axis=0),
+        helper.make_node("Mul", ["angle_sane", "factor"], ["angle"]),
+    ]
+    return write(path, contract(name="failing"), nodes)
+
+
+def write(path: Path, promised: Contract, nodes: list[onnx.NodeProto], **tensors: object) -> Path:
+    """Write a bundle of a contract and the nodes that (should) keep it."""
+    frame = promised.frame
+    inputs = [_value(frame.tensor, TensorProto.UINT8, frame.shape)]
+    inputs += [_value(pair.input, TensorProto.FLOAT, pair.shape) for pair in promised.state]
+    outputs = [_value(output.tensor, TensorProto.FLOAT, ()) for output in promised.outputs]
+    outputs += [_value(pair.output, TensorProto.FLOAT, pair.shape) for pair in promised.state]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        tensors.get("inputs", inputs),
+        tensors.get("outputs", outputs),
+        _constants(),
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    metadata = tensors.get("metadata", {METADATA_KEY: promised.to_json()})
+    helper.set_model_props(model, metadata)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def expected(pictures: np.ndarray, h: np.ndarray | None = None) -> np.ndarray:
+    """What the recurrent bundle answers to pictures [T, 8, 16, 3] of one session: [T, 3]."""
+    h = np.zeros(3) if h is None else h
+    rows = []
+    for x in pictures.mean(axis=(1, 2)) / 255:
+        h = np.tanh(0.8 * h + x)
+        rows.append([h.sum() - 1.5, 10 * h[0], h[1] - h[2]])
+    return np.asarray(rows)
+
+
+def value(name: str, kind: int, shape: tuple[int | str, ...]) -> onnx.ValueInfoProto:
+    """A graph's input or output, with its batch."""
+    return helper.make_tensor_value_info(name, kind, list(shape))
+
+
+def _value(name: str, kind: int, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+    return value(name, kind, ("N", *shape))
+
+
+def _constants() -> list[onnx.TensorProto]:
+    constants = {
+        "spatial": np.array([1, 2], np.int64),
+        "one": np.array([1], np.int64),
+        "one_float": np.array([1.0], np.float32),
+        "big": np.array([1000], np.int64),
+        "scale": np.array(1 / 255, np.float32),
+        "decay": np.array(0.8, np.float32),
+        "0.9": np.array(0.9, np.float32),
+        "nan": np.array(math.nan, np.float32),
+        "mix": np.array([[1, 10, 0], [1, 0, 1], [1, 0, -1]], np.float32),
+        "bias": np.array([-1.5, 0, 0], np.float32),
+        **{f"head_{index}": np.array(index, np.int64) for index in range(3)},
+    }
+    return [numpy_helper.from_array(array, name) for name, array in constants.items()]
+
+
+def _mean_colour() -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Cast", ["frames"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "spatial"], ["mean_255"], keepdims=0),
+        helper.make_node("Mul", ["mean_255", "scale"], ["x"]),
+    ]
+
+
+def _hidden(state: str = "h_next") -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Mul", ["h", "decay"], ["decayed"]),
+        helper.make_node("Add", ["decayed", "x"], ["moved"]),
+        helper.make_node("Tanh", ["moved"], [state]),
+    ]
+
+
+def _heads(features: str, angle: str = "angle") -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("MatMul", [features, "mix"], ["mixed"]),
+        helper.make_node("Add", ["mixed", "bias"], ["heads"]),
+        *(
+            helper.make_node("Gather", ["heads", f"head_{index}"], [name], axis=1)
+            for index, name in enumerate((angle, "speed", "torque"))
+        ),
+    ]
+
+
+def _red_above(threshold: str) -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Gather", ["x", "head_0"], ["red"], axis=1),
+        helper.make_node("Greater", ["red", threshold], ["is_red"]),
+    ]

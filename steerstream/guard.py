@@ -227,8 +227,12 @@ class Guard:
         if previous and previous.command.age_at_ms(now_ns) > self.bounds.max_hold_ms:
             # The vehicle let go of it, so what it held then bounds nothing now.
             previous = None
-        elapsed_s = (now_ns - previous.command.received_ns) / 1e9 if previous else math.inf
-        before = previous.values if previous else ControlValues()
+        if previous is None:
+            before, elapsed_s = ControlValues(), math.inf
+        else:
+            # By capture times: answers may arrive closer together than their frames were taken.
+            elapsed_ns = command.capture_time_ns - previous.command.capture_time_ns
+            before, elapsed_s = previous.values, elapsed_ns / 1e9
         values, found = bound_values(command.limited, before, elapsed_s, self.bounds)
         self._accepted = _Accepted(command, values)
         return found
@@ -258,48 +262,71 @@ def bound_values(
     Args:
         wanted: finite values; None stays None.
         previous: what was followed before; None sets no bound on the rate.
-        elapsed_s: seconds since then.
+        elapsed_s: seconds between the two frames, by the vehicle's clock.
         bounds: the client's bounds.
     """
     found: list[Intervention] = []
-
-    def note(before: float, after: float, intervention: Intervention) -> float:
-        if after != before:
-            found.append(intervention)
-        return after
-
-    angle, speed, torque = (
-        wanted.steering_wheel_angle_rad,
-        wanted.speed_mps,
-        wanted.steering_torque_nm,
-    )
-    if angle is not None:
-        most = bounds.max_steering_wheel_angle_rad
-        angle = note(angle, clamp(angle, -most, most), Intervention.STEERING_ANGLE)
-        near = slew(
-            angle,
-            previous.steering_wheel_angle_rad,
-            rate_per_s=bounds.max_steering_wheel_rate_radps,
-            elapsed_s=elapsed_s,
-        )
-        angle = note(angle, near, Intervention.STEERING_RATE)
-    if speed is not None:
-        inside = clamp(speed, bounds.min_speed_mps, bounds.max_speed_mps)
-        speed = note(speed, inside, Intervention.SPEED)
-        near = slew(
-            speed,
-            previous.speed_mps,
-            rate_per_s=bounds.max_acceleration_mps2,
-            elapsed_s=elapsed_s,
-        )
-        speed = note(speed, near, Intervention.ACCELERATION)
-    if torque is not None:
-        most = bounds.max_steering_torque_nm
-        torque = note(torque, clamp(torque, -most, most), Intervention.STEERING_TORQUE)
     bounded = ControlValues(
-        steering_wheel_angle_rad=angle, speed_mps=speed, steering_torque_nm=torque
+        steering_wheel_angle_rad=_bound_angle(
+            wanted.steering_wheel_angle_rad,
+            previous.steering_wheel_angle_rad,
+            elapsed_s,
+            bounds,
+            found,
+        ),
+        speed_mps=_bound_speed(wanted.speed_mps, previous.speed_mps, elapsed_s, bounds, found),
+        steering_torque_nm=_bound_torque(wanted.steering_torque_nm, bounds, found),
     )
     return bounded, tuple(found)
+
+
+def _bound_angle(
+    wanted: float | None,
+    previous: float | None,
+    elapsed_s: float,
+    bounds: Bounds,
+    found: list[Intervention],
+) -> float | None:
+    if wanted is None:
+        return None
+    most = bounds.max_steering_wheel_angle_rad
+    rate = bounds.max_steering_wheel_rate_radps
+    inside = clamp(wanted, -most, most)
+    near = slew(inside, previous, rate_per_s=rate, elapsed_s=elapsed_s)
+    _note(inside != wanted, Intervention.STEERING_ANGLE, found)
+    _note(near != inside, Intervention.STEERING_RATE, found)
+    return near
+
+
+def _bound_speed(
+    wanted: float | None,
+    previous: float | None,
+    elapsed_s: float,
+    bounds: Bounds,
+    found: list[Intervention],
+) -> float | None:
+    if wanted is None:
+        return None
+    inside = clamp(wanted, bounds.min_speed_mps, bounds.max_speed_mps)
+    rate = bounds.max_acceleration_mps2
+    near = slew(inside, previous, rate_per_s=rate, elapsed_s=elapsed_s)
+    _note(inside != wanted, Intervention.SPEED, found)
+    _note(near != inside, Intervention.ACCELERATION, found)
+    return near
+
+
+def _bound_torque(wanted: float | None, bounds: Bounds, found: list[Intervention]) -> float | None:
+    if wanted is None:
+        return None
+    most = bounds.max_steering_torque_nm
+    inside = clamp(wanted, -most, most)
+    _note(inside != wanted, Intervention.STEERING_TORQUE, found)
+    return inside
+
+
+def _note(acted: bool, intervention: Intervention, found: list[Intervention]) -> None:  # noqa: FBT001
+    if acted:
+        found.append(intervention)
 
 
 def _value_doubts(command: Command) -> tuple[Intervention, ...]:

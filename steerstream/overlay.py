@@ -108,12 +108,13 @@ class _Canvas:
 
     @property
     def scale(self) -> float:
-        return self.pixels.shape[1] / MIN_WIDTH_PX
+        """Pixels in a unit."""
+        return float(self.pixels.shape[1] / MIN_WIDTH_PX)
 
     @property
     def top(self) -> float:
         """Height of the picture in units."""
-        return self.pixels.shape[0] / self.scale
+        return float(self.pixels.shape[0] / self.scale)
 
     def point(self, x: float, y: float) -> tuple[int, int]:
         """Return the pixel at x from the left and y from the lower edge."""
@@ -173,12 +174,12 @@ def _draw_wheel(
 ) -> None:
     x, y, radius = 60.0, 52.0, 36.0
     if label_rad is not None:
-        _draw_spokes(canvas, (x, y), radius + 7, label_rad, _CYAN, 2.0)
+        _draw_spokes(canvas, (x, y), radius + 7, label_rad, _CYAN, width=2)
         canvas.ring(x, y, radius + 7, _CYAN, 1.5)
         _draw_mark(canvas, (x, y), radius + 7, label_rad, _CYAN)
     canvas.ring(x, y, radius, colour if angle_rad is not None else _TRACK, 6)
     if angle_rad is not None:
-        _draw_spokes(canvas, (x, y), radius, angle_rad, colour, 6)
+        _draw_spokes(canvas, (x, y), radius, angle_rad, colour, width=6)
         canvas.ring(x, y, 9, colour, 0)
         _draw_mark(canvas, (x, y), radius, angle_rad, _WHITE)
 
@@ -189,6 +190,7 @@ def _draw_spokes(
     radius: float,
     angle_rad: float,
     colour: _Colour,
+    *,
     width: float,
 ) -> None:
     x, y = centre

@@ -1,0 +1,156 @@
+"""The commands ``drive`` and ``models``: options in, exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import signal
+import time
+from pathlib import Path
+
+import steerstream
+from steerstream.drive import report
+from steerstream.drive.labels import read_labels
+from steerstream.drive.progress import Progress
+from steerstream.drive.recorder import Recorder
+from steerstream.drive.runner import Drive
+from steerstream.drive.sources import Source, open_source
+from steerstream.drive.tally import Tally
+from steerstream.errors import MediaError
+from steerstream.models import FramePolicy, ServedModels, SessionInfo
+
+INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C ended."""
+
+
+def add_drive_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``drive``."""
+    add = parser.add_argument
+    add("--source", required=True, help="a folder of pictures, a video file, or a camera's number")
+    add("--labels", type=Path, help="CSV file with the truth; only its pictures are sent, in order")
+    add("--split", help="with --labels: only rows of this split, such as validation")
+    add("--target", required=True, help="HOST:PORT of the server")
+    add("--model", default="", help="name of a served model (default: the server's default)")
+    add("--vehicle-id", default="steerstream-drive", help="name of the vehicle in the server's log")
+    add("--budget-ms", type=_positive, default=50.0, help="latency budget of a frame (default: 50)")
+    add("--policy", choices=("latest", "every"), help="frame policy (default: latest in real time,"
+        " every with --as-fast-as-possible)")  # fmt: skip
+    add("--rate-hz", type=_positive, help="pictures a second (default: the source's own)")
+    add("--as-fast-as-possible", action="store_true", help="send a picture when the one before is"
+        " answered, not when it is due")  # fmt: skip
+    add("--save", type=Path, help="write a video with steering and latency drawn over, .mp4")
+    add("--json", type=Path, help="write the result as JSON")
+
+
+def add_models_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``models``."""
+    parser.add_argument("--target", required=True, help="HOST:PORT of the server")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a positive number, not {text}")
+    return value
+
+
+async def drive(options: argparse.Namespace) -> int:
+    """Run ``drive``.
+
+    Raises:
+        SteerstreamError: something is wrong with the options, the source or the server.
+    """
+    if options.split and not options.labels:
+        raise MediaError("--split chooses rows of --labels, which is missing")
+    labels = read_labels(options.labels, split=options.split) if options.labels else None
+    source = open_source(options.source, labels=labels, rate_hz=options.rate_hz)
+    async with (
+        steerstream.connect(options.target) as client,
+        client.open_session(
+            vehicle_id=options.vehicle_id,
+            model=options.model,
+            budget_ms=options.budget_ms,
+            frame_policy=_policy(options),
+            frame_rate_hz=0.0 if options.as_fast_as_possible else source.rate_hz,
+        ) as session,
+    ):
+        return await _run(options, source, session)
+
+
+def _policy(options: argparse.Namespace) -> FramePolicy:
+    if options.policy:
+        return FramePolicy[options.policy.upper()]
+    return FramePolicy.EVERY if options.as_fast_as_possible else FramePolicy.LATEST
+
+
+async def _run(options: argparse.Namespace, source: Source, session: steerstream.Session) -> int:
+    tally, progress, stop = Tally(options.budget_ms), Progress(source.count), asyncio.Event()
+    began_s = time.monotonic()
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(progress.close)
+            _stop_at_interrupt(stack, stop)
+            recorder = None
+            if options.save:
+                video = Recorder(options.save, rate_hz=source.rate_hz, budget_ms=tally.budget_ms)
+                recorder = await stack.enter_async_context(video)
+            run = Drive(
+                session, source, tally=tally, progress=progress, recorder=recorder, stop=stop
+            )
+            await (run.in_lock_step() if options.as_fast_as_possible else run.in_real_time())
+    finally:
+        # What was measured before an error is worth reading too.
+        _show(options, source, tally, session.info, time.monotonic() - began_s)
+    return INTERRUPTED if stop.is_set() else 0
+
+
+def _stop_at_interrupt(stack: contextlib.AsyncExitStack, stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    stack.callback(loop.remove_signal_handler, signal.SIGINT)
+
+
+def _show(
+    options: argparse.Namespace, source: Source, tally: Tally, info: SessionInfo, elapsed_s: float
+) -> None:
+    print(report.as_table(tally, info, elapsed_s=elapsed_s))
+    if options.json:
+        result = report.as_json(tally, info, source=source.name, elapsed_s=elapsed_s)
+        try:
+            options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise MediaError(f"cannot write {options.json}: {error.strerror}") from error
+
+
+async def models(options: argparse.Namespace) -> int:
+    """Run ``models``.
+
+    Raises:
+        SteerstreamError: the server was not reached.
+    """
+    async with steerstream.connect(options.target) as client:
+        served = await client.describe_models()
+    if options.json:
+        print(json.dumps(dataclasses.asdict(served), indent=2))
+    else:
+        print(models_table(served))
+    return 0
+
+
+def models_table(served: ServedModels) -> str:
+    """Return the served models as lines of text; the default one is marked with a star."""
+    lines = [f"{'':2}{'model':<24}{'input':<10}{'rate':<8}{'heads and held-out scores'}"]
+    for model in served.models:
+        mark = "* " if model.name == served.default_model else "  "
+        size = f"{model.input_width_px}x{model.input_height_px}"
+        heads = ", ".join(f"{output.head} [{output.unit}]" for output in model.outputs)
+        lines.append(f"{mark}{model.name:<24}{size:<10}{f'{model.rate_hz:g} Hz':<8}{heads}")
+        lines += [
+            f"{'':44}{score.head} RMSE {score.rmse:.4f} on {score.source} ({score.frames} frames)"
+            for score in model.scores
+        ]
+    return "\n".join(lines)

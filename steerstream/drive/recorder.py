@@ -1,0 +1,104 @@
+"""Draws answers over their pictures and writes a video, beside the drive and not in its way."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import dataclasses
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from steerstream.answers import FrameAnswer
+from steerstream.drive.sources import decode
+from steerstream.images import Image
+from steerstream.overlay import draw_overlay
+from steerstream.video import VideoFile
+
+MAX_WAITING = 32
+"""Pictures that may wait to be drawn: 1.6 s at 20 Hz, 30 MB where they are raw. When drawing is
+slower than driving, the reading of answers waits, and a lock-step drive with it."""
+
+_SPARKLINE_FRAMES = 102
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scene:
+    """A picture, its answer and what stands beside them in the video.
+
+    Attributes:
+        image: the picture as it was sent.
+        answer: what came for it.
+        latency_ms: from when it was due to its answer.
+        label_rad: the true steering wheel angle, or None.
+        lines: texts for the corner.
+    """
+
+    image: Image
+    answer: FrameAnswer
+    latency_ms: float
+    label_rad: float | None
+    lines: tuple[str, ...]
+
+
+class Recorder:
+    """Writes a video in a worker thread; an asynchronous context manager.
+
+    Args:
+        path: where to write it.
+        rate_hz: pictures a second.
+        budget_ms: the length of the latency bar.
+    """
+
+    def __init__(self, path: Path, *, rate_hz: float, budget_ms: float) -> None:
+        self._video = VideoFile(path, rate_hz=rate_hz)
+        self._budget_ms = budget_ms
+        self._scenes: asyncio.Queue[Scene | None] = asyncio.Queue(MAX_WAITING)
+        self._latencies_ms: collections.deque[float] = collections.deque(maxlen=_SPARKLINE_FRAMES)
+
+    async def __aenter__(self) -> Self:
+        self._writer = asyncio.create_task(self._write())
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._writer.done():
+            await self._scenes.put(None)
+        await self._writer
+
+    async def add(self, scene: Scene) -> None:
+        """Hand over a scene.
+
+        Raises:
+            MediaError: the video cannot be written.
+        """
+        if self._writer.done():
+            self._writer.result()
+        await self._scenes.put(scene)
+
+    async def _write(self) -> None:
+        try:
+            while (scene := await self._scenes.get()) is not None:
+                await asyncio.to_thread(self._draw, scene)
+        finally:
+            self._video.close()
+            # Whoever waits to hand over a scene must not wait for ever.
+            while not self._scenes.empty():
+                self._scenes.get_nowait()
+
+    def _draw(self, scene: Scene) -> None:
+        self._latencies_ms.append(scene.latency_ms)
+        picture = draw_overlay(
+            decode(scene.image),
+            command=scene.answer,
+            latency_ms=scene.latency_ms,
+            budget_ms=self._budget_ms,
+            label_rad=scene.label_rad,
+            lines=scene.lines,
+            latencies_ms=list(self._latencies_ms),
+        )
+        self._video.write(picture)

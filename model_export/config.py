@@ -1,0 +1,302 @@
+"""Training configurations: TOML files, read strictly into frozen dataclasses.
+
+Strict means that a key that is unknown, missing or of the wrong type is refused by its full name,
+so that a misspelt setting never trains silently with its default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from model_export.errors import ConfigError
+from service.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE, Crop, FrameInput
+
+HEADS = (STEERING_WHEEL_ANGLE, SPEED, STEERING_TORQUE)
+"""Order of the heads in every label array and network output."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameConfig:
+    """The network's picture: its size, and the rows of the source that it sees, as fractions."""
+
+    height_px: int = 66
+    width_px: int = 200
+    top: float = 0.40
+    bottom: float = 0.90
+
+    def contract(self) -> FrameInput:
+        """Return the picture as a bundle's contract states it."""
+        crop = Crop(top=self.top, bottom=self.bottom)
+        return FrameInput(
+            tensor="frame", height_px=self.height_px, width_px=self.width_px, crop=crop
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """Which network, and its widths.
+
+    Attributes:
+        kind: a name in :data:`model_export.networks.NETWORKS`.
+        features: width of the visual feature that a frame becomes.
+        hidden: width of the recurrent state.
+        dropout: share of features dropped in training, before and after the recurrent cell.
+    """
+
+    kind: str
+    features: int = 100
+    hidden: int = 64
+    dropout: float = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadConfig:
+    """One output of the network.
+
+    Attributes:
+        mean: the network predicts deviations from it, in the head's unit.
+        scale: one unit of the network's raw output, in the head's unit.
+        robust: error, in the head's unit, beyond which the loss grows linearly.
+        weight: share in the loss.
+        minimum: least plausible value, for the contract.
+        maximum: greatest plausible value, for the contract.
+    """
+
+    mean: float
+    scale: float
+    robust: float
+    weight: float
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadsConfig:
+    """The three outputs, in the order of :data:`HEADS`."""
+
+    steering_wheel_angle: HeadConfig
+    speed: HeadConfig
+    steering_torque: HeadConfig
+
+    def ordered(self) -> tuple[HeadConfig, ...]:
+        """Return the heads in the order of :data:`HEADS`."""
+        return (self.steering_wheel_angle, self.speed, self.steering_torque)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentConfig:
+    """Bounds of the random changes to a sequence; zero or an empty range switches one off.
+
+    Attributes:
+        flip: probability of a mirrored sequence.
+        shift_m: greatest sideways move of the camera, either way.
+        yaw_rad: greatest turn of the camera, either way.
+        recovery_m: distance over which the corrected angle leads back to the driven path.
+        pitch_px: greatest move of the horizon in rows of the network's picture.
+        zoom: greatest relative change of size.
+        gain: least and greatest factor of brightness.
+        gamma: least and greatest exponent of brightness.
+        colour: greatest relative change of one colour channel.
+        shadow: probability that a part of the picture lies in shadow or in light.
+        noise: greatest standard deviation of the sensor's noise, of 255.
+        blur: probability of a blurred sequence.
+        erase: probability that a rectangle of the picture is hidden.
+    """
+
+    flip: float = 0.0
+    shift_m: float = 0.0
+    yaw_rad: float = 0.0
+    recovery_m: float = 20.0
+    pitch_px: float = 0.0
+    zoom: float = 0.0
+    gain: tuple[float, float] = (1.0, 1.0)
+    gamma: tuple[float, float] = (1.0, 1.0)
+    colour: float = 0.0
+    shadow: float = 0.0
+    noise: float = 0.0
+    blur: float = 0.0
+    erase: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceConfig:
+    """One source of training data.
+
+    Attributes:
+        kind: a name in :data:`model_export.data.sources.READERS`.
+        lanes: parallel sequences of each batch that come from this source.
+        loss_weight: factor on the loss of its frames.
+        heads: labels to use of those that the source has; empty for all.
+        options: settings of the reader, by name.
+        monitor: weight of its validation steering RMSE in the score that picks the best weights.
+        augment: changes to its training sequences.
+    """
+
+    kind: str
+    lanes: int
+    loss_weight: float = 1.0
+    heads: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    monitor: float = 0.0
+    augment: AugmentConfig = AugmentConfig()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageConfig:
+    """One stage of training; it goes on from the best weights of the stage before.
+
+    A stage with a window of one frame learns features from diverse single frames; then stages with
+    windows of ten frames teach the recurrent cell by truncated back-propagation through time.
+
+    Attributes:
+        name: for logs.
+        steps: optimiser steps; each takes one window of every lane.
+        learning_rate: its peak; it decays to zero by a cosine.
+        window: frames through which gradients flow.
+        lanes: factor on every source's lanes.
+        pass_frames: frames after which a lane starts anew elsewhere, state reset.
+        encoder_rate: factor on the learning rate of the visual encoder.
+        freeze_statistics: keep the running statistics of batch normalisation, and use them.
+        dagger_roads: before the stage, drive so many new roads with the network; the expert's
+            labels for these drives join the source ``rendered`` (DAgger, arXiv 1011.0686).
+        dagger_seconds: length of each of these drives.
+    """
+
+    name: str
+    steps: int
+    learning_rate: float
+    window: int = 10
+    lanes: int = 1
+    pass_frames: int = 100
+    encoder_rate: float = 1.0
+    freeze_statistics: bool = False
+    dagger_roads: int = 0
+    dagger_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """What all stages share: AdamW with warm-up, averaged weights, early stopping.
+
+    Attributes:
+        warm_up: steps until a stage's peak learning rate.
+        weight_decay: of AdamW, on weights of two or more dimensions.
+        clip_norm: bound of the gradient's global norm.
+        ema_decay: of the averaged weights, which are what is evaluated and exported.
+        evaluate_every: steps between evaluations and checkpoints.
+        patience: evaluations without a better score until a stage ends early.
+    """
+
+    warm_up: int = 50
+    weight_decay: float = 1e-2
+    clip_norm: float = 5.0
+    ema_decay: float = 0.99
+    evaluate_every: int = 100
+    patience: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingConfig:
+    """What the contract tells a server beside the tensors."""
+
+    rate_hz: float = 20.0
+    reset_after_ms: int = 1000
+    warm_up_steps: int = 10
+    limits_profile: str = "passenger_car"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that decides a training run, apart from the data."""
+
+    name: str
+    seed: int
+    network: NetworkConfig
+    heads: HeadsConfig
+    source: tuple[SourceConfig, ...]
+    stage: tuple[StageConfig, ...]
+    training: TrainingConfig = TrainingConfig()
+    frame: FrameConfig = FrameConfig()
+    serving: ServingConfig = ServingConfig()
+
+    def __post_init__(self) -> None:
+        if not self.source or not self.stage:
+            raise ConfigError("a configuration needs at least one [[source]] and one [[stage]]")
+        for source in self.source:
+            if unknown := set(source.heads) - set(HEADS):
+                raise ConfigError(f"source {source.kind}: no head {sorted(unknown)[0]!r}")
+
+
+def load(path: Path) -> Config:
+    """Read a configuration.
+
+    Raises:
+        ConfigError: the file cannot be read, is no TOML, or has a key that is unknown, missing or
+            of the wrong type.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _build(Config, data, "")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _build(kind: type[_T], data: object, path: str) -> _T:
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} must be a table, is {data!r}")
+    hints = typing.get_type_hints(kind)
+    fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(data.keys() - fields.keys()):
+        known = ", ".join(fields)
+        raise ConfigError(f"unknown key {_join(path, unknown[0])!r}; known here: {known}")
+    values: dict[str, Any] = {}
+    for name, item in fields.items():
+        if name in data:
+            values[name] = _value(hints[name], data[name], _join(path, name))
+        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"key {_join(path, name)!r} is missing")
+    return kind(**values)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _value(hint: Any, value: object, path: str) -> Any:  # noqa: ANN401
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        return _items(hint, value, path)
+    if origin is not None and issubclass(origin, Mapping):
+        return types.MappingProxyType(_typed(dict, value, path))
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast("type[Any]", hint), value, path)
+    return _typed(hint, value, path)
+
+
+def _items(hint: Any, value: object, path: str) -> tuple[Any, ...]:  # noqa: ANN401
+    items = _typed(list, value, path)
+    hints = typing.get_args(hint)
+    if hints[-1] is not Ellipsis and len(items) != len(hints):
+        raise ConfigError(f"key {path!r} must be a list of {len(hints)}, is {items!r}")
+    return tuple(_value(hints[0], item, f"{path}[{index}]") for index, item in enumerate(items))
+
+
+def _typed(hint: type[_T], value: object, path: str) -> _T:
+    if hint is float and type(value) is int:
+        value = float(value)
+    if type(value) is not hint:
+        raise ConfigError(f"key {path!r} must be of type {hint.__name__}, is {value!r}")
+    return value

@@ -1,0 +1,1 @@
+"""Training data: one reader for each source, and how their sequences become batches."""

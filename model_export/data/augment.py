@@ -1,0 +1,168 @@
+"""Random changes to a sequence that keep its labels true.
+
+One :class:`Augmentation` is drawn for a whole pass over a sequence, so that a mirrored or shifted
+road stays so from frame to frame, as a recurrent network must see it; only the sensor's noise
+differs from frame to frame.
+
+A camera that is moved left by y and turned left by psi sees the driven path from elsewhere. The
+label becomes the angle that leads back to the path over the recovery distance L (pure pursuit):
+its curvature changes by ``-2 (y + L psi) / L**2``. Speed stays as it was; the torque that a driver
+would have felt is not known, so its label is dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from model_export.config import HEADS, AugmentConfig
+from service.contract import STEERING_TORQUE, STEERING_WHEEL_ANGLE, FrameInput
+from service.preprocess import Picture
+from simulation.camera import CameraConfig
+from simulation.vehicle import VehicleParameters
+
+Labels = npt.NDArray[np.float32]
+
+_ANGLE, _TORQUE = HEADS.index(STEERING_WHEEL_ANGLE), HEADS.index(STEERING_TORQUE)
+_GREATEST_ERASED = 0.4
+"""Of the picture's height and width."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewpoint:
+    """Where the camera is moved to: metres left, radians left, and in the picture's own pixels."""
+
+    shift_m: float
+    yaw_rad: float
+    pitch_px: float
+    zoom: float
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether the camera left the driven path."""
+        return self.shift_m != 0 or self.yaw_rad != 0
+
+
+class Augmentation:
+    """One draw of random changes, for one pass over a sequence.
+
+    Args:
+        config: bounds of the changes.
+        frame: the network's picture.
+        seed: decides the draw, and with a frame's index also its noise.
+    """
+
+    def __init__(self, config: AugmentConfig, frame: FrameInput, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self._seed = seed
+        self.flip = bool(rng.random() < config.flip)
+        self.viewpoint = Viewpoint(
+            shift_m=rng.uniform(-1, 1) * config.shift_m,
+            yaw_rad=rng.uniform(-1, 1) * config.yaw_rad,
+            pitch_px=rng.uniform(-1, 1) * config.pitch_px,
+            zoom=1 + rng.uniform(-1, 1) * config.zoom,
+        )
+        self._recovery_m = config.recovery_m
+        self._warp = _warp(self.viewpoint, frame)
+        self._tones = _tones(config, rng)
+        self._shadow = _shadow(config, frame, rng)
+        self._erased = _rectangle(config, frame, rng)
+        self._blur = bool(rng.random() < config.blur)
+        self._noise = rng.uniform(0, config.noise)
+
+    def picture(self, picture: Picture, index: int) -> Picture:
+        """Change one prepared picture; ``index`` is its place in the sequence."""
+        size = (picture.shape[1], picture.shape[0])
+        changed = np.asarray(picture)
+        if self._warp is not None:
+            changed = cv2.warpAffine(
+                changed, self._warp, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+            )
+        if self._blur:
+            changed = cv2.blur(changed, (3, 3))
+        changed = cv2.LUT(changed, self._tones)
+        if self._shadow is not None:
+            changed = cv2.multiply(changed, self._shadow, dtype=cv2.CV_8U)
+        if self._noise:
+            changed = self._add_noise(changed, index)
+        if self._erased is not None:
+            changed[self._erased] = 128
+        return changed[:, ::-1] if self.flip else changed
+
+    def labels(self, labels: Labels) -> Labels:
+        """Change the labels [..., 3] so that they are true for the changed pictures."""
+        changed = labels.copy()
+        if self.viewpoint.is_moved:
+            changed[..., _ANGLE] += recovery_angle_rad(self.viewpoint, self._recovery_m)
+            changed[..., _TORQUE] = np.nan
+        if self.flip:
+            changed[..., _ANGLE] *= -1
+            changed[..., _TORQUE] *= -1
+        return changed
+
+    def _add_noise(self, picture: Picture, index: int) -> Picture:
+        rng = np.random.default_rng((self._seed, index))
+        noise = rng.standard_normal(picture.shape[:2], dtype=np.float32) * self._noise
+        return cv2.add(picture, cv2.merge([noise] * 3), dtype=cv2.CV_8U)
+
+
+def recovery_angle_rad(viewpoint: Viewpoint, recovery_m: float) -> float:
+    """Return the change of the steering wheel angle that leads a moved camera back to the path."""
+    vehicle = VehicleParameters()
+    curvature = -2 * (viewpoint.shift_m + recovery_m * viewpoint.yaw_rad) / recovery_m**2
+    return vehicle.steering_ratio * math.atan(vehicle.wheelbase_m * curvature)
+
+
+def _warp(view: Viewpoint, frame: FrameInput) -> npt.NDArray[np.float64] | None:
+    """Return the affine map of the picture's ground plane under a move of the camera, if any.
+
+    A sideways move shears the ground about the horizon; a small turn moves the whole picture.
+    """
+    if not view.is_moved and view.pitch_px == 0 and view.zoom == 1:
+        return None
+    camera = CameraConfig()
+    visible = frame.crop.bottom - frame.crop.top
+    columns_per_pixel = frame.width_px / ((frame.crop.right - frame.crop.left) * camera.width)
+    rows_per_pixel = frame.height_px / (visible * camera.height)
+    horizon = (camera.horizon - frame.crop.top) / visible * frame.height_px
+    shear = view.shift_m / camera.height_m * columns_per_pixel / rows_per_pixel
+    turn = math.tan(view.yaw_rad) * camera.focal_px * columns_per_pixel
+    centre = frame.width_px / 2
+    left = (1 - view.zoom) * centre + turn - shear * view.zoom * horizon
+    top = (1 - view.zoom) * horizon + view.pitch_px
+    return np.array([[view.zoom, shear * view.zoom, left], [0, view.zoom, top]])
+
+
+def _tones(config: AugmentConfig, rng: np.random.Generator) -> Picture:
+    """Return a table uint8 [256, 1, 3] of brightness, contrast and colour."""
+    gain, gamma = rng.uniform(*config.gain), rng.uniform(*config.gamma)
+    colour = 1 + rng.uniform(-config.colour, config.colour, 3)
+    tones = 255 * gain * (np.arange(256) / 255) ** gamma
+    return np.clip(tones[:, None, None] * colour, 0, 255).round().astype(np.uint8)
+
+
+def _shadow(
+    config: AugmentConfig, frame: FrameInput, rng: np.random.Generator
+) -> npt.NDArray[np.float32] | None:
+    """Return factors float32 [height, width, 3], darker or lighter on one side of a line."""
+    if rng.random() >= config.shadow:
+        return None
+    top, bottom = rng.uniform(0, frame.width_px, 2)
+    edge = np.linspace(top, bottom, frame.height_px)[:, None]
+    inside = np.arange(frame.width_px) < edge
+    factors = np.where(inside ^ (rng.random() < 0.5), rng.uniform(0.3, 1.6), 1).astype(np.float32)
+    return np.asarray(cv2.merge([cv2.blur(factors, (3, 3))] * 3), np.float32)
+
+
+def _rectangle(
+    config: AugmentConfig, frame: FrameInput, rng: np.random.Generator
+) -> tuple[slice, slice] | None:
+    if rng.random() >= config.erase:
+        return None
+    height, width = rng.uniform(0.1, _GREATEST_ERASED, 2) * (frame.height_px, frame.width_px)
+    top, left = rng.uniform(0, (frame.height_px - height, frame.width_px - width))
+    return slice(int(top), int(top + height)), slice(int(left), int(left + width))

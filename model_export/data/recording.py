@@ -1,0 +1,108 @@
+"""Prepared frames with labels, kept on disk so that an epoch costs no decoding or rendering."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from model_export.errors import DataError
+from service.contract import FrameInput
+from service.preprocess import Picture, prepare
+
+_CHUNK_FRAMES = 512
+_VERSION = 1
+"""Raise it when a reader or the preparation changes what a cache would hold."""
+
+
+class Sample(NamedTuple):
+    """One frame of a source: the source's own picture, labels [3], and whether a sequence begins."""
+
+    picture: Picture
+    labels: npt.NDArray[np.float32]
+    starts: bool
+
+
+class Span(NamedTuple):
+    """An unbroken sequence of a recording: frames from ``first`` up to ``last``, not included."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Prepared frames uint8 [N, height, width, 3], labels float32 [N, 3], and their sequences."""
+
+    frames: Picture
+    labels: npt.NDArray[np.float32]
+    spans: tuple[Span, ...]
+
+
+def record(samples: Iterable[Sample], frame: FrameInput, folder: Path) -> Recording:
+    """Prepare the frames of a source and write them to a folder, whole or not at all.
+
+    Raises:
+        DataError: the source has no frames.
+    """
+    work = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    labels, starts = _write_frames(samples, frame, work / "frames.u8")
+    if not labels:
+        raise DataError("the source has no frames")
+    np.savez(work / "labels.npz", labels=np.stack(labels), starts=np.array(starts, np.bool_))
+    shutil.rmtree(folder, ignore_errors=True)
+    work.rename(folder)
+    return open_recording(folder, frame)
+
+
+def open_recording(folder: Path, frame: FrameInput) -> Recording:
+    """Open what :func:`record` wrote; the frames stay on disk."""
+    with np.load(folder / "labels.npz") as stored:
+        labels, starts = stored["labels"], stored["starts"]
+    shape = (len(labels), *frame.shape)
+    frames = np.memmap(folder / "frames.u8", dtype=np.uint8, mode="r", shape=shape)
+    return Recording(frames, labels, spans(starts))
+
+
+def cached(
+    make: Callable[[], Iterable[Sample]], key: Mapping[str, Any], frame: FrameInput, cache: Path
+) -> Recording:
+    """Open the recording of a source from the cache, or make it first.
+
+    Args:
+        make: reads or renders the source.
+        key: everything that decides what ``make`` returns.
+        frame: size and crop to prepare.
+        cache: folder of all recordings.
+    """
+    text = json.dumps({**key, "frame": repr(frame), "version": _VERSION}, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    folder = cache / f"{key['kind']}-{digest}"
+    return open_recording(folder, frame) if folder.is_dir() else record(make(), frame, folder)
+
+
+def spans(starts: npt.NDArray[np.bool_]) -> tuple[Span, ...]:
+    """Return the sequences that begin where ``starts`` is true."""
+    firsts = np.flatnonzero(starts).tolist()
+    return tuple(Span(*pair) for pair in zip(firsts, [*firsts[1:], len(starts)], strict=True))
+
+
+def _write_frames(
+    samples: Iterable[Sample], frame: FrameInput, path: Path
+) -> tuple[list[npt.NDArray[np.float32]], list[bool]]:
+    labels, starts = [], []
+    with path.open("wb", buffering=_CHUNK_FRAMES * frame.height_px * frame.width_px) as file:
+        for sample in samples:
+            file.write(prepare(sample.picture, frame).tobytes())
+            labels.append(sample.labels)
+            starts.append(sample.starts or len(labels) == 1)
+    return labels, starts

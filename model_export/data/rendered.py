@@ -1,0 +1,35 @@
+"""Rendered roads: drives by the simulation's expert, pushed about so that recovery is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from model_export.data.recording import Sample
+from simulation.drives import LabelledFrame, render_drive
+
+NAME = "steerstream simulation, expert drives (rendered frames)"
+LICENCE = "Apache-2.0"
+
+TRAINING_SEED = 1_000
+VALIDATION_SEED = 900_000
+"""First seeds of the roads. Below 1000 lie the roads of the closed-loop evaluation."""
+
+
+def read(split: str, *, roads: int, seconds: float, rate_hz: float) -> Iterator[Sample]:
+    """Render one drive on each of so many roads."""
+    first = TRAINING_SEED if split == "train" else VALIDATION_SEED
+    for seed in range(first, first + roads):
+        yield from samples(render_drive(seed, frames=round(seconds * rate_hz), rate_hz=rate_hz))
+
+
+def samples(drive: Iterable[LabelledFrame]) -> Iterator[Sample]:
+    """Turn a drive's frames into samples; the state is reset where the vehicle was displaced."""
+    segment: int | None = None
+    for frame in drive:
+        labels = np.array(
+            [frame.steering_wheel_angle_rad, frame.speed_mps, frame.steering_torque_nm], np.float32
+        )
+        yield Sample(frame.image, labels, frame.segment != segment)
+        segment = frame.segment

@@ -1,0 +1,170 @@
+"""Stateful batches: parallel lanes that pass over sequences window by window.
+
+Each lane belongs to one source. It draws a sequence, a place in it and an augmentation, then hands
+out consecutive windows, so that the recurrent state carries over from one batch to the next. Where
+the sequence ends, or the pass is long enough, the lane draws anew and the state is reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model_export.config import HEADS, AugmentConfig
+from model_export.data.augment import Augmentation, Labels
+from model_export.data.recording import Recording, Span
+from model_export.errors import DataError
+from service.contract import FrameInput
+from service.preprocess import Picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneSource:
+    """What a lane draws from: recordings, the heads that it teaches, and how it is changed."""
+
+    recordings: tuple[Recording, ...]
+    heads: tuple[str, ...]
+    augment: AugmentConfig
+    loss_weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One window of every lane.
+
+    Attributes:
+        frames: uint8 [B, T, height, width, 3].
+        labels: float32 [B, T, 3], NaN where a head is not labelled.
+        weights: float32 [B], factor on the loss of each lane.
+        resets: bool [B], whether the state is reset before the window.
+    """
+
+    frames: Picture
+    labels: Labels
+    weights: npt.NDArray[np.float32]
+    resets: npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class _Pass:
+    """A lane's pass over a part of a sequence; plain numbers, so that a checkpoint can hold it."""
+
+    recording: int
+    position: int
+    last: int
+    seed: int
+
+
+class LaneSampler:
+    """Draws batches without end.
+
+    Args:
+        lanes: the source of each lane.
+        frame: the network's picture.
+        window: frames of one batch in each lane.
+        pass_frames: frames after which a lane draws anew.
+        seed: decides all draws.
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[LaneSource],
+        frame: FrameInput,
+        *,
+        window: int,
+        pass_frames: int,
+        seed: int,
+    ) -> None:
+        self._frame, self._window, self._pass_frames = frame, window, pass_frames
+        self._rng = np.random.default_rng(seed)
+        self._passes: list[_Pass | None] = [None] * len(lanes)
+        self._augmentations: dict[int, Augmentation] = {}
+        self.replace_lanes(lanes)
+
+    def replace_lanes(self, lanes: Sequence[LaneSource]) -> None:
+        """Give the lanes other sources; a lane whose source is another draws anew."""
+        before = getattr(self, "_lanes", lanes)
+        self._lanes = tuple(lanes)
+        for index, (old, new) in enumerate(zip(before, lanes, strict=True)):
+            if old is not new:
+                self._passes[index] = None
+        self._usable = {id(lane): _usable(lane, self._window) for lane in self._lanes}
+
+    def next_batch(self) -> Batch:
+        """Return the next window of every lane."""
+        size, window = len(self._lanes), self._window
+        frames = np.empty((size, window, *self._frame.shape), np.uint8)
+        labels = np.empty((size, window, len(HEADS)), np.float32)
+        resets = np.zeros(size, np.bool_)
+        for index, lane in enumerate(self._lanes):
+            resets[index] = self._renew(index, lane)
+            self._fill(index, lane, frames[index], labels[index])
+        weights = np.array([lane.loss_weight for lane in self._lanes], np.float32)
+        return Batch(frames, labels, weights, resets)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what :meth:`load_state_dict` needs to go on with the very same batches."""
+        passes = [_numbers(lane_pass) for lane_pass in self._passes]
+        return {"rng": self._rng.bit_generator.state, "passes": passes}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another sampler over the same lanes stood."""
+        self._rng.bit_generator.state = state["rng"]
+        self._passes = [_Pass(*numbers) if numbers else None for numbers in state["passes"]]
+        self._augmentations = {}
+
+    def _renew(self, index: int, lane: LaneSource) -> bool:
+        """Draw anew if the lane's pass is over; return whether it did."""
+        now = self._passes[index]
+        if now is not None and now.position + self._window <= now.last:
+            return False
+        self._passes[index] = self._draw(lane)
+        self._augmentations.pop(index, None)
+        return True
+
+    def _draw(self, lane: LaneSource) -> _Pass:
+        choices, cumulative = self._usable[id(lane)]
+        which = np.searchsorted(cumulative, self._rng.random() * cumulative[-1], side="right")
+        recording, span = choices[int(which)]
+        first = int(self._rng.integers(span.first, span.last - self._window + 1))
+        last = min(span.last, first + self._pass_frames)
+        return _Pass(recording, first, last, int(self._rng.integers(2**62)))
+
+    def _fill(self, index: int, lane: LaneSource, frames: Picture, labels: Labels) -> None:
+        now = self._passes[index]
+        assert now is not None, "_renew has drawn it"  # noqa: S101
+        if index not in self._augmentations:
+            self._augmentations[index] = Augmentation(lane.augment, self._frame, now.seed)
+        change = self._augmentations[index]
+        recording = lane.recordings[now.recording]
+        window = slice(now.position, now.position + self._window)
+        for slot, place in enumerate(range(window.start, window.stop)):
+            frames[slot] = change.picture(recording.frames[place], place)
+        labels[:] = change.labels(recording.labels[window])
+        for column, head in enumerate(HEADS):
+            if head not in lane.heads:
+                labels[:, column] = np.nan
+        now.position += self._window
+
+
+def _usable(lane: LaneSource, window: int) -> tuple[list[tuple[int, Span]], npt.NDArray[np.int64]]:
+    """Return the sequences of at least one window, and their cumulative lengths."""
+    choices = [
+        (index, span)
+        for index, recording in enumerate(lane.recordings)
+        for span in recording.spans
+        if span.last - span.first >= window
+    ]
+    if not choices:
+        raise DataError(f"a source has no sequence of {window} frames or more")
+    return choices, np.cumsum([span.last - span.first for _, span in choices])
+
+
+def _numbers(lane_pass: _Pass | None) -> tuple[int, int, int, int] | None:
+    if lane_pass is None:
+        return None
+    return (lane_pass.recording, lane_pass.position, lane_pass.last, lane_pass.seed)

@@ -1,0 +1,59 @@
+"""Real traces, rendered camera: angle, speed and torque of real drives, over roads drawn from them.
+
+The recordings have no pictures. The simulation lays the road that angle and speed describe and
+renders it, so that a network gets all three real labels. Results on it are never real ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from model_export.data.labels import LabelTable, read_labels
+from model_export.data.recording import Sample
+from model_export.data.rendered import samples
+from simulation.drives import render_trace
+
+NAME = "Udacity Challenge 2, HMB_2, HMB_4, HMB_6 (real traces, rendered frames)"
+LICENCE = "MIT, Udacity 2016"
+FOLDER = "udacity_ch2_traces"
+
+DRIVES = {"train": ("HMB_2", "HMB_4", "HMB_6"), "validation": ("HMB_1",)}
+_LOOKS_SEED = {"train": 500_000, "validation": 950_000}
+
+
+def read(
+    data: Path, split: str, *, chunk_s: float, rate_hz: float, every: int = 1
+) -> Iterator[Sample]:
+    """Render the drives of one split.
+
+    Args:
+        data: folder of the driving data.
+        split: ``train``, or ``validation``: one drive that no training sees.
+        chunk_s: a drive is cut into pieces of this length, each with looks of its own.
+        rate_hz: of the recordings.
+        every: keep one of so many pieces.
+
+    Raises:
+        DataError: a drive's file is missing or malformed.
+    """
+    frames = round(chunk_s * rate_hz)
+    looks = itertools.count(_LOOKS_SEED[split])
+    for drive in DRIVES[split]:
+        table = read_labels(data / FOLDER / f"{drive}.csv")
+        for rows in _pieces(table, frames)[::every]:
+            angle, speed, torque = table.labels[rows].T
+            yield from samples(render_trace(angle, speed, torque, seed=next(looks)))
+
+
+def _pieces(table: LabelTable, frames: int) -> list[slice]:
+    """Cut a drive at its breaks and into pieces of at most so many frames."""
+    bounds = [*np.flatnonzero(table.starts).tolist(), len(table.starts)]
+    return [
+        slice(first, min(first + frames, end))
+        for start, end in itertools.pairwise(bounds)
+        for first in range(start, end, frames)
+    ]

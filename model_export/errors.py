@@ -1,0 +1,34 @@
+"""The errors of training and export.
+
+::
+
+    ModelExportError            one line on stderr, exit code 2
+    ├── ConfigError             the configuration file
+    ├── DataError               a source of training data, or a labels file
+    ├── RunError                a folder of a training run
+    └── BundleError             an ONNX file
+
+Every message says what to do.
+"""
+
+from __future__ import annotations
+
+
+class ModelExportError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class ConfigError(ModelExportError):
+    """A configuration file is missing, malformed, or names something unknown."""
+
+
+class DataError(ModelExportError):
+    """Training data or a labels file is missing or malformed."""
+
+
+class RunError(ModelExportError):
+    """A run's folder holds no finished training, or one of another configuration."""
+
+
+class BundleError(ModelExportError):
+    """An ONNX file is missing, damaged, or without a valid contract."""

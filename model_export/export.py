@@ -1,0 +1,142 @@
+"""From trained weights to a bundle: one ONNX file, one step, explicit state, contract inside."""
+
+from __future__ import annotations
+
+import subprocess
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import onnx
+import torch
+
+from model_export.config import HEADS, Config
+from model_export.networks import DrivingNetwork, build
+from model_export.run import Result, RunFolder
+from service.contract import METADATA_KEY, UNITS, Contract, GapRule, Output, Provenance
+
+OPSET = 18
+_EXAMPLE_BATCH = 2
+"""Not 1: an exporter takes a size of one for a constant."""
+
+
+def export(run: RunFolder, path: Path, extra: Provenance | None = None) -> Contract:
+    """Write a run's best weights as a bundle.
+
+    Args:
+        run: a finished or unfinished training run.
+        path: the ONNX file to write; the bundle is named after it.
+        extra: scores from elsewhere to add to the metadata.
+
+    Raises:
+        RunError: the run has no weights yet.
+    """
+    config, result = run.load_config(), run.load_result()
+    network = build(config)
+    network.load_state_dict(result.weights)
+    about = contract(network, config, result, name=path.stem)
+    if extra is not None:
+        scores = (*about.provenance.scores, *extra.scores)
+        about = replace(about, provenance=replace(about.provenance, scores=scores))
+    write(network, about, path)
+    return about
+
+
+def contract(network: DrivingNetwork, config: Config, result: Result, *, name: str) -> Contract:
+    """Return what a server must know of a trained network."""
+    heads = zip(HEADS, config.heads.ordered(), result.training_mean, strict=True)
+    serving = config.serving
+    return Contract(
+        name=name,
+        frame=config.frame.contract(),
+        state=network.state_tensors,
+        outputs=tuple(
+            Output(
+                head=head,
+                tensor=head,
+                unit=UNITS[head],
+                minimum=bounds.minimum,
+                maximum=bounds.maximum,
+                training_mean=mean,
+            )
+            for head, bounds, mean in heads
+        ),
+        rate_hz=serving.rate_hz,
+        gap=GapRule(reset_after_ms=serving.reset_after_ms),
+        warm_up_steps=serving.warm_up_steps,
+        limits_profile=serving.limits_profile,
+        provenance=Provenance(
+            sources=result.sources,
+            scores=result.scores,
+            git_revision=_git_revision(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+    )
+
+
+def write(network: DrivingNetwork, about: Contract, path: Path) -> None:
+    """Write a network and its contract as one ONNX file, whole or not at all."""
+    model = _to_onnx(network, about)
+    onnx.helper.set_model_props(model, {METADATA_KEY: about.to_json()})
+    onnx.checker.check_model(model, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(model.SerializeToString())
+    part.replace(path)
+
+
+def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
+    frames = torch.zeros(_EXAMPLE_BATCH, *about.frame.shape, dtype=torch.uint8)
+    example = (frames, *network.initial_state(_EXAMPLE_BATCH))
+    inputs = [about.frame.tensor, *(pair.input for pair in about.state)]
+    outputs = [item.tensor for item in about.outputs] + [pair.output for pair in about.state]
+    batch = torch.export.Dim("N", min=1)
+    with warnings.catch_warnings():
+        # Of the exporter about its own inner workings; the checker and verify judge its result.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network.fused(),
+            example,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=_dynamic(example, batch),
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None, "the dynamo exporter returns a program"  # noqa: S101
+    return _without_traces(program.model_proto)
+
+
+def _dynamic(example: Sequence[torch.Tensor], batch: object) -> dict[str, object]:
+    frame, *state = example
+    return {"frame": {0: batch}, "state": tuple({0: batch} for _ in state)} if frame.dim() else {}
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop the exporter's notes on Python source lines: they name files of this machine."""
+    for item in (
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+    ):
+        del item.metadata_props[:]
+        item.doc_string = ""
+    del model.graph.metadata_props[:]
+    return model
+
+
+def _git_revision() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, cwd=folder, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

@@ -1,0 +1,134 @@
+"""The folder of one training run: what is where, and who may go on with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model_export import config as configs
+from model_export.config import Config
+from model_export.errors import RunError
+from service.contract import Score, TrainingSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A finished stage's best weights, and what a bundle's metadata says of them.
+
+    Attributes:
+        weights: the network's ``state_dict``.
+        sources: what it was trained on.
+        scores: RMSE on validation, by source and head.
+        training_mean: mean label of each head over all sources that label it.
+    """
+
+    weights: dict[str, Any]
+    sources: tuple[TrainingSource, ...]
+    scores: tuple[Score, ...]
+    training_mean: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths of a run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration that the run was started with."""
+        return self.path / "config.toml"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Everything that a killed run needs to go on."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def best(self) -> Path:
+        """The best weights so far."""
+        return self.path / "best.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON line for each evaluation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def curves(self) -> Path:
+        """Picture of the loss and of the validation scores."""
+        return self.path / "curves.png"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files for TensorBoard."""
+        return self.path / "tensorboard"
+
+    def dagger(self, stage: str) -> Path:
+        """The relabelled drives that were recorded before a stage."""
+        return self.path / "dagger" / stage
+
+    def begin(self, config: Path) -> Config:
+        """Make the folder, or check that it is of the same configuration; return that.
+
+        Raises:
+            ConfigError: the configuration is malformed.
+            RunError: the folder is of a run with another configuration.
+        """
+        wanted = configs.load(config)
+        if self.config.is_file() and configs.load(self.config) != wanted:
+            raise RunError(
+                f"{self.path}: holds a run of another configuration; choose another --out"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(config, self.config)
+        return wanted
+
+    def load_config(self) -> Config:
+        """Return the run's configuration.
+
+        Raises:
+            RunError: the folder is no run.
+        """
+        if not self.config.is_file():
+            raise RunError(f"{self.path}: no training run; make one with the train command")
+        return configs.load(self.config)
+
+    def save_result(self, result: Result) -> None:
+        """Store the best weights, whole or not at all."""
+        about = dataclasses.asdict(result)
+        about.pop("weights")
+        save({"weights": result.weights, "about": json.dumps(about)}, self.best)
+
+    def load_result(self) -> Result:
+        """Return the best weights.
+
+        Raises:
+            RunError: the run has none yet.
+        """
+        if not self.best.is_file():
+            raise RunError(f"{self.path}: no trained weights yet; let the train command go on")
+        stored = torch.load(self.best, weights_only=True)
+        about = json.loads(stored["about"])
+        return Result(
+            weights=stored["weights"],
+            sources=tuple(
+                TrainingSource(**item | {"heads": tuple(item["heads"])})
+                for item in about["sources"]
+            ),
+            scores=tuple(Score(**item) for item in about["scores"]),
+            training_mean=tuple(about["training_mean"]),
+        )
+
+
+def save(content: dict[str, Any], path: Path) -> None:
+    """Write a file of tensors and plain values, whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    torch.save(content, part)
+    part.replace(path)

@@ -1,0 +1,248 @@
+"""A training run: stages of optimiser steps, evaluations, checkpoints, early stopping, resume.
+
+A run that is killed goes on from its last checkpoint when the same command is given again, and ends
+with the very same weights as one that was not, on the same machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from model_export import dagger
+from model_export.config import HEADS, Config, StageConfig
+from model_export.data.recording import Recording, open_recording, record
+from model_export.data.sequences import LaneSampler, LaneSource
+from model_export.data.sources import READERS, Source, read_source
+from model_export.export import export
+from model_export.history import History
+from model_export.networks import build
+from model_export.optimisation import Optimisation
+from model_export.run import Result, RunFolder, save
+from model_export.scoring import monitored, score
+from service.contract import FrameInput, Score, TrainingSource
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a run is."""
+
+    stage: int = 0
+    step: int = 0
+    best: float = math.inf
+    stale: int = 0
+    total_loss: float = 0.0
+
+
+class Trainer:
+    """Carries out one run.
+
+    Args:
+        config: the run's configuration.
+        run: where the run is kept.
+        data: folder of the driving data.
+        cache: folder of prepared frames, shared by runs.
+
+    Raises:
+        ConfigError: the configuration names something unknown.
+        DataError: the data is missing or malformed.
+    """
+
+    def __init__(self, config: Config, run: RunFolder, data: Path, cache: Path) -> None:
+        self._config, self._run = config, run
+        torch.manual_seed(config.seed)
+        self._network = build(config)
+        self._sources = [read_source(source, config, data, cache) for source in config.source]
+        self._drives: list[Recording] = []
+        self._progress = _Progress()
+
+    def train(self) -> Result:
+        """Run all stages that are left; return the best weights of the last."""
+        checkpoint = self._load_checkpoint()
+        history = History(self._run, checkpoint["history"] if checkpoint else [])
+        try:
+            for index in range(self._progress.stage, len(self._config.stage)):
+                self._run_stage(index, history, checkpoint)
+                checkpoint = None
+        finally:
+            history.close()
+        return self._run.load_result()
+
+    def _run_stage(self, index: int, history: History, checkpoint: dict[str, Any] | None) -> None:
+        stage = self._config.stage[index]
+        if checkpoint is None and index > 0:
+            self._network.load_state_dict(self._run.load_result().weights)
+        self._drives = self._recorded_drives(index)
+        sampler = self._sampler(index)
+        optimisation = Optimisation(self._network, self._config, stage, len(self._lanes(stage)))
+        if checkpoint is None:
+            self._progress = _Progress(stage=index)
+        else:
+            sampler.load_state_dict(checkpoint["sampler"])
+            optimisation.load_state_dict(checkpoint["optimisation"])
+        self._optimise(stage, optimisation, sampler, history)
+
+    def _optimise(
+        self, stage: StageConfig, optimisation: Optimisation, sampler: LaneSampler, history: History
+    ) -> None:
+        now, every = self._progress, self._config.training.evaluate_every
+        bar = tqdm(initial=now.step, total=stage.steps, desc=stage.name, unit="step", disable=None)
+        with bar:
+            while now.step < stage.steps and now.stale < self._config.training.patience:
+                now.total_loss += optimisation.step(sampler.next_batch(), now.step)
+                now.step += 1
+                bar.update()
+                if now.step % every == 0 or now.step == stage.steps:
+                    self._evaluate(stage, optimisation, history)
+                    bar.set_postfix(best=f"{now.best:.4f}")
+                    self._save_checkpoint(optimisation, sampler, history)
+
+    def _evaluate(self, stage: StageConfig, optimisation: Optimisation, history: History) -> None:
+        now, every = self._progress, self._config.training.evaluate_every
+        network = optimisation.averaged
+        scores = score(network, self._sources, carry=stage.window > 1)
+        value = monitored(scores, self._sources)
+        now.stale = 0 if value < now.best else now.stale + 1
+        if value < now.best:
+            now.best = value
+            self._run.save_result(self._result(network.state_dict(), scores))
+        steps = now.step % every or every
+        history.add(
+            {
+                "stage": stage.name,
+                "step": now.step + sum(item.steps for item in self._config.stage[: now.stage]),
+                "loss": now.total_loss / steps,
+                "learning_rate": optimisation.learning_rate(now.step - 1),
+                "score": value,
+                "rmse": {f"{item.head}: {item.source}": item.rmse for item in scores},
+            }
+        )
+        now.total_loss = 0.0
+
+    def _result(self, weights: dict[str, Any], scores: Sequence[Score]) -> Result:
+        return Result(
+            weights={name: value.clone() for name, value in weights.items()},
+            sources=tuple(self._provenance()),
+            scores=tuple(scores),
+            training_mean=self._training_mean(),
+        )
+
+    def _provenance(self) -> list[TrainingSource]:
+        found = [source.provenance() for source in self._sources]
+        if self._drives:
+            frames = sum(len(drive.labels) for drive in self._drives)
+            rendered = READERS["rendered"]
+            found.append(
+                TrainingSource(
+                    name=dagger.NAME,
+                    frames=frames,
+                    heads=HEADS,
+                    licence=rendered.licence,
+                    rendered=True,
+                )
+            )
+        return found
+
+    def _training_mean(self) -> tuple[float, ...]:
+        """Return each head's mean label: over real frames where they have it, else over all."""
+        real = [item for item in self._sources if not READERS[item.config.kind].rendered]
+        return tuple(
+            _mean_label(column, [item for item in real if head in item.heads] or self._sources)
+            for column, head in enumerate(HEADS)
+        )
+
+    def _sampler(self, index: int) -> LaneSampler:
+        stage = self._config.stage[index]
+        return LaneSampler(
+            self._lanes(stage),
+            self._config.frame.contract(),
+            window=stage.window,
+            pass_frames=stage.pass_frames,
+            seed=self._config.seed * 1000 + index,
+        )
+
+    def _lanes(self, stage: StageConfig) -> list[LaneSource]:
+        lanes = []
+        for source in self._sources:
+            drives = self._drives if source.config.kind == "rendered" else []
+            lane = LaneSource(
+                recordings=(source.train, *drives),
+                heads=source.heads,
+                augment=source.config.augment,
+                loss_weight=source.config.loss_weight,
+            )
+            lanes += [lane] * (source.config.lanes * stage.lanes)
+        return lanes
+
+    def _recorded_drives(self, last: int) -> list[Recording]:
+        """Return the relabelled drives of all stages so far, driving those of the last if need be."""
+        frame = self._config.frame.contract()
+        stages = list(enumerate(self._config.stage[: last + 1]))
+        return [
+            self._drive(index, frame) if index == last else open_recording(folder, frame)
+            for index, stage in stages
+            if stage.dagger_roads and (folder := self._run.dagger(stage.name))
+        ]
+
+    def _drive(self, index: int, frame: FrameInput) -> Recording:
+        stage = self._config.stage[index]
+        folder = self._run.dagger(stage.name)
+        if folder.is_dir():
+            return open_recording(folder, frame)
+        bundle = folder.with_suffix(".onnx")
+        export(self._run, bundle)
+        return record(dagger.drives(bundle, stage, index), frame, folder)
+
+    def _save_checkpoint(
+        self, optimisation: Optimisation, sampler: LaneSampler, history: History
+    ) -> None:
+        now = self._progress
+        content = {
+            "progress": [now.stage, now.step, now.best, now.stale],
+            "sampler": sampler.state_dict(),
+            "optimisation": optimisation.state_dict(),
+            "history": history.entries,
+        }
+        save(content, self._run.checkpoint)
+
+    def _load_checkpoint(self) -> dict[str, Any] | None:
+        if not self._run.checkpoint.is_file():
+            return None
+        content: dict[str, Any] = torch.load(self._run.checkpoint, weights_only=True)
+        self._progress = _Progress(*content["progress"])
+        return content
+
+
+def train(
+    config: Path, run: RunFolder, data: Path, cache: Path, steps: int | None = None
+) -> Result:
+    """Train as a configuration file says, or go on where the run's folder stands.
+
+    Args:
+        config: the TOML file.
+        run: the run's folder.
+        data: folder of the driving data.
+        cache: folder of prepared frames.
+        steps: at most so many steps a stage, to try a configuration out.
+
+    Raises:
+        ModelExportError: configuration, data or folder are not usable.
+    """
+    wanted = run.begin(config)
+    if steps is not None:
+        stages = tuple(replace(stage, steps=min(stage.steps, steps)) for stage in wanted.stage)
+        wanted = replace(wanted, stage=stages)
+    return Trainer(wanted, run, data, cache).train()
+
+
+def _mean_label(column: int, sources: Sequence[Source]) -> float:
+    labels = np.concatenate([source.train.labels[:, column] for source in sources])
+    known = labels[np.isfinite(labels)]
+    return float(known.mean()) if known.size else 0.0

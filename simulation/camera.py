@@ -163,7 +163,7 @@ class Camera:
         per_row = distance / np.float32(self.config.focal_px)
         height = np.float32(self.config.height_m) - (rows - np.float32(horizon)) * per_row
         height[:, inverse == 0.0] = -1.0
-        drawn = self._roadside.look_up(height / low, along, nearer)
+        drawn = self._roadside.look_up(np.asarray(height / low, np.float32), along, nearer)
         _, mask = cv2.threshold(cv2.extractChannel(drawn, 3), 127, 255, cv2.THRESH_BINARY)
         cv2.copyTo(cv2.cvtColor(drawn, cv2.COLOR_RGBA2RGB), mask, image[: len(rows)])
 

@@ -111,7 +111,7 @@ def render_drive(
     Raises:
         SeedReservedError: If a seed below 1000 is asked for without `evaluation`.
     """
-    _check_seed(seed, evaluation=evaluation)
+    check_seed(seed, evaluation=evaluation)
     road = generate_road(seed, length_m=FASTEST_MPS * 1.2 * frames / rate_hz + 50.0)
     drive = _ExpertDrive(road, camera, recovery or Recovery(), round(1.0 / rate_hz / STEP_S))
     return (drive.next_frame() for _ in range(frames))
@@ -147,7 +147,7 @@ def render_trace(
         SeedReservedError: If a seed below 1000 is asked for without `evaluation`.
         ValueError: If the arrays' lengths differ.
     """
-    _check_seed(seed, evaluation=evaluation)
+    check_seed(seed, evaluation=evaluation)
     angle = np.asarray(steering_wheel_angle_rad, np.float64)
     speed = np.asarray(speed_mps, np.float64)
     torque = np.asarray(steering_torque_nm, np.float64)
@@ -162,7 +162,12 @@ def render_trace(
     )
 
 
-def _check_seed(seed: int, *, evaluation: bool) -> None:
+def check_seed(seed: int, *, evaluation: bool) -> None:
+    """Refuse a seed that is kept for evaluation.
+
+    Raises:
+        SeedReservedError: If the seed is below 1000 and `evaluation` is false.
+    """
     if seed < FIRST_TRAINING_SEED and not evaluation:
         raise SeedReservedError(
             f"seed {seed} is kept for evaluation; train on {FIRST_TRAINING_SEED} and above"

@@ -32,7 +32,6 @@ _ACROSS_M = 0.03
 _ROWS = round(PERIOD_M / _ALONG_M)
 _COLUMNS = round((OFFSET_MAX_M - OFFSET_MIN_M) / _ACROSS_M)
 _VERGE_M = 4.5
-_NO_MAP = np.empty(0, np.float32)
 _STRAW = np.array([150, 132, 92], np.float32)[:, None, None]
 _GRAVEL = np.array([138, 124, 104], np.float32)[:, None, None]
 # Shade is lit by the sky alone: it takes more from red than from blue.
@@ -55,8 +54,10 @@ class GroundLevel:
 
     def look_up(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the colours at `[rows, columns, (across, along)]` in this level's pixels."""
-        colours = cv2.remap(
-            self.texture, pixels, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+        # None, which the stubs do not know, is the one way to say that the map has both coordinates:
+        # an empty array is taken for a map and gives stripes.
+        colours = cv2.remap(  # type: ignore[call-overload]
+            self.texture, pixels, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
         )
         return np.asarray(colours, np.uint8)
 

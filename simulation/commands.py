@@ -1,0 +1,180 @@
+"""What the subcommands of `python -m simulation` do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from simulation.closed_loop import (
+    RATE_HZ,
+    LockStepClock,
+    Moment,
+    drive_lock_step,
+    drive_real_time,
+)
+from simulation.drivers import LocalDriver, expert_policy
+from simulation.grpc_driver import connect, open_driver
+from simulation.progress import Progress
+from simulation.recorder import Recorder
+from simulation.report import DriveLog, summarise
+from simulation.world import World
+from steerstream import Encoding, FramePolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from simulation.camera import CameraConfig
+    from simulation.closed_loop import Observer
+    from simulation.drivers import Reply
+    from simulation.grpc_driver import GrpcDriver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriveOptions:
+    """What a drive through a server is asked for.
+
+    Attributes:
+        target: The server, `HOST:PORT`.
+        seed: Of the road.
+        seconds: Length of the drive.
+        camera: Size of the pictures.
+        real_time: Whether to keep up with the wall clock.
+        latency_ms: In lock-step, charged in place of what an answer took.
+        budget_ms: Time that a frame may take in the server.
+        model: A served model's name; empty for the server's default.
+        encoding: How pictures are sent.
+        save: The video's file, or None.
+        json: The report's file, or None.
+    """
+
+    target: str
+    seed: int
+    seconds: float
+    camera: CameraConfig
+    real_time: bool = False
+    latency_ms: float | None = None
+    budget_ms: float = 50.0
+    model: str = ""
+    encoding: Encoding = Encoding.AUTO
+    save: Path | None = None
+    json: Path | None = None
+
+
+def drive(options: DriveOptions) -> dict[str, Any]:
+    """Drive a road through a server.
+
+    Returns:
+        The report; it is written to `options.json` as well.
+
+    Raises:
+        SteerstreamError: The server cannot be reached, refuses, or fails.
+        DriverStoppedError: The server ended the session before the drive was over.
+        OSError: A file cannot be written.
+    """
+    report = asyncio.run(_drive(options))
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+async def _drive(options: DriveOptions) -> dict[str, Any]:
+    clock = LockStepClock()
+    client = connect(options.target) if options.real_time else connect(options.target, clock.now_ns)
+    policy = FramePolicy.LATEST if options.real_time else FramePolicy.EVERY
+    # The road is drawn first, because an open session must not wait for it.
+    world = World(options.seed, seconds=options.seconds, camera=options.camera)
+    async with (
+        client,
+        open_driver(
+            client,
+            options.camera,
+            frame_policy=policy,
+            model=options.model,
+            budget_ms=options.budget_ms,
+            encoding=options.encoding,
+        ) as driver,
+    ):
+        log = DriveLog(options.budget_ms)
+        with _observer(options, log) as observe:
+            await _close_loop(options, world, driver, clock, observe)
+        return summarise(_settings(options, driver), world.score, log)
+
+
+async def _close_loop(
+    options: DriveOptions,
+    world: World,
+    driver: GrpcDriver,
+    clock: LockStepClock,
+    observe: Observer,
+) -> None:
+    frames = round(options.seconds * RATE_HZ)
+    if options.real_time:
+        await drive_real_time(world, driver, frames=frames, observe=observe)
+        return
+    await drive_lock_step(
+        world, driver, frames=frames, clock=clock, latency_ms=options.latency_ms, observe=observe
+    )
+
+
+def _settings(options: DriveOptions, driver: GrpcDriver) -> dict[str, Any]:
+    return {
+        "target": options.target,
+        "model": driver.session.info.model.name,
+        "seed": options.seed,
+        "mode": "real_time" if options.real_time else "lock_step",
+        "fixed_latency_ms": options.latency_ms,
+        "image_size_px": [options.camera.width, options.camera.height],
+        "rate_hz": RATE_HZ,
+    }
+
+
+@contextlib.contextmanager
+def _observer(options: DriveOptions, log: DriveLog) -> Iterator[Observer]:
+    with contextlib.ExitStack() as stack:
+        observers: list[Observer] = [log]
+        if options.save is not None:
+            recorder = Recorder(
+                options.save,
+                budget_ms=options.budget_ms,
+                title=f"seed {options.seed}",
+                writes_later=options.real_time,
+            )
+            observers.append(stack.enter_context(recorder))
+        progress = Progress(round(options.seconds * RATE_HZ), "frames")
+        stack.enter_context(progress)
+
+        def observe(moment: Moment, reply: Reply | None) -> None:
+            for each in observers:
+                each(moment, reply)
+            progress.step(
+                f"lateral error {moment.lateral_offset_m:+.2f} m, "
+                f"interventions {moment.interventions}"
+            )
+
+        yield observe
+
+
+def render(*, seed: int, seconds: float, camera: CameraConfig, save: Path) -> None:
+    """Let the expert drive a road and save the video.
+
+    Raises:
+        SteerstreamError: The video cannot be written.
+    """
+    world = World(seed, seconds=seconds, camera=camera)
+    driver = LocalDriver(expert_policy(world))
+    frames = round(seconds * RATE_HZ)
+    with (
+        Recorder(save, budget_ms=50.0, title=f"seed {seed}  expert", writes_later=False) as video,
+        Progress(frames, "frames") as progress,
+    ):
+
+        def observe(moment: Moment, reply: Reply | None) -> None:
+            video(moment, reply)
+            progress.step()
+
+        asyncio.run(drive_lock_step(world, driver, frames=frames, observe=observe))

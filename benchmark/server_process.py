@@ -10,8 +10,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
+_HEALTH_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 
 
@@ -46,14 +50,25 @@ def serve(model: Path, *, options: Sequence[str] = ()) -> Iterator[str]:
 
 
 def _address(process: subprocess.Popen[bytes], port_file: Path, log_file: Path) -> str:
-    """Wait for the file in which the server leaves its address when it is ready."""
+    """Wait until the server has left its address and says that it serves."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
-        if port_file.exists() and (address := port_file.read_text().strip()):
+        if port_file.exists() and _serves(address := port_file.read_text().strip()):
             return address
         time.sleep(_POLL_S)
     said = log_file.read_text(errors="replace").strip().splitlines()[-5:]
     raise ServerFailedError("the server did not start:\n" + "\n".join(said))
+
+
+def _serves(address: str) -> bool:
+    with grpc.insecure_channel(address) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT_S
+            )
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -54,7 +54,7 @@ class GroundLevel:
 
     def look_up(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the colours at `[rows, columns, (across, along)]` in this level's pixels."""
-        # None, which the stubs do not know, is the one way to say that the map has both coordinates:
+        # Only None, which the stubs do not know, says that the map has both coordinates:
         # an empty array is taken for a map and gives stripes.
         colours = cv2.remap(  # type: ignore[call-overload]
             self.texture, pixels, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP

@@ -88,6 +88,7 @@ class Session:
         self._error: SteerstreamError | None = None
         self._is_finished = False
         self._is_ended = False
+        self._max_in_flight = _max_in_flight(info)
         guard.begin_session()
         self._reader = asyncio.create_task(self._read(), name=f"steerstream {info.session_id}")
 
@@ -123,8 +124,9 @@ class Session:
     async def send_frame(self, image: Image, **options: Unpack[FrameOptions]) -> int:
         """Send a frame; the iterator yields its answer.
 
-        Waits while ``MAX_IN_FLIGHT`` frames have no answer. Under EVERY somebody must read the
-        answers meanwhile: the server is slowed down when nobody does.
+        Waits while ``MAX_IN_FLIGHT`` frames have no answer; under EVERY while as many have none as
+        may wait in the server. Under EVERY somebody must read the answers meanwhile: the server is
+        slowed down when nobody does.
 
         Args:
             image: a JPEG file, or pixels [height, width, 3], uint8, RGB.
@@ -248,7 +250,7 @@ class Session:
         return frame.sequence_number
 
     async def _wait_for_room(self) -> None:
-        while len(self._ledger) >= MAX_IN_FLIGHT and not self._is_ended:
+        while len(self._ledger) >= self._max_in_flight and not self._is_ended:
             self._settled.clear()
             await self._settled.wait()
         self._check_open()
@@ -355,3 +357,11 @@ class Session:
             await asyncio.wait([self._reader])
         if not self._reader.cancelled():
             self._reader.result()
+
+
+def _max_in_flight(info: SessionInfo) -> int:
+    """Return how many frames may have no answer: under EVERY, one more would be OVERLOADED."""
+    waiting = info.limits.max_waiting_frames
+    if info.frame_policy is FramePolicy.EVERY and waiting:
+        return min(MAX_IN_FLIGHT, waiting)
+    return MAX_IN_FLIGHT

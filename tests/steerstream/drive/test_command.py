@@ -1,0 +1,173 @@
+"""The command line in the main thread, as signals want it; its server in another one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+from steerstream.__main__ import main
+from steerstream.testing import Fail, FakeServer, Reply, Skip
+from tests.steerstream.wired import serving
+
+FIRST_ID = 1_479_425_441_182_877_835
+
+
+@contextlib.contextmanager
+def command_line(fake: FakeServer | None = None):
+    """Yields a function that runs a command line against a server and returns its exit code."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def on_loop(coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    server = serving(fake or FakeServer(lambda frame: Reply(0.1)))
+    target, _ = on_loop(server.__aenter__())
+    try:
+        yield lambda *words: main([str(word) for word in (*words, "--target", target)])
+    finally:
+        on_loop(server.__aexit__(None, None, None))
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Ten labelled pictures, with two missing stretches."""
+    folder = tmp_path / "drive"
+    (folder / "frames").mkdir(parents=True)
+    rows = ["frame_id,filename,steering_angle_rad,split"]
+    steps = [0, 1, 2, 3, 40, 41, 42, 90, 91, 92]
+    for index, step in enumerate(steps):
+        frame_id = FIRST_ID + step * 20_000_000
+        picture = np.full((48, 64, 3), 20 * index, np.uint8)
+        cv2.imwrite(str(folder / "frames" / f"{frame_id}.jpg"), picture)
+        split = "train" if index < 4 else "validation"
+        rows.append(f"{frame_id},frames/{frame_id}.jpg,0.3,{split}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_a_labelled_drive_in_lock_step(recording, tmp_path, capsys):
+    fake = FakeServer(lambda frame: Reply(0.1) if frame.sequence_number != 5 else Skip())
+    out = tmp_path / "out.json"
+    with command_line(fake) as run:
+        code = run(
+            "drive", "--source", recording, "--labels", recording / "labels.csv",
+            "--as-fast-as-possible", "--json", out, "--save", tmp_path / "out.mp4",
+        )  # fmt: skip
+    assert code == 0
+    result = json.loads(out.read_text())
+    assert (result["frames"], result["commands"], result["skipped"]) == (10, 9, {"LATE": 1})
+    assert result["frame_policy"] == "EVERY"
+    assert result["heads"]["steering_wheel_angle"]["rmse"] == pytest.approx(0.2)
+    kinds = [request.WhichOneof("message") for request in fake.received]
+    assert kinds == ["open", *4 * ["frame"], "reset", *3 * ["frame"], "reset", *3 * ["frame"]]
+    assert "against labels" in capsys.readouterr().out
+    video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 10
+    assert video.get(cv2.CAP_PROP_FRAME_WIDTH) == 640
+    video.release()
+
+
+def test_a_drive_in_real_time_keeps_the_sources_rate(recording, tmp_path):
+    out = tmp_path / "out.json"
+    with command_line() as run:
+        code = run("drive", "--source", recording / "frames", "--json", out, "--rate-hz", 100)
+    result = json.loads(out.read_text())
+    assert code == 0
+    assert (result["frames"], result["commands"], result["frame_policy"]) == (10, 10, "LATEST")
+    assert result["elapsed_s"] >= 0.09
+
+
+def test_a_split_is_all_that_is_driven(recording, tmp_path):
+    out = tmp_path / "out.json"
+    with command_line() as run:
+        code = run(
+            "drive", "--source", recording, "--labels", recording / "labels.csv",
+            "--split", "validation", "--as-fast-as-possible", "--json", out,
+        )  # fmt: skip
+    assert code == 0
+    assert json.loads(out.read_text())["frames"] == 6
+
+
+def test_models_are_listed_with_the_default_marked(capsys):
+    with command_line(FakeServer(models=("small", "large"))) as run:
+        assert run("models") == 0
+        assert "* small" in capsys.readouterr().out
+        assert run("models", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["default_model"] == "small"
+
+
+def test_ctrl_c_ends_a_drive_with_what_was_measured(recording, capsys):
+    def interrupt(frame):
+        if frame.sequence_number == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return Reply()
+
+    with command_line(FakeServer(interrupt)) as run:
+        assert run("drive", "--source", recording / "frames", "--as-fast-as-possible") == 130
+    assert "frames             4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("pace", [(), ("--as-fast-as-possible",)])
+def test_a_session_that_is_lost_on_the_way_shows_what_was_and_exits_1(recording, capsys, pace):
+    with command_line(FakeServer([Reply(), Reply(), Fail()])) as run:
+        code = run("drive", "--source", recording / "frames", *pace)
+    said = capsys.readouterr()
+    assert code == 1
+    assert "commands           2" in said.out
+    (line,) = [line for line in said.err.splitlines() if line.startswith("steerstream:")]
+    assert "the fake server died" in line
+    assert "Traceback" not in said.err
+
+
+def test_what_cannot_start_is_one_line_and_exit_2(recording, tmp_path, capsys):
+    labels = recording / "labels.csv"
+    wrong = [
+        ("--source", tmp_path / "nosuch"),
+        ("--source", recording / "frames", "--split", "validation"),
+        ("--source", recording, "--labels", tmp_path / "nosuch.csv"),
+        ("--source", recording, "--labels", labels, "--split", "nosuch"),
+        ("--source", recording / "frames", "--model", "nosuch"),
+        ("--source", recording / "frames", "--save", labels / "out.mp4"),
+    ]
+    with command_line() as run:
+        for options in wrong:
+            assert run("drive", *options) == 2, options
+            error = capsys.readouterr().err
+            assert error.count("\n") == 1, error
+            assert error.startswith("steerstream: ")
+
+
+def test_a_server_that_is_not_there_is_one_line_and_exit_2(recording, capsys):
+    frames = str(recording / "frames")
+    assert main(["drive", "--source", frames, "--target", "localhost:1"]) == 2
+    assert capsys.readouterr().err.startswith("steerstream: localhost:1 refuses")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["drive"],
+        ["drive", "--source", "x", "--target", "y", "--budget-ms", "-1"],
+        ["drive", "--source", "x", "--target", "y", "--rate-hz", "nan"],
+        ["drive", "--source", "x", "--target", "y", "--policy", "some"],
+    ],
+)
+def test_wrong_options_exit_2(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err

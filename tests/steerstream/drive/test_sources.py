@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from steerstream import ControlValues, MediaError
+from steerstream.drive.labels import Label
+from steerstream.drive.sources import decode, open_source
+from steerstream.video import VideoFile
+
+FIRST_ID = 1_479_425_441_182_877_835
+PERIOD_NS = 50_000_000
+
+
+def write_pictures(folder, names):
+    for index, name in enumerate(names):
+        cv2.imwrite(str(folder / name), np.full((24, 32, 3), 10 * index, np.uint8))
+
+
+def ids(*offsets):
+    return [FIRST_ID + round(offset * PERIOD_NS) for offset in offsets]
+
+
+def test_pictures_whose_names_are_times_come_at_those_times(tmp_path):
+    write_pictures(tmp_path, [f"{number}.jpg" for number in ids(0, 1, 2.5, 3.5)])
+    source = open_source(str(tmp_path))
+    frames = list(source.frames)
+    assert source.count == 4
+    assert source.rate_hz == pytest.approx(20.0)
+    assert [frame.due_ns for frame in frames] == [0, 50_000_000, 125_000_000, 175_000_000]
+    assert [frame.capture_time_ns for frame in frames] == ids(0, 1, 2.5, 3.5)
+    assert not any(frame.starts_anew for frame in frames)
+
+
+def test_where_pictures_are_missing_the_state_begins_anew_and_nobody_waits(tmp_path):
+    write_pictures(tmp_path, [f"{number}.jpg" for number in ids(0, 1, 2, 300, 301)])
+    frames = list(open_source(str(tmp_path)).frames)
+    assert [frame.starts_anew for frame in frames] == [False, False, False, True, False]
+    assert [frame.due_ns // PERIOD_NS for frame in frames] == [0, 1, 2, 3, 4]
+
+
+def test_a_gap_of_exactly_100_ms_is_none(tmp_path):
+    write_pictures(tmp_path, [f"{number}.jpg" for number in ids(0, 1, 3, 4)])
+    assert not any(frame.starts_anew for frame in open_source(str(tmp_path)).frames)
+
+
+def test_another_rate_stretches_time(tmp_path):
+    write_pictures(tmp_path, [f"{number}.jpg" for number in ids(0, 1, 2)])
+    source = open_source(str(tmp_path), rate_hz=10.0)
+    assert [frame.due_ns for frame in source.frames] == [0, 100_000_000, 200_000_000]
+
+
+def test_other_names_come_in_order_at_a_steady_rate(tmp_path):
+    write_pictures(tmp_path, ["b.png", "a.png", "c.png"])
+    (tmp_path / "notes.txt").write_text("no picture")
+    frames = list(open_source(str(tmp_path), rate_hz=25.0).frames)
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [10, 0, 20]
+    assert [frame.due_ns for frame in frames] == [0, 40_000_000, 80_000_000]
+
+
+def test_jpeg_files_are_passed_on_as_they_are(tmp_path):
+    write_pictures(tmp_path, ["a.jpg"])
+    (frame,) = open_source(str(tmp_path)).frames
+    assert frame.image == (tmp_path / "a.jpg").read_bytes()
+    assert decode(frame.image).shape == (24, 32, 3)
+
+
+def test_labels_choose_the_pictures_and_their_order(tmp_path):
+    (tmp_path / "frames").mkdir()
+    numbers = ids(0, 1, 2)
+    write_pictures(tmp_path / "frames", [f"{number}.jpg" for number in numbers])
+    labels = [
+        Label(number, f"frames/{number}.jpg", ControlValues(steering_wheel_angle_rad=0.1))
+        for number in numbers[1:]
+    ]
+    for folder in (tmp_path, tmp_path / "frames"):
+        source = open_source(str(folder), labels=labels)
+        assert [frame.capture_time_ns for frame in source.frames] == numbers[1:]
+
+
+def test_a_video_is_read_in_rgb_at_its_rate(tmp_path):
+    path = tmp_path / "drive.mp4"
+    blue = np.zeros((48, 64, 3), np.uint8)
+    blue[..., 2] = 200
+    with VideoFile(path, rate_hz=10.0) as video:
+        for _ in range(3):
+            video.write(blue)
+    source = open_source(str(path))
+    frames = list(source.frames)
+    assert (source.count, source.rate_hz, len(frames)) == (3, 10.0, 3)
+    assert frames[0].image[..., 2].mean() > 150
+    assert frames[2].due_ns == 200_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nosuch", "there is no source"),
+        ("empty", "has no pictures"),
+        ("text.mp4", "cannot read the video"),
+        ("/dev/video99", "cannot open the camera"),
+    ],
+)
+def test_a_source_that_is_none_is_refused(tmp_path, capfd, name, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(MediaError, match=message):
+        open_source(str(tmp_path / name))
+
+
+def test_labels_without_their_pictures_are_refused(tmp_path):
+    label = Label(FIRST_ID, "frames/1.jpg", ControlValues())
+    with pytest.raises(MediaError, match=r"no picture frames/1\.jpg"):
+        open_source(str(tmp_path), labels=[label])
+    (tmp_path / "drive.mp4").write_text("")
+    with pytest.raises(MediaError, match="labels go with a folder"):
+        open_source(str(tmp_path / "drive.mp4"), labels=[label])
+
+
+def test_a_damaged_picture_cannot_be_drawn_on():
+    with pytest.raises(MediaError, match="damaged"):
+        decode(b"no picture")

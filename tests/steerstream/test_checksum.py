@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import struct
+import zlib
+
+from steerstream.checksum import command_checksum
+from steerstream.v1 import command_pb2
+
+
+def test_the_layout_is_that_of_the_protocol_page():
+    """As docs/protocol.md tells a reader in another language to compute it."""
+    command = command_pb2.Command(
+        sequence_number=7,
+        capture_time_ns=1_000_000,
+        limited=command_pb2.ControlValues(steering_wheel_angle_rad=0.25, speed_mps=12.0),
+        validity=command_pb2.VALIDITY_VALID,
+        alive_counter=513,
+        state_epoch=2,
+    )
+    layout = (
+        b"session-1"
+        + (7).to_bytes(8, "little")
+        + (1_000_000).to_bytes(8, "little")
+        + (513).to_bytes(2, "little")
+        + (1).to_bytes(1, "little")
+        + (2).to_bytes(4, "little")
+        + struct.pack("<dd", 0.25, 12.0)
+        + bytes.fromhex("000000000000f87f")
+    )
+    assert command_checksum("session-1", command) == zlib.crc32(layout)
+
+
+def test_the_checksum_does_not_read_itself():
+    command = command_pb2.Command(sequence_number=7)
+    before = command_checksum("s", command)
+    command.checksum = 12345
+    assert command_checksum("s", command) == before

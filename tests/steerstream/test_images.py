@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import builtins
+import importlib.util
+
+import numpy as np
+import pytest
+
+from steerstream import BadRequest, Encoding, MissingExtra, ServerLimits, images
+from steerstream.drive.sources import decode
+from steerstream.images import encode_frame
+
+LIMITS = ServerLimits(
+    max_message_bytes=200_000,
+    max_pixels=100_000,
+    max_waiting_frames=8,
+    idle_timeout_ms=1000,
+    max_sessions=4,
+    min_budget_ms=1.0,
+    max_budget_ms=100.0,
+)
+
+
+async def encode(image, encoding=Encoding.AUTO, limits=LIMITS):
+    return await encode_frame(image, encoding=encoding, jpeg_quality=90, limits=limits)
+
+
+def picture(height=120, width=160):
+    rows = np.linspace(0, 255, height, dtype=np.uint8)[:, None, None]
+    return np.broadcast_to(rows, (height, width, 3)).copy()
+
+
+async def test_a_jpeg_file_is_sent_as_it_is():
+    assert (await encode(b"\xff\xd8anything")).jpeg == b"\xff\xd8anything"
+
+
+async def test_raw_pixels_are_sent_exactly():
+    image = np.random.default_rng(0).integers(0, 256, (12, 34, 3), np.uint8)
+    raw = (await encode(image, Encoding.RGB8)).rgb8
+    assert (raw.width_px, raw.height_px) == (34, 12)
+    assert raw.pixels == image.tobytes()
+
+
+async def test_a_view_with_gaps_is_sent_as_the_pixels_it_shows():
+    image = np.random.default_rng(0).integers(0, 256, (24, 34, 3), np.uint8)[::2, ::-1]
+    assert (await encode(image, Encoding.RGB8)).rgb8.pixels == image.tobytes()
+
+
+async def test_pixels_become_a_jpeg_of_the_right_colours():
+    image = picture()
+    image[:, :, 0] //= 2
+    frame = await encode(image)
+    assert frame.WhichOneof("image") == "jpeg"
+    assert np.abs(decode(frame.jpeg).astype(int) - image).mean() < 3
+
+
+async def test_without_opencv_pixels_are_sent_raw(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    images._uses_jpeg_by_default.cache_clear()
+    try:
+        assert (await encode(picture())).WhichOneof("image") == "rgb8"
+    finally:
+        images._uses_jpeg_by_default.cache_clear()
+
+
+async def test_asking_for_jpeg_without_opencv_names_the_extra(monkeypatch):
+    real_import = builtins.__import__
+
+    def no_opencv(name, *args, **kwargs):
+        if name == "cv2":
+            raise ImportError(name)
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(importlib, "import_module", no_opencv)
+    with pytest.raises(MissingExtra, match=r"steerstream\[sim\]"):
+        await encode(picture(), Encoding.JPEG)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+async def test_what_is_no_picture_is_refused(image):
+    with pytest.raises(BadRequest, match="uint8 of shape"):
+        await encode(image)
+
+
+async def test_a_picture_with_too_many_pixels_is_refused():
+    with pytest.raises(BadRequest, match="scale it"):
+        await encode(picture(1000, 1000))
+
+
+async def test_a_message_that_is_too_large_is_refused():
+    with pytest.raises(BadRequest, match="bytes"):
+        await encode(picture(300, 300), Encoding.RGB8)
+    with pytest.raises(BadRequest, match="bytes"):
+        await encode(b"\xff" * 200_000)

@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import grpc
+import pytest
+
+import steerstream
+import steerstream.testing
+from steerstream import (
+    Action,
+    AnswerTimeout,
+    BadRequest,
+    Command,
+    Draining,
+    ErrorReason,
+    Expiring,
+    FramePolicy,
+    ProtocolError,
+    ServerDraining,
+    SessionClosed,
+    SessionExpired,
+    SessionLost,
+    Skipped,
+    SkipReason,
+    TicketIssued,
+    Validity,
+)
+from steerstream.session import MAX_IN_FLIGHT, MAX_UNREAD
+from steerstream.testing import Drop, Fail, FakeServer, Reply, Skip, VirtualClock
+from steerstream.v1 import drive_service_pb2
+
+JPEG = b"\xff\xd8 a picture"
+
+
+@contextlib.asynccontextmanager
+async def session_with(script=None, *, policy=FramePolicy.LATEST, clock=None, **options):
+    server = FakeServer(script or (lambda frame: Reply()), clock=clock, **options)
+    settings = {"clock": clock.now_ns} if clock else {}
+    async with (
+        steerstream.connect("fake", transport=server.transport(), **settings) as client,
+        client.open_session(vehicle_id="car", frame_policy=policy) as session,
+    ):
+        yield session, server
+
+
+async def test_each_frame_gets_its_command():
+    async with session_with(lambda f: Reply(f.sequence_number / 10)) as (session, _):
+        for number in range(3):
+            assert await session.send_frame(JPEG) == number
+        await session.finish()
+        angles = {
+            answer.sequence_number: answer.limited.steering_wheel_angle_rad
+            async for answer in session
+        }
+    assert angles == {0: 0.0, 1: 0.1, 2: 0.2}
+
+
+async def test_a_request_waits_for_its_own_answer_and_the_iterator_does_not_repeat_it():
+    async with session_with() as (session, _):
+        await session.send_frame(JPEG)
+        command = await session.request(JPEG)
+        assert command.sequence_number == 1
+        await session.finish()
+        assert [answer.sequence_number async for answer in session] == [0]
+
+
+async def test_requests_at_once_each_get_their_own():
+    async with session_with(lambda f: Reply(f.sequence_number)) as (session, _):
+        answers = await asyncio.gather(*(session.request(JPEG) for _ in range(20)))
+    assert [answer.limited.steering_wheel_angle_rad for answer in answers] == list(range(20))
+
+
+async def test_round_trip_is_exact_on_a_virtual_clock():
+    clock = VirtualClock()
+    async with session_with(lambda f: Reply(latency_ms=30), clock=clock) as (session, _):
+        command = await session.request(JPEG)
+        assert command.round_trip_ms == 30.0
+        assert session.safe_command().action is Action.FOLLOW
+        clock.advance(150)
+        assert session.safe_command().action is Action.HOLD
+        clock.advance(1000)
+        assert session.safe_command().action is Action.RELEASE
+
+
+async def test_the_frame_carries_what_was_said_of_it():
+    async with session_with() as (session, server):
+        await session.request(JPEG, sequence_number=41, capture_time_ns=77, vehicle_speed_mps=12.5)
+        frame = server.received[-1].frame
+    assert (frame.sequence_number, frame.capture_time_ns) == (41, 77)
+    assert frame.vehicle_speed_mps == 12.5
+    assert frame.jpeg == JPEG
+
+
+async def test_a_skip_is_an_answer_too():
+    async with session_with([Skip(SkipReason.UNDECODABLE, "no JPEG")]) as (session, _):
+        answer = await session.request(JPEG)
+    assert isinstance(answer, Skipped)
+    assert (answer.reason, answer.detail) == (SkipReason.UNDECODABLE, "no JPEG")
+
+
+async def test_reset_starts_a_new_epoch_between_the_frames_around_it():
+    async with session_with() as (session, _):
+        before = await session.request(JPEG)
+        await session.reset()
+        after = await session.request(JPEG)
+    assert (before.state_epoch, after.state_epoch) == (0, 1)
+
+
+async def test_notices_come_by_the_iterator_and_stay_at_hand():
+    ticket = TicketIssued(b"sealed", 0, 60_000)
+    script = [Draining(500), Expiring(900), ticket, Reply()]
+    async with session_with(script) as (session, _):
+        assert isinstance(await session.request(JPEG), Command)
+        await session.finish()
+        assert [answer async for answer in session] == [Draining(500), Expiring(900), ticket]
+        assert session.draining == Draining(500)
+        assert session.ticket == ticket
+
+
+async def test_the_latest_command_is_the_newest_undamaged_one_that_is_young_enough():
+    clock = VirtualClock()
+    script = [
+        Reply(0.1, latency_ms=10),
+        Reply(0.2, latency_ms=10, is_damaged=True),
+        Reply(0.3, latency_ms=10, validity=Validity.FALLBACK),
+    ]
+    async with session_with(script, clock=clock) as (session, _):
+        assert session.latest_command(max_age_ms=1e9) is None
+        for _ in script:
+            await session.request(JPEG)
+        latest = session.latest_command(max_age_ms=30)
+        assert latest is not None
+        assert latest.limited.steering_wheel_angle_rad == 0.1
+        assert session.latest_command(max_age_ms=29) is None
+
+
+async def test_a_frame_without_an_answer_times_out_and_the_session_lives():
+    async with session_with([Drop(), Reply()]) as (session, _):
+        with pytest.raises(AnswerTimeout, match="0.02 s"):
+            await session.request(JPEG, timeout_s=0.02)
+        assert session.frames_in_flight == 1
+        assert isinstance(await session.request(JPEG), Command)
+
+
+async def test_a_cancelled_request_leaves_the_session_usable():
+    async with session_with([Reply(latency_ms=20), Reply()]) as (session, _):
+        waiting = asyncio.create_task(session.request(JPEG))
+        await asyncio.sleep(0.005)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert (await session.request(JPEG)).sequence_number == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sequence_number": 0}, "sequence_number"),
+        ({"sequence_number": -1}, "sequence_number"),
+        ({"capture_time_ns": 1}, "capture_time_ns"),
+    ],
+)
+async def test_frames_that_go_back_are_refused_before_they_are_sent(options, message):
+    async with session_with() as (session, server):
+        await session.request(JPEG)
+        sent = len(server.received)
+        with pytest.raises(BadRequest, match=message):
+            await session.send_frame(JPEG, **options)
+        assert len(server.received) == sent
+
+
+@pytest.mark.parametrize(
+    ("fail", "kind"),
+    [
+        (Fail(), SessionLost),
+        (Fail(grpc.StatusCode.DEADLINE_EXCEEDED, reason=ErrorReason.IDLE), SessionExpired),
+        (Fail(grpc.StatusCode.UNAVAILABLE, reason=ErrorReason.DRAINING), ServerDraining),
+    ],
+)
+async def test_a_lost_session_says_so_to_everybody(fail, kind):
+    async with session_with([Drop(), fail]) as (session, _):
+        waiting = asyncio.create_task(session.request(JPEG))
+        await asyncio.sleep(0)
+        reading = asyncio.create_task(anext(session))
+        with pytest.raises(kind):
+            await session.request(JPEG)
+        for task in (waiting, reading):
+            with pytest.raises(kind):
+                await task
+        with pytest.raises(kind):
+            await session.send_frame(JPEG)
+        with pytest.raises(kind):
+            await session.reset()
+
+
+async def test_answers_before_the_loss_are_still_read():
+    async with session_with([Reply(), Fail()]) as (session, _):
+        await session.send_frame(JPEG)
+        await session.send_frame(JPEG)
+        assert isinstance(await anext(session), Command)
+        with pytest.raises(SessionLost):
+            await anext(session)
+
+
+async def test_after_its_end_a_session_is_closed():
+    async with session_with() as (session, _):
+        pass
+    with pytest.raises(SessionClosed):
+        await session.send_frame(JPEG)
+    with pytest.raises(StopAsyncIteration):
+        await anext(session)
+
+
+async def test_closing_wakes_those_who_wait():
+    async with session_with(lambda f: Drop()) as (session, _):
+        waiting = asyncio.create_task(session.request(JPEG))
+        reading = asyncio.create_task(anext(session, None))
+        await asyncio.sleep(0)
+        await session.aclose()
+        with pytest.raises(SessionLost):
+            await waiting
+        assert await reading is None
+
+
+async def test_a_session_leaves_no_task_behind():
+    before = asyncio.all_tasks()
+    async with session_with() as (session, _):
+        await session.request(JPEG)
+    assert asyncio.all_tasks() == before
+    with pytest.raises(ZeroDivisionError):
+        async with session_with(lambda f: Drop()) as (session, _):
+            await session.send_frame(JPEG)
+            raise ZeroDivisionError
+    assert asyncio.all_tasks() == before
+
+
+async def test_frames_in_flight_are_bounded():
+    async with session_with(lambda f: Drop()) as (session, server):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                while True:
+                    await session.send_frame(JPEG)
+        assert session.frames_in_flight == MAX_IN_FLIGHT
+        assert len(server.received) == 1 + MAX_IN_FLIGHT
+
+
+async def test_under_every_no_more_are_in_flight_than_may_wait_in_the_server():
+    async with session_with(lambda f: Drop(), policy=FramePolicy.EVERY) as (session, server):
+        server.limits.max_waiting_frames = 64
+        assert session.info.limits.max_waiting_frames == 64
+    waiting = FakeServer(lambda f: Drop())
+    waiting.limits.max_waiting_frames = 5
+    async with (
+        steerstream.connect("fake", transport=waiting.transport()) as client,
+        client.open_session(vehicle_id="car", frame_policy=FramePolicy.EVERY) as session,
+    ):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                while True:
+                    await session.send_frame(JPEG)
+        assert session.frames_in_flight == 5
+
+
+async def test_under_latest_unread_answers_are_bounded_and_the_oldest_go():
+    async with session_with() as (session, _):
+        for _ in range(MAX_UNREAD + 50):
+            await session.send_frame(JPEG)
+            await asyncio.sleep(0)
+        await session.finish()
+        numbers = [answer.sequence_number async for answer in session]
+        assert session.dropped_answers >= 49
+        assert numbers == list(range(session.dropped_answers, MAX_UNREAD + 50))
+
+
+async def test_under_every_no_answer_is_lost_however_slowly_they_are_read():
+    async with session_with(policy=FramePolicy.EVERY) as (session, _):
+
+        async def send_all() -> None:
+            for _ in range(MAX_UNREAD + 200):
+                await session.send_frame(JPEG)
+            await session.finish()
+
+        sending = asyncio.create_task(send_all())
+        await asyncio.sleep(0.1)
+        assert not sending.done()
+        numbers = [answer.sequence_number async for answer in session]
+        await sending
+    assert numbers == list(range(MAX_UNREAD + 200))
+
+
+async def test_a_server_that_answers_what_was_not_asked_has_broken_the_contract():
+    class Confused(FakeServer):
+        def actions(self, frame):
+            frame.sequence_number += 5
+            return super().actions(frame)
+
+    server = Confused()
+    async with (
+        steerstream.connect("fake", transport=server.transport()) as client,
+        client.open_session(vehicle_id="car") as session,
+    ):
+        with pytest.raises(ProtocolError, match="frame 5"):
+            await session.request(JPEG)
+
+
+async def test_the_guard_sees_every_answer():
+    script = [Reply(0.1), Reply(0.2, is_stuck=True), Reply(0.3)]
+    async with session_with(script) as (session, _):
+        await session.request(JPEG)
+        await session.request(JPEG)
+        stuck = session.safe_command()
+        assert (stuck.action, stuck.steering_wheel_angle_rad) == (Action.HOLD, 0.1)
+
+
+async def test_an_unknown_kind_of_answer_is_passed_over():
+    class Newer(FakeServer):
+        def transport(self):
+            return _Chatty(self)
+
+    async with (
+        steerstream.connect("fake", transport=Newer().transport()) as client,
+        client.open_session(vehicle_id="car") as session,
+    ):
+        assert isinstance(await session.request(JPEG), Command)
+
+
+class _Chatty(steerstream.testing.FakeTransport):
+    async def drive(self):
+        stream = await super().drive()
+        inner = stream.receive
+        said = []
+
+        async def receive():
+            if len(said) == 1:
+                said.append(drive_service_pb2.DriveResponse())
+                return said[-1]
+            said.append(await inner())
+            return said[-1]
+
+        stream.receive = receive
+        return stream

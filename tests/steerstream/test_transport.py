@@ -1,0 +1,200 @@
+"""The client over real gRPC, on this machine's loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+
+import steerstream
+from steerstream import (
+    Command,
+    ConnectionFailed,
+    Draining,
+    ErrorReason,
+    ProtocolError,
+    ServerDraining,
+    SessionLost,
+    Tls,
+    UnknownModel,
+)
+from steerstream.testing import Drop, Fail, FakeServer, Reply
+from tests.steerstream.wired import serving
+
+JPEG = b"\xff\xd8 a picture"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+async def test_a_drive_over_a_socket():
+    async with (
+        serving(FakeServer(lambda f: Reply(f.sequence_number / 10))) as (target, _),
+        steerstream.connect(target) as client,
+    ):
+        assert (await client.describe_models()).default_model == "fake"
+        async with client.open_session(vehicle_id="car") as session:
+            for number in range(3):
+                command = await session.request(JPEG)
+                assert command.limited.steering_wheel_angle_rad == number / 10
+                assert command.checksum_ok
+            await session.send_frame(JPEG)
+            await session.finish()
+            assert [answer.sequence_number async for answer in session] == [3]
+
+
+async def test_a_refused_connection_fails_at_once():
+    with pytest.raises(ConnectionFailed, match="localhost:1 refuses"):
+        async with steerstream.connect("localhost:1", timeout_s=30):
+            pytest.fail("nothing listens there")
+
+
+async def test_a_name_that_is_none_fails():
+    with pytest.raises(ConnectionFailed, match=r"no\.such\.host\.invalid"):
+        async with steerstream.connect("no.such.host.invalid:50051", timeout_s=5):
+            pytest.fail("nothing listens there")
+
+
+async def test_waiting_for_a_server_gives_up_in_time():
+    with pytest.raises(ConnectionFailed, match="did not answer within 0.3 s"):
+        async with steerstream.connect("localhost:1", timeout_s=0.3, wait_for_server=True):
+            pytest.fail("nothing listens there")
+
+
+async def test_a_server_that_starts_late_is_waited_for(unused_tcp_port):
+    async def start_late() -> grpc.aio.Server:
+        await asyncio.sleep(0.2)
+        server = grpc.aio.server()
+        server.add_insecure_port(f"localhost:{unused_tcp_port}")
+        await server.start()
+        return server
+
+    starting = asyncio.create_task(start_late())
+    async with steerstream.connect(
+        f"localhost:{unused_tcp_port}", timeout_s=20, wait_for_server=True
+    ):
+        pass
+    await (await starting).stop(None)
+
+
+async def test_a_server_of_another_kind_is_told_apart():
+    server = grpc.aio.server()
+    port = server.add_insecure_port("localhost:0")
+    await server.start()
+    async with steerstream.connect(f"localhost:{port}") as client:
+        with pytest.raises(ProtocolError, match="steerstream server"):
+            await client.describe_models()
+        with pytest.raises(ProtocolError, match="steerstream server"):
+            async with client.open_session(vehicle_id="car"):
+                pytest.fail("the session must not open")
+    await server.stop(None)
+
+
+async def test_reasons_travel_in_the_trailing_metadata():
+    async with (
+        serving(FakeServer()) as (target, _),
+        steerstream.connect(target) as client,
+    ):
+        with pytest.raises(UnknownModel) as caught:
+            async with client.open_session(vehicle_id="car", model="nosuch"):
+                pytest.fail("the session must not open")
+    assert caught.value.reason is ErrorReason.UNKNOWN_MODEL
+    assert caught.value.code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_stream_that_is_aborted_gives_the_servers_reason():
+    fail = Fail(grpc.StatusCode.UNAVAILABLE, "stopping", ErrorReason.DRAINING)
+    async with (
+        serving(FakeServer([Reply(), Draining(100), fail])) as (target, _),
+        steerstream.connect(target) as client,
+        client.open_session(vehicle_id="car") as session,
+    ):
+        assert isinstance(await session.request(JPEG), Command)
+        with pytest.raises(ServerDraining, match="stopping"):
+            await session.request(JPEG)
+        assert session.draining == Draining(100)
+
+
+async def test_a_server_that_is_killed_in_a_drive_is_noticed_at_once():
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.steerstream.wired", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        target = (await server.stdout.readline()).decode().strip()
+        async with (
+            steerstream.connect(target) as client,
+            client.open_session(vehicle_id="car") as session,
+        ):
+            assert isinstance(await session.request(JPEG), Command)
+            reading = asyncio.create_task(anext(session))
+            server.kill()
+            with pytest.raises(SessionLost):
+                async with asyncio.timeout(5):
+                    await reading
+            with pytest.raises(SessionLost):
+                await session.send_frame(JPEG)
+            with pytest.raises(ConnectionFailed):
+                async with client.open_session(vehicle_id="car"):
+                    pytest.fail("the server is dead")
+    finally:
+        if server.returncode is None:
+            server.kill()
+        await server.communicate()
+
+
+async def test_a_cancelled_send_leaves_the_stream_whole():
+    """gRPC itself cancels the call when a write is cancelled."""
+    async with (
+        serving(FakeServer(lambda f: Reply(float(f.sequence_number)))) as (target, _),
+        steerstream.connect(target) as client,
+        client.open_session(vehicle_id="car") as session,
+    ):
+        sending = asyncio.create_task(session.send_frame(b"\xff\xd8" + bytes(1_000_000)))
+        while session.frames_in_flight == 0:
+            await asyncio.sleep(0)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert (await session.request(JPEG)).limited.steering_wheel_angle_rad == 1.0
+        assert (await anext(session)).sequence_number == 0
+
+
+async def test_many_sessions_that_are_cancelled_leave_no_task_behind():
+    async with serving(FakeServer(lambda f: Drop())) as (target, _):
+        before = len(asyncio.all_tasks())
+        async with steerstream.connect(target) as client:
+
+            async def drive() -> None:
+                async with client.open_session(vehicle_id="car") as session:
+                    await session.request(JPEG)
+
+            drives = [asyncio.create_task(drive()) for _ in range(30)]
+            await asyncio.sleep(0.1)
+            for task in drives:
+                task.cancel()
+            await asyncio.gather(*drives, return_exceptions=True)
+        async with asyncio.timeout(5):
+            while len(asyncio.all_tasks()) > before:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+async def test_a_drive_over_tls(tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        + ["-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        + ["-days", "2", "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    async with serving(FakeServer(), credentials) as (target, _):
+        async with steerstream.connect(target, tls=Tls(ca_file=certificate)) as client:
+            assert (await client.describe_models()).default_model == "fake"
+        with pytest.raises(ConnectionFailed):
+            async with steerstream.connect(target, tls=Tls()):
+                pytest.fail("the certificate is nobody's")

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import pytest
+
+from steerstream import (
+    Camera,
+    ControlValues,
+    Draining,
+    ErrorReason,
+    Expiring,
+    FramePolicy,
+    Limit,
+    ProtocolError,
+    SkipReason,
+    TicketIssued,
+    Validity,
+    wire,
+)
+from steerstream.checksum import command_checksum
+from steerstream.testing import FakeServer
+from steerstream.v1 import command_pb2, drive_service_pb2, session_pb2
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "prefix"),
+    [
+        (Limit, command_pb2.Limit, "LIMIT_"),
+        (Validity, command_pb2.Validity, "VALIDITY_"),
+        (SkipReason, command_pb2.SkipReason, "SKIP_REASON_"),
+    ],
+)
+def test_enums_are_those_of_the_contract(ours, theirs, prefix):
+    assert {prefix + member.name: member.value for member in ours} == dict(theirs.items())
+
+
+def test_frame_policies_are_those_of_the_contract_but_for_unspecified():
+    names = {f"FRAME_POLICY_{policy.name}": policy.value for policy in FramePolicy}
+    assert {"FRAME_POLICY_UNSPECIFIED": 0, **names} == dict(session_pb2.FramePolicy.items())
+
+
+def test_error_reasons_are_those_of_the_contract():
+    assert [reason.value for reason in ErrorReason] == session_pb2.ErrorReason.keys()
+
+
+@pytest.mark.parametrize("kind", [Limit, Validity, SkipReason])
+def test_a_value_of_a_newer_server_is_read_as_unspecified(kind):
+    assert kind(99) is kind.UNSPECIFIED
+
+
+def a_command(**changes) -> command_pb2.Command:
+    fields = {
+        "sequence_number": 7,
+        "capture_time_ns": 123,
+        "raw": command_pb2.ControlValues(steering_wheel_angle_rad=0.2, speed_mps=9.0),
+        "limited": command_pb2.ControlValues(steering_wheel_angle_rad=0.1, speed_mps=9.0),
+        "active_limits": [command_pb2.LIMIT_STEERING_RATE, 98],
+        "validity": command_pb2.VALIDITY_VALID,
+        "age_ms": 4.0,
+        "alive_counter": 3,
+        "state_epoch": 1,
+        "step_count": 12,
+        "timings": command_pb2.StageTimings(queue_us=1, decode_us=2, infer_us=3, total_us=6),
+    }
+    message = command_pb2.Command(**{**fields, **changes})
+    message.checksum = command_checksum("s-1", message)
+    return message
+
+
+def test_a_command_is_read_whole():
+    command = wire.command("s-1", a_command(), sent_ns=1_000_000, received_ns=11_000_000)
+    assert command.raw == ControlValues(steering_wheel_angle_rad=0.2, speed_mps=9.0)
+    assert command.limited.steering_torque_nm is None
+    assert command.active_limits == (Limit.STEERING_RATE, Limit.UNSPECIFIED)
+    assert (command.sequence_number, command.alive_counter, command.step_count) == (7, 3, 12)
+    assert command.round_trip_ms == 10.0
+    assert command.checksum_ok
+    assert command.is_fresh
+
+
+@pytest.mark.parametrize("field", ["sequence_number", "alive_counter", "state_epoch"])
+def test_a_changed_safety_field_breaks_the_checksum(field):
+    message = a_command()
+    setattr(message, field, getattr(message, field) + 1)
+    assert not wire.command("s-1", message, sent_ns=0, received_ns=0).checksum_ok
+
+
+def test_a_changed_angle_breaks_the_checksum():
+    message = a_command()
+    message.limited.steering_wheel_angle_rad = 0.11
+    assert not wire.command("s-1", message, sent_ns=0, received_ns=0).is_fresh
+
+
+def test_a_command_of_another_session_breaks_the_checksum():
+    assert not wire.command("s-2", a_command(), sent_ns=0, received_ns=0).checksum_ok
+
+
+def test_age_grows_by_network_and_waiting_and_by_no_other_clock():
+    command = wire.command("s-1", a_command(), sent_ns=0, received_ns=10_000_000)
+    network_ms = 10.0 - 0.006
+    assert command.age_at_ms(10_000_000) == pytest.approx(4.0 + network_ms)
+    assert command.age_at_ms(15_000_000) == pytest.approx(9.0 + network_ms)
+
+
+def test_a_skip_is_read_with_what_to_hold():
+    message = command_pb2.FrameSkipped(
+        sequence_number=8,
+        reason=command_pb2.SKIP_REASON_LATE,
+        detail="too late",
+        held=a_command(),
+    )
+    skipped = wire.skipped("s-1", message, sent_ns=0, received_ns=2_000_000)
+    assert (skipped.reason, skipped.detail) == (SkipReason.LATE, "too late")
+    assert skipped.held is not None
+    assert skipped.held.sequence_number == 7
+    assert skipped.round_trip_ms == 2.0
+
+
+def test_a_skip_without_a_command_to_hold_has_none():
+    message = command_pb2.FrameSkipped(sequence_number=8)
+    assert wire.skipped("s-1", message, sent_ns=0, received_ns=0).held is None
+
+
+@pytest.mark.parametrize(
+    ("message", "value"),
+    [
+        ({"draining": session_pb2.Draining(ends_in_ms=5)}, Draining(5)),
+        ({"expiring": session_pb2.Expiring(ends_in_ms=6)}, Expiring(6)),
+        (
+            {"ticket": session_pb2.Ticket(ticket=b"x", sequence_number=7, valid_for_ms=8)},
+            TicketIssued(b"x", 7, 8),
+        ),
+        ({}, None),
+    ],
+)
+def test_notices_are_read(message, value):
+    assert wire.notice(session_pb2.Notice(**message)) == value
+
+
+def test_the_open_message_carries_everything():
+    camera = Camera(640, 480, 60.0, 1.4, 0.45)
+    opening = wire.open_request(
+        vehicle_id="car",
+        model="m",
+        budget_ms=40.0,
+        frame_policy=FramePolicy.EVERY,
+        camera=camera,
+        ticket=b"t",
+        frame_rate_hz=30.0,
+    ).open
+    assert (opening.vehicle_id, opening.model, opening.budget_ms) == ("car", "m", 40.0)
+    assert opening.frame_policy == session_pb2.FRAME_POLICY_EVERY
+    assert (opening.ticket, opening.frame_rate_hz) == (b"t", 30.0)
+    assert (opening.camera.width_px, opening.camera.horizon_fraction) == (640, 0.45)
+
+
+def test_the_opened_message_is_read_whole():
+    opened = FakeServer().open(session_pb2.OpenSession(budget_ms=20.0))
+    info = wire.session_info(drive_service_pb2.DriveResponse(opened=opened))
+    assert (info.session_id, info.granted_budget_ms) == ("fake-1", 20.0)
+    assert info.frame_policy is FramePolicy.LATEST
+    assert [output.head for output in info.model.outputs] == [
+        "steering_wheel_angle",
+        "speed",
+        "steering_torque",
+    ]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        drive_service_pb2.DriveResponse(command=a_command()),
+        drive_service_pb2.DriveResponse(opened=session_pb2.SessionOpened()),
+        drive_service_pb2.DriveResponse(),
+    ],
+)
+def test_a_first_answer_that_opens_nothing_is_an_error(response):
+    with pytest.raises(ProtocolError):
+        wire.session_info(response)

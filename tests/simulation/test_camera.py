@@ -9,7 +9,7 @@ STEADY = CameraConfig(pitch_px=0.0)
 
 @pytest.fixture(scope="module")
 def straight() -> Camera:
-    return Camera(road_from_curvature(np.zeros(600), seed=1), STEADY)
+    return Camera(road_from_curvature(np.zeros(600), seed=3), STEADY)
 
 
 def yellow_column(image: np.ndarray, row: int) -> float:
@@ -21,7 +21,7 @@ def yellow_column(image: np.ndarray, row: int) -> float:
 
 
 def test_same_seed_and_pose_give_the_same_picture(straight):
-    again = Camera(road_from_curvature(np.zeros(600), seed=1), STEADY)
+    again = Camera(road_from_curvature(np.zeros(600), seed=3), STEADY)
     pose = straight.road.pose_at(33.3, 0.4)
     assert np.array_equal(straight.render(pose, 33.3), again.render(pose, 33.3))
     assert np.array_equal(straight.render(pose, 33.3), straight.render(pose, 33.3))
@@ -66,7 +66,7 @@ def test_moving_left_moves_the_line_right(straight):
 def test_a_left_bend_moves_the_line_left(straight):
     columns = []
     for curvature in (-0.01, 0.0, 0.01):
-        road = road_from_curvature(np.full(600, curvature), seed=1, lane_width_m=3.5)
+        road = road_from_curvature(np.full(600, curvature), seed=3, lane_width_m=3.5)
         image = Camera(road, STEADY).render(road.pose_at(20.0), 20.0)
         columns.append(yellow_column(image, 130))
     assert columns[0] > columns[1] > columns[2]

@@ -9,6 +9,8 @@ from simulation.environment import ENVIRONMENT_ID, RoadEnvironment
 SMALL = CameraConfig(width=160, height=120)
 
 
+# Gymnasium would rather have actions of -1 to 1; these are what the wire carries, in its units.
+@pytest.mark.filterwarnings("ignore:.*symmetric and normalized space.*:UserWarning")
 def test_passes_gymnasiums_own_checks():
     environment = gymnasium.make(
         ENVIRONMENT_ID, seconds=2.0, camera=SMALL, render_mode="rgb_array", disable_env_checker=True

@@ -1,3 +1,5 @@
+import itertools
+
 import steerstream
 from simulation.camera import CameraConfig
 from simulation.closed_loop import LockStepClock, drive_lock_step
@@ -38,7 +40,7 @@ async def test_simulated_time_reaches_the_server():
     frames = [request.frame for request in server.received if request.HasField("frame")]
     steps = {
         after.capture_time_ns - before.capture_time_ns
-        for before, after in zip(frames, frames[1:], strict=False)
+        for before, after in itertools.pairwise(frames)
     }
     assert steps == {50_000_000}
     assert all(frame.HasField("vehicle_speed_mps") for frame in frames)

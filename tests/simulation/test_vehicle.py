@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -83,7 +84,7 @@ def test_the_wheel_turns_no_faster_than_its_limit_and_arrives():
     for _ in range(round(2.0 / STEP_S)):
         column.step(2.0)
         angles.append(column.angle_rad)
-    steps = [after - before for before, after in zip(angles, angles[1:], strict=False)]
+    steps = [after - before for before, after in itertools.pairwise(angles)]
     assert max(steps) == pytest.approx(3.0 * STEP_S)
     assert angles[-1] == pytest.approx(2.0, abs=0.01)
 

@@ -90,6 +90,7 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
     parser.add_argument("--save", type=_video, metavar="FILE.mp4", help="write a video there")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the drive there")
     parser.set_defaults(run=_drive)
 
 

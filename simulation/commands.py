@@ -17,6 +17,7 @@ from simulation.closed_loop import (
 )
 from simulation.drivers import LocalDriver, expert_policy
 from simulation.grpc_driver import connect, open_driver
+from simulation.plot import DrivePlot
 from simulation.progress import Progress
 from simulation.recorder import Recorder
 from simulation.report import DriveLog, summarise
@@ -48,6 +49,7 @@ class DriveOptions:
         model: A served model's name; empty for the server's default.
         encoding: How pictures are sent.
         save: The video's file, or None.
+        plot: The picture's file, or None.
         json: The report's file, or None.
     """
 
@@ -61,6 +63,7 @@ class DriveOptions:
     model: str = ""
     encoding: Encoding = Encoding.AUTO
     save: Path | None = None
+    plot: Path | None = None
     json: Path | None = None
 
 
@@ -137,6 +140,11 @@ def _settings(options: DriveOptions, driver: GrpcDriver) -> dict[str, Any]:
 def _observer(options: DriveOptions, log: DriveLog) -> Iterator[Observer]:
     with contextlib.ExitStack() as stack:
         observers: list[Observer] = [log]
+        frames = round(options.seconds * RATE_HZ)
+        if options.plot is not None:
+            plot = DrivePlot(frames, budget_ms=options.budget_ms, rate_hz=RATE_HZ)
+            observers.append(plot)
+            stack.callback(plot.save, options.plot)
         if options.save is not None:
             recorder = Recorder(
                 options.save,
@@ -145,7 +153,7 @@ def _observer(options: DriveOptions, log: DriveLog) -> Iterator[Observer]:
                 writes_later=options.real_time,
             )
             observers.append(stack.enter_context(recorder))
-        progress = Progress(round(options.seconds * RATE_HZ), "frames")
+        progress = Progress(frames, "frames")
         stack.enter_context(progress)
 
         def observe(moment: Moment, reply: Reply | None) -> None:

@@ -35,7 +35,7 @@ class Ledger:
     def __init__(self) -> None:
         self._in_flight: dict[int, InFlight] = {}
         self._next_sequence_number = 0
-        self._last_capture_time_ns = 0
+        self._next_capture_time_ns = 0
 
     def __len__(self) -> int:
         return len(self._in_flight)
@@ -50,22 +50,26 @@ class Ledger:
         """Number a frame that is about to be sent.
 
         Raises:
-            BadRequest: its number or its capture time goes back, or does not fit the wire.
+            BadRequest: its number or its capture time does not go up, or does not fit the wire.
         """
         number = self._next_sequence_number if sequence_number is None else sequence_number
-        captured_ns = now_ns if capture_time_ns is None else capture_time_ns
+        if capture_time_ns is None:
+            # Two frames may be sent within one tick of a coarse clock.
+            captured_ns = max(now_ns, self._next_capture_time_ns)
+        else:
+            captured_ns = capture_time_ns
         if not self._next_sequence_number <= number <= MAX_NUMBER:
             raise BadRequest(
                 f"sequence_number must be {self._next_sequence_number} to 2^64 - 1, not {number}; "
                 "every frame of a session has a greater one than the frame before"
             )
-        if not self._last_capture_time_ns <= captured_ns <= MAX_NUMBER:
+        if not self._next_capture_time_ns <= captured_ns <= MAX_NUMBER:
             raise BadRequest(
-                f"capture_time_ns must be {self._last_capture_time_ns} to 2^64 - 1, not "
+                f"capture_time_ns must be {self._next_capture_time_ns} to 2^64 - 1, not "
                 f"{captured_ns}; take it from one monotonic clock, or leave it out"
             )
         self._next_sequence_number = number + 1
-        self._last_capture_time_ns = captured_ns
+        self._next_capture_time_ns = captured_ns + 1
         frame = InFlight(number, captured_ns, now_ns, waiter)
         self._in_flight[number] = frame
         return frame

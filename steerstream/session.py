@@ -47,7 +47,7 @@ class FrameOptions(TypedDict, total=False):
     Attributes:
         sequence_number: greater than that of every frame before; by default one more.
         capture_time_ns: when the picture was taken, by the vehicle's monotonic clock; by default
-            now. It never goes back.
+            now. It goes up from frame to frame.
         vehicle_speed_mps: the vehicle's own measured speed.
         encoding: how pixels are sent.
         jpeg_quality: 1 to 100, where pixels are sent as JPEG; by default 90.

@@ -76,13 +76,16 @@ def test_a_connection_that_fails_leaves_no_thread():
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
 def test_an_error_in_the_block_passes_through_and_ends_the_session(error):
-    with (
-        pytest.raises(error),
-        connect(FakeServer(lambda frame: Drop())) as client,
-        client.open_session(vehicle_id="car") as session,
-    ):
-        session.send_frame(JPEG)
-        raise error
+    def drive() -> None:
+        with (
+            connect(FakeServer(lambda frame: Drop())) as client,
+            client.open_session(vehicle_id="car") as session,
+        ):
+            session.send_frame(JPEG)
+            raise error
+
+    with pytest.raises(error):
+        drive()
 
 
 def test_methods_keep_their_documentation():

@@ -106,7 +106,7 @@ async def test_a_server_that_never_opens_is_given_up():
 
     transport.drive = silent
     async with steerstream.connect("fake", transport=transport, timeout_s=0.02) as client:
-        with pytest.raises(ConnectionFailed, match="did not open the session within 0.02 s"):
+        with pytest.raises(ConnectionFailed, match=r"did not open the session within 0\.02 s"):
             async with client.open_session(vehicle_id="car"):
                 pytest.fail("the session must not open")
 

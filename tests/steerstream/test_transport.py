@@ -30,6 +30,11 @@ JPEG = b"\xff\xd8 a picture"
 ROOT = Path(__file__).resolve().parents[2]
 
 
+async def until(condition) -> None:
+    while not condition():  # noqa: ASYNC110 - what is waited for sets no event
+        await asyncio.sleep(0)
+
+
 async def test_a_drive_over_a_socket():
     async with (
         serving(FakeServer(lambda f: Reply(f.sequence_number / 10))) as (target, _),
@@ -59,7 +64,7 @@ async def test_a_name_that_is_none_fails():
 
 
 async def test_waiting_for_a_server_gives_up_in_time():
-    with pytest.raises(ConnectionFailed, match="did not answer within 0.3 s"):
+    with pytest.raises(ConnectionFailed, match=r"did not answer within 0\.3 s"):
         async with steerstream.connect("localhost:1", timeout_s=0.3, wait_for_server=True):
             pytest.fail("nothing listens there")
 
@@ -153,8 +158,8 @@ async def test_a_cancelled_send_leaves_the_stream_whole():
         client.open_session(vehicle_id="car") as session,
     ):
         sending = asyncio.create_task(session.send_frame(b"\xff\xd8" + bytes(1_000_000)))
-        while session.frames_in_flight == 0:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await until(lambda: session.frames_in_flight == 1)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
@@ -177,20 +182,23 @@ async def test_many_sessions_that_are_cancelled_leave_no_task_behind():
                 task.cancel()
             await asyncio.gather(*drives, return_exceptions=True)
         async with asyncio.timeout(5):
-            while len(asyncio.all_tasks()) > before:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(asyncio.all_tasks()) <= before)
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+        " -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    )
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    return key, certificate
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 async def test_a_drive_over_tls(tmp_path):
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        + ["-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-        + ["-days", "2", "-keyout", str(key), "-out", str(certificate)],
-        check=True,
-        capture_output=True,
-    )
+    key, certificate = await asyncio.to_thread(make_certificate, tmp_path)
     credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
     async with serving(FakeServer(), credentials) as (target, _):
         async with steerstream.connect(target, tls=Tls(ca_file=certificate)) as client:

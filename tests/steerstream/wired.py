@@ -19,10 +19,10 @@ class Servicer(drive_service_pb2_grpc.DriveServiceServicer):
     def __init__(self, fake: FakeServer) -> None:
         self._fake = fake
 
-    async def DescribeModels(self, request, context):
+    async def DescribeModels(self, request, context):  # noqa: N802 - the contract's name
         return self._fake.describe()
 
-    async def Drive(self, requests, context):
+    async def Drive(self, requests, context):  # noqa: N802 - the contract's name
         stream = await self._fake.transport().drive()
         pump = asyncio.create_task(_pump(requests, stream))
         try:

@@ -1,0 +1,204 @@
+"""The client against the real server and the bundle that ships."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import steerstream
+import steerstream.blocking
+from steerstream import (
+    Action,
+    BadRequest,
+    Command,
+    Encoding,
+    ErrorReason,
+    FramePolicy,
+    SessionRefused,
+    Skipped,
+    SkipReason,
+    UnknownModel,
+    Validity,
+)
+from steerstream.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(bundle: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start a server and wait until it listens and serves; returns its address too."""
+    command = [sys.executable, "-m", "service", "--model", str(bundle), "--listen", "127.0.0.1:0"]
+    server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    address = ""
+    for line in server.stderr:
+        entry = json.loads(line)
+        address = entry.get("address", address)
+        if entry["event"] == "serving":
+            return server, address
+    raise AssertionError("the server ended before it served")
+
+
+def stop(server: subprocess.Popen[str]) -> None:
+    if server.poll() is None:
+        server.kill()
+    server.communicate()
+
+
+@pytest.fixture(scope="module")
+def target(bundle_path):
+    server, address = start(bundle_path)
+    yield address
+    stop(server)
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).integers(0, 256, (60, 80, 3), np.uint8)
+    return cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC)
+
+
+async def test_a_drive_warms_up_and_every_command_is_sealed_and_counted(target):
+    async with (
+        steerstream.connect(target) as client,
+        client.open_session(vehicle_id="car", frame_policy=FramePolicy.EVERY) as session,
+    ):
+        commands = [await session.request(picture(seed)) for seed in range(12)]
+        assert all(isinstance(command, Command) for command in commands)
+        assert all(command.checksum_ok for command in commands)
+        assert [command.alive_counter for command in commands] == list(range(1, 13))
+        assert [command.step_count for command in commands] == list(range(1, 13))
+        assert commands[0].validity is Validity.WARMING_UP
+        assert session.safe_command().action is Action.FOLLOW
+
+
+async def test_a_reset_begins_a_new_epoch_from_the_same_state(target):
+    async with (
+        steerstream.connect(target) as client,
+        client.open_session(vehicle_id="car", frame_policy=FramePolicy.EVERY) as session,
+    ):
+        first = [await session.request(picture(seed)) for seed in range(3)]
+        await session.reset()
+        second = [await session.request(picture(seed)) for seed in range(3)]
+    assert [answer.state_epoch for answer in first + second] == [0, 0, 0, 1, 1, 1]
+    for before, after in zip(first, second, strict=True):
+        assert after.raw == before.raw
+
+
+async def test_jpeg_and_raw_pixels_are_understood_alike(target):
+    image = np.full((240, 320, 3), 120, np.uint8)
+    async with (
+        steerstream.connect(target) as client,
+        client.open_session(vehicle_id="car", frame_policy=FramePolicy.EVERY) as session,
+    ):
+        raw = await session.request(image, encoding=Encoding.RGB8)
+        await session.reset()
+        jpeg = await session.request(image, encoding=Encoding.JPEG)
+    assert jpeg.raw.steering_wheel_angle_rad == pytest.approx(
+        raw.raw.steering_wheel_angle_rad, abs=1e-3
+    )
+
+
+async def test_a_broken_picture_is_skipped_and_the_guard_lives_with_it(target):
+    async with (
+        steerstream.connect(target) as client,
+        client.open_session(vehicle_id="car", frame_policy=FramePolicy.EVERY) as session,
+    ):
+        await session.request(picture())
+        broken = await session.request(b"no picture")
+        assert isinstance(broken, Skipped)
+        assert broken.reason is SkipReason.UNDECODABLE
+        assert broken.held is not None
+        assert broken.held.checksum_ok
+        assert session.safe_command().action is Action.HOLD
+        assert isinstance(await session.request(picture()), Command)
+        assert session.safe_command().interventions == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "reason"),
+    [
+        ({"model": "nosuch"}, UnknownModel, ErrorReason.UNKNOWN_MODEL),
+        ({"budget_ms": 0.001}, SessionRefused, ErrorReason.BUDGET_TOO_SMALL),
+        ({"budget_ms": -1.0}, BadRequest, ErrorReason.INVALID_FIELD),
+        ({"vehicle_id": ""}, BadRequest, ErrorReason.INVALID_FIELD),
+        ({"ticket": b"forged"}, BadRequest, ErrorReason.BAD_TICKET),
+    ],
+)
+async def test_a_session_that_cannot_be_is_refused_with_its_reason(target, options, kind, reason):
+    async with steerstream.connect(target) as client:
+        with pytest.raises(kind) as caught:
+            async with client.open_session(**{"vehicle_id": "car", **options}):
+                pytest.fail("the session must not open")
+    assert caught.value.reason is reason
+
+
+async def test_what_the_server_would_not_take_is_not_sent(target):
+    async with (
+        steerstream.connect(target) as client,
+        client.open_session(vehicle_id="car") as session,
+    ):
+        with pytest.raises(BadRequest, match="pixels"):
+            await session.send_frame(np.zeros((4000, 4000, 3), np.uint8))
+        assert isinstance(await session.request(picture()), Command)
+
+
+def test_the_blocking_client_drives_too(target):
+    with (
+        steerstream.blocking.connect(target) as client,
+        client.open_session(vehicle_id="car") as session,
+    ):
+        assert isinstance(session.request(picture()), Command)
+
+
+@pytest.mark.parametrize("example", ["minimal_client.py", "blocking_client.py"])
+def test_the_examples_run(target, tmp_path, example):
+    names = [str(tmp_path / f"{index}.jpg") for index in range(3)]
+    for index, name in enumerate(names):
+        cv2.imwrite(name, picture(index))
+    result = subprocess.run(
+        [sys.executable, ROOT / "examples" / example, target, *names],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    assert result.stdout.count("SafeCommand") == 3
+
+
+@pytest.mark.data
+def test_a_replayed_drive_scores_as_the_evaluation_does(target, data_dir, tmp_path):
+    """The bundle's own evaluation, frame by frame and without a server, is in its metadata."""
+    drive = data_dir / "udacity_ch2_hmb3"
+    out = tmp_path / "out.json"
+    words = ["drive", "--source", drive, "--labels", drive / "labels.csv"]
+    words += ["--split", "validation", "--as-fast-as-possible", "--target", target, "--json", out]
+    assert main([str(word) for word in words]) == 0
+    result = json.loads(out.read_text())
+    assert (result["frames"], result["unanswered"]) == (964, 0)
+    assert result["skipped"] == {}
+    assert result["heads"]["steering_wheel_angle"]["frames"] == 964
+
+
+async def test_a_server_that_stops_says_so_and_the_drive_can_end_well(bundle_path):
+    server, address = await asyncio.to_thread(start, bundle_path)
+    try:
+        async with (
+            steerstream.connect(address) as client,
+            client.open_session(vehicle_id="car") as session,
+        ):
+            await session.request(picture())
+            server.send_signal(signal.SIGTERM)
+            assert isinstance(await anext(session), steerstream.Draining)
+            assert isinstance(await session.request(picture()), Command)
+        assert await asyncio.to_thread(server.wait, 10) == 0
+    finally:
+        await asyncio.to_thread(stop, server)

@@ -175,17 +175,23 @@ def test_the_examples_run(target, tmp_path, example):
 
 
 @pytest.mark.data
-def test_a_replayed_drive_scores_as_the_evaluation_does(target, data_dir, tmp_path):
-    """The bundle's own evaluation, frame by frame and without a server, is in its metadata."""
+@pytest.mark.train
+def test_a_replayed_drive_scores_as_the_evaluation_without_a_server(
+    target, bundle_path, data_dir, tmp_path
+):
     drive = data_dir / "udacity_ch2_hmb3"
-    out = tmp_path / "out.json"
-    words = ["drive", "--source", drive, "--labels", drive / "labels.csv"]
-    words += ["--split", "validation", "--as-fast-as-possible", "--target", target, "--json", out]
-    assert main([str(word) for word in words]) == 0
-    result = json.loads(out.read_text())
-    assert (result["frames"], result["unanswered"]) == (964, 0)
-    assert result["skipped"] == {}
-    assert result["heads"]["steering_wheel_angle"]["frames"] == 964
+    labelled = ["--labels", drive / "labels.csv", "--split", "validation"]
+    streamed, bare = tmp_path / "streamed.json", tmp_path / "bare.json"
+    words = ["drive", "--source", drive, *labelled, "--as-fast-as-possible"]
+    assert main([str(word) for word in [*words, "--target", target, "--json", streamed]]) == 0
+    evaluate = ["-m", "model_export", "evaluate", bundle_path, *labelled, "--json", bare]
+    subprocess.run([sys.executable, *evaluate], check=True, cwd=ROOT, capture_output=True)
+    result, expected = json.loads(streamed.read_text()), json.loads(bare.read_text())
+    assert (result["frames"], result["commands"]) == (964, 964)
+    for figure in ("rmse", "mae"):
+        assert result["heads"]["steering_wheel_angle"][figure] == pytest.approx(
+            expected["heads"]["steering_wheel_angle"][figure], abs=1e-5
+        )
 
 
 async def test_a_server_that_stops_says_so_and_the_drive_can_end_well(bundle_path):

@@ -164,7 +164,7 @@ class StageConfig:
         window: frames through which gradients flow.
         lanes: factor on every source's lanes.
         pass_frames: frames after which a lane starts anew elsewhere, state reset.
-        encoder_rate: factor on the learning rate of the visual encoder.
+        encoder_rate: factor on the learning rate of the visual encoder; 0 freezes it.
         freeze_statistics: keep the running statistics of batch normalisation, and use them.
         dagger_roads: before the stage, drive so many new roads with the network; the expert's
             labels for these drives join the source ``rendered`` (DAgger, arXiv 1011.0686).
@@ -233,7 +233,7 @@ class Config:
             raise ConfigError("a configuration needs at least one [[source]] and one [[stage]]")
         for source in self.source:
             if unknown := set(source.heads) - set(HEADS):
-                raise ConfigError(f"source {source.kind}: no head {sorted(unknown)[0]!r}")
+                raise ConfigError(f"source {source.kind}: no head {min(unknown)!r}")
 
 
 def load(path: Path) -> Config:

@@ -1,7 +1,7 @@
 """Drives by the network on rendered roads, relabelled by the expert.
 
-An expert's own drives show a network only what happens when all goes well. DAgger (Ross, Gordon and
-Bagnell, arXiv 1011.0686) lets the network drive and records what the expert would have done instead.
+An expert's own drives show a network only what happens when all goes well. DAgger (Ross, Gordon
+and Bagnell, arXiv 1011.0686) lets the network drive and records what the expert would have done.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,6 +93,7 @@ def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
     inputs = [about.frame.tensor, *(pair.input for pair in about.state)]
     outputs = [item.tensor for item in about.outputs] + [pair.output for pair in about.state]
     batch = torch.export.Dim("N", min=1)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # Of the exporter about its own inner workings; the checker and verify judge its result.
         warnings.simplefilter("ignore")
@@ -101,7 +102,7 @@ def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
             example,
             input_names=inputs,
             output_names=outputs,
-            dynamic_shapes=_dynamic(example, batch),
+            dynamic_shapes={"frame": {0: batch}, "state": tuple({0: batch} for _ in about.state)},
             opset_version=OPSET,
             dynamo=True,
             optimize=True,
@@ -111,23 +112,19 @@ def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
     return _without_traces(program.model_proto)
 
 
-def _dynamic(example: Sequence[torch.Tensor], batch: object) -> dict[str, object]:
-    frame, *state = example
-    return {"frame": {0: batch}, "state": tuple({0: batch} for _ in state)} if frame.dim() else {}
-
-
 def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     """Drop the exporter's notes on Python source lines: they name files of this machine."""
-    for item in (
-        *model.graph.node,
-        *model.graph.value_info,
-        *model.graph.input,
-        *model.graph.output,
-    ):
-        del item.metadata_props[:]
-        item.doc_string = ""
+    for node in model.graph.node:
+        _forget(node)
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+        _forget(value)
     del model.graph.metadata_props[:]
     return model
+
+
+def _forget(item: onnx.NodeProto | onnx.ValueInfoProto) -> None:
+    del item.metadata_props[:]
+    item.doc_string = ""
 
 
 def _git_revision() -> str:

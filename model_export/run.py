@@ -87,7 +87,8 @@ class RunFolder:
                 f"{self.path}: holds a run of another configuration; choose another --out"
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(config, self.config)
+        if not self.config.is_file():
+            shutil.copyfile(config, self.config)
         return wanted
 
     def load_config(self) -> Config:

@@ -182,7 +182,7 @@ class Trainer:
         return lanes
 
     def _recorded_drives(self, last: int) -> list[Recording]:
-        """Return the relabelled drives of all stages so far, driving those of the last if need be."""
+        """Return the relabelled drives of all stages so far; those of the last may be to drive."""
         frame = self._config.frame.contract()
         stages = list(enumerate(self._config.stage[: last + 1]))
         return [

@@ -76,22 +76,14 @@ class Augmentation:
 
     def picture(self, picture: Picture, index: int) -> Picture:
         """Change one prepared picture; ``index`` is its place in the sequence."""
-        size = (picture.shape[1], picture.shape[0])
-        changed = np.asarray(picture)
-        if self._warp is not None:
-            changed = cv2.warpAffine(
-                changed, self._warp, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-            )
-        if self._blur:
-            changed = cv2.blur(changed, (3, 3))
-        changed = cv2.LUT(changed, self._tones)
+        lit = cv2.LUT(self._blurred(self._moved(picture)), self._tones)
         if self._shadow is not None:
-            changed = cv2.multiply(changed, self._shadow, dtype=cv2.CV_8U)
+            lit = cv2.multiply(lit, self._shadow, dtype=cv2.CV_8U)
         if self._noise:
-            changed = self._add_noise(changed, index)
+            lit = cv2.add(lit, self._noise_of(lit.shape, index), dtype=cv2.CV_8U)
         if self._erased is not None:
-            changed[self._erased] = 128
-        return changed[:, ::-1] if self.flip else changed
+            lit[self._erased] = 128
+        return np.asarray(lit[:, ::-1] if self.flip else lit, np.uint8)
 
     def labels(self, labels: Labels) -> Labels:
         """Change the labels [..., 3] so that they are true for the changed pictures."""
@@ -104,10 +96,20 @@ class Augmentation:
             changed[..., _TORQUE] *= -1
         return changed
 
-    def _add_noise(self, picture: Picture, index: int) -> Picture:
+    def _moved(self, picture: Picture) -> Picture:
+        if self._warp is None:
+            return picture
+        size = (picture.shape[1], picture.shape[0])
+        mode = cv2.BORDER_REFLECT_101
+        return np.asarray(cv2.warpAffine(picture, self._warp, size, borderMode=mode), np.uint8)
+
+    def _blurred(self, picture: Picture) -> Picture:
+        return np.asarray(cv2.blur(picture, (3, 3)), np.uint8) if self._blur else picture
+
+    def _noise_of(self, shape: tuple[int, ...], index: int) -> npt.NDArray[np.float32]:
         rng = np.random.default_rng((self._seed, index))
-        noise = rng.standard_normal(picture.shape[:2], dtype=np.float32) * self._noise
-        return cv2.add(picture, cv2.merge([noise] * 3), dtype=cv2.CV_8U)
+        grey = rng.standard_normal(shape[:2], dtype=np.float32) * np.float32(self._noise)
+        return np.asarray(cv2.merge([grey] * 3), np.float32)
 
 
 def recovery_angle_rad(viewpoint: Viewpoint, recovery_m: float) -> float:

@@ -45,8 +45,8 @@ class LabelTable:
     @property
     def heads(self) -> tuple[str, ...]:
         """The heads that the file labels."""
-        known = np.isfinite(self.labels).any(axis=0)
-        return tuple(head for head, has in zip(HEADS, known, strict=True) if has)
+        known = np.isfinite(self.labels)
+        return tuple(head for column, head in enumerate(HEADS) if known[:, column].any())
 
     def of_split(self, split: str) -> LabelTable:
         """Return the rows of one split; missing rows in between are breaks.

@@ -23,7 +23,7 @@ _VERSION = 1
 
 
 class Sample(NamedTuple):
-    """One frame of a source: the source's own picture, labels [3], and whether a sequence begins."""
+    """One frame of a source: its own picture, labels [3], and whether a sequence begins."""
 
     picture: Picture
     labels: npt.NDArray[np.float32]

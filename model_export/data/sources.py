@@ -92,9 +92,10 @@ class Source:
     @property
     def heads(self) -> tuple[str, ...]:
         """The heads that it teaches: those that it labels and the configuration wants."""
-        known = np.isfinite(self.train.labels).any(axis=0)
-        labelled = [head for head, has in zip(HEADS, known, strict=True) if has]
-        return tuple(head for head in labelled if head in (self.config.heads or HEADS))
+        known, wanted = np.isfinite(self.train.labels), self.config.heads or HEADS
+        return tuple(
+            head for column, head in enumerate(HEADS) if known[:, column].any() and head in wanted
+        )
 
     def provenance(self) -> TrainingSource:
         """Return what the bundle's metadata says of it."""

@@ -75,7 +75,8 @@ class DrivingNetwork(nn.Module, ABC):
         Returns:
             Outputs [B, T, 3] in SI units, and the state after the last frame.
         """
-        features = self.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        lanes, window = frames.shape[:2]
+        features = self.encode(frames.flatten(0, 1)).view(lanes, window, -1)
         outputs = []
         for step in features.unbind(1):
             raw, state = self.step(step, state)

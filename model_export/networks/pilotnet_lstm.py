@@ -2,8 +2,8 @@
 
 PilotNet (arXiv 1604.07316): convolutions 24, 36, 48 of 5x5 with stride 2, then 64, 64 of 3x3, on
 66x200. Here its features feed one LSTM cell, and linear heads see the cell's output and the present
-feature, as in Komanda. Batch normalisation, which PilotNet does not have, follows every convolution;
-:meth:`PilotNetLstm.fused` folds it away for export.
+feature, as in Komanda. Batch normalisation, which PilotNet does not have, follows every
+convolution; :meth:`PilotNetLstm.fused` folds it away for export.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class PilotNetLstm(DrivingNetwork):
         layers: list[nn.Module] = []
         for layer in clone.convolutions:
             if isinstance(layer, nn.BatchNorm2d):
-                layers[-1] = fusion.fuse_conv_bn_eval(layers[-1], layer)
+                convolution = layers.pop()
+                assert isinstance(convolution, nn.Conv2d)  # noqa: S101
+                layers.append(fusion.fuse_conv_bn_eval(convolution, layer))
             else:
                 layers.append(layer)
         _fold_scaling(layers[0])
@@ -108,7 +110,11 @@ def _convolutions() -> nn.Sequential:
         convolution = nn.Conv2d(channels, width, kernel, stride, bias=False)
         layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         channels = width
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+    sequence = nn.Sequential(*layers)
+    for parameter in sequence.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
+    return sequence
 
 
 def _flat_size(config: Config) -> int:

@@ -1,0 +1,149 @@
+"""The command line of training: ``python -m model_export train | export | verify | evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_export.errors import ModelExportError
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code: 0, 1 for a failed verification, 2 for bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except ModelExportError as error:
+        print(f"model_export: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("model_export: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m model_export", description="Train networks and make bundles of them."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_export(commands)
+    _add_verify(commands)
+    _add_evaluate(commands)
+    return parser
+
+
+_Commands = argparse._SubParsersAction  # noqa: SLF001
+
+
+def _add_train(commands: _Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("train", help="train a network, or go on with a run")
+    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file")
+    command.add_argument(
+        "--data",
+        type=Path,
+        default=Path(os.environ.get("STEERSTREAM_DATA", _CHECKOUT.parent / "shared" / "data")),
+        metavar="DIR",
+        help="folder with the driving data (default: STEERSTREAM_DATA, then ../shared/data)",
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
+    command.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="folder of prepared frames, shared by runs (default: cache beside the run's folder)",
+    )
+    command.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)"
+    )
+    command.set_defaults(run=_train)
+
+
+def _add_export(commands: _Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("export", help="write a run's best weights as a bundle")
+    command.add_argument("run_folder", type=Path, metavar="RUN", help="the run's folder")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the bundle")
+    command.set_defaults(run=_export)
+
+
+def _add_verify(commands: _Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("verify", help="compare a bundle with PyTorch; 1 if they differ")
+    command.add_argument("bundle", type=Path, metavar="FILE.onnx", help="the bundle")
+    command.add_argument(
+        "--run", dest="run_folder", type=Path, required=True, metavar="RUN", help="its run"
+    )
+    command.set_defaults(run=_verify)
+
+
+def _add_evaluate(commands: _Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("evaluate", help="run a bundle over a labels file")
+    command.add_argument("bundle", type=Path, metavar="FILE.onnx", help="the bundle")
+    command.add_argument("--labels", type=Path, required=True, metavar="FILE.csv", help="labels")
+    command.add_argument(
+        "--images", type=Path, metavar="DIR", help="folder of the pictures (default: the CSV's)"
+    )
+    command.add_argument("--split", metavar="NAME", help="rows of one split only (default: all)")
+    command.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
+    command.add_argument("--plot", type=Path, metavar="OUT.png", help="draw truth and prediction")
+    command.set_defaults(run=_evaluate)
+
+
+def _train(options: argparse.Namespace) -> int:
+    import cv2  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    from model_export.run import RunFolder  # noqa: PLC0415
+    from model_export.training import train  # noqa: PLC0415
+
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(options.threads)
+    cache = options.cache or options.out.parent / "cache"
+    result = train(options.config, RunFolder(options.out), options.data, cache)
+    for item in result.scores:
+        print(f"{item.head:24} {item.rmse:8.4f}  {item.source}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from model_export.export import export  # noqa: PLC0415
+    from model_export.run import RunFolder  # noqa: PLC0415
+
+    export(RunFolder(options.run_folder), options.out)
+    print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from model_export.run import RunFolder  # noqa: PLC0415
+    from model_export.verify import verify  # noqa: PLC0415
+
+    result = verify(options.bundle, RunFolder(options.run_folder))
+    print("\n".join(result.lines()))
+    return 0 if result.passed else 1
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from model_export.evaluate import evaluate, report  # noqa: PLC0415
+
+    result = evaluate(options.bundle, options.labels, options.images, options.split)
+    print("\n".join(report(result)))
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result.summary(), indent=1) + "\n", encoding="utf-8")
+    if options.plot is not None:
+        from model_export.plots import plot_evaluation  # noqa: PLC0415
+
+        options.plot.parent.mkdir(parents=True, exist_ok=True)
+        plot_evaluation(result, options.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

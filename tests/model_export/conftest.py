@@ -1,0 +1,114 @@
+"""Small data folders in the sources' own formats, and one tiny training run."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the train extra: pip install -e '.[train]'")
+
+import torch
+
+from model_export import config as configs
+from model_export.run import RunFolder
+from model_export.training import train
+
+FRAME_NS = 50_000_000
+SPLITS = ["train"] * 60 + ["validation"] * 20
+
+TINY = """
+name = "tiny"
+seed = 3
+
+[network]
+kind = "pilotnet_lstm"
+features = 8
+hidden = 6
+
+[heads]
+steering_wheel_angle = { mean = 0, scale = 0.3, robust = 0.2, weight = 1, minimum = -8, maximum = 8 }
+speed = { mean = 10, scale = 5, robust = 4, weight = 0.2, minimum = -1, maximum = 60 }
+steering_torque = { mean = 0, scale = 1, robust = 1, weight = 0.2, minimum = -20, maximum = 20 }
+
+[training]
+warm_up = 2
+evaluate_every = 2
+
+[[stage]]
+name = "frames"
+steps = 4
+window = 1
+pass_frames = 1
+lanes = 2
+learning_rate = 1e-3
+
+[[stage]]
+name = "sequences"
+steps = 5
+window = 4
+pass_frames = 12
+learning_rate = 1e-3
+freeze_statistics = true
+
+[[source]]
+kind = "udacity_ch2"
+lanes = 2
+monitor = 1
+[source.augment]
+flip = 0.5
+shift_m = 0.3
+noise = 4
+"""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def write_jpeg(path: Path, width: int = 64, height: int = 48, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    assert cv2.imwrite(str(path), cv2.blur(picture, (9, 9)))
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real drive of 80 frames in the layout of the driving data."""
+    data = tmp_path_factory.mktemp("data")
+    folder = data / "udacity_ch2_hmb3"
+    lines = ["frame_id,t_s,filename,steering_angle_rad,block,split"]
+    for index, split in enumerate(SPLITS):
+        frame_id = 10**18 + index * FRAME_NS
+        name = f"frames/{frame_id}.jpg"
+        write_jpeg(folder / name, seed=index)
+        angle = 0.3 * math.sin(index / 5)
+        lines.append(f"{frame_id},{index / 20},{name},{angle},{index // 20},{split}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return data
+
+
+@pytest.fixture
+def tiny_config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> RunFolder:
+    """A finished run of the tiny configuration."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "tiny.toml").write_text(TINY)
+    run = RunFolder(folder / "run")
+    train(folder / "tiny.toml", run, small_data, folder / "cache")
+    return run
+
+
+@pytest.fixture
+def tiny(tiny_config: Path) -> configs.Config:
+    return configs.load(tiny_config)

@@ -1,0 +1,87 @@
+"""Changes to pictures keep the labels true."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from model_export.config import AugmentConfig, FrameConfig
+from model_export.data.augment import Augmentation, Viewpoint, recovery_angle_rad
+from service.preprocess import prepare
+from simulation.camera import Camera
+from simulation.road import road_from_curvature
+
+FRAME = FrameConfig().contract()
+LABELS = np.array([[0.2, 15.0, 1.0], [-0.1, 14.0, np.nan]], np.float32)
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, FRAME.shape, np.uint8)
+
+
+def test_nothing_configured_changes_nothing():
+    same = Augmentation(AugmentConfig(), FRAME, seed=1)
+    np.testing.assert_array_equal(same.picture(picture(), 0), picture())
+    np.testing.assert_array_equal(same.labels(LABELS), LABELS)
+
+
+def test_a_mirrored_road_turns_the_other_way():
+    flip = Augmentation(AugmentConfig(flip=1.0), FRAME, seed=1)
+    np.testing.assert_array_equal(flip.picture(picture(), 0), picture()[:, ::-1])
+    np.testing.assert_array_equal(flip.labels(LABELS), LABELS * np.float32([-1, 1, -1]))
+
+
+def moved(**bounds: float) -> Augmentation:
+    return Augmentation(AugmentConfig(**bounds), FRAME, seed=5)
+
+
+def test_a_move_corrects_the_angle_towards_the_path_and_drops_the_torque():
+    change = moved(shift_m=1.0)
+    offset = change.viewpoint.shift_m
+    assert abs(offset) > 0.05
+    labels = change.labels(LABELS)
+    correction = labels[:, 0] - LABELS[:, 0]
+    # Pure pursuit over 20 m with the reference vehicle: 14.8 * 2.85 m * -2 y / L².
+    np.testing.assert_allclose(correction, 14.8 * 2.85 * -2 * offset / 20**2, rtol=1e-3)
+    np.testing.assert_array_equal(labels[:, 1], LABELS[:, 1])
+    assert np.isnan(labels[:, 2]).all()
+
+
+@pytest.mark.parametrize(("shift_m", "yaw_rad"), [(0.3, 0.0), (0.0, 0.02), (0.3, 0.02)])
+def test_a_camera_left_of_the_path_steers_right(shift_m: float, yaw_rad: float):
+    view = Viewpoint(shift_m=shift_m, yaw_rad=yaw_rad, pitch_px=0.0, zoom=1.0)
+    mirrored = Viewpoint(shift_m=-shift_m, yaw_rad=-yaw_rad, pitch_px=0.0, zoom=1.0)
+    assert recovery_angle_rad(view, 20.0) < 0
+    assert math.isclose(recovery_angle_rad(mirrored, 20.0), -recovery_angle_rad(view, 20.0))
+
+
+@pytest.mark.parametrize("bounds", [{"shift_m": 0.6}, {"yaw_rad": 0.06}])
+def test_a_moved_picture_is_what_a_moved_camera_sees(bounds: dict[str, float]):
+    """The simulation's camera, really moved, is the judge of the warp."""
+    camera = Camera(road_from_curvature(np.zeros(400), seed=1234))
+    change = moved(**bounds)
+    view = change.viewpoint
+    place = 100.0
+    centre = prepare(camera.render(camera.road.pose_at(place), place), FRAME)
+    pose = camera.road.pose_at(place, view.shift_m)
+    pose = pose._replace(heading_rad=pose.heading_rad + view.yaw_rad)
+    truth = prepare(camera.render(pose, place), FRAME)
+    lane = np.s_[15:, 30:170]
+    before = np.abs(centre[lane].astype(float) - truth[lane]).mean()
+    after = np.abs(change.picture(centre, 0)[lane].astype(float) - truth[lane]).mean()
+    assert after < 0.7 * before
+
+
+def test_a_draw_is_its_seeds_and_noise_differs_from_frame_to_frame():
+    bounds = AugmentConfig(
+        flip=0.5, shift_m=0.3, pitch_px=2, zoom=0.1, gain=(0.5, 1.5), gamma=(0.7, 1.4),
+        colour=0.1, shadow=1.0, noise=8, blur=0.5, erase=1.0,
+    )  # fmt: skip
+    one, same, other = (Augmentation(bounds, FRAME, seed) for seed in (4, 4, 5))
+    np.testing.assert_array_equal(one.picture(picture(), 3), same.picture(picture(), 3))
+    assert (one.picture(picture(), 3) != other.picture(picture(), 3)).any()
+    assert (one.picture(picture(), 3) != one.picture(picture(), 4)).any()
+    assert one.picture(picture(), 3).dtype == np.uint8
+    assert one.picture(picture(), 3).shape == FRAME.shape

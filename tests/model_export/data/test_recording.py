@@ -1,0 +1,61 @@
+"""Recordings are kept whole or not at all, and made once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_export.config import FrameConfig
+from model_export.data.recording import Sample, Span, cached, record
+from model_export.errors import DataError
+from service.preprocess import prepare
+
+FRAME = FrameConfig(height_px=8, width_px=12).contract()
+
+
+def samples(count: int = 4) -> Iterator[Sample]:
+    for index in range(count):
+        picture = np.random.default_rng(index).integers(0, 256, (40, 60, 3), np.uint8)
+        yield Sample(picture, np.full(3, index, np.float32), index == 2)
+
+
+def test_a_recording_holds_prepared_frames_labels_and_sequences(tmp_path: Path):
+    recording = record(samples(), FRAME, tmp_path / "r")
+    assert recording.spans == (Span(0, 2), Span(2, 4))
+    for index, sample in enumerate(samples()):
+        np.testing.assert_array_equal(recording.frames[index], prepare(sample.picture, FRAME))
+        np.testing.assert_array_equal(recording.labels[index], sample.labels)
+
+
+def test_a_cached_recording_is_made_once_for_one_key(tmp_path: Path):
+    made = []
+
+    def make() -> Iterator[Sample]:
+        made.append(1)
+        return samples()
+
+    first = cached(make, {"kind": "k", "roads": 1}, FRAME, tmp_path)
+    again = cached(make, {"kind": "k", "roads": 1}, FRAME, tmp_path)
+    np.testing.assert_array_equal(first.frames, again.frames)
+    assert len(made) == 1
+    cached(make, {"kind": "k", "roads": 2}, FRAME, tmp_path)
+    assert len(made) == 2
+
+
+def test_a_recording_that_was_cut_short_is_not_used(tmp_path: Path):
+    def broken() -> Iterator[Sample]:
+        yield from samples(2)
+        raise DataError("a picture is missing")
+
+    key = {"kind": "k"}
+    with pytest.raises(DataError, match="a picture is missing"):
+        cached(broken, key, FRAME, tmp_path)
+    assert len(cached(samples, key, FRAME, tmp_path).labels) == 4
+
+
+def test_a_source_without_frames_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="no frames"):
+        record([], FRAME, tmp_path / "r")

@@ -1,0 +1,80 @@
+"""Lanes hand out consecutive windows, reset where a sequence ends, and can be resumed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from model_export.config import HEADS, AugmentConfig, FrameConfig
+from model_export.data.recording import Recording, spans
+from model_export.data.sequences import LaneSampler, LaneSource
+from model_export.errors import DataError
+
+FRAME = FrameConfig(height_px=2, width_px=2).contract()
+
+
+def source(*lengths: int, heads: tuple[str, ...] = HEADS, noise: float = 0.0) -> LaneSource:
+    """A source whose frame and speed label are the frame's index."""
+    count = sum(lengths)
+    starts = np.zeros(count, np.bool_)
+    starts[np.cumsum([0, *lengths[:-1]])] = True
+    index = np.arange(count)
+    frames = np.broadcast_to(index[:, None, None, None], (count, *FRAME.shape)).astype(np.uint8)
+    labels = np.broadcast_to(index[:, None], (count, 3)).astype(np.float32)
+    recording = Recording(frames, labels, spans(starts))
+    augment = AugmentConfig(noise=noise)
+    return LaneSource(recordings=(recording,), heads=heads, augment=augment, loss_weight=1.0)
+
+
+def sampler(*lanes: LaneSource, window: int = 5, pass_frames: int = 20) -> LaneSampler:
+    return LaneSampler(lanes, FRAME, window=window, pass_frames=pass_frames, seed=1)
+
+
+def test_windows_follow_each_other_until_the_reset():
+    draws = sampler(source(100, 60))
+    before, lengths = None, []
+    for _ in range(60):
+        batch = draws.next_batch()
+        indices = batch.labels[0, :, 1]
+        np.testing.assert_array_equal(batch.frames[0, :, 0, 0, 0], indices)
+        np.testing.assert_array_equal(np.diff(indices), 1)
+        assert not (indices[0] < 100 <= indices[-1]), "a window crosses a break"
+        if batch.resets[0]:
+            lengths.append(0)
+        else:
+            assert indices[0] == before + 1
+        lengths[-1] += 5
+        before = indices[-1]
+    assert max(lengths) == 20
+
+
+def test_the_first_window_of_every_lane_is_a_reset():
+    batch = sampler(source(50), source(50)).next_batch()
+    assert batch.resets.all()
+    assert batch.frames.shape == (2, 5, *FRAME.shape)
+
+
+def test_heads_that_a_source_does_not_teach_are_nan():
+    labels = sampler(source(50, heads=("speed",))).next_batch().labels
+    assert np.isfinite(labels[..., 1]).all()
+    assert np.isnan(labels[..., [0, 2]]).all()
+
+
+def test_a_resumed_sampler_goes_on_with_the_same_batches():
+    lanes = (source(40, 30, noise=20.0), source(50, noise=20.0))
+    one, other = sampler(*lanes), sampler(*lanes)
+    for _ in range(7):
+        one.next_batch()
+    other.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    for _ in range(10):
+        left, right = one.next_batch(), other.next_batch()
+        np.testing.assert_array_equal(left.frames, right.frames)
+        np.testing.assert_array_equal(left.labels, right.labels)
+        np.testing.assert_array_equal(left.resets, right.resets)
+
+
+def test_a_source_without_a_sequence_of_one_window_is_refused():
+    with pytest.raises(DataError, match="no sequence of 5 frames"):
+        sampler(source(4, 3))

@@ -1,0 +1,125 @@
+"""Readers of the sources, over small folders in their formats, and over the real data."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_export.config import Config, SourceConfig
+from model_export.data import rendered, udacity_ch2, udacity_sim, udacity_traces
+from model_export.data.sources import read_source
+from model_export.errors import ConfigError, DataError
+
+from ..conftest import write_jpeg
+
+
+def test_the_real_drive_gives_its_splits(small_data: Path):
+    train = list(udacity_ch2.read(small_data, "train"))
+    validation = list(udacity_ch2.read(small_data, "validation"))
+    assert (len(train), len(validation)) == (60, 20)
+    assert [sample.starts for sample in train[:2]] == [True, False]
+    assert np.isnan(train[0].labels[1:]).all()
+    assert math.isclose(validation[0].labels[0], 0.3 * math.sin(60 / 5), rel_tol=1e-6)
+    assert train[0].picture.shape == (48, 64, 3)
+
+
+def test_a_missing_or_broken_picture_is_named(small_data: Path, tmp_path: Path):
+    folder = tmp_path / udacity_ch2.FOLDER
+    folder.mkdir()
+    folder.joinpath("labels.csv").write_text("frame_id,filename,split\n1,no.jpg,train\n")
+    with pytest.raises(DataError, match="no.jpg: No such file"):
+        list(udacity_ch2.read(tmp_path, "train"))
+    folder.joinpath("no.jpg").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="no.jpg: not a picture"):
+        list(udacity_ch2.read(tmp_path, "train"))
+
+
+def write_simulator_log(data: Path, times: list[str]) -> None:
+    folder = data / udacity_sim.FOLDER
+    lines = ["filename,steering_normalised,throttle,brake,speed_mph"]
+    for time in times:
+        write_jpeg(folder / "frames" / f"center_{time}.jpg", 32, 16)
+        lines.append(f"center_{time}.jpg,0.5,1,0,30")
+    (folder / "driving_log.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_the_simulators_right_is_positive_and_its_speed_in_miles(tmp_path: Path):
+    times = [f"2018_04_18_12_11_{second:02}_{ms:03}" for second in range(5) for ms in (0, 100, 250)]
+    write_simulator_log(tmp_path, times)
+    train = list(udacity_sim.read(tmp_path, "train"))
+    assert len(train) == 13
+    assert len(list(udacity_sim.read(tmp_path, "validation"))) == 2
+    angle, speed, torque = train[0].labels
+    assert math.isclose(angle, -0.5 * math.radians(25) * 14.8, rel_tol=1e-6)
+    assert math.isclose(speed, 30 * 0.44704, rel_tol=1e-6)
+    assert math.isnan(torque)
+    # Three frames a second, then a pause of 0.75 s.
+    assert [sample.starts for sample in train[:4]] == [True, False, False, True]
+
+
+def test_a_simulator_picture_without_a_time_is_named():
+    with pytest.raises(DataError, match="no time in the name"):
+        udacity_sim.capture_time_s("center.jpg")
+
+
+def write_traces(data: Path, rows: int) -> None:
+    folder = data / udacity_traces.FOLDER
+    folder.mkdir(parents=True)
+    for drive in itertools.chain(*udacity_traces.DRIVES.values()):
+        lines = ["frame_id,t_s,steering_angle_rad,steering_torque_nm,speed_mps"]
+        lines += [f"{i * 50_000_000},{i / 20},0.05,0.4,15" for i in range(rows)]
+        (folder / f"{drive}.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_traces_keep_their_labels_and_get_pictures(tmp_path: Path):
+    write_traces(tmp_path, 10)
+    samples = list(udacity_traces.read(tmp_path, "train", chunk_s=0.25, rate_hz=20.0, every=2))
+    # Of each of three drives, one of two pieces of five frames.
+    assert [sample.starts for sample in samples] == [True, False, False, False, False] * 3
+    np.testing.assert_allclose(samples[0].labels, [0.05, 15, 0.4], rtol=1e-6)
+    assert samples[0].picture.shape == (240, 320, 3)
+    assert (samples[0].picture != samples[5].picture).any()
+
+
+def test_rendered_drives_label_all_heads_and_never_use_evaluation_seeds():
+    samples = list(rendered.read("train", roads=2, seconds=0.2, rate_hz=20.0))
+    assert len(samples) == 8
+    assert samples[0].starts
+    assert samples[4].starts
+    assert np.isfinite([sample.labels for sample in samples]).all()
+    assert min(rendered.TRAINING_SEED, rendered.VALIDATION_SEED) >= 1000
+
+
+def test_a_source_teaches_what_it_labels_and_the_configuration_wants(
+    tiny: Config, small_data: Path, tmp_path: Path
+):
+    source = read_source(tiny.source[0], tiny, small_data, tmp_path)
+    assert source.heads == ("steering_wheel_angle",)
+    provenance = source.provenance()
+    assert (provenance.frames, provenance.rendered) == (60, False)
+    other = dataclasses.replace(tiny.source[0], heads=("speed",))
+    assert read_source(other, tiny, small_data, tmp_path).heads == ()
+
+
+def test_unknown_sources_and_options_are_named(tiny: Config, small_data: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match="no source 'kitti'; there are: rendered"):
+        read_source(SourceConfig(kind="kitti", lanes=1), tiny, small_data, tmp_path)
+    with pytest.raises(ConfigError, match="no option 'road'; it takes: roads"):
+        wrong = SourceConfig(kind="rendered", lanes=1, options={"road": 1})
+        read_source(wrong, tiny, small_data, tmp_path)
+
+
+@pytest.mark.data
+def test_the_real_data_has_what_its_readme_says(data_dir: Path):
+    train = list(itertools.islice(udacity_ch2.read(data_dir, "train"), 300))
+    assert train[0].picture.shape == (240, 320, 3)
+    assert sum(sample.starts for sample in train) == 2
+    simulator = next(udacity_sim.read(data_dir, "train"))
+    assert simulator.picture.shape == (160, 320, 3)
+    trace = next(udacity_traces.read(data_dir, "validation", chunk_s=1.0, rate_hz=20.0))
+    assert np.isfinite(trace.labels).all()

@@ -1,0 +1,48 @@
+"""Configurations are read strictly: what is wrong is named by its full key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model_export import config
+from model_export.errors import ConfigError
+
+SHIPPED = sorted((Path(config.__file__).parent / "configs").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_configurations_load(path: Path):
+    assert config.load(path).source
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("hidden = 6", "hiden = 6", "unknown key 'network.hiden'; known here: kind"),
+        ("hidden = 6", "hidden = 6.5", "key 'network.hidden' must be of type int, is 6.5"),
+        ("steps = 4", "", "key 'stage[0].steps' is missing"),
+        ("seed = 3", "seed = true", "key 'seed' must be of type int"),
+        ("flip = 0.5", "gain = [1.0]", "key 'source[0].augment.gain' must be a list of 2"),
+        ("lanes = 2\nmonitor", 'heads = ["brake"]\nlanes = 2\nmonitor', "no head 'brake'"),
+        ('name = "tiny"', "name = ", "not a TOML file"),
+    ],
+)
+def test_what_is_wrong_is_named(tiny_config: Path, old: str, new: str, message: str):
+    text = tiny_config.read_text()
+    assert old in text
+    tiny_config.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError) as raised:
+        config.load(tiny_config)
+    assert message in str(raised.value)
+    assert str(raised.value).startswith(str(tiny_config))
+
+
+def test_whole_numbers_pass_for_floats(tiny_config: Path):
+    assert config.load(tiny_config).heads.speed.mean == 10.0
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(ConfigError, match="No such file"):
+        config.load(tmp_path / "none.toml")

@@ -1,0 +1,113 @@
+"""A run trains through its stages, leaves its record, and goes on after a kill as if unbroken."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_export import config as configs
+from model_export.errors import RunError
+from model_export.optimisation import Optimisation
+from model_export.run import RunFolder
+from model_export.training import Trainer, train
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Let training die at its n-th optimiser step, wherever that is."""
+    real, taken = Optimisation.step, []
+
+    def step(self, batch, number):
+        if len(taken) == steps:
+            raise Killed
+        taken.append(number)
+        return real(self, batch, number)
+
+    monkeypatch.setattr(Optimisation, "step", step)
+
+
+def test_a_run_leaves_its_weights_scores_and_record(tiny_run: RunFolder):
+    result = tiny_run.load_result()
+    assert [source.frames for source in result.sources] == [60]
+    assert result.sources[0].heads == ("steering_wheel_angle",)
+    assert [(score.head, score.frames) for score in result.scores] == [("steering_wheel_angle", 20)]
+    entries = [json.loads(line) for line in tiny_run.metrics.read_text().splitlines()]
+    assert [entry["step"] for entry in entries] == [2, 4, 6, 8, 9]
+    assert [entry["stage"] for entry in entries] == ["frames"] * 2 + ["sequences"] * 3
+    assert tiny_run.curves.read_bytes().startswith(b"\x89PNG")
+    assert list(tiny_run.tensorboard.glob("events*"))
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5, 7])
+def test_a_killed_run_ends_as_an_unbroken_one(
+    tiny_run: RunFolder,
+    tiny_config: Path,
+    small_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+):
+    run = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        kill_after(patch, steps)
+        with pytest.raises(Killed):
+            train(tiny_config, run, small_data, tmp_path / "cache")
+    torch.rand(17)
+    result = train(tiny_config, run, small_data, tmp_path / "cache")
+    unbroken = tiny_run.load_result()
+    assert result.scores == unbroken.scores
+    for name, value in unbroken.weights.items():
+        assert torch.equal(result.weights[name], value), name
+    assert run.metrics.read_text() == tiny_run.metrics.read_text()
+
+
+def test_a_finished_run_is_left_as_it_is(tiny_run: RunFolder, small_data: Path):
+    before = tiny_run.best.read_bytes()
+    train(tiny_run.config, tiny_run, small_data, tiny_run.path.parent / "cache")
+    assert tiny_run.best.read_bytes() == before
+
+
+def test_another_configuration_needs_another_folder(
+    tiny_run: RunFolder, tiny_config: Path, small_data: Path
+):
+    tiny_config.write_text(tiny_config.read_text().replace("seed = 3", "seed = 4"))
+    with pytest.raises(RunError, match="another configuration"):
+        train(tiny_config, tiny_run, small_data, tiny_run.path.parent / "cache")
+
+
+def test_training_stops_early_when_nothing_gets_better(
+    tiny: configs.Config, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("model_export.training.monitored", lambda scores, sources: 1.0)
+    patient = dataclasses.replace(tiny.training, patience=2, evaluate_every=1)
+    stage = dataclasses.replace(tiny.stage[0], steps=50)
+    config = dataclasses.replace(tiny, training=patient, stage=(stage,))
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    Trainer(config, run, small_data, tmp_path / "cache").train()
+    assert len(run.metrics.read_text().splitlines()) == 3
+
+
+def test_relabelled_drives_join_the_rendered_source(
+    tiny: configs.Config, small_data: Path, tmp_path: Path
+):
+    rendered = configs.SourceConfig(
+        kind="rendered", lanes=1, options={"roads": 1, "validation_roads": 1, "seconds": 1.0}
+    )
+    stage = dataclasses.replace(tiny.stage[1], steps=2, lanes=1)
+    drive = dataclasses.replace(stage, name="dagger", dagger_roads=2, dagger_seconds=0.5)
+    config = dataclasses.replace(tiny, source=(*tiny.source, rendered), stage=(stage, drive))
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    run.config.write_text((tmp_path / "tiny.toml").read_text())
+    result = Trainer(config, run, small_data, tmp_path / "cache").train()
+    assert [source.frames for source in result.sources] == [60, 20, 20]
+    assert "relabelled" in result.sources[2].name
+    assert run.dagger("dagger").is_dir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 SERVICE_NAME = drive_service_pb2.DESCRIPTOR.services_by_name["DriveService"].full_name
 _ADDRESS = re.compile(r"unix:.+|(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]/\s]+):(?P<port>\d{1,5})")
+_MAX_PORT = 65_535
 _OTHER_RPCS = 64
 """RPCs beside sessions: health, reflection, descriptions, and streams that are refused."""
 _STOP_S = 1.0
@@ -69,6 +71,9 @@ class Server:
         Raises:
             ListenError: the address is malformed or taken.
         """
+        place = _parse(listen)
+        if place is not None:
+            _check_free(*place)
         self._server = grpc.aio.server(
             options=_options(self._config),
             maximum_concurrent_rpcs=2 * self._config.max_sessions + _OTHER_RPCS,
@@ -78,7 +83,7 @@ class Server:
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        address = _listen(self._server, listen)
+        address = _listen(self._server, listen, place)
         await self._server.start()
         _log.info("listening", extra=fields(address=address))
         return address
@@ -150,14 +155,30 @@ def _options(config: Config) -> list[tuple[str, int]]:
     ]
 
 
-def _listen(server: grpc.aio.Server, listen: str) -> str:
+def _parse(listen: str) -> tuple[str, int] | None:
+    """Split an address into host and port; None for a Unix socket."""
     match = _ADDRESS.fullmatch(listen)
-    if match is None or int(match["port"] or 0) > 65_535:
+    if match is None or int(match["port"] or 0) > _MAX_PORT:
         raise ListenError(f"cannot listen on {listen!r}; give HOST:PORT or unix:PATH")
+    return (match["host"], int(match["port"])) if match["host"] else None
+
+
+def _check_free(host: str, port: int) -> None:
+    """Find out whether an address can be had: gRPC would say why only in its debug log."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+    except OSError as error:
+        raise ListenError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+def _listen(server: grpc.aio.Server, listen: str, place: tuple[str, int] | None) -> str:
     try:
         port = server.add_insecure_port(listen)
     except RuntimeError:
-        raise ListenError(
-            f"cannot listen on {listen}; the port is taken or the host is not this machine's"
-        ) from None
-    return f"{match['host']}:{port}" if match["host"] else listen
+        raise ListenError(f"cannot listen on {listen}; choose another address") from None
+    return f"{place[0]}:{port}" if place else listen

@@ -12,6 +12,7 @@
 for tests that needs no network; :mod:`steerstream.errors` draws the tree of exceptions.
 """
 
+from steerstream import quiet as _quiet  # noqa: F401 - before gRPC is imported
 from steerstream.answers import (
     Answer,
     Command,

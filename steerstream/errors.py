@@ -45,6 +45,11 @@ class ErrorReason(enum.StrEnum):
     IDLE = "ERROR_REASON_IDLE"
     INTERNAL = "ERROR_REASON_INTERNAL"
 
+    @property
+    def is_stated(self) -> bool:
+        """Whether the server gave a reason that this client knows."""
+        return self is not ErrorReason.UNSPECIFIED
+
     @classmethod
     def _missing_(cls, _value: object) -> ErrorReason:
         """Read a reason that a newer server knows as UNSPECIFIED."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import grpc
 
 from steerstream.errors import (
@@ -84,12 +86,22 @@ class RpcFailed(Exception):  # noqa: N818
     @classmethod
     def from_rpc_error(cls, error: grpc.aio.AioRpcError) -> RpcFailed:
         """Read status, text, reason and hint from an error of gRPC."""
-        trailing = dict(error.trailing_metadata() or ())
-        hint = str(trailing.get(RETRY_AFTER_KEY, ""))
+        return cls.from_status(error.code(), error.details(), error.trailing_metadata())
+
+    @classmethod
+    def from_status(
+        cls,
+        code: grpc.StatusCode,
+        message: str | None,
+        trailing: Iterable[tuple[str, str | bytes]] | None,
+    ) -> RpcFailed:
+        """Read reason and hint from the trailing metadata of a call."""
+        metadata = dict(trailing or ())
+        hint = str(metadata.get(RETRY_AFTER_KEY, ""))
         return cls(
-            error.code(),
-            error.details() or error.code().name,
-            reason=ErrorReason(trailing.get(REASON_KEY, "")),
+            code,
+            message or code.name,
+            reason=ErrorReason(str(metadata.get(REASON_KEY, ""))),
             retry_after_s=int(hint) / 1e3 if hint.isdecimal() else None,
         )
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import grpc
 
 from steerstream.failures import RpcFailed
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
+
+_T = TypeVar("_T")
 
 Metadata = Sequence[tuple[str, str]]
 
@@ -178,6 +180,10 @@ class GrpcTransport:
 _Call = grpc.aio.StreamStreamCall[drive_service_pb2.DriveRequest, drive_service_pb2.DriveResponse]
 
 
+_STATUS_GRACE_S = 0.2
+"""How long a status that the server sent already may take through gRPC's threads."""
+
+
 class GrpcStream:
     """One call of Drive."""
 
@@ -185,6 +191,8 @@ class GrpcStream:
         self._call = call
         self._turn = asyncio.Lock()
         self._writing: asyncio.Future[None] | None = None
+        self._said: RpcFailed | None = None
+        call.add_done_callback(self._note_status)
 
     async def send(self, request: drive_service_pb2.DriveRequest) -> None:
         """Send a message; see :meth:`Stream.send`.
@@ -201,8 +209,10 @@ class GrpcStream:
 
     async def receive(self) -> drive_service_pb2.DriveResponse | None:
         """Return the next message; see :meth:`Stream.receive`."""
-        with _rpc_errors():
+        try:
             response = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise await self._true_failure(RpcFailed.from_rpc_error(error)) from error
         return response if isinstance(response, drive_service_pb2.DriveResponse) else None
 
     async def finish(self) -> None:
@@ -220,6 +230,25 @@ class GrpcStream:
         if self._writing is not None:
             await asyncio.wait([self._writing])
 
+    async def _true_failure(self, failure: RpcFailed) -> RpcFailed:
+        """Return why the stream ended, by the server's word.
+
+        A write into a stream that the server just ended makes gRPC set a status of its own,
+        INTERNAL, before or after the server's and in place of it.
+        """
+        if failure.code is not grpc.StatusCode.INTERNAL or failure.reason.is_stated:
+            return failure
+        if self._said is None:
+            await asyncio.sleep(_STATUS_GRACE_S)
+        return self._said or failure
+
+    def _note_status(self, call: _Call) -> None:
+        """Keep the status that the server sent; gRPC calls this for each that is set."""
+        code = _finished(call.code())
+        if code not in {grpc.StatusCode.INTERNAL, grpc.StatusCode.OK} and self._said is None:
+            message, trailing = _finished(call.details()), _finished(call.trailing_metadata())
+            self._said = RpcFailed.from_status(code, message, trailing)
+
     async def _write(self, request: drive_service_pb2.DriveRequest) -> None:
         try:
             with _rpc_errors():
@@ -227,6 +256,16 @@ class GrpcStream:
         except asyncio.CancelledError:
             # Nobody cancels the write; it is how gRPC says that the call was aborted here.
             raise RpcFailed(grpc.StatusCode.CANCELLED, "the stream was aborted") from None
+
+
+def _finished(coroutine: Coroutine[object, None, _T]) -> _T:
+    """Return the result of a coroutine that has nothing to wait for."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: _T = done.value
+        return result
+    raise RuntimeError("a call without a status said that it was done")
 
 
 def _retrieve(writing: asyncio.Future[None]) -> None:

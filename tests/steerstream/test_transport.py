@@ -123,6 +123,31 @@ async def test_a_stream_that_is_aborted_gives_the_servers_reason():
         assert session.draining == Draining(100)
 
 
+async def test_the_servers_reason_survives_writes_into_the_ended_stream():
+    """gRPC puts a status of its own in its place; one that never arrived cannot be helped."""
+
+    async def flood(target: str) -> steerstream.SteerstreamError:
+        async with (
+            steerstream.connect(target) as client,
+            client.open_session(vehicle_id="car") as session,
+        ):
+            async with asyncio.timeout(5):
+                try:
+                    while True:
+                        await session.send_frame(bytes(20_000))
+                except steerstream.SteerstreamError as error:
+                    return error
+
+    def script(frame):
+        if frame.sequence_number < 40:
+            return Reply()
+        return Fail(grpc.StatusCode.UNAVAILABLE, "stopping", ErrorReason.DRAINING)
+
+    async with serving(FakeServer(script)) as (target, _):
+        errors = [await flood(target) for _ in range(8)]
+    assert sum(isinstance(error, ServerDraining) for error in errors) >= 7
+
+
 async def test_a_server_that_is_killed_in_a_drive_is_noticed_at_once():
     server = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.steerstream.wired", cwd=ROOT, stdout=asyncio.subprocess.PIPE

@@ -299,9 +299,9 @@ async def test_under_every_no_answer_is_lost_however_slowly_they_are_read():
 
 async def test_a_server_that_answers_what_was_not_asked_has_broken_the_contract():
     class Confused(FakeServer):
-        def actions(self, frame):
+        def reactions(self, frame):
             frame.sequence_number += 5
-            return super().actions(frame)
+            return super().reactions(frame)
 
     server = Confused()
     async with (

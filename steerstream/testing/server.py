@@ -1,0 +1,122 @@
+"""The scripted server."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+
+import grpc
+
+from steerstream.errors import ErrorReason
+from steerstream.failures import RpcFailed
+from steerstream.testing.clock import FakeClock, RealClock
+from steerstream.testing.script import Fail, Reaction, Reply, Script, reactions
+from steerstream.testing.transport import FakeTransport
+from steerstream.v1 import drive_service_pb2, frame_pb2, model_pb2, session_pb2
+
+MAX_REMEMBERED = 1024
+"""Requests that a fake server remembers for a test to look at."""
+
+
+class FakeServer:
+    """A server that follows a script.
+
+    Args:
+        script: what it does about each frame; by default it drives straight ahead.
+        latency_ms: time from a frame to its answer, where an action states none.
+        clock: where time comes from.
+        models: names of the served models; the first is the default.
+        refuse: the error with which it refuses every session; None opens them.
+        idle_timeout_ms: what it says of its limits.
+
+    Attributes:
+        received: the last requests of all sessions, at most ``MAX_REMEMBERED``.
+    """
+
+    def __init__(
+        self,
+        script: Script = lambda _frame: Reply(),
+        *,
+        latency_ms: float = 0.0,
+        clock: FakeClock | None = None,
+        models: tuple[str, ...] = ("fake",),
+        refuse: Fail | None = None,
+        idle_timeout_ms: int = 10_000,
+    ) -> None:
+        self.received: collections.deque[drive_service_pb2.DriveRequest] = collections.deque(
+            maxlen=MAX_REMEMBERED
+        )
+        self.latency_ms = latency_ms
+        self.clock: FakeClock = clock or RealClock()
+        self.models = models
+        self.refuse = refuse
+        self.limits = model_pb2.ServerLimits(
+            max_message_bytes=4 << 20,
+            max_pixels=4_000_000,
+            max_waiting_frames=64,
+            idle_timeout_ms=idle_timeout_ms,
+            max_sessions=64,
+            min_budget_ms=1.0,
+            max_budget_ms=1000.0,
+        )
+        self._reactions = reactions(script)
+        self._session_numbers = itertools.count(1)
+
+    def transport(self) -> FakeTransport:
+        """Return a new connection to this server."""
+        return FakeTransport(self)
+
+    def describe(self) -> drive_service_pb2.DescribeModelsResponse:
+        """Return the answer to DescribeModels."""
+        return drive_service_pb2.DescribeModelsResponse(
+            models=[self.contract(name) for name in self.models],
+            default_model=self.models[0],
+            limits=self.limits,
+        )
+
+    def contract(self, name: str) -> model_pb2.ModelContract:
+        """Return a plausible contract for a model of that name."""
+        heads = (
+            ("steering_wheel_angle", "rad", 8.0),
+            ("speed", "m/s", 45.0),
+            ("steering_torque", "Nm", 8.0),
+        )
+        return model_pb2.ModelContract(
+            name=name,
+            input_width_px=200,
+            input_height_px=66,
+            rate_hz=20.0,
+            reset_after_ms=100,
+            outputs=[
+                model_pb2.ModelOutput(head=head, unit=unit, minimum=-most, maximum=most)
+                for head, unit, most in heads
+            ],
+        )
+
+    def open(self, opening: session_pb2.OpenSession) -> session_pb2.SessionOpened:
+        """Open a session, or refuse it as a real server does.
+
+        Raises:
+            RpcFailed: it is refused.
+        """
+        if self.refuse is not None:
+            raise self.refuse.error()
+        name = opening.model or self.models[0]
+        if name not in self.models:
+            raise RpcFailed(
+                grpc.StatusCode.NOT_FOUND,
+                f"no model {name!r} is served",
+                reason=ErrorReason.UNKNOWN_MODEL,
+            )
+        return session_pb2.SessionOpened(
+            session_id=f"fake-{next(self._session_numbers)}",
+            model=self.contract(name),
+            granted_budget_ms=opening.budget_ms or 50.0,
+            frame_policy=opening.frame_policy or session_pb2.FRAME_POLICY_LATEST,
+            resumed=bool(opening.ticket),
+            limits=self.limits,
+        )
+
+    def reactions(self, frame: frame_pb2.Frame) -> list[Reaction]:
+        """Return what the script says of a frame."""
+        return self._reactions(frame)

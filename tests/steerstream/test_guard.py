@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steerstream import Action, Bounds, ControlValues, Guard, Intervention, SafeCommand, Validity
@@ -174,6 +174,7 @@ inside = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(wanted=values, previous=inside, elapsed_s=st.floats(0, 10))
 def test_bounded_values_keep_every_bound(wanted, previous, elapsed_s):
     bounds = Bounds()
@@ -202,6 +203,7 @@ events = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(events)
 def test_whatever_comes_the_vehicle_gets_finite_bounded_young_values_or_none(script):
     guard = Guard(Bounds(lost_window_frames=10))

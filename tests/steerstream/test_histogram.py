@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steerstream.histogram import Histogram
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1e-3, 1e5), min_size=1, max_size=200), st.floats(0, 100))
 def test_a_percentile_is_within_one_percent(durations, percent):
     histogram = Histogram()

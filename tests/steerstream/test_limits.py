@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steerstream.limits import Bounds, clamp, slew
@@ -19,6 +19,7 @@ def test_clamp_changes_only_what_is_outside():
     ]
 
 
+@settings(deadline=None)
 @given(
     value=st.floats(-1e6, 1e6),
     previous=st.floats(-1e6, 1e6),

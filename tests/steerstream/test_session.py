@@ -34,12 +34,21 @@ from steerstream.v1 import drive_service_pb2
 JPEG = b"\xff\xd8 a picture"
 
 
-async def send_for(session, seconds: float) -> None:
-    """Send frames without a pause, and stop when time is up."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            while True:
-                await session.send_frame(JPEG)
+async def send_until_it_waits(session, in_flight: int) -> None:
+    """Send frames until so many have no answer, and then try to send more."""
+
+    async def send() -> None:
+        while True:
+            await session.send_frame(JPEG)
+
+    sending = asyncio.create_task(send())
+    async with asyncio.timeout(10):
+        while session.frames_in_flight < in_flight:  # noqa: ASYNC110 - nothing to wait for
+            await asyncio.sleep(0)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    sending.cancel()
+    await asyncio.wait([sending])
 
 
 @contextlib.asynccontextmanager
@@ -254,7 +263,7 @@ async def test_a_session_that_is_broken_off_leaves_no_task_behind():
 
 async def test_frames_in_flight_are_bounded():
     async with session_with(lambda f: Drop()) as (session, server):
-        await send_for(session, 0.2)
+        await send_until_it_waits(session, MAX_IN_FLIGHT)
         assert session.frames_in_flight == MAX_IN_FLIGHT
         assert len(server.received) == 1 + MAX_IN_FLIGHT
 
@@ -266,7 +275,7 @@ async def test_under_every_no_more_are_in_flight_than_may_wait_in_the_server():
         steerstream.connect("fake", transport=waiting.transport()) as client,
         client.open_session(vehicle_id="car", frame_policy=FramePolicy.EVERY) as session,
     ):
-        await send_for(session, 0.05)
+        await send_until_it_waits(session, 5)
         assert session.frames_in_flight == 5
 
 

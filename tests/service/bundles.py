@@ -170,6 +170,14 @@ def value(name: str, kind: int, shape: tuple[int | str, ...]) -> onnx.ValueInfoP
     return helper.make_tensor_value_info(name, kind, list(shape))
 
 
+def constant_node(name: str) -> onnx.NodeProto:
+    """A node that gives what would have been an input: one black picture, or a state of zeros."""
+    value = {"frames": np.zeros((1, HEIGHT_PX, WIDTH_PX, 3), np.uint8)}.get(
+        name, np.zeros((1, 3), np.float32)
+    )
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
+
+
 def _value(name: str, kind: int, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
     return value(name, kind, ("N", *shape))
 

@@ -1,0 +1,103 @@
+"""A bundle is what its contract says, or it is refused with a text that says why."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from service import bundle
+from service.contract import METADATA_KEY
+from service.errors import BundleError, StepError
+from service.runtime import Runtime, available_providers
+from tests.service import bundles
+
+NODES = [*bundles._mean_colour(), *bundles._hidden(), *bundles._heads("h_next")]
+FRAMES = ("frames", TensorProto.UINT8, ("N", 8, 16, 3))
+H = ("h", TensorProto.FLOAT, ("N", 3))
+
+
+def test_a_bundle_steps(tmp_path):
+    path = bundles.recurrent(tmp_path / "tiny.onnx")
+    loaded = bundle.load(path)
+    film = np.random.default_rng(0).integers(0, 255, (5, 8, 16, 3), dtype=np.uint8)
+    state, rows = [np.zeros((1, 3), np.float32)], []
+    for picture in film:
+        outputs, state = loaded.step(picture[np.newaxis], state)
+        rows.append([float(value[0]) for value in outputs])
+    np.testing.assert_allclose(rows, bundles.expected(film), atol=1e-5)
+    assert loaded.contract == bundles.contract()
+    assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_best_installed_provider_is_first():
+    assert available_providers()[-1] == "CPUExecutionProvider"
+
+
+def test_a_step_that_fails_is_typed(tmp_path):
+    loaded = bundle.load(bundles.failing(tmp_path / "failing.onnx"))
+    with pytest.raises(StepError, match="out of data bounds"):
+        loaded.step(np.full((1, 8, 16, 3), 250, np.uint8), [np.zeros((1, 3), np.float32)])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "text"),
+    [
+        ([H], "names an input 'frames' that the graph does not have"),
+        ([FRAMES], "names an input 'h'"),
+        ([FRAMES, H, ("extra", TensorProto.FLOAT, ("N",))], "an input 'extra'"),
+        ([("frames", TensorProto.FLOAT, ("N", 8, 16, 3)), H], "must be tensor(uint8)"),
+        ([("frames", TensorProto.UINT8, ("N", 8, 17, 3)), H], "must be ['N', 8, 16, 3]"),
+        ([("frames", TensorProto.UINT8, (1, 8, 16, 3)), H], "must be ['N', 8, 16, 3]"),
+        ([FRAMES, ("h", TensorProto.FLOAT, ("N", 1, 3))], "must be ['N', 3]"),
+    ],
+)
+def test_a_graph_that_breaks_its_contract_is_refused(tmp_path, inputs, text):
+    path = tmp_path / "broken.onnx"
+    declared = [bundles.value(*item) for item in inputs]
+    nodes = NODES
+    missing = {"frames", "h"} - {item[0] for item in inputs}
+    if missing:
+        nodes = [bundles.constant_node(name) for name in sorted(missing)] + NODES
+    bundles.write(path, bundles.contract(), nodes, inputs=declared)
+    with pytest.raises(BundleError) as caught:
+        bundle.load(path)
+    assert text in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_an_output_that_is_missing_is_refused(tmp_path):
+    path = tmp_path / "broken.onnx"
+    outputs = [
+        bundles.value(name, TensorProto.FLOAT, ("N",)) for name in ("angle", "speed", "torque")
+    ]
+    bundles.write(path, bundles.contract(), NODES, outputs=outputs)
+    with pytest.raises(BundleError, match="output 'h_next' that the graph does not have"):
+        bundle.load(path)
+
+
+def test_a_folder_is_read_in_order_of_its_names(tmp_path):
+    bundles.ring(tmp_path / "b.onnx")
+    bundles.stateless(tmp_path / "a.onnx")
+    assert list(bundle.load_all([tmp_path])) == ["stateless", "ring"]
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(BundleError, match=re.escape("holds no .onnx file")):
+        bundle.load_all([tmp_path])
+
+
+def test_two_bundles_of_one_name_are_refused(tmp_path):
+    paths = [bundles.recurrent(tmp_path / name) for name in ("a.onnx", "b.onnx")]
+    with pytest.raises(BundleError, match="another bundle is named 'tiny' too"):
+        bundle.load_all(paths)
+
+
+def test_metadata_is_read(tmp_path):
+    path = bundles.recurrent(tmp_path / "tiny.onnx")
+    runtime = Runtime(path.read_bytes())
+    assert runtime.metadata[METADATA_KEY] == bundles.contract().to_json()
+    assert runtime.pads_batches is (runtime.provider != "CPUExecutionProvider")

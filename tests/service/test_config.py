@@ -1,0 +1,51 @@
+"""Settings are read strictly, and every one has bounds and a reason."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from service.config import Config, describe, parse
+from service.errors import ConfigError
+
+SETTINGS = dataclasses.fields(Config)
+
+
+def test_an_empty_file_gives_the_defaults():
+    assert parse("") == Config()
+
+
+def test_values_are_read():
+    config = parse("max_sessions = 7\nidle_timeout_s = 30\ndefault_budget_ms = 33.3\n")
+    assert (config.max_sessions, config.idle_timeout_s, config.default_budget_ms) == (7, 30.0, 33.3)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_every_setting_has_bounds_and_a_reason(setting):
+    low, high = setting.metadata["low"], setting.metadata["high"]
+    assert low <= setting.default <= high
+    assert setting.metadata["why"] in describe()
+    for value in (low - 1, high * 2 + 1):
+        with pytest.raises(ConfigError, match=f"{setting.name} must be from"):
+            parse(f"{setting.name} = {value}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max_session = 7", "unknown setting 'max_session'"),
+        ("max_sessions = 7.5", "max_sessions must be of type int, is 7.5"),
+        ("max_sessions = true", "max_sessions must be of type int, is True"),
+        ("max_sessions = '7'", "max_sessions must be of type int"),
+        ("drain_s = nan", "drain_s must be from"),
+        ("drain_s = false", "drain_s must be of type float"),
+        ("[server]\nmax_sessions = 7", "unknown setting 'server'"),
+        ("max_sessions 7", "not TOML"),
+        ("default_budget_ms = 1.5", "default_budget_ms must lie between"),
+        ("expiring_notice_s = 11.0", "expiring_notice_s must be less than idle_timeout_s"),
+    ],
+)
+def test_mistakes_are_named(text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(text)

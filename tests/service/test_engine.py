@@ -1,0 +1,90 @@
+"""The engine's thread: outcomes on the event loop, faults that cost one batch, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from service import bundle
+from service.domain import NotStepped, SkipReason, Stepped
+from service.engine import Engine
+from service.errors import BundleError
+from service.lane import Job, Lane
+from tests.service import bundles
+
+FAR_NS = 10**18
+GREY = np.full((8, 16, 3), 100, np.uint8)
+RED = np.full((8, 16, 3), 250, np.uint8)
+
+
+def lane_of(path):
+    return Lane(bundle.load(path), sessions=8, max_batch=4)
+
+
+async def run(engine, lane, pixels=GREY, *, slot=None, reset=True, deadline_ns=FAR_NS):
+    answer = asyncio.get_running_loop().create_future()
+    threads = []
+
+    def reply(outcome):
+        threads.append(threading.current_thread())
+        answer.set_result(outcome)
+
+    slot = lane.pool.allocate() if slot is None else slot
+    engine.submit(Job(lane, slot, pixels, reset=reset, deadline_ns=deadline_ns, reply=reply))
+    outcome = await answer
+    assert threads == [threading.main_thread()]
+    return outcome
+
+
+async def test_outcomes_come_on_the_event_loop_s_thread(tmp_path):
+    lanes = [
+        lane_of(bundles.recurrent(tmp_path / "a.onnx")),
+        lane_of(bundles.stateless(tmp_path / "b.onnx")),
+    ]
+    engine = Engine(lanes)
+    await engine.start()
+    outcomes = await asyncio.gather(*(run(engine, lanes[n % 2]) for n in range(10)))
+    assert all(isinstance(outcome, Stepped) for outcome in outcomes)
+    assert max(outcome.batch_size for outcome in outcomes) <= 4
+    await engine.stop()
+
+
+async def test_a_fault_costs_one_batch_and_the_engine_lives(tmp_path):
+    lane = lane_of(bundles.failing(tmp_path / "f.onnx"))
+    engine = Engine([lane])
+    await engine.start()
+    slot = lane.pool.allocate()
+    await run(engine, lane, slot=slot)
+    failed = await run(engine, lane, RED, slot=slot)
+    assert isinstance(failed, NotStepped)
+    assert failed.reason is SkipReason.FAILED
+    after = await run(engine, lane, slot=slot, reset=False)
+    expected = bundles.expected(np.stack([GREY, GREY]))[1]
+    assert after.outputs == pytest.approx(expected, abs=1e-5)
+    await engine.stop()
+
+
+async def test_a_late_frame_comes_back_without_a_step(tmp_path):
+    lane = lane_of(bundles.recurrent(tmp_path / "a.onnx"))
+    engine = Engine([lane])
+    await engine.start()
+    late = await run(engine, lane, deadline_ns=0)
+    assert isinstance(late, NotStepped)
+    assert late.reason is SkipReason.LATE
+    await engine.stop()
+
+
+async def test_a_network_that_fails_keeps_the_engine_from_starting(tmp_path):
+    lane = lane_of(bundles.failing(tmp_path / "f.onnx"))
+    lane._frames[:] = 250
+    engine = Engine([lane])
+    with pytest.raises(BundleError, match="the network fails"):
+        await engine.start()
+    await engine.stop()
+
+
+async def test_an_engine_that_never_started_can_be_stopped(tmp_path):
+    await Engine([lane_of(bundles.recurrent(tmp_path / "a.onnx"))]).stop()

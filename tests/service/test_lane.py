@@ -1,0 +1,198 @@
+"""Batches by deadline and cost, and steps that are committed row by row."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service import bundle
+from service.domain import NotStepped, SkipReason, Stepped
+from service.errors import BundleError, StepError
+from service.lane import Job, Lane, StepCost
+from tests.service import bundles
+from tests.service.vehicle import pictures
+
+MS = 1_000_000
+FAR_NS = 10**18
+
+
+@pytest.fixture
+def lane(tmp_path):
+    return Lane(bundle.load(bundles.recurrent(tmp_path / "tiny.onnx")), sessions=8, max_batch=4)
+
+
+def job(lane, *, deadline_ns=FAR_NS, slot=None, reset=True, pixels=None):
+    slot = lane.pool.allocate() if slot is None else slot
+    pixels = np.zeros((8, 16, 3), np.uint8) if pixels is None else pixels
+    return Job(lane, slot, pixels, reset=reset, deadline_ns=deadline_ns, reply=lambda outcome: None)
+
+
+def costs(lane, **costs_ms):
+    for name, cost_ms in costs_ms.items():
+        index = lane.cost.buckets.index(int(name.removeprefix("of_")))
+        lane.cost._mean_ns[index] = cost_ms * MS
+
+
+@pytest.mark.parametrize(
+    ("max_batch", "buckets"), [(1, [1]), (4, [1, 2, 4]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])]
+)
+def test_buckets_are_powers_of_two_and_the_largest_batch(max_batch, buckets):
+    cost = StepCost(max_batch)
+    assert cost.buckets == buckets
+    for size in range(1, max_batch + 1):
+        assert cost.bucket(size) == min(bucket for bucket in buckets if bucket >= size)
+
+
+def test_the_cost_follows_what_is_measured():
+    cost = StepCost(4)
+    cost.measured(1, 10 * MS)
+    assert cost[1] == 10 * MS
+    for _ in range(100):
+        cost.measured(1, 20 * MS)
+    assert cost[1] == pytest.approx(20 * MS, rel=0.01)
+    assert cost[3] == cost[4] == 0
+
+
+def test_one_stall_is_not_load():
+    cost = StepCost(1)
+    cost.measured(1, 1 * MS)
+    cost.measured(1, 1000 * MS)
+    assert cost[1] == pytest.approx(1.3 * MS)
+
+
+def test_warm_up_measures_every_bucket_and_touches_no_slot(lane):
+    slots = [lane.pool.allocate() for _ in range(8)]
+    lane.warm_up()
+    assert all(lane.cost[size] > 0 for size in range(1, 5))
+    assert not any(lane.pool.gather(slots, [False] * 8)[0].ravel())
+
+
+def test_a_network_that_fails_is_found_at_warm_up(tmp_path):
+    lane = Lane(bundle.load(bundles.failing(tmp_path / "f.onnx")), sessions=1, max_batch=1)
+    lane._frames[:] = 250
+    with pytest.raises(BundleError, match="failing: the network fails: "):
+        lane.warm_up()
+
+
+def test_a_batch_is_taken_by_deadline(lane):
+    late, soon, later = (job(lane, deadline_ns=FAR_NS + n) for n in (2, 0, 1))
+    lane.waiting += [late, soon, later]
+    assert lane.earliest_ns == FAR_NS
+    batch, missed = lane.choose(0)
+    assert (batch, missed) == ([soon, later, late], [])
+    assert lane.waiting == []
+
+
+def test_a_batch_has_a_largest_size(lane):
+    jobs = [job(lane, deadline_ns=FAR_NS + n) for n in range(6)]
+    lane.waiting += jobs
+    assert lane.choose(0)[0] == jobs[:4]
+    assert lane.choose(0)[0] == jobs[4:]
+
+
+@pytest.mark.parametrize(("deadline_ms", "size"), [(1, 1), (2, 2), (3, 2), (4, 4), (9, 4)])
+def test_a_batch_still_meets_its_earliest_deadline(lane, deadline_ms, size):
+    costs(lane, of_1=1, of_2=2, of_4=4)
+    lane.waiting += [job(lane, deadline_ns=deadline_ms * MS) for _ in range(4)]
+    assert len(lane.choose(0)[0]) == size
+
+
+def test_frames_that_no_step_can_answer_in_time_are_given_back(lane):
+    costs(lane, of_1=2)
+    late, fine = job(lane, deadline_ns=5 * MS - 1), job(lane, deadline_ns=5 * MS)
+    lane.waiting += [fine, late]
+    assert lane.choose(3 * MS) == ([fine], [late])
+
+
+def test_a_cost_that_keeps_the_engine_from_work_is_doubted(lane):
+    costs(lane, of_1=100)
+    for _ in range(100):
+        lane.waiting.append(job(lane, slot=lane.pool.sentinel, deadline_ns=50 * MS))
+        if lane.choose(0)[0]:
+            break
+    assert lane.step_cost_ns <= 50 * MS
+
+
+def test_a_frame_that_was_late_anyway_casts_no_doubt(lane):
+    costs(lane, of_1=100)
+    lane.waiting.append(job(lane, deadline_ns=50 * MS))
+    lane.choose(60 * MS)
+    assert lane.step_cost_ns == 100 * MS
+
+
+def test_a_claimed_frame_is_neither_stepped_nor_late(lane):
+    taken_back, missed, fine = job(lane), job(lane, deadline_ns=0), job(lane)
+    assert taken_back.claim()
+    assert missed.claim()
+    lane.waiting += [taken_back, missed, fine]
+    assert lane.choose(1) == ([fine], [])
+    assert not fine.claim()
+
+
+@given(st.lists(st.integers(0, 20), max_size=12), st.integers(0, 20))
+def test_every_frame_is_chosen_once_and_in_time(deadlines_ms, now_ms):
+    cost = StepCost(4)
+    for index, size in enumerate(cost.buckets):
+        cost._mean_ns[index] = size * MS
+    lane = Lane.__new__(Lane)
+    lane.cost, lane._max_batch, lane.waiting = cost, 4, []
+    jobs = [job(lane, slot=0, pixels=0, deadline_ns=ms * MS) for ms in deadlines_ms]
+    lane.waiting = list(jobs)
+    seen = []
+    while lane.waiting:
+        batch, late = lane.choose(now_ms * MS)
+        assert all(now_ms * MS + MS > missed.deadline_ns for missed in late) or not late
+        if batch:
+            assert now_ms + len(batch) <= batch[0].deadline_ns / MS or len(batch) == 1
+        seen += batch + late
+    assert sorted(map(id, seen)) == sorted(map(id, jobs))
+
+
+@pytest.mark.parametrize("pads", [False, True])
+def test_a_step_is_the_same_with_and_without_padding(lane, monkeypatch, pads):
+    monkeypatch.setattr(type(lane.bundle.runtime), "pads_batches", pads)
+    films = [pictures(6, seed) for seed in range(3)]
+    slots = [lane.pool.allocate() for _ in films]
+    rows = []
+    for index in range(6):
+        batch = [
+            job(lane, slot=slot, pixels=film[index], reset=index == 0)
+            for slot, film in zip(slots, films, strict=True)
+        ]
+        outcomes = lane.step(batch)
+        assert {outcome.batch_size for outcome in outcomes} == {3}
+        rows.append([outcome.outputs for outcome in outcomes])
+    expected = np.stack([bundles.expected(film) for film in films], axis=1)
+    np.testing.assert_allclose(rows, expected, atol=1e-5)
+
+
+def test_a_step_measures_itself(lane):
+    before_ns = time.monotonic_ns()
+    (outcome,) = lane.step([job(lane)])
+    assert isinstance(outcome, Stepped)
+    assert before_ns <= outcome.began_ns
+    assert lane.step_cost_ns == outcome.infer_ns > 0
+
+
+def test_a_step_that_fails_leaves_every_row(tmp_path):
+    lane = Lane(bundle.load(bundles.failing(tmp_path / "f.onnx")), sessions=2, max_batch=2)
+    slots = [lane.pool.allocate(), lane.pool.allocate()]
+    lane.step([job(lane, slot=slot) for slot in slots])
+    before = lane.pool.gather(slots, [False, False])[0]
+    red = np.full((8, 16, 3), 250, np.uint8)
+    with pytest.raises(StepError):
+        lane.step([job(lane, slot=slots[0]), job(lane, slot=slots[1], pixels=red)])
+    np.testing.assert_array_equal(lane.pool.gather(slots, [False, False])[0], before)
+
+
+def test_a_row_that_is_not_a_number_fails_alone(tmp_path):
+    lane = Lane(bundle.load(bundles.nan_state(tmp_path / "n.onnx")), sessions=2, max_batch=2)
+    red = np.full((8, 16, 3), 250, np.uint8)
+    bad, good = lane.step([job(lane, pixels=red), job(lane)])
+    assert isinstance(bad, NotStepped)
+    assert bad.reason is SkipReason.FAILED
+    assert isinstance(good, Stepped)

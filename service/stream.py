@@ -206,8 +206,7 @@ class DriveStream:
 
     def _decode(self, pending: Pending) -> list[Action]:
         image = pending.frame.image
-        if image is None or frames.is_ready(image, self._input):
-            # Nothing to compute: a thread would cost more than it saves.
+        if frames.is_cheap(image):
             return self._decoded(pending, _decode(image, self._input, self._config.max_pixels))
         future = self._loop.run_in_executor(
             self._decoder, _decode, image, self._input, self._config.max_pixels

@@ -4,9 +4,9 @@ Order: speed first, because steering is judged at a speed; then steering; then t
 what limits the change since the last command comes before what bounds the value, so that the
 bounds hold whatever came before. That is the order of opendbc's ``apply_steer_angle_limits_vm``.
 
-Steering is judged by the kinematic bicycle: curvature = tan(angle / ratio) / wheelbase, lateral
-acceleration = curvature x speed². A real car turns less than that as it gets faster (it
-understeers), so the limits err on the side of caution.
+Steering is judged by the steady state of the single-track model, as opendbc's ``VehicleModel``
+does: curvature = angle / (ratio x (wheelbase + understeer x speed²)), and lateral acceleration =
+curvature x speed².
 
 At 20 Hz, what the profile ``passenger_car`` allows:
 
@@ -14,9 +14,9 @@ At 20 Hz, what the profile ``passenger_car`` allows:
 speed    largest angle                largest change of the angle from one frame to the next
 ======== ============================ =====================================================
 2 m/s    6.28 rad (the angle's bound) 0.218 rad (4.36 rad/s, the rate's bound)
-8 m/s    1.97 rad (a curve of 21 m)   0.165 rad (3.30 rad/s, lateral jerk)
-15 m/s   0.56 rad (a curve of 75 m)   0.047 rad (0.94 rad/s, lateral jerk)
-30 m/s   0.14 rad (a curve of 300 m)  0.012 rad (0.23 rad/s, lateral jerk)
+8 m/s    2.05 rad (a curve of 21 m)   0.171 rad (3.42 rad/s, lateral jerk)
+15 m/s   0.64 rad (a curve of 75 m)   0.053 rad (1.06 rad/s, lateral jerk)
+30 m/s   0.22 rad (a curve of 300 m)  0.018 rad (0.36 rad/s, lateral jerk)
 ======== ============================ =====================================================
 
 ISO 11270 states the jerk as a mean over half a second; here it holds from frame to frame, which is
@@ -40,6 +40,7 @@ class Profile:
 
     wheelbase_m: float
     steering_ratio: float
+    understeer_s2_per_m: float
     max_steering_wheel_angle_rad: float
     max_steering_rate_radps: float
     max_lateral_acceleration_mps2: float
@@ -59,6 +60,9 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             # The reference vehicle of CONTEXT.md; opendbc, Ford Fusion.
             wheelbase_m=2.85,
             steering_ratio=14.8,
+            # opendbc's slip factor x wheelbase: 1,680 kg, 44 % of the wheelbase before the centre
+            # of gravity, and the stiffness that its scaling gives a Ford Fusion.
+            understeer_s2_per_m=0.00168,
             # 360 degrees: opendbc, Tesla, above which the power steering reports a fault.
             max_steering_wheel_angle_rad=math.radians(360),
             # 5 degrees in 20 ms: opendbc, Tesla MAX_ANGLE_RATE; it faults at 12.
@@ -134,14 +138,10 @@ def apply(
     return ControlValues(angle, speed, torque), tuple(acted)
 
 
-def curvature_per_m(angle_rad: float, profile: Profile) -> float:
-    """Return the curvature of the path at a steering wheel angle, by the kinematic bicycle."""
-    return math.tan(angle_rad / profile.steering_ratio) / profile.wheelbase_m
-
-
-def angle_rad(curvature: float, profile: Profile) -> float:
-    """Return the steering wheel angle for a curvature in 1/m; the inverse of curvature_per_m."""
-    return profile.steering_ratio * math.atan(curvature * profile.wheelbase_m)
+def steering_per_curvature(speed_mps: float, profile: Profile) -> float:
+    """Return the steering wheel angle in radians that a curvature of 1/m takes at a speed."""
+    length = profile.wheelbase_m + profile.understeer_s2_per_m * speed_mps**2
+    return profile.steering_ratio * length
 
 
 def _limit_speed(
@@ -169,21 +169,18 @@ def _limit_angle(
         change = profile.max_steering_rate_radps * previous.interval_s
         angle = _clip(angle, last - change, last + change, Limit.STEERING_RATE, acted)
         if speed is not None:
-            low, high = _jerk_bounds(last, profile, speed, previous.interval_s)
-            angle = _clip(angle, low, high, Limit.LATERAL_JERK, acted)
+            change = _angle_for(profile.max_lateral_jerk_mps3 * previous.interval_s, speed, profile)
+            angle = _clip(angle, last - change, last + change, Limit.LATERAL_JERK, acted)
     if speed is not None:
-        sharpest = angle_rad(profile.max_lateral_acceleration_mps2 / speed**2, profile)
+        sharpest = _angle_for(profile.max_lateral_acceleration_mps2, speed, profile)
         angle = _clip(angle, -sharpest, sharpest, Limit.LATERAL_ACCELERATION, acted)
     bound = profile.max_steering_wheel_angle_rad
     return _clip(angle, -bound, bound, Limit.STEERING_ANGLE, acted)
 
 
-def _jerk_bounds(
-    last: float, profile: Profile, speed: float, interval_s: float
-) -> tuple[float, float]:
-    change = profile.max_lateral_jerk_mps3 * interval_s / speed**2
-    middle = curvature_per_m(last, profile)
-    return angle_rad(middle - change, profile), angle_rad(middle + change, profile)
+def _angle_for(acceleration_mps2: float, speed_mps: float, profile: Profile) -> float:
+    """Return the steering wheel angle that makes a lateral acceleration at a speed."""
+    return acceleration_mps2 / speed_mps**2 * steering_per_curvature(speed_mps, profile)
 
 
 def _limit_torque(

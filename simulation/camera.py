@@ -1,6 +1,6 @@
 """A forward camera drawn with OpenCV: ground strip, roadside curtains, panorama, and light.
 
-It matches the camera of the Udacity Challenge 2 recordings: 1.3 m above the ground, 60 degrees
+It matches the camera of the Udacity Challenge 2 recordings: 1.3 m above the ground, 18 degrees
 across, horizon at 0.45 of the height, so that the lane's lines meet the picture's sides near its
 bottom corners. Same road, same pose, same picture, bit for bit.
 """
@@ -41,7 +41,10 @@ class CameraConfig:
     Attributes:
         width: Columns.
         height: Rows.
-        field_of_view_rad: Horizontal.
+        field_of_view_rad: Horizontal. The recordings come without a calibration; in them the optical
+            flow of the road over that of a turn, regressed on the steering wheel angle, gives a
+            focal length of about 1,020 pixels for 320 columns. A wider lens would make the same
+            bend look straighter, and a network that learns from both would misread the real one.
         height_m: Above the ground.
         forward_m: Ahead of the vehicle's centre of gravity.
         horizon: Row of the horizon as a share of the height.
@@ -50,7 +53,7 @@ class CameraConfig:
 
     width: int = 320
     height: int = 240
-    field_of_view_rad: float = math.radians(60.0)
+    field_of_view_rad: float = math.radians(18.0)
     height_m: float = 1.3
     forward_m: float = 0.5
     horizon: float = 0.45

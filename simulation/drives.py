@@ -75,7 +75,7 @@ class Recovery:
 
     displace_every_s: float = 15.0
     offset_m: float = 1.1
-    heading_rad: float = 0.09
+    heading_rad: float = 0.06
     disturb_every_s: float = 3.0
     push_mps2: float = 1.2
     push_s: float = 2.0

@@ -71,4 +71,4 @@ async def test_the_report_has_every_figure():
 def test_the_camera_is_described_as_it_is():
     camera = describe(CameraConfig(width=640, height=480))
     assert (camera.width_px, camera.height_px) == (640, 480)
-    assert round(camera.horizontal_fov_deg, 6) == 60.0
+    assert round(camera.horizontal_fov_deg, 6) == 18.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import subprocess
 import warnings
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,13 +21,12 @@ _EXAMPLE_BATCH = 2
 """Not 1: an exporter takes a size of one for a constant."""
 
 
-def export(run: RunFolder, path: Path, extra: Provenance | None = None) -> Contract:
-    """Write a run's best weights as a bundle.
+def export(run: RunFolder, path: Path) -> Contract:
+    """Write a run's best weights as a bundle, and return its contract.
 
     Args:
         run: a finished or unfinished training run.
         path: the ONNX file to write; the bundle is named after it.
-        extra: scores from elsewhere to add to the metadata.
 
     Raises:
         RunError: the run has no weights yet.
@@ -37,9 +35,6 @@ def export(run: RunFolder, path: Path, extra: Provenance | None = None) -> Contr
     network = build(config)
     network.load_state_dict(result.weights)
     about = contract(network, config, result, name=path.stem)
-    if extra is not None:
-        scores = (*about.provenance.scores, *extra.scores)
-        about = replace(about, provenance=replace(about.provenance, scores=scores))
     write(network, about, path)
     return about
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -220,9 +220,7 @@ class Trainer:
         return content
 
 
-def train(
-    config: Path, run: RunFolder, data: Path, cache: Path, steps: int | None = None
-) -> Result:
+def train(config: Path, run: RunFolder, data: Path, cache: Path) -> Result:
     """Train as a configuration file says, or go on where the run's folder stands.
 
     Args:
@@ -230,16 +228,11 @@ def train(
         run: the run's folder.
         data: folder of the driving data.
         cache: folder of prepared frames.
-        steps: at most so many steps a stage, to try a configuration out.
 
     Raises:
         ModelExportError: configuration, data or folder are not usable.
     """
-    wanted = run.begin(config)
-    if steps is not None:
-        stages = tuple(replace(stage, steps=min(stage.steps, steps)) for stage in wanted.stage)
-        wanted = replace(wanted, stage=stages)
-    return Trainer(wanted, run, data, cache).train()
+    return Trainer(run.begin(config), run, data, cache).train()
 
 
 def _mean_label(column: int, sources: Sequence[Source]) -> float:

@@ -81,18 +81,10 @@ class LaneSampler:
     ) -> None:
         self._frame, self._window, self._pass_frames = frame, window, pass_frames
         self._rng = np.random.default_rng(seed)
+        self._lanes = tuple(lanes)
+        self._usable = {id(lane): _usable(lane, window) for lane in self._lanes}
         self._passes: list[_Pass | None] = [None] * len(lanes)
         self._augmentations: dict[int, Augmentation] = {}
-        self.replace_lanes(lanes)
-
-    def replace_lanes(self, lanes: Sequence[LaneSource]) -> None:
-        """Give the lanes other sources; a lane whose source is another draws anew."""
-        before = getattr(self, "_lanes", lanes)
-        self._lanes = tuple(lanes)
-        for index, (old, new) in enumerate(zip(before, lanes, strict=True)):
-            if old is not new:
-                self._passes[index] = None
-        self._usable = {id(lane): _usable(lane, self._window) for lane in self._lanes}
 
     def next_batch(self) -> Batch:
         """Return the next window of every lane."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -30,7 +31,7 @@ features = 8
 hidden = 6
 
 [heads]
-steering_wheel_angle = { mean = 0, scale = 0.3, robust = 0.2, weight = 1, minimum = -8, maximum = 8 }
+steering_wheel_angle = { mean = 0, scale = 0.3, robust = 0.2, weight = 1, minimum = -8, maximum = 8}
 speed = { mean = 10, scale = 5, robust = 4, weight = 0.2, minimum = -1, maximum = 60 }
 steering_torque = { mean = 0, scale = 1, robust = 1, weight = 0.2, minimum = -20, maximum = 20 }
 
@@ -70,10 +71,16 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def write_jpeg(path: Path, width: int = 64, height: int = 48, seed: int = 0) -> None:
+def _write_jpeg(path: Path, width: int = 64, height: int = 48, seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     assert cv2.imwrite(str(path), cv2.blur(picture, (9, 9)))
+
+
+@pytest.fixture
+def write_jpeg() -> Callable[..., None]:
+    """Write a small picture: path, width, height, seed."""
+    return _write_jpeg
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +92,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index, split in enumerate(SPLITS):
         frame_id = 10**18 + index * FRAME_NS
         name = f"frames/{frame_id}.jpg"
-        write_jpeg(folder / name, seed=index)
+        _write_jpeg(folder / name, seed=index)
         angle = 0.3 * math.sin(index / 5)
         lines.append(f"{frame_id},{index / 20},{name},{angle},{index // 20},{split}")
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")

@@ -78,7 +78,7 @@ def test_a_run_without_weights_is_refused(tmp_path: Path, tiny_config: Path):
 def test_a_broken_bundle_is_named(tmp_path: Path, content: bytes):
     path = tmp_path / "broken.onnx"
     path.write_bytes(content)
-    with pytest.raises(BundleError, match="broken.onnx: not an ONNX model"):
+    with pytest.raises(BundleError, match=r"broken\.onnx: not an ONNX model"):
         BundleRunner(path)
 
 

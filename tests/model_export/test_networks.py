@@ -28,7 +28,9 @@ def warmed(config: Config) -> DrivingNetwork:
 @pytest.mark.parametrize("kind", sorted(NETWORKS))
 @torch.no_grad()
 def test_a_window_equals_its_steps(tiny: Config, kind: str):
-    network = warmed(dataclasses.replace(tiny, network=dataclasses.replace(tiny.network, kind=kind)))
+    network = warmed(
+        dataclasses.replace(tiny, network=dataclasses.replace(tiny.network, kind=kind))
+    )
     frames, state = random_frames(2, 5), network.initial_state(2)
     outputs, after = network.unroll(frames, state)
     for index in range(5):

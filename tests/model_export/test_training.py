@@ -16,7 +16,7 @@ from model_export.run import RunFolder
 from model_export.training import Trainer, train
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -26,7 +26,7 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 
     def step(self, batch, number):
         if len(taken) == steps:
-            raise Killed
+            raise KilledError
         taken.append(number)
         return real(self, batch, number)
 
@@ -51,13 +51,12 @@ def test_a_killed_run_ends_as_an_unbroken_one(
     tiny_config: Path,
     small_data: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     steps: int,
 ):
     run = RunFolder(tmp_path / "run")
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         kill_after(patch, steps)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             train(tiny_config, run, small_data, tmp_path / "cache")
     torch.rand(17)
     result = train(tiny_config, run, small_data, tmp_path / "cache")

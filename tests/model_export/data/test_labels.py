@@ -74,7 +74,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str):
 
 
 def test_a_missing_file_and_an_unknown_split_are_named(tmp_path: Path):
-    with pytest.raises(DataError, match="none.csv"):
+    with pytest.raises(DataError, match=r"none\.csv"):
         read_labels(tmp_path / "none.csv")
     with pytest.raises(DataError, match="no row of split 'test'; the labels file has: train, val"):
         read_labels(write(tmp_path, FULL)).of_split("test")

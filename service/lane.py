@@ -199,7 +199,7 @@ class Lane:
             overdue = overdue or now_ns > job.deadline_ns
             if job.claim():
                 late.append(job)
-        if late and not overdue:
+        if late and not overdue and not self.waiting:
             self.cost.doubt()
         return late
 

@@ -268,10 +268,13 @@ class Session:
         self._last_frame_ns = frame.arrived_ns
         self._warned_of_expiry = False
         deadline_ns = frame.arrived_ns + self._terms.budget_ns
+        # Never more than half the budget: a cost that looks higher must reach the engine to be
+        # found out, which alone measures it.
+        reserve_ns = min(step_cost_ns, self._terms.budget_ns // 2)
         pending = Pending(
             frame,
             deadline_ns=deadline_ns,
-            start_by_ns=max(deadline_ns - step_cost_ns, frame.arrived_ns),
+            start_by_ns=deadline_ns - reserve_ns,
             resets_before=self._resets,
         )
         actions: list[Action] = []

@@ -124,6 +124,13 @@ def test_a_frame_that_was_late_anyway_casts_no_doubt(lane):
     assert lane.step_cost_ns == 100 * MS
 
 
+def test_a_cost_is_not_doubted_while_there_is_other_work(lane):
+    costs(lane, of_1=2)
+    lane.waiting += [job(lane, deadline_ns=1 * MS), job(lane, deadline_ns=9 * MS)]
+    assert [len(part) for part in lane.choose(0)] == [1, 1]
+    assert lane.step_cost_ns == 2 * MS
+
+
 def test_a_claimed_frame_is_neither_stepped_nor_late(lane):
     taken_back, missed, fine = job(lane), job(lane, deadline_ns=0), job(lane)
     assert taken_back.claim()

@@ -28,6 +28,7 @@ from tests.service.vehicle import (
     Vehicle,
     jpeg,
     pictures,
+    raw,
     running,
     values,
 )
@@ -530,16 +531,19 @@ async def _pour(vehicle):
         await vehicle.frame(GREY)
 
 
-async def test_a_late_frame_is_held_and_typed(tiny):
-    """The engine is kept from working, so the frame cannot be answered from a step."""
+@pytest.mark.parametrize("image", [{"jpeg": jpeg(GREY)}, {"rgb8": raw(GREY)}], ids=["jpeg", "raw"])
+async def test_a_cost_that_looks_too_high_makes_frames_late_but_not_for_ever(tiny, image):
+    """After a stall the cost of a step is believed to be above the budget; then it is doubted."""
     async with running(tiny) as run:
-        vehicle = await run.vehicle(budget_ms=50, frame_policy=LATEST)
-        lane = run.server.admission.models["tiny"].lane
-        lane.cost._mean_ns[0] = 49.9e6
-        skip = await vehicle.drive(GREY)
+        vehicle = await run.vehicle(budget_ms=200, frame_policy=LATEST)
+        run.server.admission.models["tiny"].lane.cost._mean_ns[0] = 400e6
+        await vehicle.frame(**image)
+        skip = await vehicle.answer()
         assert skip.reason == command_pb2.SKIP_REASON_LATE
-        while not isinstance(await vehicle.drive(GREY), command_pb2.Command):
-            """A cost that is doubted comes down by itself."""
+        assert "within the budget" in skip.detail
+        while not isinstance(skip, command_pb2.Command):
+            await vehicle.frame(**image)
+            skip = await vehicle.answer()
 
 
 # Around the sessions.

@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from model_export.run import RunFolder
-
-mpl.use("Agg")
 
 
 class History:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,8 +11,6 @@ from matplotlib.figure import Figure
 from model_export.config import HEADS
 from model_export.evaluate import Evaluation
 from service.contract import UNITS
-
-mpl.use("Agg")
 
 
 def plot_evaluation(evaluation: Evaluation, path: Path) -> None:

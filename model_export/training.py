@@ -12,22 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
-from model_export import dagger
-from model_export.config import HEADS, Config, StageConfig
+from model_export import dagger, provenance
+from model_export.config import Config, StageConfig
 from model_export.data.recording import Recording, open_recording, record
 from model_export.data.sequences import LaneSampler, LaneSource
-from model_export.data.sources import READERS, Source, read_source
+from model_export.data.sources import read_source
 from model_export.export import export
 from model_export.history import History
 from model_export.networks import build
 from model_export.optimisation import Optimisation
 from model_export.run import Result, RunFolder, save
 from model_export.scoring import monitored, score
-from service.contract import FrameInput, Score, TrainingSource
+from service.contract import FrameInput, Score
 
 
 @dataclass(slots=True)
@@ -129,33 +128,9 @@ class Trainer:
     def _result(self, weights: dict[str, Any], scores: Sequence[Score]) -> Result:
         return Result(
             weights={name: value.clone() for name, value in weights.items()},
-            sources=tuple(self._provenance()),
+            sources=provenance.sources(self._sources, self._drives),
             scores=tuple(scores),
-            training_mean=self._training_mean(),
-        )
-
-    def _provenance(self) -> list[TrainingSource]:
-        found = [source.provenance() for source in self._sources]
-        if self._drives:
-            frames = sum(len(drive.labels) for drive in self._drives)
-            rendered = READERS["rendered"]
-            found.append(
-                TrainingSource(
-                    name=dagger.NAME,
-                    frames=frames,
-                    heads=HEADS,
-                    licence=rendered.licence,
-                    rendered=True,
-                )
-            )
-        return found
-
-    def _training_mean(self) -> tuple[float, ...]:
-        """Return each head's mean label: over real frames where they have it, else over all."""
-        real = [item for item in self._sources if not READERS[item.config.kind].rendered]
-        return tuple(
-            _mean_label(column, [item for item in real if head in item.heads] or self._sources)
-            for column, head in enumerate(HEADS)
+            training_mean=provenance.training_mean(self._sources),
         )
 
     def _sampler(self, index: int) -> LaneSampler:
@@ -233,9 +208,3 @@ def train(config: Path, run: RunFolder, data: Path, cache: Path) -> Result:
         ModelExportError: configuration, data or folder are not usable.
     """
     return Trainer(run.begin(config), run, data, cache).train()
-
-
-def _mean_label(column: int, sources: Sequence[Source]) -> float:
-    labels = np.concatenate([source.train.labels[:, column] for source in sources])
-    known = labels[np.isfinite(labels)]
-    return float(known.mean()) if known.size else 0.0

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="needs the train extra: pip install -e '.[train]'")
+if find_spec("torch") is None:
+    # Without the train extra these modules cannot even be imported.
+    collect_ignore_glob = ["*"]
+else:
+    import torch
 
-import torch
+    from model_export import config as configs
+    from model_export.run import RunFolder
+    from model_export.training import train
 
-from model_export import config as configs
-from model_export.run import RunFolder
-from model_export.training import train
-
+HERE = Path(__file__).parent
 FRAME_NS = 50_000_000
 SPLITS = ["train"] * 60 + ["validation"] * 20
 
@@ -64,6 +68,12 @@ flip = 0.5
 shift_m = 0.3
 noise = 4
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.train)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -19,6 +19,7 @@ from typing import TypeAlias
 import grpc
 
 from service import frames, wire
+from service.actions import Action, Decode, End, Recall, Send, Submit
 from service.admission import Lease
 from service.config import Config
 from service.contract import FrameInput
@@ -27,7 +28,8 @@ from service.engine import Engine
 from service.errors import IdleError, InvalidFieldError, NotOpenError, UndecodableError
 from service.lane import Job
 from service.preprocess import Picture
-from service.session import Action, Decode, End, Pending, Recall, Send, Session, Submit
+from service.session import Session
+from service.stages import Pending
 from steerstream.v1 import drive_service_pb2
 
 Context: TypeAlias = grpc.aio.ServicerContext[

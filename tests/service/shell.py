@@ -1,0 +1,112 @@
+"""The shell of a session in place of stream and engine, one event at a time."""
+
+from __future__ import annotations
+
+from service.actions import Decode, End, Recall, Send, Submit
+from service.domain import (
+    ExpiringNotice,
+    Frame,
+    FramePolicy,
+    NotStepped,
+    RawImage,
+    SkipReason,
+    Stepped,
+)
+from service.limits import PROFILES
+from service.session import Session, Terms
+from tests.service import bundles
+
+MS = 1_000_000
+BUDGET_NS, COST_NS = 50 * MS, 1 * MS
+IMAGE = RawImage(16, 8, b"")
+
+
+class Shell:
+    """Carries out what a session decides, one event at a time, in place of stream and engine."""
+
+    def __init__(self, policy=FramePolicy.LATEST, *, max_waiting=3, **contract):
+        self.session = Session(
+            Terms(
+                contract=bundles.contract(**contract),
+                profile=PROFILES["passenger_car"],
+                policy=policy,
+                budget_ns=BUDGET_NS,
+                max_waiting_frames=max_waiting,
+                idle_timeout_ns=10_000 * MS,
+                expiring_notice_ns=2_000 * MS,
+            ),
+            opened_ns=0,
+        )
+        self.now_ns = 0
+        self.decoding = None
+        self.submitted = None
+        self.begun = False
+        self.answers = []
+        self.answered_ns = []
+        self.sent = []
+        self.received = []
+        self.arrived_ns = {}
+        self.stepped = []
+
+    def perform(self, actions):
+        for action in actions:
+            match action:
+                case Send(message):
+                    self.sent.append(message)
+                    if not isinstance(message, ExpiringNotice):
+                        self.answers.append(message)
+                        self.answered_ns.append(self.now_ns)
+                case Decode(pending):
+                    assert self.decoding is None, "two frames with the decoder"
+                    self.decoding = pending
+                case Submit(pending):
+                    assert self.submitted is None, "two frames with the engine"
+                    self.submitted, self.begun = pending, False
+                case Recall(pending):
+                    assert pending is self.submitted
+                    if not self.begun:
+                        self.submitted = None
+                        self.perform(self.session.recalled(pending, self.now_ns))
+                case End(error):
+                    self.sent.append(error)
+        return self
+
+    def frame(self, number, capture_ms, *, speed=10.0):
+        frame = Frame(number, capture_ms * MS, IMAGE, speed, self.now_ns)
+        self.received.append(number)
+        self.arrived_ns.setdefault(number, self.now_ns)
+        return self.perform(self.session.receive(frame, COST_NS))
+
+    def decode(self):
+        pending, self.decoding = self.decoding, None
+        return self.perform(self.session.decoded(pending, "pixels", 0))
+
+    def decode_fails(self):
+        pending, self.decoding = self.decoding, None
+        return self.perform(self.session.undecodable(pending, "broken", self.now_ns))
+
+    def begin(self):
+        self.begun = True
+        return self
+
+    def step(self, outputs=(0.1, 10.0, 0.2)):
+        pending, self.submitted = self.submitted, None
+        self.stepped.append(pending)
+        outcome = Stepped(outputs, self.now_ns, 0, 1)
+        return self.perform(self.session.finished(pending, outcome, self.now_ns))
+
+    def step_fails(self, reason=SkipReason.FAILED):
+        pending, self.submitted = self.submitted, None
+        return self.perform(self.session.finished(pending, NotStepped(reason, "why"), self.now_ns))
+
+    def wait(self, ms):
+        self.now_ns += round(ms * MS)
+        return self
+
+    def tick(self):
+        return self.perform(self.session.tick(self.now_ns))
+
+    def drive(self, number, capture_ms, outputs=(0.1, 10.0, 0.2), **frame):
+        """One frame all the way."""
+        self.frame(number, capture_ms, **frame).decode().step(outputs)
+        return self.answers[-1]

@@ -1,0 +1,104 @@
+"""What a command says, and what holds where there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.answers import ALIVE_COUNTER_MODULUS, REMEMBERED_ANSWERS, Answers
+from service.domain import Command, Frame, SkipReason, Stepped, Validity
+from service.limits import PROFILES
+from service.recurrence import Recurrence
+from service.stages import Pending
+from tests.service import bundles
+from tests.service.shell import MS, Shell
+
+
+def test_a_frame_gets_its_command():
+    shell = Shell()
+    shell.frame(7, 1000).wait(2).decode().wait(3)
+    command = shell.step((0.1, 10.0, 0.2)).answers[0]
+    assert isinstance(command, Command)
+    assert (command.sequence_number, command.capture_time_ns) == (7, 1000 * MS)
+    assert command.raw == command.limited
+    assert command.age_ms == 5.0
+    assert (command.state_epoch, command.step_count, command.alive_counter) == (0, 1, 1)
+
+
+def test_a_duplicate_is_answered_from_memory_and_steps_nothing():
+    shell = Shell()
+    first = shell.drive(0, 0, (0.3, 10.0, 0.0))
+    shell.drive(1, 50, (0.2, 10.0, 0.0))
+    shell.wait(7).frame(0, 0)
+    skip = shell.answers[-1]
+    assert (skip.reason, skip.held.sequence_number) == (SkipReason.DUPLICATE, 0)
+    assert skip.held.limited == first.limited
+    assert skip.held.validity is first.validity
+    assert skip.held.age_ms == 7.0
+    assert shell.session.step_count == 2
+
+
+def test_numbers_older_than_the_memory_are_out_of_order():
+    shell = Shell()
+    for number in range(REMEMBERED_ANSWERS + 1):
+        shell.drive(number, 50 * number)
+    shell.frame(1, 50)
+    assert shell.answers[-1].reason is SkipReason.DUPLICATE
+    shell.frame(0, 0)
+    assert shell.answers[-1].reason is SkipReason.OUT_OF_ORDER
+
+
+def test_unusable_outputs_fall_back_or_hold():
+    shell = Shell()
+    bad = (float("nan"), 10.0, 0.0)
+    first = shell.drive(0, 0, bad)
+    assert (first.validity, first.limited.steering_wheel_angle_rad) == (Validity.FALLBACK, None)
+    good = shell.drive(1, 50)
+    held = shell.wait(50).drive(2, 100, (9.0, 10.0, 0.0))
+    assert (held.validity, held.limited, held.age_ms) == (Validity.HELD, good.limited, 50.0)
+    assert held.step_count == 3
+    assert held.raw.steering_wheel_angle_rad == 9.0
+
+
+def test_the_rate_is_limited_from_the_last_good_command():
+    shell = Shell()
+    shell.drive(0, 0, (0.0, 10.0, 0.0))
+    one = shell.drive(1, 50, (1.0, 10.0, 0.0))
+    shell.drive(2, 100, (float("nan"), 10.0, 0.0))
+    three = shell.drive(3, 150, (1.0, 10.0, 0.0))
+    step = one.limited.steering_wheel_angle_rad
+    assert three.limited.steering_wheel_angle_rad == pytest.approx(3 * step, rel=0.01)
+
+
+def test_the_first_command_of_an_epoch_has_no_rate():
+    shell = Shell()
+    shell.drive(0, 0, (0.0, 10.0, 0.0))
+    shell.session.reset()
+    assert shell.drive(1, 50, (1.0, 10.0, 0.0)).active_limits == ()
+
+
+def test_the_first_frames_of_an_epoch_are_warming_up():
+    shell = Shell()
+    kinds = [shell.drive(n, 1000 + 50 * n).validity for n in range(4)]
+    assert kinds == [Validity.WARMING_UP] * 2 + [Validity.VALID] * 2
+    shell.session.reset()
+    assert shell.drive(4, 1200).validity is Validity.WARMING_UP
+
+
+def test_an_undecodable_frame_holds_the_last_command():
+    shell = Shell()
+    good = shell.drive(0, 0)
+    skip = shell.frame(1, 50).wait(3).decode_fails().answers[-1]
+    assert (skip.reason, skip.detail) == (SkipReason.UNDECODABLE, "broken")
+    assert skip.held.limited == good.limited
+    assert (skip.held.sequence_number, skip.held.age_ms) == (0, 3.0)
+
+
+def test_the_alive_counter_wraps():
+    contract = bundles.contract()
+    answers = Answers(contract, PROFILES["passenger_car"], Recurrence(0))
+    frame = Frame(0, 0, None, None, 0)
+    for _ in range(ALIVE_COUNTER_MODULUS - 2):
+        answers.skip(frame, SkipReason.LATE, "", 0)
+    pending = Pending(frame, deadline_ns=0, start_by_ns=0, resets_before=0)
+    step = Stepped((0.1, 10.0, 0.2), 0, 0, 1)
+    assert [answers.command(pending, step, 0).alive_counter for _ in range(3)] == [65_535, 0, 1]

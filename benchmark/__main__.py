@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import steerstream
-from benchmark import frames, latency, load, machine
-from benchmark.server_process import ServerFailedError, serve
+from steerstream.extras import command_needs
+
+with command_needs("benchmark", "'steerstream[cpu,sim]'"):
+    from benchmark import frames, latency, load, machine
+    from benchmark.server_process import ServerFailedError, serve
 
 PICTURES = 64
 """Different pictures in turn, so that no cache sees the same one twice in a row."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_export.errors import ModelExportError
+from steerstream.extras import command_needs
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -18,7 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 1 for a failed verification, 2 for bad input."""
     options = _parser().parse_args(arguments)
     try:
-        code: int = options.run(options)
+        with command_needs("model_export", "'steerstream[train]'"):
+            code: int = options.run(options)
     except ModelExportError as error:
         print(f"model_export: {error}", file=sys.stderr)
         return 2

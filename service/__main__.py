@@ -9,9 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from service import bundle, config, telemetry
+from service import config, telemetry
 from service.errors import ConfigError, StartError
-from service.server import Server
+from steerstream.extras import command_needs
+
+with command_needs("service", "'steerstream[cpu]' or, on a GPU, 'steerstream[gpu]'"):
+    from service import bundle
+    from service.server import Server
 
 _EXIT_USAGE = 2
 

@@ -7,14 +7,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
-
-from simulation import EVALUATION_SEEDS, commands
-from simulation.camera import CameraConfig
-from simulation.closed_loop import DriverStoppedError
-from simulation.report import table
-from simulation.sheet import write_sheet
+from simulation import EVALUATION_SEEDS
 from steerstream import Encoding, SteerstreamError
+from steerstream.extras import command_needs
+
+with command_needs("simulation", "'steerstream[sim]'"):
+    import cv2
+
+    from simulation import commands
+    from simulation.camera import CameraConfig
+    from simulation.closed_loop import DriverStoppedError
+    from simulation.report import table
+    from simulation.sheet import write_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,8 +22,8 @@ from service.domain import (
 )
 from service.recurrence import Recurrence
 from service.stages import Pending
+from steerstream.checksum import ALIVE_COUNTER_MODULUS
 
-ALIVE_COUNTER_MODULUS = 1 << 16
 REMEMBERED_ANSWERS = 64
 """Frames that a session knows again: 3 s at 20 Hz, far beyond any retransmission that still helps.
 An older number is answered OUT_OF_ORDER."""

@@ -205,7 +205,7 @@ def _torque_bounds(last: float, profile: Profile, interval_s: float) -> tuple[fl
 
 
 def _clip(value: float, low: float, high: float, limit: Limit, acted: list[Limit]) -> float:
-    clipped = min(max(value, low), high)
-    if clipped != value:
-        acted.append(limit)
-    return clipped
+    if low <= value <= high:
+        return value
+    acted.append(limit)
+    return low if value < low else high

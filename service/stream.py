@@ -174,6 +174,8 @@ class DriveStream:
     def _receive(self, request: drive_service_pb2.DriveRequest) -> None:
         frame = wire.frame(request.frame, time.monotonic_ns())
         self._perform(self._session.receive(frame, self.lease.model.lane.step_cost_ns))
+        # Nothing but a frame brings the session's next wake nearer.
+        self._arm()
 
     def _reading_ended(self, reader: asyncio.Task[None]) -> None:
         if reader.cancelled():
@@ -189,7 +191,6 @@ class DriveStream:
         todo = deque(actions)
         while todo:
             todo.extend(self._carry_out(todo.popleft()))
-        self._arm()
 
     def _carry_out(self, action: Action) -> list[Action]:
         match action:
@@ -254,7 +255,16 @@ class DriveStream:
 
     def _ring(self) -> None:
         self._timer = None
-        self._post(lambda: self._session.tick(time.monotonic_ns()))
+        if time.monotonic_ns() >= self._session.next_wake_ns:
+            self._post(self._tick)
+        else:
+            # Most often: it was set for a frame that has its answer already.
+            self._arm()
+
+    def _tick(self) -> list[Action]:
+        actions = self._session.tick(time.monotonic_ns())
+        self._arm()
+        return actions
 
 
 def _decode(image: Image | None, frame: FrameInput, max_pixels: int) -> _Decoded:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from service.answers import ALIVE_COUNTER_MODULUS, REMEMBERED_ANSWERS, Answers
+from service.answers import REMEMBERED_ANSWERS, Answers
 from service.domain import Command, Frame, SkipReason, Stepped, Validity
 from service.limits import PROFILES
 from service.recurrence import Recurrence
 from service.stages import Pending
+from steerstream.checksum import ALIVE_COUNTER_MODULUS
 from tests.service import bundles
 from tests.service.shell import MS, Shell
 

@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from service.answers import ALIVE_COUNTER_MODULUS
 from service.domain import Command, FramePolicy, Skip, SkipReason, Validity
+from steerstream.checksum import ALIVE_COUNTER_MODULUS
 from tests.service.shell import MS, Shell
 
 FRESH = {Validity.VALID, Validity.WARMING_UP}

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from model_export.config import HEADS
+from model_export.data.recording import Span, spans
 from model_export.evaluate import Evaluation
 from service.contract import UNITS
 
@@ -20,9 +21,9 @@ def plot_evaluation(evaluation: Evaluation, path: Path) -> None:
     rows = figure.subplots(len(heads), sharex=True, squeeze=False)[:, 0]
     for axes, head in zip(rows, heads, strict=True):
         _plot_head(axes, evaluation, head)
-    rows[0].set_title(f"{evaluation.contract.name}: truth and prediction")
+    rows[0].set_title(f"{evaluation.contract.name}: truth and prediction; validation is shaded")
     rows[-1].set_xlabel("time since the first frame, s")
-    rows[0].legend(loc="upper right", ncols=3)
+    rows[0].legend(loc="upper right", ncols=2)
     figure.savefig(path, dpi=100)
 
 
@@ -34,10 +35,15 @@ def _plot_head(axes: Axes, evaluation: Evaluation, head: str) -> None:
     for values, label in ((table.labels, "truth"), (evaluation.outputs, "prediction")):
         line = np.insert(values[:, column].astype(np.float64), breaks, np.nan)
         axes.plot(np.insert(time_s, breaks, time_s[breaks]), line, label=label, linewidth=1)
-    held_out = np.array([split == "validation" for split in table.splits])
-    axes.fill_between(
-        time_s, 0, 1, where=held_out, transform=axes.get_xaxis_transform(), alpha=0.15,
-        color="grey", linewidth=0, label="validation",
-    )  # fmt: skip
+    for span in _held_out(evaluation):
+        axes.axvspan(*time_s[[span.first, span.last - 1]], alpha=0.15, color="grey", linewidth=0)
     axes.set_ylabel(f"{head.replace('_', ' ')}, {UNITS[head]}")
     axes.grid(alpha=0.3)
+
+
+def _held_out(evaluation: Evaluation) -> list[Span]:
+    """Return the unbroken runs of validation rows."""
+    table = evaluation.table
+    held_out = np.array([split == "validation" for split in table.splits])
+    turns = np.concatenate(([True], held_out[1:] != held_out[:-1]))
+    return [span for span in spans(table.starts | turns) if held_out[span.first]]

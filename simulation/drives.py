@@ -79,7 +79,7 @@ class Recovery:
     disturb_every_s: float = 3.0
     push_mps2: float = 1.2
     push_s: float = 2.0
-    speed_spread: float = 0.08
+    speed_spread: float = 0.12
     delay_s: float = 0.03
 
 

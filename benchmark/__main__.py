@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     add = command.add_argument
     add("--model", type=Path, default=Path("models/pilotnet_lstm.onnx"), help="bundle to serve")
     add("--target", help="HOST:PORT of a running server, in place of --model")
-    add("--sessions", type=_counts, default="1,8,16", help="vehicles at once, one run each")
+    add("--sessions", type=_counts, default="1,4,8,16", help="vehicles at once, one run each")
     add("--rate-hz", type=float, default=20.0, help="frames a second of each vehicle")
     add("--seconds", type=float, default=15.0, help="length of each run")
     add("--budget-ms", type=float, default=50.0, help="budget of each frame")

@@ -65,10 +65,10 @@ def test_moving_left_moves_the_line_right(straight):
 
 def test_a_left_bend_moves_the_line_left(straight):
     columns = []
-    for curvature in (-0.01, 0.0, 0.01):
+    for curvature in (-0.002, 0.0, 0.002):
         road = road_from_curvature(np.full(600, curvature), seed=3, lane_width_m=3.5)
         image = Camera(road, STEADY).render(road.pose_at(20.0), 20.0)
-        columns.append(yellow_column(image, 130))
+        columns.append(yellow_column(image, 180))
     assert columns[0] > columns[1] > columns[2]
 
 

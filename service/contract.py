@@ -14,7 +14,6 @@ import dataclasses
 import enum
 import json
 import math
-import types
 import typing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -271,8 +270,8 @@ def _enum(hint: type[enum.StrEnum], value: object, path: str) -> enum.StrEnum:
 def _scalar(hint: Any, value: object, path: str) -> object:  # noqa: ANN401
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if isinstance(hint, types.UnionType) or type(value) is not hint:
-        raise ContractError(f"{path} must be {getattr(hint, '__name__', hint)}, is {value!r}")
+    if type(value) is not hint:
+        raise ContractError(f"{path} must be {hint.__name__}, is {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ContractError(f"{path} must be finite")
     return value

@@ -39,7 +39,7 @@ def summarise(item: load.Load, samples: load.Samples) -> Summary:
     A miss is a frame whose command came later than the budget, counted from when the frame was
     due, or that got no command at all.
     """
-    round_trips = np.array(samples.stages_ms.get("round_trip", []))
+    round_trips = np.array(samples.stages_ms["round_trip"])
     skipped = sum(samples.skipped.values())
     missed = int((round_trips > item.budget_ms).sum()) + skipped
     return {
@@ -56,7 +56,9 @@ def summarise(item: load.Load, samples: load.Samples) -> Summary:
 
 
 def percentiles(values_ms: Sequence[float]) -> dict[str, float]:
-    """Return the median and the tail of latencies, and the largest, in milliseconds."""
+    """Return the median, the tail and the largest latency, in ms; NaN if there are none."""
+    if not values_ms:
+        return dict.fromkeys((*PERCENTILES, "max"), math.nan)
     found = {
         name: float(np.percentile(values_ms, percent)) for name, percent in PERCENTILES.items()
     }

@@ -37,6 +37,9 @@ class Load:
         return round(self.rate_hz * self.seconds)
 
 
+STAGES = ("round_trip", "server", "queue", "decode", "infer")
+
+
 @dataclass(slots=True)
 class Samples:
     """What all vehicles saw: one entry a stage for each command, in milliseconds, and the skips.
@@ -45,21 +48,19 @@ class Samples:
     the server's ``queue``, ``decode`` and ``infer``.
     """
 
-    stages_ms: dict[str, list[float]] = field(default_factory=dict)
+    stages_ms: dict[str, list[float]] = field(
+        default_factory=lambda: {stage: [] for stage in STAGES}
+    )
     skipped: dict[str, int] = field(default_factory=dict)
     sent: int = 0
 
     def add_command(self, command: steerstream.Command, latency_ms: float) -> None:
         """Count a command."""
         timings = command.timings
-        for stage, value_ms in (
-            ("round_trip", latency_ms),
-            ("server", timings.total_us / US_PER_MS),
-            ("queue", timings.queue_us / US_PER_MS),
-            ("decode", timings.decode_us / US_PER_MS),
-            ("infer", timings.infer_us / US_PER_MS),
-        ):
-            self.stages_ms.setdefault(stage, []).append(value_ms)
+        stages_us = (timings.total_us, timings.queue_us, timings.decode_us, timings.infer_us)
+        values_ms = (latency_ms, *(value_us / US_PER_MS for value_us in stages_us))
+        for stage, value_ms in zip(STAGES, values_ms, strict=True):
+            self.stages_ms[stage].append(value_ms)
 
     def add_skip(self, reason: str) -> None:
         """Count a frame that got no command of its own."""

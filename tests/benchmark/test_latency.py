@@ -14,13 +14,22 @@ LOAD = load.Load(sessions=2, rate_hz=20.0, seconds=1.0, budget_ms=50.0, images=[
 
 
 def test_a_frame_without_a_command_is_a_miss() -> None:
-    samples = load.Samples(sent=4, stages_ms={"round_trip": [10.0, 20.0, 51.0]})
+    samples = load.Samples(sent=4)
+    samples.stages_ms["round_trip"] = [10.0, 20.0, 51.0]
     samples.add_skip("LATE")
     summary = latency.summarise(LOAD, samples)
     assert (summary["missed"], summary["missed_percent"]) == (2, 50.0)
     assert summary["skipped"] == {"LATE": 1}
     assert summary["latency_ms"]["round_trip"]["p50"] == 20.0
     assert summary["latency_ms"]["round_trip"]["max"] == 51.0
+
+
+def test_a_load_that_got_no_command_still_has_its_row() -> None:
+    samples = load.Samples(sent=1)
+    samples.add_skip("LATE")
+    row = latency.table([latency.summarise(LOAD, samples)]).splitlines()[-1]
+    assert row.startswith("| 2 | 20 Hz | nan ms |")
+    assert row.endswith("| 100.00 % |")
 
 
 def test_pictures_differ_and_repeat_with_their_seed() -> None:

@@ -1,4 +1,4 @@
-"""One model in the engine: its network, its sessions' state, what a step costs, and what waits.
+"""One model in the engine: its steps, what they cost, and the frames that wait for one.
 
 A lane belongs to the engine's thread, except where a method says otherwise.
 """
@@ -10,24 +10,16 @@ import time
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 
-import numpy as np
-
 from service.bundle import Bundle
+from service.cost import StepCost
 from service.domain import NotStepped, Outcome, SkipReason, Stepped
 from service.errors import BundleError, StepError
 from service.preprocess import Picture
-from service.runtime import Array
-from service.state import Slot, StatePool
+from service.state import Slot
+from service.stepper import Stepper
 
 _WARM_UP_RUNS = 3
 """Runs of each bucket before the server serves: the first allocates, the others are measured."""
-_COST_WEIGHT = 0.1
-"""Weight of the newest step in the running mean: a lasting change is known after some 20 steps."""
-_COST_JUMP = 4.0
-"""A step counts as at most this many times the mean, so that one stall does not look like load."""
-_COST_DECAY = 0.9
-"""What is left of a cost each time that it kept the engine from working. Without it, a cost that
-was once too high would give back every frame and never be measured again."""
 
 _deadline = attrgetter("deadline_ns")
 _NOT_FINITE = NotStepped(
@@ -72,40 +64,6 @@ class Job:
         return self._claim.acquire(blocking=False)
 
 
-class StepCost:
-    """What a step of each bucket costs, in nanoseconds: a running mean of what was measured.
-
-    Any thread may read it.
-    """
-
-    def __init__(self, max_batch: int) -> None:
-        self.buckets = _buckets(max_batch)
-        self._index = [self._bucket_index(size) for size in range(max_batch + 1)]
-        self._mean_ns = [0.0] * len(self.buckets)
-
-    def __getitem__(self, size: int) -> int:
-        """Cost of a batch of this many frames, in nanoseconds."""
-        return int(self._mean_ns[self._index[size]])
-
-    def bucket(self, size: int) -> int:
-        """The smallest bucket that holds this many frames."""
-        return self.buckets[self._index[size]]
-
-    def measured(self, size: int, cost_ns: int) -> None:
-        """A step of this size was measured."""
-        mean = self._mean_ns[self._index[size]]
-        sample = min(float(cost_ns), _COST_JUMP * mean) if mean else float(cost_ns)
-        weight = _COST_WEIGHT if mean else 1.0
-        self._mean_ns[self._index[size]] = mean + weight * (sample - mean)
-
-    def doubt(self) -> None:
-        """Lower the cost of one frame: it kept the engine from a step that might have been."""
-        self._mean_ns[0] *= _COST_DECAY
-
-    def _bucket_index(self, size: int) -> int:
-        return next(index for index, bucket in enumerate(self.buckets) if bucket >= size)
-
-
 class Lane:
     """One model in the engine: its network, its sessions' state, and the frames that wait for it.
 
@@ -116,12 +74,12 @@ class Lane:
     """
 
     def __init__(self, bundle: Bundle, *, sessions: int, max_batch: int) -> None:
-        self.bundle = bundle
-        self.pool = StatePool(bundle.contract.state, sessions)
         self.cost = StepCost(max_batch)
         self.waiting: list[Job] = []
+        self._stepper = Stepper(bundle, sessions=sessions, buckets=self.cost.buckets)
+        self.pool = self._stepper.pool
+        self._name = bundle.contract.name
         self._max_batch = max_batch
-        self._frames = np.zeros((max_batch, *bundle.contract.frame.shape), np.uint8)
 
     @property
     def step_cost_ns(self) -> int:
@@ -143,7 +101,7 @@ class Lane:
             for size in self.cost.buckets:
                 self._warm_up_bucket(size)
         except StepError as error:
-            raise BundleError(f"{self.bundle.contract.name}: the network fails: {error}") from None
+            raise BundleError(f"{self._name}: the network fails: {error}") from None
 
     def choose(self, now_ns: int) -> tuple[list[Job], list[Job]]:
         """Take a batch from what waits, earliest deadline first.
@@ -168,27 +126,22 @@ class Lane:
             StepError: the network failed; the state is as it was.
         """
         began_ns = time.monotonic_ns()
-        slots, reset = [job.slot for job in batch], [job.reset for job in batch]
-        frames = self._gathered(batch)
-        padding = len(frames) - len(batch)
-        outputs, state = self._run(
-            frames, slots + [self.pool.sentinel] * padding, reset + [True] * padding
+        rows = self._stepper.step(
+            [job.pixels for job in batch],
+            [job.slot for job in batch],
+            [job.reset for job in batch],
         )
-        count = len(batch)
-        fit = self.pool.commit(slots, [rows[:count] for rows in state])
         infer_ns = time.monotonic_ns() - began_ns
-        self.cost.measured(count, infer_ns)
-        rows = zip(*(values[:count].tolist() for values in outputs), strict=True)
+        self.cost.measured(len(batch), infer_ns)
         return [
-            Stepped(values, began_ns, infer_ns, count) if ok else _NOT_FINITE
-            for values, ok in zip(rows, fit.tolist(), strict=True)
+            Stepped(values, began_ns, infer_ns, len(batch)) if fit else _NOT_FINITE
+            for values, fit in zip(rows.outputs, rows.fit, strict=True)
         ]
 
     def _warm_up_bucket(self, size: int) -> None:
-        slots, reset = [self.pool.sentinel] * size, [True] * size
         for run in range(_WARM_UP_RUNS):
             began_ns = time.monotonic_ns()
-            self._check(*self._run(self._frames[:size], slots, reset), size)
+            self._stepper.warm_up(size)
             if run:
                 self.cost.measured(size, time.monotonic_ns() - began_ns)
 
@@ -205,31 +158,3 @@ class Lane:
 
     def _next_smaller(self, size: int) -> int:
         return max(bucket for bucket in self.cost.buckets if bucket < size)
-
-    def _gathered(self, batch: Sequence[Job]) -> Picture:
-        if len(batch) == 1 and not self.bundle.runtime.pads_batches:
-            return batch[0].pixels[np.newaxis]
-        for row, job in zip(self._frames, batch, strict=False):
-            row[...] = job.pixels
-        size = len(batch)
-        return self._frames[: self.cost.bucket(size) if self.bundle.runtime.pads_batches else size]
-
-    def _run(
-        self, frames: Picture, slots: Sequence[Slot], reset: Sequence[bool]
-    ) -> tuple[Sequence[Array], Sequence[Array]]:
-        return self.bundle.step(frames, self.pool.gather(slots, reset))
-
-    def _check(self, outputs: Sequence[Array], state: Sequence[Array], size: int) -> None:
-        contract = self.bundle.contract
-        for output, values in zip(contract.outputs, outputs, strict=True):
-            if values.shape != (size,):
-                raise BundleError(f"output {output.tensor!r} came as {values.shape}, not ({size},)")
-        for pair, values in zip(contract.state, state, strict=True):
-            if values.shape != (size, *pair.shape):
-                raise BundleError(f"state {pair.output!r} came as {values.shape}")
-
-
-def _buckets(max_batch: int) -> list[int]:
-    """Powers of two up to the largest batch, and that one."""
-    sizes = [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch]
-    return [*sizes, max_batch]

@@ -79,7 +79,7 @@ async def test_a_late_frame_comes_back_without_a_step(tmp_path):
 
 async def test_a_network_that_fails_keeps_the_engine_from_starting(tmp_path):
     lane = lane_of(bundles.failing(tmp_path / "f.onnx"))
-    lane._frames[:] = 250
+    lane._stepper._frames[:] = 250
     engine = Engine([lane])
     with pytest.raises(BundleError, match="the network fails"):
         await engine.start()

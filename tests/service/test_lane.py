@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service import bundle
+from service.cost import StepCost
 from service.domain import NotStepped, SkipReason, Stepped
 from service.errors import BundleError, StepError
-from service.lane import Job, Lane, StepCost
+from service.lane import Job, Lane
 from tests.service import bundles
 from tests.service.vehicle import pictures
 
@@ -73,7 +74,7 @@ def test_warm_up_measures_every_bucket_and_touches_no_slot(lane):
 
 def test_a_network_that_fails_is_found_at_warm_up(tmp_path):
     lane = Lane(bundle.load(bundles.failing(tmp_path / "f.onnx")), sessions=1, max_batch=1)
-    lane._frames[:] = 250
+    lane._stepper._frames[:] = 250
     with pytest.raises(BundleError, match="failing: the network fails: "):
         lane.warm_up()
 
@@ -161,7 +162,7 @@ def test_every_frame_is_chosen_once_and_in_time(deadlines_ms, now_ms):
 
 @pytest.mark.parametrize("pads", [False, True])
 def test_a_step_is_the_same_with_and_without_padding(lane, monkeypatch, pads):
-    monkeypatch.setattr(type(lane.bundle.runtime), "pads_batches", pads)
+    monkeypatch.setattr(type(lane._stepper.bundle.runtime), "pads_batches", pads)
     films = [pictures(6, seed) for seed in range(3)]
     slots = [lane.pool.allocate() for _ in films]
     rows = []

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from steerstream import Command
+from steerstream.histogram import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from simulation.closed_loop import Moment
     from simulation.drivers import Reply
     from simulation.scoring import Score
@@ -32,7 +28,7 @@ class DriveLog:
         self.frames = 0
         self.commands = 0
         self.over_budget = 0
-        self._latencies_ms: defaultdict[str, list[float]] = defaultdict(list)
+        self._latencies = {stage: Histogram() for stage in STAGES}
         self._angle_error_square_sum = 0.0
 
     def __call__(self, moment: Moment, reply: Reply | None) -> None:
@@ -43,11 +39,11 @@ class DriveLog:
             return
         self.commands += 1
         self.over_budget += reply.round_trip_ms > self.budget_ms
-        self._latencies_ms["round_trip"].append(reply.round_trip_ms)
+        self._latencies["round_trip"].add(reply.round_trip_ms)
         timings = reply.answer.timings
         for stage in ("queue", "decode", "infer"):
-            self._latencies_ms[stage].append(getattr(timings, f"{stage}_us") / 1e3)
-        self._latencies_ms["server_total"].append(timings.total_us / 1e3)
+            self._latencies[stage].add(getattr(timings, f"{stage}_us") / 1e3)
+        self._latencies["server_total"].add(timings.total_us / 1e3)
         said = reply.answer.raw.steering_wheel_angle_rad
         if said is not None:
             self._angle_error_square_sum += (said - moment.expert.steering_wheel_angle_rad) ** 2
@@ -62,20 +58,8 @@ class DriveLog:
             "budget_ms": self.budget_ms,
             "frames_over_budget": self.over_budget,
             "angle_rmse_to_expert_rad": round(rmse, 5),
-            "latency_ms": {stage: _percentiles(self._latencies_ms[stage]) for stage in STAGES},
+            "latency_ms": {stage: self._latencies[stage].summary() for stage in STAGES},
         }
-
-
-def _percentiles(values: Sequence[float]) -> dict[str, float | None]:
-    if not values:
-        return dict.fromkeys(("p50", "p99", "p99_9", "max"))
-    p50, p99, p99_9, most = np.percentile(values, (50.0, 99.0, 99.9, 100.0)).tolist()
-    return {
-        "p50": round(p50, 3),
-        "p99": round(p99, 3),
-        "p99_9": round(p99_9, 3),
-        "max": round(most, 3),
-    }
 
 
 def summarise(settings: dict[str, Any], score: Score, log: DriveLog) -> dict[str, Any]:

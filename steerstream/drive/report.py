@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from steerstream.drive.tally import HEADS, STAGES, Tally
@@ -15,6 +14,7 @@ _STAGE_NAMES = {
     "infer": "server: infer",
     "total": "server: total",
 }
+_COLUMNS = ("p50", "p99", "p99_9", "max")
 
 
 def as_json(tally: Tally, info: SessionInfo, *, source: str, elapsed_s: float) -> dict[str, Any]:
@@ -40,8 +40,8 @@ def as_json(tally: Tally, info: SessionInfo, *, source: str, elapsed_s: float) -
         "unanswered": tally.unanswered,
         "over_budget": tally.over_budget,
         "latency_ms": {
-            "round_trip": _finite(tally.latency.summary()),
-            **{f"server_{stage}": _finite(tally.stages[stage].summary()) for stage in STAGES},
+            "round_trip": tally.latency.summary(),
+            **{f"server_{stage}": tally.stages[stage].summary() for stage in STAGES},
         },
         "guard": {action.value: tally.actions[action] for action in Action},
         "heads": {
@@ -82,12 +82,12 @@ def _by_reason(tally: Tally) -> str:
     return "  " + ", ".join(f"{name} {count}" for name, count in tally.skips.most_common())
 
 
-def _latency_row(name: str, summary: dict[str, float]) -> str:
-    return f"{name:<18}" + "".join(_figure(value) for value in summary.values())
+def _latency_row(name: str, summary: dict[str, float | None]) -> str:
+    return f"{name:<18}" + "".join(_figure(summary[column]) for column in _COLUMNS)
 
 
-def _figure(value: float) -> str:
-    return f"{'-':>9}" if math.isnan(value) else f"{value:>9.2f}"
+def _figure(value: float | None) -> str:
+    return f"{'-':>9}" if value is None else f"{value:>9.2f}"
 
 
 def _head_rows(tally: Tally) -> list[str]:
@@ -104,7 +104,3 @@ def _head_rows(tally: Tally) -> list[str]:
         f"{'RMSE limited':>14}{'RMSE zero':>13}{'frames':>8}"
     )
     return ["", title, *rows]
-
-
-def _finite(summary: dict[str, float]) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in summary.items()}

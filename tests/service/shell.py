@@ -45,7 +45,6 @@ class Shell:
         self.answered_ns = []
         self.sent = []
         self.received = []
-        self.arrived_ns = {}
         self.stepped = []
 
     def perform(self, actions):
@@ -74,7 +73,6 @@ class Shell:
     def frame(self, number, capture_ms, *, speed=10.0):
         frame = Frame(number, capture_ms * MS, IMAGE, speed, self.now_ns)
         self.received.append(number)
-        self.arrived_ns.setdefault(number, self.now_ns)
         return self.perform(self.session.receive(frame, COST_NS))
 
     def decode(self):

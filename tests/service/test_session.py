@@ -123,6 +123,10 @@ class Machine(RuleBasedStateMachine):
 
     def check_ages(self):
         """A held command is the last good one, and as old as the frame that it was for."""
+        arrived_ns = {
+            pending.frame.sequence_number: pending.frame.arrived_ns
+            for pending in self.shell.stepped
+        }
         good = None
         for answer, answered_ns in zip(self.shell.answers, self.shell.answered_ns, strict=True):
             command = answer if isinstance(answer, Command) else answer.held
@@ -134,7 +138,7 @@ class Machine(RuleBasedStateMachine):
                 assert command is None or command.validity is Validity.FALLBACK
             else:
                 assert command.limited == good.limited
-                age_ns = answered_ns - self.shell.arrived_ns[good.sequence_number]
+                age_ns = answered_ns - arrived_ns[good.sequence_number]
                 assert command.age_ms == pytest.approx(age_ns / MS)
 
 
@@ -197,6 +201,18 @@ def test_numbers_and_times_only_go_up(number, capture_ms):
     assert skip.reason is SkipReason.OUT_OF_ORDER
     assert skip.held.validity is Validity.HELD
     assert shell.drive(7, 1050).step_count == 2
+
+
+def test_a_number_that_was_refused_may_come_again_and_its_age_is_that_of_the_frame_taken():
+    shell = Shell().frame(0, 1).frame(1, 1).wait(0.5).frame(1, 1000)
+    refused = shell.answers[0]
+    assert (refused.sequence_number, refused.reason) == (1, SkipReason.OUT_OF_ORDER)
+    shell.decode().step().decode().step()
+    taken = shell.answers[-1]
+    assert isinstance(taken, Command)
+    assert (taken.sequence_number, taken.age_ms) == (1, 0.0)
+    held = shell.wait(2).frame(2, 1000).answers[-1].held
+    assert (held.sequence_number, held.age_ms) == (1, 2.0)
 
 
 def test_a_frame_that_would_be_late_is_answered_in_time_and_costs_no_step():

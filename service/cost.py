@@ -1,48 +1,76 @@
-"""What a step of a network costs, by the size of its batch: measured, and kept current."""
+"""What a step of a network costs, by the size of its batch: measured, and kept current.
+
+The cost of a bucket is the machine's speed times the bucket's own share. A step of any bucket tells
+the speed, so that a machine that has become slow is known for buckets that have not run since.
+"""
 
 from __future__ import annotations
 
-_COST_WEIGHT = 0.1
-"""Weight of the newest step in the running mean: a lasting change is known after some 20 steps."""
-_COST_JUMP = 4.0
-"""A step counts as at most this many times the mean, so that one stall does not look like load."""
-_COST_DECAY = 0.9
+from bisect import bisect_left
+
+_SPEED_WEIGHT = 0.1
+"""Weight of the newest step in the speed: a lasting change is known after some 20 steps."""
+_SHARE_WEIGHT = 0.03
+"""Weight of the newest step in its bucket's share, which changes far less than the speed."""
+_COLD_WEIGHT = 0.2
+"""What a slow step counts after a pause, beside one in a row of steps: caches and clocks are cold
+then, so that it tells little of a busy machine; one that stays slow is still found out."""
+_MAX_RATIO = 4.0
+"""A step counts as at most this many times what was expected: one stall does not look like load."""
+_DOUBT = 0.9
 """What is left of a cost each time that it kept the engine from working. Without it, a cost that
 was once too high would give back every frame and never be measured again."""
 
 
 class StepCost:
-    """What a step of each bucket costs, in nanoseconds: a running mean of what was measured.
+    """What a step of each size costs, in nanoseconds, as a running mean of what was measured.
 
-    Any thread may read it.
+    One thread writes; any thread may read.
+
+    Args:
+        max_batch: frames in the largest step.
+        pads: whether a step costs as much as the bucket that holds it. Otherwise the cost between
+            two buckets is read from the line between them.
     """
 
-    def __init__(self, max_batch: int) -> None:
+    def __init__(self, max_batch: int, *, pads: bool = False) -> None:
         self.buckets = _buckets(max_batch)
-        self._index = [self._bucket_index(size) for size in range(max_batch + 1)]
-        self._mean_ns = [0.0] * len(self.buckets)
+        self._pads = pads
+        self._speed = 1.0
+        self._share_ns = [0.0] * len(self.buckets)
 
     def __getitem__(self, size: int) -> int:
-        """Cost of a batch of this many frames, in nanoseconds."""
-        return int(self._mean_ns[self._index[size]])
+        """Cost of a batch of this many frames, in nanoseconds; 0 before it was measured."""
+        index = bisect_left(self.buckets, size)
+        share_ns = self._share_ns[index]
+        if not self._pads and self.buckets[index] != size:
+            below, above = self.buckets[index - 1], self.buckets[index]
+            low_ns = self._share_ns[index - 1]
+            share_ns = low_ns + (share_ns - low_ns) * (size - below) / (above - below)
+        return int(self._speed * share_ns)
 
-    def bucket(self, size: int) -> int:
-        """The smallest bucket that holds this many frames."""
-        return self.buckets[self._index[size]]
+    def measured(self, size: int, cost_ns: int, *, cold: bool = False) -> None:
+        """A step of this size was measured.
 
-    def measured(self, size: int, cost_ns: int) -> None:
-        """A step of this size was measured."""
-        mean = self._mean_ns[self._index[size]]
-        sample = min(float(cost_ns), _COST_JUMP * mean) if mean else float(cost_ns)
-        weight = _COST_WEIGHT if mean else 1.0
-        self._mean_ns[self._index[size]] = mean + weight * (sample - mean)
+        Args:
+            size: frames in it.
+            cost_ns: what it took.
+            cold: whether the engine had paused before it.
+        """
+        index = bisect_left(self.buckets, size)
+        expected_ns = self[size]
+        if not expected_ns:
+            self._share_ns[index] = cost_ns / self._speed
+            return
+        error = min(cost_ns / expected_ns, _MAX_RATIO) - 1.0
+        if cold and error > 0:
+            error *= _COLD_WEIGHT
+        self._speed *= 1.0 + _SPEED_WEIGHT * error
+        self._share_ns[index] *= 1.0 + _SHARE_WEIGHT * error
 
     def doubt(self) -> None:
-        """Lower the cost of one frame: it kept the engine from a step that might have been."""
-        self._mean_ns[0] *= _COST_DECAY
-
-    def _bucket_index(self, size: int) -> int:
-        return next(index for index, bucket in enumerate(self.buckets) if bucket >= size)
+        """Lower the costs: they kept the engine from a step that might have been."""
+        self._speed *= _DOUBT
 
 
 def _buckets(max_batch: int) -> list[int]:

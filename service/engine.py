@@ -18,11 +18,12 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from operator import attrgetter
 from queue import SimpleQueue
 
 from service.domain import NotStepped, Outcome, SkipReason
 from service.errors import BundleError
-from service.lane import Job, Lane
+from service.lane import NEVER_NS, Job, Lane
 from service.telemetry import fields
 
 _log = logging.getLogger(__name__)
@@ -87,15 +88,14 @@ class Engine:
             job = self._inbox.get()
             if job is None:
                 return False
-            job.lane.waiting.append(job)
+            job.lane.put(job)
             idle = False
         return True
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        lane = min(
-            (lane for lane in self._lanes if lane.waiting), key=lambda lane: lane.earliest_ns
-        )
-        batch, late = lane.choose(time.monotonic_ns())
+        lane = min(self._lanes, key=attrgetter("earliest_ns"))
+        others_ns = (other.start_by_ns for other in self._lanes if other is not lane)
+        batch, late = lane.choose(time.monotonic_ns(), min(others_ns, default=NEVER_NS))
         if late:
             results: Results = [(job, _LATE) for job in late]
             loop.call_soon_threadsafe(_deliver, results)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import insort
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 
+from service import batching
 from service.bundle import Bundle
 from service.cost import StepCost
 from service.domain import NotStepped, Outcome, SkipReason, Stepped
@@ -20,6 +22,14 @@ from service.stepper import Stepper
 
 _WARM_UP_RUNS = 3
 """Runs of each bucket before the server serves: the first allocates, the others are measured."""
+_PAUSE_NS = 5_000_000
+"""Without a step for this long the engine is cold: a few steps' time, far below a camera's period,
+so that the frames of one drive alone count as cold and those of a busy server do not."""
+_LOOK_AHEAD = 4
+"""Batches that are looked at where more frames wait: what is behind them begins so late that the
+next step makes little difference, and choosing takes as long for 1,000 frames as for a hundred."""
+NEVER_NS = 1 << 62
+"""Later than any time of the monotonic clock."""
 
 _deadline = attrgetter("deadline_ns")
 _NOT_FINITE = NotStepped(
@@ -59,6 +69,11 @@ class Job:
         self.reply = reply
         self._claim = threading.Lock()
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether somebody took the job; it may be taken right after this was asked."""
+        return self._claim.locked()
+
     def claim(self) -> bool:
         """Take the job for good; only the first caller, of either thread, gets True."""
         return self._claim.acquire(blocking=False)
@@ -74,12 +89,13 @@ class Lane:
     """
 
     def __init__(self, bundle: Bundle, *, sessions: int, max_batch: int) -> None:
-        self.cost = StepCost(max_batch)
-        self.waiting: list[Job] = []
+        self.cost = StepCost(max_batch, pads=bundle.runtime.pads_batches)
+        self._waiting: list[Job] = []
         self._stepper = Stepper(bundle, sessions=sessions, buckets=self.cost.buckets)
         self.pool = self._stepper.pool
         self._name = bundle.contract.name
-        self._max_batch = max_batch
+        self._looked_at = _LOOK_AHEAD * max_batch
+        self._ended_ns = 0
 
     @property
     def step_cost_ns(self) -> int:
@@ -87,9 +103,27 @@ class Lane:
         return self.cost[1]
 
     @property
+    def waiting(self) -> int:
+        """Frames that wait, some of which may have been taken back."""
+        return len(self._waiting)
+
+    @property
     def earliest_ns(self) -> int:
-        """The earliest deadline of what waits."""
-        return min(job.deadline_ns for job in self.waiting)
+        """The earliest deadline of what waits; NEVER_NS where nothing does."""
+        return self._waiting[0].deadline_ns if self._waiting else NEVER_NS
+
+    @property
+    def start_by_ns(self) -> int:
+        """When a step of one frame must begin to meet the earliest deadline."""
+        return self.earliest_ns - self.cost[1]
+
+    def put(self, job: Job) -> None:
+        """Let a frame wait, in the order of deadlines; of equal ones the first goes first."""
+        waiting = self._waiting
+        if not waiting or job.deadline_ns >= waiting[-1].deadline_ns:
+            waiting.append(job)
+        else:
+            insort(waiting, job, key=_deadline)
 
     def warm_up(self) -> None:
         """Run every bucket on the sentinel slot, and measure it.
@@ -103,21 +137,25 @@ class Lane:
         except StepError as error:
             raise BundleError(f"{self._name}: the network fails: {error}") from None
 
-    def choose(self, now_ns: int) -> tuple[list[Job], list[Job]]:
-        """Take a batch from what waits, earliest deadline first.
+    def choose(self, now_ns: int, free_by_ns: int = NEVER_NS) -> tuple[list[Job], list[Job]]:
+        """Take a batch from what waits, earliest deadline first; see :mod:`service.batching`.
+
+        Args:
+            now_ns: the time.
+            free_by_ns: when other lanes want the engine at the latest.
 
         Returns:
-            The batch, of the largest bucket that still meets its earliest deadline; and the frames
-            that no step can answer in time any more.
+            The batch, and the frames that are given up because no step can answer them in time, or
+            only one that makes more of the others late.
         """
-        self.waiting.sort(key=_deadline)
-        late = self._take_late(now_ns)
-        size = min(len(self.waiting), self._max_batch)
-        while size > 1 and now_ns + self.cost[size] > self.waiting[0].deadline_ns:
-            size = self._next_smaller(size)
-        batch = [job for job in self.waiting[:size] if job.claim()]
-        del self.waiting[:size]
-        return batch, late
+        first = self._take_first()
+        if not first:
+            return [], []
+        late, size = batching.choose(list(map(_deadline, first)), now_ns, self.cost, free_by_ns)
+        self._waiting[:0] = first[late + size :]
+        if late == len(first) and not self._waiting and now_ns <= first[0].deadline_ns:
+            self.cost.doubt()
+        return _claimed(first[late : late + size]), _claimed(first[:late])
 
     def step(self, batch: Sequence[Job]) -> list[Outcome]:
         """Run one step over a batch and commit the new state.
@@ -132,7 +170,9 @@ class Lane:
             [job.reset for job in batch],
         )
         infer_ns = time.monotonic_ns() - began_ns
-        self.cost.measured(len(batch), infer_ns)
+        cold = began_ns - self._ended_ns > _PAUSE_NS
+        self._ended_ns = began_ns + infer_ns
+        self.cost.measured(len(batch), infer_ns, cold=cold)
         return [
             Stepped(values, began_ns, infer_ns, len(batch)) if fit else _NOT_FINITE
             for values, fit in zip(rows.outputs, rows.fit, strict=True)
@@ -145,16 +185,19 @@ class Lane:
             if run:
                 self.cost.measured(size, time.monotonic_ns() - began_ns)
 
-    def _take_late(self, now_ns: int) -> list[Job]:
-        cost_ns, late, overdue = self.cost[1], [], False
-        while self.waiting and now_ns + cost_ns > self.waiting[0].deadline_ns:
-            job = self.waiting.pop(0)
-            overdue = overdue or now_ns > job.deadline_ns
-            if job.claim():
-                late.append(job)
-        if late and not overdue and not self.waiting:
-            self.cost.doubt()
-        return late
+    def _take_first(self) -> list[Job]:
+        """Take the frames that are looked at, and drop those before them that were taken back."""
+        first: list[Job] = []
+        seen = 0
+        for job in self._waiting:
+            seen += 1
+            if not job.is_claimed:
+                first.append(job)
+                if len(first) == self._looked_at:
+                    break
+        del self._waiting[:seen]
+        return first
 
-    def _next_smaller(self, size: int) -> int:
-        return max(bucket for bucket in self.cost.buckets if bucket < size)
+
+def _claimed(jobs: Sequence[Job]) -> list[Job]:
+    return [job for job in jobs if job.claim()]

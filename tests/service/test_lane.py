@@ -13,7 +13,7 @@ from service import bundle
 from service.cost import StepCost
 from service.domain import NotStepped, SkipReason, Stepped
 from service.errors import BundleError, StepError
-from service.lane import Job, Lane
+from service.lane import NEVER_NS, Job, Lane
 from tests.service import bundles
 from tests.service.vehicle import pictures
 
@@ -32,37 +32,15 @@ def job(lane, *, deadline_ns=FAR_NS, slot=None, reset=True, pixels=None):
     return Job(lane, slot, pixels, reset=reset, deadline_ns=deadline_ns, reply=lambda outcome: None)
 
 
+def put(lane, *jobs):
+    for each in jobs:
+        lane.put(each)
+
+
 def costs(lane, **costs_ms):
+    lane.cost = StepCost(4)
     for name, cost_ms in costs_ms.items():
-        index = lane.cost.buckets.index(int(name.removeprefix("of_")))
-        lane.cost._mean_ns[index] = cost_ms * MS
-
-
-@pytest.mark.parametrize(
-    ("max_batch", "buckets"), [(1, [1]), (4, [1, 2, 4]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])]
-)
-def test_buckets_are_powers_of_two_and_the_largest_batch(max_batch, buckets):
-    cost = StepCost(max_batch)
-    assert cost.buckets == buckets
-    for size in range(1, max_batch + 1):
-        assert cost.bucket(size) == min(bucket for bucket in buckets if bucket >= size)
-
-
-def test_the_cost_follows_what_is_measured():
-    cost = StepCost(4)
-    cost.measured(1, 10 * MS)
-    assert cost[1] == 10 * MS
-    for _ in range(100):
-        cost.measured(1, 20 * MS)
-    assert cost[1] == pytest.approx(20 * MS, rel=0.01)
-    assert cost[3] == cost[4] == 0
-
-
-def test_one_stall_is_not_load():
-    cost = StepCost(1)
-    cost.measured(1, 1 * MS)
-    cost.measured(1, 1000 * MS)
-    assert cost[1] == pytest.approx(1.3 * MS)
+        lane.cost.measured(int(name.removeprefix("of_")), cost_ms * MS)
 
 
 def test_warm_up_measures_every_bucket_and_touches_no_slot(lane):
@@ -81,16 +59,16 @@ def test_a_network_that_fails_is_found_at_warm_up(tmp_path):
 
 def test_a_batch_is_taken_by_deadline(lane):
     late, soon, later = (job(lane, deadline_ns=FAR_NS + n) for n in (2, 0, 1))
-    lane.waiting += [late, soon, later]
+    put(lane, late, soon, later)
     assert lane.earliest_ns == FAR_NS
     batch, missed = lane.choose(0)
     assert (batch, missed) == ([soon, later, late], [])
-    assert lane.waiting == []
+    assert not lane.waiting
 
 
 def test_a_batch_has_a_largest_size(lane):
     jobs = [job(lane, deadline_ns=FAR_NS + n) for n in range(6)]
-    lane.waiting += jobs
+    put(lane, *jobs)
     assert lane.choose(0)[0] == jobs[:4]
     assert lane.choose(0)[0] == jobs[4:]
 
@@ -98,36 +76,36 @@ def test_a_batch_has_a_largest_size(lane):
 @pytest.mark.parametrize(("deadline_ms", "size"), [(1, 1), (2, 2), (3, 2), (4, 4), (9, 4)])
 def test_a_batch_still_meets_its_earliest_deadline(lane, deadline_ms, size):
     costs(lane, of_1=1, of_2=2, of_4=4)
-    lane.waiting += [job(lane, deadline_ns=deadline_ms * MS) for _ in range(4)]
+    put(lane, *(job(lane, deadline_ns=deadline_ms * MS) for _ in range(4)))
     assert len(lane.choose(0)[0]) == size
 
 
 def test_frames_that_no_step_can_answer_in_time_are_given_back(lane):
-    costs(lane, of_1=2)
+    costs(lane, of_1=2, of_2=4, of_4=8)
     late, fine = job(lane, deadline_ns=5 * MS - 1), job(lane, deadline_ns=5 * MS)
-    lane.waiting += [fine, late]
+    put(lane, fine, late)
     assert lane.choose(3 * MS) == ([fine], [late])
 
 
 def test_a_cost_that_keeps_the_engine_from_work_is_doubted(lane):
-    costs(lane, of_1=100)
+    costs(lane, of_1=100, of_2=200, of_4=400)
     for _ in range(100):
-        lane.waiting.append(job(lane, slot=lane.pool.sentinel, deadline_ns=50 * MS))
+        put(lane, job(lane, slot=lane.pool.sentinel, deadline_ns=50 * MS))
         if lane.choose(0)[0]:
             break
     assert lane.step_cost_ns <= 50 * MS
 
 
 def test_a_frame_that_was_late_anyway_casts_no_doubt(lane):
-    costs(lane, of_1=100)
-    lane.waiting.append(job(lane, deadline_ns=50 * MS))
+    costs(lane, of_1=100, of_2=200, of_4=400)
+    put(lane, job(lane, deadline_ns=50 * MS))
     lane.choose(60 * MS)
     assert lane.step_cost_ns == 100 * MS
 
 
 def test_a_cost_is_not_doubted_while_there_is_other_work(lane):
-    costs(lane, of_1=2)
-    lane.waiting += [job(lane, deadline_ns=1 * MS), job(lane, deadline_ns=9 * MS)]
+    costs(lane, of_1=2, of_2=4, of_4=8)
+    put(lane, job(lane, deadline_ns=1 * MS), job(lane, deadline_ns=9 * MS))
     assert [len(part) for part in lane.choose(0)] == [1, 1]
     assert lane.step_cost_ns == 2 * MS
 
@@ -136,28 +114,19 @@ def test_a_claimed_frame_is_neither_stepped_nor_late(lane):
     taken_back, missed, fine = job(lane), job(lane, deadline_ns=0), job(lane)
     assert taken_back.claim()
     assert missed.claim()
-    lane.waiting += [taken_back, missed, fine]
+    put(lane, taken_back, missed, fine)
     assert lane.choose(1) == ([fine], [])
     assert not fine.claim()
 
 
-@given(st.lists(st.integers(0, 20), max_size=12), st.integers(0, 20))
-def test_every_frame_is_chosen_once_and_in_time(deadlines_ms, now_ms):
-    cost = StepCost(4)
-    for index, size in enumerate(cost.buckets):
-        cost._mean_ns[index] = size * MS
+@given(st.lists(st.integers(0, 20)))
+def test_frames_wait_in_the_order_of_their_deadlines_and_of_their_coming(deadlines_ns):
     lane = Lane.__new__(Lane)
-    lane.cost, lane._max_batch, lane.waiting = cost, 4, []
-    jobs = [job(lane, slot=0, pixels=0, deadline_ns=ms * MS) for ms in deadlines_ms]
-    lane.waiting = list(jobs)
-    seen = []
-    while lane.waiting:
-        batch, late = lane.choose(now_ms * MS)
-        assert all(now_ms * MS + MS > missed.deadline_ns for missed in late) or not late
-        if batch:
-            assert now_ms + len(batch) <= batch[0].deadline_ns / MS or len(batch) == 1
-        seen += batch + late
-    assert sorted(map(id, seen)) == sorted(map(id, jobs))
+    lane._waiting = []
+    jobs = [job(lane, slot=0, pixels=0, deadline_ns=ns) for ns in deadlines_ns]
+    put(lane, *jobs)
+    assert lane._waiting == sorted(jobs, key=lambda each: each.deadline_ns)
+    assert lane.earliest_ns == min(deadlines_ns, default=NEVER_NS)
 
 
 @pytest.mark.parametrize("pads", [False, True])

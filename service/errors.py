@@ -15,6 +15,7 @@
     │   ├── TooManySessionsError    RESOURCE_EXHAUSTED   TOO_MANY_SESSIONS
     │   ├── BudgetTooSmallError     FAILED_PRECONDITION  BUDGET_TOO_SMALL
     │   ├── DrainingError           UNAVAILABLE          DRAINING
+    │   ├── ShedError               UNAVAILABLE          SHED
     │   ├── IdleError               DEADLINE_EXCEEDED    IDLE
     │   └── InternalError           INTERNAL             INTERNAL
     ├── UndecodableError        one frame's picture is unusable: a typed skip, the stream lives
@@ -43,6 +44,7 @@ class ErrorReason(enum.IntEnum):
     DRAINING = 7
     IDLE = 8
     INTERNAL = 9
+    SHED = 10
 
 
 class ServiceError(Exception):
@@ -66,10 +68,19 @@ class ListenError(StartError):
 
 
 class StreamError(ServiceError):
-    """Ends a stream with a status that programs and people can read."""
+    """Ends a stream with a status that programs and people can read.
+
+    Args:
+        message: what to do.
+        retry_after_ms: a hint when to try again on this server.
+    """
 
     code: ClassVar[grpc.StatusCode]
     reason: ClassVar[ErrorReason]
+
+    def __init__(self, message: str, *, retry_after_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
 
 
 class NotOpenError(StreamError):
@@ -101,7 +112,7 @@ class BadTicketError(StreamError):
 
 
 class TooManySessionsError(StreamError):
-    """All sessions of the server are taken."""
+    """All sessions of the server are taken, or the load leaves no room for this one."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = ErrorReason.TOO_MANY_SESSIONS
@@ -119,6 +130,13 @@ class DrainingError(StreamError):
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = ErrorReason.DRAINING
+
+
+class ShedError(StreamError):
+    """The server lets this session go so that the others stay in time."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = ErrorReason.SHED
 
 
 class IdleError(StreamError):

@@ -211,6 +211,19 @@ class Expiring:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Shedding:
+    """The server ends the session so that others stay in time; open one elsewhere meanwhile.
+
+    Attributes:
+        ends_in_ms: milliseconds until it is ended, from when the notice was sent.
+        retry_after_ms: a hint when to try again on the same server, from when the notice was sent.
+    """
+
+    ends_in_ms: int
+    retry_after_ms: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class TicketIssued:
     """Sealed state with which the session can resume on another server.
 
@@ -228,7 +241,7 @@ class TicketIssued:
 FrameAnswer = Command | Skipped
 """The answer to one frame."""
 
-Notice = Draining | Expiring | TicketIssued
+Notice = Draining | Expiring | Shedding | TicketIssued
 """News of the session or the server; it answers no frame."""
 
 Answer = FrameAnswer | Notice

@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from steerstream import client as async_client
 from steerstream import session as async_session
-from steerstream.answers import Answer, Command, Draining, TicketIssued
+from steerstream.answers import Answer, Command, Draining, Shedding, TicketIssued
 from steerstream.guard import Guard, SafeCommand
 from steerstream.models import SessionInfo
 
@@ -145,6 +145,11 @@ class Session:
     def draining(self) -> Draining | None:
         """The server's notice that it is about to stop, or None."""
         return self._twin.draining
+
+    @property
+    def shedding(self) -> Shedding | None:
+        """The server's notice that it lets this session go, or None."""
+        return self._twin.shedding
 
     @property
     def frames_in_flight(self) -> int:

@@ -9,7 +9,8 @@
     ├── BadRequest           what was sent is out of its range
     ├── ServerDraining       the server stops: open the session elsewhere
     ├── SessionLost          an open session ended with an error
-    │   └── SessionExpired   it sent no frame for too long
+    │   ├── SessionExpired   it sent no frame for too long
+    │   └── SessionShed      the server let it go so that others stay in time
     ├── SessionClosed        the session was used after its end
     ├── AnswerTimeout        a frame had no answer in time (also a TimeoutError)
     ├── ProtocolError        the server broke the wire contract, or speaks another one
@@ -44,6 +45,7 @@ class ErrorReason(enum.StrEnum):
     DRAINING = "ERROR_REASON_DRAINING"
     IDLE = "ERROR_REASON_IDLE"
     INTERNAL = "ERROR_REASON_INTERNAL"
+    SHED = "ERROR_REASON_SHED"
 
     @property
     def is_stated(self) -> bool:
@@ -105,6 +107,13 @@ class SessionLost(SteerstreamError):
 
 class SessionExpired(SessionLost):
     """The server ended the session because no frame came for too long."""
+
+
+class SessionShed(SessionLost):
+    """The server let the session go so that others stay in time; open one on another server.
+
+    ``retry_after_s`` says when this one may have room again.
+    """
 
 
 class SessionClosed(SteerstreamError):

@@ -15,6 +15,7 @@ from steerstream.errors import (
     SessionExpired,
     SessionLost,
     SessionRefused,
+    SessionShed,
     SteerstreamError,
     UnknownModel,
 )
@@ -32,6 +33,7 @@ _HINTS: dict[type[SteerstreamError], str] = {
     BadRequest: "correct the request",
     ServerDraining: "open the session on another server",
     SessionLost: "open a new session",
+    SessionShed: "open the session on another server, or later on this one",
     SessionExpired: "send frames, or close the session and open one when there are frames",
     ProtocolError: "check that the target is a steerstream server of this version",
 }
@@ -45,6 +47,7 @@ _BY_REASON: dict[ErrorReason, type[SteerstreamError]] = {
     ErrorReason.BUDGET_TOO_SMALL: SessionRefused,
     ErrorReason.DRAINING: ServerDraining,
     ErrorReason.IDLE: SessionExpired,
+    ErrorReason.SHED: SessionShed,
 }
 
 _BY_CODE: dict[grpc.StatusCode, type[SteerstreamError]] = {

@@ -10,7 +10,15 @@ from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
 from steerstream import wire
-from steerstream.answers import Answer, Command, Draining, FrameAnswer, TicketIssued, Validity
+from steerstream.answers import (
+    Answer,
+    Command,
+    Draining,
+    FrameAnswer,
+    Shedding,
+    TicketIssued,
+    Validity,
+)
 from steerstream.errors import (
     AnswerTimeout,
     ProtocolError,
@@ -85,6 +93,7 @@ class Session:
         self._latest: Command | None = None
         self._ticket: TicketIssued | None = None
         self._draining: Draining | None = None
+        self._shedding: Shedding | None = None
         self._error: SteerstreamError | None = None
         self._is_finished = False
         self._is_ended = False
@@ -221,6 +230,11 @@ class Session:
         """The server's notice that it is about to stop, or None."""
         return self._draining
 
+    @property
+    def shedding(self) -> Shedding | None:
+        """The server's notice that it lets this session go, or None."""
+        return self._shedding
+
     async def aclose(self) -> None:
         """End the session: no more frames, and wait shortly for the answers under way."""
         await self._close(is_clean=True)
@@ -326,6 +340,8 @@ class Session:
             self._ticket = notice
         elif isinstance(notice, Draining):
             self._draining = notice
+        elif isinstance(notice, Shedding):
+            self._shedding = notice
         if notice is not None:
             self._inbox.put_notice(notice)
 

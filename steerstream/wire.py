@@ -11,6 +11,7 @@ from steerstream.answers import (
     Expiring,
     Limit,
     Notice,
+    Shedding,
     Skipped,
     SkipReason,
     StageTimings,
@@ -154,6 +155,8 @@ def notice(message: session_pb2.Notice) -> Notice | None:
             return Draining(message.draining.ends_in_ms)
         case "expiring":
             return Expiring(message.expiring.ends_in_ms)
+        case "shedding":
+            return Shedding(message.shedding.ends_in_ms, message.shedding.retry_after_ms)
         case "ticket":
             sealed = message.ticket
             return TicketIssued(sealed.ticket, sealed.sequence_number, sealed.valid_for_ms)

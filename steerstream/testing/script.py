@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 
 import grpc
 
-from steerstream.answers import Draining, Expiring, Notice, SkipReason, TicketIssued, Validity
+from steerstream.answers import (
+    Draining,
+    Expiring,
+    Notice,
+    Shedding,
+    SkipReason,
+    TicketIssued,
+    Validity,
+)
 from steerstream.errors import ErrorReason
 from steerstream.failures import RpcFailed
 from steerstream.v1 import frame_pb2
@@ -97,7 +105,7 @@ def _from_list(script: Iterator[Reaction]) -> Callable[[frame_pb2.Frame], list[R
         actions: list[Reaction] = []
         for action in script:
             actions.append(action)
-            if not isinstance(action, Draining | Expiring | TicketIssued):
+            if not isinstance(action, Draining | Expiring | Shedding | TicketIssued):
                 last = action
                 return actions
         return [*actions, last]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from steerstream.answers import Draining, Expiring, TicketIssued
+from steerstream.answers import Draining, Expiring, Shedding, TicketIssued
 from steerstream.failures import RpcFailed
 from steerstream.testing.answers import FakeAnswers, notice_response
 from steerstream.testing.script import Drop, Fail, Reply, Skip
@@ -107,7 +107,7 @@ class _FakeStream:
                         latency_ms = self._server.latency_ms
                     due_ns = self._server.clock.now_ns() + round(latency_ms * 1e6)
                     self._schedule(answers.answer(frame, action, latency_ms), due_ns)
-                case Draining() | Expiring() | TicketIssued():
+                case Draining() | Expiring() | Shedding() | TicketIssued():
                     self._schedule(notice_response(action), self._server.clock.now_ns())
                 case Fail():
                     self._schedule(action.error(), self._server.clock.now_ns())

@@ -118,7 +118,7 @@ class _SkipReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SkipReason
     SKIP_REASON_UNDECODABLE: _SkipReason.ValueType  # 5
     """The picture is empty, damaged, too large, or not of the stated size."""
     SKIP_REASON_OVERLOADED: _SkipReason.ValueType  # 6
-    """The session's queue is full."""
+    """The session's queue is full, or it sends more frames a second than it stated while the server is busy."""
     SKIP_REASON_FAILED: _SkipReason.ValueType  # 7
     """The step failed; the state is as it was before the frame."""
 
@@ -138,7 +138,7 @@ SKIP_REASON_OUT_OF_ORDER: SkipReason.ValueType  # 4
 SKIP_REASON_UNDECODABLE: SkipReason.ValueType  # 5
 """The picture is empty, damaged, too large, or not of the stated size."""
 SKIP_REASON_OVERLOADED: SkipReason.ValueType  # 6
-"""The session's queue is full."""
+"""The session's queue is full, or it sends more frames a second than it stated while the server is busy."""
 SKIP_REASON_FAILED: SkipReason.ValueType  # 7
 """The step failed; the state is as it was before the frame."""
 Global___SkipReason: _TypeAlias = SkipReason  # noqa: Y015

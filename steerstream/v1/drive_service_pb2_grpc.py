@@ -29,7 +29,8 @@ class DriveServiceStub:
     """Drives vehicles: camera frames in, steering wheel angle, speed and steering torque out.
 
     Where an RPC ends with an error, its trailing metadata holds the key "steerstream-reason" with the
-    name of an ErrorReason, so that a program need not read the message.
+    name of an ErrorReason, so that a program need not read the message. Where it helps, the key
+    "steerstream-retry-after-ms" holds a hint when to try again.
     """
 
     def __init__(self, channel):
@@ -54,7 +55,8 @@ class DriveServiceServicer:
     """Drives vehicles: camera frames in, steering wheel angle, speed and steering torque out.
 
     Where an RPC ends with an error, its trailing metadata holds the key "steerstream-reason" with the
-    name of an ErrorReason, so that a program need not read the message.
+    name of an ErrorReason, so that a program need not read the message. Where it helps, the key
+    "steerstream-retry-after-ms" holds a hint when to try again.
     """
 
     def Drive(self, request_iterator, context):
@@ -97,7 +99,8 @@ class DriveService:
     """Drives vehicles: camera frames in, steering wheel angle, speed and steering torque out.
 
     Where an RPC ends with an error, its trailing metadata holds the key "steerstream-reason" with the
-    name of an ErrorReason, so that a program need not read the message.
+    name of an ErrorReason, so that a program need not read the message. Where it helps, the key
+    "steerstream-retry-after-ms" holds a hint when to try again.
     """
 
     @staticmethod

@@ -30,7 +30,8 @@ class DriveServiceStub:
     """Drives vehicles: camera frames in, steering wheel angle, speed and steering torque out.
 
     Where an RPC ends with an error, its trailing metadata holds the key "steerstream-reason" with the
-    name of an ErrorReason, so that a program need not read the message.
+    name of an ErrorReason, so that a program need not read the message. Where it helps, the key
+    "steerstream-retry-after-ms" holds a hint when to try again.
     """
 
     @_typing.overload
@@ -49,7 +50,8 @@ class DriveServiceAsyncStub(DriveServiceStub):
     """Drives vehicles: camera frames in, steering wheel angle, speed and steering torque out.
 
     Where an RPC ends with an error, its trailing metadata holds the key "steerstream-reason" with the
-    name of an ErrorReason, so that a program need not read the message.
+    name of an ErrorReason, so that a program need not read the message. Where it helps, the key
+    "steerstream-retry-after-ms" holds a hint when to try again.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -64,7 +66,8 @@ class DriveServiceServicer(metaclass=_abc_1.ABCMeta):
     """Drives vehicles: camera frames in, steering wheel angle, speed and steering torque out.
 
     Where an RPC ends with an error, its trailing metadata holds the key "steerstream-reason" with the
-    name of an ErrorReason, so that a program need not read the message.
+    name of an ErrorReason, so that a program need not read the message. Where it helps, the key
+    "steerstream-retry-after-ms" holds a hint when to try again.
     """
 
     @_abc_1.abstractmethod

@@ -68,6 +68,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The stream opened no session, or sent no frame, for too long. DEADLINE_EXCEEDED."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 9
     """A fault of the server; its log says more. INTERNAL."""
+    ERROR_REASON_SHED: _ErrorReason.ValueType  # 10
+    """The server's capacity has shrunk, and it let this session go so that the others stay in time. UNAVAILABLE."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a stream ended with an error; its name stands in the trailing metadata under "steerstream-reason"."""
@@ -92,6 +94,8 @@ ERROR_REASON_IDLE: ErrorReason.ValueType  # 8
 """The stream opened no session, or sent no frame, for too long. DEADLINE_EXCEEDED."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 9
 """A fault of the server; its log says more. INTERNAL."""
+ERROR_REASON_SHED: ErrorReason.ValueType  # 10
+"""The server's capacity has shrunk, and it let this session go so that the others stay in time. UNAVAILABLE."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
@@ -254,6 +258,7 @@ class Notice(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     EXPIRING_FIELD_NUMBER: _builtins.int
     TICKET_FIELD_NUMBER: _builtins.int
+    SHEDDING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def draining(self) -> Global___Draining:
         """The server is about to stop."""
@@ -266,18 +271,23 @@ class Notice(_message.Message):
     def ticket(self) -> Global___Ticket:
         """Sealed state with which the session can resume elsewhere."""
 
+    @_builtins.property
+    def shedding(self) -> Global___Shedding:
+        """The session is about to be ended so that the others stay in time."""
+
     def __init__(
         self,
         *,
         draining: Global___Draining | None = ...,
         expiring: Global___Expiring | None = ...,
         ticket: Global___Ticket | None = ...,
+        shedding: Global___Shedding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "expiring", b"expiring", "notice", b"notice", "ticket", b"ticket"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "expiring", b"expiring", "notice", b"notice", "shedding", b"shedding", "ticket", b"ticket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "expiring", b"expiring", "notice", b"notice", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "expiring", b"expiring", "notice", b"notice", "shedding", b"shedding", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_notice: _TypeAlias = _typing.Literal["draining", "expiring", "ticket"]  # noqa: Y015
+    _WhichOneofReturnType_notice: _TypeAlias = _typing.Literal["draining", "expiring", "ticket", "shedding"]  # noqa: Y015
     _WhichOneofArgType_notice: _TypeAlias = _typing.Literal["notice", b"notice"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_notice) -> _WhichOneofReturnType_notice | None: ...
 
@@ -326,6 +336,35 @@ class Expiring(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Expiring: _TypeAlias = Expiring  # noqa: Y015
+
+@_typing.final
+class Shedding(_message.Message):
+    """The server can do less than it could, and its sessions ask for more than that. It ends this one, among its newest, when
+    the time is over, so that the others stay in time. Frames are answered until then; a vehicle opens its next session on
+    another server meanwhile.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDS_IN_MS_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_MS_FIELD_NUMBER: _builtins.int
+    ends_in_ms: _builtins.int
+    """Milliseconds until the session is ended, from when the notice was sent."""
+    retry_after_ms: _builtins.int
+    """A hint when to try again on this server, in milliseconds from when the notice was sent."""
+    def __init__(
+        self,
+        *,
+        ends_in_ms: _builtins.int = ...,
+        retry_after_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends_in_ms", b"ends_in_ms", "retry_after_ms", b"retry_after_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shedding: _TypeAlias = Shedding  # noqa: Y015
 
 @_typing.final
 class Ticket(_message.Message):

@@ -12,6 +12,7 @@ from steerstream import (
     SessionExpired,
     SessionLost,
     SessionRefused,
+    SessionShed,
     UnknownModel,
 )
 from steerstream.failures import RpcFailed, call_error, session_error
@@ -49,6 +50,7 @@ def test_every_status_of_a_call_has_its_error(code, reason, kind):
         (Code.INTERNAL, Reason.INTERNAL, SessionLost),
         (Code.UNAVAILABLE, Reason.UNSPECIFIED, SessionLost),
         (Code.UNAVAILABLE, Reason.DRAINING, ServerDraining),
+        (Code.UNAVAILABLE, Reason.SHED, SessionShed),
         (Code.INVALID_ARGUMENT, Reason.INVALID_FIELD, BadRequest),
         (Code.RESOURCE_EXHAUSTED, Reason.UNSPECIFIED, BadRequest),
     ],

@@ -22,6 +22,7 @@ from steerstream import (
     SessionClosed,
     SessionExpired,
     SessionLost,
+    Shedding,
     Skipped,
     SkipReason,
     TicketIssued,
@@ -127,12 +128,13 @@ async def test_reset_starts_a_new_epoch_between_the_frames_around_it():
 
 async def test_notices_come_by_the_iterator_and_stay_at_hand():
     ticket = TicketIssued(b"sealed", 0, 60_000)
-    script = [Draining(500), Expiring(900), ticket, Reply()]
-    async with session_with(script) as (session, _):
+    news = [Draining(500), Expiring(900), Shedding(100, 2000), ticket]
+    async with session_with([*news, Reply()]) as (session, _):
         assert isinstance(await session.request(JPEG), Command)
         await session.finish()
-        assert [answer async for answer in session] == [Draining(500), Expiring(900), ticket]
+        assert [answer async for answer in session] == news
         assert session.draining == Draining(500)
+        assert session.shedding == Shedding(100, 2000)
         assert session.ticket == ticket
 
 

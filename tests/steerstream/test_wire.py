@@ -11,6 +11,7 @@ from steerstream import (
     FramePolicy,
     Limit,
     ProtocolError,
+    Shedding,
     SkipReason,
     TicketIssued,
     Validity,
@@ -124,6 +125,7 @@ def test_a_skip_without_a_command_to_hold_has_none():
     ("message", "value"),
     [
         ({"draining": session_pb2.Draining(ends_in_ms=5)}, Draining(5)),
+        ({"shedding": session_pb2.Shedding(ends_in_ms=5, retry_after_ms=9)}, Shedding(5, 9)),
         ({"expiring": session_pb2.Expiring(ends_in_ms=6)}, Expiring(6)),
         (
             {"ticket": session_pb2.Ticket(ticket=b"x", sequence_number=7, valid_for_ms=8)},

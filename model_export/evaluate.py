@@ -122,7 +122,7 @@ def run_over(runner: BundleRunner, table: LabelTable) -> Iterator[Mapping[str, f
     for path, starts in zip(table.images, table.starts, strict=True):
         if starts:
             driver.reset()
-        yield driver.outputs(read_picture(path))
+        yield driver.outputs(read_picture(path, runner.contract.frame))
 
 
 def report(evaluation: Evaluation) -> Iterator[str]:

@@ -13,7 +13,7 @@ from model_export.config import HEADS, Config, SourceConfig
 from model_export.data import rendered, udacity_ch2, udacity_sim, udacity_traces
 from model_export.data.recording import Recording, Sample, cached
 from model_export.errors import ConfigError
-from service.contract import TrainingSource
+from service.contract import FrameInput, TrainingSource
 
 Reader = Callable[..., Iterator[Sample]]
 
@@ -23,7 +23,8 @@ class Kind:
     """A kind of source: how to read a split of it, and where it came from.
 
     Attributes:
-        read: takes the data folder, the split, the rate and the source's options.
+        read: takes the data folder, the split, the rate, the source's options and the network's
+            input, which JPEGs are decoded for.
         options: the options that it takes, with their defaults.
     """
 
@@ -35,14 +36,14 @@ class Kind:
 
 
 def _read_rendered(
-    _data: Path, split: str, rate_hz: float, options: Mapping[str, Any]
+    _data: Path, split: str, rate_hz: float, options: Mapping[str, Any], _frame: FrameInput
 ) -> Iterator[Sample]:
     roads = options["roads" if split == "train" else "validation_roads"]
     return rendered.read(split, roads=roads, seconds=options["seconds"], rate_hz=rate_hz)
 
 
 def _read_traces(
-    data: Path, split: str, rate_hz: float, options: Mapping[str, Any]
+    data: Path, split: str, rate_hz: float, options: Mapping[str, Any], _frame: FrameInput
 ) -> Iterator[Sample]:
     every = options["every" if split == "train" else "validation_every"]
     chunk_s = options["chunk_s"]
@@ -51,14 +52,14 @@ def _read_traces(
 
 READERS: Mapping[str, Kind] = {
     "udacity_ch2": Kind(
-        read=lambda data, split, _rate_hz, _options: udacity_ch2.read(data, split),
+        read=lambda data, split, _rate_hz, _options, frame: udacity_ch2.read(data, split, frame),
         name=udacity_ch2.NAME,
         licence=udacity_ch2.LICENCE,
         rendered=False,
         options={},
     ),
     "udacity_sim": Kind(
-        read=lambda data, split, _rate_hz, _options: udacity_sim.read(data, split),
+        read=lambda data, split, _rate_hz, _options, frame: udacity_sim.read(data, split, frame),
         name=udacity_sim.NAME,
         licence=udacity_sim.LICENCE,
         rendered=True,
@@ -122,7 +123,7 @@ def read_source(source: SourceConfig, config: Config, data: Path, cache: Path) -
 
     def split(name: str) -> Recording:
         key = {"kind": source.kind, "split": name, "rate_hz": rate_hz, "options": options}
-        return cached(lambda: kind.read(data, name, rate_hz, options), key, frame, cache)
+        return cached(lambda: kind.read(data, name, rate_hz, options, frame), key, frame, cache)
 
     return Source(config=source, train=split("train"), validation=split("validation"))
 

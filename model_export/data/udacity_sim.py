@@ -18,6 +18,7 @@ import numpy as np
 from model_export.data.recording import Sample
 from model_export.data.udacity_ch2 import read_picture
 from model_export.errors import DataError
+from service.contract import FrameInput
 from simulation.vehicle import VehicleParameters
 
 NAME = "Udacity simulator, andyshar (rendered frames)"
@@ -34,7 +35,7 @@ _HELD_OUT = 10
 """One of so many equal stretches of the recording is for validation: the last."""
 
 
-def read(data: Path, split: str) -> Iterator[Sample]:
+def read(data: Path, split: str, frame: FrameInput) -> Iterator[Sample]:
     """Yield the frames of one split; the last tenth of the recording is for validation.
 
     Raises:
@@ -48,7 +49,8 @@ def read(data: Path, split: str) -> Iterator[Sample]:
         time_s = capture_time_s(row["filename"])
         starts = before is None or not 0 < time_s - before <= BREAK_S
         before = time_s
-        yield Sample(read_picture(folder / "frames" / row["filename"]), labels(row), starts)
+        picture = read_picture(folder / "frames" / row["filename"], frame)
+        yield Sample(picture, labels(row), starts)
 
 
 def labels(row: dict[str, str]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

@@ -44,12 +44,13 @@ def images(small_data: Path) -> Path:
 
 
 def by_hand(bundle: Path, images: Path) -> np.ndarray:
-    driver = BundleDriver(BundleRunner(bundle))
+    runner = BundleRunner(bundle)
+    driver, frame = BundleDriver(runner), runner.contract.frame
     outputs = []
     for index, path in enumerate(sorted(images.iterdir())[:10]):
         if index == 5:
             driver.reset()
-        outputs.append(list(driver.outputs(read_picture(path)).values()))
+        outputs.append(list(driver.outputs(read_picture(path, frame)).values()))
     return np.array(outputs)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 
 from service.contract import Crop, FrameInput
-from service.preprocess import crop, decode_jpeg, prepare
+from service.preprocess import crop, prepare
 
 INPUT = FrameInput(tensor="frame", height_px=6, width_px=20, crop=Crop(top=0.5, bottom=1.0))
 
@@ -43,16 +42,43 @@ def test_prepare_writes_into_a_row_of_a_batch() -> None:
     assert not batch[[0, 2]].any()
 
 
-def test_decode_gives_red_green_blue() -> None:
-    blue_in_opencv = np.zeros((16, 16, 3), dtype=np.uint8)
-    blue_in_opencv[..., 0] = 250
-    _, data = cv2.imencode(".jpg", blue_in_opencv, [cv2.IMWRITE_JPEG_QUALITY, 100])
-    picture = decode_jpeg(data.tobytes())
-    assert picture is not None
-    assert picture[8, 8, 2] > 240
-    assert picture[8, 8, 0] < 10
+@pytest.mark.parametrize("size", [(6, 20), (12, 20), (7, 21), (50, 45), (481, 641)])
+def test_resize_keeps_a_picture_s_mean_and_its_gradient(size: tuple[int, int]) -> None:
+    whole = FrameInput(tensor="frame", height_px=6, width_px=20, crop=Crop())
+    rows, columns = np.mgrid[0 : size[0], 0 : size[1]] / np.reshape(size, (2, 1, 1))
+    picture = np.dstack([200 * rows, 200 * columns, 100 + 0 * rows]).astype(np.uint8)
+    found = prepare(picture, whole).astype(float)
+    expected_rows, expected_columns = (
+        200 * (np.arange(6) + 0.5) / 6,
+        200 * (np.arange(20) + 0.5) / 20,
+    )
+    assert np.abs(found[..., 0] - expected_rows[:, None]).max() < 200 / size[0] / 2 + 2
+    assert np.abs(found[..., 1] - expected_columns).max() < 200 / size[1] / 2 + 2
+    assert (found[..., 2] == 100).all()
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff"])
-def test_what_is_no_picture_decodes_to_none(data: bytes) -> None:
-    assert decode_jpeg(data) is None
+def test_stripes_finer_than_the_input_are_averaged_in_each_direction() -> None:
+    whole = FrameInput(tensor="frame", height_px=6, width_px=20, crop=Crop())
+    tall = np.zeros((24, 20, 3), np.uint8)
+    tall[::2] = 200
+    wide = np.zeros((6, 80, 3), np.uint8)
+    wide[:, ::2] = 200
+    assert (prepare(tall, whole) == 100).all()
+    assert (prepare(wide, whole) == 100).all()
+
+
+def test_a_picture_that_needs_no_work_is_not_touched() -> None:
+    whole = FrameInput(tensor="frame", height_px=6, width_px=20, crop=Crop())
+    picture = np.arange(360, dtype=np.uint8).reshape(6, 20, 3)
+    assert np.shares_memory(prepare(picture, whole), picture)
+    out = np.zeros_like(picture)
+    assert prepare(picture, whole, out) is out
+    np.testing.assert_array_equal(out, picture)
+
+
+def test_a_region_of_the_input_s_size_comes_back_contiguous() -> None:
+    left = FrameInput(tensor="frame", height_px=6, width_px=20, crop=Crop(left=0.5))
+    picture = np.arange(720, dtype=np.uint8).reshape(6, 40, 3)
+    found = prepare(picture, left)
+    assert found.flags.c_contiguous
+    np.testing.assert_array_equal(found, picture[:, 20:])

@@ -46,7 +46,8 @@ async def test_outputs_on_the_real_drive_equal_the_evaluation_s(bundle_path, dat
     table = read_labels(data_dir / "udacity_ch2_hmb3" / "labels.csv")
     first = next(index for index, starts in enumerate(table.starts) if starts and index > 30) - 30
     window = range(first, first + 60)
-    driver = BundleDriver(BundleRunner(bundle_path))
+    runner = BundleRunner(bundle_path)
+    driver, frame = BundleDriver(runner), runner.contract.frame
     async with running(bundle_path) as run:
         car = await run.vehicle()
         others = [await run.vehicle() for _ in range(3)]
@@ -60,7 +61,7 @@ async def test_outputs_on_the_real_drive_equal_the_evaluation_s(bundle_path, dat
                 await car.send(reset=session_pb2.Reset())
             await car.frame(jpeg=path.read_bytes(), capture_time_ns=1 + FRAME_NS * number)
             command = await car.answer()
-            expected = outputs(driver, read_picture(path))
+            expected = outputs(driver, read_picture(path, frame))
             assert values(command.raw) == pytest.approx(expected, abs=TOLERANCE)
         assert command.state_epoch == 1
         await noise

@@ -11,17 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_export.config import Config, SourceConfig
+from model_export.config import Config, FrameConfig, SourceConfig
 from model_export.data import rendered, udacity_ch2, udacity_sim, udacity_traces
 from model_export.data.sources import read_source
 from model_export.errors import ConfigError, DataError
 
 WriteJpeg = Callable[..., None]
+FRAME = FrameConfig().contract()
 
 
 def test_the_real_drive_gives_its_splits(small_data: Path):
-    train = list(udacity_ch2.read(small_data, "train"))
-    validation = list(udacity_ch2.read(small_data, "validation"))
+    train = list(udacity_ch2.read(small_data, "train", FRAME))
+    validation = list(udacity_ch2.read(small_data, "validation", FRAME))
     assert (len(train), len(validation)) == (60, 20)
     assert [sample.starts for sample in train[:2]] == [True, False]
     assert np.isnan(train[0].labels[1:]).all()
@@ -34,10 +35,10 @@ def test_a_missing_or_broken_picture_is_named(small_data: Path, tmp_path: Path):
     folder.mkdir()
     folder.joinpath("labels.csv").write_text("frame_id,filename,split\n1,no.jpg,train\n")
     with pytest.raises(DataError, match=r"no\.jpg: No such file"):
-        list(udacity_ch2.read(tmp_path, "train"))
+        list(udacity_ch2.read(tmp_path, "train", FRAME))
     folder.joinpath("no.jpg").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"no\.jpg: not a picture"):
-        list(udacity_ch2.read(tmp_path, "train"))
+    with pytest.raises(DataError, match=r"no\.jpg: not a JPEG"):
+        list(udacity_ch2.read(tmp_path, "train", FRAME))
 
 
 def write_simulator_log(data: Path, times: list[str], write_jpeg: WriteJpeg) -> None:
@@ -54,9 +55,9 @@ def test_the_simulators_right_is_positive_and_its_speed_in_miles(
 ):
     times = [f"2018_04_18_12_11_{second:02}_{ms:03}" for second in range(5) for ms in (0, 100, 250)]
     write_simulator_log(tmp_path, times, write_jpeg)
-    train = list(udacity_sim.read(tmp_path, "train"))
+    train = list(udacity_sim.read(tmp_path, "train", FRAME))
     assert len(train) == 13
-    assert len(list(udacity_sim.read(tmp_path, "validation"))) == 2
+    assert len(list(udacity_sim.read(tmp_path, "validation", FRAME))) == 2
     angle, speed, torque = train[0].labels
     assert math.isclose(angle, -0.5 * math.radians(25) * 14.8, rel_tol=1e-6)
     assert math.isclose(speed, 30 * 0.44704, rel_tol=1e-6)
@@ -119,10 +120,10 @@ def test_unknown_sources_and_options_are_named(tiny: Config, small_data: Path, t
 
 @pytest.mark.data
 def test_the_real_data_has_what_its_readme_says(data_dir: Path):
-    train = list(itertools.islice(udacity_ch2.read(data_dir, "train"), 300))
+    train = list(itertools.islice(udacity_ch2.read(data_dir, "train", FRAME), 300))
     assert train[0].picture.shape == (240, 320, 3)
     assert sum(sample.starts for sample in train) == 2
-    simulator = next(udacity_sim.read(data_dir, "train"))
+    simulator = next(udacity_sim.read(data_dir, "train", FRAME))
     assert simulator.picture.shape == (160, 320, 3)
     trace = next(udacity_traces.read(data_dir, "validation", chunk_s=1.0, rate_hz=20.0))
     assert np.isfinite(trace.labels).all()

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from service import environment  # noqa: F401 - before what reads it
+
+# isort: split
 import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-from service import config, telemetry
+from service import address, config, telemetry
 from service.errors import ConfigError, StartError
-from steerstream.extras import command_needs
-
-with command_needs("service", "'steerstream[cpu]' or, on a GPU, 'steerstream[gpu]'"):
-    from service import bundle
-    from service.server import Server
+from service.workers import Supervisor, WorkerFailedError
 
 _EXIT_USAGE = 2
+_MAX_WORKERS = 256
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,14 +28,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 after a drain; 2 where the server could not start, with one line on stderr.
     """
-    options = _parser().parse_args(arguments)
-    telemetry.configure(options.log_level)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(given)
+    telemetry.configure(options.log_level, worker=options.worker and options.worker.number)
+    many = options.workers > 1 and options.worker is None
     try:
-        asyncio.run(_run(options))
+        asyncio.run(_supervise(options, given) if many else _serve(options))
     except StartError as error:
-        sys.stderr.write(f"service: {error}\n")
+        if not (isinstance(error, WorkerFailedError) and error.explained):
+            sys.stderr.write(f"service: {error}\n")
         return _EXIT_USAGE
     return 0
+
+
+def _serve(options: argparse.Namespace) -> Coroutine[None, None, None]:
+    # Here and not above: a supervisor needs none of it, and its workers start the sooner.
+    from steerstream.extras import command_needs  # noqa: PLC0415
+
+    with command_needs("service", "'steerstream[cpu]' or, on a GPU, 'steerstream[gpu]'"):
+        from service import worker  # noqa: PLC0415
+    return worker.run(options)
+
+
+async def _supervise(options: argparse.Namespace, given: Sequence[str]) -> None:
+    place = address.parse(options.listen)
+    if place is None:
+        raise ConfigError("workers share a TCP port; give --listen HOST:PORT")
+    with address.hold(place) as held:
+        supervisor = Supervisor(
+            [sys.executable, "-m", "service", *given],
+            held,
+            count=options.workers,
+            on_ready=partial(address.write_address, options.port_file, str(held)),
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, supervisor.stop)
+        await supervisor.run()
+
+
+class _Worker(NamedTuple):
+    """What a supervisor tells its worker: which one it is, and its end of their line."""
+
+    number: int
+    line_fd: int
 
 
 class _Parser(argparse.ArgumentParser):
@@ -79,6 +116,16 @@ def _parser() -> argparse.ArgumentParser:
         help="write the address here once the server listens, for scripts that gave port 0",
     )
     parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=_workers,
+        default=1,
+        help="whole servers on this port, each a process with sessions and settings of its own "
+        "(default: %(default)s)",
+    )
+    # From a supervisor to its workers only.
+    parser.add_argument("--worker", type=_worker, help=argparse.SUPPRESS)
+    parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default="info",
@@ -87,42 +134,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(options: argparse.Namespace) -> None:
-    settings = _settings(options.config)
-    bundles = bundle.load_all(options.model, intra_op_threads=settings.intra_op_threads)
-    server = Server(bundles, options.default_model or next(iter(bundles)), settings)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
-    address = await server.startup(options.listen)
-    try:
-        _write_address(options.port_file, address)
-        await server.serve()
-    finally:
-        await server.shutdown()
+def _workers(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= _MAX_WORKERS):
+        raise argparse.ArgumentTypeError(f"needs a number from 1 to {_MAX_WORKERS}, not {text}")
+    return int(text)
 
 
-def _settings(path: Path | None) -> config.Config:
-    if path is None:
-        return config.Config()
-    try:
-        return config.parse(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-
-
-def _write_address(path: Path | None, address: str) -> None:
-    if path is None:
-        return
-    # Written aside and renamed, so that a reader never finds half an address.
-    aside = path.with_name(f"{path.name}.new")
-    try:
-        aside.write_text(f"{address}\n", encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+def _worker(text: str) -> _Worker:
+    number, _, line_fd = text.partition(":")
+    return _Worker(int(number), int(line_fd))
 
 
 if __name__ == "__main__":

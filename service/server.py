@@ -1,11 +1,9 @@
-"""The server's life in three parts: startup, serve, shutdown."""
+"""The server's life: it starts to listen, warms up, opens for sessions, and drains."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import socket
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +12,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from service import address
 from service.admission import Admission, Model
 from service.bundle import Bundle
 from service.config import Config
@@ -26,12 +25,20 @@ from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 _log = logging.getLogger(__name__)
 
 SERVICE_NAME = drive_service_pb2.DESCRIPTOR.services_by_name["DriveService"].full_name
-_ADDRESS = re.compile(r"unix:.+|(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]/\s]+):(?P<port>\d{1,5})")
-_MAX_PORT = 65_535
 _OTHER_RPCS = 64
 """RPCs beside sessions: health, reflection, descriptions, and streams that are refused."""
 _STOP_S = 1.0
 """For RPCs that are left when all sessions have ended: health watches and descriptions."""
+_ALONE = (
+    # A second server on a taken port shall fail instead of sharing its vehicles.
+    ("grpc.so_reuseport", 0),
+)
+_SHARED = (
+    ("grpc.so_reuseport", 1),
+    # No new stream on an old connection: a vehicle that was refused comes back on another one, and
+    # so perhaps to another worker. Streams that are open go on as long as they like.
+    ("grpc.max_connection_age_ms", 500),
+)
 
 
 class Server:
@@ -41,17 +48,26 @@ class Server:
         bundles: the models, by name.
         default_model: name of the model for those who ask for none.
         config: the settings.
+        shares_port: whether other processes listen on the same port.
 
     Raises:
         StartError: the default model is not among the bundles, or a bundle names unknown limits.
     """
 
-    def __init__(self, bundles: Mapping[str, Bundle], default_model: str, config: Config) -> None:
+    def __init__(
+        self,
+        bundles: Mapping[str, Bundle],
+        default_model: str,
+        config: Config,
+        *,
+        shares_port: bool = False,
+    ) -> None:
         if default_model not in bundles:
             raise ConfigError(f"default model {default_model!r} is not one of {sorted(bundles)}")
         models = {name: Model(bundle, config) for name, bundle in bundles.items()}
         self.admission = Admission(models, default_model, config)
         self._config = config
+        self._shares_port = shares_port
         self._engine = Engine([model.lane for model in models.values()])
         self._decoder = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode")
         self._stop = asyncio.Event()
@@ -71,11 +87,11 @@ class Server:
         Raises:
             ListenError: the address is malformed or taken.
         """
-        place = _parse(listen)
-        if place is not None:
-            _check_free(*place)
+        place = address.parse(listen)
+        if place is not None and not self._shares_port:
+            address.check_free(place)
         self._server = grpc.aio.server(
-            options=_options(self._config),
+            options=_options(self._config, shares_port=self._shares_port),
             maximum_concurrent_rpcs=2 * self._config.max_sessions + _OTHER_RPCS,
         )
         drive_service_pb2_grpc.add_DriveServiceServicer_to_server(self._service, self._server)
@@ -83,32 +99,21 @@ class Server:
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        address = _listen(self._server, listen, place)
+        taken = _listen(self._server, listen, place)
         await self._server.start()
-        _log.info("listening", extra=fields(address=address))
-        return address
-
-    async def serve(self) -> None:
-        """Warm up, turn health to SERVING, and serve until :meth:`stop` is called.
-
-        Raises:
-            BundleError: a network fails when it is run.
-        """
-        await self.warm_up()
-        await self._stop.wait()
+        _log.info("listening", extra=fields(address=taken))
+        return taken
 
     async def warm_up(self) -> None:
-        """Run every network, then let sessions open and turn health to SERVING.
+        """Run every network at every size that it will be run at.
 
         Raises:
             BundleError: a network fails when it is run.
         """
         began = time.monotonic()
         await self._engine.start()
-        self._service.open_for_sessions()
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         _log.info(
-            "serving",
+            "warm",
             extra=fields(
                 models=sorted(self.admission.models),
                 default_model=self.admission.default,
@@ -120,9 +125,19 @@ class Server:
             ),
         )
 
+    async def open(self) -> None:
+        """Let sessions open, and turn health to SERVING."""
+        self._service.open_for_sessions()
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        _log.info("serving")
+
     def stop(self) -> None:
-        """Ask :meth:`serve` to return; safe to call from a signal handler of the event loop."""
+        """Ask for an end; safe to call from a signal handler of the event loop."""
         self._stop.set()
+
+    async def stopped(self) -> None:
+        """Wait until :meth:`stop` is called."""
+        await self._stop.wait()
 
     async def shutdown(self) -> None:
         """Drain the sessions, then end everything; returns when nothing runs any more."""
@@ -142,11 +157,10 @@ class Server:
             await self._health.set(name, status)
 
 
-def _options(config: Config) -> list[tuple[str, int]]:
+def _options(config: Config, *, shares_port: bool) -> list[tuple[str, int]]:
     return [
+        *(_SHARED if shares_port else _ALONE),
         ("grpc.max_receive_message_length", config.max_message_bytes),
-        # A second server on a taken port shall fail instead of sharing its vehicles.
-        ("grpc.so_reuseport", 0),
         # A vehicle that lost its link without a goodbye is found out within seconds.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),
@@ -155,30 +169,9 @@ def _options(config: Config) -> list[tuple[str, int]]:
     ]
 
 
-def _parse(listen: str) -> tuple[str, int] | None:
-    """Split an address into host and port; None for a Unix socket."""
-    match = _ADDRESS.fullmatch(listen)
-    if match is None or int(match["port"] or 0) > _MAX_PORT:
-        raise ListenError(f"cannot listen on {listen!r}; give HOST:PORT or unix:PATH")
-    return (match["host"], int(match["port"])) if match["host"] else None
-
-
-def _check_free(host: str, port: int) -> None:
-    """Find out whether an address can be had: gRPC would say why only in its debug log."""
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen()
-    except OSError as error:
-        raise ListenError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-
-
-def _listen(server: grpc.aio.Server, listen: str, place: tuple[str, int] | None) -> str:
+def _listen(server: grpc.aio.Server, listen: str, place: address.Place | None) -> str:
     try:
         port = server.add_insecure_port(listen)
     except RuntimeError:
         raise ListenError(f"cannot listen on {listen}; choose another address") from None
-    return f"{place[0]}:{port}" if place else listen
+    return str(address.Place(place.host, port)) if place else listen

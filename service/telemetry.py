@@ -20,7 +20,15 @@ def fields(**values: object) -> dict[str, object]:
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as one line of JSON: time (UTC), level, logger, event, fields, error."""
+    """Formats a record as one line of JSON: time (UTC), level, logger, event, fields, error.
+
+    Args:
+        worker: which of several workers this process is; None where there is one server.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._process = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; values that JSON lacks are written as their text."""
@@ -29,6 +37,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": record.getMessage(),
+            **self._process,
             **getattr(record, _FIELDS, {}),
         }
         if record.exc_info:
@@ -36,12 +45,13 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def configure(level: str) -> None:
+def configure(level: str, *, worker: int | None = None) -> None:
     """Send all logs of the process to stderr as JSON lines.
 
     Args:
         level: ``debug``, ``info``, ``warning`` or ``error``.
+        worker: which of several workers this process is.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonLines(worker))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

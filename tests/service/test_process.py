@@ -10,8 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import numpy as np
@@ -21,49 +19,10 @@ from service.config import Config, parse
 from service.contract import METADATA_KEY
 from steerstream.v1 import drive_service_pb2_grpc
 from tests.service import bundles
+from tests.service.processes import ROOT, command, process, refusal
 from tests.service.vehicle import Vehicle
 
-ROOT = Path(__file__).resolve().parents[2]
 GREY = np.full((8, 16, 3), 100, np.uint8)
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "service", *map(str, arguments)]
-
-
-def refusal(*arguments: object) -> str:
-    """The one line that a server that cannot start leaves on stderr."""
-    result = subprocess.run(
-        command("--listen", "127.0.0.1:0", "--log-level", "error", *arguments),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2
-    assert "Traceback" not in result.stderr
-    assert result.stdout == ""
-    return result.stderr
-
-
-@contextlib.contextmanager
-def process(*arguments: object, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server process and its address, stopped in the end however the test went."""
-    port_file = folder / "port"
-    server = subprocess.Popen(
-        command(*arguments, "--listen", "127.0.0.1:0", "--port-file", port_file),
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        # Its log is JSON lines, the first of which is written before the port file.
-        while json.loads(server.stderr.readline())["event"] != "serving":
-            pass
-        yield server, port_file.read_text().strip()
-    finally:
-        server.kill()
-        server.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +118,8 @@ def test_help_explains_every_option_and_setting():
     text = subprocess.run(
         command("--help"), cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    options = ("--model", "--default-model", "--config", "--listen", "--port-file", "--log-level")
-    for name in (*options, *Config.__dataclass_fields__):
+    options = ("--model", "--default-model", "--config", "--listen", "--port-file", "--workers")
+    for name in (*options, "--log-level", *Config.__dataclass_fields__):
         assert name in text
 
 

@@ -579,6 +579,7 @@ async def test_health_serves_only_after_warm_up(tiny):
         await check(request)
         assert not opening.done()
         await server.warm_up()
+        await server.open()
         for name in ("", SERVICE_NAME):
             request = health_pb2.HealthCheckRequest(service=name)
             assert (await check(request)).status == serving

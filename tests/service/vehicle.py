@@ -61,6 +61,7 @@ async def running(*paths: Path, **settings) -> AsyncIterator[Running]:
     server = Server(bundles, next(iter(bundles)), Config(**settings))
     address = await server.startup("127.0.0.1:0")
     await server.warm_up()
+    await server.open()
     run = Running(server, address)
     try:
         yield run

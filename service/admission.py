@@ -1,4 +1,4 @@
-"""Who may open a session: models by name, one slot each, and the one path that takes slots back."""
+"""Who may open a session, and who has to go: models by name, one slot each, a load that fits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from service import limits
 from service.bundle import Bundle
+from service.capacity import Capacity, retry_after_ms
 from service.config import Config
 from service.domain import Opening
 from service.errors import (
@@ -20,8 +21,12 @@ from service.errors import (
     UnknownModelError,
 )
 from service.lane import Lane
+from service.load import Demand
+from service.pace import Pace
 from service.session import Terms
+from service.shedding import Shedding
 from service.state import Slot
+from service.usage import Reading, available_cores
 
 _NS_PER_MS = 1_000_000
 
@@ -41,6 +46,8 @@ class Model:
                 f"{sorted(limits.PROFILES)}"
             )
         self.bundle = bundle
+        self.name = bundle.contract.name
+        self.rate_hz = bundle.contract.rate_hz
         self.profile = limits.PROFILES[name]
         self.lane = Lane(bundle, sessions=config.max_sessions, max_batch=config.max_batch)
 
@@ -54,6 +61,8 @@ class Lease:
     model: Model
     slot: Slot
     terms: Terms
+    demand: Demand
+    pace: Pace
 
     @property
     def budget_ms(self) -> float:
@@ -68,14 +77,31 @@ class Admission:
         models: what is served, by name.
         default: name of the model for those who ask for none.
         config: the server's settings.
+        cores: what this process may use of the CPU; by default all that it is given.
     """
 
-    def __init__(self, models: Mapping[str, Model], default: str, config: Config) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        default: str,
+        config: Config,
+        cores: float | None = None,
+    ) -> None:
         self.models = models
         self.default = default
         self.draining = False
+        self.capacity = Capacity(
+            {name: model.lane.cost for name, model in models.items()},
+            cores or available_cores(),
+            config.max_load,
+            Shedding(round(config.shed_after_s * 1e9), round(config.shed_notice_s * 1e9)),
+        )
         self._config = config
         self._leases: dict[str, Lease] = {}
+        # Sessions that were told to go: they hold their slot, but are not counted any more.
+        self._leaving: set[str] = set()
+        self._openings = 0
+        self._frames = 0
 
     @property
     def sessions(self) -> int:
@@ -88,22 +114,28 @@ class Admission:
         Raises:
             StreamError: it is refused; the type says why.
         """
+        self._openings += 1
         if self.draining:
             raise DrainingError("the server is stopping; connect to another one")
         if opening.ticket:
             raise BadTicketError("this server resumes no sessions; open without a ticket")
         model = self._model(opening.model)
         budget_ns = self._budget_ns(opening.budget_ms, model)
+        demand = Demand(model.name, opening.frame_rate_hz or model.rate_hz, budget_ns)
         if len(self._leases) >= self._config.max_sessions:
             raise TooManySessionsError(
-                f"all {self._config.max_sessions} sessions are taken; try again later"
+                f"all {self._config.max_sessions} sessions are taken; try again later",
+                retry_after_ms=retry_after_ms(),
             )
+        self.capacity.take(demand)
         lease = Lease(
             session_id=secrets.token_hex(8),
             opening=opening,
             model=model,
             slot=model.lane.pool.allocate(),
             terms=self._terms(model, opening, budget_ns),
+            demand=demand,
+            pace=Pace(demand.rate_hz),
         )
         self._leases[lease.session_id] = lease
         return lease
@@ -113,7 +145,32 @@ class Admission:
         if self._leases.pop(lease.session_id, None) is None:
             return False
         lease.model.lane.pool.release(lease.slot)
+        if lease.session_id in self._leaving:
+            self._leaving.remove(lease.session_id)
+        else:
+            self.capacity.give_back(lease.demand)
         return True
+
+    def review(self) -> list[Lease]:
+        """See how the server does; to be called a few times a second on the event loop's thread.
+
+        Returns:
+            Sessions that have to go so that the others stay in time, newest first.
+        """
+        conducts = [lease.pace.review() for lease in self._leases.values()]
+        self._frames += sum(conduct.within + conduct.surplus for conduct in conducts)
+        goal = self.capacity.review(Reading.now(self._frames, self._openings), conducts)
+        return [] if goal is None else self._let_go(goal)
+
+    def _let_go(self, goal: float) -> list[Lease]:
+        staying = [lease for name, lease in self._leases.items() if name not in self._leaving]
+        going = []
+        while len(staying) > 1 and self.capacity.load > goal:
+            lease = staying.pop()
+            self.capacity.give_back(lease.demand)
+            self._leaving.add(lease.session_id)
+            going.append(lease)
+        return going
 
     def _model(self, name: str | None) -> Model:
         model = self.models.get(name or self.default)
@@ -130,7 +187,8 @@ class Admission:
             raise InvalidFieldError(
                 f"open.budget_ms must be at most {config.max_budget_ms:g}, is {budget_ms:g}"
             )
-        smallest_ms = max(config.min_budget_ms, model.lane.step_cost_ns / _NS_PER_MS)
+        smallest_ns = self.capacity.smallest_budget_ns(model.name)
+        smallest_ms = max(config.min_budget_ms, smallest_ns / _NS_PER_MS)
         if budget_ms < smallest_ms:
             raise BudgetTooSmallError(
                 f"a budget of {budget_ms:g} ms cannot be kept; ask for {smallest_ms:.3g} ms or more"

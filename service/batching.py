@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from service.cost import StepCost
 
-TURN_NS = 300_000
+_TURN_NS = 300_000
 """What a step costs beside the network: it wakes the event loop, which answers what it brought.
 Sharing a core, 32 sessions got 427 frames a second in steps of one frame and 555 in steps of 17:
 0.5 ms a step; with a core of its own the engine hardly feels it."""
@@ -46,30 +46,30 @@ def choose(deadlines_ns: Sequence[int], now_ns: int, cost: StepCost, free_by_ns:
         size that pays: the smallest that costs nearly the least a frame. Of steps that do equally
         well, the one that gives up fewer frames; then the one nearest to the size that pays.
     """
-    sizes = _sizes(len(deadlines_ns), cost)
-    paying = _paying(sizes, cost)
-    if _is_easy(deadlines_ns, now_ns + cost[paying], paying, cost, free_by_ns):
-        return Batch(0, paying)
+    pays = paying(len(deadlines_ns), cost)
+    if _is_easy(deadlines_ns, now_ns + cost[pays], pays, cost, free_by_ns):
+        return Batch(0, pays)
     outlooks = []
-    for size in sizes:
+    for size in _sizes(len(deadlines_ns), cost):
         done_ns = now_ns + cost[size]
-        missed, late = _outlook(deadlines_ns, done_ns, size, paying, cost)
-        outlooks.append((missed + (done_ns > free_by_ns), late, abs(size - paying), size))
+        missed, late = _outlook(deadlines_ns, done_ns, size, pays, cost)
+        outlooks.append((missed + (done_ns > free_by_ns), late, abs(size - pays), size))
     _, late, _, size = min(outlooks)
     return Batch(late, min(size, len(deadlines_ns) - late))
+
+
+def paying(waiting: int, cost: StepCost) -> int:
+    """Return the size that pays where this many frames wait: see :data:`_WORTH`."""
+    sizes = _sizes(waiting, cost)
+    each = [(cost[size] + _TURN_NS) / size for size in sizes]
+    enough = min(each) * _WORTH
+    return next(size for size, per_frame in zip(sizes, each, strict=True) if per_frame <= enough)
 
 
 def _sizes(waiting: int, cost: StepCost) -> list[int]:
     """The buckets that can be filled, and one step of as many as wait."""
     largest = min(waiting, cost.buckets[-1])
     return [*cost.buckets[: bisect_left(cost.buckets, largest)], largest]
-
-
-def _paying(sizes: Sequence[int], cost: StepCost) -> int:
-    """The smallest size that costs nearly the least a frame."""
-    each = [(cost[size] + TURN_NS) / size for size in sizes]
-    enough = min(each) * _WORTH
-    return next(size for size, per_frame in zip(sizes, each, strict=True) if per_frame <= enough)
 
 
 def _is_easy(

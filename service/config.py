@@ -53,6 +53,19 @@ class Config:
     default_budget_ms: float = _setting(
         50.0, 1.0, 60_000.0, "for a session that asks for none: one period of a 20 Hz camera"
     )
+    max_load: float = _setting(
+        0.85,
+        0.1,
+        100.0,
+        "share of the CPU, the event loop and the engine that admitted sessions may ask for; the "
+        "rest is for bursts and for neighbours; far above 1, only max_sessions counts",
+    )
+    shed_after_s: float = _setting(
+        3.0, 0.1, 3600.0, "of overload until the newest sessions are let go"
+    )
+    shed_notice_s: float = _setting(
+        1.0, 0.0, 3600.0, "before a session is let go, its client is told"
+    )
     min_budget_ms: float = _setting(
         2.0, 0.1, 60_000.0, "smallest budget to ask for; below it the network stack alone may miss"
     )

@@ -8,24 +8,15 @@ from hypothesis import strategies as st
 
 from service import batching
 from service.batching import Batch
-from service.cost import StepCost
+from tests.service.costs import table
 
 MS = 1_000_000
 NEVER = 1 << 62
 
 
-class Table(StepCost):
-    """Costs that are given, for every size."""
-
-    def __init__(self, cost_ms, max_batch=8, *, pads=False):
-        super().__init__(max_batch, pads=pads)
-        for size in self.buckets:
-            self.measured(size, round(cost_ms(size) * MS))
-
-
-CPU = Table(lambda size: size)
-GPU = Table(lambda size: 0.25 + size * 0.006, max_batch=64, pads=True)
-CACHED = Table(lambda size: size * (0.8 if size <= 4 else 1.2))
+CPU = table(lambda size: size)
+GPU = table(lambda size: 0.25 + size * 0.006, max_batch=64, pads=True)
+CACHED = table(lambda size: size * (0.8 if size <= 4 else 1.2))
 
 
 def choose(deadlines_ms, cost=CPU, *, free_by_ms=None):
@@ -44,7 +35,7 @@ def test_where_frames_cost_alike_a_step_is_large_enough_to_share_what_a_turn_cos
 
 
 def test_twice_the_batch_for_next_to_nothing_only_delays_its_first_frame():
-    cost = Table(lambda size: 10 * size, max_batch=32)
+    cost = table(lambda size: 10 * size, max_batch=32)
     assert choose([1000] * 32, cost).size == 1
 
 
@@ -64,13 +55,13 @@ def test_a_frame_that_no_step_can_answer_is_given_up():
 
 def test_one_frame_is_given_up_rather_than_many_made_late():
     """A step for the first alone would end too late for the thirty behind it."""
-    cost = Table(lambda size: 10 + size * 0.01, max_batch=32, pads=True)
+    cost = table(lambda size: 10 + size * 0.01, max_batch=32, pads=True)
     deadlines = [10.1, *[12] * 30]
     assert choose(deadlines, cost) == Batch(1, 30)
 
 
 def test_one_for_one_the_earlier_frame_is_served():
-    cost = Table(lambda size: 1 + size, max_batch=2, pads=True)
+    cost = table(lambda size: 1 + size, max_batch=2, pads=True)
     assert choose([2, 3.5], cost) == Batch(0, 1)
 
 
@@ -80,7 +71,7 @@ def test_frames_of_other_models_bound_a_step():
 
 
 curves = st.builds(
-    lambda fixed, each, bend: Table(lambda size: fixed + each * size**bend, max_batch=8),
+    lambda fixed, each, bend: table(lambda size: fixed + each * size**bend, max_batch=8),
     st.sampled_from([0.0, 1.0, 5.0]),
     st.sampled_from([0.1, 1.0, 3.0]),
     st.sampled_from([0.7, 1.0, 1.3]),
@@ -117,6 +108,6 @@ def test_every_step_is_in_time_and_every_frame_is_taken_once(deadlines_ms, cost)
 
 @given(queues, curves)
 def test_what_steps_of_the_size_that_pays_could_keep_is_kept(deadlines_ms, cost):
-    paying = batching._paying(batching._sizes(len(deadlines_ms), cost), cost)
+    paying = batching.paying(len(deadlines_ms), cost)
     if drain_in_steps_of(paying, deadlines_ms, cost) == 0:
         assert drain(deadlines_ms, cost) == 0

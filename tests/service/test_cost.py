@@ -5,15 +5,13 @@ from __future__ import annotations
 import pytest
 
 from service.cost import StepCost
+from tests.service.costs import table
 
 MS = 1_000_000
 
 
-def warm(max_batch=8, *, pads=False, fixed_ms=0.0, each_ms=1.0):
-    cost = StepCost(max_batch, pads=pads)
-    for size in cost.buckets:
-        cost.measured(size, round((fixed_ms + size * each_ms) * MS))
-    return cost
+def warm(max_batch=8, *, pads=False, fixed_ms=0.0):
+    return table(lambda size: fixed_ms + size, max_batch, pads=pads)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""What a frame costs: medians of samples that were worth taking."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from service.usage import FrameCost, Reading, available_cores
+
+MS, S = 1_000_000, 1_000_000_000
+
+
+class Process:
+    """A process whose clocks are moved by hand."""
+
+    def __init__(self, cores=1.0):
+        self.cost = FrameCost(cores)
+        self.reading = Reading(0, 0, 0, 0, 0)
+        self.cost.update(self.reading)
+
+    def run(self, *, frames, cpu_ms=1.0, loop_ms=0.5, openings=0, seconds=0.5):
+        was = self.reading
+        self.reading = Reading(
+            was.at_ns + round(seconds * S),
+            was.cpu_ns + round(frames * cpu_ms * MS),
+            was.loop_ns + round(frames * loop_ms * MS),
+            was.frames + frames,
+            was.openings + openings,
+        )
+        self.cost.update(self.reading)
+
+
+def test_a_server_that_has_measured_nothing_guesses():
+    cost = FrameCost(1.0)
+    assert cost.cpu_ns(MS) == cost.loop_ns + MS
+    assert cost.loop_ns == 0.8 * MS
+
+
+def test_costs_are_what_many_frames_took():
+    process = Process()
+    for _ in range(3):
+        process.run(frames=300, cpu_ms=1.5, loop_ms=0.4)
+    assert process.cost.cpu_ns(0) == pytest.approx(1.5 * MS)
+    assert process.cost.loop_ns == pytest.approx(0.4 * MS)
+    assert process.cost.in_use == pytest.approx(0.9)
+
+
+def test_few_frames_are_gathered_until_they_are_many():
+    process = Process()
+    for _ in range(4):
+        process.run(frames=24, cpu_ms=5)
+    assert process.cost.cpu_ns(0) == 0.8 * MS
+    process.run(frames=24, cpu_ms=5)
+    assert process.cost.cpu_ns(0) == 5 * MS
+
+
+def test_a_spoilt_sample_changes_nothing_and_a_lasting_change_is_known():
+    process = Process()
+    for cpu_ms in (1, 1, 1, 1, 9, 1, 1):
+        process.run(frames=400, cpu_ms=cpu_ms)
+    assert process.cost.cpu_ns(0) == 1 * MS
+    for _ in range(4):
+        process.run(frames=200, cpu_ms=3)
+    assert process.cost.cpu_ns(0) == 3 * MS
+
+
+def test_a_server_at_rest_says_little_of_a_busy_one():
+    process = Process()
+    for _ in range(20):
+        process.run(frames=20, cpu_ms=3)
+    assert process.cost.cpu_ns(0) == 0.8 * MS
+
+
+def test_refusing_a_crowd_costs_no_frame_anything():
+    process = Process()
+    process.run(frames=300, cpu_ms=1)
+    for _ in range(20):
+        process.run(frames=300, cpu_ms=1.6, openings=1000)
+    assert process.cost.cpu_ns(0) == 1 * MS
+
+
+def test_either_the_cpu_or_the_event_loop_is_what_is_in_use():
+    process = Process(cores=4.0)
+    process.run(frames=400, cpu_ms=1, loop_ms=1)
+    assert process.cost.in_use == pytest.approx(0.8)
+
+
+def test_clocks_of_this_process_go_on():
+    before = Reading.now(1, 2)
+    while time.thread_time_ns() == before.loop_ns:
+        pass
+    after = Reading.now(3, 4)
+    assert after.at_ns > before.at_ns
+    assert after.cpu_ns > before.cpu_ns
+    assert (after.frames, after.openings) == (3, 4)
+
+
+def test_there_is_a_core():
+    assert available_cores() > 0

@@ -39,19 +39,15 @@ class FrameConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """Which network, and its widths.
+    """Which network, and what it lets choose.
 
     Attributes:
-        kind: a name in :data:`model_export.networks.NETWORKS`.
-        features: width of the visual feature that a frame becomes.
-        hidden: width of the recurrent state.
-        dropout: share of features dropped in training, before and after the recurrent cell.
+        kind: the name of a file in :mod:`model_export.networks`.
+        settings: keys of that network's own ``Settings``.
     """
 
     kind: str
-    features: int = 100
-    hidden: int = 64
-    dropout: float = 0.2
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +130,8 @@ class SourceConfig:
         heads: labels to use of those that the source has; empty for all.
         options: settings of the reader, by name.
         monitor: weight of its validation steering RMSE in the score that picks the best weights.
+        passes: how often each frame is encoded, each time with another draw of changes, for
+            stages that train on stored features.
         augment: changes to its training sequences.
     """
 
@@ -143,6 +141,7 @@ class SourceConfig:
     heads: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     monitor: float = 0.0
+    passes: int = 1
     augment: AugmentConfig = AugmentConfig()
 
 
@@ -161,6 +160,8 @@ class StageConfig:
         lanes: factor on every source's lanes.
         pass_frames: frames after which a lane starts anew elsewhere, state reset.
         encoder_rate: factor on the learning rate of the visual encoder; 0 freezes it.
+        stored_features: with a frozen encoder, encode all frames beforehand and train on what is
+            stored; sources say how often each frame is encoded.
         freeze_statistics: keep the running statistics of batch normalisation, and use them.
         dagger_roads: before the stage, drive so many new roads with the network; the expert's
             labels for these drives join the source ``rendered`` (DAgger, arXiv 1011.0686).
@@ -174,6 +175,7 @@ class StageConfig:
     lanes: int = 1
     pass_frames: int = 100
     encoder_rate: float = 1.0
+    stored_features: bool = False
     freeze_statistics: bool = False
     dagger_roads: int = 0
     dagger_seconds: float = 30.0
@@ -230,6 +232,11 @@ class Config:
         for source in self.source:
             if unknown := set(source.heads) - set(HEADS):
                 raise ConfigError(f"source {source.kind}: no head {min(unknown)!r}")
+        for stage in self.stage:
+            if stage.stored_features and stage.encoder_rate:
+                raise ConfigError(
+                    f"stage {stage.name}: stored_features needs a frozen encoder, encoder_rate = 0"
+                )
 
 
 def load(path: Path) -> Config:

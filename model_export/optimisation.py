@@ -38,7 +38,7 @@ class Optimisation:
         self._optimiser = AdamW(_parameter_groups(network, stage, config.training.weight_decay))
         average = get_ema_multi_avg_fn(config.training.ema_decay)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
-        self._state: State = network.initial_state(lanes)
+        self._state: State = _detached(network.learning_state(lanes))
 
     @property
     def averaged(self) -> DrivingNetwork:
@@ -63,16 +63,20 @@ class Optimisation:
         for group in self._optimiser.param_groups:
             group["lr"] = group["rate"] * self.learning_rate(step)
         state = self._carried(torch.from_numpy(batch.resets))
-        outputs, state = self._network.unroll(torch.from_numpy(batch.frames), state)
-        labels, weights = torch.from_numpy(batch.labels), torch.from_numpy(batch.weights)
-        loss = self._loss(outputs, labels, weights)
+        loss, state = self._network.learn(
+            torch.from_numpy(batch.frames),
+            torch.from_numpy(batch.labels),
+            torch.from_numpy(batch.weights),
+            state,
+            self._loss,
+        )
         self._optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._network.parameters(), self._training.clip_norm)
         self._optimiser.step()
         self.average.update_parameters(self._network)
         # Detached, because the next window's gradient ends where this window began.
-        self._state = tuple(tensor.detach() for tensor in state)
+        self._state = _detached(state)
         return float(loss.detach())
 
     def state_dict(self) -> dict[str, Any]:
@@ -101,11 +105,15 @@ class Optimisation:
                     module.eval()
 
     def _carried(self, resets: torch.Tensor) -> State:
-        initial = self._network.initial_state(len(resets))
+        initial = self._network.learning_state(len(resets))
         return tuple(
             torch.where(resets.view(-1, *[1] * (now.dim() - 1)), first, now)
             for first, now in zip(initial, self._state, strict=True)
         )
+
+
+def _detached(state: State) -> State:
+    return tuple(tensor.detach() for tensor in state)
 
 
 def _freeze_encoder(network: DrivingNetwork, *, frozen: bool) -> None:

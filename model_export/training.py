@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from model_export import dagger, provenance
 from model_export.config import Config, StageConfig
+from model_export.data.encoded import FeatureCache
 from model_export.data.recording import Recording, open_recording, record
 from model_export.data.sequences import LaneSampler, LaneSource
 from model_export.data.sources import read_source
@@ -55,10 +56,12 @@ class Trainer:
     """
 
     def __init__(self, config: Config, run: RunFolder, data: Path, cache: Path) -> None:
-        self._config, self._run = config, run
+        self._config, self._run, self._cache = config, run, cache
         torch.manual_seed(config.seed)
         self._network = build(config)
+        self._network.load_pretrained()
         self._sources = [read_source(source, config, data, cache) for source in config.source]
+        self._staged = self._sources
         self._drives: list[Recording] = []
         self._progress = _Progress()
 
@@ -79,6 +82,7 @@ class Trainer:
         if checkpoint is None and index > 0:
             self._network.load_state_dict(self._run.load_result().weights)
         self._drives = self._recorded_drives(index)
+        self._encode(stage, index)
         sampler = self._sampler(index)
         optimisation = Optimisation(self._network, self._config, stage, len(self._lanes(stage)))
         if checkpoint is None:
@@ -106,7 +110,7 @@ class Trainer:
     def _evaluate(self, stage: StageConfig, optimisation: Optimisation, history: History) -> None:
         now, every = self._progress, self._config.training.evaluate_every
         network = optimisation.averaged
-        scores = score(network, self._sources, carry=stage.window > 1)
+        scores = score(network, self._staged, carry=stage.window > 1)
         value = monitored(scores, self._sources)
         now.stale = 0 if value < now.best else now.stale + 1
         if value < now.best:
@@ -128,7 +132,10 @@ class Trainer:
     def _result(self, weights: dict[str, Any], scores: Sequence[Score]) -> Result:
         return Result(
             weights={name: value.clone() for name, value in weights.items()},
-            sources=provenance.sources(self._sources, self._drives),
+            sources=(
+                *provenance.sources(self._sources, self._drives),
+                *self._network.pretraining,
+            ),
             scores=tuple(scores),
             training_mean=provenance.training_mean(self._sources),
         )
@@ -145,16 +152,26 @@ class Trainer:
 
     def _lanes(self, stage: StageConfig) -> list[LaneSource]:
         lanes = []
-        for source in self._sources:
+        for source in self._staged:
             drives = self._drives if source.config.kind == "rendered" else []
             lane = LaneSource(
                 recordings=(source.train, *drives),
                 heads=source.heads,
-                augment=source.config.augment,
+                augment=None if stage.stored_features else source.config.augment,
                 loss_weight=source.config.loss_weight,
             )
             lanes += [lane] * (source.config.lanes * stage.lanes)
         return lanes
+
+    def _encode(self, stage: StageConfig, index: int) -> None:
+        """Put features in the place of frames, where a stage trains on stored features."""
+        self._staged = self._sources
+        if stage.stored_features:
+            frame = self._config.frame.contract()
+            cache = FeatureCache(self._network, frame, seed=index, folder=self._cache)
+            self._staged = [cache.source(source) for source in self._sources]
+            for source in (one.config for one in self._sources if one.config.kind == "rendered"):
+                self._drives = [cache.training(drive, source) for drive in self._drives]
 
     def _recorded_drives(self, last: int) -> list[Recording]:
         """Return the relabelled drives of all stages so far; those of the last may be to drive."""

@@ -88,7 +88,8 @@ class _Comparison:
         self._runner, self._network, self._road = runner, network, road
         self._rng = np.random.default_rng(_SEED)
         self._onnx = runner.initial_state(LARGEST_BATCH)
-        self._torch = [tensor.numpy() for tensor in network.initial_state(LARGEST_BATCH)]
+        start = network.initial_state(LARGEST_BATCH)
+        self._torch = [tensor.detach().numpy().copy() for tensor in start]
         self._places = np.arange(LARGEST_BATCH) * (len(road) // LARGEST_BATCH)
         self._counts = np.zeros(LARGEST_BATCH, np.int64)
         names = [output.tensor for output in runner.contract.outputs]
@@ -125,9 +126,10 @@ class _Comparison:
     def _run_torch(
         self, rows: npt.NDArray[np.int64], frames: Picture
     ) -> list[npt.NDArray[np.float32]]:
-        state = [torch.from_numpy(pool[rows]) for pool in self._torch]
-        results = [tensor.numpy() for tensor in self._network(torch.from_numpy(frames), *state)]
-        for pool, new in zip(self._torch, results[-len(self._torch) :], strict=True):
+        before = [torch.from_numpy(pool[rows]) for pool in self._torch]
+        results = [tensor.numpy() for tensor in self._network(torch.from_numpy(frames), *before)]
+        state = results[len(results) - len(self._torch) :]
+        for pool, new in zip(self._torch, state, strict=True):
             pool[rows] = new
         return results
 

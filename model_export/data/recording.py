@@ -39,11 +39,20 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Prepared frames uint8 [N, height, width, 3], labels float32 [N, 3], and their sequences."""
+    """Frames of a source, in order.
 
-    frames: Picture
+    Attributes:
+        frames: prepared, uint8 [N, height, width, 3]; or a frozen encoder's features of them,
+            float16 [N, ...].
+        labels: float32 [N, 3].
+        spans: its sequences.
+        folder: where it lies.
+    """
+
+    frames: Picture | npt.NDArray[np.float16]
     labels: npt.NDArray[np.float32]
     spans: tuple[Span, ...]
+    folder: Path
 
 
 def record(samples: Iterable[Sample], frame: FrameInput, folder: Path) -> Recording:
@@ -70,7 +79,7 @@ def open_recording(folder: Path, frame: FrameInput) -> Recording:
         labels, starts = stored["labels"], stored["starts"]
     shape = (len(labels), *frame.shape)
     frames = np.memmap(folder / "frames.u8", dtype=np.uint8, mode="r", shape=shape)
-    return Recording(frames, labels, spans(starts))
+    return Recording(frames, labels, spans(starts), folder)
 
 
 def cached(

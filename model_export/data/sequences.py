@@ -24,11 +24,14 @@ from service.preprocess import Picture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneSource:
-    """What a lane draws from: recordings, the heads that it teaches, and how it is changed."""
+    """What a lane draws from: recordings, the heads that it teaches, and how it is changed.
+
+    Recordings of features cannot be changed: there ``augment`` is None.
+    """
 
     recordings: tuple[Recording, ...]
     heads: tuple[str, ...]
-    augment: AugmentConfig
+    augment: AugmentConfig | None
     loss_weight: float
 
 
@@ -37,13 +40,13 @@ class Batch:
     """One window of every lane.
 
     Attributes:
-        frames: uint8 [B, T, height, width, 3].
+        frames: uint8 [B, T, height, width, 3], or features float16 [B, T, ...].
         labels: float32 [B, T, 3], NaN where a head is not labelled.
         weights: float32 [B], factor on the loss of each lane.
         resets: bool [B], whether the state is reset before the window.
     """
 
-    frames: Picture
+    frames: Picture | npt.NDArray[np.float16]
     labels: Labels
     weights: npt.NDArray[np.float32]
     resets: npt.NDArray[np.bool_]
@@ -89,7 +92,8 @@ class LaneSampler:
     def next_batch(self) -> Batch:
         """Return the next window of every lane."""
         size, window = len(self._lanes), self._window
-        frames = np.empty((size, window, *self._frame.shape), np.uint8)
+        like = self._lanes[0].recordings[0].frames
+        frames = np.empty((size, window, *like.shape[1:]), like.dtype)
         labels = np.empty((size, window, len(HEADS)), np.float32)
         resets = np.zeros(size, np.bool_)
         for index, lane in enumerate(self._lanes):
@@ -126,21 +130,33 @@ class LaneSampler:
         last = min(span.last, first + self._pass_frames)
         return _Pass(recording, first, last, int(self._rng.integers(2**62)))
 
-    def _fill(self, index: int, lane: LaneSource, frames: Picture, labels: Labels) -> None:
+    def _fill(
+        self,
+        index: int,
+        lane: LaneSource,
+        frames: Picture | npt.NDArray[np.float16],
+        labels: Labels,
+    ) -> None:
         now = self._passes[index]
         assert now is not None, "_renew has drawn it"  # noqa: S101
-        if index not in self._augmentations:
-            self._augmentations[index] = Augmentation(lane.augment, self._frame, now.seed)
-        change = self._augmentations[index]
         recording = lane.recordings[now.recording]
         window = slice(now.position, now.position + self._window)
-        for slot, place in enumerate(range(window.start, window.stop)):
-            frames[slot] = change.picture(recording.frames[place], place)
-        labels[:] = change.labels(recording.labels[window])
+        if lane.augment is None:
+            frames[:], labels[:] = recording.frames[window], recording.labels[window]
+        else:
+            change = self._augmentation(index, lane.augment, now.seed)
+            for slot, place in enumerate(range(window.start, window.stop)):
+                frames[slot] = change.picture(recording.frames[place], place)
+            labels[:] = change.labels(recording.labels[window])
         for column, head in enumerate(HEADS):
             if head not in lane.heads:
                 labels[:, column] = np.nan
         now.position += self._window
+
+    def _augmentation(self, index: int, bounds: AugmentConfig, seed: int) -> Augmentation:
+        if index not in self._augmentations:
+            self._augmentations[index] = Augmentation(bounds, self._frame, seed)
+        return self._augmentations[index]
 
 
 def _usable(lane: LaneSource, window: int) -> tuple[list[tuple[int, Span]], npt.NDArray[np.int64]]:

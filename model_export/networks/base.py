@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from model_export.config import Config
-from service.contract import StateTensor
+from model_export.losses import MaskedLoss
+from model_export.networks.parts.shapes import framewise
+from service.contract import StateTensor, TrainingSource
 
 State = tuple[Tensor, ...]
 """One float32 tensor [N, *shape] for each of a network's state tensors, in their order."""
@@ -18,43 +21,58 @@ State = tuple[Tensor, ...]
 class DrivingNetwork(nn.Module, ABC):
     """A network that turns one frame and its state into one command.
 
+    A subclass says what it makes of a frame alone (:meth:`encode`) and what it makes of that over
+    time (:meth:`follow`). Training, export and verification need no more.
+
     Args:
         config: the run's configuration.
-
-    Attributes:
-        state_tensors: the recurrent state as a bundle's contract states it.
+        settings: the network's own part of it, of the type ``Settings``.
     """
 
-    state_tensors: tuple[StateTensor, ...] = ()
+    Settings: ClassVar[type[Any]]
+    """A frozen dataclass: the keys that ``[network.settings]`` takes."""
 
-    def __init__(self, config: Config) -> None:
+    pretraining: ClassVar[tuple[TrainingSource, ...]] = ()
+    """What :meth:`load_pretrained` brings, for a bundle's metadata."""
+
+    def __init__(self, config: Config, settings: Any) -> None:  # noqa: ANN401
         super().__init__()
+        self.settings = settings
         heads = config.heads.ordered()
         self.register_buffer("output_mean", torch.tensor([head.mean for head in heads]))
         self.register_buffer("output_scale", torch.tensor([head.scale for head in heads]))
 
+    @property
+    def state_tensors(self) -> tuple[StateTensor, ...]:
+        """The recurrent state as a bundle's contract states it; none by default."""
+        return ()
+
     @abstractmethod
     def encode(self, frames: Tensor) -> Tensor:
-        """Turn uint8 frames [N, height, width, 3] into features [N, F]."""
+        """Turn uint8 frames [N, height, width, 3] into features [N, ...], each by itself."""
 
     @abstractmethod
     def encoder(self) -> tuple[nn.Module, ...]:
         """Return the modules that turn a frame into features; stages may train them slower."""
 
+    @abstractmethod
+    def follow(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Go on over windows of features [B, T, ...] to raw outputs [B, T, 3] and the new state."""
+
+    def load_pretrained(self) -> None:
+        """Take weights from training on other data, where the network uses such; else nothing."""
+
     def fused(self) -> DrivingNetwork:
         """Return a copy for inference, with what training alone needs folded away."""
         return copy.deepcopy(self).eval()
 
-    @abstractmethod
-    def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """Advance by one frame: features [N, F] to raw outputs [N, 3] and the new state."""
-
     def initial_state(self, batch: int) -> State:
         """Return the state [batch, *shape] of sessions that begin."""
         return tuple(
-            torch.tensor(pair.initial).expand(batch, *pair.shape).clone()
+            torch.tensor(pair.initial).reshape(pair.shape if len(pair.initial) > 1 else ())
+            .expand(batch, *pair.shape).clone()
             for pair in self.state_tensors
-        )
+        )  # fmt: skip
 
     def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Make one step as a bundle does.
@@ -66,22 +84,47 @@ class DrivingNetwork(nn.Module, ABC):
         Returns:
             One tensor [N] in SI units for each head, then the new state.
         """
-        raw, after = self.step(self.encode(frame), state)
-        return (*self.to_si(raw).unbind(1), *after)
+        raw, after = self.follow(self.encode(frame).unsqueeze(1), state)
+        return (*self.to_si(raw.squeeze(1)).unbind(1), *after)
 
     def unroll(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run over windows of frames uint8 [B, T, height, width, 3] with carried state.
+        """Run over windows with carried state.
+
+        Args:
+            frames: uint8 [B, T, height, width, 3], or float16 [B, T, ...]: features that
+                :meth:`encode` gave before.
+            state: before the first frame.
 
         Returns:
             Outputs [B, T, 3] in SI units, and the state after the last frame.
         """
-        lanes, window = frames.shape[:2]
-        features = self.encode(frames.flatten(0, 1)).view(lanes, window, -1)
-        outputs = []
-        for step in features.unbind(1):
-            raw, state = self.step(step, state)
-            outputs.append(self.to_si(raw))
-        return torch.stack(outputs, dim=1), state
+        raw, state = self.follow(self.features(frames), state)
+        return self.to_si(raw), state
+
+    def features(self, frames: Tensor) -> Tensor:
+        """Return the features [B, T, ...] of windows; see :meth:`unroll`."""
+        if frames.is_floating_point():
+            return frames.float()
+        return framewise(self.encode, frames)
+
+    def learning_state(self, batch: int) -> State:
+        """Return the state that :meth:`learn` begins with."""
+        return self.initial_state(batch)
+
+    def learn(
+        self, frames: Tensor, labels: Tensor, weights: Tensor, state: State, loss: MaskedLoss
+    ) -> tuple[Tensor, State]:
+        """Return the training loss over windows, a scalar, and the state to carry on.
+
+        Args:
+            frames: as :meth:`unroll` takes them.
+            labels: [B, T, 3] in SI units, NaN where a head is not labelled.
+            weights: [B], factor on each lane.
+            state: of :meth:`learning_state`, carried from window to window.
+            loss: the usual loss.
+        """
+        outputs, state = self.unroll(frames, state)
+        return loss(outputs, labels, weights), state
 
     def to_si(self, raw: Tensor) -> Tensor:
         """Scale raw outputs [..., 3] to SI units."""

@@ -31,8 +31,7 @@ seed = 3
 
 [network]
 kind = "pilotnet_lstm"
-features = 8
-hidden = 6
+settings = { features = 8, hidden = 6 }
 
 [heads]
 steering_wheel_angle = { mean = 0, scale = 0.3, robust = 0.2, weight = 1, minimum = -8, maximum = 8}

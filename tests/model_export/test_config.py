@@ -20,8 +20,13 @@ def test_shipped_configurations_load(path: Path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("hidden = 6", "hiden = 6", "unknown key 'network.hiden'; known here: kind"),
-        ("hidden = 6", "hidden = 6.5", "key 'network.hidden' must be of type int, is 6.5"),
+        ("settings =", "setings =", "unknown key 'network.setings'; known here: kind, settings"),
+        ("steps = 4", "steps = 4.5", "key 'stage[0].steps' must be of type int, is 4.5"),
+        (
+            "window = 1",
+            "window = 1\nstored_features = true",
+            "stage frames: stored_features needs a frozen encoder",
+        ),
         ("steps = 4", "", "key 'stage[0].steps' is missing"),
         ("seed = 3", "seed = true", "key 'seed' must be of type int"),
         ("flip = 0.5", "gain = [1.0]", "key 'source[0].augment.gain' must be a list of 2"),

@@ -1,67 +1,176 @@
-"""The default network: state, one step against a window, and what is folded for export."""
+"""All networks: state, windows against steps, gradients, and what is particular to each."""
 
 from __future__ import annotations
 
 import dataclasses
+from types import MappingProxyType
 
 import pytest
 import torch
 
-from model_export.config import Config
+from model_export.config import Config, FrameConfig, NetworkConfig
 from model_export.errors import ConfigError
-from model_export.networks import NETWORKS, DrivingNetwork, build
+from model_export.losses import MaskedLoss
+from model_export.networks import DrivingNetwork, State, build, kinds
+
+LARGE = FrameConfig(height_px=180, width_px=320)
+FRAMES = {"komanda": LARGE, "cnn3d": LARGE, "chauffeur": LARGE}
+SETTINGS = {
+    "pilotnet_lstm": [
+        {"cell": cell, "layers": layers, "features": 8, "hidden": 6}
+        for cell, layers in (("lstm", 1), ("gru", 2), ("rnn", 3))
+    ],
+    "chauffeur": [
+        {"blocks": 4, "hidden": 6, "layers": 2},
+        {"blocks": 2, "hidden": 6, "window": 4},
+        {"blocks": 2, "motion": False},
+    ],
+}
+CASES = [(kind, settings) for kind in kinds() for settings in SETTINGS.get(kind, [{}])]
+every_network = pytest.mark.parametrize(
+    ("kind", "settings"), CASES, ids=[f"{kind}-{index}" for index, (kind, _) in enumerate(CASES)]
+)
 
 
-def random_frames(*shape: int) -> torch.Tensor:
+def configured(tiny: Config, kind: str, settings: dict[str, object]) -> Config:
+    network = NetworkConfig(kind=kind, settings=MappingProxyType(settings))
+    return dataclasses.replace(tiny, network=network, frame=FRAMES.get(kind, FrameConfig()))
+
+
+def random_frames(config: Config, *shape: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
-    return torch.randint(0, 256, (*shape, 66, 200, 3), dtype=torch.uint8, generator=generator)
+    size = (*shape, *config.frame.contract().shape)
+    return torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
 
 
 def warmed(config: Config) -> DrivingNetwork:
     """A network whose batch normalisation has seen something."""
     torch.manual_seed(0)
     network = build(config)
-    network.train().unroll(random_frames(2, 3), network.initial_state(2))
+    network.train().unroll(random_frames(config, 2, 3), network.initial_state(2))
     return network.eval()
 
 
-@pytest.mark.parametrize("kind", sorted(NETWORKS))
+def stepped(network: DrivingNetwork, frames: torch.Tensor, state: State) -> torch.Tensor:
+    """Outputs [B, T, 3] of one step after the other."""
+    outputs = []
+    for index in range(frames.shape[1]):
+        results = network(frames[:, index], *state)
+        outputs.append(torch.stack(results[:3], dim=1))
+        state = results[3:]
+    return torch.stack(outputs, dim=1)
+
+
+@every_network
 @torch.no_grad()
-def test_a_window_equals_its_steps(tiny: Config, kind: str):
-    network = warmed(
-        dataclasses.replace(tiny, network=dataclasses.replace(tiny.network, kind=kind))
+def test_a_window_equals_its_steps(tiny: Config, kind: str, settings: dict[str, object]):
+    config = configured(tiny, kind, settings)
+    network = warmed(config)
+    frames, state = random_frames(config, 2, 5), network.initial_state(2)
+    outputs, _ = network.unroll(frames, state)
+    torch.testing.assert_close(stepped(network, frames, state), outputs, rtol=1e-4, atol=1e-4)
+
+
+@every_network
+@torch.no_grad()
+def test_two_windows_equal_one(tiny: Config, kind: str, settings: dict[str, object]):
+    config = configured(tiny, kind, settings)
+    network = warmed(config)
+    frames, state = random_frames(config, 1, 6), network.initial_state(1)
+    whole, after = network.unroll(frames, state)
+    first, between = network.unroll(frames[:, :2], state)
+    second, last = network.unroll(frames[:, 2:], between)
+    torch.testing.assert_close(torch.cat((first, second), 1), whole, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(last, after, rtol=1e-4, atol=1e-4)
+
+
+@every_network
+@torch.no_grad()
+def test_what_is_folded_keeps_outputs_and_state(
+    tiny: Config, kind: str, settings: dict[str, object]
+):
+    config = configured(tiny, kind, settings)
+    network = warmed(config)
+    frames, state = random_frames(config, 3), network.initial_state(3)
+    assert [tuple(one.shape) for one in state] == [(3, *p.shape) for p in network.state_tensors]
+    left, right = network.fused()(frames, *state), network(frames, *state)
+    torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-3)
+
+
+@every_network
+def test_learning_reaches_every_weight(tiny: Config, kind: str, settings: dict[str, object]):
+    config = configured(tiny, kind, settings)
+    torch.manual_seed(0)
+    network = build(config).train()
+    frames, labels = random_frames(config, 2, 6), torch.randn(2, 6, 3)
+    labels[0, :, 1:] = torch.nan
+    loss, state = network.learn(
+        frames, labels, torch.ones(2), network.learning_state(2), MaskedLoss(config.heads)
     )
-    frames, state = random_frames(2, 5), network.initial_state(2)
-    outputs, after = network.unroll(frames, state)
-    for index in range(5):
-        angle, speed, torque, *state = network(frames[:, index], *state)
-        one = torch.stack((angle, speed, torque), dim=1)
-        torch.testing.assert_close(one, outputs[:, index], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(tuple(state), after, rtol=1e-5, atol=1e-5)
+    loss.backward()
+    assert [one.shape for one in state] == [one.shape for one in network.learning_state(2)]
+    unreached = [
+        name
+        for name, weight in network.named_parameters()
+        if weight.grad is None or not torch.isfinite(weight.grad).all() or not weight.grad.any()
+    ]
+    assert not unreached
+
+
+def test_pilotnet_has_the_papers_weights_and_two_more_heads(tiny: Config):
+    network = build(configured(tiny, "pilotnet", {})).eval().fused()
+    counted = sum(weight.numel() for weight in network.parameters())
+    assert counted == 252_219 + 2 * (10 + 1)
 
 
 @torch.no_grad()
-def test_state_has_the_promised_shapes_and_changes_the_answer(tiny: Config):
-    network = warmed(tiny)
-    state = network.initial_state(2)
-    assert [tuple(one.shape) for one in state] == [(2, *p.shape) for p in network.state_tensors]
-    frames = random_frames(2)
-    fresh = network(frames, *state)
-    carried = network(frames, *fresh[3:])
-    assert (fresh[0] != carried[0]).all()
+def test_the_clip_is_all_that_cnn3d_knows(tiny: Config):
+    config = configured(tiny, "cnn3d", {})
+    network = warmed(config)
+    frames = random_frames(config, 1, 12)
+    other = frames.clone()
+    other[:, :4] = 0
+    state = network.initial_state(1)
+    left, right = (network.unroll(one, state)[0] for one in (frames, other))
+    torch.testing.assert_close(left[:, 11], right[:, 11], rtol=1e-4, atol=1e-4)
+    assert (left[:, 10] != right[:, 10]).any()
 
 
 @torch.no_grad()
-def test_folding_keeps_the_outputs(tiny: Config):
-    network = warmed(tiny)
-    fused = network.fused()
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fused.modules())
-    frames = random_frames(3)
-    state = network.initial_state(3)
-    torch.testing.assert_close(fused(frames, *state), network(frames, *state), rtol=1e-4, atol=1e-4)
+def test_komanda_starts_as_it_learned_to(tiny: Config):
+    network = build(configured(tiny, "komanda", {}))
+    for start in network.initial:
+        start.copy_(torch.randn_like(start))
+    previous, projection, cell = network.state_tensors[:3]
+    assert previous.kind == "feedback"
+    assert [len(one.initial) for one in (previous, projection, cell)] == [3, 32, 32]
+    for tensor, start in zip(network.initial_state(2), network.initial, strict=False):
+        assert torch.equal(tensor, start.expand(2, -1))
 
 
-def test_an_unknown_network_is_named(tiny: Config):
-    config = dataclasses.replace(tiny, network=dataclasses.replace(tiny.network, kind="resnet"))
-    with pytest.raises(ConfigError, match="no network 'resnet'; there are: pilotnet_lstm"):
-        build(config)
+@torch.no_grad()
+def test_komanda_is_led_by_the_truth_where_there_is_one(tiny: Config):
+    """Its loss changes with the labels of the past, beyond what the errors themselves change."""
+    config = configured(tiny, "komanda", {"dropout": 0.0})
+    torch.manual_seed(0)
+    network = build(config)
+    frames = random_frames(config, 1, 2)
+    labels = torch.zeros(1, 2, 3)
+    state, loss = network.learning_state(1), MaskedLoss(config.heads)
+    weights = torch.ones(1)
+    _, after = network.learn(frames, labels, weights, state, loss)
+    _, other = network.learn(frames, labels + 1, weights, state, loss)
+    led, alone = slice(0, 3), slice(3, 6)
+    assert any((a != b).any() for a, b in zip(after[led], other[led], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(after[alone], other[alone], strict=True))
+
+
+def test_what_does_not_exist_is_named(tiny: Config):
+    with pytest.raises(ConfigError, match="no network 'resnet'; there are: chauffeur, cnn3d"):
+        build(configured(tiny, "resnet", {}))
+    with pytest.raises(ConfigError, match=r"unknown key 'network\.settings\.hiden'"):
+        build(configured(tiny, "pilotnet_lstm", {"hiden": 6}))
+    with pytest.raises(ConfigError, match="no cell 'elman'; there are: rnn, gru, lstm"):
+        build(configured(tiny, "pilotnet_lstm", {"cell": "elman"}))
+    with pytest.raises(ConfigError, match="1 to 3 recurrent layers, not 4"):
+        build(configured(tiny, "pilotnet_lstm", {"layers": 4}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def source(*lengths: int, heads: tuple[str, ...] = HEADS, noise: float = 0.0) ->
     index = np.arange(count)
     frames = np.broadcast_to(index[:, None, None, None], (count, *FRAME.shape)).astype(np.uint8)
     labels = np.broadcast_to(index[:, None], (count, 3)).astype(np.float32)
-    recording = Recording(frames, labels, spans(starts))
+    recording = Recording(frames, labels, spans(starts), Path("nowhere"))
     augment = AugmentConfig(noise=noise)
     return LaneSource(recordings=(recording,), heads=heads, augment=augment, loss_weight=1.0)
 

@@ -1,0 +1,137 @@
+"""Features of a frozen encoder, kept on disk: what does not change is computed once.
+
+Every frame is encoded in several passes, each piece of a sequence with another draw of
+augmentations in each pass. The files depend on the encoder's weights, so that runs share them where
+those are the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from model_export.config import AugmentConfig, SourceConfig
+from model_export.data.augment import Augmentation, Labels
+from model_export.data.recording import Recording, Span, spans
+from model_export.data.sources import Source
+from model_export.networks import DrivingNetwork
+from service.contract import FrameInput
+from service.preprocess import Picture
+
+_CHUNK_FRAMES = 16
+_PIECE_FRAMES = 160
+"""A longer sequence is cut into pieces, each with a draw of its own."""
+
+
+class FeatureCache:
+    """Encodes recordings with one network's encoder as it is now.
+
+    Args:
+        network: its :meth:`DrivingNetwork.encode` is used, in evaluation mode.
+        frame: the network's picture.
+        seed: decides the augmentations.
+        folder: where features are kept.
+    """
+
+    def __init__(
+        self, network: DrivingNetwork, frame: FrameInput, *, seed: int, folder: Path
+    ) -> None:
+        self._network, self._frame = network.eval(), frame
+        self._seed, self._folder = seed, folder
+        self._encoder = _digest_of(self._network, frame)
+
+    def source(self, source: Source) -> Source:
+        """Return a source whose recordings hold features."""
+        return dataclasses.replace(
+            source,
+            train=self.training(source.train, source.config),
+            validation=self._recording(source.validation, AugmentConfig(), passes=1),
+        )
+
+    def training(self, recording: Recording, source: SourceConfig) -> Recording:
+        """Return a recording's features, augmented, all passes one after the other."""
+        return self._recording(recording, source.augment, passes=source.passes)
+
+    def _recording(self, recording: Recording, augment: AugmentConfig, *, passes: int) -> Recording:
+        about = [self._encoder, str(recording.folder.resolve()), repr(augment), passes, self._seed]
+        digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+        folder = self._folder / f"features-{digest}"
+        if not folder.is_dir():
+            self._write(recording, augment, passes, folder)
+        return _open(folder)
+
+    def _write(
+        self, recording: Recording, augment: AugmentConfig, passes: int, folder: Path
+    ) -> None:
+        work = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        labels: list[Labels] = []
+        starts: list[npt.NDArray[np.bool_]] = []
+        shape: tuple[int, ...] = ()
+        todo = [(at, piece) for at in range(passes) for piece in _pieces(recording, cut=passes > 1)]
+        bar = tqdm(todo, "encoding", unit="sequence", disable=None)
+        with (work / "features.f16").open("wb") as file:
+            for at, span in bar:
+                change = Augmentation(augment, self._frame, self._draw(at, span))
+                for features in self._encoded(recording, span, change):
+                    file.write(features.tobytes())
+                    shape = features.shape[1:]
+                labels.append(change.labels(recording.labels[span.first : span.last]))
+                starts.append(np.arange(span.last - span.first) == 0)
+        np.savez(
+            work / "labels.npz",
+            labels=np.concatenate(labels),
+            starts=np.concatenate(starts),
+            shape=np.array(shape),
+        )
+        work.rename(folder)
+
+    @torch.no_grad()
+    def _encoded(
+        self, recording: Recording, span: Span, change: Augmentation
+    ) -> Iterator[npt.NDArray[np.float16]]:
+        for first in range(span.first, span.last, _CHUNK_FRAMES):
+            places = range(first, min(first + _CHUNK_FRAMES, span.last))
+            frames = [_picture(change, recording, place) for place in places]
+            features = self._network.encode(torch.from_numpy(np.stack(frames)))
+            yield features.numpy().astype(np.float16)
+
+    def _draw(self, at: int, span: Span) -> int:
+        return int(np.random.default_rng((self._seed, at, span.first)).integers(2**62))
+
+
+def _pieces(recording: Recording, *, cut: bool) -> Iterator[Span]:
+    for span in recording.spans:
+        step = _PIECE_FRAMES if cut else span.last - span.first
+        for first in range(span.first, span.last, step):
+            yield Span(first, min(first + step, span.last))
+
+
+def _picture(change: Augmentation, recording: Recording, place: int) -> Picture:
+    return np.ascontiguousarray(change.picture(recording.frames[place], place))
+
+
+def _open(folder: Path) -> Recording:
+    with np.load(folder / "labels.npz") as stored:
+        labels, starts, shape = stored["labels"], stored["starts"], tuple(stored["shape"].tolist())
+    path = folder / "features.f16"
+    features = np.memmap(path, dtype=np.float16, mode="r", shape=(len(labels), *shape))
+    return Recording(features, labels, spans(starts), folder)
+
+
+@torch.no_grad()
+def _digest_of(network: DrivingNetwork, frame: FrameInput) -> str:
+    """Return a digest of what the encoder makes of one picture of noise: it tells weights apart."""
+    noise = np.random.default_rng(0).integers(0, 256, (1, *frame.shape), np.uint8)
+    features = network.encode(torch.from_numpy(noise)).numpy().astype(np.float16)
+    return hashlib.sha256(features.tobytes()).hexdigest()

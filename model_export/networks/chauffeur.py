@@ -1,0 +1,185 @@
+"""Chauffeur, 3rd in Udacity's Challenge 2: an encoder trained on other data, and an LSTM over it.
+
+The encoder is EfficientNet-Lite0 with its ImageNet weights, chopped at the features of one of its
+blocks. It runs once a frame. The LSTM carries its state from frame to frame, or, as Chauffeur's
+did, is run anew over a ring of the last features; a setting decides. Beside what the encoder sees
+of one frame, the LSTM is told how far the picture moved since the frame before
+(:mod:`model_export.networks.parts.motion`); that, too, is a setting.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model_export.config import HEADS, Config
+from model_export.networks.base import DrivingNetwork, State
+from model_export.networks.parts.cells import Recurrence
+from model_export.networks.parts.convolutions import channels_first
+from model_export.networks.parts.efficientnet_lite import (
+    BLOCKS,
+    PRETRAINING,
+    EfficientNetLite0,
+)
+from model_export.networks.parts.motion import SidewaysMotion
+from model_export.networks.parts.shapes import folded, framewise
+from service.contract import StateKind, StateTensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChauffeurSettings:
+    """Settings of :class:`Chauffeur`.
+
+    Attributes:
+        blocks: of EfficientNet-Lite0's 16 that are kept.
+        top: first row that it sees, as a fraction of the frame.
+        shrink: pixels in each direction that are averaged to one for it.
+        channels: to which its features are reduced.
+        features: width of the visual feature that a frame becomes.
+        cell: ``rnn``, ``gru`` or ``lstm``.
+        layers: recurrent layers, 1 to 3.
+        hidden: width of each.
+        window: frames over which the cells are run anew for every frame; 0 carries their state.
+        motion: tell the cells how far the picture moved since the frame before.
+        dropout: share of features dropped in training.
+    """
+
+    blocks: int = BLOCKS
+    top: float = 0.3
+    shrink: int = 2
+    channels: int = 16
+    features: int = 64
+    cell: str = "lstm"
+    layers: int = 1
+    hidden: int = 64
+    window: int = 0
+    motion: bool = True
+    dropout: float = 0.3
+
+
+_BANDS = ((0.02, 0.24), (0.19, 0.41), (0.33, 0.5))
+"""Rows in which sideways motion is measured: from the far to the near, above the vehicle's nose."""
+
+
+class Chauffeur(DrivingNetwork):
+    """EfficientNet-Lite0's features of each frame, and recurrent cells over them."""
+
+    Settings = ChauffeurSettings
+    pretraining = (PRETRAINING,)
+
+    def __init__(self, config: Config, settings: ChauffeurSettings) -> None:
+        super().__init__(config, settings)
+        height, width = config.frame.height_px, config.frame.width_px
+        self._top = round(settings.top * height)
+        size = ((height - self._top) // settings.shrink, width // settings.shrink)
+        self.trunk = EfficientNetLite0(settings.blocks, size)
+        self.motion = SidewaysMotion(height, width, bands=_BANDS) if settings.motion else None
+        channels, rows, columns = self.trunk.shape
+        self.reduce = nn.Conv2d(channels, settings.channels, 1)
+        self.project = nn.Linear(settings.channels * rows * columns, settings.features)
+        inputs = settings.features + (self.motion.width if self.motion else 0)
+        self.recurrence = Recurrence(
+            settings.cell, inputs=inputs, hidden=settings.hidden, layers=settings.layers
+        )
+        self.heads = nn.Linear(inputs + settings.hidden, len(HEADS))
+        self.dropout = nn.Dropout(settings.dropout)
+        self._inputs = inputs
+
+    @property
+    def state_tensors(self) -> tuple[StateTensor, ...]:
+        """The cells' state or the ring of features, and what is compared with the next frame."""
+        state = self.recurrence.state_tensors
+        if self.settings.window:
+            shape = (self.settings.window - 1, self._inputs)
+            state = (_tensor("ring", shape, StateKind.FEATURE_RING),)
+        if self.motion is not None:
+            state = (*state, _tensor("look", self.motion.shape, StateKind.FRAME_RING))
+        return state
+
+    def encoder(self) -> tuple[nn.Module, ...]:
+        """Return the modules that turn a frame into features."""
+        return (self.trunk,)
+
+    def load_pretrained(self) -> None:
+        """Give the encoder its ImageNet weights."""
+        self.trunk.load_pretrained()
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Turn uint8 frames [N, height, width, 3] into features [N, F].
+
+        They are EfficientNet-Lite0's, then what of the frame is compared with the next.
+        """
+        pixels = channels_first(frames[:, self._top :])
+        seen: Tensor = self.trunk(functional.avg_pool2d(pixels, self.settings.shrink)).flatten(1)
+        if self.motion is None:
+            return seen
+        return torch.cat((seen, self.motion.look(frames).flatten(1)), dim=1)
+
+    def follow(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Advance over windows; see :meth:`DrivingNetwork.follow`."""
+        size = math.prod(self.trunk.shape)
+        inputs = framewise(self._visual, features[..., :size])
+        if self.motion is not None:
+            moved, look = self._moved(features[..., size:], state[-1])
+            inputs = torch.cat((inputs, moved), dim=2)
+        inputs = self.dropout(inputs)
+        remember = self._rerun if self.settings.window else self._carry
+        remembered, after = remember(inputs, state)
+        raw = self.heads(torch.cat((self.dropout(remembered), inputs), dim=2))
+        return raw, after if self.motion is None else (*after, look)
+
+    def fused(self) -> Chauffeur:
+        """Return a copy for inference."""
+        clone = copy.deepcopy(self).eval()
+        clone.trunk = self.trunk.folded()
+        return clone
+
+    def _visual(self, seen: Tensor) -> Tensor:
+        """Turn the encoder's features [N, F] into the visual feature [N, features]."""
+        maps = folded(seen, self.trunk.shape)
+        reduced = self.dropout(torch.relu(self.reduce(maps)).flatten(1))
+        return torch.relu(self.project(reduced))
+
+    def _moved(self, looks: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Compare each frame's look with that of the frame before."""
+        assert self.motion is not None  # noqa: S101
+        now = folded(looks, self.motion.shape)
+        past = torch.cat((before.unsqueeze(1), now), dim=1)[:, : now.shape[1]]
+        moved: Tensor = self.motion(past.flatten(0, 1), now.flatten(0, 1))
+        return moved.reshape(*now.shape[:2], -1), now[:, -1]
+
+    def _carry(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        outputs, own = [], state[: len(self.recurrence.state_tensors)]
+        for step in inputs.unbind(1):
+            output, own = self.recurrence(step, own)
+            outputs.append(output)
+        return torch.stack(outputs, dim=1), own
+
+    def _rerun(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run the cells anew over the ring that ends with each frame."""
+        window, frames = self.settings.window, inputs.shape[1]
+        past = torch.cat((state[0], inputs), dim=1)
+        rings = torch.stack([past[:, at : at + window] for at in range(frames)], dim=1)
+        return framewise(self._last, rings), (past[:, frames:],)
+
+    def _last(self, rings: Tensor) -> Tensor:
+        """Run the cells from zero over rings [N, window, inputs]; return the last output."""
+        own: State = tuple(
+            rings.new_zeros(rings.shape[0], *pair.shape) for pair in self.recurrence.state_tensors
+        )
+        output = rings[:, 0]
+        for step in rings.unbind(1):
+            output, own = self.recurrence(step, own)
+        return output
+
+
+def _tensor(name: str, shape: tuple[int, ...], kind: StateKind) -> StateTensor:
+    return StateTensor(input=name, output=f"{name}_next", shape=shape, kind=kind, initial=(0.0,))
+
+
+NETWORK = Chauffeur

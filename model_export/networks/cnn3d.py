@@ -1,0 +1,84 @@
+"""A 3-D CNN over a short clip, no recurrence: the lecture's second family.
+
+Five 3-D convolutions over the last eight frames, with batch normalisation, then fully connected.
+What it knows of the past is exactly the clip, so its state is a ring, held as
+:mod:`model_export.networks.parts.streamed` explains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model_export.config import HEADS, Config
+from model_export.networks.base import DrivingNetwork, State
+from model_export.networks.parts.convolutions import centred, channels_first
+from model_export.networks.parts.shapes import framewise
+from model_export.networks.parts.streamed import StreamedConvolution, memories
+from service.contract import StateTensor
+
+_LAYERS = ((3, 8, 5), (3, 5, 2), (2, 5, 2), (2, 3, 1), (2, 3, 1))
+"""Frames, kernel, stride: together eight frames."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cnn3dSettings:
+    """Settings of :class:`Cnn3d`.
+
+    Attributes:
+        channels: of each convolution.
+        features: width of the fully connected layer.
+        dropout: share of features dropped in training, before and after it.
+    """
+
+    channels: tuple[int, int, int, int, int] = (12, 24, 32, 48, 48)
+    features: int = 100
+    dropout: float = 0.3
+
+
+class Cnn3d(DrivingNetwork):
+    """Convolutions over a clip of eight frames, and three heads."""
+
+    Settings = Cnn3dSettings
+
+    def __init__(self, config: Config, settings: Cnn3dSettings) -> None:
+        super().__init__(config, settings)
+        size, channels = (config.frame.height_px, config.frame.width_px), 3
+        layers = []
+        for width, layer in zip(settings.channels, _LAYERS, strict=True):
+            layers.append(StreamedConvolution((channels, width), *layer, size))
+            size, channels = layers[-1].size, width
+        self.layers = nn.ModuleList(layers)
+        self._memories = memories(layers)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in settings.channels)
+        self.dense = nn.Linear(channels * size[0] * size[1], settings.features)
+        self.heads = nn.Linear(settings.features, len(HEADS))
+        self.dropout = nn.Dropout(settings.dropout)
+
+    @property
+    def state_tensors(self) -> tuple[StateTensor, ...]:
+        """What each convolution remembers of the clip."""
+        return self._memories
+
+    def encoder(self) -> tuple[nn.Module, ...]:
+        """Return the modules that turn frames into features."""
+        return (self.layers, self.norms)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Turn uint8 frames [N, height, width, 3] into pixels [N, 3, height, width], -1..1."""
+        return centred(channels_first(frames))
+
+    def follow(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Go on over windows of pixels; see :meth:`DrivingNetwork.follow`."""
+        after = []
+        for layer, norm, memory in zip(self.layers, self.norms, state, strict=True):
+            features, later = layer(features, memory)
+            features = torch.relu(framewise(norm, features))
+            after.append(later)
+        dense = torch.relu(self.dense(self.dropout(features.flatten(2))))
+        return self.heads(self.dropout(dense)), tuple(after)
+
+
+NETWORK = Cnn3d

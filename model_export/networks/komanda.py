@@ -1,0 +1,179 @@
+"""Komanda, winner of Udacity's Challenge 2, with its structure kept and its widths scaled.
+
+Four 3-D convolutions, VALID, over six frames, kernels [3,12,12] and three times [2,5,5]; each adds
+a linear shortcut to the visual feature beside four fully connected layers; ELU, layer
+normalisation. Then an LSTM with a projection, which is fed with the visual feature and with the
+network's previous output; the head sees the LSTM, the previous output and the visual feature. The
+initial state is trained. Pictures are 180x320 where Komanda had 480x640.
+
+Its loss has two parts: the network runs once on its own outputs and once on the true ones, and
+learns from both. Unlike in the original, both runs carry their state from window to window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model_export.config import HEADS, Config
+from model_export.losses import MaskedLoss
+from model_export.networks.base import DrivingNetwork, State
+from model_export.networks.parts.cells import ProjectedLstmCell, recurrent
+from model_export.networks.parts.convolutions import centred, channels_first
+from model_export.networks.parts.streamed import StreamedConvolution, memories
+from service.contract import STEERING_WHEEL_ANGLE, StateKind, StateTensor
+
+_LAYERS = ((3, 12, 6), (2, 5, 2), (2, 5, 2), (2, 5, 2))
+"""Frames, kernel, stride."""
+_AUXILIARY = 0.1
+_ANGLE = HEADS.index(STEERING_WHEEL_ANGLE)
+_RECURRENT = 3
+"""State tensors that come first: previous output, projection, cell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KomandaSettings:
+    """Settings of :class:`Komanda`; the original's values in brackets.
+
+    Attributes:
+        channels: of every convolution (64).
+        dense: widths of the fully connected layers (1024, 512, 256) before the last.
+        features: width of the visual feature and of the shortcuts (128).
+        hidden: width of the LSTM's cell (32).
+        projection: width of its output (32).
+        dropout: share of features dropped in training (0.75).
+    """
+
+    channels: int = 12
+    dense: tuple[int, ...] = (256, 128, 64)
+    features: int = 32
+    hidden: int = 32
+    projection: int = 32
+    dropout: float = 0.25
+
+
+class Komanda(DrivingNetwork):
+    """Convolutions over six frames, and an LSTM that knows what it said before."""
+
+    Settings = KomandaSettings
+
+    def __init__(self, config: Config, settings: KomandaSettings) -> None:
+        super().__init__(config, settings)
+        size, channels = (config.frame.height_px, config.frame.width_px), 3
+        layers, shortcuts = [], []
+        for layer in _LAYERS:
+            layers.append(StreamedConvolution((channels, settings.channels), *layer, size))
+            size, channels = layers[-1].size, settings.channels
+            shortcuts.append(nn.Linear(channels * size[0] * size[1], settings.features))
+        self.layers, self.shortcuts = nn.ModuleList(layers), nn.ModuleList(shortcuts)
+        self._memories = memories(layers)
+        self.dense = _dense(channels * size[0] * size[1], settings)
+        self.norm = nn.LayerNorm(settings.features)
+        context = settings.features + len(HEADS)
+        self.cell = ProjectedLstmCell(context, settings.hidden, settings.projection)
+        self.head = nn.Linear(settings.projection + context, len(HEADS))
+        self.dropout = nn.Dropout(settings.dropout)
+        widths = (len(HEADS), settings.projection, settings.hidden)
+        self.initial = nn.ParameterList(torch.zeros(width) for width in widths)
+
+    @property
+    def state_tensors(self) -> tuple[StateTensor, ...]:
+        """Previous output, projection and cell, then what the convolutions remember of frames."""
+        names = zip(("y", *self.cell.names), self.initial, strict=True)
+        kinds = (StateKind.FEEDBACK, StateKind.RECURRENT, StateKind.RECURRENT)
+        first = [
+            recurrent(name, len(start), tuple(start.tolist()), kind)
+            for (name, start), kind in zip(names, kinds, strict=True)
+        ]
+        return (*first, *self._memories)
+
+    def encoder(self) -> tuple[nn.Module, ...]:
+        """Return the modules that turn frames into features."""
+        return (self.layers, self.shortcuts, self.dense, self.norm)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Turn uint8 frames [N, height, width, 3] into pixels [N, 3, height, width], -1..1."""
+        return centred(channels_first(frames))
+
+    def follow(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run on the network's own outputs; see :meth:`DrivingNetwork.follow`."""
+        seen, memories = self._see(features, state[_RECURRENT:])
+        raw, after = self._run(seen, state[:_RECURRENT], None)
+        return raw, (*after, *memories)
+
+    def initial_state(self, batch: int) -> State:
+        """Return the trained initial state [batch, *shape]; gradients reach it."""
+        zeros = (torch.zeros(batch, *pair.shape) for pair in self._memories)
+        return (*(start.expand(batch, -1) for start in self.initial), *zeros)
+
+    def learning_state(self, batch: int) -> State:
+        """Return the state of both runs; they share what the convolutions remember."""
+        state = self.initial_state(batch)
+        return (*state[:_RECURRENT], *state)
+
+    def learn(
+        self, frames: Tensor, labels: Tensor, weights: Tensor, state: State, loss: MaskedLoss
+    ) -> tuple[Tensor, State]:
+        """Return Komanda's loss of both runs; see :meth:`DrivingNetwork.learn`.
+
+        ``loss`` has no part in it: errors are squared, of outputs scaled to unit variance.
+        """
+        del loss
+        taught, own = state[:_RECURRENT], state[_RECURRENT : 2 * _RECURRENT]
+        seen, memories = self._see(self.features(frames), state[2 * _RECURRENT :])
+        truth = (labels - self.get_buffer("output_mean")) / self.get_buffer("output_scale")
+        alone, own = self._run(seen, own, None)
+        led, taught = self._run(seen, taught, truth)
+        squares = [_masked_square(raw, truth, weights) for raw in (alone, led)]
+        steering = squares[0][_ANGLE]
+        auxiliary = squares[0].mean() + squares[1].mean()
+        return steering + _AUXILIARY * auxiliary, (*taught, *own, *memories)
+
+    def _see(self, pixels: Tensor, memories: State) -> tuple[Tensor, State]:
+        """Turn pixels [B, T, 3, height, width] into visual features [B, T, F]."""
+        after, features = [], pixels
+        total = torch.zeros(())
+        for layer, shortcut, memory in zip(self.layers, self.shortcuts, memories, strict=True):
+            features, later = layer(features, memory)
+            features = self.dropout(torch.relu(features))
+            total = total + shortcut(features.flatten(2))
+            after.append(later)
+        total = total + self.dense(features.flatten(2))
+        return self.norm(functional.elu(total)), tuple(after)
+
+    def _run(self, seen: Tensor, state: State, truth: Tensor | None) -> tuple[Tensor, State]:
+        """Run the recurrent part; its previous output is replaced by the truth where there is."""
+        previous, state = state[0], state[1:]
+        outputs = []
+        for index, feature in enumerate(seen.unbind(1)):
+            context = torch.cat((previous, feature), dim=1)
+            state = self.cell(context, state)
+            previous = self.head(torch.cat((state[0], context), dim=1))
+            outputs.append(previous)
+            if truth is not None:
+                known = torch.isfinite(truth[:, index])
+                previous = torch.where(known, truth[:, index], previous)
+        return torch.stack(outputs, dim=1), (previous, *state)
+
+
+def _dense(inputs: int, settings: KomandaSettings) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width in settings.dense:
+        layers += [nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(settings.dropout)]
+        inputs = width
+    return nn.Sequential(*layers, nn.Linear(inputs, settings.features))
+
+
+def _masked_square(raw: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean squared error [3] of each head over what is labelled."""
+    known = torch.isfinite(truth)
+    # A NaN must be replaced before the subtraction: zero times NaN is NaN in the gradient.
+    errors = (raw - torch.where(known, truth, raw.detach())).square()
+    factors = known * weights[:, None, None]
+    return (errors * factors).sum((0, 1)) / factors.sum((0, 1)).clamp_min(1e-6)
+
+
+NETWORK = Komanda

@@ -1,0 +1,102 @@
+"""How far the picture moved sideways between two frames: a correlation layer, as in FlowNet.
+
+A turning camera moves what it sees sideways, all distances alike, so the best match of two
+neighbouring frames tells the yaw rate, and with it the curvature that the vehicle is driving. No
+weights: bands of the picture are compared at every shift (normalised cross-correlation), and the
+soft maximum of each curve gives a shift in parts of a pixel. FlowNet's correlation layer (arXiv
+1504.06852), in one dimension.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model_export.networks.parts.shapes import folded
+
+_BLUR = (1.0, 4.0, 6.0, 4.0, 1.0)
+"""Binomial: correlation finds parts of a pixel only where neighbouring columns are alike."""
+_VERTICAL = 2
+"""Rows that are averaged: sideways motion needs no fine rows."""
+_EPSILON = 1e-3
+
+
+class SidewaysMotion(nn.Module):
+    """Shift in pixels and likeness of two frames, band by band.
+
+    Args:
+        height: rows of the picture; those of the bands are used.
+        width: its columns.
+        bands: first and last row of each band, as fractions of the height.
+        reach: greatest shift in pixels, either way.
+        sharpness: of the soft maximum; large enough that one peak decides.
+
+    Attributes:
+        shape: of what has to be remembered of a frame: rows and columns.
+        width: numbers that a comparison gives: two a band.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        *,
+        bands: tuple[tuple[float, float], ...],
+        reach: int = 40,
+        sharpness: float = 60.0,
+    ) -> None:
+        super().__init__()
+        rows = [(round(top * height), round(bottom * height)) for top, bottom in bands]
+        self._first, self._last = min(top for top, _ in rows), max(bottom for _, bottom in rows)
+        self._bands = [
+            ((top - self._first) // _VERTICAL, (bottom - self._first) // _VERTICAL)
+            for top, bottom in rows
+        ]
+        self._reach, self._sharpness = reach, sharpness
+        self.shape = ((self._last - self._first) // _VERTICAL, width)
+        self.width = 2 * len(bands)
+        shifts = torch.arange(-reach, reach + 1)
+        columns = torch.arange(reach, width - reach)
+        places = (columns - reach) * width + columns + shifts[:, None]
+        self.register_buffer("places", places.flatten(), persistent=False)
+        self.register_buffer("shifts", shifts.float(), persistent=False)
+        self.register_buffer("blur", torch.tensor(_BLUR).view(1, 1, 1, -1) / 16, persistent=False)
+
+    def look(self, frames: Tensor) -> Tensor:
+        """Turn frames [N, height, width, 3] of 0..255 into what is compared, [N, *shape]."""
+        grey = frames[:, self._first : self._last].float().mean(-1)[:, None]
+        blurred = functional.conv2d(
+            functional.avg_pool2d(grey, (_VERTICAL, 1)), self.get_buffer("blur"), padding=(0, 2)
+        )
+        return (blurred[:, 0] / 64).clamp_max(4.0)
+
+    def forward(self, before: Tensor, now: Tensor) -> Tensor:
+        """Compare two looks [N, *shape].
+
+        Returns:
+            [N, width]: each band's shift as a fraction of the reach, then each band's likeness.
+        """
+        curves = torch.stack(
+            [self._curve(before[:, top:end], now[:, top:end]) for top, end in self._bands], dim=1
+        )
+        weights = torch.softmax(self._sharpness * curves, dim=-1)
+        shift = (weights * self.get_buffer("shifts")).sum(-1) / self._reach
+        return torch.cat((shift, curves.amax(-1)), dim=1)
+
+    def _curve(self, before: Tensor, now: Tensor) -> Tensor:
+        """Return the correlation [N, 2 reach + 1] of one band at every shift."""
+        template = _centred(before)[..., self._reach : -self._reach]
+        search = _centred(now)
+        products = (template.transpose(1, 2) @ search).flatten(1)
+        sums = products.index_select(1, self.get_buffer("places"))
+        dots = folded(sums, (2 * self._reach + 1, -1)).sum(-1)
+        energy = search.square().sum(1, keepdim=True)
+        span = template.shape[-1]
+        energies = functional.avg_pool1d(energy, span, stride=1)[:, 0] * span
+        own = template.square().sum((1, 2))[:, None]
+        return dots / (energies * own + _EPSILON).sqrt()
+
+
+def _centred(band: Tensor) -> Tensor:
+    return band - band.mean((1, 2), keepdim=True)

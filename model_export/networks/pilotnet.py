@@ -1,0 +1,72 @@
+"""PilotNet (arXiv 1604.07316): one image, no memory.
+
+Convolutions 24, 36, 48 of 5x5 with stride 2, then 64, 64 of 3x3, on 66x200; then fully connected
+100, 50, 10 and the output. With the paper's one output these are 252,219 parameters; three heads
+have 22 more in the last layer. Batch normalisation helps in training and is folded away.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model_export.config import HEADS, Config
+from model_export.networks.base import DrivingNetwork, State
+from model_export.networks.parts.convolutions import PilotNetConvolutions
+
+_DENSE = (100, 50, 10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PilotNetSettings:
+    """Settings of :class:`PilotNet`.
+
+    Attributes:
+        dropout: share of the convolutions' features that are dropped in training.
+    """
+
+    dropout: float = 0.2
+
+
+class PilotNet(DrivingNetwork):
+    """The paper's network with three heads; stateless."""
+
+    Settings = PilotNetSettings
+
+    def __init__(self, config: Config, settings: PilotNetSettings) -> None:
+        super().__init__(config, settings)
+        self.convolutions = PilotNetConvolutions()
+        self.dropout = nn.Dropout(settings.dropout)
+        widths = (PilotNetConvolutions.size(config.frame), *_DENSE)
+        self.dense = nn.ModuleList(
+            nn.Linear(taken, given) for taken, given in itertools.pairwise(widths)
+        )
+        self.heads = nn.Linear(_DENSE[-1], len(HEADS))
+
+    def encoder(self) -> tuple[nn.Module, ...]:
+        """Return the modules that turn a frame into features."""
+        return (self.convolutions, self.dense)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Turn uint8 frames [N, height, width, 3] into features [N, 10]."""
+        features: Tensor = self.dropout(self.convolutions(frames))
+        for layer in self.dense:
+            features = torch.relu(layer(features))
+        return features
+
+    def follow(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Give each frame's raw outputs; there is no state."""
+        return self.heads(features), state
+
+    def fused(self) -> PilotNet:
+        """Return a copy for inference."""
+        clone = copy.deepcopy(self).eval()
+        clone.convolutions = self.convolutions.folded()
+        return clone
+
+
+NETWORK = PilotNet

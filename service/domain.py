@@ -67,7 +67,17 @@ class RawImage:
     pixels: bytes
 
 
-Image = JpegImage | RawImage
+@dataclass(frozen=True, slots=True)
+class Nv12Image:
+    """NV12 planes as they came: Y, then U and V in turn; the stated size is not checked yet."""
+
+    width_px: int
+    height_px: int
+    planes: bytes
+    full_range: bool
+
+
+Image = JpegImage | RawImage | Nv12Image
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import numpy as np
 
 from service import jpeg
 from service.contract import FrameInput
-from service.domain import Image, RawImage
+from service.domain import Image, Nv12Image, RawImage
 from service.errors import UndecodableError
-from service.preprocess import Picture, prepare
+from service.preprocess import Picture, Plane, prepare, prepare_nv12
 
 _CHEAP_PIXELS = 640 * 480
 """Raw pixels that one core prepares in 100 us or less; a thread and back costs some 150 us."""
@@ -20,7 +20,9 @@ _scratch = jpeg.Scratch()
 
 def is_cheap(image: Image | None) -> bool:
     """Return whether a picture is prepared faster than a thread takes it over."""
-    return isinstance(image, RawImage) and image.width_px * image.height_px <= _CHEAP_PIXELS
+    if isinstance(image, RawImage | Nv12Image):
+        return image.width_px * image.height_px <= _CHEAP_PIXELS
+    return False
 
 
 def to_input(
@@ -46,6 +48,9 @@ def to_input(
         _refuse("the frame holds no picture; set jpeg, rgb8 or nv12")
     if isinstance(image, RawImage):
         return prepare(_raw(image, max_pixels), frame, out)
+    if isinstance(image, Nv12Image):
+        luma, chroma = _planes(image, max_pixels)
+        return prepare_nv12(luma, chroma, frame, full_range=image.full_range, out=out)
     # A thread's scratch memory must not leave it.
     out = np.empty(frame.shape, np.uint8) if out is None else out
     picture = jpeg.decode(image.data, frame, max_pixels=max_pixels, scratch=_scratch)
@@ -61,6 +66,20 @@ def _raw(image: RawImage, max_pixels: int) -> Picture:
             "send rows without padding, three bytes a pixel"
         )
     return np.frombuffer(image.pixels, np.uint8).reshape(height, width, 3)
+
+
+def _planes(image: Nv12Image, max_pixels: int) -> tuple[Plane, Plane]:
+    width, height = image.width_px, image.height_px
+    jpeg.check_size(width, height, max_pixels)
+    if width % 2 or height % 2:
+        _refuse(f"nv12 needs an even width and height, has {width}x{height}")
+    if len(image.planes) != 3 * width * height // 2:
+        _refuse(
+            f"nv12 of {width}x{height} needs {3 * width * height // 2} bytes, has "
+            f"{len(image.planes)}; send Y, then U and V in turn, rows without padding"
+        )
+    rows = np.frombuffer(image.planes, np.uint8).reshape(3 * height // 2, width)
+    return rows[:height], rows[height:].reshape(height // 2, width // 2, 2)
 
 
 def _refuse(text: str) -> Never:

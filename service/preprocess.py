@@ -59,6 +59,45 @@ def prepare(picture: Picture, frame: FrameInput, out: Picture | None = None) -> 
     return out
 
 
+def prepare_nv12(
+    luma: Plane, chroma: Plane, frame: FrameInput, *, full_range: bool, out: Picture | None = None
+) -> Picture:
+    """Crop and resize a picture in NV12, and convert what is left of it to RGB by BT.601.
+
+    Args:
+        luma: Y, uint8 [H, W].
+        chroma: U and V, uint8 [H / 2, W / 2, 2].
+        frame: the input that the contract asks for.
+        full_range: whether the values are 0 to 255; otherwise Y is 16 to 235, U and V 16 to 240.
+        out: where to write, uint8 ``frame.shape`` and contiguous.
+
+    Returns:
+        uint8 ``frame.shape``, RGB, contiguous; ``out`` where it was given.
+    """
+    yuv = np.empty(frame.shape, np.uint8)
+    planes = [_resized(crop(plane, frame.crop), frame) for plane in (luma, chroma)]
+    cv2.mixChannels(planes, [yuv], [0, 0, 1, 1, 2, 2])
+    rgb = cv2.transform(yuv, _RGB_OF_YUV[full_range], dst=out)
+    return np.asarray(rgb, np.uint8)
+
+
+def _rgb_of_yuv(black: float, luma_range: float, chroma_range: float) -> npt.NDArray[np.float32]:
+    """Return the matrix [3, 4] from Y, U, V and 1 to red, green and blue (ITU-R BT.601)."""
+    luma, chroma = 255 / luma_range, 255 / chroma_range
+    matrix = np.array(
+        [
+            [luma, 0, 1.402 * chroma],
+            [luma, -0.344136 * chroma, -0.714136 * chroma],
+            [luma, 1.772 * chroma, 0],
+        ]
+    )
+    offset = -matrix @ [black, 128, 128]
+    return np.column_stack([matrix, offset]).astype(np.float32)
+
+
+_RGB_OF_YUV = {True: _rgb_of_yuv(0, 255, 255), False: _rgb_of_yuv(16, 219, 224)}
+
+
 def _resized(plane: Plane, frame: FrameInput, out: Plane | None = None) -> Plane:
     height, width = frame.height_px, frame.width_px
     while (rows := plane.shape[0] // height) > 1 or plane.shape[1] // width > 1:

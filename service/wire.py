@@ -16,6 +16,7 @@ from service.domain import (
     FramePolicy,
     Image,
     JpegImage,
+    Nv12Image,
     Opening,
     RawImage,
     Skip,
@@ -232,6 +233,9 @@ def _image(message: frame_pb2.Frame) -> Image | None:
     if kind == "rgb8":
         raw = message.rgb8
         return RawImage(raw.width_px, raw.height_px, raw.pixels)
+    if kind == "nv12":
+        video = message.nv12
+        return Nv12Image(video.width_px, video.height_px, video.planes, video.full_range)
     return None
 
 

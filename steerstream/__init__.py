@@ -48,7 +48,7 @@ from steerstream.errors import (
     UnknownModel,
 )
 from steerstream.guard import Action, Guard, Intervention, SafeCommand
-from steerstream.images import Encoding, Image
+from steerstream.images import Encoding, Image, Nv12
 from steerstream.limits import Bounds
 from steerstream.models import (
     Camera,
@@ -97,6 +97,7 @@ __all__ = [
     "ModelOutput",
     "ModelState",
     "Notice",
+    "Nv12",
     "ProtocolError",
     "SafeCommand",
     "ServedModels",

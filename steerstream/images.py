@@ -1,8 +1,9 @@
-"""Pictures as the wire carries them: JPEG files or raw pixels."""
+"""Pictures as the wire carries them: JPEG files, raw pixels, or raw video."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import enum
 import functools
 from typing import TYPE_CHECKING
@@ -17,15 +18,50 @@ from steerstream.v1 import frame_pb2
 if TYPE_CHECKING:
     from steerstream.models import ServerLimits
 
-Image = bytes | NDArray[np.uint8]
-"""A JPEG file, or pixels [height, width, 3] in RGB."""
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Nv12:
+    """A picture in NV12, as cameras and their drivers deliver it: half the bytes of raw pixels.
+
+    Attributes:
+        width_px: columns, an even number.
+        height_px: rows, an even number.
+        planes: the Y plane, then U and V in turn on half as many rows, without padding: in all
+            3 * width_px * height_px / 2 bytes. An array is taken in any shape, such as OpenCV's
+            [3 * height_px / 2, width_px].
+        full_range: whether the values are 0 to 255, as in JPEG; otherwise Y is 16 to 235 and U and
+            V are 16 to 240, as most cameras deliver it. The colours are those of BT.601.
+
+    Raises:
+        BadRequest: the size is odd, or not that of the planes.
+    """
+
+    width_px: int
+    height_px: int
+    planes: bytes | NDArray[np.uint8]
+    full_range: bool = False
+
+    def __post_init__(self) -> None:
+        width, height = self.width_px, self.height_px
+        if width < 2 or height < 2 or width % 2 or height % 2:
+            raise BadRequest(f"NV12 needs an even width and height, not {width}x{height}")
+        expected, found = 3 * width * height // 2, _size(self.planes)
+        if found != expected:
+            raise BadRequest(
+                f"NV12 of {width}x{height} is {expected:,} bytes, not {found:,}; "
+                "take the padding off every row"
+            )
+
+
+Image = bytes | NDArray[np.uint8] | Nv12
+"""A JPEG file, pixels [height, width, 3] in RGB, or raw video."""
 
 MESSAGE_OVERHEAD_BYTES = 128
 """More than all fields of a frame take beside the picture itself."""
 
 
 class Encoding(enum.Enum):
-    """How pixels are sent; a JPEG file is always sent as it is."""
+    """How pixels are sent; a JPEG file and raw video are always sent as they are."""
 
     AUTO = "auto"
     """JPEG where OpenCV is installed, raw pixels otherwise."""
@@ -56,6 +92,9 @@ async def encode_frame(
             frame = frame_pb2.Frame(jpeg=data)
         else:
             frame = _raw_frame(image)
+    elif isinstance(image, Nv12):
+        _check_count(image.width_px * image.height_px, limits)
+        frame = _nv12_frame(image)
     else:
         frame = frame_pb2.Frame(jpeg=bytes(image))
     _check_size(frame, limits)
@@ -89,13 +128,34 @@ def _raw_frame(image: NDArray[np.uint8]) -> frame_pb2.Frame:
     return frame_pb2.Frame(rgb8=raw)
 
 
+def _nv12_frame(image: Nv12) -> frame_pb2.Frame:
+    video = frame_pb2.Nv12Image(
+        width_px=image.width_px,
+        height_px=image.height_px,
+        planes=_bytes(image.planes),
+        full_range=image.full_range,
+    )
+    return frame_pb2.Frame(nv12=video)
+
+
+def _size(planes: bytes | NDArray[np.uint8]) -> int:
+    return planes.nbytes if isinstance(planes, np.ndarray) else len(planes)
+
+
+def _bytes(planes: bytes | NDArray[np.uint8]) -> bytes:
+    return planes.tobytes() if isinstance(planes, np.ndarray) else planes
+
+
 def _check_pixels(image: NDArray[np.uint8], limits: ServerLimits) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise BadRequest(
             "a picture must be uint8 of shape [height, width, 3] in RGB, not "
             f"{image.dtype} of shape {list(image.shape)}"
         )
-    pixels = image.shape[0] * image.shape[1]
+    _check_count(image.shape[0] * image.shape[1], limits)
+
+
+def _check_count(pixels: int, limits: ServerLimits) -> None:
     if limits.max_pixels and pixels > limits.max_pixels:
         raise BadRequest(
             f"the picture has {pixels:,} pixels, the server takes {limits.max_pixels:,}; scale it"

@@ -138,7 +138,7 @@ class Session:
         slowed down when nobody does.
 
         Args:
-            image: a JPEG file, or pixels [height, width, 3], uint8, RGB.
+            image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (:class:`Nv12`).
             **options: see :class:`FrameOptions`.
 
         Returns:
@@ -157,7 +157,7 @@ class Session:
         """Send a frame and wait for its answer, which the iterator then does not yield.
 
         Args:
-            image: a JPEG file, or pixels [height, width, 3], uint8, RGB.
+            image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (:class:`Nv12`).
             timeout_s: how long to wait for the answer, in seconds.
             **options: see :class:`FrameOptions`.
 

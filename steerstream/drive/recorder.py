@@ -10,8 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from steerstream.answers import FrameAnswer
-from steerstream.drive.sources import decode
-from steerstream.images import Image
+from steerstream.drive.sources import Picture, decode
 from steerstream.overlay import draw_overlay
 from steerstream.video import VideoFile
 
@@ -34,7 +33,7 @@ class Scene:
         lines: texts for the corner.
     """
 
-    image: Image
+    image: Picture
     answer: FrameAnswer
     latency_ms: float
     label_rad: float | None

@@ -15,10 +15,12 @@ from steerstream.answers import ControlValues
 from steerstream.drive.labels import RESET_GAP_NS, Label
 from steerstream.errors import MediaError
 from steerstream.extras import opencv
-from steerstream.images import Image
 
 DEFAULT_RATE_HZ = 20.0
 """Where a source does not say its own: that of the recordings the networks are trained on."""
+
+Picture = bytes | NDArray[np.uint8]
+"""A JPEG file, or pixels [height, width, 3] in RGB."""
 
 _JPEG_SUFFIXES = frozenset({".jpg", ".jpeg"})
 _OTHER_SUFFIXES = frozenset({".png", ".bmp", ".ppm"})
@@ -38,7 +40,7 @@ class SourceFrame:
         truth: its labels; None if there are none.
     """
 
-    image: Image
+    image: Picture
     due_ns: int
     capture_time_ns: int | None = None
     starts_anew: bool = False
@@ -91,7 +93,7 @@ def open_source(
     raise MediaError(f"there is no source {source}; give a folder, a video file or a camera number")
 
 
-def decode(image: Image) -> NDArray[np.uint8]:
+def decode(image: Picture) -> NDArray[np.uint8]:
     """Return the pixels [height, width, 3] in RGB of a picture.
 
     Raises:
@@ -180,10 +182,10 @@ def _evenly(paths: Sequence[Path], rate_hz: float) -> Iterator[SourceFrame]:
         yield SourceFrame(_read(path), round(index * 1e9 / rate_hz))
 
 
-def _read(path: Path) -> Image:
+def _read(path: Path) -> Picture:
     if path.suffix.lower() not in _JPEG_SUFFIXES:
         cv2 = opencv(f"reading {path}")
-        pixels: Image | None = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        pixels: Picture | None = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
         if pixels is None:
             raise MediaError(f"cannot read the picture {path}")
         return pixels

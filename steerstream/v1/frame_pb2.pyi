@@ -26,6 +26,7 @@ class Frame(_message.Message):
     CAPTURE_TIME_NS_FIELD_NUMBER: _builtins.int
     JPEG_FIELD_NUMBER: _builtins.int
     RGB8_FIELD_NUMBER: _builtins.int
+    NV12_FIELD_NUMBER: _builtins.int
     VEHICLE_SPEED_MPS_FIELD_NUMBER: _builtins.int
     sequence_number: _builtins.int
     """Counts up from frame to frame, by any step. A number that goes back ends in a typed skip."""
@@ -43,6 +44,10 @@ class Frame(_message.Message):
     def rgb8(self) -> Global___Rgb8Image:
         """Raw pixels."""
 
+    @_builtins.property
+    def nv12(self) -> Global___Nv12Image:
+        """Raw video, as cameras and their drivers deliver it."""
+
     def __init__(
         self,
         *,
@@ -50,15 +55,16 @@ class Frame(_message.Message):
         capture_time_ns: _builtins.int = ...,
         jpeg: _builtins.bytes = ...,
         rgb8: Global___Rgb8Image | None = ...,
+        nv12: Global___Nv12Image | None = ...,
         vehicle_speed_mps: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_vehicle_speed_mps", b"_vehicle_speed_mps", "image", b"image", "jpeg", b"jpeg", "rgb8", b"rgb8", "vehicle_speed_mps", b"vehicle_speed_mps"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_vehicle_speed_mps", b"_vehicle_speed_mps", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "rgb8", b"rgb8", "vehicle_speed_mps", b"vehicle_speed_mps"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_vehicle_speed_mps", b"_vehicle_speed_mps", "capture_time_ns", b"capture_time_ns", "image", b"image", "jpeg", b"jpeg", "rgb8", b"rgb8", "sequence_number", b"sequence_number", "vehicle_speed_mps", b"vehicle_speed_mps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_vehicle_speed_mps", b"_vehicle_speed_mps", "capture_time_ns", b"capture_time_ns", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "rgb8", b"rgb8", "sequence_number", b"sequence_number", "vehicle_speed_mps", b"vehicle_speed_mps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__vehicle_speed_mps: _TypeAlias = _typing.Literal["vehicle_speed_mps"]  # noqa: Y015
     _WhichOneofArgType__vehicle_speed_mps: _TypeAlias = _typing.Literal["_vehicle_speed_mps", b"_vehicle_speed_mps"]  # noqa: Y015
-    _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["jpeg", "rgb8"]  # noqa: Y015
+    _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["jpeg", "rgb8", "nv12"]  # noqa: Y015
     _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__vehicle_speed_mps) -> _WhichOneofReturnType__vehicle_speed_mps | None: ...
@@ -96,3 +102,43 @@ class Rgb8Image(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Rgb8Image: _TypeAlias = Rgb8Image  # noqa: Y015
+
+@_typing.final
+class Nv12Image(_message.Message):
+    """Raw video in NV12: full brightness, colour at half the resolution in both directions, 8 bits each; half the bytes of
+    red, green and blue. The colours are those of BT.601, as in JPEG and in cameras of standard definition.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIDTH_PX_FIELD_NUMBER: _builtins.int
+    HEIGHT_PX_FIELD_NUMBER: _builtins.int
+    PLANES_FIELD_NUMBER: _builtins.int
+    FULL_RANGE_FIELD_NUMBER: _builtins.int
+    width_px: _builtins.int
+    """Columns, an even number."""
+    height_px: _builtins.int
+    """Rows, an even number."""
+    planes: _builtins.bytes
+    """The Y plane, rows from the top; then as many columns of U and V in turn on half as many rows. Without padding:
+    3 * width_px * height_px / 2 bytes.
+    """
+    full_range: _builtins.bool
+    """Whether Y, U and V use all values from 0 to 255, as in JPEG. Otherwise Y is 16 to 235, U and V are 16 to 240, as
+    video has it and most cameras deliver it.
+    """
+    def __init__(
+        self,
+        *,
+        width_px: _builtins.int = ...,
+        height_px: _builtins.int = ...,
+        planes: _builtins.bytes = ...,
+        full_range: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["full_range", b"full_range", "height_px", b"height_px", "planes", b"planes", "width_px", b"width_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Nv12Image: _TypeAlias = Nv12Image  # noqa: Y015

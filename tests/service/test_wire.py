@@ -7,7 +7,7 @@ import math
 import pytest
 
 from service import domain, errors, wire
-from service.domain import Command, ControlValues, JpegImage, RawImage, Timings, Validity
+from service.domain import Command, ControlValues, JpegImage, Nv12Image, RawImage, Timings, Validity
 from service.errors import InvalidFieldError
 from steerstream.checksum import command_checksum
 from steerstream.v1 import command_pb2, frame_pb2, session_pb2
@@ -41,6 +41,8 @@ def test_a_frame_is_read():
     raw = frame_pb2.Rgb8Image(width_px=1, height_px=2, pixels=b"abcdef")
     frame = wire.frame(frame_pb2.Frame(rgb8=raw, vehicle_speed_mps=0.0), 8)
     assert (frame.image, frame.vehicle_speed_mps) == (RawImage(1, 2, b"abcdef"), 0.0)
+    video = frame_pb2.Nv12Image(width_px=2, height_px=2, planes=b"abcdef", full_range=True)
+    assert wire.frame(frame_pb2.Frame(nv12=video), 9).image == Nv12Image(2, 2, b"abcdef", True)
     assert wire.frame(frame_pb2.Frame(), 9).image is None
 
 

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import importlib.util
 
 import numpy as np
 import pytest
 
-from steerstream import BadRequest, Encoding, MissingExtra, ServerLimits, images
+import steerstream
+from steerstream import BadRequest, Encoding, MissingExtra, Nv12, ServerLimits, images
 from steerstream.drive.sources import decode
 from steerstream.images import encode_frame
+from steerstream.testing import FakeServer, Reply
 
 LIMITS = ServerLimits(
     max_message_bytes=200_000,
@@ -19,6 +22,9 @@ LIMITS = ServerLimits(
     min_budget_ms=1.0,
     max_budget_ms=100.0,
 )
+
+
+SMALL_MESSAGES = dataclasses.replace(LIMITS, max_message_bytes=100_000)
 
 
 async def encode(image, encoding=Encoding.AUTO, limits=LIMITS):
@@ -44,6 +50,54 @@ async def test_raw_pixels_are_sent_exactly():
 async def test_a_view_with_gaps_is_sent_as_the_pixels_it_shows():
     image = np.random.default_rng(0).integers(0, 256, (24, 34, 3), np.uint8)[::2, ::-1]
     assert (await encode(image, Encoding.RGB8)).rgb8.pixels == image.tobytes()
+
+
+PLANES = np.random.default_rng(0).integers(0, 256, (18, 16), np.uint8)
+
+
+@pytest.mark.parametrize("planes", [PLANES, PLANES.tobytes(), np.repeat(PLANES, 2, 0)[::2]])
+@pytest.mark.parametrize("full_range", [False, True])
+async def test_raw_video_is_sent_exactly(planes, full_range):
+    frame = await encode(Nv12(16, 12, planes, full_range=full_range), Encoding.JPEG)
+    assert frame.WhichOneof("image") == "nv12"
+    assert (frame.nv12.width_px, frame.nv12.height_px) == (16, 12)
+    assert frame.nv12.planes == PLANES.tobytes()
+    assert frame.nv12.full_range == full_range
+
+
+@pytest.mark.parametrize("size", [(15, 12), (16, 11), (0, 12), (16, -2)])
+def test_raw_video_of_odd_or_no_size_is_refused(size):
+    with pytest.raises(BadRequest, match="even width and height"):
+        Nv12(*size, PLANES)
+
+
+@pytest.mark.parametrize("surplus", [-1, 1])
+def test_raw_video_whose_planes_have_another_size_is_refused(surplus):
+    with pytest.raises(BadRequest, match=f"16x12 is 288 bytes, not {288 + surplus}"):
+        Nv12(16, 12, bytes(288 + surplus))
+
+
+async def test_raw_video_is_bound_by_the_server_s_limits():
+    with pytest.raises(BadRequest, match="scale it"):
+        await encode(Nv12(400, 300, bytes(180_000)))
+    with pytest.raises(BadRequest, match="bytes"):
+        await encode(Nv12(400, 250, bytes(150_000)), limits=SMALL_MESSAGES)
+
+
+async def test_a_fake_server_gets_raw_video():
+    frames = []
+
+    def script(frame):
+        frames.append(frame)
+        return Reply()
+
+    server = FakeServer(script)
+    async with (
+        steerstream.connect("fake", transport=server.transport()) as client,
+        client.open_session(vehicle_id="car") as session,
+    ):
+        await session.request(Nv12(16, 12, PLANES))
+    assert frames[0].nv12.planes == PLANES.tobytes()
 
 
 async def test_pixels_become_a_jpeg_of_the_right_colours():

@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from service import providers
 from service.contract import METADATA_KEY, Contract, ContractError
 from service.errors import BundleError
+from service.providers import Provider
 from service.runtime import Array, Runtime, TensorInfo
 
 _FLOAT, _UINT8 = "tensor(float)", "tensor(uint8)"
@@ -55,8 +57,13 @@ class Bundle:
         return results[: self._heads], results[self._heads :]
 
 
-def load(path: Path, *, intra_op_threads: int = 1) -> Bundle:
+def load(path: Path, *, provider: Provider = providers.CPU, intra_op_threads: int = 1) -> Bundle:
     """Read one bundle.
+
+    Args:
+        path: the ONNX file.
+        provider: what runs it.
+        intra_op_threads: threads of one step on a CPU; 0 for one a core.
 
     Raises:
         BundleError: the file is missing, empty, no ONNX model, or breaks its contract. The message
@@ -69,21 +76,28 @@ def load(path: Path, *, intra_op_threads: int = 1) -> Bundle:
     if not data:
         raise BundleError(f"{path}: the file is empty")
     try:
-        runtime = Runtime(data, intra_op_threads=intra_op_threads)
+        runtime = Runtime(data, provider=provider, intra_op_threads=intra_op_threads)
         return Bundle(runtime, hashlib.sha256(data).hexdigest())
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
 
 
-def load_all(paths: Sequence[Path], *, intra_op_threads: int = 1) -> dict[str, Bundle]:
+def load_all(
+    paths: Sequence[Path], *, provider: Provider = providers.CPU, intra_op_threads: int = 1
+) -> dict[str, Bundle]:
     """Read bundles from files and folders, by name, in the order given; a folder's are sorted.
+
+    Args:
+        paths: ONNX files, and folders of them.
+        provider: what runs them.
+        intra_op_threads: threads of one step on a CPU; 0 for one a core.
 
     Raises:
         BundleError: a bundle is broken, a folder holds none, or two have one name.
     """
     bundles: dict[str, Bundle] = {}
     for path in (file for given in paths for file in _files(given)):
-        bundle = load(path, intra_op_threads=intra_op_threads)
+        bundle = load(path, provider=provider, intra_op_threads=intra_op_threads)
         if bundle.contract.name in bundles:
             raise BundleError(f"{path}: another bundle is named {bundle.contract.name!r} too")
         bundles[bundle.contract.name] = bundle

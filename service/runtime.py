@@ -1,4 +1,4 @@
-"""The one seam to ONNX Runtime, and the only file in which a GPU differs from a CPU.
+"""The one seam to ONNX Runtime: a graph is opened, and run over arrays or over bound memory.
 
 A runtime belongs to the thread that runs it; the engine's thread owns them all.
 """
@@ -13,12 +13,12 @@ import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from service import providers
 from service.errors import BundleError, StepError
-
-PREFERENCE = ("CUDAExecutionProvider", "CPUExecutionProvider")
-"""Execution providers, best first; those that are installed are used in this order."""
+from service.providers import Provider
 
 _ORT_ERRORS = (
+    ort_errors.EPFail,
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
@@ -40,13 +40,32 @@ class TensorInfo:
     shape: tuple[int | None, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A tensor's place: on the host, or on the device that ONNX Runtime calls ``device``.
+
+    Whoever makes one keeps the memory behind the address alive.
+    """
+
+    address: int
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+    device: str = "cpu"
+
+    @classmethod
+    def of(cls, array: Array) -> Memory:
+        """Return the place of a contiguous array."""
+        return cls(array.ctypes.data, array.shape, array.dtype)
+
+
 class Runtime:
-    """One ONNX graph, ready to run on the best device that is there.
+    """One ONNX graph, ready to run.
 
     Args:
         model: the ONNX file's bytes.
+        provider: what runs it.
         intra_op_threads: threads of one step on a CPU; 0 for one a core.
-        providers: execution providers to use, best first.
+        provider_options: options beside those that the provider always has.
 
     Raises:
         BundleError: the bytes are no ONNX model, or one that cannot be run here.
@@ -56,24 +75,25 @@ class Runtime:
         self,
         model: bytes,
         *,
+        provider: Provider = providers.CPU,
         intra_op_threads: int = 1,
-        providers: Sequence[str] | None = None,
+        provider_options: Mapping[str, str] | None = None,
     ) -> None:
-        chosen = list(providers or available_providers())
+        self.model = model
+        self.provider = provider
+        self.intra_op_threads = intra_op_threads
+        chosen = _chosen(provider, intra_op_threads, provider_options or {})
         self._session = _open(model, _options(intra_op_threads), chosen)
-        self.provider: str = self._session.get_providers()[0]
+        if self._session.get_providers()[0] != provider.ort_name:
+            raise BundleError(f"provider {provider.name!r} did not start: see ONNX Runtime's log")
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.inputs = tuple(_info(node) for node in self._session.get_inputs())
         self.outputs = tuple(_info(node) for node in self._session.get_outputs())
 
     @property
     def pads_batches(self) -> bool:
-        """Whether batches are filled up to a bucket's size.
-
-        On a GPU a fixed set of shapes keeps the convolution algorithms that warm-up chose; on a CPU
-        every padded row costs as much as a real one.
-        """
-        return self.provider != "CPUExecutionProvider"
+        """Whether batches are filled up to a bucket's size."""
+        return self.provider.pads_batches
 
     def run(self, names: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
         """Run the graph once and return the named outputs in their order.
@@ -89,14 +109,68 @@ class Runtime:
             raise StepError(str(error)) from None
         return result
 
+    def bind(
+        self,
+        inputs: Mapping[str, Memory],
+        outputs: Mapping[str, Memory],
+        options: Mapping[str, str] | None = None,
+    ) -> BoundGraph:
+        """Tie inputs and outputs to memory, once for many runs.
 
-def available_providers() -> list[str]:
-    """Return the execution providers that are installed here, best first."""
-    installed = onnxruntime.get_available_providers()
-    if "CUDAExecutionProvider" in installed:
-        # CUDA and cuDNN come as Python packages, which the loader does not search by itself.
-        onnxruntime.preload_dlls()
-    return [name for name in PREFERENCE if name in installed]
+        Args:
+            inputs: where each input is read.
+            outputs: where each output is written; it may be where an input is read.
+            options: ONNX Runtime's options of each run.
+        """
+        binding = self._session.io_binding()
+        for name, memory in inputs.items():
+            binding.bind_input(name, memory.device, 0, memory.dtype, memory.shape, memory.address)
+        for name, memory in outputs.items():
+            binding.bind_output(name, memory.device, 0, memory.dtype, memory.shape, memory.address)
+        run_options = onnxruntime.RunOptions()
+        for key, value in (options or {}).items():
+            run_options.add_run_config_entry(key, value)
+        return BoundGraph(self._session, binding, run_options)
+
+
+class BoundGraph:
+    """A graph whose inputs and outputs are tied to memory; see :meth:`Runtime.bind`."""
+
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        binding: onnxruntime.IOBinding,
+        options: onnxruntime.RunOptions,
+    ) -> None:
+        self._session = session
+        self._binding = binding
+        self._options = options
+
+    def run(self) -> None:
+        """Run the graph once over its memory.
+
+        Raises:
+            StepError: the graph failed; what the outputs hold is undefined.
+        """
+        try:
+            self._session.run_with_iobinding(self._binding, self._options)
+        except RuntimeError as error:  # all that it raises here, untyped
+            raise StepError(str(error)) from None
+
+
+def _chosen(
+    provider: Provider, intra_op_threads: int, options: Mapping[str, str]
+) -> list[tuple[str, dict[str, str]]]:
+    asked = {**provider.options, **options}
+    if provider.thread_option and intra_op_threads:
+        asked[provider.thread_option] = str(intra_op_threads)
+    chosen = [(provider.ort_name, asked)]
+    if provider is providers.TENSORRT:
+        # It takes the parts of a graph that it can; CUDA runs the others.
+        chosen.append((providers.CUDA.ort_name, dict(providers.CUDA.options)))
+    if provider is not providers.CPU:
+        chosen.append((providers.CPU.ort_name, {}))
+    return chosen
 
 
 def _options(intra_op_threads: int) -> onnxruntime.SessionOptions:
@@ -110,10 +184,13 @@ def _options(intra_op_threads: int) -> onnxruntime.SessionOptions:
 
 
 def _open(
-    model: bytes, options: onnxruntime.SessionOptions, providers: list[str]
+    model: bytes,
+    options: onnxruntime.SessionOptions,
+    chosen: list[tuple[str, dict[str, str]]],
 ) -> onnxruntime.InferenceSession:
     try:
-        return onnxruntime.InferenceSession(model, options, providers=providers)
+        # Its own fallback would print, and go on with a CPU where a GPU was asked for.
+        return onnxruntime.InferenceSession(model, options, providers=chosen, enable_fallback=0)
     except _ORT_ERRORS as error:
         reason = str(error).splitlines()[0]
         raise BundleError(f"not an ONNX model that runs here: {reason}") from None

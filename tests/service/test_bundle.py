@@ -12,7 +12,7 @@ from onnx import TensorProto
 from service import bundle
 from service.contract import METADATA_KEY
 from service.errors import BundleError, StepError
-from service.runtime import Runtime, available_providers
+from service.runtime import Runtime
 from tests.service import bundles
 
 NODES = [*bundles._mean_colour(), *bundles._hidden(), *bundles._heads("h_next")]
@@ -31,10 +31,6 @@ def test_a_bundle_steps(tmp_path):
     np.testing.assert_allclose(rows, bundles.expected(film), atol=1e-5)
     assert loaded.contract == bundles.contract()
     assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def test_the_best_installed_provider_is_first():
-    assert available_providers()[-1] == "CPUExecutionProvider"
 
 
 def test_a_step_that_fails_is_typed(tmp_path):
@@ -100,4 +96,4 @@ def test_metadata_is_read(tmp_path):
     path = bundles.recurrent(tmp_path / "tiny.onnx")
     runtime = Runtime(path.read_bytes())
     assert runtime.metadata[METADATA_KEY] == bundles.contract().to_json()
-    assert runtime.pads_batches is (runtime.provider != "CPUExecutionProvider")
+    assert runtime.pads_batches is False

@@ -49,5 +49,5 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing training and development tools into $(VENV)"
 	@$(PIP) torch
-	@$(PIP) -e '.[cpu,sim,train,dev]'
+	@$(PIP) -e '.[cpu,metrics,otel,sim,train,dev]'
 	@touch $@

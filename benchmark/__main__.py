@@ -1,97 +1,108 @@
-"""The command line of the benchmarks: ``python -m benchmark latency``."""
+"""The command line of the benchmarks: ``python -m benchmark latency``, and so on."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
 
-import steerstream
+from benchmark.errors import BenchmarkError
 from steerstream.extras import command_needs
 
 with command_needs("benchmark", "'steerstream[cpu,sim]'"):
-    from benchmark import frames, latency, load, machine
-    from benchmark.server_process import ServerFailedError, serve
+    from benchmark import (
+        capacity,
+        efficiency,
+        fairness,
+        latency,
+        machine,
+        overload,
+        report,
+        soak,
+    )
 
-PICTURES = 64
-"""Different pictures in turn, so that no cache sees the same one twice in a row."""
+COMMANDS: dict[str, ModuleType] = {
+    "latency": latency,
+    "capacity": capacity,
+    "efficiency": efficiency,
+    "overload": overload,
+    "fairness": fairness,
+    "soak": soak,
+}
+"""Each has ``HELP``, ``add_arguments(parser)``, ``run(options)``, which returns what JSON can hold,
+``table(results)``, which returns Markdown, and most ``plot(results, path)``."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line; the usage is behind ``--help``."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"benchmark: {message}; see {self.prog} --help\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    top = argparse.ArgumentParser(prog="python -m benchmark", description=__doc__)
+    top = _Parser(prog="python -m benchmark", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
-    command = commands.add_parser(
-        "latency",
-        help="latency by stage, open loop, from when a frame was due",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = command.add_argument
-    add("--model", type=Path, default=Path("models/pilotnet_lstm.onnx"), help="bundle to serve")
-    add("--target", help="HOST:PORT of a running server, in place of --model")
-    add("--sessions", type=_counts, default="1,4,8,16", help="vehicles at once, one run each")
-    add("--rate-hz", type=float, default=20.0, help="frames a second of each vehicle")
-    add("--seconds", type=float, default=15.0, help="length of each run")
-    add("--budget-ms", type=float, default=50.0, help="budget of each frame")
-    add("--size", type=_size, default="320x240", help="WIDTHxHEIGHT of the pictures")
-    add("--encoding", choices=("jpeg", "rgb8"), default="jpeg", help="how pictures travel")
-    add("--json", type=Path, help="write the results here")
+    for name, module in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=module.__doc__,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.add_argument("--json", type=Path, help="write the results here")
+        if hasattr(module, "plot"):
+            command.add_argument("--plot", type=Path, help="draw them here, .svg or .png")
+    writer = commands.add_parser("report", help=report.HELP, description=report.__doc__)
+    report.add_arguments(writer)
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one benchmark; return the exit code."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(given)
     try:
-        if options.target:
-            results = run_latency(options.target, options)
-        else:
-            with serve(options.model) as target:
-                results = run_latency(target, options)
-    except (ServerFailedError, steerstream.SteerstreamError) as error:
+        if options.command == "report":
+            return report.run(options)
+        _run(COMMANDS[options.command], options, given)
+    except (BenchmarkError, OSError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2
-    print(latency.table(results))
-    if options.json:
-        report = {"benchmark": "latency", "machine": machine.describe(), "results": results}
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
     return 0
 
 
-def run_latency(target: str, options: argparse.Namespace) -> list[latency.Summary]:
-    """Run one load for each number of sessions."""
-    width_px, height_px = options.size
-    pictures = frames.road_pictures(PICTURES, width_px=width_px, height_px=height_px)
-    images: list[steerstream.Image] = [*pictures]
-    if options.encoding == "jpeg":
-        images = [*frames.jpegs(pictures)]
-    results = []
-    for sessions in options.sessions:
-        print(f"{sessions} vehicles for {options.seconds:g} s ...", file=sys.stderr)
-        item = load.Load(
-            sessions=sessions,
-            rate_hz=options.rate_hz,
-            seconds=options.seconds,
-            budget_ms=options.budget_ms,
-            images=images,
-        )
-        results.append(latency.measure(target, item))
-    return results
+def _run(module: ModuleType, options: argparse.Namespace, given: list[str]) -> None:
+    described = machine.describe()
+    results = module.run(options)
+    print(module.table(results))
+    if options.json:
+        written = {
+            "benchmark": options.command,
+            "command": shlex.join(["python", "-m", "benchmark", *_without_files(given)]),
+            "machine": described,
+            "results": results,
+        }
+        options.json.write_text(json.dumps(written, indent=1, allow_nan=False) + "\n")
+    if getattr(options, "plot", None):
+        module.plot(results, options.plot)
 
 
-def _counts(text: str) -> list[int]:
-    counts = [int(item) for item in text.split(",")]
-    if min(counts) < 1:
-        raise argparse.ArgumentTypeError(f"needs positive numbers such as 1,8,16, not {text}")
-    return counts
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"needs WIDTHxHEIGHT such as 320x240, not {text}")
-    return int(width), int(height)
+def _without_files(given: list[str]) -> list[str]:
+    """Return a command line without ``--json`` and ``--plot``, whose files are the caller's own."""
+    kept, rest = [], iter(given)
+    for item in rest:
+        if item in {"--json", "--plot"}:
+            next(rest, None)
+        elif not item.startswith(("--json=", "--plot=")):
+            kept.append(item)
+    return kept
 
 
 if __name__ == "__main__":

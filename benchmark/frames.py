@@ -9,6 +9,8 @@ import numpy.typing as npt
 Picture = npt.NDArray[np.uint8]
 
 JPEG_QUALITY = 90
+_NOISE = {1: 4.0, 4: 6.0, 16: 12.0}
+"""Cell in pixels and standard deviation: a JPEG of 640x480 is then some 60 kB, as a camera's is."""
 
 
 def road_pictures(count: int, *, width_px: int, height_px: int, seed: int = 0) -> list[Picture]:
@@ -24,9 +26,9 @@ def _road(generator: np.random.Generator, width_px: int, height_px: int) -> Pict
     horizon = int(0.45 * height_px)
     picture = np.full((height_px, width_px, 3), 90, dtype=np.float32)
     picture[:horizon] = (150, 170, 200)
-    for cell_px in (1, 4, 16):
+    for cell_px, deviation in _NOISE.items():
         size = (height_px // cell_px + 1, width_px // cell_px + 1)
-        noise = generator.normal(0.0, 12.0, size).astype(np.float32)
+        noise = generator.normal(0.0, deviation, size).astype(np.float32)
         picture += cv2.resize(noise, (width_px, height_px))[..., None]
     canvas = np.ascontiguousarray(np.clip(picture, 0, 255).astype(np.uint8))
     vanishing = (int(width_px * generator.uniform(0.4, 0.6)), horizon)

@@ -1,87 +1,88 @@
-"""Latency by stage for a number of vehicles at a camera's rate."""
+"""Latency by stage for numbers of vehicles at a camera's rate, open loop."""
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import Sequence
-from typing import TypedDict
+import argparse
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from benchmark import options as shared
+from benchmark import plots, text
+from benchmark.measure import measure
+from benchmark.tally import STAGES
 
-from benchmark import load
-
-PERCENTILES = {"p50": 50.0, "p99": 99.0, "p99_9": 99.9}
-
-
-class Summary(TypedDict):
-    """The figures of one load, ready for JSON."""
-
-    sessions: int
-    rate_hz: float
-    budget_ms: float
-    frames: int
-    commands: int
-    skipped: dict[str, int]
-    missed: int
-    missed_percent: float
-    latency_ms: dict[str, dict[str, float]]
+HELP = "latency by stage, open loop, from when a frame was due"
 
 
-def measure(target: str, item: load.Load) -> Summary:
-    """Run one load against a server and return its figures."""
-    return summarise(item, asyncio.run(load.run(target, item)))
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the benchmark's options."""
+    shared.add_server(parser)
+    shared.add_load(parser, seconds=15.0)
+    parser.add_argument(
+        "--sessions", type=shared.counts, default="1,4,8,16", help="vehicles at once, one run each"
+    )
 
 
-def summarise(item: load.Load, samples: load.Samples) -> Summary:
-    """Return one load's figures: counts, misses of the budget, and percentiles by stage in ms.
+def run(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run one load for each number of vehicles and return their figures.
 
-    A miss is a frame whose command came later than the budget, counted from when the frame was
-    due, or that got no command at all.
+    Raises:
+        BenchmarkError: the server or a load generator could not do its part.
     """
-    round_trips = np.array(samples.stages_ms["round_trip"])
-    skipped = sum(samples.skipped.values())
-    missed = int((round_trips > item.budget_ms).sum()) + skipped
-    return {
-        "sessions": item.sessions,
-        "rate_hz": item.rate_hz,
-        "budget_ms": item.budget_ms,
-        "frames": samples.sent,
-        "commands": len(round_trips),
-        "skipped": samples.skipped,
-        "missed": missed,
-        "missed_percent": 100 * missed / samples.sent if samples.sent else math.nan,
-        "latency_ms": {stage: percentiles(values) for stage, values in samples.stages_ms.items()},
-    }
+    pictures = shared.images(options)
+    with shared.server(options) as server, shared.clients(options) as crew:
+        return [
+            measure(crew, server, shared.load(options, pictures, vehicles=vehicles))[1]
+            for vehicles in options.sessions
+        ]
 
 
-def percentiles(values_ms: Sequence[float]) -> dict[str, float]:
-    """Return the median, the tail and the largest latency, in ms; NaN if there are none."""
-    if not values_ms:
-        return dict.fromkeys((*PERCENTILES, "max"), math.nan)
-    found = {
-        name: float(np.percentile(values_ms, percent)) for name, percent in PERCENTILES.items()
-    }
-    return found | {"max": max(values_ms)}
+def table(results: list[dict[str, Any]]) -> str:
+    """Return the results as Markdown: round trips, what was missed and why, stages."""
+    columns = ["vehicles", "p50", "p90", "p99", "p99.9", "p99.99", "max"]
+    columns += ["server p50", "infer p50", "client late p99", "frames", "missed"]
+    rows = [_row(result) for result in results]
+    parts = [text.table(columns, rows), "Misses by cause:", _causes(results)]
+    parts += [f"Stages with {results[-1]['vehicles']} vehicles:", _stages(results[-1])]
+    return "\n\n".join(parts)
 
 
-def table(results: Sequence[Summary]) -> str:
-    """Return the results as a Markdown table, as the README shows it."""
-    lines = [
-        "| vehicles | rate | round trip p50 | p99 | p99.9 | server p50 | infer p50 | missed |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    return "\n".join([*lines, *(_row(result) for result in results)])
+def brief(results: list[dict[str, Any]]) -> str:
+    """Return the results as the README shows them."""
+    columns = ["vehicles", "p50", "p99", "p99.9", "server p50", "infer p50", "missed"]
+    keep = (0, 1, 3, 4, 7, 8, 11)
+    return text.table(columns, ([_row(result)[index] for index in keep] for result in results))
 
 
-def _row(result: Summary) -> str:
+def _causes(results: list[dict[str, Any]]) -> str:
+    return "\n".join(
+        f"- with {result['vehicles']}: {text.counts(result['misses'])}" for result in results
+    )
+
+
+def _stages(result: dict[str, Any]) -> str:
     latency = result["latency_ms"]
-    cells = [
-        str(result["sessions"]),
-        f"{result['rate_hz']:g} Hz",
-        *(f"{latency['round_trip'][name]:.1f} ms" for name in PERCENTILES),
-        f"{latency['server']['p50']:.1f} ms",
-        f"{latency['infer']['p50']:.1f} ms",
-        f"{result['missed_percent']:.2f} %",
+    columns = ["stage", "p50", "p90", "p99", "p99.9", "p99.99", "max"]
+    rows = ([stage.replace("_", " "), *map(text.ms, latency[stage].values())] for stage in STAGES)
+    return text.table(columns, rows)
+
+
+def plot(results: list[dict[str, Any]], path: Path) -> None:
+    """Draw the percentiles of the round trip."""
+    lines = {
+        f"{result['vehicles']} vehicles": result["latency_ms"]["round_trip"] for result in results
+    }
+    plots.percentiles(path, lines, "round trip from when a frame was due, ms")
+
+
+def _row(result: dict[str, Any]) -> list[str]:
+    latency = result["latency_ms"]
+    return [
+        str(result["vehicles"]),
+        *map(text.ms, latency["round_trip"].values()),
+        text.ms(latency["server"]["p50"]),
+        text.ms(latency["infer"]["p50"]),
+        text.ms(result["client"]["sent_late_ms"]["p99"]),
+        text.number(result["frames"]),
+        text.percent(result["missed_percent"]),
     ]
-    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,147 @@
+"""Frames a second over gRPC, divided by those of a bare loop: how much of the machine is left.
+
+Server, bare loop and an empty echo server run on the same core and take turns, the client on
+another; a figure is the median of its turns. The echo server bounds what any server on the same
+gRPC can reach: ``ceiling`` is 1 / (1 + bare_fps / echo_fps).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+from typing import Any
+
+from benchmark import options as shared
+from benchmark import plots, progress, requests, text
+from benchmark.children import Bare, bare_loop, echo_server
+from benchmark.closed_loop import ClosedLoop
+from benchmark.crew import Crew
+from benchmark.machine import Moment
+from benchmark.server_process import Server
+from benchmark.tally import Tally
+
+HELP = "frames a second served, divided by those of a bare loop"
+PICTURES = {"raw 200x66": ("rgb8", 200, 66), "JPEG 640x480": ("jpeg", 640, 480)}
+"""Encoding, columns and rows: pictures that need no work, and a camera's."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the benchmark's options."""
+    shared.add_server(parser)
+    add = parser.add_argument
+    add("--sessions", type=shared.counts, default="1,8,32", help="sessions at once")
+    add("--rounds", type=shared.positive, default=3, help="turns of each")
+    add("--seconds", type=float, default=2.0, help="length of a turn")
+
+
+def run(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure all pictures with all numbers of sessions.
+
+    Raises:
+        BenchmarkError: the server, the bare loop or the load generator could not do its part.
+    """
+    provider = ["--provider", options.provider] if options.provider else []
+    with (
+        shared.server(options) as server,
+        bare_loop(options.model, options=provider, cores=options.server_cores) as bare,
+        echo_server(cores=options.server_cores) as echo,
+        shared.clients(options) as crew,
+    ):
+        return [
+            _compare(crew, server, bare, echo, pictures=name, sessions=sessions, options=options)
+            for name in PICTURES
+            for sessions in options.sessions
+        ]
+
+
+def _compare(
+    crew: Crew,
+    server: Server,
+    bare: Bare,
+    echo: str,
+    *,
+    pictures: str,
+    sessions: int,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Let bare loop, server and echo take turns and return their medians."""
+    encoding, width_px, height_px = PICTURES[pictures]
+    load = ClosedLoop(
+        sessions=sessions,
+        seconds=options.seconds,
+        images=requests.road_images(encoding, width_px, height_px),
+    )
+    order = {"encoding": encoding, "width_px": width_px, "height_px": height_px}
+    loops: list[dict[str, Any]] = []
+    served: list[Tally] = []
+    echoed: list[Tally] = []
+    before = Moment.now()
+    turns_s = options.rounds * 3 * (options.seconds + load.warm_up_s)
+    with progress.step(f"{pictures}, {sessions} sessions", turns_s):
+        for _ in range(options.rounds):
+            loops.append(bare.run(**order, sessions=sessions, seconds=options.seconds))
+            served += crew.run_all(server.address, [load])
+            echoed += crew.run_all(echo, [load])
+    bare_fps = statistics.median(loop["fps"] for loop in loops)
+    served_fps, echo_fps = (_fps(tallies, options.seconds) for tallies in (served, echoed))
+    p50_ms = statistics.median(tally.stages["round_trip"].percentile_ms(50) for tally in served)
+    return {
+        "pictures": pictures,
+        "sessions": sessions,
+        "bare_fps": round(bare_fps, 1),
+        "served_fps": round(served_fps, 1),
+        "ratio": round(served_fps / bare_fps, 4),
+        "echo_fps": round(echo_fps, 1),
+        "ceiling": round(1 / (1 + bare_fps / echo_fps), 4),
+        "bare_batch": loops[-1]["batch"],
+        "bare_frame_ms": round(1e3 / bare_fps, 4),
+        "p50_ms": round(p50_ms, 4),
+        "p50_ratio": round(p50_ms * bare_fps / 1e3 / sessions, 4),
+        "skipped": dict(sum((tally.skipped for tally in served), served[0].skipped.__class__())),
+        "spread": round(_spread(loops, served, options.seconds), 4),
+        "client_cpu": round(statistics.median(tally.client_cpu for tally in served), 3),
+        "stolen": Moment.now().since(before)["stolen"],
+        "provider": bare.provider,
+    }
+
+
+def _fps(tallies: list[Tally], seconds: float) -> float:
+    return statistics.median(tally.commands / seconds for tally in tallies)
+
+
+def _spread(loops: list[dict[str, Any]], served: list[Tally], seconds: float) -> float:
+    """Return how far the ratios of single rounds lie apart."""
+    ratios: list[float] = [
+        tally.commands / seconds / loop["fps"] for loop, tally in zip(loops, served, strict=True)
+    ]
+    return max(ratios) - min(ratios)
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Return the results as a Markdown table."""
+    columns = ["pictures", "sessions", "bare/s", "served/s", "ratio", "spread"]
+    columns += ["echo/s", "ceiling", "p50", "p50 / bare"]
+    return text.table(columns, (_row(result) for result in results))
+
+
+def plot(results: list[dict[str, Any]], path: Path) -> None:
+    """Draw ratio and ceiling as bars."""
+    groups = [f"{result['pictures']}\n{result['sessions']}" for result in results]
+    values = {key: [result[key] for result in results] for key in ("ratio", "ceiling")}
+    plots.bars(path, groups, values, "of the bare loop")
+
+
+def _row(result: dict[str, Any]) -> list[str]:
+    return [
+        result["pictures"],
+        str(result["sessions"]),
+        text.number(result["bare_fps"]),
+        text.number(result["served_fps"]),
+        f"{result['ratio']:.2f}",
+        f"{result['spread']:.2f}",
+        text.number(result["echo_fps"]),
+        f"{result['ceiling']:.2f}",
+        text.ms(result["p50_ms"]),
+        f"{result['p50_ratio']:.2f}",
+    ]

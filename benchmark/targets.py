@@ -1,0 +1,93 @@
+"""What was to be reached, and what was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark import text
+
+Results = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure beside what it was to be."""
+
+    what: str
+    aim: float
+    reached: float | None
+    at_least: bool
+    unit: str = ""
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the aim was reached."""
+        if self.reached is None:
+            return False
+        return self.reached >= self.aim if self.at_least else self.reached <= self.aim
+
+
+def table(results: Results) -> str:
+    """Return targets and figures as a Markdown table; what was not measured is left out."""
+    rows = [_row(figure) for find in _ALL for figure in find(results)]
+    return text.table(["figure", "target", "reached", ""], rows)
+
+
+def _efficiency(results: Results) -> Iterator[Figure]:
+    for result in _of(results, "efficiency"):
+        sessions, raw = result["sessions"], result["pictures"].startswith("raw")
+        name = f"efficiency, {result['pictures']}, {sessions} sessions"
+        if sessions == 1 and raw:
+            yield Figure(f"{name}: p50 / bare loop", 1.12, result["p50_ratio"], at_least=False)
+        elif sessions in {8, 32}:
+            aim = 0.95 if raw else 0.90
+            yield Figure(f"{name}: ratio", aim, result["ratio"], at_least=True)
+
+
+def _capacity(results: Results) -> Iterator[Figure]:
+    for name, result in _named(results, "capacity"):
+        share = result["at_80_percent"]
+        trip = share["latency_ms"]["round_trip"]
+        missed = share["missed_percent"]
+        yield Figure(f"{name}, at 80 %: misses", 0.01, missed, at_least=False, unit=" %")
+        ratio = trip["p99"] / trip["p50"] if trip["p50"] else None
+        yield Figure(f"{name}, at 80 %: p99 / p50", 3.0, ratio, at_least=False)
+
+
+def _overload(results: Results) -> Iterator[Figure]:
+    for name, result in _named(results, "overload"):
+        runs = result["runs"]
+        peak = max(run["goodput_fps"] for run in runs)
+        worst = max(run["factor"] for run in runs)
+        for run in (run for run in runs if run["factor"] == worst):
+            at = f"{name}, {worst:g} times{' hostile' * run['hostile']}"
+            missed, refuse_ms = run["missed_percent"], run["refusal_ms"]["p99"]
+            share = 100 * run["goodput_fps"] / peak if peak else None
+            yield Figure(f"{at}: admitted miss", 0.1, missed, at_least=False, unit=" %")
+            yield Figure(f"{at}: refusal p99", 5.0, refuse_ms, at_least=False, unit=" ms")
+            yield Figure(f"{at}: goodput of peak", 90.0, share, at_least=True, unit=" %")
+
+
+_ALL: tuple[Callable[[Results], Iterator[Figure]], ...] = (_efficiency, _capacity, _overload)
+
+
+def _named(results: Results, benchmark: str) -> Iterator[tuple[str, Any]]:
+    for name, result in results.items():
+        if result["benchmark"] == benchmark:
+            yield name, result["results"]
+
+
+def _of(results: Results, benchmark: str) -> Iterator[Any]:
+    for _, found in _named(results, benchmark):
+        yield from found
+
+
+def _row(figure: Figure) -> list[str]:
+    sign = "at least" if figure.at_least else "at most"
+    aim = f"{sign} {figure.aim:g}{figure.unit}"
+    if figure.reached is None:
+        return [figure.what, aim, text.ABSENT, "not measured"]
+    met = "reached" if figure.is_met else "**short**"
+    return [figure.what, aim, f"{figure.reached:.3g}{figure.unit}", met]

@@ -1,0 +1,27 @@
+"""A real server and a real load generator for all tests of the benchmarks."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmark import requests
+from benchmark.crew import crew
+from benchmark.machine import split_cores
+from benchmark.server_process import launch
+
+
+@pytest.fixture(scope="session")
+def server(bundle_path):
+    with launch(bundle_path, settings={"max_sessions": 4}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def generators():
+    with crew(2, split_cores()[1]) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def images():
+    return requests.road_images("rgb8", 64, 48, count=2)

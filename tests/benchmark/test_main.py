@@ -1,0 +1,120 @@
+"""Every command on a real server for a second or two; nothing here depends on its speed."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from benchmark import capacity
+from benchmark.__main__ import COMMANDS, main
+from benchmark.soak import slope
+
+FRAMES = ["--size", "64x48", "--encoding", "rgb8", "--budget-ms", "2000"]
+
+
+def run(bundle_path, tmp_path, command, *arguments):
+    result = tmp_path / "result.json"
+    options = ["--model", str(bundle_path), "--json", str(result), *arguments]
+    assert main([command, *options]) == 0
+    report = json.loads(result.read_text())
+    assert report["benchmark"] == command
+    assert re.fullmatch(r"python -m benchmark \S.*", report["command"])
+    assert str(result) not in report["command"]
+    assert report["machine"]["packages"]["grpcio"]
+    # What was written is enough to draw the table that was shown.
+    assert COMMANDS[command].table(report["results"])
+    return report["results"]
+
+
+def test_latency(bundle_path, tmp_path, capsys):
+    options = ["--sessions", "1,3", "--seconds", "0.5", *FRAMES]
+    results = run(bundle_path, tmp_path, "latency", *options)
+    assert [item["vehicles"] for item in results] == [1, 3]
+    for item in results:
+        assert item["frames"] == 10 * item["vehicles"]
+        stages = item["latency_ms"]
+        assert stages["round_trip"]["p50"] >= stages["server"]["p50"] >= stages["infer"]["p50"] > 0
+    assert "Stages with 3 vehicles" in capsys.readouterr().out
+
+
+def test_capacity_is_confirmed(bundle_path, tmp_path, monkeypatch):
+    monkeypatch.setattr(capacity, "STEP_S", (0.3, 0.3))
+    options = ["--most", "2", "--start", "1", "--seconds", "0.5", *FRAMES]
+    results = run(bundle_path, tmp_path, "capacity", *options)
+    assert results["vehicles"] == results["confirmed"]["vehicles"] == 2
+    assert results["confirmed"]["missed_percent"] <= results["allowed_percent"]
+    assert results["at_80_percent"]["vehicles"] == 1
+
+
+def test_efficiency_lets_server_loop_and_echo_take_turns(bundle_path, tmp_path):
+    options = ["--sessions", "2", "--rounds", "1", "--seconds", "0.2"]
+    results = run(bundle_path, tmp_path, "efficiency", *options)
+    assert [item["sessions"] for item in results] == [2, 2]
+    for item in results:
+        assert item["ratio"] == pytest.approx(item["served_fps"] / item["bare_fps"], abs=1e-3)
+        ceiling = 1 / (1 + item["bare_fps"] / item["echo_fps"])
+        assert item["ceiling"] == pytest.approx(ceiling, abs=1e-3)
+        assert item["skipped"] == {}
+
+
+def test_overload_with_a_capacity_that_is_given(bundle_path, tmp_path):
+    options = ["--capacity", "1", "--factors", "1,2", "--seconds", "0.5", *FRAMES]
+    results = run(bundle_path, tmp_path, "overload", *options)
+    assert [(item["vehicles"], item["hostile"]) for item in results["runs"]] == [
+        (1, False),
+        (2, False),
+        (2, True),
+    ]
+    assert results["runs"][0]["goodput_fps"] == 20.0
+
+
+def test_fairness_measures_the_others(bundle_path, tmp_path):
+    options = ["--vehicles", "2", "--rounds", "1", "--seconds", "0.5", *FRAMES]
+    results = run(bundle_path, tmp_path, "fairness", *options)
+    assert [item["frames"] for item in results["others"].values()] == [20, 20, 20]
+    assert all(flood["frames"] > 20 for flood in results["floods"].values())
+
+
+def test_soak_counts_slots_and_memory(bundle_path, tmp_path):
+    options = ["--minutes", "0.05", "--vehicles", "2", "--lifetime-s", "0.5", *FRAMES]
+    results = run(bundle_path, tmp_path, "soak", *options)
+    assert results["lost_slots"] == 0
+    assert results["minutes"][0]["sessions"]["opened"] > 2
+    assert all(megabytes > 10 for _, megabytes in results["memory_mb"])
+
+
+def test_the_slope_of_memory_leaves_the_warm_up_out():
+    samples = [
+        (float(second), 500.0 if second < 25 else 100 + second / 36) for second in range(100)
+    ]
+    fitted = slope(samples)
+    assert fitted["slope_mb_per_h"] == pytest.approx(100.0)
+    assert fitted["slope_error_mb_per_h"] == pytest.approx(0.0, abs=1e-6)
+    assert slope([])["slope_mb_per_h"] is None
+
+
+@pytest.mark.parametrize("command", ["latency", "efficiency"])
+def test_a_broken_bundle_is_one_clear_error(command, tmp_path, capsys):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no bundle")
+    assert main([command, "--model", str(broken)]) == 2
+    assert "broken.onnx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["latency", "--sessions", "0"],
+        ["latency", "--size", "64"],
+        ["capacity", "--client-cores", "first"],
+        ["overload", "--factors", "1,-2"],
+        [],
+    ],
+)
+def test_a_wrong_option_is_one_line(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from service import address, config, telemetry
-from service.errors import ConfigError, StartError
+from service.errors import ConfigError, ListenError, StartError
 from service.workers import Supervisor, WorkerFailedError
 
 _EXIT_USAGE = 2
@@ -102,6 +102,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="the model for vehicles that ask for none; the first bundle if not given",
     )
+    parser.add_argument(
+        "--provider",
+        metavar="NAME",
+        default="auto",
+        help="what runs the networks: cuda, openvino, cpu, tensorrt, or auto for the first of the "
+        "first three that is installed and finds its device (default: %(default)s)",
+    )
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings, see below")
     parser.add_argument(
         "--listen",
@@ -123,6 +130,18 @@ def _parser() -> argparse.ArgumentParser:
         help="whole servers on this port, each a process with sessions and settings of its own "
         "(default: %(default)s)",
     )
+    parser.add_argument(
+        "--metrics",
+        metavar="HOST:PORT",
+        type=_place,
+        help="answer Prometheus here, at /metrics; each worker has a port of its own, this one and "
+        "those after it",
+    )
+    parser.add_argument(
+        "--traces",
+        metavar="URL",
+        help="send OpenTelemetry traces to this collector, as OTLP over gRPC: http://HOST:4317",
+    )
     # From a supervisor to its workers only.
     parser.add_argument("--worker", type=_worker, help=argparse.SUPPRESS)
     parser.add_argument(
@@ -138,6 +157,16 @@ def _workers(text: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= _MAX_WORKERS):
         raise argparse.ArgumentTypeError(f"needs a number from 1 to {_MAX_WORKERS}, not {text}")
     return int(text)
+
+
+def _place(text: str) -> address.Place:
+    try:
+        place = address.parse(text)
+    except ListenError:
+        place = None
+    if place is None:
+        raise argparse.ArgumentTypeError(f"needs HOST:PORT, not {text}")
+    return place
 
 
 def _worker(text: str) -> _Worker:

@@ -76,6 +76,9 @@ class Config:
         2, 1, 256, "threads that decode and resize; they leave Python's lock while they work"
     )
     max_batch: int = _setting(32, 1, 1024, "frames of different sessions in one step")
+    trace_every_frames: int = _setting(
+        20, 1, 1_000_000, "of so many frames of a session one is traced: one a second at 20 Hz"
+    )
     intra_op_threads: int = _setting(
         1, 0, 256, "threads of one step on a CPU; 0: one for each core"
     )

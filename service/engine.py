@@ -24,6 +24,7 @@ from queue import SimpleQueue
 from service.domain import NotStepped, Outcome, SkipReason
 from service.errors import BundleError
 from service.lane import NEVER_NS, Job, Lane
+from service.observer import Observer
 from service.telemetry import fields
 
 _log = logging.getLogger(__name__)
@@ -38,10 +39,15 @@ class Engine:
     """Runs the lanes of all models on one thread.
 
     :meth:`start`, :meth:`submit` and :meth:`stop` belong to the event loop's thread.
+
+    Args:
+        lanes: one for each model.
+        observer: is told of every step.
     """
 
-    def __init__(self, lanes: Sequence[Lane]) -> None:
+    def __init__(self, lanes: Sequence[Lane], observer: Observer | None = None) -> None:
         self._lanes = lanes
+        self._observer = observer or Observer()
         # Bounded by the sessions: each has at most one frame here, and what it recalled.
         self._inbox: SimpleQueue[Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -104,11 +110,15 @@ class Engine:
             loop.call_soon_threadsafe(_deliver, list(zip(batch, outcomes, strict=True)))
 
     def _step(self, lane: Lane, batch: list[Job]) -> list[Outcome]:
+        began_ns = time.monotonic_ns()
         try:
-            return lane.step(batch)
+            outcomes = lane.step(batch)
         except Exception:  # noqa: BLE001 - one of two: a fault costs this batch, never the engine
             _log.exception("step_failed", extra=fields(batch_size=len(batch)))
             return [_FAILED] * len(batch)
+        step_ns = time.monotonic_ns() - began_ns
+        self._observer.stepped(lane.name, len(batch), step_ns, lane.waiting)
+        return outcomes
 
 
 def _deliver(results: Results) -> None:

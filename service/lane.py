@@ -93,7 +93,7 @@ class Lane:
         self._waiting: list[Job] = []
         self._stepper = Stepper(bundle, sessions=sessions, buckets=self.cost.buckets)
         self.pool = self._stepper.pool
-        self._name = bundle.contract.name
+        self.name = bundle.contract.name
         self._looked_at = _LOOK_AHEAD * max_batch
         self._ended_ns = 0
 
@@ -135,7 +135,7 @@ class Lane:
             for size in self.cost.buckets:
                 self._warm_up_bucket(size)
         except StepError as error:
-            raise BundleError(f"{self._name}: the network fails: {error}") from None
+            raise BundleError(f"{self.name}: the network fails: {error}") from None
 
     def choose(self, now_ns: int, free_by_ns: int = NEVER_NS) -> tuple[list[Job], list[Job]]:
         """Take a batch from what waits, earliest deadline first; see :mod:`service.batching`.

@@ -92,11 +92,14 @@ def choose(wanted: str = AUTO) -> Provider:
         wanted: a name in :data:`PROVIDERS`, or ``auto``.
 
     Raises:
-        ConfigError: it is not installed, or its device is missing; the message says what to do.
+        ConfigError: it is unknown, not installed, or its device is missing; the message says what
+            to do.
     """
     if wanted == AUTO:
         return next(provider for provider in PREFERENCE if _reason_against(provider) is None)
-    provider = PROVIDERS[wanted]
+    provider = PROVIDERS.get(wanted)
+    if provider is None:
+        raise ConfigError(f"no provider {wanted!r}; choose {AUTO} or one of {sorted(PROVIDERS)}")
     if reason := _reason_against(provider):
         raise ConfigError(f"provider {wanted!r} cannot be used: {reason}")
     return provider

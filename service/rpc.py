@@ -13,6 +13,7 @@ from service.config import Config
 from service.domain import DrainingNotice
 from service.engine import Engine
 from service.errors import DrainingError, IdleError, InternalError, NotOpenError, StreamError
+from service.observer import Observer
 from service.stream import Context, DriveStream, read
 from service.telemetry import fields
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
@@ -32,15 +33,22 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         engine: where frames go.
         decoder: threads that decode.
         config: the server's settings.
+        observer: is told of what happens to sessions and frames.
     """
 
     def __init__(
-        self, admission: Admission, engine: Engine, decoder: Executor, config: Config
+        self,
+        admission: Admission,
+        engine: Engine,
+        decoder: Executor,
+        config: Config,
+        observer: Observer,
     ) -> None:
         self._admission = admission
         self._engine = engine
         self._decoder = decoder
         self._config = config
+        self._observer = observer
         self._limits = wire.server_limits(config)
         self._contracts = {
             name: wire.model_contract(model.bundle) for name, model in admission.models.items()
@@ -97,10 +105,15 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             self._close(stream, "server stopped")
 
     async def _drive(self, context: Context) -> None:
-        opening = wire.opening(await self._first(context))
-        await self._ready.wait()
-        lease = self._admission.admit(opening)
-        stream = DriveStream(context, lease, self._engine, self._decoder, self._config)
+        lease = await self._admitted(context)
+        stream = DriveStream(
+            context,
+            lease,
+            engine=self._engine,
+            decoder=self._decoder,
+            config=self._config,
+            observer=self._observer,
+        )
         self._streams.add(stream)
         self._none_left.clear()
         ended_by = "cancelled"
@@ -114,6 +127,15 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         finally:
             self._close(stream, ended_by)
 
+    async def _admitted(self, context: Context) -> Lease:
+        try:
+            opening = wire.opening(await self._first(context))
+            await self._ready.wait()
+            return self._admission.admit(opening)
+        except StreamError as error:
+            self._observer.refused(error.reason)
+            raise
+
     async def _first(self, context: Context) -> drive_service_pb2.DriveRequest:
         seconds = self._config.open_timeout_s
         try:
@@ -126,12 +148,14 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         return request
 
     def _opened(self, lease: Lease) -> drive_service_pb2.DriveResponse:
+        model = lease.model.bundle.contract.name
+        self._observer.opened(lease.session_id, lease.opening.vehicle_id, model)
         _log.info(
             "session_opened",
             extra=fields(
                 session_id=lease.session_id,
                 vehicle_id=lease.opening.vehicle_id,
-                model=lease.model.bundle.contract.name,
+                model=model,
                 policy=lease.terms.policy.name,
                 budget_ms=lease.budget_ms,
                 sessions=self._admission.sessions,
@@ -139,7 +163,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         )
         return wire.opened(
             session_id=lease.session_id,
-            model=self._contracts[lease.model.bundle.contract.name],
+            model=self._contracts[model],
             budget_ms=lease.budget_ms,
             policy=lease.terms.policy,
             limits=self._limits,
@@ -153,6 +177,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._streams.discard(stream)
         if not self._streams:
             self._none_left.set()
+        self._observer.ended(stream.lease.session_id, ended_by)
         _log.info(
             "session_ended",
             extra=fields(

@@ -18,8 +18,10 @@ from service.bundle import Bundle
 from service.config import Config
 from service.engine import Engine
 from service.errors import ConfigError, ListenError
+from service.observer import Observer, Slots
 from service.rpc import DriveService
 from service.telemetry import fields
+from service.usage import available_cores
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 
 _log = logging.getLogger(__name__)
@@ -48,7 +50,8 @@ class Server:
         bundles: the models, by name.
         default_model: name of the model for those who ask for none.
         config: the settings.
-        shares_port: whether other processes listen on the same port.
+        workers: processes that listen on the same port and share the CPU, this one included.
+        observer: is told of what happens to sessions, frames and steps.
 
     Raises:
         StartError: the default model is not among the bundles, or a bundle names unknown limits.
@@ -60,19 +63,22 @@ class Server:
         default_model: str,
         config: Config,
         *,
-        shares_port: bool = False,
+        workers: int = 1,
+        observer: Observer | None = None,
     ) -> None:
         if default_model not in bundles:
             raise ConfigError(f"default model {default_model!r} is not one of {sorted(bundles)}")
         models = {name: Model(bundle, config) for name, bundle in bundles.items()}
-        self.admission = Admission(models, default_model, config)
+        cores = available_cores() / workers
+        self.admission = Admission(models, default_model, config, cores)
         self._config = config
-        self._shares_port = shares_port
-        self._engine = Engine([model.lane for model in models.values()])
+        self._shares_port = workers > 1
+        observer = observer or Observer()
+        self._engine = Engine([model.lane for model in models.values()], observer)
         self._decoder = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode")
         self._stop = asyncio.Event()
         self._health = health.aio.HealthServicer()
-        self._service = DriveService(self.admission, self._engine, self._decoder, config)
+        self._service = DriveService(self.admission, self._engine, self._decoder, config, observer)
         self._server: grpc.aio.Server | None = None
 
     async def startup(self, listen: str) -> str:
@@ -138,6 +144,14 @@ class Server:
     async def stopped(self) -> None:
         """Wait until :meth:`stop` is called."""
         await self._stop.wait()
+
+    def slots(self) -> dict[str, Slots]:
+        """Return the present use of each model's state pool, by the model's name."""
+        total = self._config.max_sessions
+        return {
+            name: Slots(total - model.lane.pool.free, total)
+            for name, model in self.admission.models.items()
+        }
 
     async def shutdown(self) -> None:
         """Drain the sessions, then end everything; returns when nothing runs any more."""

@@ -27,6 +27,7 @@ from service.domain import Command, DrainingNotice, ExpiringNotice, Image, Outco
 from service.engine import Engine
 from service.errors import IdleError, InvalidFieldError, NotOpenError, UndecodableError
 from service.lane import Job
+from service.observer import Observer
 from service.preprocess import Picture
 from service.session import Session
 from service.stages import Pending
@@ -59,16 +60,25 @@ class DriveStream:
         engine: where frames go.
         decoder: threads that decode.
         config: the server's settings.
+        observer: is told of every answer.
     """
 
     def __init__(
-        self, context: Context, lease: Lease, engine: Engine, decoder: Executor, config: Config
+        self,
+        context: Context,
+        lease: Lease,
+        *,
+        engine: Engine,
+        decoder: Executor,
+        config: Config,
+        observer: Observer,
     ) -> None:
         self.lease = lease
         self._context = context
         self._engine = engine
         self._decoder = decoder
         self._config = config
+        self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._session = Session(lease.terms, time.monotonic_ns())
         self._input = lease.model.bundle.contract.frame
@@ -196,6 +206,7 @@ class DriveStream:
         match action:
             case Send(message):
                 self.send(message)
+                self._tell(message)
             case Submit(pending):
                 self._submit(pending)
             case Decode(pending):
@@ -206,6 +217,12 @@ class DriveStream:
             case End(error):
                 self.end(error)
         return []
+
+    def _tell(self, message: Message) -> None:
+        if isinstance(message, Command):
+            self._observer.answered(self.lease.session_id, self.lease.terms.budget_ns, message)
+        elif isinstance(message, Skip):
+            self._observer.skipped(self.lease.session_id, message)
 
     def _decode(self, pending: Pending) -> list[Action]:
         image = pending.frame.image

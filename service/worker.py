@@ -10,10 +10,11 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from service import bundle, config
+from service import bundle, config, providers
 from service.address import write_address
 from service.control import Line
 from service.errors import ConfigError
+from service.reporting import Reporting
 from service.server import Server
 
 _SWITCH_INTERVAL_S = 0.0002
@@ -34,9 +35,32 @@ async def run(options: Namespace) -> None:
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     settings = _settings(options.config)
-    bundles = bundle.load_all(options.model, intra_op_threads=settings.intra_op_threads)
-    default = options.default_model or next(iter(bundles))
-    server = Server(bundles, default, settings, shares_port=options.worker is not None)
+    bundles = bundle.load_all(
+        options.model,
+        provider=providers.choose(options.provider),
+        intra_op_threads=settings.intra_op_threads,
+    )
+    reporting = Reporting(
+        metrics=options.metrics,
+        traces=options.traces,
+        trace_every_frames=settings.trace_every_frames,
+        worker=options.worker and options.worker.number,
+    )
+    server = Server(
+        bundles,
+        options.default_model or next(iter(bundles)),
+        settings,
+        workers=options.workers,
+        observer=reporting.observer,
+    )
+    await reporting.start(server.slots)
+    try:
+        await _live(server, options)
+    finally:
+        await reporting.stop()
+
+
+async def _live(server: Server, options: Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)

@@ -1,0 +1,1 @@
+"""The load generator: one process, the same loads for every peer, one thin link a transport."""

@@ -1,0 +1,252 @@
+"""The whole comparison: environments, servers, and measurements in turns."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark.peers import PHASES, cores, environments, phases, pictures, registry
+from benchmark.peers.errors import PeersError, StateDiffersError
+from benchmark.peers.peer import Peer, this_python, variables
+from benchmark.peers.phases import Bench, Figures
+from benchmark.peers.servers import Server, serve
+from benchmark.peers.worker import Worker, worker
+
+SLOTS = 512
+"""More than any load opens, so that no peer is short of slots where slots are not the question."""
+CLIENT = "client"
+CLOSED_LOOPS = (("rgb8", 1), ("rgb8", 8), ("rgb8", 32), ("jpeg", 8))
+PACED_SESSIONS = (8, 16)
+OVERLOADS = (2, 4)
+_QUICK = {"seconds": 0.5, "rounds": 1}
+
+Results = dict[str, Figures]
+"""By peer."""
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """See :func:`benchmark.peers.run`."""
+    if options.quick:
+        vars(options).update(_QUICK)
+    chosen = _peers(options)
+    pythons = _install(chosen, options.environments)
+    results: dict[str, Any] = {"model": options.model.stem, "failed": [], "peers": {}}
+    if not options.install_only:
+        with _bench(options, pythons[CLIENT]) as (bench, about):
+            results["frames"] = about
+            results["peers"] = _compare(bench, chosen, pythons, options)
+    results["failed"] = [name for name, found in results["peers"].items() if "failed" in found]
+    return _merged(results, options.json) if options.merge and options.json else results
+
+
+def _peers(options: argparse.Namespace) -> list[Peer]:
+    for name in (*options.peers, *options.also):
+        if name not in registry.PEERS:
+            raise PeersError(f"no peer {name!r}; there are: {', '.join(registry.PEERS)}")
+    for name in options.phases:
+        if name not in PHASES:
+            raise PeersError(f"no phase {name!r}; there are: {', '.join(PHASES)}")
+    if not options.model.is_file():
+        raise PeersError(f"{options.model}: no such bundle; give --model FILE")
+    return registry.chosen(options.peers, options.also)
+
+
+def _install(chosen: list[Peer], folder: Path) -> dict[str, Path]:
+    """Return each peer's interpreter; the load generator's stands under ``client``."""
+    pythons = {
+        peer.name: environments.install(peer.requirements, folder, resolve=peer.resolve)
+        if peer.requirements
+        else this_python()
+        for peer in chosen
+    }
+    # Some transports need packages of their own; without such a peer this environment will do.
+    installs = any(peer.requirements for peer in chosen)
+    pythons[CLIENT] = environments.install(CLIENT, folder) if installs else this_python()
+    return pythons
+
+
+@contextlib.contextmanager
+def _bench(options: argparse.Namespace, python: Path) -> Iterator[tuple[Bench, dict[str, object]]]:
+    server_core, client_core = cores.pair()
+    frames = pictures.load(options.data or pictures.default_data())
+    bare = [str(this_python()), "-m", "benchmark.peers.hosts.bare", "--model", str(options.model)]
+    client = [str(python), "-m", "benchmark.peers.client"]
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peers-")))
+        paths = {name: folder / f"{name}.npz" for name in ("jpeg", "rgb8")}
+        frames.jpeg.save(paths["jpeg"])
+        frames.rgb8.save(paths["rgb8"])
+
+        def start(command: list[str], core: int) -> contextlib.AbstractContextManager[Worker]:
+            return worker(command, core=core, environment=variables({}))
+
+        yield (
+            Bench(
+                client=stack.enter_context(start(client, client_core)),
+                bare=stack.enter_context(start(bare, server_core)),
+                frames=paths,
+                pictures=len(frames.jpeg.frames),
+                seconds=options.seconds,
+                vanisher=lambda: start(client, client_core),
+            ),
+            frames.about(),
+        )
+
+
+def _compare(
+    bench: Bench, chosen: list[Peer], pythons: Mapping[str, Path], options: argparse.Namespace
+) -> Results:
+    results: Results = {peer.name: {} for peer in chosen}
+    measured = [phase for phase in options.phases if phase != "vanish"]
+    with contextlib.ExitStack() as stack:
+        servers = {}
+        for peer in chosen:
+            serving = _serve(peer, pythons, bench, options.model, SLOTS)
+            servers[peer.name] = stack.enter_context(serving)
+        for name, server in list(servers.items()):
+            found = results[name]
+            found["versions"] = environments.versions(pythons[name], server.peer.packages)
+            found["start_s"] = server.start_s
+            if not _checked(bench, server, found):
+                del servers[name]
+        for phase in measured:
+            _MEASURES[phase](bench, servers, results, options)
+    if "vanish" in options.phases:
+        for peer in chosen:
+            if "failed" not in results[peer.name]:
+                _say(f"{peer.name}: {phases.VANISHING} clients vanish")
+                results[peer.name]["vanish"] = _vanish(bench, peer, pythons, options.model)
+    return results
+
+
+def _serve(
+    peer: Peer, pythons: Mapping[str, Path], bench: Bench, model: Path, slots: int
+) -> contextlib.AbstractContextManager[Server]:
+    _say(f"{peer.name}: starting")
+    return serve(
+        peer,
+        pythons[peer.name],
+        model,
+        slots=slots,
+        client=bench.client,
+        frames=bench.frames["rgb8"],
+        core=cores.pair()[0],
+    )
+
+
+def _checked(bench: Bench, server: Server, found: Figures) -> bool:
+    """Check the state with both encodings; a peer that fails gets no figures."""
+    try:
+        checks = {each: phases.state_check(bench, server, each) for each in ("rgb8", "jpeg")}
+    except StateDiffersError as error:
+        print(f"{server.peer.name}: WRONG STATE: {error}; it gets no figures", file=sys.stderr)
+        found["state_check"] = {"ok": False, "reason": str(error)}
+        found["failed"] = str(error)
+        return False
+    largest = max(check["largest_difference"] for check in checks.values())
+    found["state_check"] = checks["rgb8"] | {"largest_difference": largest}
+    return True
+
+
+def _throughput(
+    bench: Bench, servers: Mapping[str, Server], results: Results, options: argparse.Namespace
+) -> None:
+    for encoding, sessions in CLOSED_LOOPS:
+        _say(f"throughput, {encoding}, sessions: {sessions}")
+        rounds: dict[str, list[Figures]] = {name: [] for name in servers}
+        for _ in range(options.rounds):
+            for name, server in servers.items():
+                rounds[name].append(phases.throughput(bench, server, encoding, sessions))
+        for name, figures in rounds.items():
+            found = results[name].setdefault("throughput", {}).setdefault(encoding, {})
+            found[str(sessions)] = _median(figures)
+
+
+def _paced(
+    bench: Bench, servers: Mapping[str, Server], results: Results, options: argparse.Namespace
+) -> None:
+    for sessions in PACED_SESSIONS:
+        _say(f"20 Hz, sessions: {sessions}")
+        for name, server in servers.items():
+            figures = phases.paced(bench, server, sessions, 2 * options.seconds)
+            results[name].setdefault("paced", {})[str(sessions)] = figures
+
+
+def _capacity(
+    bench: Bench, servers: Mapping[str, Server], results: Results, options: argparse.Namespace
+) -> None:
+    del options
+    for name, server in servers.items():
+        _say(f"{name}: capacity")
+        results[name]["capacity"] = phases.capacity(
+            bench, server, _jpeg_fps(bench, server, results)
+        )
+
+
+def _overload(
+    bench: Bench, servers: Mapping[str, Server], results: Results, options: argparse.Namespace
+) -> None:
+    del options
+    for factor in OVERLOADS:
+        for name, server in servers.items():
+            _say(f"{name}: {factor} times its throughput")
+            fps = _jpeg_fps(bench, server, results)
+            figures = phases.overload(bench, server, factor, fps)
+            results[name].setdefault("overload", {})[str(factor)] = figures
+
+
+_MEASURES: dict[str, Callable[..., None]] = {
+    "throughput": _throughput,
+    "paced": _paced,
+    "capacity": _capacity,
+    "overload": _overload,
+}
+
+
+def _jpeg_fps(bench: Bench, server: Server, results: Results) -> float:
+    """Return the closed loop's frames a second with JPEG; measured now if it was not before."""
+    by_encoding = results[server.peer.name].setdefault("throughput", {})
+    by_sessions = by_encoding.setdefault("jpeg", {})
+    if "8" not in by_sessions:
+        by_sessions["8"] = phases.throughput(bench, server, "jpeg", 8)
+    return float(by_sessions["8"]["fps"])
+
+
+def _vanish(bench: Bench, peer: Peer, pythons: Mapping[str, Path], model: Path) -> Figures:
+    found = {}
+    for how in ("killed", "silent"):
+        with _serve(peer, pythons, bench, model, phases.VANISHING) as server:
+            found[how] = phases.vanish(bench, server, how)
+    return found
+
+
+def _median(rounds: list[Figures]) -> Figures:
+    """Return the median of each figure over rounds; disturbed where any round was."""
+    medians: Figures = {
+        name: statistics.median(figures[name] for figures in rounds)
+        for name in rounds[0]
+        if name != "disturbed"
+    }
+    return medians | {"disturbed": any(figures["disturbed"] for figures in rounds)}
+
+
+def _merged(results: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Add results to what a file holds of other peers and phases."""
+    if not path.exists():
+        return results
+    peers = json.loads(path.read_text())["results"]["peers"]
+    for name, found in results["peers"].items():
+        peers[name] = peers.get(name, {}) | found
+    failed = [name for name, found in peers.items() if "failed" in found]
+    return results | {"peers": peers, "failed": failed}
+
+
+def _say(text: str) -> None:
+    print(f"{text} ...", file=sys.stderr)

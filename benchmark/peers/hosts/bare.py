@@ -1,0 +1,89 @@
+"""The bare loop and the reference, in one process that does jobs.
+
+The loop is the network and the decoder without any server. The reference is what
+``python -m model_export evaluate`` computes: its own driver of a bundle, picture by picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.peers import worker
+from benchmark.peers.frameset import FrameSet
+from benchmark.peers.hosts.network import Network
+from model_export.bundle_runner import BundleDriver, BundleRunner
+from service.contract import FrameInput
+from service.jpeg import decode
+from service.preprocess import Picture
+
+_WARM_UP = 20
+US_PER_S = 1e6
+
+
+class Bare:
+    """A bundle without a server.
+
+    Args:
+        model: the ONNX file.
+    """
+
+    def __init__(self, model: Path) -> None:
+        self._network = Network(model)
+        self._runner = BundleRunner(model)
+
+    def loop(self, *, frames: str, seconds: float) -> dict[str, float]:
+        """Decode and step one frame after the other.
+
+        Returns:
+            ``fps``, and the median time of a frame as ``p50_us``.
+        """
+        stored = FrameSet.load(Path(frames))
+        state = self._network.initial_state()
+        times: list[float] = []
+        stop = float("inf")
+        for number, data in enumerate(itertools.cycle(stored.frames)):
+            began = time.perf_counter()
+            if number == _WARM_UP:
+                stop = began + seconds
+            picture = self._network.picture(stored.width_px, stored.height_px, data)
+            _, state = self._network.step(picture[None], state)
+            done = time.perf_counter()
+            if done >= stop:
+                break
+            if number >= _WARM_UP:
+                times.append(done - began)
+        return {"fps": len(times) / seconds, "p50_us": float(np.median(times)) * US_PER_S}
+
+    def reference(self, *, frames: str, sequences: list[list[int]]) -> list[list[list[float]]]:
+        """Return the outputs [3] of each picture of each sequence."""
+        stored = FrameSet.load(Path(frames))
+        frame = self._runner.contract.frame
+        pictures = [_picture(stored, data, frame) for data in stored.frames]
+        return [self._drive([pictures[index] for index in sequence]) for sequence in sequences]
+
+    def _drive(self, pictures: list[Picture]) -> list[list[float]]:
+        driver = BundleDriver(self._runner)
+        return [list(driver.outputs(picture).values()) for picture in pictures]
+
+
+def _picture(stored: FrameSet, data: bytes, frame: FrameInput) -> Picture:
+    if stored.is_jpeg:
+        return decode(data, frame)
+    return np.frombuffer(data, np.uint8).reshape(stored.height_px, stored.width_px, 3)
+
+
+def main() -> None:
+    """Serve jobs until standard input ends."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    bare = Bare(parser.parse_args().model)
+    worker.serve({"loop": bare.loop, "reference": bare.reference})
+
+
+if __name__ == "__main__":
+    main()

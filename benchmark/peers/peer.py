@@ -1,0 +1,87 @@
+"""What the comparison knows of a peer: how it is installed and started, and which transport."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout, for processes that import from it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What a server is started with.
+
+    Attributes:
+        python: the interpreter of the peer's environment.
+        model: the bundle.
+        port: to listen on, on the loopback interface.
+        slots: sessions at once, where the peer has such a bound.
+        folder: an empty folder for the server's files.
+    """
+
+    python: Path
+    model: Path
+    port: int
+    slots: int
+    folder: Path
+
+
+def no_variables(launch: Launch) -> Mapping[str, str]:
+    """Return the variables of a server that needs none."""
+    del launch
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """One way to serve the bundle.
+
+    Attributes:
+        name: on the command line and in results.
+        title: in tables.
+        packages: whose versions a result states.
+        transport: a name in :mod:`benchmark.peers.client.transports`.
+        command: makes the server's command line, and its files.
+        requirements: name of its list of packages; None runs it in this environment.
+        resolve: let pip add what the listed packages ask for; where a package asks for versions
+            that it does not need, the list is installed as it stands.
+        variables: makes environment variables for the server.
+        optional: runs only where it is asked for.
+        start_limit_s: from its start to its first answered frame, at most.
+    """
+
+    name: str
+    title: str
+    packages: tuple[str, ...]
+    transport: str
+    command: Callable[[Launch], list[str]]
+    requirements: str | None = None
+    resolve: bool = False
+    variables: Callable[[Launch], Mapping[str, str]] = field(default=no_variables)
+    optional: bool = False
+    start_limit_s: float = 60.0
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def this_python() -> Path:
+    """Return this process's interpreter."""
+    return Path(sys.executable)
+
+
+def variables(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process that imports from the checkout, on one thread."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **extra}

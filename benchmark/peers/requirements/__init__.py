@@ -1,0 +1,1 @@
+"""Pinned packages, one list an environment."""

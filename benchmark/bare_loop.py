@@ -17,7 +17,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,18 @@ import numpy as np
 
 from benchmark import frames as pictures
 from benchmark.requests import PICTURES
-from service import frames
+from service import frames, providers
 from service.bundle import Bundle, load
 from service.config import Config
 from service.domain import Image, JpegImage, RawImage
 from service.errors import ServiceError
-from service.runtime import Array
+from service.runtime import Array, BoundGraph, Memory
 
 _TRIAL_S = 0.2
 
 
 class BareLoop:
-    """One network and the state of some sessions.
+    """One network and the state of some sessions, bound to memory once.
 
     Args:
         bundle: the network.
@@ -51,40 +51,55 @@ class BareLoop:
         self._bundle = bundle
         self._frame = bundle.contract.frame
         self._images = itertools.cycle(images)
-        self._batch = batch
-        self._states = itertools.cycle([_initial(bundle, batch) for _ in range(sessions // batch)])
-        self._pixels = np.empty((batch, *self._frame.shape), np.uint8)
+        self._pixels = np.zeros((batch, *self._frame.shape), np.uint8)
         self._max_pixels = Config().max_pixels
+        there_and_back = [self._bound(batch) for _ in range(sessions // batch)]
+        self._graphs = itertools.cycle(
+            [there for there, _ in there_and_back] + [back for _, back in there_and_back]
+        )
 
     def run(self, seconds: float) -> tuple[int, float]:
         """Step for a time; return the frames done and the seconds that they took."""
         done, began_s = 0, time.perf_counter()
         while (elapsed_s := time.perf_counter() - began_s) < seconds:
-            self._step()
-            done += self._batch
+            for row in self._pixels:
+                frames.to_input(next(self._images), self._frame, self._max_pixels, row)
+            next(self._graphs).run()
+            done += len(self._pixels)
         return done, elapsed_s
 
-    def _step(self) -> None:
-        for row in self._pixels:
-            row[...] = frames.to_input(next(self._images), self._frame, self._max_pixels)
-        state = next(self._states)
-        _, new = self._bundle.step(self._pixels, state)
-        for tensor, values in zip(state, new, strict=True):
-            tensor[...] = values
+    def _bound(self, batch: int) -> tuple[BoundGraph, BoundGraph]:
+        """Return a step from one copy of some sessions' state to another, and the step back."""
+        contract = self._bundle.contract
+        outputs = {item.tensor: np.zeros(batch, np.float32) for item in contract.outputs}
+        first, second = (
+            [np.zeros((batch, *pair.shape), np.float32) for pair in contract.state]
+            for _ in range(2)
+        )
+
+        def step(old: list[Array], new: list[Array]) -> BoundGraph:
+            inputs = {contract.frame.tensor: self._pixels}
+            inputs |= {pair.input: rows for pair, rows in zip(contract.state, old, strict=True)}
+            results = {pair.output: rows for pair, rows in zip(contract.state, new, strict=True)}
+            return self._bundle.runtime.bind(_places(inputs), _places(outputs | results))
+
+        return step(first, second), step(second, first)
 
 
 def main() -> int:
     """Serve orders until standard input ends; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.bare_loop", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="bundle to run")
+    parser.add_argument("--provider", default=providers.AUTO, help="execution provider")
     parser.add_argument("--threads", type=int, default=1, help="threads of one step")
     options = parser.parse_args()
     try:
-        bundle = load(options.model, intra_op_threads=options.threads)
+        provider = providers.choose(options.provider)
+        bundle = load(options.model, provider=provider, intra_op_threads=options.threads)
     except ServiceError as error:
         print(f"bare_loop: {error}", file=sys.stderr)
         return 2
-    _say({"provider": bundle.runtime.provider})
+    _say({"provider": provider.name})
     for line in sys.stdin:
         _say(_carry_out(bundle, json.loads(line)))
     return 0
@@ -115,8 +130,8 @@ def _images(encoding: str, width_px: int, height_px: int) -> list[Image]:
     return [RawImage(width_px, height_px, picture.tobytes()) for picture in made]
 
 
-def _initial(bundle: Bundle, batch: int) -> list[Array]:
-    return [np.zeros((batch, *tensor.shape), np.float32) for tensor in bundle.contract.state]
+def _places(arrays: Mapping[str, Array]) -> dict[str, Memory]:
+    return {name: Memory.of(array) for name, array in arrays.items()}
 
 
 def _say(values: dict[str, Any]) -> None:

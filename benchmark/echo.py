@@ -11,6 +11,9 @@ import asyncio
 import sys
 from typing import Any
 
+from service import environment  # noqa: F401 - before gRPC, as in the server
+
+# isort: split
 import grpc
 
 from benchmark.stream import METHOD

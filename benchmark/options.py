@@ -81,13 +81,13 @@ def server(options: argparse.Namespace, **settings: float) -> Iterator[Server]:
     if options.target:
         yield Server(options.target)
         return
-    arguments = shlex.split(options.server_args)
+    chosen: dict[str, float | str] = {"max_sessions": MAX_SESSIONS}
     if options.provider:
-        arguments += ["--provider", options.provider]
+        chosen["provider"] = options.provider
     with launch(
         options.model,
-        options=arguments,
-        settings={"max_sessions": MAX_SESSIONS} | settings,
+        options=shlex.split(options.server_args),
+        settings=chosen | settings,
         cores=options.server_cores,
     ) as running:
         yield running

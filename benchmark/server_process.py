@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def launch(
     model: Path,
     *,
     options: Sequence[str] = (),
-    settings: Mapping[str, float] | None = None,
+    settings: Mapping[str, float | str] | None = None,
     cores: Sequence[int] | None = None,
 ) -> Iterator[Server]:
     """Do as :func:`serve` does, with more say.
@@ -84,7 +85,7 @@ def launch(
         command = [sys.executable, "-m", "service", "--model", str(model), *options]
         command += ["--listen", "127.0.0.1:0", "--port-file", str(folder / "address")]
         if settings:
-            lines = [f"{key} = {value}\n" for key, value in settings.items()]
+            lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
             (folder / "config.toml").write_text("".join(lines))
             command += ["--config", str(folder / "config.toml")]
         with (folder / "log").open("wb") as log:

@@ -21,6 +21,7 @@ with command_needs("benchmark", "'steerstream[cpu,sim]'"):
         latency,
         machine,
         overload,
+        peers,
         report,
         soak,
     )
@@ -32,6 +33,7 @@ COMMANDS: dict[str, ModuleType] = {
     "overload": overload,
     "fairness": fairness,
     "soak": soak,
+    "peers": peers,
 }
 """Each has ``HELP``, ``add_arguments(parser)``, ``run(options)``, which returns what JSON can hold,
 ``table(results)``, which returns Markdown, and most ``plot(results, path)``."""

@@ -53,6 +53,8 @@ class BareLoop:
         self._images = itertools.cycle(images)
         self._pixels = np.zeros((batch, *self._frame.shape), np.uint8)
         self._max_pixels = Config().max_pixels
+        # A graph knows only the addresses of what it is bound to.
+        self._bound_memory: list[Array] = []
         there_and_back = [self._bound(batch) for _ in range(sessions // batch)]
         self._graphs = itertools.cycle(
             [there for there, _ in there_and_back] + [back for _, back in there_and_back]
@@ -76,6 +78,8 @@ class BareLoop:
             [np.zeros((batch, *pair.shape), np.float32) for pair in contract.state]
             for _ in range(2)
         )
+
+        self._bound_memory += [*outputs.values(), *first, *second]
 
         def step(old: list[Array], new: list[Array]) -> BoundGraph:
             inputs = {contract.frame.tensor: self._pixels}

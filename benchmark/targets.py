@@ -70,7 +70,30 @@ def _overload(results: Results) -> Iterator[Figure]:
             yield Figure(f"{at}: goodput of peak", 90.0, share, at_least=True, unit=" %")
 
 
-_ALL: tuple[Callable[[Results], Iterator[Figure]], ...] = (_efficiency, _capacity, _overload)
+def _peers(results: Results) -> Iterator[Figure]:
+    for name, result in _named(results, "peers"):
+        carried = {
+            peer: found["capacity"]["vehicles"]
+            for peer, found in result["peers"].items()
+            if found.get("capacity")
+        }
+        # Both at their best: either runtime, whichever carries more.
+        ours, theirs = (_best(carried, start) for start in ("steerstream", "triton"))
+        if ours and theirs:
+            what = f"{name}: capacity, times that of Triton"
+            yield Figure(what, 1.5, ours / theirs, at_least=True)
+
+
+def _best(carried: dict[str, int], start: str) -> int:
+    return max((count for peer, count in carried.items() if peer.startswith(start)), default=0)
+
+
+_ALL: tuple[Callable[[Results], Iterator[Figure]], ...] = (
+    _efficiency,
+    _capacity,
+    _overload,
+    _peers,
+)
 
 
 def _named(results: Results, benchmark: str) -> Iterator[tuple[str, Any]]:

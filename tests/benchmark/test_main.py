@@ -103,6 +103,14 @@ def test_a_broken_bundle_is_one_clear_error(command, tmp_path, capsys):
     assert "broken.onnx" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["report"]])
+def test_help_is_there(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    assert stop.value.code == 0
+    assert "--help" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

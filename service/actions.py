@@ -12,35 +12,35 @@ from service.errors import StreamError
 from service.stages import Pending
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decode:
     """Decode the frame, then call ``decoded`` or ``undecodable``."""
 
     pending: Pending
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Submit:
     """Give the frame to the engine, then call ``finished``."""
 
     pending: Pending
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recall:
     """Take the frame back if the engine has not begun; then call ``recalled``."""
 
     pending: Pending
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send:
     """Send an answer or a notice."""
 
     message: Command | Skip | ExpiringNotice
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class End:
     """End the stream with an error."""
 

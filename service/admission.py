@@ -29,6 +29,8 @@ from service.state import Slot
 from service.usage import Reading, available_cores
 
 _NS_PER_MS = 1_000_000
+_LONGEST_PAUSE_NS = 200_000_000
+"""Of a session that sends more than it stated: within it the end of its stream is noticed."""
 
 
 class Model:
@@ -63,11 +65,20 @@ class Lease:
     terms: Terms
     demand: Demand
     pace: Pace
+    capacity: Capacity
 
     @property
     def budget_ms(self) -> float:
         """The granted budget."""
         return self.terms.budget_ns / _NS_PER_MS
+
+    def pause_ns(self, now_ns: int) -> int:
+        """Count a frame; returns for how long the session has to pause: 0 but for a surplus frame.
+
+        A frame beyond the stated rate is welcome on a server that has room for it.
+        """
+        wait_ns = self.pace.take(now_ns)
+        return min(wait_ns, _LONGEST_PAUSE_NS) if self.capacity.is_busy else 0
 
 
 class Admission:
@@ -136,6 +147,7 @@ class Admission:
             terms=self._terms(model, opening, budget_ns),
             demand=demand,
             pace=Pace(demand.rate_hz),
+            capacity=self.capacity,
         )
         self._leases[lease.session_id] = lease
         return lease

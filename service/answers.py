@@ -60,7 +60,7 @@ class Answers:
         self._contract = contract
         self._profile = profile
         self._recurrence = recurrence
-        self._heads = [output.head for output in contract.outputs]
+        self._columns = _columns([output.head for output in contract.outputs])
         self._count = 0
         self._held: _Given | None = None
         self._memory: OrderedDict[int, _Given | None] = OrderedDict()
@@ -79,21 +79,21 @@ class Answers:
         Where the network said what no vehicle should follow, the last good values hold.
         """
         frame = pending.frame
-        raw = _control_values(self._heads, outcome.outputs)
+        raw = _control_values(self._columns, outcome.outputs)
         usable = limits.is_plausible(outcome.outputs, self._contract.outputs)
         values = self._limited(raw, pending) if usable else self._stand_in(frame)
         command = Command(
-            sequence_number=frame.sequence_number,
-            capture_time_ns=frame.capture_time_ns,
-            raw=raw,
-            limited=values.limited,
-            active_limits=values.active_limits,
-            validity=values.validity,
-            age_ms=(now_ns - values.arrived_ns) / _MS,
-            alive_counter=self._next_count(),
-            state_epoch=self._recurrence.epoch,
-            step_count=self._recurrence.step_count,
-            timings=_timings(pending, outcome, now_ns),
+            frame.sequence_number,
+            frame.capture_time_ns,
+            raw,
+            values.limited,
+            values.active_limits,
+            values.validity,
+            (now_ns - values.arrived_ns) / _MS,
+            self._next_count(),
+            self._recurrence.epoch,
+            self._recurrence.step_count,
+            _timings(pending, outcome, now_ns),
         )
         given = _Given(command, values.arrived_ns)
         if usable:
@@ -158,11 +158,16 @@ class Answers:
             self._memory.popitem(last=False)
 
 
-def _control_values(heads: Sequence[str], outputs: Sequence[float]) -> ControlValues:
-    values = dict(zip(heads, outputs, strict=True))
-    return ControlValues(
-        values.get(STEERING_WHEEL_ANGLE), values.get(SPEED), values.get(STEERING_TORQUE)
-    )
+def _columns(heads: list[str]) -> list[int | None]:
+    """Where the network's outputs have the angle, the speed and the torque."""
+    return [
+        heads.index(head) if head in heads else None
+        for head in (STEERING_WHEEL_ANGLE, SPEED, STEERING_TORQUE)
+    ]
+
+
+def _control_values(columns: Sequence[int | None], outputs: Sequence[float]) -> ControlValues:
+    return ControlValues(*[None if at is None else outputs[at] for at in columns])
 
 
 def _timings(pending: Pending, outcome: Stepped, now_ns: int) -> Timings:

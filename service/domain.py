@@ -2,12 +2,18 @@
 
 The enumerations carry the numbers of the wire contract (``proto/steerstream/v1``), and a test
 compares them, so that :mod:`service.wire` needs no table for them.
+
+Nothing here is changed once it is made. What is made once a session is frozen; what is made for
+each frame is not, because a frozen object takes five times as long to make.
 """
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+
+NEVER_NS = 1 << 62
+"""Later than any time of the monotonic clock."""
 
 
 class FramePolicy(enum.IntEnum):
@@ -51,14 +57,14 @@ class Limit(enum.IntEnum):
     STEERING_TORQUE_RATE = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class JpegImage:
     """A JPEG file as it came; nothing of it is checked yet."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RawImage:
     """Raw RGB8 pixels as they came, rows from the top; the stated size is not checked yet."""
 
@@ -67,7 +73,7 @@ class RawImage:
     pixels: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Nv12Image:
     """NV12 planes as they came: Y, then U and V in turn; the stated size is not checked yet."""
 
@@ -80,7 +86,7 @@ class Nv12Image:
 Image = JpegImage | RawImage | Nv12Image
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
     """One camera frame with the server's time of its arrival.
 
@@ -119,7 +125,7 @@ class Opening:
     frame_rate_hz: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ControlValues:
     """One value for each head, left positive; None for a head that the network lacks."""
 
@@ -128,7 +134,7 @@ class ControlValues:
     steering_torque_nm: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Timings:
     """What an answer cost on the server's monotonic clock, in nanoseconds."""
 
@@ -139,7 +145,7 @@ class Timings:
     batch_size: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Command:
     """What a vehicle should do, for one frame."""
 
@@ -156,7 +162,7 @@ class Command:
     timings: Timings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Skip:
     """The answer to a frame that got no command of its own."""
 
@@ -181,10 +187,18 @@ class ExpiringNotice:
     ends_in_ms: int
 
 
-Notice = DrainingNotice | ExpiringNotice
-
-
 @dataclass(frozen=True, slots=True)
+class SheddingNotice:
+    """The server lets this session go so that the others stay in time."""
+
+    ends_in_ms: int
+    retry_after_ms: int
+
+
+Notice = DrainingNotice | ExpiringNotice | SheddingNotice
+
+
+@dataclass(slots=True)
 class Stepped:
     """A frame that the network saw: one value for each of the contract's outputs, in its order."""
 

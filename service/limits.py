@@ -89,7 +89,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
 """Profiles by the name that a contract gives."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Previous:
     """The last limited values, and how long before this frame they were for.
 
@@ -102,10 +102,10 @@ class Previous:
 
 def is_plausible(values: Iterable[float], outputs: Iterable[contract.Output]) -> bool:
     """Return whether every output is a number within what its contract calls plausible."""
-    return all(
-        output.minimum <= value <= output.maximum
-        for value, output in zip(values, outputs, strict=True)
-    )
+    for value, output in zip(values, outputs, strict=True):
+        if not output.minimum <= value <= output.maximum:
+            return False
+    return True
 
 
 def apply(
@@ -165,22 +165,23 @@ def _limit_angle(
 ) -> float | None:
     if angle is None:
         return None
+    per_mps2 = None if speed is None else _angle_per_mps2(speed, profile)
     if previous is not None and (last := previous.values.steering_wheel_angle_rad) is not None:
         change = profile.max_steering_rate_radps * previous.interval_s
         angle = _clip(angle, last - change, last + change, Limit.STEERING_RATE, acted)
-        if speed is not None:
-            change = _angle_for(profile.max_lateral_jerk_mps3 * previous.interval_s, speed, profile)
+        if per_mps2 is not None:
+            change = profile.max_lateral_jerk_mps3 * previous.interval_s * per_mps2
             angle = _clip(angle, last - change, last + change, Limit.LATERAL_JERK, acted)
-    if speed is not None:
-        sharpest = _angle_for(profile.max_lateral_acceleration_mps2, speed, profile)
+    if per_mps2 is not None:
+        sharpest = profile.max_lateral_acceleration_mps2 * per_mps2
         angle = _clip(angle, -sharpest, sharpest, Limit.LATERAL_ACCELERATION, acted)
     bound = profile.max_steering_wheel_angle_rad
     return _clip(angle, -bound, bound, Limit.STEERING_ANGLE, acted)
 
 
-def _angle_for(acceleration_mps2: float, speed_mps: float, profile: Profile) -> float:
-    """Return the steering wheel angle that makes a lateral acceleration at a speed."""
-    return acceleration_mps2 / speed_mps**2 * steering_per_curvature(speed_mps, profile)
+def _angle_per_mps2(speed_mps: float, profile: Profile) -> float:
+    """Return the steering wheel angle that makes a lateral acceleration of 1 m/s² at a speed."""
+    return steering_per_curvature(speed_mps, profile) / speed_mps**2
 
 
 def _limit_torque(

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from concurrent.futures import Executor
 from typing import Any, NoReturn
 
 from service import wire
 from service.admission import Admission, Lease
+from service.alarm import Alarm
+from service.capacity import retry_after_ms
 from service.config import Config
-from service.domain import DrainingNotice
+from service.domain import DrainingNotice, SheddingNotice
 from service.engine import Engine
-from service.errors import DrainingError, IdleError, InternalError, NotOpenError, StreamError
+from service.errors import (
+    DrainingError,
+    IdleError,
+    InternalError,
+    NotOpenError,
+    ShedError,
+    StreamError,
+)
 from service.observer import Observer
+from service.pace import Turnstile
 from service.stream import Context, DriveStream, read
 from service.telemetry import fields
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 
 REASON_KEY = "steerstream-reason"
+RETRY_AFTER_KEY = "steerstream-retry-after-ms"
+_REVIEW_S = 0.5
+"""From one look at the load to the next: ten frames of a session at 20 Hz."""
 _FLUSH_S = 1.0
 """For the last answers and the status of streams that a drain ends."""
 
@@ -49,18 +63,22 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._decoder = decoder
         self._config = config
         self._observer = observer
+        self._alarm = Alarm()
         self._limits = wire.server_limits(config)
         self._contracts = {
             name: wire.model_contract(model.bundle) for name, model in admission.models.items()
         }
         self._ready = asyncio.Event()
+        self._turnstile = Turnstile()
+        self._watching: asyncio.Task[None] | None = None
         self._streams: set[DriveStream] = set()
         self._none_left = asyncio.Event()
         self._none_left.set()
 
     def open_for_sessions(self) -> None:
-        """Let sessions open; until then those that ask wait."""
+        """Let sessions open, and watch the load; until then those that ask wait."""
         self._ready.set()
+        self._watching = asyncio.create_task(self._watch_load())
 
     async def Drive(  # type: ignore[override]  # noqa: N802 - the name in the wire contract
         self,
@@ -101,6 +119,8 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
 
     def reap(self) -> None:
         """Take back every slot, whatever has become of the streams' handlers."""
+        if self._watching is not None:
+            self._watching.cancel()
         for stream in list(self._streams):
             self._close(stream, "server stopped")
 
@@ -111,6 +131,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             lease,
             engine=self._engine,
             decoder=self._decoder,
+            alarm=self._alarm,
             config=self._config,
             observer=self._observer,
         )
@@ -127,6 +148,26 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         finally:
             self._close(stream, ended_by)
 
+    async def _watch_load(self) -> None:
+        while True:
+            await asyncio.sleep(_REVIEW_S)
+            if going := self._admission.review():
+                names = {lease.session_id for lease in going}
+                for stream in self._streams:
+                    if stream.lease.session_id in names:
+                        self._let_go(stream)
+
+    def _let_go(self, stream: DriveStream) -> None:
+        """Tell a session that it ends, and end it after a while."""
+        notice_s, retry_ms = self._config.shed_notice_s, retry_after_ms()
+        stream.send(SheddingNotice(round(notice_s * 1000), retry_ms))
+        error = ShedError(
+            "the server can do less than it could, and lets its newest sessions go",
+            retry_after_ms=retry_ms,
+        )
+        asyncio.get_running_loop().call_later(notice_s, stream.end, error)
+        _log.warning("session_shed", extra=fields(session_id=stream.lease.session_id))
+
     async def _admitted(self, context: Context) -> Lease:
         try:
             opening = wire.opening(await self._first(context))
@@ -134,6 +175,9 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             return self._admission.admit(opening)
         except StreamError as error:
             self._observer.refused(error.reason)
+            wait_ns = self._turnstile.wait_ns(time.monotonic_ns())
+            if wait_ns:
+                await asyncio.sleep(wait_ns / 1e9)
             raise
 
     async def _first(self, context: Context) -> drive_service_pb2.DriveRequest:
@@ -200,5 +244,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
 
 
 async def _abort(context: Context, error: StreamError) -> NoReturn:
-    metadata = ((REASON_KEY, f"ERROR_REASON_{error.reason.name}"),)
+    metadata: tuple[tuple[str, str], ...] = ((REASON_KEY, f"ERROR_REASON_{error.reason.name}"),)
+    if error.retry_after_ms is not None:
+        metadata += ((RETRY_AFTER_KEY, str(error.retry_after_ms)),)
     await context.abort(error.code, str(error), metadata)

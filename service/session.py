@@ -27,6 +27,7 @@ from service.actions import Action, Decode, Recall, Send, Submit
 from service.answers import Answers
 from service.contract import Contract
 from service.domain import (
+    NEVER_NS,
     Command,
     Frame,
     FramePolicy,
@@ -41,7 +42,10 @@ from service.silence import Silence
 from service.stages import Event, Pending, Stage
 
 _MS = 1_000_000
+_ANSWER_NS = _MS
+"""From the time when a frame is given up to its answer: the event loop's timer has whole ms."""
 _SUPERSEDED = "a newer frame took its place"
+_SURPLUS = "the server is busy, and this is more than the stated rate; state it when opening"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ class Session:
 
     def __init__(self, terms: Terms, opened_ns: int) -> None:
         self._terms = terms
+        self._in_order = terms.policy is FramePolicy.EVERY
         self._budget_text = f"within the budget of {terms.budget_ns / _MS:g} ms"
         self._recurrence = Recurrence(terms.contract.gap.reset_after_ms * _MS)
         self._answers = Answers(terms.contract, terms.profile, self._recurrence)
@@ -106,43 +111,44 @@ class Session:
         return self._recurrence.epoch
 
     @property
-    def next_wake_ns(self) -> int:
-        """When :meth:`tick` wants to be called next."""
-        wake = self._silence.next_wake_ns
-        for pending in self._stoppable():
-            wake = min(wake, pending.start_by_ns)
-        return wake
+    def give_up_ns(self) -> int:
+        """When :meth:`tick` wants to be called for the frames that are here; else ``NEVER_NS``.
 
-    def receive(self, frame: Frame, step_cost_ns: int) -> list[Action]:
+        A frame that is yet to come wants it no sooner than half a budget after its arrival.
+        """
+        return min((pending.start_by_ns for pending in self._stoppable()), default=NEVER_NS)
+
+    @property
+    def silence_ns(self) -> int:
+        """When :meth:`tick` wants to be called if no frame comes."""
+        return self._silence.next_wake_ns
+
+    def receive(self, frame: Frame, step_cost_ns: int, *, is_surplus: bool = False) -> list[Action]:
         """A frame came; its ``arrived_ns`` is the present time.
 
         Args:
             frame: the frame.
             step_cost_ns: what one step costs at present: the part of the budget that a frame needs
                 from the time when the engine takes it.
+            is_surplus: whether it came faster than the session's stated rate to a busy server.
         """
         self._silence.broken(frame.arrived_ns)
         deadline_ns = frame.arrived_ns + self._terms.budget_ns
         # Never more than half the budget: a cost that looks higher must reach the engine to be
         # found out, which alone measures it.
-        reserve_ns = min(step_cost_ns, self._terms.budget_ns // 2)
-        pending = Pending(
-            frame,
-            deadline_ns=deadline_ns,
-            start_by_ns=deadline_ns - reserve_ns,
-            resets_before=self._resets,
-        )
+        reserve_ns = min(step_cost_ns + _ANSWER_NS, self._terms.budget_ns // 2)
+        pending = Pending(frame, deadline_ns, deadline_ns - reserve_ns, self._resets)
         actions: list[Action] = []
         self._unanswered += 1
-        if self._terms.policy is FramePolicy.EVERY:
+        if self._in_order:
             self._order.append(pending)
         refusal = self._refusal(frame)
         if refusal is not None:
             pending.move(Event.REFUSE)
             self._skip(pending, *refusal, frame.arrived_ns, actions)
             return actions
-        self._accept(pending, actions)
-        return actions + self._advance()
+        self._accept(pending, actions, is_surplus=is_surplus)
+        return self._advance(actions)
 
     def reset(self) -> None:
         """A reset came. Frames received before it are still answered from the old state."""
@@ -156,9 +162,9 @@ class Session:
         if pending.stage is Stage.DECODED:
             pending.pixels, pending.decode_ns = pixels, decode_ns
             self._decoded = pending
-            if self._submitted is not None and self._terms.policy is FramePolicy.LATEST:
+            if self._submitted is not None and not self._in_order:
                 actions += self._recall(self._submitted)
-        return actions + self._advance()
+        return self._advance(actions)
 
     def undecodable(self, pending: Pending, detail: str, now_ns: int) -> list[Action]:
         """The decoder found that a frame's picture cannot be used."""
@@ -168,7 +174,7 @@ class Session:
         actions: list[Action] = []
         if not given_up:
             self._skip(pending, SkipReason.UNDECODABLE, detail, now_ns, actions)
-        return actions + self._advance()
+        return self._advance(actions)
 
     def finished(self, pending: Pending, outcome: Outcome, now_ns: int) -> list[Action]:
         """The engine is done with a frame."""
@@ -183,7 +189,7 @@ class Session:
             self._recurrence.advance(pending)
             self._answered(self._answers.command(pending, outcome, now_ns), actions)
             self._release(now_ns, actions)
-        return actions + self._advance()
+        return self._advance(actions)
 
     def recalled(self, pending: Pending, now_ns: int) -> list[Action]:
         """The engine gave a frame back that it had not begun."""
@@ -195,7 +201,7 @@ class Session:
         else:
             pending.move(Event.SUPERSEDE)
             self._skip(pending, SkipReason.SUPERSEDED, _SUPERSEDED, now_ns, actions)
-        return actions + self._advance()
+        return self._advance(actions)
 
     def tick(self, now_ns: int) -> list[Action]:
         """Time has passed: give up what can no longer be in time, and watch for silence."""
@@ -206,7 +212,7 @@ class Session:
                 actions += self._recall(pending)
             else:
                 self._expire(pending, now_ns, actions)
-        actions += self._advance()
+        self._advance(actions)
         return actions + self._silence.tick(now_ns)
 
     # Receiving.
@@ -226,26 +232,31 @@ class Session:
             )
         return None
 
-    def _accept(self, pending: Pending, actions: list[Action]) -> None:
+    def _accept(self, pending: Pending, actions: list[Action], *, is_surplus: bool) -> None:
         frame = pending.frame
         self._sequence_number = frame.sequence_number
         self._capture_time_ns = frame.capture_time_ns
         self._answers.expect(frame.sequence_number)
-        if self._terms.policy is FramePolicy.LATEST:
-            if self._waiting:
-                waiting = self._waiting.pop()
-                waiting.move(Event.SUPERSEDE)
-                self._skip(waiting, SkipReason.SUPERSEDED, _SUPERSEDED, frame.arrived_ns, actions)
-        elif len(self._waiting) >= self._terms.max_waiting_frames:
-            text = f"{self._terms.max_waiting_frames} frames wait already; send fewer at once"
+        text = self._overload(is_surplus=is_surplus)
+        if text is not None:
             pending.move(Event.REFUSE)
             self._skip(pending, SkipReason.OVERLOADED, text, frame.arrived_ns, actions)
             return
+        if self._waiting and not self._in_order:
+            waiting = self._waiting.pop()
+            waiting.move(Event.SUPERSEDE)
+            self._skip(waiting, SkipReason.SUPERSEDED, _SUPERSEDED, frame.arrived_ns, actions)
         self._waiting.append(pending)
 
-    def _advance(self) -> list[Action]:
-        """Move frames on to places that have become free."""
-        actions: list[Action] = []
+    def _overload(self, *, is_surplus: bool) -> str | None:
+        if not self._in_order:
+            return _SURPLUS if is_surplus else None
+        if len(self._waiting) >= self._terms.max_waiting_frames:
+            return f"{self._terms.max_waiting_frames} frames wait already; send fewer at once"
+        return None
+
+    def _advance(self, actions: list[Action]) -> list[Action]:
+        """Move frames on to places that have become free; returns the actions, with its own."""
         if self._decoded is not None and self._submitted is None:
             self._submitted, self._decoded = self._decoded, None
             self._submitted.move(Event.SUBMIT)
@@ -297,7 +308,7 @@ class Session:
         now_ns: int,
         actions: list[Action],
     ) -> None:
-        if self._terms.policy is FramePolicy.EVERY:
+        if self._in_order:
             pending.skip = (reason, detail)
             self._release(now_ns, actions)
         else:
@@ -309,7 +320,7 @@ class Session:
             self._answered(self._answers.skip(self._order[0].frame, *skip, now_ns), actions)
 
     def _answered(self, answer: Command | Skip, actions: list[Action]) -> None:
-        if self._terms.policy is FramePolicy.EVERY:
+        if self._in_order:
             # Frames go to the engine in order, so this one is the oldest.
             self._order.popleft()
         self._unanswered -= 1

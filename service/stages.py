@@ -15,7 +15,7 @@ from typing import Any
 from service.domain import Frame, SkipReason
 
 
-class Stage(enum.Enum):
+class Stage(enum.IntEnum):
     """Where a frame is."""
 
     WAITING = enum.auto()
@@ -25,7 +25,7 @@ class Stage(enum.Enum):
     ANSWERED = enum.auto()
 
 
-class Event(enum.Enum):
+class Event(enum.IntEnum):
     """What can happen to a frame."""
 
     REFUSE = enum.auto()
@@ -80,7 +80,7 @@ class Pending:
     )
 
     def __init__(
-        self, frame: Frame, *, deadline_ns: int, start_by_ns: int, resets_before: int
+        self, frame: Frame, deadline_ns: int, start_by_ns: int, resets_before: int
     ) -> None:
         self.frame = frame
         self.deadline_ns = deadline_ns

@@ -2,7 +2,7 @@
 
 All of it runs on the event loop. Two coroutines share a stream: one reads, and the RPC's own
 handler does the rest, so that a fault anywhere ends this stream and no other. Decoder, engine and
-timer only post events to it.
+timers only post events to it.
 """
 
 from __future__ import annotations
@@ -10,20 +10,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
 from functools import partial
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 
 from service import frames, wire
 from service.actions import Action, Decode, End, Recall, Send, Submit
 from service.admission import Lease
+from service.alarm import Alarm
 from service.config import Config
 from service.contract import FrameInput
-from service.domain import Command, DrainingNotice, ExpiringNotice, Image, Outcome, Skip
+from service.domain import (
+    NEVER_NS,
+    Command,
+    Image,
+    Notice,
+    Outcome,
+    Skip,
+    SkipReason,
+)
 from service.engine import Engine
 from service.errors import IdleError, InvalidFieldError, NotOpenError, UndecodableError
 from service.lane import Job
@@ -36,11 +44,10 @@ from steerstream.v1 import drive_service_pb2
 Context: TypeAlias = grpc.aio.ServicerContext[
     drive_service_pb2.DriveRequest, drive_service_pb2.DriveResponse
 ]
-Message: TypeAlias = Command | Skip | DrainingNotice | ExpiringNotice
+Message: TypeAlias = Command | Skip | Notice
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
+class _Decoded(NamedTuple):
     picture: Picture | UndecodableError
     took_ns: int
 
@@ -59,6 +66,7 @@ class DriveStream:
         lease: the admitted session.
         engine: where frames go.
         decoder: threads that decode.
+        alarm: where deadlines are watched.
         config: the server's settings.
         observer: is told of every answer.
     """
@@ -70,6 +78,7 @@ class DriveStream:
         *,
         engine: Engine,
         decoder: Executor,
+        alarm: Alarm,
         config: Config,
         observer: Observer,
     ) -> None:
@@ -81,6 +90,7 @@ class DriveStream:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._session = Session(lease.terms, time.monotonic_ns())
+        self._answerer = wire.Answerer(lease.session_id)
         self._input = lease.model.bundle.contract.frame
         # Bounded by the session: its timer, one decode and one step at a time.
         self._events: deque[Callable[[], list[Action]]] = deque()
@@ -91,8 +101,19 @@ class DriveStream:
         self._half_closed = False
         self._error: BaseException | None = None
         self._job: Job | None = None
+        self._watch = alarm.watch(self._look)
+        self._half_budget_ns = lease.terms.budget_ns // 2
+        self._patience = asyncio.timeout(None)
+        self._patience_ns = round(config.idle_timeout_s * 1e9)
+        self._writing_since_ns: int | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_ns = 0
+        self._carry_out: Mapping[type[Action], Callable[[Any], list[Action] | None]] = {
+            Send: self._send,
+            Submit: self._submit,
+            Decode: self._decode,
+            Recall: self._recall,
+            End: self._end,
+        }
 
     @property
     def session(self) -> Session:
@@ -108,8 +129,8 @@ class DriveStream:
         reader = asyncio.create_task(self._read())
         reader.add_done_callback(self._reading_ended)
         try:
-            async with asyncio.timeout(None) as patience:
-                await self._serve(patience)
+            async with self._patience:
+                await self._serve()
         except TimeoutError:
             seconds = self._config.idle_timeout_s
             raise IdleError(f"no answer was taken for {seconds:g} s") from None
@@ -117,7 +138,8 @@ class DriveStream:
             reader.cancel()
 
     def close(self) -> None:
-        """Let go of timer and engine; a step that runs already ends in nothing."""
+        """Let go of timers and engine; a step that runs already ends in nothing."""
+        self._watch.stop()
         if self._timer is not None:
             self._timer.cancel()
         if self._job is not None:
@@ -125,7 +147,7 @@ class DriveStream:
 
     def send(self, message: Message) -> None:
         """Send an answer or a notice after those that wait."""
-        self._outbox.append(wire.answer(self.lease.session_id, message))
+        self._outbox.append(self._answerer.answer(message))
         self._wake.set()
 
     def end(self, error: BaseException) -> None:
@@ -135,12 +157,12 @@ class DriveStream:
 
     # Writing, and all that happens between reading and writing.
 
-    async def _serve(self, patience: asyncio.Timeout) -> None:
-        self._arm()
+    async def _serve(self) -> None:
+        self._check()
         while True:
             while self._events:
                 self._perform(self._events.popleft()())
-            await self._flush(patience)
+            await self._flush()
             if self._error is not None:
                 raise self._error
             if self._half_closed and not self._session.unanswered:
@@ -149,11 +171,11 @@ class DriveStream:
                 self._wake.clear()
                 await self._wake.wait()
 
-    async def _flush(self, patience: asyncio.Timeout) -> None:
+    async def _flush(self) -> None:
         while self._outbox:
-            patience.reschedule(self._loop.time() + self._config.idle_timeout_s)
+            self._writing_since_ns = time.monotonic_ns()
             await self._context.write(self._outbox.popleft())
-        patience.reschedule(None)
+        self._writing_since_ns = None
         self._room.set()
 
     def _post(self, event: Callable[[], list[Action]]) -> None:
@@ -166,7 +188,10 @@ class DriveStream:
         while (request := await read(self._context)) is not None:
             kind = request.WhichOneof("message")
             if kind == "frame":
-                self._receive(request)
+                pause_ns = self._receive(request)
+                if pause_ns:
+                    # The client feels it by the flow control of HTTP/2, and costs nobody more.
+                    await asyncio.sleep(pause_ns / 1e9)
             elif kind == "reset":
                 self._session.reset()
             elif kind == "open":
@@ -181,11 +206,15 @@ class DriveStream:
     def _unsent(self) -> int:
         return len(self._outbox) + self._session.unanswered
 
-    def _receive(self, request: drive_service_pb2.DriveRequest) -> None:
-        frame = wire.frame(request.frame, time.monotonic_ns())
-        self._perform(self._session.receive(frame, self.lease.model.lane.step_cost_ns))
-        # Nothing but a frame brings the session's next wake nearer.
-        self._arm()
+    def _receive(self, request: drive_service_pb2.DriveRequest) -> int:
+        """Take a frame; returns for how long no other shall be read, in nanoseconds."""
+        now_ns = time.monotonic_ns()
+        frame = wire.frame(request.frame, now_ns)
+        pause_ns = self.lease.pause_ns(now_ns)
+        step_cost_ns = self.lease.model.lane.step_cost_ns
+        self._perform(self._session.receive(frame, step_cost_ns, is_surplus=pause_ns > 0))
+        self._watch.by(now_ns + self._half_budget_ns)
+        return pause_ns
 
     def _reading_ended(self, reader: asyncio.Task[None]) -> None:
         if reader.cancelled():
@@ -198,45 +227,43 @@ class DriveStream:
     # Carrying out what the session decides.
 
     def _perform(self, actions: list[Action]) -> None:
-        todo = deque(actions)
-        while todo:
-            todo.extend(self._carry_out(todo.popleft()))
+        for action in actions:
+            # What follows from an action comes after those that were decided with it.
+            actions += self._carry_out[type(action)](action) or ()
 
-    def _carry_out(self, action: Action) -> list[Action]:
-        match action:
-            case Send(message):
-                self.send(message)
-                self._tell(message)
-            case Submit(pending):
-                self._submit(pending)
-            case Decode(pending):
-                return self._decode(pending)
-            case Recall(pending):
-                if self._job is not None and self._job.claim():
-                    return self._session.recalled(pending, time.monotonic_ns())
-            case End(error):
-                self.end(error)
-        return []
-
-    def _tell(self, message: Message) -> None:
+    def _send(self, action: Send) -> None:
+        message = action.message
+        if type(message) is Skip and message.reason is SkipReason.LATE:
+            self.lease.pace.late()
+        self.send(message)
         if isinstance(message, Command):
             self._observer.answered(self.lease.session_id, self.lease.terms.budget_ns, message)
         elif isinstance(message, Skip):
             self._observer.skipped(self.lease.session_id, message)
 
-    def _decode(self, pending: Pending) -> list[Action]:
-        image = pending.frame.image
-        if frames.is_cheap(image):
-            return self._decoded(pending, _decode(image, self._input, self._config.max_pixels))
-        future = self._loop.run_in_executor(
-            self._decoder, _decode, image, self._input, self._config.max_pixels
-        )
-        future.add_done_callback(partial(self._decoder_done, pending))
-        return []
+    def _end(self, action: End) -> None:
+        self.end(action.error)
 
-    def _decoder_done(self, pending: Pending, future: asyncio.Future[_Decoded]) -> None:
+    def _recall(self, action: Recall) -> list[Action] | None:
+        if self._job is not None and self._job.claim():
+            return self._session.recalled(action.pending, time.monotonic_ns())
+        return None
+
+    def _decode(self, action: Decode) -> list[Action] | None:
+        image = action.pending.frame.image
+        if frames.is_cheap(image):
+            decoded = _decode(image, self._input, self._config.max_pixels)
+            return self._decoded(action.pending, decoded)
+        future = self._decoder.submit(_decode, image, self._input, self._config.max_pixels)
+        future.add_done_callback(partial(self._decoder_done, action.pending))
+        return None
+
+    def _decoder_done(self, pending: Pending, future: Future[_Decoded]) -> None:
+        """On the decoder's thread; what went wrong there is raised on the event loop's."""
         if not future.cancelled():
-            self._post(lambda: self._decoded(pending, future.result()))
+            self._loop.call_soon_threadsafe(
+                self._post, lambda: self._decoded(pending, future.result())
+            )
 
     def _decoded(self, pending: Pending, decoded: _Decoded) -> list[Action]:
         if isinstance(decoded.picture, UndecodableError):
@@ -244,7 +271,8 @@ class DriveStream:
             return self._session.undecodable(pending, str(decoded.picture), now_ns)
         return self._session.decoded(pending, decoded.picture, decoded.took_ns)
 
-    def _submit(self, pending: Pending) -> None:
+    def _submit(self, action: Submit) -> None:
+        pending = action.pending
         self._job = Job(
             self.lease.model.lane,
             self.lease.slot,
@@ -260,28 +288,40 @@ class DriveStream:
 
     # Time.
 
-    def _arm(self) -> None:
-        """Set the timer unless one rings early enough; a ring too early only costs a look."""
-        wake_ns = self._session.next_wake_ns
-        if self._timer is not None:
-            if self._timer_ns <= wake_ns:
-                return
-            self._timer.cancel()
-        self._timer_ns = wake_ns
-        self._timer = self._loop.call_at(wake_ns / 1e9, self._ring)
+    def _look(self, now_ns: int) -> int:
+        """Give up frames that can no longer be in time; returns when to look again."""
+        give_up_ns = self._session.give_up_ns
+        if now_ns < give_up_ns:
+            return give_up_ns
+        self._post(self._tick)
+        return NEVER_NS
 
-    def _ring(self) -> None:
-        self._timer = None
-        if time.monotonic_ns() >= self._session.next_wake_ns:
-            self._post(self._tick)
+    def _check(self) -> None:
+        """See whether the client still sends frames and takes answers.
+
+        Both get later with every frame and answer, so that one timer in seconds is enough.
+        """
+        now_ns = time.monotonic_ns()
+        next_ns = (self._writing_since_ns or now_ns) + self._patience_ns
+        if next_ns <= now_ns:
+            self._patience.reschedule(self._loop.time())
+            return
+        if now_ns < self._session.silence_ns:
+            next_ns = min(next_ns, self._session.silence_ns)
         else:
-            # Most often: it was set for a frame that has its answer already.
-            self._arm()
+            self._post(self._tick)
+        self._set_timer(next_ns)
 
     def _tick(self) -> list[Action]:
         actions = self._session.tick(time.monotonic_ns())
-        self._arm()
+        self._watch.by(self._session.give_up_ns)
+        self._set_timer(self._session.silence_ns)
         return actions
+
+    def _set_timer(self, when_ns: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when_ns / 1e9, self._check)
 
 
 def _decode(image: Image | None, frame: FrameInput, max_pixels: int) -> _Decoded:

@@ -65,15 +65,16 @@ class Shell:
                     assert pending is self.submitted
                     if not self.begun:
                         self.submitted = None
-                        self.perform(self.session.recalled(pending, self.now_ns))
+                        # As in the stream: after what was decided with it.
+                        actions += self.session.recalled(pending, self.now_ns)
                 case End(error):
                     self.sent.append(error)
         return self
 
-    def frame(self, number, capture_ms, *, speed=10.0):
+    def frame(self, number, capture_ms, *, speed=10.0, is_surplus=False):
         frame = Frame(number, capture_ms * MS, IMAGE, speed, self.now_ns)
         self.received.append(number)
-        return self.perform(self.session.receive(frame, COST_NS))
+        return self.perform(self.session.receive(frame, COST_NS, is_surplus=is_surplus))
 
     def decode(self):
         pending, self.decoding = self.decoding, None

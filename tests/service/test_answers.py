@@ -100,6 +100,6 @@ def test_the_alive_counter_wraps():
     frame = Frame(0, 0, None, None, 0)
     for _ in range(ALIVE_COUNTER_MODULUS - 2):
         answers.skip(frame, SkipReason.LATE, "", 0)
-    pending = Pending(frame, deadline_ns=0, start_by_ns=0, resets_before=0)
+    pending = Pending(frame, 0, 0, 0)
     step = Stepped((0.1, 10.0, 0.2), 0, 0, 1)
     assert [answers.command(pending, step, 0).alive_counter for _ in range(3)] == [65_535, 0, 1]

@@ -187,6 +187,20 @@ def test_every_answers_one_frame_too_many_with_overloaded_in_order():
     assert reasons == [SkipReason.OVERLOADED] * 2
 
 
+def test_a_surplus_frame_costs_neither_a_decode_nor_the_frame_that_waits():
+    shell = Shell().frame(0, 0).frame(1, 50).frame(2, 100, is_surplus=True)
+    (skip,) = shell.answers
+    assert (skip.sequence_number, skip.reason) == (2, SkipReason.OVERLOADED)
+    assert "state it when opening" in skip.detail
+    shell.decode().step().decode().step()
+    assert [a.sequence_number for a in shell.answers] == [2, 0, 1]
+
+
+def test_under_every_a_surplus_frame_only_waits():
+    shell = Shell(FramePolicy.EVERY).frame(0, 0, is_surplus=True)
+    assert isinstance(shell.decode().step().answers[0], Command)
+
+
 def test_a_duplicate_of_a_frame_in_flight_is_known():
     shell = Shell().frame(0, 0).frame(0, 0)
     assert shell.answers[0].reason is SkipReason.DUPLICATE
@@ -218,13 +232,13 @@ def test_a_number_that_was_refused_may_come_again_and_its_age_is_that_of_the_fra
 def test_a_frame_that_would_be_late_is_answered_in_time_and_costs_no_step():
     shell = Shell()
     shell.drive(0, 0)
-    shell.frame(1, 50).wait(48.9).tick()
+    shell.frame(1, 50).wait(47.9).tick()
     assert len(shell.answers) == 1
-    assert shell.session.next_wake_ns - shell.now_ns == pytest.approx(0.1 * MS)
+    assert shell.session.give_up_ns - shell.now_ns == pytest.approx(0.1 * MS)
     shell.wait(0.1).tick()
     skip = shell.answers[-1]
     assert (skip.reason, skip.held.validity) == (SkipReason.LATE, Validity.HELD)
-    assert skip.held.age_ms == pytest.approx(49)
+    assert skip.held.age_ms == pytest.approx(48)
     shell.decode()
     assert shell.submitted is None
     assert shell.drive(2, 100).step_count == 2
@@ -234,6 +248,14 @@ def test_a_late_frame_is_taken_back_from_the_engine():
     shell = Shell().frame(0, 0).decode().wait(50).tick()
     assert shell.answers[0].reason is SkipReason.LATE
     assert shell.submitted is None
+
+
+def test_two_frames_given_up_at_once_are_counted_in_the_order_in_which_they_leave():
+    shell = Shell()
+    shell.drive(0, 0)
+    shell.frame(1, 50).decode().frame(2, 100).wait(60).tick()
+    assert [a.sequence_number for a in shell.answers[1:]] == [2, 1]
+    assert [a.held.alive_counter for a in shell.answers[1:]] == [2, 3]
 
 
 def test_a_step_that_began_is_answered_even_if_late():

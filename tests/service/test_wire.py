@@ -70,7 +70,7 @@ def command(**changes):
 
 
 def test_a_command_is_written():
-    message = wire.answer("session", command()).command
+    message = wire.Answerer("session").answer(command()).command
     assert message.raw.steering_torque_nm == -0.25
     assert not message.limited.HasField("speed_mps")
     assert message.limited.HasField("steering_torque_nm")
@@ -87,21 +87,21 @@ def test_a_command_is_written():
 
 def test_a_time_too_long_for_the_wire_is_capped():
     timings = Timings(-5, 0, 0, 10**18, 1)
-    message = wire.answer("session", command(timings=timings)).command
+    message = wire.Answerer("session").answer(command(timings=timings)).command
     assert (message.timings.queue_us, message.timings.total_us) == (0, 2**32 - 1)
 
 
 def test_a_skip_is_written_with_what_to_hold():
     reason = domain.SkipReason.LATE
     skip = domain.Skip(5, 6, reason, "why", command(validity=Validity.HELD))
-    message = wire.answer("session", skip).skipped
+    message = wire.Answerer("session").answer(skip).skipped
     assert (message.sequence_number, message.capture_time_ns, message.detail) == (5, 6, "why")
     assert message.reason == command_pb2.SKIP_REASON_LATE
     assert message.held.checksum == command_checksum("session", message.held)
-    bare = wire.answer("session", domain.Skip(5, 6, reason, "why", None)).skipped
+    bare = wire.Answerer("session").answer(domain.Skip(5, 6, reason, "why", None)).skipped
     assert not bare.HasField("held")
 
 
 def test_notices_are_written():
-    assert wire.answer("s", domain.DrainingNotice(7)).notice.draining.ends_in_ms == 7
-    assert wire.answer("s", domain.ExpiringNotice(8)).notice.expiring.ends_in_ms == 8
+    assert wire.Answerer("s").answer(domain.DrainingNotice(7)).notice.draining.ends_in_ms == 7
+    assert wire.Answerer("s").answer(domain.ExpiringNotice(8)).notice.expiring.ends_in_ms == 8

@@ -102,10 +102,11 @@ def _resized(plane: Plane, frame: FrameInput, out: Plane | None = None) -> Plane
     height, width = frame.height_px, frame.width_px
     while (rows := plane.shape[0] // height) > 1 or plane.shape[1] // width > 1:
         columns = plane.shape[1] // width
-        size = (
+        halved = (
             plane.shape[1] // (2 if columns > 1 else 1),
             plane.shape[0] // (2 if rows > 1 else 1),
         )
-        plane = np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
+        # Linear interpolation by exactly 2 is the average of two, and faster than INTER_AREA.
+        plane = np.asarray(cv2.resize(plane, halved, interpolation=cv2.INTER_LINEAR), np.uint8)
     resized = cv2.resize(plane, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, np.uint8)

@@ -212,13 +212,27 @@ def test_a_second_frame_header_is_refused():
     end = at + 2 + int.from_bytes(WHOLE[at + 2 : at + 4])
     second = bytearray(WHOLE[at:end])
     second[5:9] = (8000).to_bytes(2) + (8000).to_bytes(2)
-    assert "damaged" in refused(WHOLE[:end] + bytes(second) + WHOLE[end:])
+    assert "no header" in refused(WHOLE[:end] + bytes(second) + WHOLE[end:])
+
+
+def scans_of_one_channel(count):
+    """A baseline file whose scans hold one channel each, as often as wanted."""
+    at = WHOLE.rindex(b"\xff\xda")
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + bytes(8)
+    return WHOLE[:at] + scan * count + WHOLE[-2:]
 
 
 def test_a_scan_bomb_is_refused():
     at = PROGRESSIVE.rindex(b"\xff\xda")
     bomb = PROGRESSIVE[:at] + PROGRESSIVE[at:-2] * 100 + PROGRESSIVE[-2:]
     assert "scans" in refused(bomb)
+    assert "scans" in refused(scans_of_one_channel(65))
+    assert "damaged" in refused(scans_of_one_channel(64))
+
+
+def test_scans_beside_the_only_one_are_not_decoded():
+    at = WHOLE.rindex(b"\xff\xda")
+    assert "damaged" in refused(WHOLE[:at] + WHOLE[at:-2] * 100 + WHOLE[-2:])
 
 
 def test_bad_pictures_write_nothing_to_the_standard_streams(capfd):

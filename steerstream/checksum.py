@@ -22,6 +22,11 @@ limited steering wheel angle in rad, speed in m/s and torque in Nm, NaN where ab
 ALIVE_COUNTER_MODULUS = 1 << 16
 
 
+def checksum_seed(session_id: str) -> int:
+    """Return what stands for a session in the checksums of its commands."""
+    return zlib.crc32(session_id.encode())
+
+
 def command_checksum(session_id: str, command: command_pb2.Command) -> int:
     """Return the CRC-32 (IEEE 802.3) of a command's safety fields.
 
@@ -33,16 +38,39 @@ def command_checksum(session_id: str, command: command_pb2.Command) -> int:
         An unsigned 32-bit number.
     """
     limited = command.limited
-    fields = _LAYOUT.pack(
+    return fields_checksum(
+        checksum_seed(session_id),
         command.sequence_number,
         command.capture_time_ns,
-        command.alive_counter % ALIVE_COUNTER_MODULUS,
+        command.alive_counter,
         command.validity,
         command.state_epoch,
-        limited.steering_wheel_angle_rad
-        if limited.HasField("steering_wheel_angle_rad")
-        else math.nan,
-        limited.speed_mps if limited.HasField("speed_mps") else math.nan,
-        limited.steering_torque_nm if limited.HasField("steering_torque_nm") else math.nan,
+        limited.steering_wheel_angle_rad if limited.HasField("steering_wheel_angle_rad") else None,
+        limited.speed_mps if limited.HasField("speed_mps") else None,
+        limited.steering_torque_nm if limited.HasField("steering_torque_nm") else None,
     )
-    return zlib.crc32(fields, zlib.crc32(session_id.encode()))
+
+
+def fields_checksum(
+    seed: int,
+    sequence_number: int,
+    capture_time_ns: int,
+    alive_counter: int,
+    validity: int,
+    state_epoch: int,
+    angle_rad: float | None,
+    speed_mps: float | None,
+    torque_nm: float | None,
+) -> int:
+    """Return the same of a command that is no message yet, for whoever makes many of them."""
+    fields = _LAYOUT.pack(
+        sequence_number,
+        capture_time_ns,
+        alive_counter % ALIVE_COUNTER_MODULUS,
+        validity,
+        state_epoch,
+        math.nan if angle_rad is None else angle_rad,
+        math.nan if speed_mps is None else speed_mps,
+        math.nan if torque_nm is None else torque_nm,
+    )
+    return zlib.crc32(fields, seed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from service import limits
 from service.bundle import Bundle
-from service.capacity import Capacity, retry_after_ms
+from service.capacity import Capacity
 from service.config import Config
 from service.domain import Opening
 from service.errors import (
@@ -135,8 +135,7 @@ class Admission:
         demand = Demand(model.name, opening.frame_rate_hz or model.rate_hz, budget_ns)
         if len(self._leases) >= self._config.max_sessions:
             raise TooManySessionsError(
-                f"all {self._config.max_sessions} sessions are taken; try again later",
-                retry_after_ms=retry_after_ms(),
+                f"all {self._config.max_sessions} sessions are taken; try again later"
             )
         self.capacity.take(demand)
         lease = Lease(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 
 from service.cost import StepCost
@@ -14,9 +13,6 @@ from service.usage import FrameCost, Reading
 
 _BUSY_NS = 2_000_000_000
 """How long a server that was busy is taken for busy, so that surplus frames do not come and go."""
-_RETRY_MS = (1000, 2000)
-"""When to try again. Nobody knows when a vehicle will leave; at random, so that a crowd that was
-refused together does not come back together."""
 _MS = 1e6
 
 
@@ -61,7 +57,7 @@ class Capacity:
                 session has nobody to be late for, and is always admitted.
         """
         if self._refused is not None and self._refused[0] == demand:
-            raise TooManySessionsError(self._refused[1], retry_after_ms=retry_after_ms())
+            raise TooManySessionsError(self._refused[1])
         costs = self._costs()
         before = self._load.shares(costs)
         self._load.add(demand)
@@ -75,7 +71,7 @@ class Capacity:
                 f"{max(0.0, bound - was.value):.1%} is left; try again later"
             )
             self._refused = demand, text
-            raise TooManySessionsError(text, retry_after_ms=retry_after_ms())
+            raise TooManySessionsError(text)
         self._sessions += 1
 
     def give_back(self, demand: Demand) -> None:
@@ -103,8 +99,3 @@ class Capacity:
         one_ns = max(steps[1] for steps in self._steps.values())
         frame = self._frame
         return Costs(self._steps, frame.cpu_ns(one_ns), frame.loop_ns, frame.cores)
-
-
-def retry_after_ms() -> int:
-    """Return a hint when to try again, in milliseconds."""
-    return random.randint(*_RETRY_MS)

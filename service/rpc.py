@@ -11,9 +11,8 @@ from typing import Any, NoReturn
 from service import wire
 from service.admission import Admission, Lease
 from service.alarm import Alarm
-from service.capacity import retry_after_ms
 from service.config import Config
-from service.domain import DrainingNotice, SheddingNotice
+from service.domain import DrainingNotice, Opening, SheddingNotice
 from service.engine import Engine
 from service.errors import (
     DrainingError,
@@ -22,11 +21,12 @@ from service.errors import (
     NotOpenError,
     ShedError,
     StreamError,
+    TooManySessionsError,
 )
 from service.observer import Observer
-from service.pace import Turnstile
 from service.stream import Context, DriveStream, read
 from service.telemetry import fields
+from service.waitlist import Waitlist
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 
 REASON_KEY = "steerstream-reason"
@@ -69,7 +69,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             name: wire.model_contract(model.bundle) for name, model in admission.models.items()
         }
         self._ready = asyncio.Event()
-        self._turnstile = Turnstile()
+        self._waitlist = Waitlist()
         self._watching: asyncio.Task[None] | None = None
         self._streams: set[DriveStream] = set()
         self._none_left = asyncio.Event()
@@ -159,7 +159,8 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
 
     def _let_go(self, stream: DriveStream) -> None:
         """Tell a session that it ends, and end it after a while."""
-        notice_s, retry_ms = self._config.shed_notice_s, retry_after_ms()
+        notice_s, vehicle_id = self._config.shed_notice_s, stream.lease.opening.vehicle_id
+        retry_ms = self._waitlist.refused(vehicle_id, time.monotonic_ns())
         stream.send(SheddingNotice(round(notice_s * 1000), retry_ms))
         error = ShedError(
             "the server can do less than it could, and lets its newest sessions go",
@@ -172,12 +173,19 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         try:
             opening = wire.opening(await self._first(context))
             await self._ready.wait()
-            return self._admission.admit(opening)
-        except StreamError as error:
-            self._observer.refused(error.reason)
-            wait_ns = self._turnstile.wait_ns(time.monotonic_ns())
+            wait_ns = self._waitlist.wait_ns(opening.vehicle_id, time.monotonic_ns())
             if wait_ns:
                 await asyncio.sleep(wait_ns / 1e9)
+            return self._admit(opening)
+        except StreamError as error:
+            self._observer.refused(error.reason)
+            raise
+
+    def _admit(self, opening: Opening) -> Lease:
+        try:
+            return self._admission.admit(opening)
+        except TooManySessionsError as error:
+            error.retry_after_ms = self._waitlist.refused(opening.vehicle_id, time.monotonic_ns())
             raise
 
     async def _first(self, context: Context) -> drive_service_pb2.DriveRequest:

@@ -15,8 +15,10 @@ _LEAST_FRAMES = 100
 _LEAST_IN_USE = 0.2
 """Share of the CPU below which no sample is taken: a frame costs up to twice as much where the
 caches are cold and every message wakes a thread, and says little of a server that is busy."""
-_MOST_OPENINGS = 0.05
-"""Openings a frame above which no sample is taken: refusing a crowd costs no frame anything."""
+_OPENING_NS = 600_000
+"""What an opening, refused or not, takes of a core; it is no frame's cost."""
+_MOST_OPENINGS = 0.5
+"""Openings a frame above which no sample is taken: too much of it would be that guess."""
 _SAMPLES = 7
 """Samples of which the median counts: three spoilt ones change nothing, and a lasting change is
 known after four."""
@@ -84,8 +86,11 @@ class FrameCost:
         if self._share(begin, reading) < _LEAST_IN_USE or _crowded(begin, reading):
             self._begin = reading
         elif frames >= _LEAST_FRAMES:
-            self._cpu_samples_ns.append((reading.cpu_ns - begin.cpu_ns) / frames)
-            self._loop_samples_ns.append((reading.loop_ns - begin.loop_ns) / frames)
+            openings_ns = _OPENING_NS * (reading.openings - begin.openings)
+            cpu_ns = _less(reading.cpu_ns - begin.cpu_ns, openings_ns)
+            loop_ns = _less(reading.loop_ns - begin.loop_ns, openings_ns)
+            self._cpu_samples_ns.append(cpu_ns / frames)
+            self._loop_samples_ns.append(loop_ns / frames)
             self._cpu_ns = statistics.median(self._cpu_samples_ns)
             self.loop_ns = statistics.median(self._loop_samples_ns)
             self._begin = reading
@@ -105,6 +110,11 @@ def available_cores() -> float:
     except (OSError, ValueError):
         return cores
     return cores if quota == "max" else min(cores, int(quota) / int(period))
+
+
+def _less(total_ns: int, openings_ns: int) -> float:
+    """What is left for frames; at least half, since what openings take is a guess."""
+    return max(total_ns / 2, float(total_ns - openings_ns))
 
 
 def _crowded(begin: Reading, end: Reading) -> bool:

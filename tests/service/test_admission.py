@@ -63,7 +63,6 @@ def test_all_sessions_taken_is_a_reason_of_its_own(tiny):
     leases, error = fill(admission(tiny, max_sessions=3))
     assert len(leases) == 3
     assert str(error) == "all 3 sessions are taken; try again later"
-    assert error.retry_after_ms >= 1000
 
 
 def test_a_refusal_takes_no_slot_and_what_is_released_is_room(tiny):

@@ -33,7 +33,6 @@ def test_sessions_get_in_until_the_fullest_resource_is_full():
     count, error = fill(capacity())
     assert count == 41, "0.85 of an engine that takes 2.1 % of its time a session"
     assert "20 Hz within 50 ms asks for 2.1% of the engine, of which 0." in str(error)
-    assert 1000 <= error.retry_after_ms <= 2000
 
 
 def test_on_one_core_the_cpu_is_full_first():

@@ -449,10 +449,11 @@ async def test_a_thousand_opens_without_frames_leave_others_served(tiny):
         vehicle = await run.vehicle(vehicle_id="driving")
         stub = run.stub()
         outcomes = set()
-        for _ in range(50):
+        for turn in range(50):
             crowd = [Vehicle(stub) for _ in range(20)]
-            for other in crowd:
-                await other.send(open=session_pb2.OpenSession(vehicle_id="crowd"))
+            for number, other in enumerate(crowd):
+                name = f"crowd-{turn}-{number}"
+                await other.send(open=session_pb2.OpenSession(vehicle_id=name))
             for other in crowd:
                 message = await _first_or_none(other)
                 outcomes.add("refused" if message is None else message.WhichOneof("message"))
@@ -615,3 +616,74 @@ async def test_draining_tells_the_streams_refuses_new_ones_and_ends_the_rest(tin
         )
         await ending
         assert run.server.admission.sessions == 0
+
+
+# Load.
+
+
+async def test_a_load_that_does_not_fit_is_refused_with_figures_and_a_hint(tiny):
+    async with running(tiny) as run:
+        modest = await run.vehicle(budget_ms=50, frame_rate_hz=500)
+        greedy = Vehicle(run.stub())
+        await greedy.send(
+            open=session_pb2.OpenSession(vehicle_id="greedy", budget_ms=50, frame_rate_hz=1000)
+        )
+        code, reason, text = await greedy.failure()
+        assert (code, reason) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "ERROR_REASON_TOO_MANY_SESSIONS",
+        )
+        assert text.startswith("1000 Hz within 50 ms asks for ")
+        hint = dict(await greedy.call.trailing_metadata())["steerstream-retry-after-ms"]
+        assert 1000 <= int(hint) <= 2000
+        assert (await modest.drive(GREY)).step_count == 1
+
+
+async def test_who_comes_back_too_soon_is_answered_when_it_was_told_to_come(tiny):
+    async with running(tiny, max_sessions=1) as run:
+        driving = await run.vehicle()
+        hints, began = [], asyncio.get_running_loop().time()
+        for _ in range(2):
+            eager = Vehicle(run.stub())
+            await eager.send(open=session_pb2.OpenSession(vehicle_id="eager"))
+            assert (await eager.failure())[1] == "ERROR_REASON_TOO_MANY_SESSIONS"
+            metadata = dict(await eager.call.trailing_metadata())
+            hints.append(int(metadata["steerstream-retry-after-ms"]))
+        assert asyncio.get_running_loop().time() - began > 0.9 * hints[0] / 1000
+        assert (await driving.drive(GREY)).step_count == 1
+
+
+async def test_a_server_that_has_become_slow_lets_its_newest_session_go_with_notice(tiny):
+    async with running(tiny, shed_after_s=0.1, shed_notice_s=0.2) as run:
+        oldest, newest = await run.vehicle(budget_ms=50), await run.vehicle(budget_ms=50)
+        cost = run.server.admission.models["tiny"].lane.cost
+        cost._speed *= 60e6 / cost[2]
+        notice = (await newest.call.read()).notice.shedding
+        assert notice.ends_in_ms == 200
+        assert 1000 <= notice.retry_after_ms <= 2000
+        code, reason, _ = await newest.failure()
+        assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "ERROR_REASON_SHED")
+        hint = dict(await newest.call.trailing_metadata())["steerstream-retry-after-ms"]
+        assert int(hint) == notice.retry_after_ms
+        await slots_free(run, 1)
+        await oldest.frame(GREY)
+        assert (await oldest.answer()).sequence_number == 0
+
+
+@pytest.mark.parametrize("policy", ["LATEST", "EVERY"])
+async def test_what_is_beyond_the_stated_rate_waits_where_the_server_is_busy(tiny, policy):
+    """LATEST answers at once; EVERY takes its time; no frame is left without an answer."""
+    async with running(tiny) as run:
+        vehicle = await run.vehicle(frame_policy=f"FRAME_POLICY_{policy}", frame_rate_hz=100)
+        run.server.admission.capacity.is_busy = True
+        answers = []
+        for _ in range(16):
+            await vehicle.frame(GREY)
+            run.server.admission.capacity.is_busy = True
+            answers.append(await vehicle.answer())
+        skips = [each for each in answers if isinstance(each, command_pb2.FrameSkipped)]
+        if policy == "EVERY":
+            assert not skips
+        else:
+            assert all(each.reason == command_pb2.SKIP_REASON_OVERLOADED for each in skips)
+            assert all("state it when opening" in each.detail for each in skips)

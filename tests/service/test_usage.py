@@ -76,8 +76,11 @@ def test_refusing_a_crowd_costs_no_frame_anything():
     process = Process()
     process.run(frames=300, cpu_ms=1)
     for _ in range(20):
-        process.run(frames=300, cpu_ms=1.6, openings=1000)
+        process.run(frames=300, cpu_ms=3, openings=1000)
     assert process.cost.cpu_ns(0) == 1 * MS
+    for _ in range(7):
+        process.run(frames=300, cpu_ms=1.2, openings=100)
+    assert process.cost.cpu_ns(0) == pytest.approx(1 * MS)
 
 
 def test_either_the_cpu_or_the_event_loop_is_what_is_in_use():

@@ -16,6 +16,7 @@ from steerstream.extras import command_needs
 with command_needs("benchmark", "'steerstream[cpu,sim]'"):
     from benchmark import (
         capacity,
+        decode,
         efficiency,
         fairness,
         latency,
@@ -33,6 +34,7 @@ COMMANDS: dict[str, ModuleType] = {
     "overload": overload,
     "fairness": fairness,
     "soak": soak,
+    "decode": decode,
     "peers": peers,
 }
 """Each has ``HELP``, ``add_arguments(parser)``, ``run(options)``, which returns what JSON can hold,

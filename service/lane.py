@@ -18,7 +18,7 @@ from service.domain import NotStepped, Outcome, SkipReason, Stepped
 from service.errors import BundleError, StepError
 from service.preprocess import Picture
 from service.state import Slot
-from service.stepper import Stepper
+from service.steppers import open_stepper
 
 _WARM_UP_RUNS = 3
 """Runs of each bucket before the server serves: the first allocates, the others are measured."""
@@ -91,7 +91,7 @@ class Lane:
     def __init__(self, bundle: Bundle, *, sessions: int, max_batch: int) -> None:
         self.cost = StepCost(max_batch, pads=bundle.runtime.pads_batches)
         self._waiting: list[Job] = []
-        self._stepper = Stepper(bundle, sessions=sessions, buckets=self.cost.buckets)
+        self._stepper = open_stepper(bundle, sessions=sessions, buckets=self.cost.buckets)
         self.pool = self._stepper.pool
         self.name = bundle.contract.name
         self._looked_at = _LOOK_AHEAD * max_batch

@@ -5,10 +5,13 @@ A runtime belongs to the thread that runs it; the engine's thread owns them all.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
@@ -56,6 +59,12 @@ class Memory:
     def of(cls, array: Array) -> Memory:
         """Return the place of a contiguous array."""
         return cls(array.ctypes.data, array.shape, array.dtype)
+
+    def part(self, start: int, count: int) -> Memory:
+        """Return a part along the first dimension."""
+        row_bytes = math.prod(self.shape[1:]) * np.dtype(self.dtype).itemsize
+        address = self.address + start * row_bytes
+        return dataclasses.replace(self, address=address, shape=(count, *self.shape[1:]))
 
 
 class Runtime:

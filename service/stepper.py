@@ -28,6 +28,15 @@ class Rows(NamedTuple):
     fit: list[bool]
 
 
+class _Batch(NamedTuple):
+    """What a size of a batch needs: the graph bound to memory, and that memory without padding."""
+
+    graph: BoundGraph
+    old: Sequence[Floats]
+    new: Sequence[Floats]
+    outputs: Floats
+
+
 class Stepper:
     """One network, its state pool, and the memory in which its batches are put together.
 
@@ -58,7 +67,7 @@ class Stepper:
         )
         self._outputs = np.zeros((len(contract.outputs), largest), np.float32)
         # At most one for each size of a batch.
-        self._bound: dict[int, BoundGraph] = {}
+        self._batches: dict[int, _Batch] = {}
 
     def warm_up(self, size: int) -> None:
         """Run a batch on the sentinel slot and check what comes out.
@@ -67,7 +76,7 @@ class Stepper:
             BundleError: the outputs are not shaped as the contract says.
             StepError: the network fails.
         """
-        if size not in self._bound:
+        if size not in self._batches:
             self._check_shapes(size)
         self._run([self.pool.sentinel] * size, [True] * size)
 
@@ -82,36 +91,42 @@ class Stepper:
         Raises:
             StepError: the network failed; the state is as it was.
         """
-        count = len(slots)
         for row, picture in zip(self._frames, pixels, strict=False):
             row[...] = picture
-        self._run(slots, reset)
-        fit = self.pool.commit(slots, _first(count, self._new))
-        return Rows(list(zip(*self._outputs[:, :count].tolist(), strict=True)), fit)
+        batch = self._run(slots, reset)
+        fit = self.pool.commit(slots, batch.new)
+        return Rows(list(zip(*batch.outputs.tolist(), strict=True)), fit)
 
-    def _run(self, slots: Sequence[Slot], reset: Sequence[bool]) -> None:
-        count = len(slots)
-        self.pool.gather(slots, reset, _first(count, self._old))
-        # Rows of padding hold what an earlier batch left there; nobody reads what becomes of them.
-        size = self._bucket(count) if self.bundle.runtime.pads_batches else count
-        if size not in self._bound:
-            self._bound[size] = self._bind(size)
-        self._bound[size].run()
+    def _run(self, slots: Sequence[Slot], reset: Sequence[bool]) -> _Batch:
+        size = len(slots)
+        batch = self._batches.get(size)
+        if batch is None:
+            batch = self._batches[size] = self._bind(size)
+        self.pool.gather(slots, reset, batch.old)
+        batch.graph.run()
+        return batch
 
-    def _bucket(self, size: int) -> int:
-        return next(bucket for bucket in self._buckets if bucket >= size)
-
-    def _bind(self, size: int) -> BoundGraph:
+    def _bind(self, size: int) -> _Batch:
         contract = self.bundle.contract
-        inputs = {contract.frame.tensor: Memory.of(self._frames[:size])}
+        # Rows of padding hold what an earlier batch left there; nobody reads what becomes of them.
+        padded = self._bucket(size) if self.bundle.runtime.pads_batches else size
+        inputs = {contract.frame.tensor: Memory.of(self._frames[:padded])}
         outputs = {
-            output.tensor: Memory.of(values[:size])
+            output.tensor: Memory.of(values[:padded])
             for output, values in zip(contract.outputs, self._outputs, strict=True)
         }
         for pair, old, new in zip(contract.state, self._old, self._new, strict=True):
-            inputs[pair.input] = Memory.of(old[:size])
-            outputs[pair.output] = Memory.of(new[:size])
-        return self.bundle.runtime.bind(inputs, outputs)
+            inputs[pair.input] = Memory.of(old[:padded])
+            outputs[pair.output] = Memory.of(new[:padded])
+        return _Batch(
+            self.bundle.runtime.bind(inputs, outputs),
+            _first(size, self._old),
+            _first(size, self._new),
+            self._outputs[:, :size],
+        )
+
+    def _bucket(self, size: int) -> int:
+        return next(bucket for bucket in self._buckets if bucket >= size)
 
     def _check_shapes(self, size: int) -> None:
         """Run once without bound outputs, whose shapes are then the network's own."""

@@ -1,0 +1,58 @@
+"""The stepper for a network: with state on the GPU if one runs it, else in the host's memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from service.bundle import Bundle
+from service.errors import BundleError
+from service.stepper import Stepper
+from service.telemetry import fields
+
+if TYPE_CHECKING:
+    from service.device_stepper import DeviceStepper
+
+_log = logging.getLogger(__name__)
+
+
+def open_stepper(
+    bundle: Bundle, *, sessions: int, buckets: Sequence[int]
+) -> Stepper | DeviceStepper:
+    """Return a stepper on what runs the bundle.
+
+    Args:
+        bundle: the network.
+        sessions: slots of its state pool.
+        buckets: the sizes to which batches are padded where padding pays; the last is the largest.
+
+    Raises:
+        BundleError: the network cannot be run there.
+    """
+    if bundle.runtime.provider.pool_on_device:
+        return _on_gpu(bundle, sessions, buckets)
+    return Stepper(bundle, sessions=sessions, buckets=buckets)
+
+
+def _on_gpu(bundle: Bundle, sessions: int, buckets: Sequence[int]) -> DeviceStepper:
+    try:
+        # They need the package onnx, which a server without a GPU does not have.
+        from service import accelerator, cudart, device_stepper  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise BundleError(f"{error}; pip install 'steerstream[gpu]'") from None
+
+    def stepper(*, graphs: bool) -> DeviceStepper:
+        return device_stepper.DeviceStepper(
+            bundle,
+            sessions=sessions,
+            buckets=buckets,
+            accelerator=accelerator.Cuda(cudart.load(), graphs=graphs),
+        )
+
+    try:
+        return stepper(graphs=True)
+    except BundleError as error:
+        # Control flow, and operators that CUDA leaves to the CPU, cannot be captured.
+        _log.warning("no_cuda_graphs", extra=fields(model=bundle.contract.name, reason=str(error)))
+        return stepper(graphs=False)

@@ -65,7 +65,14 @@ def _digest(name: str) -> str:
 def _pip(interpreter: Path, name: str, *, resolve: bool) -> None:
     file = resources.files("benchmark.peers.requirements").joinpath(f"{name}.txt")
     with resources.as_file(file) as path:
-        command: list[str | Path] = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command: list[str | Path] = [
+            interpreter,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         command += [*([] if resolve else ["--no-deps"]), "-r", path]
         done = subprocess.run(  # noqa: S603 - pip of the environment just made
             command, capture_output=True, text=True, check=False

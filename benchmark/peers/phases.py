@@ -139,7 +139,7 @@ def capacity(bench: Bench, server: Server, fps: float) -> Figures:
 
 def overload(bench: Bench, server: Server, factor: float, fps: float) -> Figures:
     """Offer a multiple of the closed loop's throughput at a camera's rate."""
-    return paced(bench, server, math.ceil(factor * fps / RATE_HZ), bench.seconds)
+    return paced(bench, server, max(1, math.ceil(factor * fps / RATE_HZ)), bench.seconds)
 
 
 def vanish(bench: Bench, server: Server, how: str) -> Figures:

@@ -5,12 +5,22 @@ from __future__ import annotations
 from benchmark.peers.openpi import OPENPI
 from benchmark.peers.peer import Peer
 from benchmark.peers.ray_serve import RAY
-from benchmark.peers.steerstream_peer import STEERSTREAM
+from benchmark.peers.steerstream_peer import STEERSTREAM, STEERSTREAM_OPENVINO
 from benchmark.peers.threads import THREADS_ORT, THREADS_TORCH
-from benchmark.peers.triton import TRITON
+from benchmark.peers.triton import TRITON, TRITON_OPENVINO
 
 PEERS: dict[str, Peer] = {
-    peer.name: peer for peer in (STEERSTREAM, TRITON, THREADS_ORT, THREADS_TORCH, OPENPI, RAY)
+    peer.name: peer
+    for peer in (
+        STEERSTREAM,
+        STEERSTREAM_OPENVINO,
+        TRITON,
+        TRITON_OPENVINO,
+        THREADS_ORT,
+        THREADS_TORCH,
+        OPENPI,
+        RAY,
+    )
 }
 
 

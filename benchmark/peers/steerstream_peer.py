@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from benchmark.peers.peer import Launch, Peer
 
 
@@ -21,4 +23,11 @@ STEERSTREAM = Peer(
     packages=("grpcio", "onnxruntime", "opencv-python-headless"),
     transport="drive",
     command=_command,
+)
+STEERSTREAM_OPENVINO = dataclasses.replace(
+    STEERSTREAM,
+    name="steerstream-openvino",
+    title="steerstream, OpenVINO",
+    packages=("grpcio", "onnxruntime-openvino", "opencv-python-headless"),
+    requirements="steerstream-openvino",
 )

@@ -6,6 +6,7 @@ both are laid out here by hand.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import sysconfig
@@ -98,4 +99,11 @@ TRITON = Peer(
     command=_command,
     requirements="triton",
     variables=_variables,
+)
+TRITON_OPENVINO = dataclasses.replace(
+    TRITON,
+    name="triton-openvino",
+    title="NVIDIA Triton, OpenVINO",
+    packages=("nvidia-pytriton", "onnxruntime-openvino", "opencv-python-headless", "numpy"),
+    requirements="triton-openvino",
 )

@@ -7,7 +7,7 @@ import contextlib
 
 import grpc
 
-from benchmark.peers.client.links import FRAME_PERIOD_NS, Answer, EndedError, RefusedError
+from benchmark.peers.client.links import FRAME_PERIOD_NS, Answer, EndedError, RefusedError, Terms
 from benchmark.peers.frameset import FrameSet
 from steerstream.v1 import (
     command_pb2,
@@ -41,14 +41,17 @@ class DriveTransport:
         self._frames = frames
         self._metadata = metadata
 
-    async def open(self, session: int, *, budget_ms: float, every: bool) -> DriveLink:
+    async def open(self, session: int, terms: Terms) -> DriveLink:
         """Open a session; see :meth:`links.Transport.open`."""
         channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
         stub = drive_service_pb2_grpc.DriveServiceStub(channel)
         link = DriveLink(channel, stub.Drive(metadata=self._metadata), self._frames)
-        policy = session_pb2.FRAME_POLICY_EVERY if every else session_pb2.FRAME_POLICY_LATEST
+        every, latest = session_pb2.FRAME_POLICY_EVERY, session_pb2.FRAME_POLICY_LATEST
         opening = session_pb2.OpenSession(
-            vehicle_id=f"vehicle-{session}", budget_ms=budget_ms, frame_policy=policy
+            vehicle_id=f"vehicle-{session}",
+            budget_ms=terms.budget_ms,
+            frame_rate_hz=terms.rate_hz,
+            frame_policy=every if terms.every else latest,
         )
         try:
             await link.begin(drive_service_pb2.DriveRequest(open=opening))

@@ -30,6 +30,21 @@ class Answer:
     outputs: tuple[float, ...] | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a session asks of a server.
+
+    Attributes:
+        budget_ms: milliseconds for each frame.
+        rate_hz: frames a second that it states.
+        every: all frames are answered, where the server may skip some.
+    """
+
+    budget_ms: float
+    rate_hz: float
+    every: bool
+
+
 class Link(Protocol):
     """One session on a connection of its own, as a vehicle has it."""
 
@@ -61,13 +76,12 @@ class Link(Protocol):
 class Transport(Protocol):
     """Opens sessions of one server."""
 
-    async def open(self, session: int, *, budget_ms: float, every: bool) -> Link:
+    async def open(self, session: int, terms: Terms) -> Link:
         """Open a session.
 
         Args:
             session: a number that no session of this run had before.
-            budget_ms: milliseconds for each frame, where the server knows budgets.
-            every: all frames are answered, where the server may skip some.
+            terms: what to ask for, where the server knows such.
 
         Raises:
             RefusedError: the server is full.

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.peers.client.links import Answer, EndedError, Link, RefusedError, Transport
+from benchmark.peers.client.links import Answer, EndedError, Link, RefusedError, Terms, Transport
 
 MS_PER_S = 1e3
-NO_BUDGET_MS = 10_000.0
-"""For loads that only count: no server shall skip a frame for being late."""
+PATIENT = Terms(budget_ms=10_000.0, rate_hz=1.0, every=True)
+"""For loads that only count: no server shall skip a frame for being late, nor refuse a session
+because of frames that it may never send."""
 SETTLE_S = 0.5
 """Frames that are due, or round trips that begin, before this time has passed are not counted."""
 _OPEN_S = 20.0
@@ -38,7 +39,7 @@ async def outputs(
     """
 
     async def one(index: int, pictures: Sequence[int]) -> list[tuple[float, ...] | None]:
-        link = await transport.open(first_session + index, budget_ms=NO_BUDGET_MS, every=True)
+        link = await transport.open(first_session + index, PATIENT)
         found = []
         for number, picture in enumerate(pictures):
             await link.send(number, picture)
@@ -59,10 +60,7 @@ async def closed(
         ``fps`` of all sessions, ``p50_ms`` and ``p99_ms`` of the round trips.
     """
     links = await asyncio.gather(
-        *(
-            transport.open(first_session + index, budget_ms=NO_BUDGET_MS, every=True)
-            for index in range(sessions)
-        )
+        *(transport.open(first_session + index, PATIENT) for index in range(sessions))
     )
     start = time.monotonic() + SETTLE_S
     stop = start + seconds
@@ -132,8 +130,9 @@ async def paced(
     budget_ms: float,
 ) -> dict[str, Any]:
     """Send a frame whenever one is due, answered or not; count from when it was due."""
+    terms = Terms(budget_ms=budget_ms, rate_hz=rate_hz, every=False)
     opened = await asyncio.gather(
-        *(_try_open(transport, first_session + index, budget_ms) for index in range(sessions))
+        *(_try_open(transport, first_session + index, terms) for index in range(sessions))
     )
     start = time.monotonic() + 0.2
     pace = Pace(rate_hz=rate_hz, seconds=seconds, budget_ms=budget_ms, start=start)
@@ -147,13 +146,11 @@ async def paced(
     return summary(tallies, pace)
 
 
-async def _try_open(
-    transport: Transport, session: int, budget_ms: float
-) -> tuple[Link | None, Tally]:
+async def _try_open(transport: Transport, session: int, terms: Terms) -> tuple[Link | None, Tally]:
     began = time.monotonic()
     try:
         async with asyncio.timeout(_OPEN_S):
-            return await transport.open(session, budget_ms=budget_ms, every=False), Tally()
+            return await transport.open(session, terms), Tally()
     except (RefusedError, TimeoutError):
         return None, Tally(refused_after_s=time.monotonic() - began)
 
@@ -240,7 +237,7 @@ async def hold(transport: Transport, first_session: int, *, sessions: int) -> li
     """Open sessions, have one frame of each answered, and keep them."""
 
     async def one(session: int) -> Link:
-        link = await transport.open(session, budget_ms=NO_BUDGET_MS, every=True)
+        link = await transport.open(session, PATIENT)
         await link.send(0, 0)
         await link.receive()
         return link

@@ -11,7 +11,7 @@ from openpi_client import msgpack_numpy
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from benchmark.peers.client.links import Answer, EndedError
+from benchmark.peers.client.links import Answer, EndedError, Terms
 from benchmark.peers.frameset import FrameSet
 
 _GOODBYE_S = 0.5
@@ -31,14 +31,8 @@ class OpenpiTransport:
         self._target = target
         self._images = [np.frombuffer(packed, np.uint8) for packed in frames.packed()]
 
-    async def open(
-        self,
-        session: int,
-        *,
-        budget_ms: float,  # noqa: ARG002
-        every: bool,  # noqa: ARG002
-    ) -> OpenpiLink:
-        """Connect and take the greeting; openpi knows no budgets, and answers every frame."""
+    async def open(self, session: int, terms: Terms) -> OpenpiLink:  # noqa: ARG002
+        """Connect and take the greeting; openpi knows no terms, and answers every frame."""
         socket = await connect(f"ws://{self._target}", compression=None, max_size=None)
         await socket.recv()
         return OpenpiLink(socket, session, self._images)

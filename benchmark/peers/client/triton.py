@@ -16,7 +16,7 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from benchmark.peers.client.drive import CHANNEL_OPTIONS
-from benchmark.peers.client.links import Answer, EndedError
+from benchmark.peers.client.links import Answer, EndedError, Terms
 from benchmark.peers.frameset import FrameSet
 
 MODEL = "driver"
@@ -131,14 +131,8 @@ class TritonTransport:
         self._target = target
         self._packed = frames.packed()
 
-    async def open(
-        self,
-        session: int,
-        *,
-        budget_ms: float,  # noqa: ARG002
-        every: bool,  # noqa: ARG002
-    ) -> TritonLink:
-        """Open a session; Triton knows no budgets, and answers every frame."""
+    async def open(self, session: int, terms: Terms) -> TritonLink:  # noqa: ARG002
+        """Open a session; Triton knows no terms, and answers every frame."""
         channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
         method = channel.stream_stream(
             _METHOD,

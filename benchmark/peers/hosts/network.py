@@ -18,6 +18,8 @@ from service.contract import METADATA_KEY, Contract
 from service.jpeg import Scratch, decode
 from service.preprocess import Picture, prepare
 
+_OPENVINO = "OpenVINOExecutionProvider"
+
 Array = npt.NDArray[Any]
 State = list[Array]
 """One float32 array [N, *shape] a state tensor."""
@@ -76,8 +78,8 @@ class Network:
         return np.stack(results[: self._heads], axis=1), results[self._heads :]
 
 
-def _providers() -> list[str]:
-    """Return the best execution provider of this environment's ONNX Runtime for a CPU."""
-    installed = onnxruntime.get_available_providers()
-    wanted = ("OpenVINOExecutionProvider", "CPUExecutionProvider")
-    return [name for name in wanted if name in installed]
+def _providers() -> list[str | tuple[str, dict[str, str]]]:
+    """Return the best execution provider for a CPU that this environment has."""
+    if _OPENVINO in onnxruntime.get_available_providers():
+        return [(_OPENVINO, {"device_type": "CPU", "num_of_threads": "1"})]
+    return ["CPUExecutionProvider"]

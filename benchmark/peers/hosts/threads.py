@@ -48,7 +48,6 @@ class Vehicles(drive_service_pb2_grpc.DriveServiceServicer):
             outputs, state = step(self._network, request.frame, state)
             yield response(request.frame, outputs[0])
 
-
     def DescribeModels(  # noqa: N802 - the name in the wire contract
         self,
         request: drive_service_pb2.DescribeModelsRequest,  # noqa: ARG002

@@ -97,7 +97,7 @@ def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
             example,
             input_names=inputs,
             output_names=outputs,
-            dynamic_shapes={"frame": {0: batch}, "state": tuple({0: batch} for _ in about.state)},
+            dynamic_shapes=_batched(batch, len(about.state)),
             opset_version=OPSET,
             dynamo=True,
             optimize=True,
@@ -105,6 +105,14 @@ def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
         )
     assert program is not None, "the dynamo exporter returns a program"  # noqa: S101
     return _without_traces(program.model_proto)
+
+
+def _batched(batch: torch.export.Dim, state: int) -> dict[str, object]:
+    """Name the batch in every input; the exporter knows no empty ``state``."""
+    shapes: dict[str, object] = {"frame": {0: batch}}
+    if state:
+        shapes["state"] = tuple({0: batch} for _ in range(state))
+    return shapes
 
 
 def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:

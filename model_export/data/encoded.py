@@ -36,7 +36,7 @@ class FeatureCache:
     """Encodes recordings with one network's encoder as it is now.
 
     Args:
-        network: its :meth:`DrivingNetwork.encode` is used, in evaluation mode.
+        network: its :meth:`DrivingNetwork.perceive` is used, in evaluation mode.
         frame: the network's picture.
         seed: decides the augmentations.
         folder: where features are kept.
@@ -100,11 +100,13 @@ class FeatureCache:
     def _encoded(
         self, recording: Recording, span: Span, change: Augmentation
     ) -> Iterator[npt.NDArray[np.float16]]:
+        visual = self._network.initial_state(1)[len(self._network.recurrent_tensors) :]
         for first in range(span.first, span.last, _CHUNK_FRAMES):
             places = range(first, min(first + _CHUNK_FRAMES, span.last))
             frames = [_picture(change, recording, place) for place in places]
-            features = self._network.encode(torch.from_numpy(np.stack(frames)))
-            yield features.numpy().astype(np.float16)
+            windows = torch.from_numpy(np.stack(frames))[None]
+            features, visual = self._network.perceive(windows, visual)
+            yield features[0].numpy().astype(np.float16)
 
     def _draw(self, at: int, span: Span) -> int:
         return int(np.random.default_rng((self._seed, at, span.first)).integers(2**62))
@@ -131,7 +133,8 @@ def _open(folder: Path) -> Recording:
 
 @torch.no_grad()
 def _digest_of(network: DrivingNetwork, frame: FrameInput) -> str:
-    """Return a digest of what the encoder makes of one picture of noise: it tells weights apart."""
-    noise = np.random.default_rng(0).integers(0, 256, (1, *frame.shape), np.uint8)
-    features = network.encode(torch.from_numpy(noise)).numpy().astype(np.float16)
-    return hashlib.sha256(features.tobytes()).hexdigest()
+    """Return a digest of what the encoder makes of noise: it tells weights apart."""
+    noise = np.random.default_rng(0).integers(0, 256, (1, 2, *frame.shape), np.uint8)
+    visual = network.initial_state(1)[len(network.recurrent_tensors) :]
+    features, _ = network.perceive(torch.from_numpy(noise), visual)
+    return hashlib.sha256(features.numpy().astype(np.float16).tobytes()).hexdigest()

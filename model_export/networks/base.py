@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from model_export.config import Config
 from model_export.losses import MaskedLoss
-from model_export.networks.parts.shapes import framewise
 from service.contract import StateTensor, TrainingSource
 
 State = tuple[Tensor, ...]
@@ -21,8 +20,9 @@ State = tuple[Tensor, ...]
 class DrivingNetwork(nn.Module, ABC):
     """A network that turns one frame and its state into one command.
 
-    A subclass says what it makes of a frame alone (:meth:`encode`) and what it makes of that over
-    time (:meth:`follow`). Training, export and verification need no more.
+    A subclass says how it sees (:meth:`perceive`) and what it makes of that over time
+    (:meth:`follow`), and what each has to remember from frame to frame. Training, export and
+    verification need no more.
 
     Args:
         config: the run's configuration.
@@ -43,21 +43,39 @@ class DrivingNetwork(nn.Module, ABC):
         self.register_buffer("output_scale", torch.tensor([head.scale for head in heads]))
 
     @property
-    def state_tensors(self) -> tuple[StateTensor, ...]:
-        """The recurrent state as a bundle's contract states it; none by default."""
+    def recurrent_tensors(self) -> tuple[StateTensor, ...]:
+        """What :meth:`follow` remembers; nothing by default."""
         return ()
 
-    @abstractmethod
-    def encode(self, frames: Tensor) -> Tensor:
-        """Turn uint8 frames [N, height, width, 3] into features [N, ...], each by itself."""
+    @property
+    def visual_tensors(self) -> tuple[StateTensor, ...]:
+        """What :meth:`perceive` remembers; nothing by default."""
+        return ()
+
+    @property
+    def state_tensors(self) -> tuple[StateTensor, ...]:
+        """The whole state as a bundle's contract states it."""
+        return self.recurrent_tensors + self.visual_tensors
 
     @abstractmethod
     def encoder(self) -> tuple[nn.Module, ...]:
         """Return the modules that turn a frame into features; stages may train them slower."""
 
     @abstractmethod
-    def follow(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """Go on over windows of features [B, T, ...] to raw outputs [B, T, 3] and the new state."""
+    def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
+        """Turn windows of frames uint8 [B, T, height, width, 3] into features [B, T, ...].
+
+        Args:
+            frames: the windows.
+            visual: of :attr:`visual_tensors`, before the first frame.
+
+        Returns:
+            The features, and the new visual state.
+        """
+
+    @abstractmethod
+    def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
+        """Turn windows of features [B, T, ...] into raw outputs [B, T, 3] and the new state."""
 
     def load_pretrained(self) -> None:
         """Take weights from training on other data, where the network uses such; else nothing."""
@@ -84,7 +102,7 @@ class DrivingNetwork(nn.Module, ABC):
         Returns:
             One tensor [N] in SI units for each head, then the new state.
         """
-        raw, after = self.follow(self.encode(frame).unsqueeze(1), state)
+        raw, after = self._advance(frame.unsqueeze(1), state)
         return (*self.to_si(raw.squeeze(1)).unbind(1), *after)
 
     def unroll(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
@@ -92,20 +110,28 @@ class DrivingNetwork(nn.Module, ABC):
 
         Args:
             frames: uint8 [B, T, height, width, 3], or float16 [B, T, ...]: features that
-                :meth:`encode` gave before.
+                :meth:`perceive` gave before.
             state: before the first frame.
 
         Returns:
             Outputs [B, T, 3] in SI units, and the state after the last frame.
         """
-        raw, state = self.follow(self.features(frames), state)
+        raw, state = self._advance(frames, state)
         return self.to_si(raw), state
 
-    def features(self, frames: Tensor) -> Tensor:
-        """Return the features [B, T, ...] of windows; see :meth:`unroll`."""
-        if frames.is_floating_point():
-            return frames.float()
-        return framewise(self.encode, frames)
+    def see(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
+        """Return the features of windows, computed or stored; see :meth:`unroll`."""
+        return (
+            (frames.float(), visual)
+            if frames.is_floating_point()
+            else self.perceive(frames, visual)
+        )
+
+    def _advance(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        recurrent = len(self.recurrent_tensors)
+        features, visual = self.see(frames, state[recurrent:])
+        raw, after = self.follow(features, state[:recurrent])
+        return raw, (*after, *visual)
 
     def learning_state(self, batch: int) -> State:
         """Return the state that :meth:`learn` begins with."""

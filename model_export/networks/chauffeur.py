@@ -46,7 +46,7 @@ class ChauffeurSettings:
         hidden: width of each.
         window: frames over which the cells are run anew for every frame; 0 carries their state.
         motion: tell the cells how far the picture moved since the frame before.
-        dropout: share of features dropped in training.
+        dropout: share of visual features dropped in training; motion is never dropped.
     """
 
     blocks: int = BLOCKS
@@ -91,15 +91,19 @@ class Chauffeur(DrivingNetwork):
         self._inputs = inputs
 
     @property
-    def state_tensors(self) -> tuple[StateTensor, ...]:
-        """The cells' state or the ring of features, and what is compared with the next frame."""
-        state = self.recurrence.state_tensors
-        if self.settings.window:
-            shape = (self.settings.window - 1, self._inputs)
-            state = (_tensor("ring", shape, StateKind.FEATURE_RING),)
-        if self.motion is not None:
-            state = (*state, _tensor("look", self.motion.shape, StateKind.FRAME_RING))
-        return state
+    def recurrent_tensors(self) -> tuple[StateTensor, ...]:
+        """The cells' state, or the ring of features."""
+        if not self.settings.window:
+            return self.recurrence.state_tensors
+        shape = (self.settings.window - 1, self._inputs)
+        return (_tensor("ring", shape, StateKind.FEATURE_RING),)
+
+    @property
+    def visual_tensors(self) -> tuple[StateTensor, ...]:
+        """What is compared with the next frame."""
+        if self.motion is None:
+            return ()
+        return (_tensor("look", self.motion.shape, StateKind.FRAME_RING),)
 
     def encoder(self) -> tuple[nn.Module, ...]:
         """Return the modules that turn a frame into features."""
@@ -109,29 +113,25 @@ class Chauffeur(DrivingNetwork):
         """Give the encoder its ImageNet weights."""
         self.trunk.load_pretrained()
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """Turn uint8 frames [N, height, width, 3] into features [N, F].
+    def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
+        """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`.
 
-        They are EfficientNet-Lite0's, then what of the frame is compared with the next.
+        They are EfficientNet-Lite0's, then how far the picture moved.
         """
-        pixels = channels_first(frames[:, self._top :])
-        seen: Tensor = self.trunk(functional.avg_pool2d(pixels, self.settings.shrink)).flatten(1)
+        seen = framewise(self._encoded, frames)
         if self.motion is None:
-            return seen
-        return torch.cat((seen, self.motion.look(frames).flatten(1)), dim=1)
+            return seen, visual
+        moved, after = self._moved(framewise(self.motion.look, frames), *visual)
+        return torch.cat((seen, moved), dim=2), (after,)
 
-    def follow(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+    def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
         """Advance over windows; see :meth:`DrivingNetwork.follow`."""
         size = math.prod(self.trunk.shape)
-        inputs = framewise(self._visual, features[..., :size])
-        if self.motion is not None:
-            moved, look = self._moved(features[..., size:], state[-1])
-            inputs = torch.cat((inputs, moved), dim=2)
-        inputs = self.dropout(inputs)
+        seen = self.dropout(framewise(self._reduced, features[..., :size]))
+        inputs = torch.cat((seen, features[..., size:]), dim=2)
         remember = self._rerun if self.settings.window else self._carry
-        remembered, after = remember(inputs, state)
-        raw = self.heads(torch.cat((self.dropout(remembered), inputs), dim=2))
-        return raw, after if self.motion is None else (*after, look)
+        remembered, after = remember(inputs, recurrent)
+        return self.heads(torch.cat((remembered, inputs), dim=2)), after
 
     def fused(self) -> Chauffeur:
         """Return a copy for inference."""
@@ -139,31 +139,36 @@ class Chauffeur(DrivingNetwork):
         clone.trunk = self.trunk.folded()
         return clone
 
-    def _visual(self, seen: Tensor) -> Tensor:
+    def _encoded(self, frames: Tensor) -> Tensor:
+        """Turn frames [N, height, width, 3] into the encoder's features [N, F]."""
+        pixels = channels_first(frames[:, self._top :])
+        features: Tensor = self.trunk(functional.avg_pool2d(pixels, self.settings.shrink))
+        return features.flatten(1)
+
+    def _reduced(self, seen: Tensor) -> Tensor:
         """Turn the encoder's features [N, F] into the visual feature [N, features]."""
         maps = folded(seen, self.trunk.shape)
         reduced = self.dropout(torch.relu(self.reduce(maps)).flatten(1))
         return torch.relu(self.project(reduced))
 
-    def _moved(self, looks: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Compare each frame's look with that of the frame before."""
+    def _moved(self, now: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Compare each frame's look [B, T, *shape] with that of the frame before."""
         assert self.motion is not None  # noqa: S101
-        now = folded(looks, self.motion.shape)
         past = torch.cat((before.unsqueeze(1), now), dim=1)[:, : now.shape[1]]
         moved: Tensor = self.motion(past.flatten(0, 1), now.flatten(0, 1))
         return moved.reshape(*now.shape[:2], -1), now[:, -1]
 
-    def _carry(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        outputs, own = [], state[: len(self.recurrence.state_tensors)]
+    def _carry(self, inputs: Tensor, recurrent: State) -> tuple[Tensor, State]:
+        outputs = []
         for step in inputs.unbind(1):
-            output, own = self.recurrence(step, own)
+            output, recurrent = self.recurrence(step, recurrent)
             outputs.append(output)
-        return torch.stack(outputs, dim=1), own
+        return torch.stack(outputs, dim=1), recurrent
 
-    def _rerun(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    def _rerun(self, inputs: Tensor, recurrent: State) -> tuple[Tensor, State]:
         """Run the cells anew over the ring that ends with each frame."""
         window, frames = self.settings.window, inputs.shape[1]
-        past = torch.cat((state[0], inputs), dim=1)
+        past = torch.cat((*recurrent, inputs), dim=1)
         rings = torch.stack([past[:, at : at + window] for at in range(frames)], dim=1)
         return framewise(self._last, rings), (past[:, frames:],)
 

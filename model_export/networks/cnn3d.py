@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from model_export.config import HEADS, Config
 from model_export.networks.base import DrivingNetwork, State
-from model_export.networks.parts.convolutions import centred, channels_first
+from model_export.networks.parts.convolutions import pixels
 from model_export.networks.parts.shapes import framewise
 from model_export.networks.parts.streamed import StreamedConvolution, memories
 from service.contract import StateTensor
@@ -58,7 +58,7 @@ class Cnn3d(DrivingNetwork):
         self.dropout = nn.Dropout(settings.dropout)
 
     @property
-    def state_tensors(self) -> tuple[StateTensor, ...]:
+    def visual_tensors(self) -> tuple[StateTensor, ...]:
         """What each convolution remembers of the clip."""
         return self._memories
 
@@ -66,19 +66,19 @@ class Cnn3d(DrivingNetwork):
         """Return the modules that turn frames into features."""
         return (self.layers, self.norms)
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """Turn uint8 frames [N, height, width, 3] into pixels [N, 3, height, width], -1..1."""
-        return centred(channels_first(frames))
-
-    def follow(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """Go on over windows of pixels; see :meth:`DrivingNetwork.follow`."""
-        after = []
-        for layer, norm, memory in zip(self.layers, self.norms, state, strict=True):
+    def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
+        """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`."""
+        features, after = framewise(pixels, frames), []
+        for layer, norm, memory in zip(self.layers, self.norms, visual, strict=True):
             features, later = layer(features, memory)
             features = torch.relu(framewise(norm, features))
             after.append(later)
-        dense = torch.relu(self.dense(self.dropout(features.flatten(2))))
-        return self.heads(self.dropout(dense)), tuple(after)
+        return features.flatten(2), tuple(after)
+
+    def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
+        """Give each frame's raw outputs; nothing is remembered but the clip."""
+        dense = torch.relu(self.dense(self.dropout(features)))
+        return self.heads(self.dropout(dense)), recurrent
 
 
 NETWORK = Cnn3d

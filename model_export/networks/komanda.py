@@ -22,7 +22,8 @@ from model_export.config import HEADS, Config
 from model_export.losses import MaskedLoss
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import ProjectedLstmCell, recurrent
-from model_export.networks.parts.convolutions import centred, channels_first
+from model_export.networks.parts.convolutions import pixels
+from model_export.networks.parts.shapes import framewise
 from model_export.networks.parts.streamed import StreamedConvolution, memories
 from service.contract import STEERING_WHEEL_ANGLE, StateKind, StateTensor
 
@@ -31,7 +32,7 @@ _LAYERS = ((3, 12, 6), (2, 5, 2), (2, 5, 2), (2, 5, 2))
 _AUXILIARY = 0.1
 _ANGLE = HEADS.index(STEERING_WHEEL_ANGLE)
 _RECURRENT = 3
-"""State tensors that come first: previous output, projection, cell."""
+"""Recurrent state tensors: previous output, projection, cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,29 +81,39 @@ class Komanda(DrivingNetwork):
         self.initial = nn.ParameterList(torch.zeros(width) for width in widths)
 
     @property
-    def state_tensors(self) -> tuple[StateTensor, ...]:
-        """Previous output, projection and cell, then what the convolutions remember of frames."""
+    def recurrent_tensors(self) -> tuple[StateTensor, ...]:
+        """Previous output, projection and cell."""
         names = zip(("y", *self.cell.names), self.initial, strict=True)
         kinds = (StateKind.FEEDBACK, StateKind.RECURRENT, StateKind.RECURRENT)
-        first = [
+        return tuple(
             recurrent(name, len(start), tuple(start.tolist()), kind)
             for (name, start), kind in zip(names, kinds, strict=True)
-        ]
-        return (*first, *self._memories)
+        )
+
+    @property
+    def visual_tensors(self) -> tuple[StateTensor, ...]:
+        """What the convolutions remember of the last five frames."""
+        return self._memories
 
     def encoder(self) -> tuple[nn.Module, ...]:
         """Return the modules that turn frames into features."""
         return (self.layers, self.shortcuts, self.dense, self.norm)
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """Turn uint8 frames [N, height, width, 3] into pixels [N, 3, height, width], -1..1."""
-        return centred(channels_first(frames))
+    def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
+        """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`."""
+        features, after = framewise(pixels, frames), []
+        total = torch.zeros(())
+        for layer, shortcut, memory in zip(self.layers, self.shortcuts, visual, strict=True):
+            features, later = layer(features, memory)
+            features = self.dropout(torch.relu(features))
+            total = total + shortcut(features.flatten(2))
+            after.append(later)
+        total = total + self.dense(features.flatten(2))
+        return self.norm(functional.elu(total)), tuple(after)
 
-    def follow(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+    def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
         """Run on the network's own outputs; see :meth:`DrivingNetwork.follow`."""
-        seen, memories = self._see(features, state[_RECURRENT:])
-        raw, after = self._run(seen, state[:_RECURRENT], None)
-        return raw, (*after, *memories)
+        return self._run(features, recurrent, None)
 
     def initial_state(self, batch: int) -> State:
         """Return the trained initial state [batch, *shape]; gradients reach it."""
@@ -123,26 +134,14 @@ class Komanda(DrivingNetwork):
         """
         del loss
         taught, own = state[:_RECURRENT], state[_RECURRENT : 2 * _RECURRENT]
-        seen, memories = self._see(self.features(frames), state[2 * _RECURRENT :])
+        seen, visual = self.see(frames, state[2 * _RECURRENT :])
         truth = (labels - self.get_buffer("output_mean")) / self.get_buffer("output_scale")
         alone, own = self._run(seen, own, None)
         led, taught = self._run(seen, taught, truth)
         squares = [_masked_square(raw, truth, weights) for raw in (alone, led)]
         steering = squares[0][_ANGLE]
         auxiliary = squares[0].mean() + squares[1].mean()
-        return steering + _AUXILIARY * auxiliary, (*taught, *own, *memories)
-
-    def _see(self, pixels: Tensor, memories: State) -> tuple[Tensor, State]:
-        """Turn pixels [B, T, 3, height, width] into visual features [B, T, F]."""
-        after, features = [], pixels
-        total = torch.zeros(())
-        for layer, shortcut, memory in zip(self.layers, self.shortcuts, memories, strict=True):
-            features, later = layer(features, memory)
-            features = self.dropout(torch.relu(features))
-            total = total + shortcut(features.flatten(2))
-            after.append(later)
-        total = total + self.dense(features.flatten(2))
-        return self.norm(functional.elu(total)), tuple(after)
+        return steering + _AUXILIARY * auxiliary, (*taught, *own, *visual)
 
     def _run(self, seen: Tensor, state: State, truth: Tensor | None) -> tuple[Tensor, State]:
         """Run the recurrent part; its previous output is replaced by the truth where there is."""

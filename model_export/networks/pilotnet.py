@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from model_export.config import HEADS, Config
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.convolutions import PilotNetConvolutions
+from model_export.networks.parts.shapes import framewise
 
 _DENSE = (100, 50, 10)
 
@@ -51,22 +52,25 @@ class PilotNet(DrivingNetwork):
         """Return the modules that turn a frame into features."""
         return (self.convolutions, self.dense)
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """Turn uint8 frames [N, height, width, 3] into features [N, 10]."""
-        features: Tensor = self.dropout(self.convolutions(frames))
-        for layer in self.dense:
-            features = torch.relu(layer(features))
-        return features
+    def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
+        """Turn windows of frames into features [B, T, 10]; see :meth:`DrivingNetwork.perceive`."""
+        return framewise(self._features, frames), visual
 
-    def follow(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+    def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
         """Give each frame's raw outputs; there is no state."""
-        return self.heads(features), state
+        return self.heads(features), recurrent
 
     def fused(self) -> PilotNet:
         """Return a copy for inference."""
         clone = copy.deepcopy(self).eval()
         clone.convolutions = self.convolutions.folded()
         return clone
+
+    def _features(self, frames: Tensor) -> Tensor:
+        features: Tensor = self.dropout(self.convolutions(frames))
+        for layer in self.dense:
+            features = torch.relu(layer(features))
+        return features
 
 
 NETWORK = PilotNet

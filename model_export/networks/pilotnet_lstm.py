@@ -17,6 +17,7 @@ from model_export.config import HEADS, Config
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import Recurrence
 from model_export.networks.parts.convolutions import PilotNetConvolutions
+from model_export.networks.parts.shapes import framewise
 from service.contract import StateTensor
 
 
@@ -58,7 +59,7 @@ class PilotNetLstm(DrivingNetwork):
         self.dropout = nn.Dropout(settings.dropout)
 
     @property
-    def state_tensors(self) -> tuple[StateTensor, ...]:
+    def recurrent_tensors(self) -> tuple[StateTensor, ...]:
         """The cells' state, ``hidden`` numbers each."""
         return self.recurrence.state_tensors
 
@@ -66,23 +67,26 @@ class PilotNetLstm(DrivingNetwork):
         """Return the modules that turn a frame into features."""
         return (self.convolutions, self.project)
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """Turn uint8 frames [N, height, width, 3] into features [N, F]."""
-        return torch.relu(self.project(self.dropout(self.convolutions(frames))))
+    def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
+        """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`."""
+        return framewise(self._features, frames), visual
 
-    def follow(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+    def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
         """Advance frame by frame; see :meth:`DrivingNetwork.follow`."""
         raw = []
         for feature in self.dropout(features).unbind(1):
-            output, state = self.recurrence(feature, state)
+            output, recurrent = self.recurrence(feature, recurrent)
             raw.append(self.heads(torch.cat((self.dropout(output), feature), dim=1)))
-        return torch.stack(raw, dim=1), state
+        return torch.stack(raw, dim=1), recurrent
 
     def fused(self) -> PilotNetLstm:
         """Return a copy for inference."""
         clone = copy.deepcopy(self).eval()
         clone.convolutions = self.convolutions.folded()
         return clone
+
+    def _features(self, frames: Tensor) -> Tensor:
+        return torch.relu(self.project(self.dropout(self.convolutions(frames))))
 
 
 NETWORK = PilotNetLstm

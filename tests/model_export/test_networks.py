@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from types import MappingProxyType
-
 import pytest
 import torch
 
-from model_export.config import Config, FrameConfig, NetworkConfig
+from model_export.config import Config
 from model_export.errors import ConfigError
 from model_export.losses import MaskedLoss
-from model_export.networks import DrivingNetwork, State, build, kinds
+from model_export.networks import DrivingNetwork, State, build
+from tests.model_export.builders import CASES, configured, random_frames, warmed
 
-LARGE = FrameConfig(height_px=180, width_px=320)
-FRAMES = {"komanda": LARGE, "cnn3d": LARGE, "chauffeur": LARGE}
-SETTINGS = {
-    "pilotnet_lstm": [
-        {"cell": cell, "layers": layers, "features": 8, "hidden": 6}
-        for cell, layers in (("lstm", 1), ("gru", 2), ("rnn", 3))
-    ],
-    "chauffeur": [
-        {"blocks": 4, "hidden": 6, "layers": 2},
-        {"blocks": 2, "hidden": 6, "window": 4},
-        {"blocks": 2, "motion": False},
-    ],
-}
-CASES = [(kind, settings) for kind in kinds() for settings in SETTINGS.get(kind, [{}])]
 every_network = pytest.mark.parametrize(
-    ("kind", "settings"), CASES, ids=[f"{kind}-{index}" for index, (kind, _) in enumerate(CASES)]
+    ("kind", "settings"), [case[1:] for case in CASES], ids=[name for name, *_ in CASES]
 )
-
-
-def configured(tiny: Config, kind: str, settings: dict[str, object]) -> Config:
-    network = NetworkConfig(kind=kind, settings=MappingProxyType(settings))
-    return dataclasses.replace(tiny, network=network, frame=FRAMES.get(kind, FrameConfig()))
-
-
-def random_frames(config: Config, *shape: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(1)
-    size = (*shape, *config.frame.contract().shape)
-    return torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
-
-
-def warmed(config: Config) -> DrivingNetwork:
-    """A network whose batch normalisation has seen something."""
-    torch.manual_seed(0)
-    network = build(config)
-    network.train().unroll(random_frames(config, 2, 3), network.initial_state(2))
-    return network.eval()
 
 
 def stepped(network: DrivingNetwork, frames: torch.Tensor, state: State) -> torch.Tensor:

@@ -75,6 +75,11 @@ def channels_first(frames: Tensor) -> Tensor:
     return frames.permute(0, 3, 1, 2).float()
 
 
+def pixels(frames: Tensor) -> Tensor:
+    """Return uint8 frames [N, height, width, 3] as float [N, 3, height, width], -1..1."""
+    return centred(channels_first(frames))
+
+
 def centred(pixels: Tensor) -> Tensor:
     """Map 0..255 to -1..1."""
     return pixels / 127.5 - 1.0

@@ -19,6 +19,7 @@ _BLUR = (1.0, 4.0, 6.0, 4.0, 1.0)
 """Binomial: correlation finds parts of a pixel only where neighbouring columns are alike."""
 _VERTICAL = 2
 """Rows that are averaged: sideways motion needs no fine rows."""
+_UNIT_PX = 8.0
 _EPSILON = 1e-3
 
 
@@ -75,13 +76,13 @@ class SidewaysMotion(nn.Module):
         """Compare two looks [N, *shape].
 
         Returns:
-            [N, width]: each band's shift as a fraction of the reach, then each band's likeness.
+            [N, width]: each band's shift in units of eight pixels, then each band's likeness.
         """
         curves = torch.stack(
             [self._curve(before[:, top:end], now[:, top:end]) for top, end in self._bands], dim=1
         )
         weights = torch.softmax(self._sharpness * curves, dim=-1)
-        shift = (weights * self.get_buffer("shifts")).sum(-1) / self._reach
+        shift = (weights * self.get_buffer("shifts")).sum(-1) / _UNIT_PX
         return torch.cat((shift, curves.amax(-1)), dim=1)
 
     def _curve(self, before: Tensor, now: Tensor) -> Tensor:

@@ -1,0 +1,51 @@
+"""Networks of every kind, small enough for tests."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from model_export.config import Config, FrameConfig, NetworkConfig
+from model_export.networks import DrivingNetwork, build, kinds
+
+LARGE = FrameConfig(height_px=180, width_px=320, top=0.15, bottom=0.90)
+FRAMES = {"komanda": LARGE, "cnn3d": LARGE, "chauffeur": LARGE}
+SETTINGS: dict[str, list[dict[str, Any]]] = {
+    "pilotnet_lstm": [
+        {"cell": cell, "layers": layers, "features": 8, "hidden": 6}
+        for cell, layers in (("lstm", 1), ("gru", 2), ("rnn", 3))
+    ],
+    "chauffeur": [
+        {"blocks": 4, "hidden": 6, "layers": 2},
+        {"blocks": 2, "hidden": 6, "window": 4},
+        {"blocks": 2, "motion": False},
+    ],
+}
+CASES = [
+    (f"{kind}_{index}", kind, settings)
+    for kind in kinds()
+    for index, settings in enumerate(SETTINGS.get(kind, [{}]))
+]
+"""Name, kind and settings of every network that the tests try."""
+
+
+def configured(tiny: Config, kind: str, settings: dict[str, Any]) -> Config:
+    network = NetworkConfig(kind=kind, settings=MappingProxyType(settings))
+    return dataclasses.replace(tiny, network=network, frame=FRAMES.get(kind, FrameConfig()))
+
+
+def random_frames(config: Config, *shape: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    size = (*shape, *config.frame.contract().shape)
+    return torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
+
+
+def warmed(config: Config) -> DrivingNetwork:
+    """A network whose batch normalisation has seen something."""
+    torch.manual_seed(0)
+    network = build(config)
+    network.train().unroll(random_frames(config, 2, 3), network.initial_state(2))
+    return network.eval()

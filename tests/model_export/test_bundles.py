@@ -1,0 +1,81 @@
+"""Every kind of network as a bundle: what PyTorch says, ONNX Runtime says, and the server says."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from model_export import config as configs
+from model_export.bundle_runner import BundleDriver, BundleRunner
+from model_export.export import contract, write
+from model_export.networks import DrivingNetwork
+from model_export.run import Result
+from tests.model_export.builders import CASES, configured, random_frames, warmed
+from tests.model_export.conftest import TINY
+from tests.service.vehicle import pictures, running
+
+# Of each kind the first; settings change nothing in how they are served.
+SERVED = [case for case in CASES if case[0].endswith("_0") or "window" in case[2]]
+STEPS = 6
+Exported = tuple[Path, configs.Config, DrivingNetwork]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "tiny.toml").write_text(TINY)
+    tiny = configs.load(folder / "tiny.toml")
+    result = Result(weights={}, sources=(), scores=(), training_mean=(0.0, 0.0, 0.0))
+    found = {}
+    for name, kind, settings in SERVED:
+        config = configured(tiny, kind, settings)
+        network, path = warmed(config), folder / f"{name}.onnx"
+        write(network, contract(network, config, result, name=name), path)
+        found[name] = path, config, network
+    return found
+
+
+each = pytest.mark.parametrize("name", [name for name, *_ in SERVED])
+
+
+@each
+@torch.no_grad()
+def test_steps_of_a_bundle_equal_the_networks_window(exported: dict[str, Exported], name: str):
+    path, config, network = exported[name]
+    runner, frames = BundleRunner(path), random_frames(config, 2, STEPS)
+    expected, last = network.unroll(frames, network.initial_state(2))
+    state, rows = runner.initial_state(2), []
+    for step in range(STEPS):
+        outputs, state = runner.step(frames[:, step].numpy(), state)
+        rows.append(np.stack(outputs, axis=1))
+    np.testing.assert_allclose(np.stack(rows, axis=1), expected, rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(state, last, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@each
+def test_a_graph_has_no_control_flow(exported: dict[str, Exported], name: str):
+    operators = {node.op_type for node in onnx.load(exported[name][0]).graph.node}
+    assert not operators & {"If", "Loop", "Scan"}
+
+
+async def test_one_server_streams_them_all(exported: dict[str, Exported]):
+    """At once, two vehicles a bundle, from pictures of the camera's size."""
+    paths = {name: path for name, (path, *_) in exported.items()}
+    films = {name: pictures(STEPS, seed, (240, 320, 3)) for seed, name in enumerate(paths)}
+    async with running(*paths.values()) as run:
+        cars = [
+            (name, await run.vehicle(vehicle_id=f"{name}-{twin}", model=name))
+            for name in paths
+            for twin in range(2)
+        ]
+        answers = await asyncio.gather(*(car.replay(films[name]) for name, car in cars))
+    for (name, _), rows in zip(cars, answers, strict=True):
+        driver = BundleDriver(BundleRunner(paths[name]))
+        expected = [list(driver.outputs(picture).values()) for picture in films[name]]
+        np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-4)

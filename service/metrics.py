@@ -20,7 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from service.domain import Command, Skip, SkipReason, Timings
+from service.domain import Command, Skip, SkipReason, Timings, Validity
 from service.errors import ErrorReason
 from service.observer import Observer, Slots
 
@@ -79,8 +79,8 @@ class Metrics(Observer, Collector):
     def __init__(self) -> None:
         # Written by the event loop's thread.
         self._queue, self._decode, self._infer, self._total = (_durations() for _ in STAGES)
-        self._commands: Counter[str] = Counter()
-        self._skips: Counter[str] = Counter()
+        self._commands = [0] * (1 + max(Validity))
+        self._skips = [0] * (1 + max(SkipReason))
         self._late: Counter[str] = Counter()
         self._opened: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
@@ -107,14 +107,14 @@ class Metrics(Observer, Collector):
         self._decode.add(timings.decode_ns)
         self._infer.add(timings.infer_ns)
         self._total.add(timings.total_ns)
-        self._commands[command.validity.name] += 1
+        self._commands[command.validity] += 1
         if timings.total_ns > budget_ns:
             self._late[_longest(timings)] += 1
 
     def skipped(self, session_id: str, skip: Skip) -> None:
         """Count a skip."""
         del session_id
-        self._skips[skip.reason.name] += 1
+        self._skips[skip.reason] += 1
 
     def stepped(self, model: str, batch_size: int, step_ns: int, waiting: int) -> None:
         """Count a step."""
@@ -129,15 +129,17 @@ class Metrics(Observer, Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return all families; called for a scrape."""
+        commands = {validity.name: self._commands[validity] for validity in Validity}
+        skips = {reason.name: self._skips[reason] for reason in SkipReason}
         yield self._stages()
-        yield _counter("commands", "Frames that got a command.", "validity", self._commands)
-        yield _counter("skips", "Frames that got none.", "reason", self._skips)
+        yield _counter("commands", "Frames that got a command.", "validity", commands)
+        yield _counter("skips", "Frames that got none.", "reason", skips)
         yield _counter(
             "misses",
             "Frames without a command within their budget, by the stage that took longest, "
             "or by why there was none.",
             "cause",
-            {**self._late, **{reason: self._skips[reason] for reason in _MISSES}},
+            {**self._late, **{reason: skips[reason] for reason in _MISSES}},
         )
         yield _by_model("step_seconds", "Duration of a step.", self._steps, _NS_PER_S)
         yield _by_model("step_frames", "Frames in a step.", self._batches)

@@ -20,8 +20,6 @@ from service.server import Server
 _SWITCH_INTERVAL_S = 0.0002
 """How long a thread that has Python's lock may keep others waiting. The default, 5 ms, is what the
 engine's thread would wait for a busy event loop after every step."""
-_GC_THRESHOLDS = (50_000, 20, 100)
-"""Frames make no cycles, so the collector finds nothing to do; it looks a hundredth as often."""
 
 
 async def run(options: Namespace) -> None:
@@ -37,7 +35,7 @@ async def run(options: Namespace) -> None:
     settings = _settings(options.config)
     bundles = bundle.load_all(
         options.model,
-        provider=providers.choose(options.provider),
+        provider=providers.choose(options.provider or settings.provider),
         intra_op_threads=settings.intra_op_threads,
     )
     reporting = Reporting(
@@ -107,10 +105,9 @@ async def _obey(server: Server, line: Line) -> None:
 
 
 def _settle_memory() -> None:
-    """Set what start-up made aside: the collector need never look at it again."""
+    """Set what start-up made aside: no collection has to look at it again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def _settings(path: Path | None) -> config.Config:

@@ -114,10 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--provider",
-        metavar="NAME",
-        default="auto",
-        help="what runs the networks: cuda, openvino, cpu, tensorrt, or auto for the first of the "
-        "first three that is installed and finds its device (default: %(default)s)",
+        choices=config.PROVIDERS,
+        help="what runs the networks, in place of the setting provider",
     )
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings, see below")
     parser.add_argument(

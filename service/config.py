@@ -12,11 +12,18 @@ from typing import Any
 
 from service.errors import ConfigError
 
+PROVIDERS = ("auto", "cuda", "openvino", "cpu", "tensorrt")
+"""What the setting ``provider`` may be."""
+
 _MIB = 1024 * 1024
 
 
 def _setting(default: float, low: float, high: float, why: str) -> Any:  # noqa: ANN401
     return dataclasses.field(default=default, metadata={"low": low, "high": high, "why": why})
+
+
+def _choice(default: str, choices: tuple[str, ...], why: str) -> Any:  # noqa: ANN401
+    return dataclasses.field(default=default, metadata={"choices": choices, "why": why})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +89,16 @@ class Config:
     intra_op_threads: int = _setting(
         1, 0, 256, "threads of one step on a CPU; 0: one for each core"
     )
+    provider: str = _choice(
+        "auto",
+        PROVIDERS,
+        "what runs the networks; auto: the first of cuda, openvino and cpu that is installed and "
+        "finds its device",
+    )
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            low, high = item.metadata["low"], item.metadata["high"]
-            value = getattr(self, item.name)
-            if not low <= value <= high:
-                raise ConfigError(f"{item.name} must be from {low} to {high}, is {value}")
+            _check(item, getattr(self, item.name))
         if not self.min_budget_ms <= self.default_budget_ms <= self.max_budget_ms:
             raise ConfigError("default_budget_ms must lie between min_budget_ms and max_budget_ms")
         if self.expiring_notice_s >= self.idle_timeout_s:
@@ -110,23 +120,37 @@ def parse(text: str) -> Config:
     if unknown := sorted(data.keys() - defaults.keys()):
         raise ConfigError(f"unknown setting {unknown[0]!r}; --help lists them all")
     values: dict[str, Any] = {
-        name: _number(name, value, type(defaults[name])) for name, value in data.items()
+        name: _typed(name, value, type(defaults[name])) for name, value in data.items()
     }
     return Config(**values)
 
 
 def describe() -> str:
     """Return one line for each setting: name, default, bounds and reason."""
-    lines = []
-    for item in dataclasses.fields(Config):
-        bounds = f"{item.metadata['low']} to {item.metadata['high']}"
-        lines.append(f"  {item.name} = {item.default}  ({bounds})\n      {item.metadata['why']}")
+    lines = (
+        f"  {item.name} = {item.default}  ({_bounds(item)})\n      {item.metadata['why']}"
+        for item in dataclasses.fields(Config)
+    )
     return "\n".join(lines)
 
 
-def _number(name: str, value: object, kind: type) -> float:
+def _check(item: dataclasses.Field[Any], value: Any) -> None:  # noqa: ANN401
+    if choices := item.metadata.get("choices"):
+        if value not in choices:
+            raise ConfigError(f"{item.name} must be {_bounds(item)}, is {value!r}")
+    elif not item.metadata["low"] <= value <= item.metadata["high"]:
+        raise ConfigError(f"{item.name} must be from {_bounds(item)}, is {value}")
+
+
+def _bounds(item: dataclasses.Field[Any]) -> str:
+    if choices := item.metadata.get("choices"):
+        return f"one of {', '.join(choices)}"
+    return f"{item.metadata['low']} to {item.metadata['high']}"
+
+
+def _typed(name: str, value: object, kind: type) -> float | str:
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind or not isinstance(value, int | float):
+    if type(value) is not kind or not isinstance(value, int | float | str):
         raise ConfigError(f"{name} must be of type {kind.__name__}, is {value!r}")
     return value

@@ -10,6 +10,8 @@ from service.config import Config, describe, parse
 from service.errors import ConfigError
 
 SETTINGS = dataclasses.fields(Config)
+NUMBERS = [setting for setting in SETTINGS if "low" in setting.metadata]
+CHOICES = [setting for setting in SETTINGS if "choices" in setting.metadata]
 
 
 def test_an_empty_file_gives_the_defaults():
@@ -21,8 +23,23 @@ def test_values_are_read():
     assert (config.max_sessions, config.idle_timeout_s, config.default_budget_ms) == (7, 30.0, 33.3)
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_every_setting_has_bounds_and_a_reason(setting):
+def test_every_setting_is_a_number_or_a_choice():
+    assert len(NUMBERS) + len(CHOICES) == len(SETTINGS)
+
+
+@pytest.mark.parametrize("setting", CHOICES, ids=lambda setting: setting.name)
+def test_every_choice_has_its_words_and_a_reason(setting):
+    choices = setting.metadata["choices"]
+    assert setting.default in choices
+    assert setting.metadata["why"] in describe()
+    for choice in choices:
+        assert getattr(parse(f"{setting.name} = '{choice}'\n"), setting.name) == choice
+    with pytest.raises(ConfigError, match=f"{setting.name} must be one of {choices[0]}, "):
+        parse(f"{setting.name} = 'neither'\n")
+
+
+@pytest.mark.parametrize("setting", NUMBERS, ids=lambda setting: setting.name)
+def test_every_number_has_bounds_and_a_reason(setting):
     low, high = setting.metadata["low"], setting.metadata["high"]
     assert low <= setting.default <= high
     assert setting.metadata["why"] in describe()
@@ -39,6 +56,7 @@ def test_every_setting_has_bounds_and_a_reason(setting):
         ("max_sessions = true", "max_sessions must be of type int, is True"),
         ("max_sessions = '7'", "max_sessions must be of type int"),
         ("drain_s = nan", "drain_s must be from"),
+        ("provider = 1", "provider must be of type str, is 1"),
         ("drain_s = false", "drain_s must be of type float"),
         ("[server]\nmax_sessions = 7", "unknown setting 'server'"),
         ("max_sessions 7", "not TOML"),

@@ -13,7 +13,7 @@ _RETRY_MS = (1000, 2000)
 """When to come back. Nobody knows when a vehicle will leave; at random, so that a crowd that was
 refused together does not come back together."""
 _REFUSALS_HZ = 100.0
-"""Refusals a second that a crowd may ask for, 6 % of a core. A larger one is told to wait longer."""
+"""Refusals a second that a crowd may ask for, 6 % of a core; a larger one is told a later time."""
 _LONGEST_MS = 10_000
 _REMEMBERED = 10_000
 """Vehicles; of a larger crowd the first are forgotten, and answered at once when they come back."""

@@ -7,6 +7,7 @@ wrong bytes decode without a trace, and nothing can tell those.
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 import sys
@@ -113,6 +114,7 @@ def check_size(width_px: int, height_px: int, max_pixels: int) -> None:
         )
 
 
+@functools.lru_cache(maxsize=64)
 def _scaled(height: int, width: int, frame: FrameInput) -> tuple[int, int]:
     """Return the size to decode at: the smallest whose crop is at least the network's input."""
     for eighths in _EIGHTHS:

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Sequence
 from operator import attrgetter
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from service.domain import NotStepped, Outcome, SkipReason
 from service.errors import BundleError
@@ -48,6 +48,8 @@ class Engine:
     def __init__(self, lanes: Sequence[Lane], observer: Observer | None = None) -> None:
         self._lanes = lanes
         self._observer = observer or Observer()
+        waits = [lane.keep_warm_s for lane in lanes if lane.keep_warm_s is not None]
+        self._keep_warm_s = min(waits, default=None)
         # Bounded by the sessions: each has at most one frame here, and what it recalled.
         self._inbox: SimpleQueue[Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -91,7 +93,12 @@ class Engine:
         """Take what has come, and wait only if there is nothing to do; False ends the thread."""
         idle = not any(lane.waiting for lane in self._lanes)
         while idle or not self._inbox.empty():
-            job = self._inbox.get()
+            try:
+                job = self._inbox.get(timeout=self._keep_warm_s)
+            except Empty:
+                for lane in self._lanes:
+                    lane.keep_warm()
+                continue
             if job is None:
                 return False
             job.lane.put(job)

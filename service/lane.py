@@ -5,6 +5,7 @@ A lane belongs to the engine's thread, except where a method says otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from bisect import insort
@@ -98,6 +99,11 @@ class Lane:
         self._ended_ns = 0
 
     @property
+    def keep_warm_s(self) -> float | None:
+        """After so long without a frame, :meth:`keep_warm` is due; None: never."""
+        return self._stepper.keep_warm_s
+
+    @property
     def step_cost_ns(self) -> int:
         """What a step of one frame costs at present."""
         return self.cost[1]
@@ -136,6 +142,12 @@ class Lane:
                 self._warm_up_bucket(size)
         except StepError as error:
             raise BundleError(f"{self.name}: the network fails: {error}") from None
+
+    def keep_warm(self) -> None:
+        """Run the smallest bucket on the sentinel slot, so that the next frame's step is quick."""
+        # A device that fails says so at that step, where somebody is answered.
+        with contextlib.suppress(StepError):
+            self._stepper.warm_up(self.cost.buckets[0])
 
     def choose(self, now_ns: int, free_by_ns: int = NEVER_NS) -> tuple[list[Job], list[Job]]:
         """Take a batch from what waits, earliest deadline first; see :mod:`service.batching`.

@@ -88,3 +88,24 @@ async def test_a_network_that_fails_keeps_the_engine_from_starting(tmp_path):
 
 async def test_an_engine_that_never_started_can_be_stopped(tmp_path):
     await Engine([lane_of(bundles.recurrent(tmp_path / "a.onnx"))]).stop()
+
+
+async def test_an_engine_without_work_keeps_a_device_warm(tmp_path, monkeypatch):
+    lane = lane_of(bundles.recurrent(tmp_path / "a.onnx"))
+    warm_up, runs, thrice = lane._stepper.warm_up, [], threading.Event()
+
+    def counted(size):
+        warm_up(size)
+        runs.append(size)
+        if runs[-3:] == [1, 1, 1]:
+            thrice.set()
+
+    monkeypatch.setattr(lane._stepper, "warm_up", counted)
+    monkeypatch.setattr(lane._stepper, "keep_warm_s", 0.001)
+    engine = Engine([lane])
+    await engine.start()
+    runs.clear()
+    thrice.clear()
+    assert await asyncio.to_thread(thrice.wait, 10)
+    assert isinstance(await run(engine, lane), Stepped)
+    await engine.stop()

@@ -19,6 +19,7 @@ with command_needs("benchmark", "'steerstream[cpu,sim]'"):
         decode,
         efficiency,
         fairness,
+        gpu,
         latency,
         machine,
         overload,
@@ -35,6 +36,7 @@ COMMANDS: dict[str, ModuleType] = {
     "fairness": fairness,
     "soak": soak,
     "decode": decode,
+    "gpu": gpu,
     "peers": peers,
 }
 """Each has ``HELP``, ``add_arguments(parser)``, ``run(options)``, which returns what JSON can hold,

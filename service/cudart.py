@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from pathlib import Path
 
 import onnxruntime
 
@@ -113,9 +112,3 @@ def missing() -> str | None:
         return f"{error}; pip install 'steerstream[gpu]'"
     except StepError as error:
         return f"no NVIDIA GPU answers ({error}); check the driver with nvidia-smi"
-
-
-def driver_version() -> str:
-    """Return the NVIDIA driver's version, or an empty text where there is none."""
-    path = Path("/sys/module/nvidia/version")
-    return path.read_text().strip() if path.exists() else ""

@@ -192,6 +192,8 @@ class TrainingConfig:
         ema_decay: of the averaged weights, which are what is evaluated and exported.
         evaluate_every: steps between evaluations and checkpoints.
         patience: evaluations without a better score until a stage ends early.
+        keep_last: keep a stage's last weights in place of those with the best score, and end no
+            stage early, so that the validation split has no say and its scores do not flatter.
     """
 
     warm_up: int = 50
@@ -200,6 +202,7 @@ class TrainingConfig:
     ema_decay: float = 0.99
     evaluate_every: int = 100
     patience: int = 20
+    keep_last: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

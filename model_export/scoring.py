@@ -17,18 +17,23 @@ from service.contract import STEERING_WHEEL_ANGLE, Score
 _CHUNK = 48
 """Frames that are encoded at once: enough for speed, few enough for a core's cache."""
 
-_NOTE = "validation; it also chose the weights, so it flatters slightly"
+_CHOSE = "validation; it also chose the weights, so it flatters slightly"
+_HELD_OUT = "validation; it had no say in the weights"
 
 
-def score(network: DrivingNetwork, sources: Sequence[Source], *, carry: bool) -> tuple[Score, ...]:
+def score(
+    network: DrivingNetwork, sources: Sequence[Source], *, carry: bool, chooses: bool
+) -> tuple[Score, ...]:
     """Return the RMSE of every source and head that has labels to compare with.
 
     Args:
         network: in evaluation mode.
         sources: their validation recordings are used.
         carry: whether the state is carried from frame to frame, or each frame stands alone.
+        chooses: whether these scores choose the weights; a note in each says so.
     """
     scores = []
+    note = _CHOSE if chooses else _HELD_OUT
     for source in sources:
         recording = source.validation
         errors = predict(network, recording, carry=carry) - recording.labels
@@ -38,7 +43,7 @@ def score(network: DrivingNetwork, sources: Sequence[Source], *, carry: bool) ->
                 rmse = float(np.sqrt(np.mean(np.square(known))))
                 name = READERS[source.config.kind].name
                 scores.append(
-                    Score(source=name, head=head, frames=known.size, rmse=rmse, note=_NOTE)
+                    Score(source=name, head=head, frames=known.size, rmse=rmse, note=note)
                 )
     return tuple(scores)
 

@@ -110,10 +110,12 @@ class Trainer:
     def _evaluate(self, stage: StageConfig, optimisation: Optimisation, history: History) -> None:
         now, every = self._progress, self._config.training.evaluate_every
         network = optimisation.averaged
-        scores = score(network, self._staged, carry=stage.window > 1)
+        last = self._config.training.keep_last
+        scores = score(network, self._staged, carry=stage.window > 1, chooses=not last)
         value = monitored(scores, self._sources)
-        now.stale = 0 if value < now.best else now.stale + 1
-        if value < now.best:
+        better = value < now.best or last
+        now.stale = 0 if better else now.stale + 1
+        if better:
             now.best = value
             self._run.save_result(self._result(network.state_dict(), scores))
         steps = now.step % every or every

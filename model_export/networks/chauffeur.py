@@ -26,7 +26,7 @@ from model_export.networks.parts.efficientnet_lite import (
     PRETRAINING,
     EfficientNetLite0,
 )
-from model_export.networks.parts.motion import SidewaysMotion
+from model_export.networks.parts.motion import BANDS, SidewaysMotion
 from model_export.networks.parts.shapes import folded, framewise
 from service.contract import StateKind, StateTensor
 
@@ -62,10 +62,6 @@ class ChauffeurSettings:
     dropout: float = 0.3
 
 
-_BANDS = ((0.02, 0.24), (0.19, 0.41), (0.33, 0.5))
-"""Rows in which sideways motion is measured: from the far to the near, above the vehicle's nose."""
-
-
 class Chauffeur(DrivingNetwork):
     """EfficientNet-Lite0's features of each frame, and recurrent cells over them."""
 
@@ -78,7 +74,7 @@ class Chauffeur(DrivingNetwork):
         self._top = round(settings.top * height)
         size = ((height - self._top) // settings.shrink, width // settings.shrink)
         self.trunk = EfficientNetLite0(settings.blocks, size)
-        self.motion = SidewaysMotion(height, width, bands=_BANDS) if settings.motion else None
+        self.motion = SidewaysMotion(height, width, bands=BANDS) if settings.motion else None
         channels, rows, columns = self.trunk.shape
         self.reduce = nn.Conv2d(channels, settings.channels, 1)
         self.project = nn.Linear(settings.channels * rows * columns, settings.features)
@@ -96,14 +92,15 @@ class Chauffeur(DrivingNetwork):
         if not self.settings.window:
             return self.recurrence.state_tensors
         shape = (self.settings.window - 1, self._inputs)
-        return (_tensor("ring", shape, StateKind.FEATURE_RING),)
+        kind = StateKind.FEATURE_RING
+        return (StateTensor(input="ring", output="ring_next", shape=shape, kind=kind),)
 
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
         """What is compared with the next frame."""
         if self.motion is None:
             return ()
-        return (_tensor("look", self.motion.shape, StateKind.FRAME_RING),)
+        return (self.motion.memory,)
 
     def encoder(self) -> tuple[nn.Module, ...]:
         """Return the modules that turn a frame into features."""
@@ -121,7 +118,7 @@ class Chauffeur(DrivingNetwork):
         seen = framewise(self._encoded, frames)
         if self.motion is None:
             return seen, visual
-        moved, after = self._moved(framewise(self.motion.look, frames), *visual)
+        moved, after = self.motion.follow(frames, *visual)
         return torch.cat((seen, moved), dim=2), (after,)
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
@@ -151,13 +148,6 @@ class Chauffeur(DrivingNetwork):
         reduced = self.dropout(torch.relu(self.reduce(maps)).flatten(1))
         return torch.relu(self.project(reduced))
 
-    def _moved(self, now: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Compare each frame's look [B, T, *shape] with that of the frame before."""
-        assert self.motion is not None  # noqa: S101
-        past = torch.cat((before.unsqueeze(1), now), dim=1)[:, : now.shape[1]]
-        moved: Tensor = self.motion(past.flatten(0, 1), now.flatten(0, 1))
-        return moved.reshape(*now.shape[:2], -1), now[:, -1]
-
     def _carry(self, inputs: Tensor, recurrent: State) -> tuple[Tensor, State]:
         outputs = []
         for step in inputs.unbind(1):
@@ -181,10 +171,6 @@ class Chauffeur(DrivingNetwork):
         for step in rings.unbind(1):
             output, own = self.recurrence(step, own)
         return output
-
-
-def _tensor(name: str, shape: tuple[int, ...], kind: StateKind) -> StateTensor:
-    return StateTensor(input=name, output=f"{name}_next", shape=shape, kind=kind, initial=(0.0,))
 
 
 NETWORK = Chauffeur

@@ -12,7 +12,7 @@ from model_export.config import Config, FrameConfig, NetworkConfig
 from model_export.networks import DrivingNetwork, build, kinds
 
 LARGE = FrameConfig(height_px=180, width_px=320, top=0.15, bottom=0.90)
-FRAMES = {"komanda": LARGE, "cnn3d": LARGE, "chauffeur": LARGE}
+FRAMES = {"komanda": LARGE, "cnn3d": LARGE, "chauffeur": LARGE, "motion_lstm": LARGE}
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "pilotnet_lstm": [
         {"cell": cell, "layers": layers, "features": 8, "hidden": 6}

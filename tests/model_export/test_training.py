@@ -110,3 +110,29 @@ def test_relabelled_drives_join_the_rendered_source(
     assert [source.frames for source in result.sources] == [60, 20, 20]
     assert "relabelled" in result.sources[2].name
     assert run.dagger("dagger").is_dir()
+
+
+def test_a_stage_on_stored_features_trains_as_the_others_do(
+    tiny_config: Path, small_data: Path, tmp_path: Path
+):
+    text = tiny_config.read_text()
+    stored = "pass_frames = 12\nencoder_rate = 0.0\nstored_features = true"
+    tiny_config.write_text(text.replace("pass_frames = 12", stored))
+    run = RunFolder(tmp_path / "run")
+    train(tiny_config, run, small_data, tmp_path / "cache")
+    assert list((tmp_path / "cache").glob("features-*"))
+    entries = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert entries[-1]["stage"] == "sequences"
+
+
+def test_the_last_weights_are_kept_where_validation_has_no_say(
+    tiny_config: Path, small_data: Path, tmp_path: Path
+):
+    text = tiny_config.read_text()
+    tiny_config.write_text(text.replace("[training]", "[training]\npatience = 1\nkeep_last = true"))
+    run = RunFolder(tmp_path / "run")
+    result = train(tiny_config, run, small_data, tmp_path / "cache")
+    entries = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert entries[-1]["step"] == 9
+    assert result.scores[0].rmse == pytest.approx(entries[-1]["score"])
+    assert "no say" in result.scores[0].note

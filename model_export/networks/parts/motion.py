@@ -13,7 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_export.networks.parts.shapes import folded
+from model_export.networks.parts.shapes import folded, framewise
+from service.contract import StateKind, StateTensor
+
+BANDS = ((0.02, 0.24), (0.19, 0.41), (0.33, 0.5))
+"""Rows from the far to the near, above the vehicle's nose, in a picture without most of its sky."""
 
 _BLUR = (1.0, 4.0, 6.0, 4.0, 1.0)
 """Binomial: correlation finds parts of a pixel only where neighbouring columns are alike."""
@@ -84,6 +88,27 @@ class SidewaysMotion(nn.Module):
         weights = torch.softmax(self._sharpness * curves, dim=-1)
         shift = (weights * self.get_buffer("shifts")).sum(-1) / _UNIT_PX
         return torch.cat((shift, curves.amax(-1)), dim=1)
+
+    def follow(self, frames: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Compare each of the frames [B, T, height, width, 3] with the one before it.
+
+        Args:
+            frames: windows.
+            before: the look [B, *shape] of the frame before the first; zero where there is none.
+
+        Returns:
+            Comparisons [B, T, width], and the look of the last frame.
+        """
+        now = framewise(self.look, frames)
+        past = torch.cat((before.unsqueeze(1), now), dim=1)[:, : now.shape[1]]
+        moved: Tensor = self(past.flatten(0, 1), now.flatten(0, 1))
+        return moved.reshape(*now.shape[:2], -1), now[:, -1]
+
+    @property
+    def memory(self) -> StateTensor:
+        """The look, as a bundle's contract states it."""
+        kind = StateKind.FRAME_RING
+        return StateTensor(input="look", output="look_next", shape=self.shape, kind=kind)
 
     def _curve(self, before: Tensor, now: Tensor) -> Tensor:
         """Return the correlation [N, 2 reach + 1] of one band at every shift."""

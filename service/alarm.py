@@ -15,6 +15,9 @@ from itertools import count
 
 from service.domain import NEVER_NS
 
+_ROUNDING_NS = 500_000
+"""uvloop rounds a timer to whole milliseconds; one that rang early would ring over and over."""
+
 
 class Alarm:
     """Calls the watches back by their times. All of it belongs to the event loop's thread."""
@@ -61,7 +64,7 @@ class Alarm:
         self._timer = None
         if when_ns < NEVER_NS:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(when_ns / 1e9, self._ring)
+            self._timer = loop.call_at((when_ns + _ROUNDING_NS) / 1e9, self._ring)
 
 
 class Watch:

@@ -6,8 +6,7 @@ on standard input, so that it can take turns with a server::
     python -m benchmark.bare_loop --model models/pilotnet_lstm.onnx
     {"encoding": "jpeg", "width_px": 640, "height_px": 480, "sessions": 8, "seconds": 2.0}
 
-This module and ``benchmark/gpu.py`` are the only ones here that import the server; it runs as a
-process of its own, so that no client ever does.
+It runs as a process of its own, because clients never import the server.
 """
 
 from __future__ import annotations
@@ -118,8 +117,10 @@ def _carry_out(bundle: Bundle, order: dict[str, Any]) -> dict[str, Any]:
     }
     # The loop that is compared with is the better of one by one and all at once.
     batch = max(loops, key=lambda size: _rate(loops[size].run, _TRIAL_S))
+    began_cpu_s = time.process_time()
     done, elapsed_s = loops[batch].run(order["seconds"])
-    return {"fps": done / elapsed_s, "frames": done, "batch": batch}
+    cpu = (time.process_time() - began_cpu_s) / elapsed_s
+    return {"fps": done / elapsed_s, "frames": done, "batch": batch, "cpu": cpu}
 
 
 def _rate(run: Callable[[float], tuple[int, float]], seconds: float) -> float:

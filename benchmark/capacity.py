@@ -134,7 +134,7 @@ def step_s(vehicles: int, rate_hz: float) -> float:
 def table(results: dict[str, Any]) -> str:
     """Return the results as a Markdown table."""
     columns = ["load", "vehicles", "frames/s", "p50", "p99", "p99.9", "missed", "frames"]
-    columns += ["client late p99", "server cores", "stolen"]
+    columns += ["client late p99", "server's CPU", "others' CPU", "stolen"]
     rows = [_row("80 % of capacity", results["at_80_percent"])]
     if results["confirmed"]:
         rows.insert(0, _row("capacity", results["confirmed"]))
@@ -169,5 +169,6 @@ def _row(name: str, result: dict[str, Any]) -> list[str]:
         text.number(result["frames"]),
         text.ms(result["client"]["sent_late_ms"]["p99"]),
         text.number(result["server_cpu"], 2),
+        text.number(result["others_cpu"], 2),
         text.percent(100 * result["stolen"]),
     ]

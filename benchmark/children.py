@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from benchmark.errors import BenchmarkError
+from benchmark.server_process import Server
 
 _STOP_S = 10.0
 
@@ -55,8 +56,8 @@ def bare_loop(model: Path, *, options: Sequence[str], cores: Sequence[int]) -> I
 
 
 @contextlib.contextmanager
-def echo_server(*, cores: Sequence[int]) -> Iterator[str]:
-    """Run :mod:`benchmark.echo` until the context ends; yields its address.
+def echo_server(*, cores: Sequence[int]) -> Iterator[Server]:
+    """Run :mod:`benchmark.echo` until the context ends.
 
     Raises:
         BenchmarkError: it did not start.
@@ -65,7 +66,7 @@ def echo_server(*, cores: Sequence[int]) -> Iterator[str]:
         address = _pipe(process.stdout).readline().strip()
         if not address:
             raise BenchmarkError("the echo server ended; what it said stands above")
-        yield address
+        yield Server(address, process.pid)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,15 @@
 
 Server, bare loop and an empty echo server run on the same core and take turns, the client on
 another; a figure is the median of its turns. The echo server bounds what any server on the same
-gRPC can reach: ``ceiling`` is 1 / (1 + bare_fps / echo_fps).
+gRPC can reach: echo/s is what a core could answer by the time that each message took of it, and the
+ceiling is 1 / (1 + bare/s / echo/s). The last column says how much of its core the bare loop got;
+where it is not all, others were on it.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import statistics
 from pathlib import Path
 from typing import Any
@@ -60,7 +63,7 @@ def _compare(
     crew: Crew,
     server: Server,
     bare: Bare,
-    echo: str,
+    echo: Server,
     *,
     pictures: str,
     sessions: int,
@@ -76,16 +79,17 @@ def _compare(
     order = {"encoding": encoding, "width_px": width_px, "height_px": height_px}
     loops: list[dict[str, Any]] = []
     served: list[Tally] = []
-    echoed: list[Tally] = []
+    echoed: list[float] = []
     before = Moment.now()
     turns_s = options.rounds * 3 * (options.seconds + load.warm_up_s)
     with progress.step(f"{pictures}, {sessions} sessions", turns_s):
         for _ in range(options.rounds):
             loops.append(bare.run(**order, sessions=sessions, seconds=options.seconds))
             served += crew.run_all(server.address, [load])
-            echoed += crew.run_all(echo, [load])
+            echoed.append(_echo_fps(crew, echo, load))
     bare_fps = statistics.median(loop["fps"] for loop in loops)
-    served_fps, echo_fps = (_fps(tallies, options.seconds) for tallies in (served, echoed))
+    served_fps = statistics.median(tally.commands / options.seconds for tally in served)
+    echo_fps = statistics.median(echoed)
     p50_ms = statistics.median(tally.stages["round_trip"].percentile_ms(50) for tally in served)
     return {
         "pictures": pictures,
@@ -96,6 +100,7 @@ def _compare(
         "echo_fps": round(echo_fps, 1),
         "ceiling": round(1 / (1 + bare_fps / echo_fps), 4),
         "bare_batch": loops[-1]["batch"],
+        "bare_cpu": round(statistics.median(loop["cpu"] for loop in loops), 3),
         "bare_frame_ms": round(1e3 / bare_fps, 4),
         "p50_ms": round(p50_ms, 4),
         "p50_ratio": round(p50_ms * bare_fps / 1e3 / sessions, 4),
@@ -107,8 +112,14 @@ def _compare(
     }
 
 
-def _fps(tallies: list[Tally], seconds: float) -> float:
-    return statistics.median(tally.commands / seconds for tally in tallies)
+def _echo_fps(crew: Crew, echo: Server, load: ClosedLoop) -> float:
+    """Return the messages that the echo server answers in a second of its core's time.
+
+    By the clock it would be the client's limit: it has as much to do as a server that does nothing.
+    """
+    before = Moment.now(echo.pid)
+    (tally,) = crew.run_all(echo.address, [dataclasses.replace(load, warm_up_s=0.0)])
+    return tally.commands / max(Moment.now(echo.pid).cpu_since(before), 1e-3)
 
 
 def _spread(loops: list[dict[str, Any]], served: list[Tally], seconds: float) -> float:
@@ -122,7 +133,7 @@ def _spread(loops: list[dict[str, Any]], served: list[Tally], seconds: float) ->
 def table(results: list[dict[str, Any]]) -> str:
     """Return the results as a Markdown table."""
     columns = ["pictures", "sessions", "bare/s", "served/s", "ratio", "spread"]
-    columns += ["echo/s", "ceiling", "p50", "p50 / bare"]
+    columns += ["echo/s", "ceiling", "p50", "p50 / bare", "core, bare"]
     return text.table(columns, (_row(result) for result in results))
 
 
@@ -145,4 +156,5 @@ def _row(result: dict[str, Any]) -> list[str]:
         f"{result['ceiling']:.2f}",
         text.ms(result["p50_ms"]),
         f"{result['p50_ratio']:.2f}",
+        text.percent(100 * result["bare_cpu"]),
     ]

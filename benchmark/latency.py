@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
 def table(results: list[dict[str, Any]]) -> str:
     """Return the results as Markdown: round trips, what was missed and why, stages."""
     columns = ["vehicles", "p50", "p90", "p99", "p99.9", "p99.99", "max"]
-    columns += ["server p50", "infer p50", "client late p99", "frames", "missed"]
+    columns += ["server p50", "infer p50", "client late p99", "others' CPU", "frames", "missed"]
     rows = [_row(result) for result in results]
     parts = [text.table(columns, rows), "Misses by cause:", _causes(results)]
     parts += [f"Stages with {results[-1]['vehicles']} vehicles:", _stages(results[-1])]
@@ -50,7 +50,7 @@ def table(results: list[dict[str, Any]]) -> str:
 def brief(results: list[dict[str, Any]]) -> str:
     """Return the results as the README shows them."""
     columns = ["vehicles", "p50", "p99", "p99.9", "server p50", "infer p50", "missed"]
-    keep = (0, 1, 3, 4, 7, 8, 11)
+    keep = (0, 1, 3, 4, 7, 8, 12)
     return text.table(columns, ([_row(result)[index] for index in keep] for result in results))
 
 
@@ -83,6 +83,7 @@ def _row(result: dict[str, Any]) -> list[str]:
         text.ms(latency["server"]["p50"]),
         text.ms(latency["infer"]["p50"]),
         text.ms(result["client"]["sent_late_ms"]["p99"]),
+        text.number(result["others_cpu"], 2),
         text.number(result["frames"]),
         text.percent(result["missed_percent"]),
     ]

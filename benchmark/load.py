@@ -142,6 +142,8 @@ class _Vehicle:
         self._random = np.random.default_rng(seed)
         self._period_ns = NS_PER_S / load.rate_hz
         self._phase = self._random.uniform()
+        # Before it, by the last hint, the vehicle comes too soon.
+        self._welcome_ns = 0
 
     async def drive(self, began_ns: int) -> None:
         """Open sessions and drive until the load ends."""
@@ -161,11 +163,18 @@ class _Vehicle:
         try:
             stream = await connection.open(self._load.opening(self._index))
         except RpcFailed as failure:
-            self._tally.refusal.add((time.monotonic_ns() - asked_ns) / NS_PER_MS)
-            self._tally.refused[_reason(failure)] += 1
+            self._note_refusal(failure, asked_ns)
             raise
-        self._tally.opened += 1
+        # Who gets in when the others have left was not carried beside them.
+        self._tally.opened += time.monotonic_ns() < self._window.end_ns
         return stream
+
+    def _note_refusal(self, failure: RpcFailed, asked_ns: int) -> None:
+        took_ms = (time.monotonic_ns() - asked_ns) / NS_PER_MS
+        is_early = asked_ns < self._welcome_ns
+        (self._tally.held_back if is_early else self._tally.refusal).add(took_ms)
+        self._tally.refused[_reason(failure)] += 1
+        self._welcome_ns = time.monotonic_ns() + round(_hint_s(failure) * NS_PER_S)
 
     async def _drive(self, stream: Stream) -> None:
         """Drive one session to its end.
@@ -254,8 +263,7 @@ class _Vehicle:
                 return False
             case Retry.AT_ONCE:
                 return True
-        hint_s = RETRY_S if failure.retry_after_s is None else failure.retry_after_s
-        await asyncio.sleep(hint_s)
+        await asyncio.sleep(_hint_s(failure))
         return True
 
 
@@ -265,6 +273,10 @@ class _Counts:
 
     sent: int = 0
     answered: int = 0
+
+
+def _hint_s(failure: RpcFailed) -> float:
+    return RETRY_S if failure.retry_after_s is None else failure.retry_after_s
 
 
 def _reason(failure: RpcFailed) -> str:

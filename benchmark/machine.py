@@ -57,11 +57,13 @@ class Moment:
 
     Attributes:
         stolen_s: time that other guests of the host took from this one's cores.
+        busy_s: time that its cores were busy, whoever with.
         cpu_s: time that a process and its children have run.
         at_s: when.
     """
 
     stolen_s: float
+    busy_s: float
     cpu_s: float
     at_s: float
 
@@ -69,16 +71,34 @@ class Moment:
     def now(cls, pid: int | None = None) -> Moment:
         """Read the counters, with those of a process and its children where one is given."""
         uptime_s = float(Path("/proc/uptime").read_text().split()[0])
-        stolen = int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8])
+        ticks = [int(item) for item in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+        user, nice, system, _, _, irq, softirq, stolen, *_ = ticks
+        busy = user + nice + system + irq + softirq
         cpu_s = 0.0 if pid is None else sum(_cpu_s(each) for each in family(pid))
-        return cls(stolen / _TICKS_PER_S, cpu_s, uptime_s)
+        return cls(stolen / _TICKS_PER_S, busy / _TICKS_PER_S, cpu_s, uptime_s)
 
-    def since(self, before: Moment) -> dict[str, float]:
-        """Return ``stolen``, as a share of one core, and ``server_cpu``, in cores."""
+    def cpu_since(self, before: Moment) -> float:
+        """Return the seconds that the process has run since an earlier reading."""
+        return self.cpu_s - before.cpu_s
+
+    def since(self, before: Moment, *, clients: float = 0.0) -> dict[str, float]:
+        """Return what was taken since an earlier reading, in cores.
+
+        Args:
+            before: the earlier reading.
+            clients: what the load generators took.
+
+        Returns:
+            ``stolen``, ``server_cpu``, and ``others_cpu``: what was busy with neither the server
+            nor the clients.
+        """
         elapsed_s = max(self.at_s - before.at_s, 0.01)
+        server = self.cpu_since(before) / elapsed_s
+        busy = (self.busy_s - before.busy_s) / elapsed_s
         return {
             "stolen": round((self.stolen_s - before.stolen_s) / elapsed_s, 4),
-            "server_cpu": round((self.cpu_s - before.cpu_s) / elapsed_s, 3),
+            "server_cpu": round(server, 3),
+            "others_cpu": round(max(0.0, busy - server - clients), 3),
         }
 
 

@@ -41,5 +41,5 @@ def measure(crew: Crew, server: Server, load: Load, what: str = "") -> tuple[Tal
         "seconds": round(load.seconds, 3),
         "budget_ms": load.budget_ms,
         **tally.summary(),
-        **Moment.now(server.pid).since(before),
+        **Moment.now(server.pid).since(before, clients=tally.client_cpu),
     }

@@ -27,6 +27,7 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     add("--target", help="HOST:PORT of a running server, in place of --model")
     add("--provider", help="execution provider of the server; by default its own choice")
     add("--server-args", default="", help="further options of the server, in one string")
+    add("--settings", type=settings, default="", help="of the server: max_batch=8,max_load=0.7")
     add("--server-cores", type=cores, default=_text(server), help="cores of the server")
     add("--client-cores", type=cores, default=_text(clients), help="cores of the load generators")
     add("--processes", type=positive, help="load generators; by default one a client core")
@@ -68,12 +69,12 @@ def load(options: argparse.Namespace, pictures: list[bytes], **changes: Any) -> 
 
 
 @contextlib.contextmanager
-def server(options: argparse.Namespace, **settings: float) -> Iterator[Server]:
+def server(options: argparse.Namespace, **fixed: float) -> Iterator[Server]:
     """Run the server that the options ask for; the context ends it.
 
     Args:
         options: with those of :func:`add_server`.
-        **settings: for the server's settings file.
+        **fixed: settings of the server that the benchmark needs; the user's come before them.
 
     Raises:
         ServerFailedError: it did not start.
@@ -87,7 +88,7 @@ def server(options: argparse.Namespace, **settings: float) -> Iterator[Server]:
     with launch(
         options.model,
         options=shlex.split(options.server_args),
-        settings=chosen | settings,
+        settings=chosen | fixed | options.settings,
         cores=options.server_cores,
     ) as running:
         yield running
@@ -113,6 +114,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def settings(text: str) -> dict[str, float | str]:
+    """Read settings such as ``max_batch=8,provider=cpu``."""
+    found: dict[str, float | str] = {}
+    for item in filter(None, text.split(",")):
+        name, _, value = item.partition("=")
+        if not name or not value:
+            raise argparse.ArgumentTypeError(f"needs NAME=VALUE, not {item!r}")
+        found[name] = _value(value)
+    return found
+
+
 def cores(text: str) -> list[int]:
     """Read cores such as ``0,1``."""
     items = text.split(",")
@@ -127,6 +139,13 @@ def size(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise argparse.ArgumentTypeError(f"needs WIDTHxHEIGHT such as 640x480, not {text!r}")
     return int(width), int(height)
+
+
+def _value(text: str) -> float | str:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _text(numbers: list[int]) -> str:

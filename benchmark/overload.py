@@ -1,7 +1,8 @@
 """More vehicles than the server can carry: who is served, who is refused, and how fast.
 
 Goodput counts commands that came within the budget. Refused vehicles try again after the server's
-hint; in the hostile variant they try again at once, from a process of their own.
+hint; in the hostile variant they try again at once, from a process of their own. The time to
+refuse is that of vehicles that ask when they may; who asks too soon is held back by the server.
 """
 
 from __future__ import annotations
@@ -87,8 +88,9 @@ def _measure(generators: Crew, server: Server, loads: list[Load], factor: float)
         "admitted": _admitted(tally),
         "refusals": tally.refused.total(),
         "refusal_ms": tally.refusal.summary(),
+        "held_back_ms": tally.held_back.summary(),
         **tally.summary(),
-        **Moment.now(server.pid).since(before),
+        **Moment.now(server.pid).since(before, clients=tally.client_cpu),
     }
 
 
@@ -100,7 +102,7 @@ def _admitted(tally: Tally) -> int:
 def table(results: dict[str, Any]) -> str:
     """Return the results as a Markdown table."""
     columns = ["load", "vehicles", "goodput/s", "of its peak", "carried", "missed by them", "p99"]
-    columns += ["refusals", "to refuse, p50", "p99"]
+    columns += ["refusals", "to refuse, p50", "p99", "others' CPU"]
     peak = max(run["goodput_fps"] for run in results["runs"])
     return text.table(columns, (_row(run, peak) for run in results["runs"]))
 
@@ -128,6 +130,7 @@ def _row(run: dict[str, Any], peak: float) -> list[str]:
         text.number(run["refusals"]),
         text.ms(run["refusal_ms"]["p50"]),
         text.ms(run["refusal_ms"]["p99"]),
+        text.number(run["others_cpu"], 2),
     ]
 
 

@@ -30,6 +30,8 @@ class Tally:
         stages: latencies of commands.
         sent_late: how late the client itself sent its frames; what it measures is no better.
         refusal: how long the server took to refuse a session.
+        held_back: the same for vehicles that asked again sooner than they were told; a server may
+            let them wait.
         frames: frames that were due and sent.
         commands: commands that came.
         over_budget: commands that came too late.
@@ -46,6 +48,7 @@ class Tally:
     )
     sent_late: Histogram = dataclasses.field(default_factory=Histogram)
     refusal: Histogram = dataclasses.field(default_factory=Histogram)
+    held_back: Histogram = dataclasses.field(default_factory=Histogram)
     frames: int = 0
     commands: int = 0
     over_budget: int = 0
@@ -93,6 +96,7 @@ class Tally:
             histogram.merge(other.stages[stage])
         self.sent_late.merge(other.sent_late)
         self.refusal.merge(other.refusal)
+        self.held_back.merge(other.held_back)
         self.frames += other.frames
         self.commands += other.commands
         self.over_budget += other.over_budget

@@ -52,7 +52,7 @@ def test_who_finds_no_slot_is_refused_and_sends_nothing(server, generators, imag
 @pytest.mark.parametrize("retry", [Retry.AFTER_HINT, Retry.AT_ONCE])
 def test_who_was_refused_asks_again(server, generators, images, retry):
     tally = generators.run_all(
-        server.address, [quick(images, vehicles=5, seconds=1.2, retry=retry)]
+        server.address, [quick(images, vehicles=5, seconds=2.5, retry=retry)]
     )
     assert 4 <= tally[0].opened <= 5
     assert tally[0].refused.total() >= 2

@@ -12,6 +12,8 @@ from benchmark.__main__ import COMMANDS, main
 from benchmark.soak import slope
 
 FRAMES = ["--size", "64x48", "--encoding", "rgb8", "--budget-ms", "2000"]
+# However slow this machine is just now, nobody is refused for it.
+FRAMES += ["--settings", "max_load=100,shed_after_s=3600"]
 
 
 def run(bundle_path, tmp_path, command, *arguments):
@@ -117,6 +119,7 @@ def test_help_is_there(command, capsys):
         ["latency", "--sessions", "0"],
         ["latency", "--size", "64"],
         ["capacity", "--client-cores", "first"],
+        ["capacity", "--settings", "max_load"],
         ["overload", "--factors", "1,-2"],
         [],
     ],

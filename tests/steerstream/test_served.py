@@ -65,6 +65,26 @@ def picture(seed: int = 0) -> np.ndarray:
     return cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC)
 
 
+def nv12(pixels: np.ndarray) -> steerstream.Nv12:
+    height, width = pixels.shape[:2]
+    planar = cv2.cvtColor(pixels, cv2.COLOR_RGB2YUV_I420)
+    chroma = planar[height:].reshape(2, -1).T
+    planes = np.concatenate([planar[:height].ravel(), chroma.ravel()])
+    return steerstream.Nv12(width, height, planes)
+
+
+async def test_raw_video_is_driven_as_its_pixels_are(target):
+    angles = []
+    for image in (picture(), nv12(picture())):
+        async with (
+            steerstream.connect(target) as client,
+            client.open_session(vehicle_id="car") as session,
+        ):
+            command = await session.request(image, encoding=Encoding.RGB8)
+            angles.append(command.raw.steering_wheel_angle_rad)
+    assert angles[0] == pytest.approx(angles[1], abs=0.02)
+
+
 async def test_a_drive_warms_up_and_every_command_is_sealed_and_counted(target):
     async with (
         steerstream.connect(target) as client,

@@ -30,7 +30,8 @@ class Capacity:
         self, steps: Mapping[str, StepCost], cores: float, max_load: float, shedding: Shedding
     ) -> None:
         self._steps = steps
-        self._frame = FrameCost(cores)
+        self._cores = cores
+        self._measured: FrameCost | None = None
         self._max_load = max_load
         self._shedding = shedding
         self._load = Load()
@@ -96,6 +97,13 @@ class Capacity:
         return self._shedding.update(reading.at_ns, self.load, late / max(1, len(faithful)))
 
     def _costs(self) -> Costs:
-        one_ns = max(steps[1] for steps in self._steps.values())
         frame = self._frame
-        return Costs(self._steps, frame.cpu_ns(one_ns), frame.loop_ns, frame.cores)
+        return Costs(self._steps, frame.cpu_ns, frame.loop_ns, frame.cores)
+
+    @property
+    def _frame(self) -> FrameCost:
+        """What frames cost; first asked for when the steps have been measured."""
+        if self._measured is None:
+            step_ns = max(steps[1] for steps in self._steps.values())
+            self._measured = FrameCost(self._cores, step_ns)
+        return self._measured

@@ -61,7 +61,7 @@ class Config:
         50.0, 1.0, 60_000.0, "for a session that asks for none: one period of a 20 Hz camera"
     )
     max_load: float = _setting(
-        0.85,
+        0.8,
         0.1,
         100.0,
         "share of the CPU, the event loop and the engine that admitted sessions may ask for; the "

@@ -104,30 +104,59 @@ def _compare(
     bench: Bench, chosen: list[Peer], pythons: Mapping[str, Path], options: argparse.Namespace
 ) -> Results:
     results: Results = {peer.name: {} for peer in chosen}
-    measured = [phase for phase in options.phases if phase != "vanish"]
-    with contextlib.ExitStack() as stack:
-        servers = {}
-        for peer in chosen:
-            serving = _serve(peer, pythons, bench, options.model, SLOTS)
-            servers[peer.name] = stack.enter_context(serving)
-        for name, server in list(servers.items()):
-            found = results[name]
-            found["versions"] = environments.versions(pythons[name], server.peer.packages)
-            found["start_s"] = server.start_s
-            if not _checked(bench, server, found):
-                del servers[name]
-        for phase in measured:
-            _MEASURES[phase](bench, servers, results, options)
+    _carry(bench, chosen, pythons, options, results)
+    right = [peer for peer in chosen if "failed" not in results[peer.name]]
+    if "overload" in options.phases:
+        # In their usual settings, so that a peer may refuse what it cannot carry.
+        with contextlib.ExitStack() as stack:
+            servers = {
+                peer.name: stack.enter_context(
+                    _serve(peer, pythons, bench, options.model, slots=SLOTS, admits_all=False)
+                )
+                for peer in right
+            }
+            _overload(bench, servers, results)
     if "vanish" in options.phases:
-        for peer in chosen:
-            if "failed" not in results[peer.name]:
-                _say(f"{peer.name}: {phases.VANISHING} clients vanish")
-                results[peer.name]["vanish"] = _vanish(bench, peer, pythons, options.model)
+        for peer in right:
+            _say(f"{peer.name}: {phases.VANISHING} clients vanish")
+            results[peer.name]["vanish"] = _vanish(bench, peer, pythons, options.model)
     return results
 
 
+def _carry(
+    bench: Bench,
+    chosen: list[Peer],
+    pythons: Mapping[str, Path],
+    options: argparse.Namespace,
+    results: Results,
+) -> None:
+    """Check every peer's state, then measure what those that pass carry."""
+    with contextlib.ExitStack() as stack:
+        servers = {}
+        for peer in chosen:
+            serving = _serve(peer, pythons, bench, options.model, slots=SLOTS, admits_all=True)
+            server = stack.enter_context(serving)
+            found = results[peer.name]
+            found["versions"] = environments.versions(pythons[peer.name], peer.packages)
+            found["start_s"] = server.start_s
+            if _checked(bench, server, found):
+                servers[peer.name] = server
+        for name, measure in _MEASURES.items():
+            if name in options.phases:
+                measure(bench, servers, results, options)
+        if "overload" in options.phases:
+            for server in servers.values():
+                _jpeg_fps(bench, server, results)
+
+
 def _serve(
-    peer: Peer, pythons: Mapping[str, Path], bench: Bench, model: Path, slots: int
+    peer: Peer,
+    pythons: Mapping[str, Path],
+    bench: Bench,
+    model: Path,
+    *,
+    slots: int,
+    admits_all: bool,
 ) -> contextlib.AbstractContextManager[Server]:
     _say(f"{peer.name}: starting")
     return serve(
@@ -135,6 +164,7 @@ def _serve(
         pythons[peer.name],
         model,
         slots=slots,
+        admits_all=admits_all,
         client=bench.client,
         frames=bench.frames["rgb8"],
         core=cores.pair()[0],
@@ -190,10 +220,7 @@ def _capacity(
         )
 
 
-def _overload(
-    bench: Bench, servers: Mapping[str, Server], results: Results, options: argparse.Namespace
-) -> None:
-    del options
+def _overload(bench: Bench, servers: Mapping[str, Server], results: Results) -> None:
     for factor in OVERLOADS:
         for name, server in servers.items():
             _say(f"{name}: {factor} times its throughput")
@@ -206,7 +233,6 @@ _MEASURES: dict[str, Callable[..., None]] = {
     "throughput": _throughput,
     "paced": _paced,
     "capacity": _capacity,
-    "overload": _overload,
 }
 
 
@@ -222,7 +248,8 @@ def _jpeg_fps(bench: Bench, server: Server, results: Results) -> float:
 def _vanish(bench: Bench, peer: Peer, pythons: Mapping[str, Path], model: Path) -> Figures:
     found = {}
     for how in ("killed", "silent"):
-        with _serve(peer, pythons, bench, model, phases.VANISHING) as server:
+        serving = _serve(peer, pythons, bench, model, slots=phases.VANISHING, admits_all=False)
+        with serving as server:
             found[how] = phases.vanish(bench, server, how)
     return found
 

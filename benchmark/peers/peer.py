@@ -23,6 +23,8 @@ class Launch:
         port: to listen on, on the loopback interface.
         slots: sessions at once, where the peer has such a bound.
         folder: an empty folder for the server's files.
+        admits_all: whether a peer that forecasts its load shall admit sessions regardless: how many
+            it carries is another question than how many it promises to carry.
     """
 
     python: Path
@@ -30,6 +32,7 @@ class Launch:
     port: int
     slots: int
     folder: Path
+    admits_all: bool
 
 
 def no_variables(launch: Launch) -> Mapping[str, str]:

@@ -59,7 +59,15 @@ class Server:
 
 @contextlib.contextmanager
 def serve(
-    peer: Peer, python: Path, model: Path, *, slots: int, client: Worker, frames: Path, core: int
+    peer: Peer,
+    python: Path,
+    model: Path,
+    *,
+    slots: int,
+    admits_all: bool,
+    client: Worker,
+    frames: Path,
+    core: int,
 ) -> Iterator[Server]:
     """Run a peer's server until the context ends; it has answered a frame when the context begins.
 
@@ -68,7 +76,12 @@ def serve(
     """
     with tempfile.TemporaryDirectory(prefix=f"{peer.name}-") as folder:
         launch = Launch(
-            python=python, model=model, port=free_port(), slots=slots, folder=Path(folder)
+            python=python,
+            model=model,
+            port=free_port(),
+            slots=slots,
+            folder=Path(folder),
+            admits_all=admits_all,
         )
         log_path = Path(folder) / "log"
         began = time.monotonic()

@@ -6,10 +6,15 @@ import dataclasses
 
 from benchmark.peers.peer import Launch, Peer
 
+_ADMITS_ALL = {"max_load": 100, "shed_after_s": 3600}
+
 
 def _command(launch: Launch) -> list[str]:
     config = launch.folder / "service.toml"
-    config.write_text(f"max_sessions = {launch.slots}\n")
+    settings = {"max_sessions": launch.slots}
+    if launch.admits_all:
+        settings |= _ADMITS_ALL
+    config.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
     return [
         *(str(launch.python), "-m", "service", "--model", str(launch.model)),
         *("--listen", f"127.0.0.1:{launch.port}", "--config", str(config)),

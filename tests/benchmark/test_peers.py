@@ -150,6 +150,7 @@ def test_triton_gets_as_many_candidates_as_there_are_slots(tmp_path: Path) -> No
         port=1,
         slots=32,
         folder=tmp_path / "run",
+        admits_all=True,
     )
     triton.TRITON.command(launch)
     config = (launch.folder / "models" / "driver" / "config.pbtxt").read_text()

@@ -14,9 +14,14 @@ import numpy as np
 from benchmark.peers.client.links import Answer, EndedError, Link, RefusedError, Terms, Transport
 
 MS_PER_S = 1e3
-PATIENT = Terms(budget_ms=10_000.0, rate_hz=1.0, every=True)
-"""For loads that only count: no server shall skip a frame for being late, nor refuse a session
-because of frames that it may never send."""
+_PATIENT_MS = 10_000.0
+"""Budget of loads that only count: no server shall skip a frame for being late."""
+_TOTAL_RATE_HZ = 2000.0
+"""What the sessions of a closed loop state together: more than any server here answers."""
+_HIGHEST_RATE_HZ = 500.0
+"""What one of them states at most."""
+_FEW = Terms(budget_ms=_PATIENT_MS, rate_hz=1.0, every=True)
+"""For sessions that send few frames: no server shall refuse one for those it might send."""
 SETTLE_S = 0.5
 """Frames that are due, or round trips that begin, before this time has passed are not counted."""
 _OPEN_S = 20.0
@@ -39,7 +44,7 @@ async def outputs(
     """
 
     async def one(index: int, pictures: Sequence[int]) -> list[tuple[float, ...] | None]:
-        link = await transport.open(first_session + index, PATIENT)
+        link = await transport.open(first_session + index, _FEW)
         found = []
         for number, picture in enumerate(pictures):
             await link.send(number, picture)
@@ -60,7 +65,7 @@ async def closed(
         ``fps`` of all sessions, ``p50_ms`` and ``p99_ms`` of the round trips.
     """
     links = await asyncio.gather(
-        *(transport.open(first_session + index, PATIENT) for index in range(sessions))
+        *(transport.open(first_session + index, _endless(sessions)) for index in range(sessions))
     )
     start = time.monotonic() + SETTLE_S
     stop = start + seconds
@@ -78,6 +83,12 @@ async def closed(
     await asyncio.gather(*(one(link, index) for index, link in enumerate(links)))
     await asyncio.gather(*(link.close() for link in links))
     return {"fps": len(round_trips) / seconds, **percentiles_ms(round_trips)}
+
+
+def _endless(sessions: int) -> Terms:
+    """Return the terms of sessions that send as fast as they are answered."""
+    rate_hz = min(_HIGHEST_RATE_HZ, _TOTAL_RATE_HZ / sessions)
+    return Terms(budget_ms=_PATIENT_MS, rate_hz=rate_hz, every=True)
 
 
 @dataclass(slots=True)
@@ -237,7 +248,7 @@ async def hold(transport: Transport, first_session: int, *, sessions: int) -> li
     """Open sessions, have one frame of each answered, and keep them."""
 
     async def one(session: int) -> Link:
-        link = await transport.open(session, PATIENT)
+        link = await transport.open(session, _FEW)
         await link.send(0, 0)
         await link.receive()
         return link

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from service.cost import StepCost
 
-_TURN_NS = 300_000
+_TURN_NS = 600_000
 """What a step costs beside the network: it wakes the event loop, which answers what it brought.
-Sharing a core, 32 sessions got 427 frames a second in steps of one frame and 555 in steps of 17:
-0.5 ms a step; with a core of its own the engine hardly feels it."""
+Sharing a core, 32 sessions got 427 frames a second in steps of one frame, 506 in steps of 4 and 555
+in steps of 17: 0.5 to 0.9 ms a step; with a core of its own the engine hardly feels it."""
 _WORTH = 1.03
 """A cost a frame within 3 % of the least is as good: twice the batch for less than that would only
 delay its first frame, and measured costs are no better than that."""

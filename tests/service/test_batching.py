@@ -35,7 +35,7 @@ def test_where_frames_cost_alike_a_step_is_large_enough_to_share_what_a_turn_cos
 
 
 def test_twice_the_batch_for_next_to_nothing_only_delays_its_first_frame():
-    cost = table(lambda size: 10 * size, max_batch=32)
+    cost = table(lambda size: 30 * size, max_batch=32)
     assert choose([1000] * 32, cost).size == 1
 
 

@@ -200,7 +200,7 @@ def _longest(timings: Timings) -> str:
 
 def _counter(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
     family = CounterMetricFamily(f"steerstream_{name}", text, labels=[label])
-    for value, count in counts.items():
+    for value, count in dict(counts).items():
         family.add_metric([value.lower()], count)
     return family
 

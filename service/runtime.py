@@ -177,7 +177,7 @@ def _chosen(
     if provider is providers.TENSORRT:
         # It takes the parts of a graph that it can; CUDA runs the others.
         chosen.append((providers.CUDA.ort_name, dict(providers.CUDA.options)))
-    if provider is not providers.CPU:
+    if provider.ort_name != providers.CPU.ort_name:
         chosen.append((providers.CPU.ort_name, {}))
     return chosen
 

@@ -78,6 +78,8 @@ class Stepper:
         """
         if size not in self._batches:
             self._check_shapes(size)
+            for smaller in self._to_compile(size):
+                self._run([self.pool.sentinel] * smaller, [True] * smaller)
         self._run([self.pool.sentinel] * size, [True] * size)
 
     def step(self, pixels: Sequence[Picture], slots: Sequence[Slot], reset: Sequence[bool]) -> Rows:
@@ -127,6 +129,12 @@ class Stepper:
 
     def _bucket(self, size: int) -> int:
         return next(bucket for bucket in self._buckets if bucket >= size)
+
+    def _to_compile(self, size: int) -> range:
+        """Return the sizes between the bucket before and this one, if their shapes take time."""
+        if not self.bundle.runtime.provider.compiles_shapes:
+            return range(0)
+        return range(max((item for item in self._buckets if item < size), default=0) + 1, size)
 
     def _check_shapes(self, size: int) -> None:
         """Run once without bound outputs, whose shapes are then the network's own."""

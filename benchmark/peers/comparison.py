@@ -269,10 +269,18 @@ def _merged(results: dict[str, Any], path: Path) -> dict[str, Any]:
     if not path.exists():
         return results
     peers = json.loads(path.read_text())["results"]["peers"]
-    for name, found in results["peers"].items():
-        peers[name] = peers.get(name, {}) | found
+    _update(peers, results["peers"])
     failed = [name for name, found in peers.items() if "failed" in found]
     return results | {"peers": peers, "failed": failed}
+
+
+def _update(held: dict[str, Any], new: Mapping[str, Any]) -> None:
+    """Put new figures over those that are held, level by level: other sessions' ones stay."""
+    for name, value in new.items():
+        if isinstance(value, dict) and isinstance(held.get(name), dict):
+            _update(held[name], value)
+        else:
+            held[name] = value
 
 
 def _say(text: str) -> None:

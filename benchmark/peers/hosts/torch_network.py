@@ -35,9 +35,11 @@ class TorchNetwork(Network):
             each.name: torch.from_numpy(numpy_helper.to_array(each).copy())
             for each in onnx.load(model).graph.initializer
         }
-        # Folded for inference, as the bundle is: the parameters have the same names in both.
+        # Folded for inference, as the bundle is: the parameters come in the same order in both.
         network = build(load(_CONFIG)).fused()
-        network.load_state_dict({name: weights[name] for name in network.state_dict()})
+        network.load_state_dict(
+            {name: _take(weights, name, want) for name, want in network.state_dict().items()}
+        )
         self._network = network.eval()
 
     def step(self, frames: Array, state: Sequence[Array]) -> tuple[Array, State]:
@@ -46,3 +48,20 @@ class TorchNetwork(Network):
             results = self._network(*(torch.from_numpy(each) for each in (frames, *state)))
         arrays = [result.numpy() for result in results]
         return np.stack(arrays[: self._heads], axis=1), arrays[self._heads :]
+
+
+def _take(weights: dict[str, torch.Tensor], name: str, want: torch.Tensor) -> torch.Tensor:
+    """Take a parameter out of a bundle's weights, by its name or else by shape and order.
+
+    A bundle keeps the names that its exporter's revision had. A wrong guess cannot pass: outputs
+    are checked before anything is measured.
+
+    Raises:
+        RuntimeError: the bundle has no such parameter left.
+    """
+    fitting = [key for key, value in weights.items() if value.shape == want.shape]
+    last = name.rpartition(".")[0].rpartition(".")[2]
+    for key in (name, *(key for key in fitting if last in key), *fitting):
+        if key in fitting:
+            return weights.pop(key)
+    raise RuntimeError(f"the bundle has no weights for {name!r} of the shipped configuration")

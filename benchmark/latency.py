@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
 def table(results: list[dict[str, Any]]) -> str:
     """Return the results as Markdown: round trips, what was missed and why, stages."""
     columns = ["vehicles", "p50", "p90", "p99", "p99.9", "p99.99", "max"]
-    columns += ["server p50", "infer p50", "client late p99", "others' CPU", "frames", "missed"]
+    columns += ["server p50", "infer p50", "client late p99", "stolen", "frames", "missed"]
     rows = [_row(result) for result in results]
     parts = [text.table(columns, rows), "Misses by cause:", _causes(results)]
     parts += [f"Stages with {results[-1]['vehicles']} vehicles:", _stages(results[-1])]
@@ -75,15 +75,20 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     plots.percentiles(path, lines, "round trip from when a frame was due, ms")
 
 
+def _vehicles(result: dict[str, Any]) -> str:
+    vehicles, opened = result["vehicles"], result["sessions"]["opened"]
+    return str(vehicles) if opened == vehicles else f"{vehicles}, {opened} admitted"
+
+
 def _row(result: dict[str, Any]) -> list[str]:
     latency = result["latency_ms"]
     return [
-        str(result["vehicles"]),
+        _vehicles(result),
         *map(text.ms, latency["round_trip"].values()),
         text.ms(latency["server"]["p50"]),
         text.ms(latency["infer"]["p50"]),
         text.ms(result["client"]["sent_late_ms"]["p99"]),
-        text.number(result["others_cpu"], 2),
+        text.percent(100 * result["stolen"]),
         text.number(result["frames"]),
         text.percent(result["missed_percent"]),
     ]

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         worst = max(options.factors)
         if worst > 1:
             hammering = dataclasses.replace(load, retry=Retry.AT_ONCE, name="hostile")
-            loads = [_sized(load, capacity, 1), _sized(hammering, capacity, worst - 1)]
+            loads = _together(_sized(load, capacity, 1), _sized(hammering, capacity, worst - 1))
             runs.append(_measure(generators, server, loads, worst))
     return {"capacity": capacity, "budget_ms": load.budget_ms, "runs": runs}
 
@@ -70,6 +70,15 @@ def _capacity(generators: Crew, server: Server, load: Load) -> int:
 
 def _sized(load: Load, capacity: int, factor: float) -> Load:
     return dataclasses.replace(load, vehicles=max(1, round(capacity * factor)))
+
+
+def _together(*loads: Load) -> list[Load]:
+    """Let loads of different sizes, which take different times to open, be measured at once."""
+    most = max(load.vehicles for load in loads)
+    return [
+        dataclasses.replace(load, warm_up_s=load.warm_up_s + (most - load.vehicles) * OPEN_EVERY_S)
+        for load in loads
+    ]
 
 
 def _measure(generators: Crew, server: Server, loads: list[Load], factor: float) -> dict[str, Any]:
@@ -102,7 +111,7 @@ def _admitted(tally: Tally) -> int:
 def table(results: dict[str, Any]) -> str:
     """Return the results as a Markdown table."""
     columns = ["load", "vehicles", "goodput/s", "of its peak", "carried", "missed by them", "p99"]
-    columns += ["refusals", "to refuse, p50", "p99", "others' CPU"]
+    columns += ["refusals", "to refuse, p50", "p99", "others' CPU", "stolen"]
     peak = max(run["goodput_fps"] for run in results["runs"])
     return text.table(columns, (_row(run, peak) for run in results["runs"]))
 
@@ -131,6 +140,7 @@ def _row(run: dict[str, Any], peak: float) -> list[str]:
         text.ms(run["refusal_ms"]["p50"]),
         text.ms(run["refusal_ms"]["p99"]),
         text.number(run["others_cpu"], 2),
+        text.percent(100 * run["stolen"]),
     ]
 
 

@@ -30,6 +30,10 @@ _ORDER = ("latency", "capacity", "efficiency", "overload", "fairness", "soak", "
 ORDER = (*_ORDER, "peers")
 """Sections, by the benchmark that made them; files of others, such as autonomy, are left out."""
 
+_CAPTION = """\
+Round trips from when a frame was due to its command, 640x480 JPEG at 20 Hz, server and clients on
+a core each, against a budget of 50 ms (`make bench`; [all figures](docs/performance.md)):"""
+
 _HEAD = """\
 # Performance
 
@@ -97,7 +101,7 @@ def page(root: Path, results: dict[str, dict[str, Any]]) -> str:
 
 def with_latency(readme: str, result: dict[str, Any]) -> str:
     """Return the README with its latency table brought up to date."""
-    content = f"{latency.brief(result['results'])}\n"
+    content = f"{_CAPTION}\n\n{latency.brief(result['results'])}\n"
     return _MARKERS.sub(lambda match: f"{match[1]}{content}{match[2]}", readme)
 
 

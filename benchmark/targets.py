@@ -37,6 +37,8 @@ def table(results: Results) -> str:
 
 def _efficiency(results: Results) -> Iterator[Figure]:
     for result in _of(results, "efficiency"):
+        if not result["undisturbed"]:
+            continue
         sessions, raw = result["sessions"], result["pictures"].startswith("raw")
         name = f"efficiency, {result['pictures']}, {sessions} sessions"
         if sessions == 1 and raw:

@@ -15,13 +15,13 @@ README = "# name\n\n<!-- latency:begin -->\nold\n<!-- latency:end -->\n\nrest\n"
 
 @pytest.fixture
 def checkout(tmp_path):
-    tally = Tally(budget_ms=50.0, frames=2, commands=2)
+    tally = Tally(budget_ms=50.0, frames=2, commands=2, opened=1)
     tally.stages["round_trip"].add_many([5.0, 7.0])
     result = {
         "vehicles": 1,
         "budget_ms": 50.0,
         "seconds": 1.0,
-        "others_cpu": 0.0,
+        "stolen": 0.0,
         **tally.summary(),
     }
     machine = {"date": "2026-01-02T03:04:05+00:00", "processor": "a processor", "cores": 2}

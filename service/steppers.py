@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from service.bundle import Bundle
-from service.errors import BundleError
+from service.errors import BundleError, StepError
 from service.stepper import Stepper
 from service.telemetry import fields
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from service.device_stepper import DeviceStepper
 
 _log = logging.getLogger(__name__)
+
+
+class _Opener(Protocol):
+    def __call__(self, *, graphs: bool) -> DeviceStepper: ...
 
 
 def open_stepper(
@@ -51,8 +55,15 @@ def _on_gpu(bundle: Bundle, sessions: int, buckets: Sequence[int]) -> DeviceStep
         )
 
     try:
+        return _with_graphs_if_possible(stepper, bundle.contract.name)
+    except StepError as error:
+        raise BundleError(f"{bundle.contract.name}: the GPU cannot hold it: {error}") from None
+
+
+def _with_graphs_if_possible(stepper: _Opener, model: str) -> DeviceStepper:
+    try:
         return stepper(graphs=True)
     except BundleError as error:
         # Control flow, and operators that CUDA leaves to the CPU, cannot be captured.
-        _log.warning("no_cuda_graphs", extra=fields(model=bundle.contract.name, reason=str(error)))
+        _log.warning("no_cuda_graphs", extra=fields(model=model, reason=str(error)))
         return stepper(graphs=False)

@@ -4,7 +4,6 @@ The accelerator is the CPU with two kinds of memory, and then the CUDA one on a 
 libcudart that copies within the host: what a GPU would do beside that was never run here.
 """
 
-# ruff: noqa: N802 - the names are those of CUDA
 from __future__ import annotations
 
 import ctypes
@@ -14,68 +13,18 @@ import numpy as np
 import pytest
 
 from service import bundle, pooled_graph
-from service.accelerator import Cuda, Host
-from service.cudart import Cudart
+from service.accelerator import Host
 from service.device_stepper import DeviceStepper
 from service.errors import BundleError, StepError
 from service.runtime import Memory
 from service.stepper import Stepper
 from tests.service import bundles
+from tests.service.cuda_on_host import CudaOnHost, HostCudart
 from tests.service.vehicle import pictures
 
 BUCKETS = [1, 2, 4]
 RED = np.full((8, 16, 3), 250, np.uint8)
 GREY = np.full((8, 16, 3), 100, np.uint8)
-
-
-class HostCudart:
-    """libcudart as far as the server calls it, with memory of the host and a log of the calls."""
-
-    def __init__(self):
-        self.calls = []
-        self.memory = []
-        self.cudaGetErrorString = lambda status: b"a fault of the test"
-        self.status = 0
-
-    def _allocate(self, pointer, size):
-        self.memory.append(ctypes.create_string_buffer(size.value))
-        pointer._obj.value = ctypes.addressof(self.memory[-1])
-        return self.status
-
-    def cudaGetDeviceCount(self, count):
-        count._obj.value = 1
-        return self.status
-
-    def cudaStreamCreateWithFlags(self, stream, flags):
-        stream._obj.value = 77
-        return self.status
-
-    def cudaMalloc(self, pointer, size):
-        return self._allocate(pointer, size)
-
-    def cudaHostAlloc(self, pointer, size, flags):
-        return self._allocate(pointer, size)
-
-    def cudaMemset(self, pointer, value, size):
-        ctypes.memset(pointer.value, value.value, size.value)
-        return self.status
-
-    def cudaMemcpyAsync(self, target, source, size, kind, stream):
-        self.calls.append(("copy", {1: "to_device", 2: "to_host"}[kind.value], stream.value))
-        ctypes.memmove(target.value, source.value, size.value)
-        return self.status
-
-    def cudaStreamSynchronize(self, stream):
-        self.calls.append(("synchronize", stream.value))
-        return self.status
-
-
-class CudaOnHost(Cuda):
-    """The CUDA accelerator on a CPU: ONNX Runtime is told nothing of streams and graphs."""
-
-    def __init__(self, library):
-        super().__init__(Cudart(library), graphs=True, device="cpu")
-        self.asked, self.provider_options = self.provider_options, {}
 
 
 @pytest.fixture(params=["host", "cuda"])

@@ -100,13 +100,17 @@ def _run(module: ModuleType, options: argparse.Namespace, given: list[str]) -> N
         module.plot(results, options.plot)
 
 
+_LOCAL = ("--json", "--plot", "--data", "--environments")
+"""Options that name files of the one who measured."""
+
+
 def _without_files(given: list[str]) -> list[str]:
-    """Return a command line without ``--json`` and ``--plot``, whose files are the caller's own."""
+    """Return a command line as anybody can repeat it."""
     kept, rest = [], iter(given)
     for item in rest:
-        if item in {"--json", "--plot"}:
+        if item in _LOCAL:
             next(rest, None)
-        elif not item.startswith(("--json=", "--plot=")):
+        elif item.partition("=")[0] not in _LOCAL:
             kept.append(item)
     return kept
 

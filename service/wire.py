@@ -278,14 +278,14 @@ def _write_command(message: command_pb2.Command, command: Command, seed: int) ->
     limited = command.limited
     message.checksum = fields_checksum(
         seed,
-        command.sequence_number,
-        command.capture_time_ns,
-        command.alive_counter,
-        command.validity,
-        state_epoch,
-        limited.steering_wheel_angle_rad,
-        limited.speed_mps,
-        limited.steering_torque_nm,
+        sequence_number=command.sequence_number,
+        capture_time_ns=command.capture_time_ns,
+        alive_counter=command.alive_counter,
+        validity=command.validity,
+        state_epoch=state_epoch,
+        angle_rad=limited.steering_wheel_angle_rad,
+        speed_mps=limited.speed_mps,
+        torque_nm=limited.steering_torque_nm,
     )
 
 

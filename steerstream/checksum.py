@@ -40,19 +40,22 @@ def command_checksum(session_id: str, command: command_pb2.Command) -> int:
     limited = command.limited
     return fields_checksum(
         checksum_seed(session_id),
-        command.sequence_number,
-        command.capture_time_ns,
-        command.alive_counter,
-        command.validity,
-        command.state_epoch,
-        limited.steering_wheel_angle_rad if limited.HasField("steering_wheel_angle_rad") else None,
-        limited.speed_mps if limited.HasField("speed_mps") else None,
-        limited.steering_torque_nm if limited.HasField("steering_torque_nm") else None,
+        sequence_number=command.sequence_number,
+        capture_time_ns=command.capture_time_ns,
+        alive_counter=command.alive_counter,
+        validity=command.validity,
+        state_epoch=command.state_epoch,
+        angle_rad=limited.steering_wheel_angle_rad
+        if limited.HasField("steering_wheel_angle_rad")
+        else None,
+        speed_mps=limited.speed_mps if limited.HasField("speed_mps") else None,
+        torque_nm=limited.steering_torque_nm if limited.HasField("steering_torque_nm") else None,
     )
 
 
 def fields_checksum(
     seed: int,
+    *,
     sequence_number: int,
     capture_time_ns: int,
     alive_counter: int,

@@ -184,7 +184,7 @@ def test_a_failed_peer_has_a_row_without_figures() -> None:
 
 
 def test_names_that_do_not_exist_are_one_clear_error(bundle_path: Path) -> None:
-    with pytest.raises(PeersError, match="there are: steerstream, triton"):
+    with pytest.raises(PeersError, match="there are: steerstream, "):
         peers.run(options("--model", str(bundle_path), "--peers", "tritn"))
     with pytest.raises(PeersError, match="there are: throughput"):
         peers.run(options("--model", str(bundle_path), "--phases", "speed"))

@@ -10,6 +10,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+from benchmark.processes import core_time, family, used_s
+
 _PACKAGES = (
     "steerstream",
     "grpcio",
@@ -23,7 +25,6 @@ _PACKAGES = (
 )
 _FLAGS = ("avx2", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8")
 """Instructions that a network's speed depends on."""
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def describe() -> dict[str, object]:
@@ -71,11 +72,9 @@ class Moment:
     def now(cls, pid: int | None = None) -> Moment:
         """Read the counters, with those of a process and its children where one is given."""
         uptime_s = float(Path("/proc/uptime").read_text().split()[0])
-        ticks = [int(item) for item in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-        user, nice, system, _, _, irq, softirq, stolen, *_ = ticks
-        busy = user + nice + system + irq + softirq
-        cpu_s = 0.0 if pid is None else sum(_cpu_s(each) for each in family(pid))
-        return cls(stolen / _TICKS_PER_S, busy / _TICKS_PER_S, cpu_s, uptime_s)
+        cores = core_time()
+        cpu_s = 0.0 if pid is None else used_s(family(pid))
+        return cls(cores.stolen_s, cores.busy_s, cpu_s, uptime_s)
 
     def cpu_since(self, before: Moment) -> float:
         """Return the seconds that the process has run since an earlier reading."""
@@ -102,25 +101,10 @@ class Moment:
         }
 
 
-def family(pid: int) -> list[int]:
-    """Return a process and all its descendants."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    found = [pid]
-    if children.exists():
-        for child in children.read_text().split():
-            found += family(int(child))
-    return found
-
-
 def resident_mb(pid: int) -> float:
     """Return the resident memory of a process and its descendants, in megabytes."""
     pages = sum(int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in family(pid))
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
 def _cpuinfo(name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from benchmark.peers.peer import Launch, Peer
 
 
@@ -24,11 +26,11 @@ THREADS_ORT = Peer(
     transport="drive",
     command=_command,
 )
-THREADS_TORCH = Peer(
+THREADS_TORCH = dataclasses.replace(
+    THREADS_ORT,
     name="threads-torch",
     title="thread pool + torch eager",
     packages=("grpcio", "torch", "opencv-python-headless"),
-    transport="drive",
     command=_eager_command,
     requirements="threads-torch",
     # Off this project's index torch brings CUDA's libraries, which differ by platform.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import peers
+from benchmark import peers, processes
 from benchmark.peers import cores, environments, judge, pictures, registry, tables, triton
 from benchmark.peers.client import loads
 from benchmark.peers.client import triton as triton_client
@@ -173,7 +173,7 @@ def test_work_of_other_processes_is_seen_and_ours_is_not() -> None:
     with cores.Watch() as watch:
         sum(range(2_000_000))
     assert watch.found.others_cores < len(os.sched_getaffinity(0)) + 0.5
-    assert cores.used_s({os.getpid()}) > 0
+    assert processes.used_s({os.getpid()}) > 0
     assert cores.Disturbance(0.5).disturbed
     assert not cores.Disturbance(0.01).disturbed
 

@@ -18,7 +18,7 @@ from service.contract import FrameInput
 from service.preprocess import Picture, prepare
 
 _CHUNK_FRAMES = 512
-_VERSION = 1
+_VERSION = 2
 """Raise it when a reader or the preparation changes what a cache would hold."""
 
 

@@ -17,7 +17,7 @@ from service.bundle import Bundle
 from service.preprocess import Picture
 from service.runtime import BoundGraph, Memory, Runtime
 from service.state import Slot, Slots, initial_value
-from service.stepper import Rows
+from service.stepper import Rows, fitting
 
 _KEEP_WARM_S = 0.02
 """A GPU lowers its clocks within tens of milliseconds, and the next run then takes several times
@@ -98,7 +98,7 @@ class DeviceStepper:
 
     def _run(self, slots: Sequence[Slot], reset: Sequence[bool]) -> None:
         count = len(slots)
-        bucket = next(bucket for bucket in self._buckets if bucket >= count)
+        bucket = fitting(self._buckets, count)
         routes = self._routes[: 2 * bucket]
         routes[:] = self._route(slots, reset, bucket - count)
         self.bus.upload("frames", self._frames_there, self._frames[:count])

@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from operator import attrgetter
 from queue import Empty, SimpleQueue
 
-from service.domain import NotStepped, Outcome, SkipReason
+from service.domain import NEVER_NS, NotStepped, Outcome, SkipReason
 from service.errors import BundleError
-from service.lane import NEVER_NS, Job, Lane
+from service.lane import Job, Lane
 from service.observer import Observer
 from service.telemetry import fields
 

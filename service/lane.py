@@ -15,7 +15,7 @@ from operator import attrgetter
 from service import batching
 from service.bundle import Bundle
 from service.cost import StepCost
-from service.domain import NotStepped, Outcome, SkipReason, Stepped
+from service.domain import NEVER_NS, NotStepped, Outcome, SkipReason, Stepped
 from service.errors import BundleError, StepError
 from service.preprocess import Picture
 from service.state import Slot
@@ -29,8 +29,6 @@ so that the frames of one drive alone count as cold and those of a busy server d
 _LOOK_AHEAD = 4
 """Batches that are looked at where more frames wait: what is behind them begins so late that the
 next step makes little difference, and choosing takes as long for 1,000 frames as for a hundred."""
-NEVER_NS = 1 << 62
-"""Later than any time of the monotonic clock."""
 
 _deadline = attrgetter("deadline_ns")
 _NOT_FINITE = NotStepped(

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from service.domain import Command, Skip, SkipReason, Timings, Validity
 from service.errors import ErrorReason
-from service.observer import Observer, Slots
+from service.observer import Observer, SlotUse
 
 _NS_PER_S = 1e9
 
@@ -167,7 +167,7 @@ class Pools(Collector):
         slots: returns the present use of each model's pool, by the model's name.
     """
 
-    def __init__(self, slots: Callable[[], Mapping[str, Slots]]) -> None:
+    def __init__(self, slots: Callable[[], Mapping[str, SlotUse]]) -> None:
         self._slots = slots
 
     def collect(self) -> Iterable[Metric]:
@@ -183,7 +183,7 @@ class Pools(Collector):
             yield family
 
 
-def registry(metrics: Metrics, slots: Callable[[], Mapping[str, Slots]]) -> CollectorRegistry:
+def registry(metrics: Metrics, slots: Callable[[], Mapping[str, SlotUse]]) -> CollectorRegistry:
     """Return everything that a scrape shows: what was counted, pools, process, and collector."""
     whole = CollectorRegistry()
     whole.register(metrics)

@@ -9,8 +9,8 @@ from service.domain import Command, Skip
 from service.errors import ErrorReason
 
 
-class Slots(NamedTuple):
-    """Rows of a model's state pool."""
+class SlotUse(NamedTuple):
+    """How many rows of a model's state pool are taken, of how many."""
 
     used: int
     total: int

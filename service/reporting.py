@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from service.address import Place
-from service.observer import Observer, Observers, Slots
+from service.observer import Observer, Observers, SlotUse
 from steerstream.extras import command_needs
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Reporting:
         self.observer = _together([self._metrics, self._tracing])
         """To be told of the server's work."""
 
-    async def start(self, slots: Callable[[], Mapping[str, Slots]]) -> None:
+    async def start(self, slots: Callable[[], Mapping[str, SlotUse]]) -> None:
         """Let metrics be scraped.
 
         Args:

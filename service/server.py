@@ -18,7 +18,7 @@ from service.bundle import Bundle
 from service.config import Config
 from service.engine import Engine
 from service.errors import ConfigError, ListenError
-from service.observer import Observer, Slots
+from service.observer import Observer, SlotUse
 from service.rpc import DriveService
 from service.telemetry import fields
 from service.usage import available_cores
@@ -145,11 +145,11 @@ class Server:
         """Wait until :meth:`stop` is called."""
         await self._stop.wait()
 
-    def slots(self) -> dict[str, Slots]:
+    def slots(self) -> dict[str, SlotUse]:
         """Return the present use of each model's state pool, by the model's name."""
         total = self._config.max_sessions
         return {
-            name: Slots(total - model.lane.pool.free, total)
+            name: SlotUse(total - model.lane.pool.free, total)
             for name, model in self.admission.models.items()
         }
 

@@ -111,7 +111,7 @@ class Stepper:
     def _bind(self, size: int) -> _Batch:
         contract = self.bundle.contract
         # Rows of padding hold what an earlier batch left there; nobody reads what becomes of them.
-        padded = self._bucket(size) if self.bundle.runtime.pads_batches else size
+        padded = fitting(self._buckets, size) if self.bundle.runtime.pads_batches else size
         inputs = {contract.frame.tensor: Memory.of(self._frames[:padded])}
         outputs = {
             output.tensor: Memory.of(values[:padded])
@@ -126,9 +126,6 @@ class Stepper:
             _first(size, self._new),
             self._outputs[:, :size],
         )
-
-    def _bucket(self, size: int) -> int:
-        return next(bucket for bucket in self._buckets if bucket >= size)
 
     def _to_compile(self, size: int) -> range:
         """Return the sizes between the bucket before and this one, if their shapes take time."""
@@ -146,6 +143,11 @@ class Stepper:
         for pair, values in zip(contract.state, state, strict=True):
             if values.shape != (size, *pair.shape):
                 raise BundleError(f"state {pair.output!r} came as {values.shape}")
+
+
+def fitting(buckets: Sequence[int], size: int) -> int:
+    """Return the smallest bucket that holds a batch of this size."""
+    return next(bucket for bucket in buckets if bucket >= size)
 
 
 def _first(count: int, arrays: Sequence[Floats]) -> list[Floats]:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from service import bundle
 from service.cost import StepCost
-from service.domain import NotStepped, SkipReason, Stepped
+from service.domain import NEVER_NS, NotStepped, SkipReason, Stepped
 from service.errors import BundleError, StepError
-from service.lane import NEVER_NS, Job, Lane
+from service.lane import Job, Lane
 from tests.service import bundles
 from tests.service.vehicle import pictures
 

@@ -11,7 +11,7 @@ from service.address import Place
 from service.domain import Command, ControlValues, Skip, SkipReason, Timings, Validity
 from service.errors import ErrorReason, ListenError
 from service.metrics import DURATION_BOUNDS_S, Histogram, Metrics, registry
-from service.observer import Slots
+from service.observer import SlotUse
 
 prometheus = pytest.importorskip("prometheus_client")
 parser = pytest.importorskip("prometheus_client.parser")
@@ -31,7 +31,7 @@ def skip(reason):
 
 
 def slots():
-    return {"tiny": Slots(2, 64)}
+    return {"tiny": SlotUse(2, 64)}
 
 
 def samples(observer):

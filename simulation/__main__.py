@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,8 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _drive(**options: object) -> None:
+def _drive(parser: argparse.ArgumentParser, **options: object) -> None:
     del options["lock_step"]
+    if options["real_time"] and options["delay_ms"] is not None:
+        parser.error("argument --delay-ms: not allowed with argument --real-time")
     sys.stdout.write(table(commands.drive(commands.DriveOptions(**options))) + "\n")  # type: ignore[arg-type]
 
 
@@ -75,9 +78,11 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
     )
     time.add_argument("--real-time", action="store_true", help="keep up with the wall clock")
     parser.add_argument(
-        "--latency-ms",
+        "--delay-ms",
         type=_not_negative,
-        help="in lock-step, charge each answer with this in place of what it took",
+        metavar="MS",
+        help="in lock-step, a command acts so long after its picture was taken, in place of what "
+        "the answer really took, so that a drive can be repeated on a slower machine",
     )
     parser.add_argument(
         "--budget-ms",
@@ -95,7 +100,7 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
     parser.add_argument("--save", type=_video, metavar="FILE.mp4", help="write a video there")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the drive there")
-    parser.set_defaults(run=_drive)
+    parser.set_defaults(run=functools.partial(_drive, parser))
 
 
 def _add_render(parser: argparse.ArgumentParser) -> None:

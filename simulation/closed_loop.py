@@ -2,8 +2,9 @@
 
 Two ways of keeping time, with one rule: a command acts on the vehicle when it arrives.
 
-- Lock-step: simulated time. The world waits for each answer and then charges what it took: the
-  command acts that long after the picture was taken, even if that is some frames later.
+- Lock-step: simulated time. The world waits for each answer and then charges what it took, or a
+  stated delay: the command acts that long after the picture was taken, even if that is some
+  frames later.
 - Real time: the world keeps up with the wall clock. Frames are sent when they are due, and a
   command acts from when it really came.
 """
@@ -120,7 +121,7 @@ async def drive_lock_step(
     *,
     frames: int,
     clock: LockStepClock | None = None,
-    latency_ms: float | None = None,
+    delay_ms: float | None = None,
     rate_hz: float = RATE_HZ,
     observe: Observer = ignore,
 ) -> None:
@@ -131,7 +132,8 @@ async def drive_lock_step(
         driver: Who drives.
         frames: How many pictures are taken.
         clock: The clock that the driver goes by, if it has one.
-        latency_ms: What each answer is charged; None for what it really took.
+        delay_ms: From a picture to when its command acts, in place of what the answer really took;
+            None for that.
         rate_hz: Pictures a second.
         observe: Told of each frame.
 
@@ -151,7 +153,7 @@ async def drive_lock_step(
         if reply is None:
             raise DriverStoppedError
         if reply.command is not None:
-            charged_ms = reply.round_trip_ms if latency_ms is None else latency_ms
+            charged_ms = reply.round_trip_ms if delay_ms is None else delay_ms
             queue.put(due_s + charged_ms / 1e3, number, reply.command)
         observe(moment, reply)
     queue.advance(world, frames / rate_hz)

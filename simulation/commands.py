@@ -44,7 +44,8 @@ class DriveOptions:
         seconds: Length of the drive.
         camera: Size of the pictures.
         real_time: Whether to keep up with the wall clock.
-        latency_ms: In lock-step, charged in place of what an answer took.
+        delay_ms: In lock-step, from a picture to when its command acts, in place of what the answer
+            really took; None for that.
         budget_ms: Time that a frame may take in the server.
         model: A served model's name; empty for the server's default.
         encoding: How pictures are sent.
@@ -58,7 +59,7 @@ class DriveOptions:
     seconds: float
     camera: CameraConfig
     real_time: bool = False
-    latency_ms: float | None = None
+    delay_ms: float | None = None
     budget_ms: float = 50.0
     model: str = ""
     encoding: Encoding = Encoding.AUTO
@@ -120,7 +121,7 @@ async def _close_loop(
         await drive_real_time(world, driver, frames=frames, observe=observe)
         return
     await drive_lock_step(
-        world, driver, frames=frames, clock=clock, latency_ms=options.latency_ms, observe=observe
+        world, driver, frames=frames, clock=clock, delay_ms=options.delay_ms, observe=observe
     )
 
 
@@ -130,7 +131,7 @@ def _settings(options: DriveOptions, driver: GrpcDriver) -> dict[str, Any]:
         "model": driver.session.info.model.name,
         "seed": options.seed,
         "mode": "real_time" if options.real_time else "lock_step",
-        "fixed_latency_ms": options.latency_ms,
+        "delay_ms": options.delay_ms,
         "image_size_px": [options.camera.width, options.camera.height],
         "rate_hz": RATE_HZ,
     }

@@ -78,12 +78,28 @@ def test_a_command_overtaken_by_a_newer_frames_is_dropped():
     assert here.command.steering_wheel_angle_rad == 0.2
 
 
-async def test_a_fixed_latency_is_charged_in_place_of_the_measured_one():
+async def test_a_stated_delay_is_charged_in_place_of_the_measured_one():
     here, there = world(1), world(1)
     slow = LocalDriver(expert_policy(there), latency_ms=900.0)
     await drive_lock_step(here, LocalDriver(expert_policy(here), latency_ms=50.0), frames=60)
-    await drive_lock_step(there, slow, frames=60, latency_ms=50.0)
+    await drive_lock_step(there, slow, frames=60, delay_ms=50.0)
     assert here.vehicle.pose == there.vehicle.pose
+
+
+@pytest.mark.parametrize(("delay_ms", "behind"), [(40.0, 1), (140.0, 3)])
+async def test_a_command_acts_so_long_after_its_picture(delay_ms, behind):
+    """Each picture asks for another angle; the one of a delay ago is followed."""
+    here = world()
+    angles = iter(range(100))
+    followed = []
+    await drive_lock_step(
+        here,
+        LocalDriver(lambda _image: (next(angles) / 1e3, 15.0)),
+        frames=12,
+        delay_ms=delay_ms,
+        observe=lambda *_: followed.append(here.command.steering_wheel_angle_rad),
+    )
+    assert followed[behind:] == [number / 1e3 for number in range(12 - behind)]
 
 
 def test_leaving_the_lane_puts_the_vehicle_back_on_its_centre():

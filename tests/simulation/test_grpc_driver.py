@@ -19,9 +19,7 @@ async def drive(server: FakeServer, frames: int = 40) -> tuple[World, DriveLog]:
         steerstream.connect("fake", transport=server.transport(), clock=clock.now_ns) as client,
         open_driver(client, SMALL, frame_policy=FramePolicy.EVERY) as driver,
     ):
-        await drive_lock_step(
-            world, driver, frames=frames, clock=clock, latency_ms=20.0, observe=log
-        )
+        await drive_lock_step(world, driver, frames=frames, clock=clock, delay_ms=20.0, observe=log)
     return world, log
 
 
@@ -32,6 +30,14 @@ async def test_the_vehicle_follows_the_servers_commands():
     assert log.commands == log.frames == 40
     assert world.command.steering_wheel_angle_rad == 0.02
     assert world.command.speed_mps == 18.0
+
+
+async def test_a_drive_with_a_stated_delay_can_be_repeated():
+    def steer(frame):
+        return Reply(steering_wheel_angle_rad=0.002 * (frame.sequence_number % 7), speed_mps=15.0)
+
+    (first, _), (second, _) = await drive(FakeServer(steer)), await drive(FakeServer(steer))
+    assert first.vehicle.pose == second.vehicle.pose
 
 
 async def test_simulated_time_reaches_the_server():

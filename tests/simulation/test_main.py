@@ -35,7 +35,8 @@ def test_no_server_is_one_clear_line(capsys):
         ["--size", "9999x240"],
         ["--save", "drive.avi"],
         ["--encoding", "png"],
-        ["--latency-ms", "-3"],
+        ["--delay-ms", "-3"],
+        ["--delay-ms", "50", "--real-time"],
         ["--real-time", "--lock-step"],
     ],
 )

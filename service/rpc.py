@@ -16,6 +16,7 @@ from service.domain import DrainingNotice, Opening, SheddingNotice
 from service.engine import Engine
 from service.errors import (
     DrainingError,
+    ErrorReason,
     IdleError,
     InternalError,
     NotOpenError,
@@ -125,21 +126,10 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             self._close(stream, "server stopped")
 
     async def _drive(self, context: Context) -> None:
-        lease = await self._admitted(context)
-        stream = DriveStream(
-            context,
-            lease,
-            engine=self._engine,
-            decoder=self._decoder,
-            alarm=self._alarm,
-            config=self._config,
-            observer=self._observer,
-        )
-        self._streams.add(stream)
-        self._none_left.clear()
+        stream = self._stream(context, await self._admitted(context))
         ended_by = "cancelled"
         try:
-            await context.write(self._opened(lease))
+            await context.write(self._opened(stream.lease))
             await stream.run()
             ended_by = "client"
         except StreamError as error:
@@ -198,6 +188,26 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         if request is None:
             raise NotOpenError("the stream ended before it opened a session")
         return request
+
+    def _stream(self, context: Context, lease: Lease) -> DriveStream:
+        """Make a session's stream; a fault in that gives the slot back, as nobody else would."""
+        try:
+            stream = DriveStream(
+                context,
+                lease,
+                engine=self._engine,
+                decoder=self._decoder,
+                alarm=self._alarm,
+                config=self._config,
+                observer=self._observer,
+            )
+        except BaseException:
+            self._admission.release(lease)
+            self._observer.refused(ErrorReason.INTERNAL)
+            raise
+        self._streams.add(stream)
+        self._none_left.clear()
+        return stream
 
     def _opened(self, lease: Lease) -> drive_service_pb2.DriveResponse:
         model = lease.model.bundle.contract.name

@@ -432,6 +432,22 @@ async def test_all_sessions_taken_is_said_at_once_and_slots_come_back(tiny):
         assert (await second.drive(GREY)).step_count == 1
 
 
+async def test_a_fault_while_a_stream_is_made_keeps_no_slot(tiny, monkeypatch):
+    def fault(*_):
+        raise ValueError("secret")
+
+    async with running(tiny, max_sessions=1) as run:
+        vehicle = Vehicle(run.stub())
+        with monkeypatch.context() as patch:
+            patch.setattr("service.stream.Session", fault)
+            await vehicle.send(open=session_pb2.OpenSession(vehicle_id="unlucky"))
+            code, reason, text = await vehicle.failure()
+        assert (code, reason) == (grpc.StatusCode.INTERNAL, "ERROR_REASON_INTERNAL")
+        assert "secret" not in text
+        assert run.server.admission.sessions == 0
+        assert (await (await run.vehicle()).drive(GREY)).step_count == 1
+
+
 async def test_a_slot_that_is_used_again_starts_afresh(tiny):
     async with running(tiny, max_sessions=1) as run:
         film = pictures(5, seed=9)

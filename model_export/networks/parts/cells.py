@@ -5,8 +5,9 @@ Written out, because a bundle makes one step at a time and its server wants the 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +18,34 @@ from service.contract import StateKind, StateTensor
 State = tuple[Tensor, ...]
 
 
-class Cell(Protocol):
-    """One step of recurrence; the first number of ``names`` is its output's."""
+class Inside(NamedTuple):
+    """What a cell decides in one step: all that a look inside can see, and all that it uses.
 
-    names: tuple[str, ...]
+    Attributes:
+        gates: of each sigmoid, by the name that the literature gives it, [N, hidden] in 0..1.
+        candidate: of its tanh, [N, hidden] in -1..1: what may be remembered.
+    """
 
-    def __call__(self, inputs: Tensor, state: State) -> State:
+    gates: Mapping[str, Tensor]
+    candidate: Tensor
+
+
+class Cell(nn.Module, ABC):
+    """One step of recurrence."""
+
+    names: ClassVar[tuple[str, ...]]
+    """Of the state tensors: the first is the cell's output, the last its memory."""
+
+    @abstractmethod
+    def inside(self, inputs: Tensor, state: State) -> Inside:
+        """Return what is decided upon inputs [N, I] and state [N, hidden] each."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, state: State) -> State:
         """Advance by one frame: inputs [N, I] and state [N, hidden] each to the new state."""
 
 
-class PlainCell(nn.Module):
+class PlainCell(Cell):
     """``h = tanh(W [x, h] + b)``, started as the identity so that it can remember at all."""
 
     names = ("h",)
@@ -38,12 +57,16 @@ class PlainCell(nn.Module):
             self.mix.weight[:, inputs:] = 0.9 * torch.eye(hidden)
             self.mix.bias.zero_()
 
+    def inside(self, inputs: Tensor, state: State) -> Inside:
+        """There are no gates; all that is new is remembered."""
+        return Inside({}, torch.tanh(self.mix(torch.cat((inputs, state[0]), dim=1))))
+
     def forward(self, inputs: Tensor, state: State) -> State:
         """Advance by one frame."""
-        return (torch.tanh(self.mix(torch.cat((inputs, state[0]), dim=1))),)
+        return (self.inside(inputs, state).candidate,)
 
 
-class GruCell(nn.Module):
+class GruCell(Cell):
     """Gated recurrent unit (arXiv 1406.1078), started so that it keeps what it has."""
 
     names = ("h",)
@@ -56,15 +79,21 @@ class GruCell(nn.Module):
             self.gates.bias.zero_()
             self.gates.bias[hidden:] = 1.0
 
+    def inside(self, inputs: Tensor, state: State) -> Inside:
+        """An update gate that is open, 1, keeps the state as it is."""
+        (hidden,) = state
+        gates = torch.sigmoid(self.gates(torch.cat((inputs, hidden), dim=1)))
+        reset, update = gates.chunk(2, dim=1)
+        new = torch.tanh(self.candidate(torch.cat((inputs, reset * hidden), dim=1)))
+        return Inside({"reset": reset, "update": update}, new)
+
     def forward(self, inputs: Tensor, state: State) -> State:
         """Advance by one frame."""
-        (hidden,) = state
-        reset, keep = torch.sigmoid(self.gates(torch.cat((inputs, hidden), dim=1))).chunk(2, dim=1)
-        new = torch.tanh(self.candidate(torch.cat((inputs, reset * hidden), dim=1)))
-        return (keep * hidden + (1 - keep) * new,)
+        gates, new = self.inside(inputs, state)
+        return (gates["update"] * state[0] + (1 - gates["update"]) * new,)
 
 
-class LstmCell(nn.Module):
+class LstmCell(Cell):
     """Long short-term memory; its forget gate starts open, so that gradients reach back."""
 
     names = ("h", "c")
@@ -76,13 +105,16 @@ class LstmCell(nn.Module):
             self.gates.bias.zero_()
             self.gates.bias[hidden : 2 * hidden] = 1.0
 
+    def inside(self, inputs: Tensor, state: State) -> Inside:
+        """A forget gate that is open, 1, keeps the memory as it is."""
+        return _lstm_inside(self.gates(torch.cat((inputs, state[0]), dim=1)))
+
     def forward(self, inputs: Tensor, state: State) -> State:
         """Advance by one frame."""
-        hidden, cell = state
-        return _lstm(self.gates(torch.cat((inputs, hidden), dim=1)), cell)
+        return _lstm(self.inside(inputs, state), state[1])
 
 
-class ProjectedLstmCell(nn.Module):
+class ProjectedLstmCell(Cell):
     """LSTM whose output is a linear projection of its cell (arXiv 1402.1128), as in Komanda."""
 
     names = ("m", "c")
@@ -95,14 +127,17 @@ class ProjectedLstmCell(nn.Module):
             self.gates.bias.zero_()
             self.gates.bias[hidden : 2 * hidden] = 1.0
 
+    def inside(self, inputs: Tensor, state: State) -> Inside:
+        """As in :class:`LstmCell`, upon the projection."""
+        return _lstm_inside(self.gates(torch.cat((inputs, state[0]), dim=1)))
+
     def forward(self, inputs: Tensor, state: State) -> State:
         """Advance by one frame."""
-        projected, cell = state
-        hidden, cell = _lstm(self.gates(torch.cat((inputs, projected), dim=1)), cell)
+        hidden, cell = _lstm(self.inside(inputs, state), state[1])
         return self.project(hidden), cell
 
 
-CELLS: Mapping[str, Callable[[int, int], PlainCell | GruCell | LstmCell]] = {
+CELLS: Mapping[str, Callable[[int, int], Cell]] = {
     "rnn": PlainCell,
     "gru": GruCell,
     "lstm": LstmCell,
@@ -160,7 +195,13 @@ def recurrent(
     )
 
 
-def _lstm(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    take, keep, give, new = gates.chunk(4, dim=1)
-    cell = torch.sigmoid(keep) * cell + torch.sigmoid(take) * torch.tanh(new)
-    return torch.sigmoid(give) * torch.tanh(cell), cell
+def _lstm_inside(sums: Tensor) -> Inside:
+    take, keep, give, new = sums.chunk(4, dim=1)
+    gates = {"input": take, "forget": keep, "output": give}
+    return Inside({name: torch.sigmoid(gate) for name, gate in gates.items()}, torch.tanh(new))
+
+
+def _lstm(inside: Inside, cell: Tensor) -> tuple[Tensor, Tensor]:
+    gates, new = inside
+    cell = gates["forget"] * cell + gates["input"] * new
+    return gates["output"] * torch.tanh(cell), cell

@@ -1,4 +1,8 @@
-"""Drive the ten unseen roads and print the README's table: ``python -m scripts.autonomy``."""
+"""Drive the ten unseen roads and print the README's table: ``python -m scripts.autonomy``.
+
+A command acts when its answer came, or, with ``--delay-ms``, a stated time after its picture: then
+the figures depend on the network alone and not on how busy this machine is.
+"""
 
 from __future__ import annotations
 
@@ -7,48 +11,119 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmark import machine
-from benchmark.server_process import serve
+from benchmark.server_process import ServerFailedError, serve
 
 ROOT = Path(__file__).resolve().parent.parent
-SEEDS = range(10)
-"""Evaluation seeds: the world keeps 0 to 99 out of all training."""
+ROADS = 10
+"""Their seeds are 0 to 9: the world keeps 0 to 99 out of all training."""
+
+LONG_BUDGET_MS = 10_000
+"""With a stated delay no frame is skipped because this machine was slow."""
+
+_EXIT_FAILED = 2
 
 
-def main() -> int:
-    """Drive all seeds through one server; return 1 where the vehicle left its lane."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=ROOT / "models" / "pilotnet_lstm.onnx")
-    parser.add_argument("--seconds", type=float, default=60.0, help="length of each drive")
-    parser.add_argument("--json", type=Path, help="write the results here")
-    options = parser.parse_args()
-    print("| road | autonomy | lateral error, mean | largest | lane departures |")
-    print("|---:|---:|---:|---:|---:|", flush=True)
-    drives = []
-    with serve(options.model) as target:
-        for seed in SEEDS:
-            drives.append(_drive(target, seed, options.seconds))
-            print(_row(drives[-1]), flush=True)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Drive all roads through one server; return 1 where the vehicle left its lane."""
+    options = _parser().parse_args(arguments)
+    try:
+        drives = run(options.model, options.delay_ms or [None], options.roads, options.seconds)
+    except ServerFailedError as error:
+        print(f"autonomy: {error}", file=sys.stderr)
+        return _EXIT_FAILED
+    except subprocess.CalledProcessError:
+        print("autonomy: a drive failed; its message stands above", file=sys.stderr)
+        return _EXIT_FAILED
     if options.json:
-        report = {"benchmark": "autonomy", "machine": machine.describe(), "results": drives}
+        report = {
+            "benchmark": "autonomy",
+            "command": _command(options),
+            "machine": machine.describe(),
+            "results": drives,
+        }
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(report, indent=1) + "\n")
     return int(any(drive["interventions"] for drive in drives))
 
 
-def _drive(target: str, seed: int, seconds: float) -> dict[str, Any]:
+def run(
+    model: Path, delays_ms: Sequence[float | None], roads: int, seconds: float
+) -> list[dict[str, Any]]:
+    """Drive every road with every delay, print a table for each delay, return all reports.
+
+    Args:
+        model: the bundle.
+        delays_ms: from a picture to when its command acts; None is what answers really take.
+        roads: how many, seeds counted from 0.
+        seconds: length of each drive.
+
+    Raises:
+        ServerFailedError: no server starts with this bundle.
+        CalledProcessError: a drive failed, and said why.
+    """
+    drives = []
+    with serve(model) as target:
+        for delay_ms in delays_ms:
+            print(_heading(model, delay_ms), flush=True)
+            for seed in range(roads):
+                drives.append(_drive(target, seed, seconds, delay_ms))
+                print(_row(drives[-1]), flush=True)
+    return drives
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m scripts.autonomy", description=__doc__)
+    parser.add_argument("--model", type=Path, default=ROOT / "models" / "pilotnet_lstm.onnx")
+    parser.add_argument(
+        "--delay-ms",
+        type=float,
+        nargs="+",
+        metavar="MS",
+        help="from a picture to when its command acts; several are driven one after the other "
+        "(default: what answers really take)",
+    )
+    parser.add_argument("--roads", type=int, default=ROADS, metavar="N", help="default: all ten")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each drive (default: 60)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
+    return parser
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Return the command line as anybody can repeat it from the checkout."""
+    delays = "".join(f" {delay:g}" for delay in options.delay_ms or ())
+    return (
+        f"python -m scripts.autonomy --model models/{options.model.name}"
+        f"{delays and ' --delay-ms'}{delays} --roads {options.roads} --seconds {options.seconds:g}"
+    )
+
+
+def _drive(target: str, seed: int, seconds: float, delay_ms: float | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "drive.json"
         command = [sys.executable, "-m", "simulation", "drive", "--lock-step"]
         command += [f"--target={target}", f"--seed={seed}", f"--seconds={seconds}"]
         command += [f"--json={result}"]
+        if delay_ms is not None:
+            command += [f"--delay-ms={delay_ms}", f"--budget-ms={LONG_BUDGET_MS}"]
         subprocess.run(  # noqa: S603 - our own module
             command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL
         )
         drive: dict[str, Any] = json.loads(result.read_text())
     return drive
+
+
+def _heading(model: Path, delay_ms: float | None) -> str:
+    acts = "when its answer came" if delay_ms is None else f"{delay_ms:g} ms after its picture"
+    return (
+        f"\n{model.stem}: a command acts {acts}\n\n"
+        "| road | autonomy | lateral error, mean | largest | lane departures |\n"
+        "|---:|---:|---:|---:|---:|"
+    )
 
 
 def _row(drive: dict[str, Any]) -> str:

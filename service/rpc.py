@@ -25,6 +25,7 @@ from service.errors import (
     TooManySessionsError,
 )
 from service.observer import Observer
+from service.refusals import Refusals
 from service.stream import Context, DriveStream, read
 from service.telemetry import fields
 from service.waitlist import Waitlist
@@ -71,6 +72,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         }
         self._ready = asyncio.Event()
         self._waitlist = Waitlist()
+        self._refusals = Refusals()
         self._watching: asyncio.Task[None] | None = None
         self._streams: set[DriveStream] = set()
         self._none_left = asyncio.Event()
@@ -124,6 +126,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             self._watching.cancel()
         for stream in list(self._streams):
             self._close(stream, "server stopped")
+        self._refusals.flush()
 
     async def _drive(self, context: Context) -> None:
         stream = self._stream(context, await self._admitted(context))
@@ -168,6 +171,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
                 await asyncio.sleep(wait_ns / 1e9)
             return self._admit(opening)
         except StreamError as error:
+            self._refusals.note(error)
             self._observer.refused(error.reason)
             raise
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ class BundleRunner:
             self.contract = Contract.from_json(metadata[METADATA_KEY])
         except ContractError as error:
             raise BundleError(f"{path}: {error}") from None
-        self._fetches = [output.tensor for output in self.contract.outputs]
+        self._fetches = [*self.contract.value_tensors]
         self._fetches += [pair.output for pair in self.contract.state]
 
     def initial_state(self, batch: int) -> list[FloatArray]:
@@ -63,13 +64,45 @@ class BundleRunner:
         ]
 
     def step(
-        self, frames: Picture, state: Sequence[FloatArray]
+        self,
+        frames: Picture,
+        state: Sequence[FloatArray],
+        interval_s: FloatArray | None = None,
     ) -> tuple[list[FloatArray], list[FloatArray]]:
-        """Run one step: frames [N, height, width, 3] and state to outputs [N] and state."""
-        feed = {pair.input: value for pair, value in zip(self.contract.state, state, strict=True)}
-        results = self._session.run(self._fetches, feed | {self.contract.frame.tensor: frames})
-        heads = len(self.contract.outputs)
-        return results[:heads], results[heads:]
+        """Run one step.
+
+        Args:
+            frames: uint8 [N, height, width, 3].
+            state: float32 [N, *shape] for each of the contract's state tensors.
+            interval_s: float32 [N], seconds since the last frame that each state has seen, for a
+                bundle that takes it; by default one period of the contract's rate.
+
+        Returns:
+            One array [N] for each of the contract's ``value_tensors``: heads, then their standard
+            deviations. And the new state.
+        """
+        contract = self.contract
+        feed: dict[str, npt.NDArray[Any]] = {contract.frame.tensor: frames}
+        feed |= {pair.input: value for pair, value in zip(contract.state, state, strict=True)}
+        if contract.interval_tensor:
+            if interval_s is None:
+                interval_s = np.full(len(frames), 1 / contract.rate_hz, np.float32)
+            feed[contract.interval_tensor] = interval_s
+        results = self._session.run(self._fetches, feed)
+        values = len(contract.value_tensors)
+        return results[:values], results[values:]
+
+
+class Prediction(NamedTuple):
+    """What a bundle says of one picture, by head, in SI units.
+
+    Attributes:
+        outputs: every head's value.
+        stddevs: the predicted standard deviation of every head that has one.
+    """
+
+    outputs: dict[str, float]
+    stddevs: dict[str, float]
 
 
 class BundleDriver:
@@ -82,17 +115,33 @@ class BundleDriver:
     def __init__(self, runner: BundleRunner) -> None:
         self._runner = runner
         self._heads = [output.head for output in runner.contract.outputs]
+        self._stddevs = runner.contract.stddev_columns
         self.reset()
 
     def reset(self) -> None:
         """Begin anew from the initial state."""
         self._state = self._runner.initial_state(1)
 
-    def outputs(self, picture: Picture) -> dict[str, float]:
-        """Return every head's output in SI units for one source picture of any size."""
+    def predict(self, picture: Picture, interval_s: float | None = None) -> Prediction:
+        """Run one step on a source picture of any size.
+
+        Args:
+            picture: uint8 [height, width, 3], RGB.
+            interval_s: seconds since the picture before, for a bundle that takes it. By default
+                one period of the contract's rate, which is right for the first after a reset too.
+        """
         frame = prepare(picture, self._runner.contract.frame)
-        values, self._state = self._runner.step(frame[None], self._state)
-        return {head: float(value[0]) for head, value in zip(self._heads, values, strict=True)}
+        interval = None if interval_s is None else np.array([interval_s], np.float32)
+        results, self._state = self._runner.step(frame[None], self._state, interval)
+        values = [float(value[0]) for value in results]
+        return Prediction(
+            dict(zip(self._heads, values, strict=False)),
+            {head: values[at] for head, at in self._stddevs.items()},
+        )
+
+    def outputs(self, picture: Picture, interval_s: float | None = None) -> dict[str, float]:
+        """Return every head's output in SI units; see :meth:`predict`."""
+        return self.predict(picture, interval_s).outputs
 
     def drive(self, picture: Picture) -> tuple[float, float]:
         """Return angle and speed: a policy of :mod:`simulation.drivers`."""

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from service import providers
 from service.contract import METADATA_KEY, Contract, ContractError
 from service.errors import BundleError
@@ -34,27 +36,35 @@ class Bundle:
         self.sha256 = sha256
         self.contract = _contract(runtime)
         _check(self.contract, runtime)
-        self._heads = len(self.contract.outputs)
+        self._values = len(self.contract.value_tensors)
         self._state_inputs = tuple(pair.input for pair in self.contract.state)
-        self._fetches = [output.tensor for output in self.contract.outputs]
+        self._fetches = [*self.contract.value_tensors]
         self._fetches += [pair.output for pair in self.contract.state]
 
     def step(
-        self, frames: Array, state: Sequence[Array]
+        self, frames: Array, state: Sequence[Array], interval_s: Array | None = None
     ) -> tuple[Sequence[Array], Sequence[Array]]:
         """Run the network once.
 
         Args:
             frames: uint8 [N, height, width, 3], RGB.
             state: one float32 array [N, *shape] for each state tensor, in the contract's order.
+            interval_s: float32 [N], seconds since the last frame that each state has seen, for a
+                network that takes it; by default one period of the contract's rate.
 
         Returns:
-            One float32 array [N] for each output, and the new state in the order of the old one.
+            One float32 array [N] for each of ``contract.value_tensors``, and the new state in the
+            order of the old one.
         """
+        contract = self.contract
         feed = dict(zip(self._state_inputs, state, strict=True))
-        feed[self.contract.frame.tensor] = frames
+        feed[contract.frame.tensor] = frames
+        if contract.interval_tensor:
+            if interval_s is None:
+                interval_s = np.full(len(frames), 1 / contract.rate_hz, np.float32)
+            feed[contract.interval_tensor] = interval_s
         results = self.runtime.run(self._fetches, feed)
-        return results[: self._heads], results[self._heads :]
+        return results[: self._values], results[self._values :]
 
 
 def load(path: Path, *, provider: Provider = providers.CPU, intra_op_threads: int = 1) -> Bundle:
@@ -128,15 +138,16 @@ def _contract(runtime: Runtime) -> Contract:
 def _check(contract: Contract, runtime: Runtime) -> None:
     inputs = {info.name: info for info in runtime.inputs}
     outputs = {info.name: info for info in runtime.outputs}
-    promised = {contract.frame.tensor, *(pair.input for pair in contract.state)}
-    if extra := sorted(inputs.keys() - promised):
+    if extra := sorted(inputs.keys() - set(contract.input_tensors)):
         raise BundleError(f"the graph has an input {extra[0]!r} that its contract does not name")
     _check_tensor(inputs, "input", contract.frame.tensor, _UINT8, contract.frame.shape)
+    if contract.interval_tensor:
+        _check_tensor(inputs, "input", contract.interval_tensor, _FLOAT, ())
     for pair in contract.state:
         _check_tensor(inputs, "input", pair.input, _FLOAT, pair.shape)
         _check_tensor(outputs, "output", pair.output, _FLOAT, pair.shape)
-    for output in contract.outputs:
-        _check_tensor(outputs, "output", output.tensor, _FLOAT, ())
+    for tensor in contract.value_tensors:
+        _check_tensor(outputs, "output", tensor, _FLOAT, ())
 
 
 def _check_tensor(

@@ -15,6 +15,7 @@ import enum
 import json
 import math
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -108,7 +109,8 @@ class Output:
 
     ``minimum`` and ``maximum`` bound what is plausible; a value outside, or one that is not a
     number, never leaves the server as valid. ``training_mean`` is the mean label, the simplest
-    predictor to compare with.
+    predictor to compare with. ``stddev_tensor`` names the head's predicted standard deviation,
+    float32 [N] in the same unit, above zero; empty where the network predicts none.
     """
 
     head: str
@@ -117,6 +119,7 @@ class Output:
     minimum: float
     maximum: float
     training_mean: float
+    stddev_tensor: str = ""
 
     def __post_init__(self) -> None:
         if UNITS.get(self.head) != self.unit:
@@ -175,7 +178,12 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
-    """Everything a server must know of a bundle."""
+    """Everything a server must know of a bundle.
+
+    ``interval_tensor`` names an input float32 [N]: seconds between the captures of this frame and
+    of the last one that the state has seen, 1 / ``rate_hz`` where it has seen none in this epoch.
+    It is empty where the network takes none.
+    """
 
     name: str
     frame: FrameInput
@@ -185,6 +193,7 @@ class Contract:
     gap: GapRule
     warm_up_steps: int
     limits_profile: str
+    interval_tensor: str = ""
     provenance: Provenance = field(default_factory=Provenance)
     version: int = VERSION
 
@@ -202,9 +211,31 @@ class Contract:
             raise ContractError(
                 f"outputs must hold {STEERING_WHEEL_ANGLE!r} and no head twice, are {heads}"
             )
-        tensors = [self.frame.tensor, *(pair.input for pair in self.state)]
-        if len(set(tensors)) != len(tensors):
-            raise ContractError(f"two inputs share a tensor: {tensors}")
+        _refuse_twins("inputs", self.input_tensors)
+        outputs = (*self.value_tensors, *(pair.output for pair in self.state))
+        _refuse_twins("outputs", outputs)
+
+    @property
+    def input_tensors(self) -> tuple[str, ...]:
+        """Names of all that goes into the graph: the frame, the interval if any, and the state."""
+        interval = (self.interval_tensor,) if self.interval_tensor else ()
+        return (self.frame.tensor, *interval, *(pair.input for pair in self.state))
+
+    @property
+    def value_tensors(self) -> tuple[str, ...]:
+        """Names of the tensors [N] that a step brings.
+
+        Every head's, and then the standard deviations of those heads that have one, in the same
+        order. The outputs of a step are in this order everywhere.
+        """
+        stddevs = (output.stddev_tensor for output in self.outputs)
+        return (*(output.tensor for output in self.outputs), *filter(None, stddevs))
+
+    @property
+    def stddev_columns(self) -> dict[str, int]:
+        """Where among :attr:`value_tensors` the standard deviation of each head is that has one."""
+        heads = [output.head for output in self.outputs if output.stddev_tensor]
+        return {head: at for at, head in enumerate(heads, len(self.outputs))}
 
     def to_json(self) -> str:
         """Return the contract as the JSON text that stands in a bundle's metadata."""
@@ -224,6 +255,11 @@ class Contract:
         except json.JSONDecodeError as error:
             raise ContractError(f"the contract is not JSON: {error}") from None
         return _build(cls, data, "contract")
+
+
+def _refuse_twins(side: str, tensors: Sequence[str]) -> None:
+    if len(set(tensors)) != len(tensors):
+        raise ContractError(f"two {side} share a tensor: {list(tensors)}")
 
 
 def _build(kind: type[_T], data: object, path: str) -> _T:

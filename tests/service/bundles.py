@@ -2,13 +2,15 @@
 
 The pictures are 8x16. ``x`` is the mean colour, [N, 3] from 0 to 1. The recurrent bundle is
 ``h' = tanh(0.8 h + x)``; its angle is the sum of ``h'`` less 1.5, its speed 10 ``h'[0]``, and its
-torque ``h'[1] - h'[2]``.
+torque ``h'[1] - h'[2]``. The timed bundle is the same with ``20 interval_s x`` for ``x``, which at
+20 Hz is the same; its angle's standard deviation is 0.1 + interval_s, its torque's 2 ``h'[0]``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +83,38 @@ def stateless(path: Path, **changes: object) -> Path:
     return write(path, contract(name="stateless", state=(), **changes), nodes)
 
 
+def timed(path: Path, **changes: object) -> Path:
+    """Write a bundle that takes the interval and says how sure it is of angle and torque.
+
+    The angle's standard deviation is NaN for pictures with red above 0.9.
+    """
+    nodes = [
+        *_mean_colour("x_of_one_period"),
+        helper.make_node("Unsqueeze", ["interval_s", "one"], ["interval_column"]),
+        helper.make_node("Mul", ["interval_column", "rate"], ["periods"]),
+        helper.make_node("Mul", ["x_of_one_period", "periods"], ["x"]),
+        *_hidden(),
+        *_heads("h_next"),
+        *_red_above("0.9", of="x_of_one_period"),
+        helper.make_node("Add", ["interval_s", "0.1"], ["sane"]),
+        helper.make_node("Where", ["is_red", "nan", "sane"], ["angle_stddev"]),
+        helper.make_node("Gather", ["h_next", "head_0"], ["h_0"], axis=1),
+        helper.make_node("Add", ["h_0", "h_0"], ["torque_stddev"]),
+    ]
+    return write(path, timed_contract(**changes), nodes)
+
+
+def timed_contract(**changes: object) -> Contract:
+    """The timed bundle's contract, with changes."""
+    outputs = (
+        dataclasses.replace(ANGLE, stddev_tensor="angle_stddev"),
+        SPEED_OUT,
+        dataclasses.replace(TORQUE, stddev_tensor="torque_stddev"),
+    )
+    timing = {"name": "timed", "outputs": outputs, "interval_tensor": "interval_s"}
+    return contract(**{**timing, **changes})
+
+
 def ring(path: Path) -> Path:
     """Write a bundle whose state is the last four mean colours; the heads read their mean."""
     nodes = [
@@ -138,8 +172,10 @@ def write(path: Path, promised: Contract, nodes: list[onnx.NodeProto], **tensors
     """Write a bundle of a contract and the nodes that (should) keep it."""
     frame = promised.frame
     inputs = [_value(frame.tensor, TensorProto.UINT8, frame.shape)]
+    if promised.interval_tensor:
+        inputs.append(_value(promised.interval_tensor, TensorProto.FLOAT, ()))
     inputs += [_value(pair.input, TensorProto.FLOAT, pair.shape) for pair in promised.state]
-    outputs = [_value(output.tensor, TensorProto.FLOAT, ()) for output in promised.outputs]
+    outputs = [_value(tensor, TensorProto.FLOAT, ()) for tensor in promised.value_tensors]
     outputs += [_value(pair.output, TensorProto.FLOAT, pair.shape) for pair in promised.state]
     graph = helper.make_graph(
         nodes,
@@ -162,6 +198,15 @@ def expected(pictures: np.ndarray, h: np.ndarray | None = None) -> np.ndarray:
     for x in pictures.mean(axis=(1, 2)) / 255:
         h = np.tanh(0.8 * h + x)
         rows.append([h.sum() - 1.5, 10 * h[0], h[1] - h[2]])
+    return np.asarray(rows)
+
+
+def expected_timed(pictures: np.ndarray, intervals_s: Sequence[float]) -> np.ndarray:
+    """What the timed bundle answers, values and standard deviations in its order: [T, 5]."""
+    h, rows = np.zeros(3), []
+    for x, interval_s in zip(pictures.mean(axis=(1, 2)) / 255, intervals_s, strict=True):
+        h = np.tanh(0.8 * h + 20 * interval_s * x)
+        rows.append([h.sum() - 1.5, 10 * h[0], h[1] - h[2], 0.1 + interval_s, 2 * h[0]])
     return np.asarray(rows)
 
 
@@ -190,6 +235,8 @@ def _constants() -> list[onnx.TensorProto]:
         "big": np.array([1000], np.int64),
         "scale": np.array(1 / 255, np.float32),
         "decay": np.array(0.8, np.float32),
+        "rate": np.array(20, np.float32),
+        "0.1": np.array(0.1, np.float32),
         "0.9": np.array(0.9, np.float32),
         "nan": np.array(math.nan, np.float32),
         "mix": np.array([[1, 10, 0], [1, 0, 1], [1, 0, -1]], np.float32),
@@ -199,11 +246,11 @@ def _constants() -> list[onnx.TensorProto]:
     return [numpy_helper.from_array(array, name) for name, array in constants.items()]
 
 
-def _mean_colour() -> list[onnx.NodeProto]:
+def _mean_colour(name: str = "x") -> list[onnx.NodeProto]:
     return [
         helper.make_node("Cast", ["frames"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels", "spatial"], ["mean_255"], keepdims=0),
-        helper.make_node("Mul", ["mean_255", "scale"], ["x"]),
+        helper.make_node("Mul", ["mean_255", "scale"], [name]),
     ]
 
 
@@ -226,8 +273,8 @@ def _heads(features: str, angle: str = "angle") -> list[onnx.NodeProto]:
     ]
 
 
-def _red_above(threshold: str) -> list[onnx.NodeProto]:
+def _red_above(threshold: str, of: str = "x") -> list[onnx.NodeProto]:
     return [
-        helper.make_node("Gather", ["x", "head_0"], ["red"], axis=1),
+        helper.make_node("Gather", [of, "head_0"], ["red"], axis=1),
         helper.make_node("Greater", ["red", threshold], ["is_red"]),
     ]

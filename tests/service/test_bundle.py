@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 
@@ -18,6 +19,7 @@ from tests.service import bundles
 NODES = [*bundles._mean_colour(), *bundles._hidden(), *bundles._heads("h_next")]
 FRAMES = ("frames", TensorProto.UINT8, ("N", 8, 16, 3))
 H = ("h", TensorProto.FLOAT, ("N", 3))
+H_NEXT = ("h_next", TensorProto.FLOAT, ("N", 3))
 
 
 def test_a_bundle_steps(tmp_path):
@@ -37,6 +39,52 @@ def test_a_step_that_fails_is_typed(tmp_path):
     loaded = bundle.load(bundles.failing(tmp_path / "failing.onnx"))
     with pytest.raises(StepError, match="out of data bounds"):
         loaded.step(np.full((1, 8, 16, 3), 250, np.uint8), [np.zeros((1, 3), np.float32)])
+
+
+def test_a_bundle_takes_the_interval_and_says_how_sure_it_is(tmp_path):
+    loaded = bundle.load(bundles.timed(tmp_path / "timed.onnx"))
+    film = np.random.default_rng(0).integers(0, 200, (5, 8, 16, 3), dtype=np.uint8)
+    intervals_s = [None, 0.05, 0.1, 0.3, 0.01]
+    state, rows = [np.zeros((1, 3), np.float32)], []
+    for picture, interval_s in zip(film, intervals_s, strict=True):
+        interval = None if interval_s is None else np.array([interval_s], np.float32)
+        values, state = loaded.step(picture[np.newaxis], state, interval)
+        rows.append([float(value[0]) for value in values])
+    expected = bundles.expected_timed(film, [0.05, *intervals_s[1:]])
+    np.testing.assert_allclose(rows, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("interval", "declared", "text"),
+    [
+        ("", ("interval_s", TensorProto.FLOAT, ("N",)), "an input 'interval_s' that its contract"),
+        ("interval_s", None, "names an input 'interval_s' that the graph does not have"),
+        ("interval_s", ("interval_s", TensorProto.FLOAT, ("N", 1)), "must be ['N']"),
+        ("interval_s", ("interval_s", TensorProto.DOUBLE, ("N",)), "must be tensor(float)"),
+    ],
+)
+def test_an_interval_must_be_as_promised(tmp_path, interval, declared, text):
+    promised = bundles.contract(interval_tensor=interval)
+    inputs = [bundles.value(*item) for item in (FRAMES, H, declared) if item is not None]
+    path = bundles.write(tmp_path / "broken.onnx", promised, NODES, inputs=inputs)
+    with pytest.raises(BundleError, match=re.escape(text)):
+        bundle.load(path)
+
+
+@pytest.mark.parametrize(
+    ("stddev", "declared", "text"),
+    [
+        ("doubt", [], "names an output 'doubt' that the graph does not have"),
+        ("mixed", [("mixed", TensorProto.FLOAT, ("N", 3))], "must be ['N']"),
+    ],
+)
+def test_a_stddev_must_be_as_promised(tmp_path, stddev, declared, text):
+    promised = bundles.contract(outputs=(dataclasses.replace(bundles.ANGLE, stddev_tensor=stddev),))
+    angle = ("angle", TensorProto.FLOAT, ("N",))
+    outputs = [bundles.value(*item) for item in (angle, H_NEXT, *declared)]
+    path = bundles.write(tmp_path / "broken.onnx", promised, NODES, outputs=outputs)
+    with pytest.raises(BundleError, match=re.escape(text)):
+        bundle.load(path)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,19 @@ STEERING = Output(
     minimum=-8.0,
     maximum=8.0,
     training_mean=0.01,
+    stddev_tensor="steering_wheel_angle_stddev",
+)
+SPEED = Output(
+    head="speed", tensor="speed", unit="m/s", minimum=-5.0, maximum=60.0, training_mean=9.0
+)
+TORQUE = Output(
+    head="steering_torque",
+    tensor="torque",
+    unit="Nm",
+    minimum=-20.0,
+    maximum=20.0,
+    training_mean=0.0,
+    stddev_tensor="torque_stddev",
 )
 CONTRACT = Contract(
     name="tiny",
@@ -47,6 +60,7 @@ CONTRACT = Contract(
     gap=GapRule(reset_after_ms=500),
     warm_up_steps=3,
     limits_profile="passenger_car",
+    interval_tensor="interval_s",
     provenance=Provenance(
         sources=(
             TrainingSource(
@@ -85,6 +99,12 @@ def test_json_round_trip() -> None:
         (("state", 0, "initial"), [1.0, 2.0], "1 or 3 initial values"),
         (("state", 1, "input"), "h", "two inputs share a tensor"),
         (("state", 1, "input"), "frame", "two inputs share a tensor"),
+        (("state", 1, "input"), "interval_s", "two inputs share a tensor"),
+        (("interval_tensor",), "h", "two inputs share a tensor"),
+        (("interval_tensor",), None, "contract.interval_tensor must be str"),
+        (("state", 1, "output"), "h_next", "two outputs share a tensor"),
+        (("outputs", 0, "stddev_tensor"), "steering_wheel_angle", "two outputs share a tensor"),
+        (("outputs", 0, "stddev_tensor"), "ring_next", "two outputs share a tensor"),
         (("outputs",), [], "outputs must hold"),
         (("outputs", 0, "unit"), "deg", "'deg'"),
         (("outputs", 0, "head"), "brake", "'brake'"),
@@ -126,3 +146,22 @@ def test_integers_are_read_as_floats_where_floats_belong() -> None:
 def test_no_head_twice() -> None:
     with pytest.raises(ContractError, match="no head twice"):
         dataclasses.replace(CONTRACT, outputs=(STEERING, STEERING))
+
+
+def test_what_an_older_bundle_leaves_out_it_does_not_have() -> None:
+    data = json.loads(CONTRACT.to_json())
+    del data["interval_tensor"], data["outputs"][0]["stddev_tensor"]
+    older = Contract.from_json(json.dumps(data))
+    assert (older.interval_tensor, older.outputs[0].stddev_tensor) == ("", "")
+    assert older.input_tensors == ("frame", "h", "ring")
+    assert older.value_tensors == ("steering_wheel_angle",)
+    assert older.stddev_columns == {}
+
+
+def test_standard_deviations_come_after_the_heads() -> None:
+    contract = dataclasses.replace(CONTRACT, outputs=(STEERING, SPEED, TORQUE))
+    heads = ("steering_wheel_angle", "speed", "torque")
+    stddevs = ("steering_wheel_angle_stddev", "torque_stddev")
+    assert contract.value_tensors == (*heads, *stddevs)
+    assert contract.stddev_columns == {"steering_wheel_angle": 3, "steering_torque": 4}
+    assert contract.input_tensors == ("frame", "interval_s", "h", "ring")

@@ -63,6 +63,12 @@ def _add_train(commands: _Commands[argparse.ArgumentParser]) -> None:
         help="folder of prepared frames, shared by runs (default: cache beside the run's folder)",
     )
     command.add_argument(
+        "--start",
+        type=Path,
+        metavar="RUN",
+        help="begin a new run with the best weights of this one, of the same network",
+    )
+    command.add_argument(
         "--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)"
     )
     command.set_defaults(run=_train)
@@ -107,7 +113,8 @@ def _train(options: argparse.Namespace) -> int:
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     cache = options.cache or options.out.parent / "cache"
-    result = train(options.config, RunFolder(options.out), options.data, cache)
+    start = RunFolder(options.start) if options.start else None
+    result = train(options.config, RunFolder(options.out), options.data, cache, start)
     for item in result.scores:
         print(f"{item.head:24} {item.rmse:8.4f}  {item.source}")
     return 0

@@ -163,6 +163,8 @@ class StageConfig:
         stored_features: with a frozen encoder, encode all frames beforehand and train on what is
             stored; sources say how often each frame is encoded.
         freeze_statistics: keep the running statistics of batch normalisation, and use them.
+        stddev_only: train the predicted standard deviations alone, without dropout; the means and
+            the state stay exactly as they were.
         dagger_roads: before the stage, drive so many new roads with the network; the expert's
             labels for these drives join the source ``rendered`` (DAgger, arXiv 1011.0686).
         dagger_seconds: length of each of these drives.
@@ -177,6 +179,7 @@ class StageConfig:
     encoder_rate: float = 1.0
     stored_features: bool = False
     freeze_statistics: bool = False
+    stddev_only: bool = False
     dagger_roads: int = 0
     dagger_seconds: float = 30.0
 

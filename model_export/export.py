@@ -13,7 +13,7 @@ import torch
 
 from model_export.config import HEADS, Config
 from model_export.networks import DrivingNetwork, build
-from model_export.run import Result, RunFolder
+from model_export.run import Result, RunFolder, load_weights
 from service.contract import METADATA_KEY, UNITS, Contract, GapRule, Output, Provenance
 
 OPSET = 18
@@ -33,7 +33,7 @@ def export(run: RunFolder, path: Path) -> Contract:
     """
     config, result = run.load_config(), run.load_result()
     network = build(config)
-    network.load_state_dict(result.weights)
+    load_weights(network, result)
     about = contract(network, config, result, name=path.stem)
     write(network, about, path)
     return about
@@ -55,6 +55,7 @@ def contract(network: DrivingNetwork, config: Config, result: Result, *, name: s
                 minimum=bounds.minimum,
                 maximum=bounds.maximum,
                 training_mean=mean,
+                stddev_tensor=f"{head}_stddev",
             )
             for head, bounds, mean in heads
         ),
@@ -85,8 +86,7 @@ def write(network: DrivingNetwork, about: Contract, path: Path) -> None:
 def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
     frames = torch.zeros(_EXAMPLE_BATCH, *about.frame.shape, dtype=torch.uint8)
     example = (frames, *network.initial_state(_EXAMPLE_BATCH))
-    inputs = [about.frame.tensor, *(pair.input for pair in about.state)]
-    outputs = [item.tensor for item in about.outputs] + [pair.output for pair in about.state]
+    outputs = [*about.value_tensors, *(pair.output for pair in about.state)]
     batch = torch.export.Dim("N", min=1)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -95,7 +95,7 @@ def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
         program = torch.onnx.export(
             network.fused(),
             example,
-            input_names=inputs,
+            input_names=about.input_tensors,
             output_names=outputs,
             dynamic_shapes=_batched(batch, len(about.state)),
             opset_version=OPSET,

@@ -30,13 +30,13 @@ class History:
         self._board = SummaryWriter(str(run.tensorboard), purge_step=purge)
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Record one evaluation: ``stage``, ``step``, ``loss``, ``learning_rate`` and ``rmse``."""
+        """Record one evaluation: ``stage``, ``step``, losses, ``learning_rate`` and ``rmse``."""
         self.entries.append(entry)
         with self._run.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
         step = entry["step"]
-        self._board.add_scalar("loss", entry["loss"], step)
-        self._board.add_scalar("learning_rate", entry["learning_rate"], step)
+        for name in ("loss", "stddev_loss", "learning_rate"):
+            self._board.add_scalar(name, entry[name], step)
         for name, rmse in entry["rmse"].items():
             self._board.add_scalar(f"rmse/{name}", rmse, step)
         self._board.flush()

@@ -1,12 +1,30 @@
-"""The training loss: robust, in each head's own scale, and silent where a label is missing."""
+"""The training losses: in each head's own scale, and silent where a label is missing.
+
+The means learn from a robust loss. The standard deviations learn from the likelihood of the means'
+errors, which they take as they are.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
 from model_export.config import HeadsConfig
+
+
+class Losses(NamedTuple):
+    """What is made small, two scalars that share no weight.
+
+    Attributes:
+        mean: of the heads' values.
+        stddev: of their predicted standard deviations; below zero where these are small and right.
+    """
+
+    mean: Tensor
+    stddev: Tensor
 
 
 class MaskedLoss(nn.Module):
@@ -31,10 +49,35 @@ class MaskedLoss(nn.Module):
             weights: [B], factor on each lane.
         """
         robust, weight = self.get_buffer("robust"), self.get_buffer("weight")
-        known = torch.isfinite(labels)
-        # A NaN must be replaced before the subtraction: zero times NaN is NaN in the gradient.
-        target = torch.where(known, labels, outputs.detach())
+        target = where_known(labels, outputs)
         errors = smooth_l1_loss(outputs / robust, target / robust, reduction="none")
-        factors = known * weights[:, None, None]
-        per_head = (errors * factors).sum((0, 1)) / factors.sum((0, 1)).clamp_min(1e-6)
-        return (per_head * weight).sum()
+        return (mean_known(errors, labels, weights) * weight).sum()
+
+
+def gaussian_loss(mean: Tensor, stddev: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Return the negative log-likelihood of normal errors, a scalar: its constant left out.
+
+    No gradient reaches the means.
+
+    Args:
+        mean: [B, T, 3], in any unit that the others have too.
+        stddev: [B, T, 3], above zero.
+        labels: [B, T, 3], NaN where a head is not labelled.
+        weights: [B], factor on each lane.
+    """
+    errors = (where_known(labels, mean) - mean).detach() / stddev
+    return mean_known(stddev.log() + 0.5 * errors.square(), labels, weights).sum()
+
+
+def where_known(labels: Tensor, outputs: Tensor) -> Tensor:
+    """Return the labels, and the outputs themselves, detached, where there is none.
+
+    A NaN must be replaced before a subtraction: zero times NaN is NaN in the gradient.
+    """
+    return torch.where(torch.isfinite(labels), labels, outputs.detach())
+
+
+def mean_known(errors: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean [3] of each head's errors [B, T, 3] over what is labelled, lanes weighted."""
+    factors = torch.isfinite(labels) * weights[:, None, None]
+    return (errors * factors).sum((0, 1)) / factors.sum((0, 1)).clamp_min(1e-6)

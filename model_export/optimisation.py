@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from model_export.config import Config, StageConfig
 from model_export.data.sequences import Batch
-from model_export.losses import MaskedLoss
+from model_export.losses import Losses, MaskedLoss
 from model_export.networks import DrivingNetwork, State
 
 
@@ -34,7 +34,7 @@ class Optimisation:
     ) -> None:
         self._network, self._stage, self._training = network, stage, config.training
         self._loss = MaskedLoss(config.heads)
-        _freeze_encoder(network, frozen=stage.encoder_rate == 0)
+        _freeze(network, stage)
         self._optimiser = AdamW(_parameter_groups(network, stage, config.training.weight_decay))
         average = get_ema_multi_avg_fn(config.training.ema_decay)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
@@ -57,13 +57,13 @@ class Optimisation:
             * (1 + math.cos(math.pi * step / self._stage.steps))
         )
 
-    def step(self, batch: Batch, step: int) -> float:
-        """Learn from one batch; return the loss."""
+    def step(self, batch: Batch, step: int) -> Losses:
+        """Learn from one batch; return the losses before the step."""
         self._train_mode()
         for group in self._optimiser.param_groups:
             group["lr"] = group["rate"] * self.learning_rate(step)
         state = self._carried(torch.from_numpy(batch.resets))
-        loss, state = self._network.learn(
+        losses, state = self._network.learn(
             torch.from_numpy(batch.frames),
             torch.from_numpy(batch.labels),
             torch.from_numpy(batch.weights),
@@ -71,13 +71,13 @@ class Optimisation:
             self._loss,
         )
         self._optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._network.parameters(), self._training.clip_norm)
+        (losses.mean + losses.stddev).backward()  # type: ignore[no-untyped-call]
+        self._clip()
         self._optimiser.step()
         self.average.update_parameters(self._network)
         # Detached, because the next window's gradient ends where this window began.
         self._state = _detached(state)
-        return float(loss.detach())
+        return Losses(losses.mean.detach(), losses.stddev.detach())
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on, apart from the batches."""
@@ -97,8 +97,16 @@ class Optimisation:
         self._state = tuple(state["state"])
         torch.set_rng_state(state["torch_rng"])
 
+    def _clip(self) -> None:
+        """Bound the gradient of the means and that of the deviations, each by itself."""
+        own = list(self._network.heads.log_stddev.parameters())
+        known = {id(weight) for weight in own}
+        others = [weight for weight in self._network.parameters() if id(weight) not in known]
+        for weights in (own, others):
+            nn.utils.clip_grad_norm_(weights, self._training.clip_norm)
+
     def _train_mode(self) -> None:
-        self._network.train()
+        self._network.train(not self._stage.stddev_only)
         if self._stage.freeze_statistics:
             for module in self._network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001
@@ -116,10 +124,13 @@ def _detached(state: State) -> State:
     return tuple(tensor.detach() for tensor in state)
 
 
-def _freeze_encoder(network: DrivingNetwork, *, frozen: bool) -> None:
-    """A frozen encoder builds no graph, which makes a step three times as fast."""
-    for module in network.encoder():
-        module.requires_grad_(not frozen)
+def _freeze(network: DrivingNetwork, stage: StageConfig) -> None:
+    """Freeze what a stage leaves as it is: no graph is built there, so a step costs a third."""
+    network.requires_grad_(not stage.stddev_only)
+    if stage.encoder_rate == 0:
+        for module in network.encoder():
+            module.requires_grad_(False)  # noqa: FBT003
+    network.heads.log_stddev.requires_grad_(True)  # noqa: FBT003
 
 
 def _parameter_groups(

@@ -29,6 +29,14 @@ def sources(read: Sequence[Source], drives: Sequence[Recording]) -> tuple[Traini
     return tuple(found)
 
 
+def joined(
+    own: Sequence[TrainingSource], before: Sequence[TrainingSource]
+) -> tuple[TrainingSource, ...]:
+    """Return a run's own sources, and those of the weights that it began with."""
+    names = {source.name for source in own}
+    return (*own, *(source for source in before if source.name not in names))
+
+
 def training_mean(read: Sequence[Source]) -> tuple[float, ...]:
     """Return each head's mean label: over real frames where they have it, else over all."""
     real = [source for source in read if not READERS[source.config.kind].rendered]

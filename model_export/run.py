@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from model_export import config as configs
 from model_export.config import Config
@@ -56,6 +57,11 @@ class RunFolder:
         return self.path / "best.pt"
 
     @property
+    def start(self) -> Path:
+        """The weights of another run that this one began with, if any."""
+        return self.path / "start.pt"
+
+    @property
     def metrics(self) -> Path:
         """One JSON line for each evaluation."""
         return self.path / "metrics.jsonl"
@@ -74,22 +80,34 @@ class RunFolder:
         """The relabelled drives that were recorded before a stage."""
         return self.path / "dagger" / stage
 
-    def begin(self, config: Path) -> Config:
+    def begin(self, config: Path, start: RunFolder | None = None) -> Config:
         """Make the folder, or check that it is of the same configuration; return that.
+
+        Args:
+            config: the TOML file.
+            start: the run whose best weights a new run begins with.
 
         Raises:
             ConfigError: the configuration is malformed.
-            RunError: the folder is of a run with another configuration.
+            RunError: the folder is of a run with another configuration, or ``start`` has no
+                weights.
         """
         wanted = configs.load(config)
         if self.config.is_file() and configs.load(self.config) != wanted:
             raise RunError(
                 f"{self.path}: holds a run of another configuration; choose another --out"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
         if not self.config.is_file():
-            shutil.copyfile(config, self.config)
+            self._make(config, start)
         return wanted
+
+    def _make(self, config: Path, start: RunFolder | None) -> None:
+        if start is not None:
+            start.load_result()
+        self.path.mkdir(parents=True, exist_ok=True)
+        if start is not None:
+            shutil.copyfile(start.best, self.start)
+        shutil.copyfile(config, self.config)
 
     def load_config(self) -> Config:
         """Return the run's configuration.
@@ -115,17 +133,37 @@ class RunFolder:
         """
         if not self.best.is_file():
             raise RunError(f"{self.path}: no trained weights yet; let the train command go on")
-        stored = torch.load(self.best, weights_only=True)
-        about = json.loads(stored["about"])
-        return Result(
-            weights=stored["weights"],
-            sources=tuple(
-                TrainingSource(**item | {"heads": tuple(item["heads"])})
-                for item in about["sources"]
-            ),
-            scores=tuple(Score(**item) for item in about["scores"]),
-            training_mean=tuple(about["training_mean"]),
-        )
+        return _read(self.best)
+
+    def load_start(self) -> Result | None:
+        """Return what the run began with, if that was another run."""
+        return _read(self.start) if self.start.is_file() else None
+
+
+def load_weights(network: nn.Module, result: Result) -> None:
+    """Give a network stored weights.
+
+    Raises:
+        RunError: they are another network's.
+    """
+    try:
+        network.load_state_dict(result.weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"the weights are not this network's: {reason}") from None
+
+
+def _read(path: Path) -> Result:
+    stored = torch.load(path, weights_only=True)
+    about = json.loads(stored["about"])
+    return Result(
+        weights=stored["weights"],
+        sources=tuple(
+            TrainingSource(**item | {"heads": tuple(item["heads"])}) for item in about["sources"]
+        ),
+        scores=tuple(Score(**item) for item in about["scores"]),
+        training_mean=tuple(about["training_mean"]),
+    )
 
 
 def save(content: dict[str, Any], path: Path) -> None:

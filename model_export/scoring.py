@@ -75,6 +75,6 @@ def _run(
     frames = torch.from_numpy(np.array(recording.frames[chunk.first : chunk.last]))
     if carry:
         outputs, state = network.unroll(frames[None], state)
-        return outputs[0].numpy(), state
+        return outputs.mean[0].numpy(), state
     outputs, _ = network.unroll(frames[:, None], network.initial_state(len(frames)))
-    return outputs[:, 0].numpy(), state
+    return outputs.mean[:, 0].numpy(), state

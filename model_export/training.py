@@ -25,7 +25,7 @@ from model_export.export import export
 from model_export.history import History
 from model_export.networks import build
 from model_export.optimisation import Optimisation
-from model_export.run import Result, RunFolder, save
+from model_export.run import Result, RunFolder, load_weights, save
 from model_export.scoring import monitored, score
 from service.contract import FrameInput, Score
 
@@ -39,6 +39,7 @@ class _Progress:
     best: float = math.inf
     stale: int = 0
     total_loss: float = 0.0
+    total_stddev_loss: float = 0.0
 
 
 class Trainer:
@@ -60,6 +61,9 @@ class Trainer:
         torch.manual_seed(config.seed)
         self._network = build(config)
         self._network.load_pretrained()
+        self._start = run.load_start()
+        if self._start:
+            load_weights(self._network, self._start)
         self._sources = [read_source(source, config, data, cache) for source in config.source]
         self._staged = self._sources
         self._drives: list[Recording] = []
@@ -99,7 +103,9 @@ class Trainer:
         bar = tqdm(initial=now.step, total=stage.steps, desc=stage.name, unit="step", disable=None)
         with bar:
             while now.step < stage.steps and now.stale < self._config.training.patience:
-                now.total_loss += optimisation.step(sampler.next_batch(), now.step)
+                losses = optimisation.step(sampler.next_batch(), now.step)
+                now.total_loss += float(losses.mean)
+                now.total_stddev_loss += float(losses.stddev)
                 now.step += 1
                 bar.update()
                 if now.step % every == 0 or now.step == stage.steps:
@@ -110,8 +116,9 @@ class Trainer:
     def _evaluate(self, stage: StageConfig, optimisation: Optimisation, history: History) -> None:
         now, every = self._progress, self._config.training.evaluate_every
         network = optimisation.averaged
-        last = self._config.training.keep_last
-        scores = score(network, self._staged, carry=stage.window > 1, chooses=not last)
+        chooses = not self._config.training.keep_last
+        last = not chooses or stage.stddev_only
+        scores = score(network, self._staged, carry=stage.window > 1, chooses=chooses)
         value = monitored(scores, self._sources)
         better = value < now.best or last
         now.stale = 0 if better else now.stale + 1
@@ -124,19 +131,20 @@ class Trainer:
                 "stage": stage.name,
                 "step": now.step + sum(item.steps for item in self._config.stage[: now.stage]),
                 "loss": now.total_loss / steps,
+                "stddev_loss": now.total_stddev_loss / steps,
                 "learning_rate": optimisation.learning_rate(now.step - 1),
                 "score": value,
                 "rmse": {f"{item.head}: {item.source}": item.rmse for item in scores},
             }
         )
-        now.total_loss = 0.0
+        now.total_loss = now.total_stddev_loss = 0.0
 
     def _result(self, weights: dict[str, Any], scores: Sequence[Score]) -> Result:
         return Result(
             weights={name: value.clone() for name, value in weights.items()},
-            sources=(
-                *provenance.sources(self._sources, self._drives),
-                *self._network.pretraining,
+            sources=provenance.joined(
+                provenance.sources(self._sources, self._drives),
+                self._start.sources if self._start else self._network.pretraining,
             ),
             scores=tuple(scores),
             training_mean=provenance.training_mean(self._sources),
@@ -214,7 +222,9 @@ class Trainer:
         return content
 
 
-def train(config: Path, run: RunFolder, data: Path, cache: Path) -> Result:
+def train(
+    config: Path, run: RunFolder, data: Path, cache: Path, start: RunFolder | None = None
+) -> Result:
     """Train as a configuration file says, or go on where the run's folder stands.
 
     Args:
@@ -222,8 +232,9 @@ def train(config: Path, run: RunFolder, data: Path, cache: Path) -> Result:
         run: the run's folder.
         data: folder of the driving data.
         cache: folder of prepared frames.
+        start: another run, with whose best weights a new run begins.
 
     Raises:
         ModelExportError: configuration, data or folder are not usable.
     """
-    return Trainer(run.begin(config), run, data, cache).train()
+    return Trainer(run.begin(config, start), run, data, cache).train()

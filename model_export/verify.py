@@ -15,7 +15,7 @@ from tqdm import tqdm
 from model_export.bundle_runner import BundleRunner
 from model_export.errors import RunError
 from model_export.networks import DrivingNetwork, build
-from model_export.run import RunFolder
+from model_export.run import RunFolder, load_weights
 from service.preprocess import Picture, prepare
 from simulation.drives import render_drive
 
@@ -51,7 +51,7 @@ class Verification:
         yield f"{self.frames} frames of carried state, {self.steps} batches of 1 to {LARGEST_BATCH}"
         for name, value in self.worst.items():
             verdict = "ok" if value <= TOLERANCE else f"more than {TOLERANCE:g}"
-            yield f"{name:24} {value:.2e}  {verdict}"
+            yield f"{name:28} {value:.2e}  {verdict}"
 
 
 def verify(bundle: Path, run: RunFolder, frames: int = FRAMES) -> Verification:
@@ -92,8 +92,8 @@ class _Comparison:
         self._torch = [tensor.detach().numpy().copy() for tensor in start]
         self._places = np.arange(LARGEST_BATCH) * (len(road) // LARGEST_BATCH)
         self._counts = np.zeros(LARGEST_BATCH, np.int64)
-        names = [output.tensor for output in runner.contract.outputs]
-        self._names = names + [pair.output for pair in runner.contract.state]
+        states = (pair.output for pair in runner.contract.state)
+        self._names = (*runner.contract.value_tensors, *states)
         self.worst = dict.fromkeys(self._names, 0.0)
         self.steps = 0
 
@@ -136,7 +136,7 @@ class _Comparison:
 
 def _network(run: RunFolder) -> DrivingNetwork:
     network = build(run.load_config())
-    network.load_state_dict(run.load_result().weights)
+    load_weights(network, run.load_result())
     return network.eval()
 
 

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from model_export.config import Config
-from model_export.losses import MaskedLoss
+from model_export.losses import Losses, MaskedLoss, gaussian_loss
+from model_export.networks.parts.heads import Heads, RawOutput
 from service.contract import StateTensor, TrainingSource
 
 State = tuple[Tensor, ...]
 """One float32 tensor [N, *shape] for each of a network's state tensors, in their order."""
+
+
+class Prediction(NamedTuple):
+    """What a network says, in SI units.
+
+    Attributes:
+        mean: [..., 3].
+        stddev: [..., 3], the standard deviation of the error that it expects.
+    """
+
+    mean: Tensor
+    stddev: Tensor
 
 
 class DrivingNetwork(nn.Module, ABC):
@@ -35,12 +48,16 @@ class DrivingNetwork(nn.Module, ABC):
     pretraining: ClassVar[tuple[TrainingSource, ...]] = ()
     """What :meth:`load_pretrained` brings, for a bundle's metadata."""
 
+    heads: Heads
+    """The last layer."""
+
     def __init__(self, config: Config, settings: Any) -> None:  # noqa: ANN401
         super().__init__()
         self.settings = settings
         heads = config.heads.ordered()
         self.register_buffer("output_mean", torch.tensor([head.mean for head in heads]))
         self.register_buffer("output_scale", torch.tensor([head.scale for head in heads]))
+        self.register_buffer("calibration", torch.ones(len(heads)))
 
     @property
     def recurrent_tensors(self) -> tuple[StateTensor, ...]:
@@ -74,7 +91,7 @@ class DrivingNetwork(nn.Module, ABC):
         """
 
     @abstractmethod
-    def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
+    def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Turn windows of features [B, T, ...] into raw outputs [B, T, 3] and the new state."""
 
     def load_pretrained(self) -> None:
@@ -100,12 +117,13 @@ class DrivingNetwork(nn.Module, ABC):
             state: float32 [N, *shape] each.
 
         Returns:
-            One tensor [N] in SI units for each head, then the new state.
+            One tensor [N] in SI units for each head, one for the standard deviation of each, then
+            the new state.
         """
-        raw, after = self._advance(frame.unsqueeze(1), state)
-        return (*self.to_si(raw.squeeze(1)).unbind(1), *after)
+        (mean, stddev), after = self.unroll(frame.unsqueeze(1), state)
+        return (*mean.squeeze(1).unbind(1), *stddev.squeeze(1).unbind(1), *after)
 
-    def unroll(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+    def unroll(self, frames: Tensor, state: State) -> tuple[Prediction, State]:
         """Run over windows with carried state.
 
         Args:
@@ -114,10 +132,12 @@ class DrivingNetwork(nn.Module, ABC):
             state: before the first frame.
 
         Returns:
-            Outputs [B, T, 3] in SI units, and the state after the last frame.
+            Outputs [B, T, 3], and the state after the last frame.
         """
-        raw, state = self._advance(frames, state)
-        return self.to_si(raw), state
+        recurrent = len(self.recurrent_tensors)
+        features, visual = self.see(frames, state[recurrent:])
+        raw, after = self.follow(features, state[:recurrent])
+        return self.to_si(raw), (*after, *visual)
 
     def see(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
         """Return the features of windows, computed or stored; see :meth:`unroll`."""
@@ -127,32 +147,28 @@ class DrivingNetwork(nn.Module, ABC):
             else self.perceive(frames, visual)
         )
 
-    def _advance(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        recurrent = len(self.recurrent_tensors)
-        features, visual = self.see(frames, state[recurrent:])
-        raw, after = self.follow(features, state[:recurrent])
-        return raw, (*after, *visual)
-
     def learning_state(self, batch: int) -> State:
         """Return the state that :meth:`learn` begins with."""
         return self.initial_state(batch)
 
     def learn(
         self, frames: Tensor, labels: Tensor, weights: Tensor, state: State, loss: MaskedLoss
-    ) -> tuple[Tensor, State]:
-        """Return the training loss over windows, a scalar, and the state to carry on.
+    ) -> tuple[Losses, State]:
+        """Return the training losses over windows, and the state to carry on.
 
         Args:
             frames: as :meth:`unroll` takes them.
             labels: [B, T, 3] in SI units, NaN where a head is not labelled.
             weights: [B], factor on each lane.
             state: of :meth:`learning_state`, carried from window to window.
-            loss: the usual loss.
+            loss: the usual loss of the means.
         """
-        outputs, state = self.unroll(frames, state)
-        return loss(outputs, labels, weights), state
+        (mean, stddev), state = self.unroll(frames, state)
+        unsure = gaussian_loss(mean, stddev, labels, weights)
+        return Losses(loss(mean, labels, weights), unsure), state
 
-    def to_si(self, raw: Tensor) -> Tensor:
-        """Scale raw outputs [..., 3] to SI units."""
+    def to_si(self, raw: RawOutput) -> Prediction:
+        """Scale raw outputs to SI units, and their deviations by what calibration found."""
         mean, scale = self.get_buffer("output_mean"), self.get_buffer("output_scale")
-        return raw * scale + mean
+        stddev = raw.log_stddev.exp() * scale * self.get_buffer("calibration")
+        return Prediction(raw.mean * scale + mean, stddev)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_export.config import HEADS, Config
+from model_export.config import Config
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import Recurrence
 from model_export.networks.parts.convolutions import channels_first
@@ -26,6 +26,7 @@ from model_export.networks.parts.efficientnet_lite import (
     PRETRAINING,
     EfficientNetLite0,
 )
+from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.motion import BANDS, SidewaysMotion
 from model_export.networks.parts.shapes import folded, framewise
 from service.contract import StateKind, StateTensor
@@ -82,7 +83,7 @@ class Chauffeur(DrivingNetwork):
         self.recurrence = Recurrence(
             settings.cell, inputs=inputs, hidden=settings.hidden, layers=settings.layers
         )
-        self.heads = nn.Linear(inputs + settings.hidden, len(HEADS))
+        self.heads = Heads(inputs + settings.hidden)
         self.dropout = nn.Dropout(settings.dropout)
         self._inputs = inputs
 
@@ -121,7 +122,7 @@ class Chauffeur(DrivingNetwork):
         moved, after = self.motion.follow(frames, *visual)
         return torch.cat((seen, moved), dim=2), (after,)
 
-    def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
+    def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Advance over windows; see :meth:`DrivingNetwork.follow`."""
         size = math.prod(self.trunk.shape)
         seen = self.dropout(framewise(self._reduced, features[..., :size]))

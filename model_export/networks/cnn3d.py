@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_export.config import HEADS, Config
+from model_export.config import Config
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.convolutions import pixels
+from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.shapes import framewise
 from model_export.networks.parts.streamed import StreamedConvolution, memories
 from service.contract import StateTensor
@@ -54,7 +55,7 @@ class Cnn3d(DrivingNetwork):
         self._memories = memories(layers)
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in settings.channels)
         self.dense = nn.Linear(channels * size[0] * size[1], settings.features)
-        self.heads = nn.Linear(settings.features, len(HEADS))
+        self.heads = Heads(settings.features)
         self.dropout = nn.Dropout(settings.dropout)
 
     @property
@@ -75,7 +76,7 @@ class Cnn3d(DrivingNetwork):
             after.append(later)
         return features.flatten(2), tuple(after)
 
-    def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
+    def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Give each frame's raw outputs; nothing is remembered but the clip."""
         dense = torch.relu(self.dense(self.dropout(features)))
         return self.heads(self.dropout(dense)), recurrent

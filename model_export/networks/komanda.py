@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model_export.config import HEADS, Config
-from model_export.losses import MaskedLoss
+from model_export.losses import Losses, MaskedLoss, gaussian_loss, mean_known, where_known
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import ProjectedLstmCell, recurrent
 from model_export.networks.parts.convolutions import pixels
+from model_export.networks.parts.heads import Heads, RawOutput, stacked
 from model_export.networks.parts.shapes import framewise
 from model_export.networks.parts.streamed import StreamedConvolution, memories
 from service.contract import STEERING_WHEEL_ANGLE, StateKind, StateTensor
@@ -75,7 +76,7 @@ class Komanda(DrivingNetwork):
         self.norm = nn.LayerNorm(settings.features)
         context = settings.features + len(HEADS)
         self.cell = ProjectedLstmCell(context, settings.hidden, settings.projection)
-        self.head = nn.Linear(settings.projection + context, len(HEADS))
+        self.heads = Heads(settings.projection + context)
         self.dropout = nn.Dropout(settings.dropout)
         widths = (len(HEADS), settings.projection, settings.hidden)
         self.initial = nn.ParameterList(torch.zeros(width) for width in widths)
@@ -111,7 +112,7 @@ class Komanda(DrivingNetwork):
         total = total + self.dense(features.flatten(2))
         return self.norm(functional.elu(total)), tuple(after)
 
-    def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
+    def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Run on the network's own outputs; see :meth:`DrivingNetwork.follow`."""
         return self._run(features, recurrent, None)
 
@@ -127,7 +128,7 @@ class Komanda(DrivingNetwork):
 
     def learn(
         self, frames: Tensor, labels: Tensor, weights: Tensor, state: State, loss: MaskedLoss
-    ) -> tuple[Tensor, State]:
+    ) -> tuple[Losses, State]:
         """Return Komanda's loss of both runs; see :meth:`DrivingNetwork.learn`.
 
         ``loss`` has no part in it: errors are squared, of outputs scaled to unit variance.
@@ -138,24 +139,25 @@ class Komanda(DrivingNetwork):
         truth = (labels - self.get_buffer("output_mean")) / self.get_buffer("output_scale")
         alone, own = self._run(seen, own, None)
         led, taught = self._run(seen, taught, truth)
-        squares = [_masked_square(raw, truth, weights) for raw in (alone, led)]
+        squares = [_mean_square(raw.mean, truth, weights) for raw in (alone, led)]
         steering = squares[0][_ANGLE]
         auxiliary = squares[0].mean() + squares[1].mean()
-        return steering + _AUXILIARY * auxiliary, (*taught, *own, *visual)
+        unsure = gaussian_loss(alone.mean, alone.log_stddev.exp(), truth, weights)
+        return Losses(steering + _AUXILIARY * auxiliary, unsure), (*taught, *own, *visual)
 
-    def _run(self, seen: Tensor, state: State, truth: Tensor | None) -> tuple[Tensor, State]:
+    def _run(self, seen: Tensor, state: State, truth: Tensor | None) -> tuple[RawOutput, State]:
         """Run the recurrent part; its previous output is replaced by the truth where there is."""
         previous, state = state[0], state[1:]
         outputs = []
         for index, feature in enumerate(seen.unbind(1)):
             context = torch.cat((previous, feature), dim=1)
             state = self.cell(context, state)
-            previous = self.head(torch.cat((state[0], context), dim=1))
-            outputs.append(previous)
+            outputs.append(self.heads(torch.cat((state[0], context), dim=1)))
+            previous = outputs[-1].mean
             if truth is not None:
                 known = torch.isfinite(truth[:, index])
                 previous = torch.where(known, truth[:, index], previous)
-        return torch.stack(outputs, dim=1), (previous, *state)
+        return stacked(outputs), (previous, *state)
 
 
 def _dense(inputs: int, settings: KomandaSettings) -> nn.Sequential:
@@ -166,13 +168,9 @@ def _dense(inputs: int, settings: KomandaSettings) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(inputs, settings.features))
 
 
-def _masked_square(raw: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
+def _mean_square(raw: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
     """Return the mean squared error [3] of each head over what is labelled."""
-    known = torch.isfinite(truth)
-    # A NaN must be replaced before the subtraction: zero times NaN is NaN in the gradient.
-    errors = (raw - torch.where(known, truth, raw.detach())).square()
-    factors = known * weights[:, None, None]
-    return (errors * factors).sum((0, 1)) / factors.sum((0, 1)).clamp_min(1e-6)
+    return mean_known((raw - where_known(truth, raw)).square(), truth, weights)
 
 
 NETWORK = Komanda

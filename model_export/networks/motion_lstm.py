@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_export.config import HEADS, Config
+from model_export.config import Config
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import Recurrence
+from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.motion import BANDS, SidewaysMotion
 from service.contract import StateTensor
 
@@ -40,7 +41,7 @@ class MotionLstm(DrivingNetwork):
         self.motion = SidewaysMotion(frame.height_px, frame.width_px, bands=BANDS)
         inputs = self.motion.width
         self.recurrence = Recurrence("lstm", inputs=inputs, hidden=settings.hidden, layers=1)
-        self.heads = nn.Linear(inputs + settings.hidden, len(HEADS))
+        self.heads = Heads(inputs + settings.hidden)
 
     @property
     def recurrent_tensors(self) -> tuple[StateTensor, ...]:
@@ -61,13 +62,13 @@ class MotionLstm(DrivingNetwork):
         moved, after = self.motion.follow(frames, *visual)
         return moved, (after,)
 
-    def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
+    def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Advance frame by frame; see :meth:`DrivingNetwork.follow`."""
-        raw = []
+        inputs = []
         for moved in features.unbind(1):
             output, recurrent = self.recurrence(moved, recurrent)
-            raw.append(self.heads(torch.cat((output, moved), dim=1)))
-        return torch.stack(raw, dim=1), recurrent
+            inputs.append(torch.cat((output, moved), dim=1))
+        return self.heads(torch.stack(inputs, dim=1)), recurrent
 
 
 NETWORK = MotionLstm

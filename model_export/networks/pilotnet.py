@@ -2,7 +2,8 @@
 
 Convolutions 24, 36, 48 of 5x5 with stride 2, then 64, 64 of 3x3, on 66x200; then fully connected
 100, 50, 10 and the output. With the paper's one output these are 252,219 parameters; three heads
-have 22 more in the last layer. Batch normalisation helps in training and is folded away.
+have 22 more in the last layer, and their standard deviations 33. Batch normalisation helps in
+training and is folded away.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_export.config import HEADS, Config
+from model_export.config import Config
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.convolutions import PilotNetConvolutions
+from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.shapes import framewise
 
 _DENSE = (100, 50, 10)
@@ -46,7 +48,7 @@ class PilotNet(DrivingNetwork):
         self.dense = nn.ModuleList(
             nn.Linear(taken, given) for taken, given in itertools.pairwise(widths)
         )
-        self.heads = nn.Linear(_DENSE[-1], len(HEADS))
+        self.heads = Heads(_DENSE[-1])
 
     def encoder(self) -> tuple[nn.Module, ...]:
         """Return the modules that turn a frame into features."""
@@ -56,7 +58,7 @@ class PilotNet(DrivingNetwork):
         """Turn windows of frames into features [B, T, 10]; see :meth:`DrivingNetwork.perceive`."""
         return framewise(self._features, frames), visual
 
-    def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
+    def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Give each frame's raw outputs; there is no state."""
         return self.heads(features), recurrent
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_export.config import HEADS, Config
+from model_export.config import Config
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import Recurrence
 from model_export.networks.parts.convolutions import PilotNetConvolutions
+from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.shapes import framewise
 from service.contract import StateTensor
 
@@ -55,7 +56,7 @@ class PilotNetLstm(DrivingNetwork):
             hidden=settings.hidden,
             layers=settings.layers,
         )
-        self.heads = nn.Linear(settings.features + settings.hidden, len(HEADS))
+        self.heads = Heads(settings.features + settings.hidden)
         self.dropout = nn.Dropout(settings.dropout)
 
     @property
@@ -71,13 +72,13 @@ class PilotNetLstm(DrivingNetwork):
         """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`."""
         return framewise(self._features, frames), visual
 
-    def follow(self, features: Tensor, recurrent: State) -> tuple[Tensor, State]:
+    def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Advance frame by frame; see :meth:`DrivingNetwork.follow`."""
-        raw = []
+        inputs = []
         for feature in self.dropout(features).unbind(1):
             output, recurrent = self.recurrence(feature, recurrent)
-            raw.append(self.heads(torch.cat((self.dropout(output), feature), dim=1)))
-        return torch.stack(raw, dim=1), recurrent
+            inputs.append(torch.cat((self.dropout(output), feature), dim=1))
+        return self.heads(torch.stack(inputs, dim=1)), recurrent
 
     def fused(self) -> PilotNetLstm:
         """Return a copy for inference."""

@@ -31,6 +31,9 @@ def test_the_contract_says_what_the_run_was(bundle: Path, tiny_run: RunFolder):
         ("h", "h_next", (6,)),
         ("c", "c_next", (6,)),
     ]
+    assert [output.stddev_tensor for output in contract.outputs] == [
+        f"{output.head}_stddev" for output in contract.outputs
+    ]
     assert contract.provenance.sources == result.sources
     assert contract.provenance.scores == result.scores
     assert tuple(output.training_mean for output in contract.outputs) == result.training_mean
@@ -49,14 +52,16 @@ def test_onnx_runtime_and_pytorch_agree_over_carried_state(bundle: Path, tiny_ru
     assert result.passed
     assert result.frames >= 40
     assert set(result.worst) == {
-        "steering_wheel_angle", "speed", "steering_torque", "h_next", "c_next",
+        "steering_wheel_angle", "speed", "steering_torque",
+        "steering_wheel_angle_stddev", "speed_stddev", "steering_torque_stddev",
+        "h_next", "c_next",
     }  # fmt: skip
     assert max(result.worst.values()) <= TOLERANCE
 
 
 def test_verification_fails_for_other_weights(bundle: Path, tiny_run: RunFolder, tmp_path: Path):
     model = onnx.load(bundle)
-    bias = next(item for item in model.graph.initializer if item.name == "heads.bias")
+    bias = next(item for item in model.graph.initializer if item.name == "heads.mean.bias")
     values = onnx.numpy_helper.to_array(bias) + 1e-3
     bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
     onnx.save(model, tmp_path / "other.onnx")

@@ -7,7 +7,7 @@ import math
 import torch
 
 from model_export.config import Config
-from model_export.losses import MaskedLoss
+from model_export.losses import MaskedLoss, gaussian_loss
 
 NAN = math.nan
 
@@ -46,3 +46,26 @@ def test_a_lanes_weight_scales_its_share(tiny: Config):
 def test_no_label_at_all_is_no_loss(tiny: Config):
     labels = torch.full((1, 2, 3), NAN)
     assert MaskedLoss(tiny.heads)(torch.ones(1, 2, 3), labels, torch.ones(1)) == 0
+
+
+def test_the_gaussian_loss_is_least_where_deviation_and_error_agree():
+    labels = torch.tensor([[[0.3, 2.0, NAN]]])
+    mean, weights = torch.zeros(1, 1, 3, requires_grad=True), torch.ones(1)
+    stddev = torch.tensor([[[0.3, 1.0, 5.0]]], requires_grad=True)
+    loss = gaussian_loss(mean, stddev, labels, weights)
+    assert math.isclose(loss.detach(), math.log(0.3) + 0.5 + 0.5 * 2.0**2, rel_tol=1e-6)
+    loss.backward()
+    assert mean.grad is None
+    right, small, unlabelled = stddev.grad.flatten()
+    assert math.isclose(right, 0.0, abs_tol=1e-6)
+    assert math.isclose(small, 1.0 - 2.0**2, rel_tol=1e-6)
+    assert unlabelled == 0
+
+
+def test_a_lane_without_weight_says_nothing_of_deviations():
+    labels = torch.zeros(2, 1, 3)
+    labels[1] = 100.0
+    loss = gaussian_loss(
+        torch.zeros(2, 1, 3), torch.ones(2, 1, 3), labels, torch.tensor([1.0, 0.0])
+    )
+    assert loss == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -9,6 +11,8 @@ from model_export.config import Config
 from model_export.errors import ConfigError
 from model_export.losses import MaskedLoss
 from model_export.networks import DrivingNetwork, State, build
+from model_export.networks.base import Prediction
+from model_export.networks.parts.heads import GREATEST_LOG, LEAST_LOG
 from tests.model_export.builders import CASES, configured, random_frames, warmed
 
 every_network = pytest.mark.parametrize(
@@ -16,14 +20,18 @@ every_network = pytest.mark.parametrize(
 )
 
 
-def stepped(network: DrivingNetwork, frames: torch.Tensor, state: State) -> torch.Tensor:
+def stepped(network: DrivingNetwork, frames: torch.Tensor, state: State) -> Prediction:
     """Outputs [B, T, 3] of one step after the other."""
     outputs = []
     for index in range(frames.shape[1]):
         results = network(frames[:, index], *state)
-        outputs.append(torch.stack(results[:3], dim=1))
-        state = results[3:]
-    return torch.stack(outputs, dim=1)
+        outputs.append(torch.stack(results[:6], dim=1))
+        state = results[6:]
+    return Prediction(*torch.stack(outputs, dim=1).split(3, dim=2))
+
+
+def close(actual: object, expected: object, tolerance: float = 1e-4) -> None:
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
 @every_network
@@ -33,7 +41,7 @@ def test_a_window_equals_its_steps(tiny: Config, kind: str, settings: dict[str, 
     network = warmed(config)
     frames, state = random_frames(config, 2, 5), network.initial_state(2)
     outputs, _ = network.unroll(frames, state)
-    torch.testing.assert_close(stepped(network, frames, state), outputs, rtol=1e-4, atol=1e-4)
+    close(stepped(network, frames, state), outputs)
 
 
 @every_network
@@ -45,8 +53,9 @@ def test_two_windows_equal_one(tiny: Config, kind: str, settings: dict[str, obje
     whole, after = network.unroll(frames, state)
     first, between = network.unroll(frames[:, :2], state)
     second, last = network.unroll(frames[:, 2:], between)
-    torch.testing.assert_close(torch.cat((first, second), 1), whole, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(last, after, rtol=1e-4, atol=1e-4)
+    for one, other, both in zip(first, second, whole, strict=True):
+        close(torch.cat((one, other), 1), both)
+    close(last, after)
 
 
 @every_network
@@ -59,7 +68,7 @@ def test_what_is_folded_keeps_outputs_and_state(
     frames, state = random_frames(config, 3), network.initial_state(3)
     assert [tuple(one.shape) for one in state] == [(3, *p.shape) for p in network.state_tensors]
     left, right = network.fused()(frames, *state), network(frames, *state)
-    torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-3)
+    close(left, right, 1e-3)
 
 
 @every_network
@@ -69,10 +78,10 @@ def test_learning_reaches_every_weight(tiny: Config, kind: str, settings: dict[s
     network = build(config).train()
     frames, labels = random_frames(config, 2, 6), torch.randn(2, 6, 3)
     labels[0, :, 1:] = torch.nan
-    loss, state = network.learn(
+    losses, state = network.learn(
         frames, labels, torch.ones(2), network.learning_state(2), MaskedLoss(config.heads)
     )
-    loss.backward()
+    (losses.mean + losses.stddev).backward()
     assert [one.shape for one in state] == [one.shape for one in network.learning_state(2)]
     unreached = [
         name
@@ -82,10 +91,39 @@ def test_learning_reaches_every_weight(tiny: Config, kind: str, settings: dict[s
     assert not unreached
 
 
-def test_pilotnet_has_the_papers_weights_and_two_more_heads(tiny: Config):
+@every_network
+def test_deviations_teach_nothing_else(tiny: Config, kind: str, settings: dict[str, object]):
+    config = configured(tiny, kind, settings)
+    torch.manual_seed(0)
+    network = build(config).train()
+    labels = torch.randn(2, 3, 3)
+    losses, _ = network.learn(
+        random_frames(config, 2, 3),
+        labels,
+        torch.ones(2),
+        network.learning_state(2),
+        MaskedLoss(config.heads),
+    )
+    losses.stddev.backward()
+    reached = {name for name, weight in network.named_parameters() if weight.grad is not None}
+    assert reached == {"heads.log_stddev.weight", "heads.log_stddev.bias"}
+
+
+@torch.no_grad()
+def test_deviations_are_in_si_units_and_calibrated(tiny: Config):
+    network = warmed(configured(tiny, "pilotnet", {}))
+    network.heads.log_stddev.bias.copy_(torch.tensor([1.0, -100.0, 100.0]))
+    network.calibration.copy_(torch.tensor([2.0, 1.0, 1.0]))
+    frames = random_frames(configured(tiny, "pilotnet", {}), 1)
+    stddevs = torch.stack(network(frames)[3:6]).flatten()
+    scales = torch.tensor([head.scale for head in tiny.heads.ordered()])
+    close(stddevs, scales * torch.tensor([2 * math.e, math.exp(LEAST_LOG), math.exp(GREATEST_LOG)]))
+
+
+def test_pilotnet_has_the_papers_weights_two_more_heads_and_deviations(tiny: Config):
     network = build(configured(tiny, "pilotnet", {})).eval().fused()
     counted = sum(weight.numel() for weight in network.parameters())
-    assert counted == 252_219 + 2 * (10 + 1)
+    assert counted == 252_219 + 2 * (10 + 1) + 3 * (10 + 1)
 
 
 @torch.no_grad()
@@ -96,7 +134,7 @@ def test_the_clip_is_all_that_cnn3d_knows(tiny: Config):
     other = frames.clone()
     other[:, :4] = 0
     state = network.initial_state(1)
-    left, right = (network.unroll(one, state)[0] for one in (frames, other))
+    left, right = (network.unroll(one, state)[0].mean for one in (frames, other))
     torch.testing.assert_close(left[:, 11], right[:, 11], rtol=1e-4, atol=1e-4)
     assert (left[:, 10] != right[:, 10]).any()
 

@@ -136,3 +136,51 @@ def test_the_last_weights_are_kept_where_validation_has_no_say(
     assert entries[-1]["step"] == 9
     assert result.scores[0].rmse == pytest.approx(entries[-1]["score"])
     assert "no say" in result.scores[0].note
+
+
+ONLY_STDDEVS = """
+[[stage]]
+name = "stddevs"
+steps = 3
+window = 4
+learning_rate = 1e-2
+stddev_only = true
+"""
+
+
+def test_deviations_can_be_added_to_a_network_that_stays_as_it_is(
+    tiny_run: RunFolder, small_data: Path, tmp_path: Path
+):
+    before = tiny_run.load_result()
+    text = tiny_run.config.read_text()
+    start = text.index("[[stage]]")
+    config = tmp_path / "stddevs.toml"
+    config.write_text(text[:start] + ONLY_STDDEVS + text[text.index("[[source]]") :])
+    run = RunFolder(tmp_path / "run")
+    after = train(config, run, small_data, tmp_path / "cache", tiny_run)
+    changed = {
+        name
+        for name, value in after.weights.items()
+        if not torch.equal(value, before.weights[name])
+    }
+    assert changed == {"heads.log_stddev.weight", "heads.log_stddev.bias"}
+    assert after.sources == before.sources
+    assert after.scores == before.scores
+
+
+def test_weights_of_another_network_are_refused(
+    tiny_run: RunFolder, tiny_config: Path, small_data: Path, tmp_path: Path
+):
+    tiny_config.write_text(tiny_config.read_text().replace("hidden = 6", "hidden = 7"))
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(RunError, match="not this network's"):
+        train(tiny_config, run, small_data, tmp_path / "cache", tiny_run)
+
+
+def test_a_start_without_weights_leaves_no_run_behind(
+    tiny_config: Path, small_data: Path, tmp_path: Path
+):
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(RunError, match="no trained weights yet"):
+        train(tiny_config, run, small_data, tmp_path / "cache", RunFolder(tmp_path / "none"))
+    assert not run.path.exists()

@@ -62,7 +62,7 @@ def test_stored_features_are_what_the_network_sees(
         features = torch.from_numpy(np.array(stored.validation.frames[span.first : span.last]))
         seen, _ = network.unroll(frames, network.initial_state(1))
         again, _ = network.unroll(features[None], network.initial_state(1))
-        torch.testing.assert_close(again, seen, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(again.mean, seen.mean, rtol=1e-2, atol=1e-2)
 
 
 def test_every_pass_has_its_own_augmentations(config: Config, recording: Recording, tmp_path: Path):

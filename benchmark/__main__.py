@@ -21,12 +21,12 @@ with command_needs("benchmark", "'steerstream[cpu,sim]'"):
         fairness,
         gpu,
         latency,
-        machine,
         overload,
         peers,
         report,
         soak,
     )
+    from reports import machine
 
 COMMANDS: dict[str, ModuleType] = {
     "latency": latency,

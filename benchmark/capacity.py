@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import options as shared
-from benchmark import plots, text
+from benchmark import plots
 from benchmark.crew import Crew
 from benchmark.load import Load
 from benchmark.measure import measure
 from benchmark.server_process import Server
 from benchmark.tally import Tally
+from reports import text
 
 HELP = "the most vehicles that are carried within the budget"
 ALLOWED_PERCENT = 0.1

@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmark import text
 from benchmark.errors import BenchmarkError
 from benchmark.options import DEFAULT_MODEL
+from reports import text
 
 HELP = "time JPEG decoders and score the network on what they give"
 

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import options as shared
-from benchmark import plots, progress, requests, text
+from benchmark import plots, progress, requests
 from benchmark.children import Bare, bare_loop, echo_server
 from benchmark.closed_loop import ClosedLoop
 from benchmark.crew import Crew
 from benchmark.machine import Moment
 from benchmark.server_process import Server
 from benchmark.tally import Tally, total
+from reports import text
 
 HELP = "frames a second served, divided by those of a bare loop"
 PICTURES = {"raw 200x66": ("rgb8", 200, 66), "JPEG 640x480": ("jpeg", 640, 480)}

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import options as shared
-from benchmark import plots, progress, text
+from benchmark import plots, progress
 from benchmark.crew import Crew, Job, crew
 from benchmark.flood import Flood
 from benchmark.load import OPEN_EVERY_S, Load
 from benchmark.server_process import Server
 from benchmark.tally import Tally, total
+from reports import text
 
 HELP = "what vehicles that behave feel of one that floods"
 PEACE, EVERY, LATEST = "alone", "beside EVERY without end", "beside LATEST at ten times its rate"

@@ -13,9 +13,10 @@ import subprocess
 import sys
 from typing import Any
 
-from benchmark import capacity, latency, progress, text
+from benchmark import capacity, latency, progress
 from benchmark import options as shared
 from benchmark.errors import BenchmarkError
+from reports import text
 
 HELP = "a GPU's answers, bus, steps with and without graphs, latency and capacity"
 _STEPS_S = 120.0

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import options as shared
-from benchmark import plots, text
+from benchmark import plots
 from benchmark.measure import measure
 from benchmark.tally import STAGES
+from reports import text
 
 HELP = "latency by stage, open loop, from when a frame was due"
 

@@ -1,45 +1,12 @@
-"""What a result was measured on: without it a figure means nothing."""
+"""What a machine did meanwhile, and how its cores are shared."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
-import importlib.metadata
 import os
-import platform
-import subprocess
 from pathlib import Path
 
 from benchmark.processes import core_time, family, used_s
-
-_PACKAGES = (
-    "steerstream",
-    "grpcio",
-    "protobuf",
-    "numpy",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-openvino",
-    "opencv-python-headless",
-    "simplejpeg",
-)
-_FLAGS = ("avx2", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8")
-"""Instructions that a network's speed depends on."""
-
-
-def describe() -> dict[str, object]:
-    """Return date, processor, cores, load, versions and revision, ready for JSON."""
-    return {
-        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "processor": _cpuinfo("model name") or platform.machine(),
-        "flags": [flag for flag in _FLAGS if flag in _cpuinfo("flags").split()],
-        "cores": len(os.sched_getaffinity(0)),
-        "virtual": "hypervisor" in _cpuinfo("flags").split(),
-        "load_average_1min": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "packages": dict(_versions()),
-        "revision": _revision(),
-    }
 
 
 def split_cores() -> tuple[list[int], list[int]]:
@@ -105,36 +72,3 @@ def resident_mb(pid: int) -> float:
     """Return the resident memory of a process and its descendants, in megabytes."""
     pages = sum(int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in family(pid))
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def _cpuinfo(name: str) -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith(name):
-            return line.partition(":")[2].strip()
-    return ""
-
-
-def _revision() -> str | None:
-    """Return the checkout's revision, with ``+`` where files differ from it; None outside one."""
-    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    try:
-        result = subprocess.run(  # noqa: S603 - a fixed command
-            command,
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return result.stdout.strip()
-
-
-def _versions() -> list[tuple[str, str]]:
-    installed = []
-    for package in _PACKAGES:
-        try:
-            installed.append((package, importlib.metadata.version(package)))
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return installed

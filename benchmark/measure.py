@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmark import progress, text
+from benchmark import progress
 from benchmark.crew import Crew
 from benchmark.errors import BenchmarkError
 from benchmark.load import OPEN_EVERY_S, Load
 from benchmark.machine import Moment
 from benchmark.server_process import Server
 from benchmark.tally import Tally
+from reports import text
 
 
 def measure(crew: Crew, server: Server, load: Load, what: str = "") -> tuple[Tally, dict[str, Any]]:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import options as shared
-from benchmark import plots, progress, text
+from benchmark import plots, progress
 from benchmark.capacity import find
 from benchmark.crew import Crew, crew
 from benchmark.load import OPEN_EVERY_S, Load, Retry
 from benchmark.machine import Moment
 from benchmark.server_process import Server
 from benchmark.tally import Tally, total
+from reports import text
 
 HELP = "0.5 to 4 times what the server can carry: goodput, misses, refusals"
 FACTORS = "0.5,0.8,1,1.5,2,3,4"

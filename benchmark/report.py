@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from benchmark import latency, targets
 from benchmark.errors import BenchmarkError
-from benchmark.text import ABSENT
+from reports import machine, pages
 
 HELP = "write docs/performance.md from benchmark/results"
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,7 +24,6 @@ PAGE = Path("docs/performance.md")
 PICTURES = Path("docs/images/performance")
 README = Path("README.md")
 README_RESULT = "latency-cpu"
-_MARKERS = re.compile(r"(<!-- latency:begin -->\n).*?(<!-- latency:end -->)", re.DOTALL)
 _ORDER = ("latency", "capacity", "efficiency", "overload", "fairness", "soak", "decode", "gpu")
 ORDER = (*_ORDER, "peers")
 """Sections, by the benchmark that made them; files of others, such as autonomy, are left out."""
@@ -61,16 +59,14 @@ def run(options: argparse.Namespace) -> int:
     """
     results = load_results(options.root / RESULTS)
     written = {PAGE: page(options.root, results)}
-    readme = options.root / README
-    if README_RESULT in results and _MARKERS.search(readme.read_text(encoding="utf-8")):
-        written[README] = with_latency(readme.read_text(encoding="utf-8"), results[README_RESULT])
+    if README_RESULT in results:
+        readme = (options.root / README).read_text(encoding="utf-8")
+        written[README] = with_latency(readme, results[README_RESULT])
     if options.check:
         _check(options.root, written)
         return 0
     _draw(options.root, results)
-    for path, content in written.items():
-        (options.root / path).parent.mkdir(parents=True, exist_ok=True)
-        (options.root / path).write_text(content, encoding="utf-8")
+    pages.write(options.root, written)
     return 0
 
 
@@ -101,8 +97,7 @@ def page(root: Path, results: dict[str, dict[str, Any]]) -> str:
 
 def with_latency(readme: str, result: dict[str, Any]) -> str:
     """Return the README with its latency table brought up to date."""
-    content = f"{_CAPTION}\n\n{latency.brief(result['results'])}\n"
-    return _MARKERS.sub(lambda match: f"{match[1]}{content}{match[2]}", readme)
+    return pages.between(readme, "latency", f"{_CAPTION}\n\n{latency.brief(result['results'])}")
 
 
 def _section(root: Path, name: str, result: dict[str, Any]) -> list[str]:
@@ -113,35 +108,18 @@ def _section(root: Path, name: str, result: dict[str, Any]) -> list[str]:
         parts.append(note.read_text(encoding="utf-8").strip())
     if hasattr(module, "plot"):
         parts.append(f"![{name}: {module.HELP}](images/performance/{name}.svg)")
-    return [*parts, _made_by(result)]
+    return [*parts, machine.made_by(result)]
 
 
 def _meaning(module: ModuleType) -> str:
     return " ".join((module.__doc__ or "").split())
 
 
-def _made_by(result: dict[str, Any]) -> str:
-    machine = result["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-    place = f"{machine['processor']}, {machine['cores']} cores"
-    if machine.get("virtual"):
-        place += " of a virtual machine"
-    if flags := machine.get("flags"):
-        place += f" ({', '.join(flags)})"
-    return (
-        f"`{result.get('command', ABSENT)}`  \n"
-        f"{machine['date'][:10]}, revision {machine.get('revision', ABSENT)}, {place}, "
-        f"Python {machine['python']}, {versions}"
-    )
-
-
 def _check(root: Path, written: dict[Path, str]) -> None:
-    for path, content in written.items():
-        found = root / path
-        if not found.exists() or found.read_text(encoding="utf-8") != content:
-            raise BenchmarkError(
-                f"{path} is not what benchmark/results says; run `python -m benchmark report`"
-            )
+    try:
+        pages.check(root, written, "python -m benchmark report")
+    except pages.StaleError as error:
+        raise BenchmarkError(str(error)) from None
 
 
 def _draw(root: Path, results: dict[str, dict[str, Any]]) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from benchmark import text
+from reports import text
 
 _TURNS = 9
 _FRAMES_A_TURN = 48

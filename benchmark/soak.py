@@ -16,12 +16,13 @@ from typing import Any, Self
 import numpy as np
 
 from benchmark import options as shared
-from benchmark import plots, text
+from benchmark import plots
 from benchmark.crew import Crew
 from benchmark.load import Load
 from benchmark.machine import resident_mb
 from benchmark.measure import measure
 from benchmark.server_process import Server
+from reports import text
 
 HELP = "minutes of sessions that come and go: memory slope, lost slots, p99 by minute"
 MINUTE_S = 60.0

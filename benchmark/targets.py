@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark import text
+from reports import text
 
 Results = dict[str, dict[str, Any]]
 

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark import machine
 from benchmark.server_process import ServerFailedError, serve
+from reports import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 ROADS = 10

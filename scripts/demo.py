@@ -12,8 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmark import machine
 from benchmark.server_process import ServerFailedError, serve
+from reports import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "models" / "pilotnet_lstm.onnx"

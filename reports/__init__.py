@@ -1,0 +1,1 @@
+"""What pages of measured figures share: the machine that they come from, and their Markdown."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from service.domain import (
     Limit,
     Skip,
     SkipReason,
+    Stddevs,
     Stepped,
     Timings,
     Validity,
@@ -60,7 +61,10 @@ class Answers:
         self._contract = contract
         self._profile = profile
         self._recurrence = recurrence
-        self._columns = _columns([output.head for output in contract.outputs])
+        self._columns = _columns({output.head: at for at, output in enumerate(contract.outputs)})
+        self._has_stddevs = bool(contract.stddev_columns)
+        self._stddev_columns = _columns(contract.stddev_columns)
+        self._plausible = limits.plausible(contract)
         self._count = 0
         self._held: _Given | None = None
         self._memory: OrderedDict[int, _Given | None] = OrderedDict()
@@ -79,8 +83,11 @@ class Answers:
         Where the network said what no vehicle should follow, the last good values hold.
         """
         frame = pending.frame
-        raw = _control_values(self._columns, outcome.outputs)
-        usable = limits.is_plausible(outcome.outputs, self._contract.outputs)
+        raw = ControlValues(*_picked(outcome.outputs, self._columns))
+        stddevs = None
+        if self._has_stddevs:
+            stddevs = Stddevs(*_picked(outcome.outputs, self._stddev_columns))
+        usable = limits.is_plausible(outcome.outputs, self._plausible)
         values = self._limited(raw, pending) if usable else self._stand_in(frame)
         command = Command(
             frame.sequence_number,
@@ -94,6 +101,7 @@ class Answers:
             self._recurrence.epoch,
             self._recurrence.step_count,
             _timings(pending, outcome, now_ns),
+            stddevs,
         )
         given = _Given(command, values.arrived_ns)
         if usable:
@@ -158,16 +166,13 @@ class Answers:
             self._memory.popitem(last=False)
 
 
-def _columns(heads: list[str]) -> list[int | None]:
-    """Where the network's outputs have the angle, the speed and the torque."""
-    return [
-        heads.index(head) if head in heads else None
-        for head in (STEERING_WHEEL_ANGLE, SPEED, STEERING_TORQUE)
-    ]
+def _columns(of_heads: Mapping[str, int]) -> list[int | None]:
+    """Where a step's values have the angle, the speed and the torque."""
+    return [of_heads.get(head) for head in (STEERING_WHEEL_ANGLE, SPEED, STEERING_TORQUE)]
 
 
-def _control_values(columns: Sequence[int | None], outputs: Sequence[float]) -> ControlValues:
-    return ControlValues(*[None if at is None else outputs[at] for at in columns])
+def _picked(values: Sequence[float], columns: Sequence[int | None]) -> list[float | None]:
+    return [None if at is None else values[at] for at in columns]
 
 
 def _timings(pending: Pending, outcome: Stepped, now_ns: int) -> Timings:

@@ -1,8 +1,8 @@
 """Steps of one network whose state lies on an accelerator for its whole life.
 
-A step is one copy of the frames from pinned memory, one of the row numbers, one run of the network
-with its pool inside (:mod:`service.pooled_graph`), and one copy of the answers back. Everything is
-begun in order, and the host waits once.
+A step is one copy of the frames from pinned memory, one of the row numbers, one of the intervals if
+the network takes them, one run of the network with its pool inside (:mod:`service.pooled_graph`),
+and one copy of the answers back. Everything is begun in order, and the host waits once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from service.accelerator import Accelerator, Bus
 from service.bundle import Bundle
 from service.preprocess import Picture
 from service.runtime import BoundGraph, Memory, Runtime
-from service.state import Slot, Slots, initial_value
+from service.state import Floats, Slot, Slots, initial_value
 from service.stepper import Rows, fitting
 
 _KEEP_WARM_S = 0.02
@@ -55,6 +55,7 @@ class DeviceStepper:
         self.pool = Slots(sessions)
         self.bus = Bus(accelerator)
         self._buckets = buckets
+        self._period_s = 1 / contract.rate_hz
         self._accelerator = accelerator
         self._runtime = Runtime(
             pooled_graph.build(bundle.runtime.model, contract, sessions),
@@ -64,10 +65,15 @@ class DeviceStepper:
         )
         self._frames = accelerator.staging((largest, *contract.frame.shape), np.uint8)
         self._routes = accelerator.staging((2 * largest,), np.int64)
-        self._answers = accelerator.staging((largest, len(contract.outputs) + 1), np.float32)
+        columns = len(contract.value_tensors) + 1
+        self._answers = accelerator.staging((largest, columns), np.float32)
         self._frames_there = accelerator.allocate(self._frames.shape, np.uint8)
         self._routes_there = accelerator.allocate(self._routes.shape, np.int64)
         self._answers_there = accelerator.allocate(self._answers.shape, np.float32)
+        self._intervals: Floats | None = None
+        if contract.interval_tensor:
+            self._intervals = accelerator.staging((largest,), np.float32)
+            self._intervals_there = accelerator.allocate((largest,), np.float32)
         self._pool_there = self._allocate_pool(sessions)
         self._graphs = {bucket: self._bind(bucket) for bucket in buckets}
 
@@ -79,19 +85,29 @@ class DeviceStepper:
         """
         self._run([self.pool.sentinel] * size, [True] * size)
 
-    def step(self, pixels: Sequence[Picture], slots: Sequence[Slot], reset: Sequence[bool]) -> Rows:
+    def step(
+        self,
+        pixels: Sequence[Picture],
+        slots: Sequence[Slot],
+        reset: Sequence[bool],
+        intervals_s: Sequence[float] | None = None,
+    ) -> Rows:
         """Run one step over a batch and commit the new state.
 
         Args:
             pixels: uint8 [height, width, 3] for each frame.
             slots: the sessions' rows of the pool, each at most once.
             reset: whether a frame's step begins from the initial state.
+            intervals_s: seconds since the last frame that a state has seen, for a network that
+                takes them; by default one period of the contract's rate.
 
         Raises:
             StepError: the network failed; the state is as it was.
         """
         for row, picture in zip(self._frames, pixels, strict=False):
             row[...] = picture
+        if self._intervals is not None:
+            self._intervals[: len(slots)] = self._period_s if intervals_s is None else intervals_s
         self._run(slots, reset)
         rows = self._answers[: len(slots)].tolist()
         return Rows([tuple(row[:-1]) for row in rows], [row[-1] == 1 for row in rows])
@@ -103,6 +119,8 @@ class DeviceStepper:
         routes[:] = self._route(slots, reset, bucket - count)
         self.bus.upload("frames", self._frames_there, self._frames[:count])
         self.bus.upload("routes", self._routes_there, routes)
+        if self._intervals is not None:
+            self.bus.upload("intervals", self._intervals_there, self._intervals[:count])
         self._graphs[bucket].run()
         self.bus.download("answers", self._answers[:count], self._answers_there)
         self._accelerator.synchronize()
@@ -140,6 +158,8 @@ class DeviceStepper:
             pooled_graph.SOURCES: self._routes_there.part(0, bucket),
             pooled_graph.TARGETS: self._routes_there.part(bucket, bucket),
         }
+        if self._intervals is not None:
+            inputs[contract.interval_tensor] = self._intervals_there.part(0, bucket)
         outputs = {pooled_graph.ANSWERS: self._answers_there.part(0, bucket)}
         for pair, there in zip(contract.state, self._pool_there, strict=True):
             inputs[pooled_graph.pool_input(pair)] = there

@@ -135,6 +135,15 @@ class ControlValues:
 
 
 @dataclass(slots=True)
+class Stddevs:
+    """The predicted standard deviation of each raw value; None for a head that has none."""
+
+    steering_wheel_angle_rad: float | None
+    speed_mps: float | None
+    steering_torque_nm: float | None
+
+
+@dataclass(slots=True)
 class Timings:
     """What an answer cost on the server's monotonic clock, in nanoseconds."""
 
@@ -147,7 +156,10 @@ class Timings:
 
 @dataclass(slots=True)
 class Command:
-    """What a vehicle should do, for one frame."""
+    """What a vehicle should do, for one frame.
+
+    ``stddevs`` belong to ``raw``; None where the network predicts none at all.
+    """
 
     sequence_number: int
     capture_time_ns: int
@@ -160,6 +172,7 @@ class Command:
     state_epoch: int
     step_count: int
     timings: Timings
+    stddevs: Stddevs | None = None
 
 
 @dataclass(slots=True)
@@ -200,7 +213,7 @@ Notice = DrainingNotice | ExpiringNotice | SheddingNotice
 
 @dataclass(slots=True)
 class Stepped:
-    """A frame that the network saw: one value for each of the contract's outputs, in its order."""
+    """A frame that the network saw: a value for each of the contract's ``value_tensors``."""
 
     outputs: tuple[float, ...]
     began_ns: int

@@ -44,11 +44,13 @@ class Job:
         slot: the session's state.
         pixels: uint8 [height, width, 3], the network's input.
         reset: whether the step begins from the initial state.
+        interval_s: seconds between the captures of this frame and of the last one that the state
+            has seen; one period of the contract's rate where it has seen none.
         deadline_ns: when its answer is due, on the server's monotonic clock.
         reply: called with the outcome on the event loop's thread; it must not raise.
     """
 
-    __slots__ = ("_claim", "deadline_ns", "lane", "pixels", "reply", "reset", "slot")
+    __slots__ = ("_claim", "deadline_ns", "interval_s", "lane", "pixels", "reply", "reset", "slot")
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class Job:
         pixels: Picture,
         *,
         reset: bool,
+        interval_s: float,
         deadline_ns: int,
         reply: Callable[[Outcome], None],
     ) -> None:
@@ -64,6 +67,7 @@ class Job:
         self.slot = slot
         self.pixels = pixels
         self.reset = reset
+        self.interval_s = interval_s
         self.deadline_ns = deadline_ns
         self.reply = reply
         self._claim = threading.Lock()
@@ -93,6 +97,7 @@ class Lane:
         self._stepper = open_stepper(bundle, sessions=sessions, buckets=self.cost.buckets)
         self.pool = self._stepper.pool
         self.name = bundle.contract.name
+        self._takes_interval = bool(bundle.contract.interval_tensor)
         self._looked_at = _LOOK_AHEAD * max_batch
         self._ended_ns = 0
 
@@ -178,6 +183,7 @@ class Lane:
             [job.pixels for job in batch],
             [job.slot for job in batch],
             [job.reset for job in batch],
+            [job.interval_s for job in batch] if self._takes_interval else None,
         )
         infer_ns = time.monotonic_ns() - began_ns
         cold = began_ns - self._ended_ns > _PAUSE_NS

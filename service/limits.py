@@ -26,12 +26,15 @@ stricter. A network that jitters by more than that is smoothed, and its mean pas
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from service import contract
+from service.contract import Contract
 from service.domain import ControlValues, Limit
+
+_ANY_STDDEV = (math.ulp(0.0), sys.float_info.max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +103,23 @@ class Previous:
     interval_s: float
 
 
-def is_plausible(values: Iterable[float], outputs: Iterable[contract.Output]) -> bool:
-    """Return whether every output is a number within what its contract calls plausible."""
-    for value, output in zip(values, outputs, strict=True):
-        if not output.minimum <= value <= output.maximum:
+Bounds = tuple[float, float]
+"""The least and the greatest that is plausible."""
+
+
+def plausible(contract: Contract) -> tuple[Bounds, ...]:
+    """Return the bounds of what a step brings, in the order of the contract's ``value_tensors``.
+
+    Heads have those that the contract states. A standard deviation is a number above zero.
+    """
+    heads = [(output.minimum, output.maximum) for output in contract.outputs]
+    return (*heads, *[_ANY_STDDEV] * len(contract.stddev_columns))
+
+
+def is_plausible(values: Iterable[float], bounds: Iterable[Bounds]) -> bool:
+    """Return whether every value is a number within its bounds."""
+    for value, (least, greatest) in zip(values, bounds, strict=True):
+        if not least <= value <= greatest:
             return False
     return True
 

@@ -25,8 +25,8 @@ from service.errors import BundleError
 from service.runtime import Array
 
 SOURCES, TARGETS, ANSWERS = "pool.sources", "pool.targets", "pool.answers"
-"""Rows to read, int64 [N]; rows to write, int64 [N]; and float32 [N, outputs + 1], whose last
-column is 1 where the row's new state was written, else 0."""
+"""Rows to read, int64 [N]; rows to write, int64 [N]; and float32 [N, values + 1]: the contract's
+``value_tensors``, and 1 where the row's new state was written, else 0."""
 EXTRA_ROWS = 2
 """The sentinel and, after it, the initial row."""
 
@@ -75,10 +75,11 @@ def build(model: bytes, contract: Contract, slots: int) -> bytes:
 
 
 def _inputs(contract: Contract, rows: int) -> list[onnx.ValueInfoProto]:
-    frame = contract.frame
+    frame, interval = contract.frame, contract.interval_tensor
     value = helper.make_tensor_value_info
     return [
         value(frame.tensor, TensorProto.UINT8, ["N", *frame.shape]),
+        *([value(interval, TensorProto.FLOAT, ["N"])] if interval else ()),
         value(SOURCES, TensorProto.INT64, ["N"]),
         value(TARGETS, TensorProto.INT64, ["N"]),
         *(
@@ -91,7 +92,7 @@ def _inputs(contract: Contract, rows: int) -> list[onnx.ValueInfoProto]:
 def _outputs(contract: Contract, rows: int) -> list[onnx.ValueInfoProto]:
     value = helper.make_tensor_value_info
     return [
-        value(ANSWERS, TensorProto.FLOAT, ["N", len(contract.outputs) + 1]),
+        value(ANSWERS, TensorProto.FLOAT, ["N", len(contract.value_tensors) + 1]),
         *(
             value(pool_output(pair), TensorProto.FLOAT, [rows, *pair.shape])
             for pair in contract.state
@@ -117,14 +118,12 @@ def _gather(contract: Contract) -> Iterator[onnx.NodeProto]:
 
 def _fit(contract: Contract) -> Iterator[onnx.NodeProto]:
     """Find the rows whose new state is all numbers: x - x is 0 for these, and only for these."""
-    for output in contract.outputs:
-        yield helper.make_node(
-            "Unsqueeze", [output.tensor, "pool.axis_1"], [f"pool.{output.tensor}"]
-        )
-    heads = [f"pool.{output.tensor}" for output in contract.outputs]
-    yield helper.make_node("Concat", heads, ["pool.heads"], axis=1)
+    for tensor in contract.value_tensors:
+        yield helper.make_node("Unsqueeze", [tensor, "pool.axis_1"], [f"pool.{tensor}"])
+    values = [f"pool.{tensor}" for tensor in contract.value_tensors]
+    yield helper.make_node("Concat", values, ["pool.values"], axis=1)
     # Never true. It ties the writing of the state to the outputs: a step that fails writes nothing.
-    yield helper.make_node("Greater", ["pool.heads", "pool.infinity"], ["pool.never"])
+    yield helper.make_node("Greater", ["pool.values", "pool.infinity"], ["pool.never"])
     yield helper.make_node("Cast", ["pool.never"], ["pool.nought"], to=TensorProto.FLOAT)
     for pair in contract.state:
         name = f"pool.{pair.output}"
@@ -148,4 +147,4 @@ def _scatter(contract: Contract) -> Iterator[onnx.NodeProto]:
 
 def _answer() -> Iterator[onnx.NodeProto]:
     yield helper.make_node("Cast", ["pool.fit"], ["pool.fit_as_number"], to=TensorProto.FLOAT)
-    yield helper.make_node("Concat", ["pool.heads", "pool.fit_as_number"], [ANSWERS], axis=1)
+    yield helper.make_node("Concat", ["pool.values", "pool.fit_as_number"], [ANSWERS], axis=1)

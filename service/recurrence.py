@@ -10,25 +10,28 @@ class Recurrence:
 
     Args:
         reset_after_ns: a longer gap between two frames that the network saw begins a new epoch.
+        period_s: what counts as the interval before an epoch's first frame.
     """
 
-    def __init__(self, reset_after_ns: float) -> None:
+    def __init__(self, reset_after_ns: float, period_s: float) -> None:
         self.epoch = 0
         """Resets that have taken effect."""
         self.step_count = 0
         """Frames that the state has seen in this epoch."""
         self._reset_after_ns = reset_after_ns
+        self._period_s = period_s
         self._applied_resets = 0
         self._seen_capture_ns = 0
 
     def begin(self, pending: Pending) -> None:
         """Decide from what state a step begins; it becomes true with :meth:`advance`."""
         resets = pending.resets_before - self._applied_resets
+        gap_ns = pending.frame.capture_time_ns - self._seen_capture_ns
         if resets == 0 and self.step_count > 0:
-            gap_ns = pending.frame.capture_time_ns - self._seen_capture_ns
             resets = int(gap_ns > self._reset_after_ns)
         pending.epoch = self.epoch + resets
         pending.reset = resets > 0 or self.step_count == 0
+        pending.interval_s = self._period_s if pending.reset else gap_ns / 1e9
 
     def advance(self, pending: Pending) -> None:
         """The frame's step is committed: the state has seen it."""

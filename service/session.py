@@ -75,7 +75,9 @@ class Session:
         self._terms = terms
         self._in_order = terms.policy is FramePolicy.EVERY
         self._budget_text = f"within the budget of {terms.budget_ns / _MS:g} ms"
-        self._recurrence = Recurrence(terms.contract.gap.reset_after_ms * _MS)
+        self._recurrence = Recurrence(
+            terms.contract.gap.reset_after_ms * _MS, 1 / terms.contract.rate_hz
+        )
         self._answers = Answers(terms.contract, terms.profile, self._recurrence)
         self._silence = Silence(
             idle_timeout_ns=terms.idle_timeout_ns,

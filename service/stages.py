@@ -70,6 +70,7 @@ class Pending:
         "decode_ns",
         "epoch",
         "frame",
+        "interval_s",
         "pixels",
         "recall_asked",
         "reset",
@@ -90,6 +91,7 @@ class Pending:
         self.pixels: Any = None
         self.decode_ns = 0
         self.reset = False
+        self.interval_s = 0.0
         self.epoch = 0
         self.recall_asked = False
         self.skip: tuple[SkipReason, str] | None = None

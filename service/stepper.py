@@ -19,8 +19,9 @@ from service.state import Floats, Slot, StatePool
 
 
 class Rows(NamedTuple):
-    """What a step brought: for each frame one value for each output, and whether it may be used.
+    """What a step brought: for each frame its values, and whether they may be used.
 
+    The values are those of the contract's ``value_tensors``, in their order.
     A row is unfit where the network's new state was not a number; the state is then as it was.
     """
 
@@ -60,12 +61,14 @@ class Stepper:
         self.bundle = bundle
         self.pool = StatePool(contract.state, sessions)
         self._buckets = buckets
+        self._period_s = 1 / contract.rate_hz
         self._frames = np.zeros((largest, *contract.frame.shape), np.uint8)
+        self._intervals = np.zeros(largest, np.float32) if contract.interval_tensor else None
         self._old, self._new = (
             [np.zeros((largest, *pair.shape), np.float32) for pair in contract.state]
             for _ in range(2)
         )
-        self._outputs = np.zeros((len(contract.outputs), largest), np.float32)
+        self._outputs = np.zeros((len(contract.value_tensors), largest), np.float32)
         # At most one for each size of a batch.
         self._batches: dict[int, _Batch] = {}
 
@@ -82,19 +85,29 @@ class Stepper:
                 self._run([self.pool.sentinel] * smaller, [True] * smaller)
         self._run([self.pool.sentinel] * size, [True] * size)
 
-    def step(self, pixels: Sequence[Picture], slots: Sequence[Slot], reset: Sequence[bool]) -> Rows:
+    def step(
+        self,
+        pixels: Sequence[Picture],
+        slots: Sequence[Slot],
+        reset: Sequence[bool],
+        intervals_s: Sequence[float] | None = None,
+    ) -> Rows:
         """Run one step over a batch and commit the new state.
 
         Args:
             pixels: uint8 [height, width, 3] for each frame.
             slots: the sessions' rows of the pool, each at most once.
             reset: whether a frame's step begins from the initial state.
+            intervals_s: seconds since the last frame that a state has seen, for a network that
+                takes them; by default one period of the contract's rate.
 
         Raises:
             StepError: the network failed; the state is as it was.
         """
         for row, picture in zip(self._frames, pixels, strict=False):
             row[...] = picture
+        if self._intervals is not None:
+            self._intervals[: len(slots)] = self._period_s if intervals_s is None else intervals_s
         batch = self._run(slots, reset)
         fit = self.pool.commit(slots, batch.new)
         return Rows(list(zip(*batch.outputs.tolist(), strict=True)), fit)
@@ -113,9 +126,11 @@ class Stepper:
         # Rows of padding hold what an earlier batch left there; nobody reads what becomes of them.
         padded = fitting(self._buckets, size) if self.bundle.runtime.pads_batches else size
         inputs = {contract.frame.tensor: Memory.of(self._frames[:padded])}
+        if self._intervals is not None:
+            inputs[contract.interval_tensor] = Memory.of(self._intervals[:padded])
         outputs = {
-            output.tensor: Memory.of(values[:padded])
-            for output, values in zip(contract.outputs, self._outputs, strict=True)
+            tensor: Memory.of(values[:padded])
+            for tensor, values in zip(contract.value_tensors, self._outputs, strict=True)
         }
         for pair, old, new in zip(contract.state, self._old, self._new, strict=True):
             inputs[pair.input] = Memory.of(old[:padded])
@@ -137,9 +152,9 @@ class Stepper:
         """Run once without bound outputs, whose shapes are then the network's own."""
         contract = self.bundle.contract
         outputs, state = self.bundle.step(self._frames[:size], _first(size, self._old))
-        for output, values in zip(contract.outputs, outputs, strict=True):
+        for tensor, values in zip(contract.value_tensors, outputs, strict=True):
             if values.shape != (size,):
-                raise BundleError(f"output {output.tensor!r} came as {values.shape}, not ({size},)")
+                raise BundleError(f"output {tensor!r} came as {values.shape}, not ({size},)")
         for pair, values in zip(contract.state, state, strict=True):
             if values.shape != (size, *pair.shape):
                 raise BundleError(f"state {pair.output!r} came as {values.shape}")

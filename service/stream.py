@@ -278,6 +278,7 @@ class DriveStream:
             self.lease.slot,
             pending.pixels,
             reset=pending.reset,
+            interval_s=pending.interval_s,
             deadline_ns=pending.deadline_ns,
             reply=partial(self._replied, pending),
         )

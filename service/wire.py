@@ -21,6 +21,7 @@ from service.domain import (
     Opening,
     RawImage,
     Skip,
+    Stddevs,
     Timings,
 )
 from service.errors import InvalidFieldError, NotOpenError
@@ -266,6 +267,8 @@ def _write_command(message: command_pb2.Command, command: Command, seed: int) ->
     message.sequence_number = command.sequence_number
     message.capture_time_ns = command.capture_time_ns
     _write_values(message.raw, command.raw)
+    if command.stddevs is not None:
+        _write_stddevs(message.raw, command.stddevs)
     _write_values(message.limited, command.limited)
     if command.active_limits:
         message.active_limits.extend(map(command_pb2.Limit.ValueType, command.active_limits))
@@ -298,6 +301,15 @@ def _write_values(message: command_pb2.ControlValues, values: ControlValues) -> 
         message.speed_mps = values.speed_mps
     if values.steering_torque_nm is not None:
         message.steering_torque_nm = values.steering_torque_nm
+
+
+def _write_stddevs(message: command_pb2.ControlValues, stddevs: Stddevs) -> None:
+    if stddevs.steering_wheel_angle_rad is not None:
+        message.steering_wheel_angle_stddev_rad = stddevs.steering_wheel_angle_rad
+    if stddevs.speed_mps is not None:
+        message.speed_stddev_mps = stddevs.speed_mps
+    if stddevs.steering_torque_nm is not None:
+        message.steering_torque_stddev_nm = stddevs.steering_torque_nm
 
 
 def _write_timings(message: command_pb2.StageTimings, timings: Timings) -> None:

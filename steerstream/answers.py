@@ -64,6 +64,9 @@ class SkipReason(_WireEnum):
 class ControlValues:
     """One value for each head, left positive; None where the model lacks the head.
 
+    Raw values have a predicted standard deviation where the network predicts one; limited values
+    have none.
+
     Attributes:
         steering_wheel_angle_rad: angle at the driver's wheel.
         speed_mps: speed.

@@ -238,11 +238,11 @@ class ControlValues(_message.Message):
     steering_torque_nm: _builtins.float
     """Torque at the steering wheel, in newton metres."""
     steering_wheel_angle_stddev_rad: _builtins.float
-    """Predicted standard deviation of the steering wheel angle, in radians."""
+    """Predicted standard deviation of the raw steering wheel angle, in radians. Limited values have none."""
     speed_stddev_mps: _builtins.float
-    """Predicted standard deviation of the speed, in metres per second."""
+    """Predicted standard deviation of the raw speed, in metres per second. Limited values have none."""
     steering_torque_stddev_nm: _builtins.float
-    """Predicted standard deviation of the torque, in newton metres."""
+    """Predicted standard deviation of the raw torque, in newton metres. Limited values have none."""
     def __init__(
         self,
         *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.answers import REMEMBERED_ANSWERS, Answers
-from service.domain import Command, Frame, SkipReason, Stepped, Validity
+from service.domain import Command, Frame, SkipReason, Stddevs, Stepped, Validity
 from service.limits import PROFILES
 from service.recurrence import Recurrence
 from service.stages import Pending
@@ -60,6 +60,30 @@ def test_unusable_outputs_fall_back_or_hold():
     assert held.raw.steering_wheel_angle_rad == 9.0
 
 
+STDDEVS = {"outputs": bundles.timed_contract().outputs}
+"""Of angle and torque; their columns follow those of the three heads."""
+
+
+def test_raw_values_carry_standard_deviations_and_limited_ones_none():
+    command = Shell(**STDDEVS).drive(0, 0, (0.1, 10.0, 0.2, 0.01, 0.3))
+    assert command.raw == command.limited
+    assert command.stddevs == Stddevs(0.01, None, 0.3)
+
+
+def test_a_network_without_standard_deviations_says_none():
+    assert Shell().drive(0, 0).stddevs is None
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0, -0.01])
+def test_a_standard_deviation_that_cannot_be_one_makes_the_values_unusable(bad):
+    shell = Shell(**STDDEVS)
+    good = shell.drive(0, 0, (0.1, 10.0, 0.2, 0.01, 0.3))
+    for number, stddevs in enumerate([(bad, 0.3), (0.01, bad)], 1):
+        held = shell.drive(number, 50 * number, (0.4, 11.0, 0.2, *stddevs))
+        assert (held.validity, held.limited) == (Validity.HELD, good.limited)
+        assert held.raw.steering_wheel_angle_rad == 0.4
+
+
 def test_the_rate_is_limited_from_the_last_good_command():
     shell = Shell()
     shell.drive(0, 0, (0.0, 10.0, 0.0))
@@ -96,7 +120,7 @@ def test_an_undecodable_frame_holds_the_last_command():
 
 def test_the_alive_counter_wraps():
     contract = bundles.contract()
-    answers = Answers(contract, PROFILES["passenger_car"], Recurrence(0))
+    answers = Answers(contract, PROFILES["passenger_car"], Recurrence(0, 0.05))
     frame = Frame(0, 0, None, None, 0)
     for _ in range(ALIVE_COUNTER_MODULUS - 2):
         answers.skip(frame, SkipReason.LATE, "", 0)

@@ -38,8 +38,8 @@ def stepper_of(path, accelerator, sessions=4):
     )
 
 
-def step(stepper, frames, slots, reset):
-    rows = stepper.step(frames, slots, reset)
+def step(stepper, frames, slots, reset, intervals_s=None):
+    rows = stepper.step(frames, slots, reset, intervals_s)
     return np.asarray(rows.outputs), rows.fit
 
 
@@ -50,7 +50,9 @@ def pool_rows(stepper, index):
     return np.frombuffer(memoryview(buffer).cast("B"), np.float32).reshape(memory.shape)
 
 
-@pytest.mark.parametrize("write", [bundles.recurrent, bundles.ring, bundles.stateless])
+@pytest.mark.parametrize(
+    "write", [bundles.recurrent, bundles.ring, bundles.stateless, bundles.timed]
+)
 def test_the_answers_are_those_of_state_on_the_host(tmp_path, accelerator, write):
     path = write(tmp_path / "a.onnx")
     device = stepper_of(path, accelerator)
@@ -63,8 +65,9 @@ def test_the_answers_are_those_of_state_on_the_host(tmp_path, accelerator, write
         rows = rng.permutation(4)[: rng.integers(1, 5)]
         frames = [films[row][seen[row] % 12] for row in rows]
         reset = [seen[row] % 7 == 0 for row in rows]
-        left, fit = step(device, frames, [ours[row] for row in rows], reset)
-        right, _ = step(host, frames, [theirs[row] for row in rows], reset)
+        intervals_s = rng.uniform(0.01, 0.3, len(rows)).tolist() if rng.random() < 0.8 else None
+        left, fit = step(device, frames, [ours[row] for row in rows], reset, intervals_s)
+        right, _ = step(host, frames, [theirs[row] for row in rows], reset, intervals_s)
         np.testing.assert_allclose(left, right, atol=1e-6)
         assert fit == [True] * len(rows)
         for row in rows:
@@ -80,6 +83,18 @@ def test_no_state_goes_over_the_bus(tmp_path, accelerator):
         stepper.step([GREY] * 3, slots, [index == 0] * 3)
     assert stepper.bus.to_device == {"frames": 5 * 3 * GREY.nbytes, "routes": 5 * 2 * 4 * 8}
     assert stepper.bus.to_host == {"answers": 5 * 3 * (3 + 1) * 4}
+
+
+def test_intervals_go_over_the_bus_where_the_network_takes_them(tmp_path, accelerator):
+    stepper = stepper_of(bundles.timed(tmp_path / "a.onnx"), accelerator)
+    slots = [stepper.pool.allocate() for _ in range(3)]
+    stepper.bus.forget()
+    values, _ = step(stepper, [GREY] * 3, slots, [True] * 3, [0.05, 0.1, 0.2])
+    np.testing.assert_allclose(values[:, 3], [0.15, 0.2, 0.3], atol=1e-6)
+    values, _ = step(stepper, [GREY] * 3, slots, [False] * 3)
+    np.testing.assert_allclose(values[:, 3], [0.15] * 3, atol=1e-6)
+    assert stepper.bus.to_device["intervals"] == 2 * 3 * 4
+    assert stepper.bus.to_host == {"answers": 2 * 3 * (5 + 1) * 4}
 
 
 def test_the_pool_is_one_place_that_the_graph_reads_and_writes(tmp_path, accelerator):

@@ -33,7 +33,8 @@ async def run(engine, lane, pixels=GREY, *, slot=None, reset=True, deadline_ns=F
         answer.set_result(outcome)
 
     slot = lane.pool.allocate() if slot is None else slot
-    engine.submit(Job(lane, slot, pixels, reset=reset, deadline_ns=deadline_ns, reply=reply))
+    terms = {"reset": reset, "interval_s": 0.05, "deadline_ns": deadline_ns}
+    engine.submit(Job(lane, slot, pixels, **terms, reply=reply))
     outcome = await answer
     assert threads == [threading.main_thread()]
     return outcome

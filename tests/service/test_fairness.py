@@ -139,7 +139,8 @@ async def test_a_lane_with_nearer_deadlines_leaves_the_other_its_turn(tmp_path):
 
     def submit(lane, slot, reply, budget_ms):
         deadline_ns = time.monotonic_ns() + budget_ms * MS
-        engine.submit(Job(lane, slot, GREY, reset=True, deadline_ns=deadline_ns, reply=reply))
+        terms = {"reset": True, "interval_s": 0.05, "deadline_ns": deadline_ns}
+        engine.submit(Job(lane, slot, GREY, **terms, reply=reply))
 
     def refill(slot):
         def reply(_outcome):

@@ -26,10 +26,18 @@ def lane(tmp_path):
     return Lane(bundle.load(bundles.recurrent(tmp_path / "tiny.onnx")), sessions=8, max_batch=4)
 
 
-def job(lane, *, deadline_ns=FAR_NS, slot=None, reset=True, pixels=None):
+def job(lane, *, deadline_ns=FAR_NS, slot=None, reset=True, pixels=None, interval_s=0.05):
     slot = lane.pool.allocate() if slot is None else slot
     pixels = np.zeros((8, 16, 3), np.uint8) if pixels is None else pixels
-    return Job(lane, slot, pixels, reset=reset, deadline_ns=deadline_ns, reply=lambda outcome: None)
+    return Job(
+        lane,
+        slot,
+        pixels,
+        reset=reset,
+        interval_s=interval_s,
+        deadline_ns=deadline_ns,
+        reply=lambda outcome: None,
+    )
 
 
 def put(lane, *jobs):
@@ -173,3 +181,12 @@ def test_a_row_that_is_not_a_number_fails_alone(tmp_path):
     assert isinstance(bad, NotStepped)
     assert bad.reason is SkipReason.FAILED
     assert isinstance(good, Stepped)
+
+
+def test_intervals_reach_the_network_that_takes_them(tmp_path):
+    lane = Lane(bundle.load(bundles.timed(tmp_path / "t.onnx")), sessions=8, max_batch=4)
+    film, intervals_s = pictures(3, 0), [0.05, 0.1, 0.15]
+    jobs = [job(lane, pixels=film[row], interval_s=intervals_s[row]) for row in range(3)]
+    for row, outcome in enumerate(lane.step(jobs)):
+        expected = bundles.expected_timed(film[row : row + 1], intervals_s[row : row + 1])[0]
+        np.testing.assert_allclose(outcome.outputs, expected, atol=1e-5)

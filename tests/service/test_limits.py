@@ -202,6 +202,15 @@ def test_torque_rises_slowly_and_falls_fast(last, wanted, expected, side):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 8.001, -8.001])
 def test_implausible_outputs_are_found(bad):
-    outputs = (bundles.ANGLE, bundles.SPEED_OUT)
-    assert limits.is_plausible((8.0, 10.0), outputs)
-    assert not limits.is_plausible((bad, 10.0), outputs)
+    bounds = limits.plausible(bundles.contract(outputs=(bundles.ANGLE, bundles.SPEED_OUT)))
+    assert limits.is_plausible((8.0, 10.0), bounds)
+    assert not limits.is_plausible((bad, 10.0), bounds)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 0.0, -0.1])
+def test_implausible_standard_deviations_are_found(bad):
+    bounds = limits.plausible(bundles.timed_contract())
+    assert len(bounds) == 5
+    assert limits.is_plausible((0.0, 10.0, 0.0, 1e-9, 100.0), bounds)
+    assert not limits.is_plausible((0.0, 10.0, 0.0, bad, 100.0), bounds)
+    assert not limits.is_plausible((0.0, 10.0, 0.0, 1e-9, bad), bounds)

@@ -19,6 +19,27 @@ def test_the_gap_is_between_frames_that_the_network_saw():
     assert shell.drive(2, 400).state_epoch == 1
 
 
+def test_the_interval_is_since_the_last_frame_that_the_network_saw():
+    shell = Shell()
+    shell.drive(0, 1000)
+    shell.drive(1, 1040)
+    shell.frame(2, 1090).decode_fails()
+    shell.frame(3, 1140).decode().step_fails()
+    shell.drive(4, 1190)
+    assert [pending.interval_s for pending in shell.stepped] == [0.05, 0.04, 0.15]
+
+
+def test_an_epochs_first_frame_is_one_period_after_nothing():
+    shell = Shell(rate_hz=10.0)
+    shell.drive(0, 70)
+    shell.drive(1, 1000)
+    shell.session.reset()
+    shell.drive(2, 1020)
+    assert [pending.interval_s for pending in shell.stepped] == [0.1, 0.1, 0.1]
+    assert shell.drive(3, 1050).state_epoch == 2
+    assert shell.stepped[-1].interval_s == 0.03
+
+
 def test_a_reset_divides_the_frames_before_it_from_those_after():
     shell = Shell(FramePolicy.EVERY)
     shell.frame(0, 0).frame(1, 50)

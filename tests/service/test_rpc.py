@@ -286,6 +286,34 @@ async def test_an_output_that_is_not_a_number_never_leaves_as_valid(tmp_path):
         assert held.step_count == 3
 
 
+async def test_intervals_go_in_and_standard_deviations_come_out(tmp_path):
+    capture_ms = [70, 120, 150, 300, 350]
+    film = pictures(len(capture_ms), 0)
+    async with running(bundles.timed(tmp_path / "timed.onnx")) as run:
+        vehicle = await run.vehicle()
+        found = [
+            await vehicle.drive(picture, capture_time_ns=ms * 1_000_000)
+            for picture, ms in zip(film, capture_ms, strict=True)
+        ]
+        unusable = await vehicle.drive(RED, capture_time_ns=400 * 1_000_000)
+    rows = [
+        [
+            *values(command.raw),
+            command.raw.steering_wheel_angle_stddev_rad,
+            command.raw.steering_torque_stddev_nm,
+        ]
+        for command in found
+    ]
+    expected = bundles.expected_timed(film, [0.05, 0.05, 0.03, 0.15, 0.05])
+    np.testing.assert_allclose(rows, expected, atol=1e-5)
+    assert not any(command.raw.HasField("speed_stddev_mps") for command in found)
+    assert not any(
+        "stddev" in field.name for command in found for field, _ in command.limited.ListFields()
+    )
+    assert unusable.validity == command_pb2.VALIDITY_HELD
+    assert unusable.limited == found[-1].limited
+
+
 async def test_a_flooding_client_gets_answers_and_starves_nobody(server):
     """The flood sends without reading; each of the others still gets every command, in order."""
     flood = await server.vehicle(frame_policy=LATEST)

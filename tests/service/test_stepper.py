@@ -33,6 +33,37 @@ def stepper_of(path, **options):
 
 
 @pytest.mark.parametrize("provider", ON_HOST, ids=lambda provider: provider.name)
+def test_sessions_in_changing_company_have_their_own_intervals(tmp_path, provider):
+    stepper = stepper_of(bundles.timed(tmp_path / "a.onnx"), provider=provider)
+    stepper.warm_up(4)
+    films = [pictures(8, seed) for seed in range(4)]
+    slots = [stepper.pool.allocate() for _ in films]
+    rng, answers = np.random.default_rng(1), [[] for _ in films]
+    intervals_s = rng.uniform(0.01, 0.3, (4, 8)).astype(np.float32)
+    while rows := [row for row in rng.permutation(4) if len(answers[row]) < 8][:3]:
+        seen = [len(answers[row]) for row in rows]
+        step = stepper.step(
+            [films[row][at] for row, at in zip(rows, seen, strict=True)],
+            [slots[row] for row in rows],
+            [at == 0 for at in seen],
+            intervals_s[rows, seen].tolist(),
+        )
+        for row, values in zip(rows, step.outputs, strict=True):
+            answers[row].append(values)
+    for film, intervals, found in zip(films, intervals_s, answers, strict=True):
+        np.testing.assert_allclose(found, bundles.expected_timed(film, intervals), atol=1e-4)
+
+
+@pytest.mark.parametrize("provider", ON_HOST, ids=lambda provider: provider.name)
+def test_without_intervals_a_step_is_one_period_after_the_last(tmp_path, provider):
+    stepper = stepper_of(bundles.timed(tmp_path / "a.onnx"), provider=provider)
+    slot, film = stepper.pool.allocate(), pictures(4, 0)
+    stepper.step(film[:1], [stepper.pool.allocate()], [True], [0.3])
+    rows = [stepper.step([film[at]], [slot], [at == 0]).outputs[0] for at in range(4)]
+    np.testing.assert_allclose(rows, bundles.expected_timed(film, [0.05] * 4), atol=1e-4)
+
+
+@pytest.mark.parametrize("provider", ON_HOST, ids=lambda provider: provider.name)
 def test_sessions_in_changing_company_answer_as_alone(tmp_path, provider):
     stepper = stepper_of(bundles.recurrent(tmp_path / "a.onnx"), provider=provider)
     films = [pictures(8, seed) for seed in range(4)]

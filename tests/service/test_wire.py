@@ -85,6 +85,21 @@ def test_a_command_is_written():
     assert message.checksum != command_checksum("another", message)
 
 
+def test_standard_deviations_are_written_beside_the_raw_values():
+    stddevs = domain.Stddevs(0.05, None, 0.5)
+    message = wire.Answerer("session").answer(command(stddevs=stddevs)).command
+    assert message.raw.steering_wheel_angle_stddev_rad == 0.05
+    assert not message.raw.HasField("speed_stddev_mps")
+    assert message.raw.steering_torque_stddev_nm == 0.5
+    assert not any("stddev" in field.name for field, _ in message.limited.ListFields())
+    assert message.checksum == command_checksum("session", message)
+    speed = domain.Stddevs(None, 1.5, None)
+    message = wire.Answerer("session").answer(command(stddevs=speed)).command
+    assert [field.name for field, _ in message.raw.ListFields() if "stddev" in field.name] == [
+        "speed_stddev_mps"
+    ]
+
+
 def test_a_time_too_long_for_the_wire_is_capped():
     timings = Timings(-5, 0, 0, 10**18, 1)
     message = wire.Answerer("session").answer(command(timings=timings)).command

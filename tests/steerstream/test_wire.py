@@ -78,6 +78,18 @@ def test_a_command_is_read_whole():
     assert command.is_fresh
 
 
+def test_standard_deviations_are_read_and_absent_ones_are_none():
+    message = command_pb2.ControlValues(
+        steering_wheel_angle_rad=0.2,
+        steering_wheel_angle_stddev_rad=0.05,
+        steering_torque_stddev_nm=0.5,
+    )
+    values = wire.command("s-1", a_command(raw=message), sent_ns=0, received_ns=0).raw
+    assert values.steering_wheel_angle_stddev_rad == 0.05
+    assert values.speed_stddev_mps is None
+    assert values.steering_torque_stddev_nm == 0.5
+
+
 @pytest.mark.parametrize("field", ["sequence_number", "alive_counter", "state_epoch"])
 def test_a_changed_safety_field_breaks_the_checksum(field):
     message = a_command()

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from reports import text
+from reports import targets
+from reports.targets import Figure
 
 Results = dict[str, dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure beside what it was to be."""
-
-    what: str
-    aim: float
-    reached: float | None
-    at_least: bool
-    unit: str = ""
-
-    @property
-    def is_met(self) -> bool:
-        """Whether the aim was reached."""
-        if self.reached is None:
-            return False
-        return self.reached >= self.aim if self.at_least else self.reached <= self.aim
-
-
 def table(results: Results) -> str:
     """Return targets and figures as a Markdown table; what was not measured is left out."""
-    rows = [_row(figure) for find in _ALL for figure in find(results)]
-    return text.table(["figure", "target", "reached", ""], rows)
+    return targets.table(figure for find in _ALL for figure in find(results))
 
 
 def _efficiency(results: Results) -> Iterator[Figure]:
@@ -107,12 +88,3 @@ def _named(results: Results, benchmark: str) -> Iterator[tuple[str, Any]]:
 def _of(results: Results, benchmark: str) -> Iterator[Any]:
     for _, found in _named(results, benchmark):
         yield from found
-
-
-def _row(figure: Figure) -> list[str]:
-    sign = "at least" if figure.at_least else "at most"
-    aim = f"{sign} {figure.aim:g}{figure.unit}"
-    if figure.reached is None:
-        return [figure.what, aim, text.ABSENT, "not measured"]
-    met = "reached" if figure.is_met else "**short**"
-    return [figure.what, aim, f"{figure.reached:.3g}{figure.unit}", met]

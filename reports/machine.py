@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -42,6 +43,11 @@ def describe() -> dict[str, object]:
         "packages": dict(_versions()),
         "revision": _revision(),
     }
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file: a figure that was measured on it holds for those bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def made_by(result: Mapping[str, Any]) -> str:

@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = {
             "benchmark": "autonomy",
             "command": _command(options),
+            "bundle_sha256": machine.digest(options.model),
             "machine": machine.describe(),
             "results": drives,
         }

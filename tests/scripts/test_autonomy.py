@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 from scripts.autonomy import main
@@ -15,6 +16,7 @@ def test_every_delay_is_driven_and_kept(bundle_path, tmp_path, capsys):
     assert [drive["delay_ms"] for drive in report["results"]] == [0.0, 150.0]
     assert [drive["commands"] for drive in report["results"]] == [20, 20]
     assert report["command"].endswith("--delay-ms 0 150 --roads 1 --seconds 1")
+    assert report["bundle_sha256"] == hashlib.sha256(bundle_path.read_bytes()).hexdigest()
     assert str(tmp_path) not in report["command"]
     printed = capsys.readouterr().out
     assert "a command acts 150 ms after its picture" in printed

@@ -1,8 +1,9 @@
 """A 3-D CNN over a short clip, no recurrence: the lecture's second family.
 
-Five 3-D convolutions over the last eight frames, with batch normalisation, then fully connected.
-What it knows of the past is exactly the clip, so its state is a ring, held as
-:mod:`model_export.networks.parts.streamed` explains.
+PilotNet's five convolutions, each of which also sees the frame before or the two before: together
+the last eight frames. Batch normalisation, then fully connected. What it knows of the past is
+exactly the clip, so its state is a ring, held as :mod:`model_export.networks.parts.streamed`
+explains.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from model_export.networks.parts.shapes import framewise
 from model_export.networks.parts.streamed import StreamedConvolution, memories
 from service.contract import StateTensor
 
-_LAYERS = ((3, 8, 5), (3, 5, 2), (2, 5, 2), (2, 3, 1), (2, 3, 1))
+_LAYERS = ((3, 5, 2), (3, 5, 2), (2, 5, 2), (2, 3, 1), (2, 3, 1))
 """Frames, kernel, stride: together eight frames."""
 
 

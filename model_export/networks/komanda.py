@@ -1,10 +1,11 @@
 """Komanda, winner of Udacity's Challenge 2, with its structure kept and its widths scaled.
 
-Four 3-D convolutions, VALID, over six frames, kernels [3,12,12] and three times [2,5,5]; each adds
-a linear shortcut to the visual feature beside four fully connected layers; ELU, layer
-normalisation. Then an LSTM with a projection, which is fed with the visual feature and with the
-network's previous output; the head sees the LSTM, the previous output and the visual feature. The
-initial state is trained. Pictures are 180x320 where Komanda had 480x640.
+Four 3-D convolutions, VALID, over six frames, the first large and three of [2,5,5]; each adds a
+linear shortcut to the visual feature beside four fully connected layers; ELU, layer normalisation.
+Then an LSTM with a projection, which is fed with the visual feature and with the network's previous
+output; the head sees the LSTM, the previous output and the visual feature. The initial state is
+trained. Pictures are 66x200 where Komanda had 480x640, so the first convolution is [3,8,8] with
+stride 2 where it had [3,12,12] with stride 6.
 
 Its loss has two parts: the network runs once on its own outputs and once on the true ones, and
 learns from both. Unlike in the original, both runs carry their state from window to window.
@@ -28,7 +29,7 @@ from model_export.networks.parts.shapes import framewise
 from model_export.networks.parts.streamed import StreamedConvolution, memories
 from service.contract import STEERING_WHEEL_ANGLE, StateKind, StateTensor
 
-_LAYERS = ((3, 12, 6), (2, 5, 2), (2, 5, 2), (2, 5, 2))
+_LAYERS = ((3, 8, 2), (2, 5, 2), (2, 5, 2), (2, 5, 2))
 """Frames, kernel, stride."""
 _AUXILIARY = 0.1
 _ANGLE = HEADS.index(STEERING_WHEEL_ANGLE)

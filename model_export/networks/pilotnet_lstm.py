@@ -2,7 +2,9 @@
 
 The lecture's own design (MIT 6.S094): a convolutional network sees, a recurrent one remembers. The
 heads see the cells' output and the present feature, as in Komanda. The cell is a setting, so that
-plain RNN, GRU and LSTM can be compared; one to three layers.
+plain RNN, GRU and LSTM can be compared; one to three layers. With the setting ``motion`` the cells
+are also told how far the picture moved sideways since the frame before
+(:mod:`model_export.networks.parts.motion`).
 """
 
 from __future__ import annotations
@@ -18,8 +20,13 @@ from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import Recurrence
 from model_export.networks.parts.convolutions import PilotNetConvolutions
 from model_export.networks.parts.heads import Heads, RawOutput
+from model_export.networks.parts.motion import SidewaysMotion
 from model_export.networks.parts.shapes import framewise
 from service.contract import StateTensor
+
+_BANDS = ((0.0, 0.12), (0.08, 0.2), (0.16, 0.34))
+"""Rows from the horizon to the near road, where the sky is cut off."""
+_REACH_PX = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +38,16 @@ class PilotNetLstmSettings:
         layers: recurrent layers, 1 to 3.
         features: width of the visual feature that a frame becomes.
         hidden: width of the recurrent state.
-        dropout: share of features dropped in training, before and after the recurrent cells.
+        motion: tell the cells how far the picture moved since the frame before.
+        dropout: share of features dropped in training, before and after the recurrent cells;
+            motion is never dropped.
     """
 
     cell: str = "lstm"
     layers: int = 1
     features: int = 100
     hidden: int = 64
+    motion: bool = False
     dropout: float = 0.2
 
 
@@ -50,13 +60,12 @@ class PilotNetLstm(DrivingNetwork):
         super().__init__(config, settings)
         self.convolutions = PilotNetConvolutions()
         self.project = nn.Linear(PilotNetConvolutions.size(config.frame), settings.features)
+        self.motion = _motion(config) if settings.motion else None
+        inputs = settings.features + (self.motion.width if self.motion else 0)
         self.recurrence = Recurrence(
-            settings.cell,
-            inputs=settings.features,
-            hidden=settings.hidden,
-            layers=settings.layers,
+            settings.cell, inputs=inputs, hidden=settings.hidden, layers=settings.layers
         )
-        self.heads = Heads(settings.features + settings.hidden)
+        self.heads = Heads(inputs + settings.hidden)
         self.dropout = nn.Dropout(settings.dropout)
 
     @property
@@ -64,21 +73,35 @@ class PilotNetLstm(DrivingNetwork):
         """The cells' state, ``hidden`` numbers each."""
         return self.recurrence.state_tensors
 
+    @property
+    def visual_tensors(self) -> tuple[StateTensor, ...]:
+        """What is compared with the next frame."""
+        return (self.motion.memory,) if self.motion else ()
+
     def encoder(self) -> tuple[nn.Module, ...]:
         """Return the modules that turn a frame into features."""
         return (self.convolutions, self.project)
 
     def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
-        """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`."""
-        return framewise(self._features, frames), visual
+        """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`.
+
+        They are what the convolutions see, then how far the picture moved.
+        """
+        seen = framewise(self._features, frames)
+        if self.motion is None:
+            return seen, visual
+        moved, after = self.motion.follow(frames, *visual)
+        return torch.cat((seen, moved), dim=2), (after,)
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Advance frame by frame; see :meth:`DrivingNetwork.follow`."""
-        inputs = []
-        for feature in self.dropout(features).unbind(1):
-            output, recurrent = self.recurrence(feature, recurrent)
-            inputs.append(torch.cat((self.dropout(output), feature), dim=1))
-        return self.heads(torch.stack(inputs, dim=1)), recurrent
+        width = self.settings.features
+        inputs = torch.cat((self.dropout(features[..., :width]), features[..., width:]), dim=2)
+        known = []
+        for step in inputs.unbind(1):
+            output, recurrent = self.recurrence(step, recurrent)
+            known.append(torch.cat((self.dropout(output), step), dim=1))
+        return self.heads(torch.stack(known, dim=1)), recurrent
 
     def fused(self) -> PilotNetLstm:
         """Return a copy for inference."""
@@ -88,6 +111,11 @@ class PilotNetLstm(DrivingNetwork):
 
     def _features(self, frames: Tensor) -> Tensor:
         return torch.relu(self.project(self.dropout(self.convolutions(frames))))
+
+
+def _motion(config: Config) -> SidewaysMotion:
+    frame = config.frame
+    return SidewaysMotion(frame.height_px, frame.width_px, bands=_BANDS, reach=_REACH_PX)
 
 
 NETWORK = PilotNetLstm

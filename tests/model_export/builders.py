@@ -12,12 +12,13 @@ from model_export.config import Config, FrameConfig, NetworkConfig
 from model_export.networks import DrivingNetwork, build, kinds
 
 LARGE = FrameConfig(height_px=180, width_px=320, top=0.15, bottom=0.90)
-FRAMES = {"komanda": LARGE, "cnn3d": LARGE, "chauffeur": LARGE, "motion_lstm": LARGE}
+FRAMES = {"chauffeur": LARGE, "motion_lstm": LARGE}
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "pilotnet_lstm": [
         {"cell": cell, "layers": layers, "features": 8, "hidden": 6}
         for cell, layers in (("lstm", 1), ("gru", 2), ("rnn", 3))
-    ],
+    ]
+    + [{"features": 8, "hidden": 6, "motion": True}],
     "chauffeur": [
         {"blocks": 4, "hidden": 6, "layers": 2},
         {"blocks": 2, "hidden": 6, "window": 4},

@@ -62,9 +62,6 @@ class SidewaysMotion(nn.Module):
         self.shape = ((self._last - self._first) // _VERTICAL, width)
         self.width = 2 * len(bands)
         shifts = torch.arange(-reach, reach + 1)
-        columns = torch.arange(reach, width - reach)
-        places = (columns - reach) * width + columns + shifts[:, None]
-        self.register_buffer("places", places.flatten(), persistent=False)
         self.register_buffer("shifts", shifts.float(), persistent=False)
         self.register_buffer("blur", torch.tensor(_BLUR).view(1, 1, 1, -1) / 16, persistent=False)
 
@@ -114,11 +111,12 @@ class SidewaysMotion(nn.Module):
         """Return the correlation [N, 2 reach + 1] of one band at every shift."""
         template = _centred(before)[..., self._reach : -self._reach]
         search = _centred(now)
-        products = (template.transpose(1, 2) @ search).flatten(1)
-        sums = products.index_select(1, self.get_buffer("places"))
-        dots = folded(sums, (2 * self._reach + 1, -1)).sum(-1)
-        energy = search.square().sum(1, keepdim=True)
         span = template.shape[-1]
+        products = (template.transpose(1, 2) @ search).flatten(1)
+        # In rows that are one longer than they were, each diagonal, one shift, is a column.
+        slanted = folded(functional.pad(products, (0, span)), (span, -1))
+        dots = slanted[..., : 2 * self._reach + 1].sum(1)
+        energy = search.square().sum(1, keepdim=True)
         energies = functional.avg_pool1d(energy, span, stride=1)[:, 0] * span
         own = template.square().sum((1, 2))[:, None]
         return dots / (energies * own + _EPSILON).sqrt()

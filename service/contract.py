@@ -28,6 +28,8 @@ STEERING_TORQUE = "steering_torque"
 UNITS = {STEERING_WHEEL_ANGLE: "rad", SPEED: "m/s", STEERING_TORQUE: "Nm"}
 """Heads that the wire contract can carry, with their units."""
 
+PRECISIONS = ("fp32", "fp16", "int8")
+
 _T = TypeVar("_T")
 
 
@@ -168,12 +170,21 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What a bundle was trained on, how it scored, and which code made it."""
+    """What a bundle was trained on, how it scored, and which code made it.
+
+    ``precision`` is what its weights are computed in: ``fp32``, ``fp16`` or ``int8``. Tensors at
+    the graph's border are the same in all.
+    """
 
     sources: tuple[TrainingSource, ...] = ()
     scores: tuple[Score, ...] = ()
     git_revision: str = "unknown"
     created: str = "unknown"
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ContractError(f"precision {self.precision!r} is not one of {PRECISIONS}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

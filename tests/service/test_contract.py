@@ -165,3 +165,10 @@ def test_standard_deviations_come_after_the_heads() -> None:
     assert contract.value_tensors == (*heads, *stddevs)
     assert contract.stddev_columns == {"steering_wheel_angle": 3, "steering_torque": 4}
     assert contract.input_tensors == ("frame", "interval_s", "h", "ring")
+
+
+def test_a_precision_is_one_that_bundles_come_in():
+    assert Provenance().precision == "fp32"
+    assert Contract.from_json(CONTRACT.to_json()).provenance.precision == "fp32"
+    with pytest.raises(ContractError, match="precision 'bf8' is not one of"):
+        Provenance(precision="bf8")

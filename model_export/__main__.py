@@ -98,6 +98,15 @@ def _add_evaluate(commands: _Commands[argparse.ArgumentParser]) -> None:
         "--images", type=Path, metavar="DIR", help="folder of the pictures (default: the CSV's)"
     )
     command.add_argument("--split", metavar="NAME", help="rows of one split only (default: all)")
+    command.add_argument(
+        "--drop", type=float, default=0.0, metavar="P", help="share of frames lost, 0 to 0.9"
+    )
+    command.add_argument(
+        "--rate", type=float, metavar="HZ", help="frames a second (default: the recording's)"
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="which frames are lost (default: 0)"
+    )
     command.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
     command.add_argument("--plot", type=Path, metavar="OUT.png", help="draw truth and prediction")
     command.set_defaults(run=_evaluate)
@@ -140,8 +149,10 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from model_export.evaluate import evaluate, report  # noqa: PLC0415
+    from model_export.frame_loss import FrameLoss  # noqa: PLC0415
 
-    result = evaluate(options.bundle, options.labels, options.images, options.split)
+    loss = FrameLoss(drop=options.drop, rate_hz=options.rate, seed=options.seed)
+    result = evaluate(options.bundle, options.labels, options.images, options.split, loss)
     print("\n".join(report(result)))
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)

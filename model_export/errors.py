@@ -5,6 +5,7 @@
     ModelExportError            one line on stderr, exit code 2
     ├── ConfigError             the configuration file
     ├── DataError               a source of training data, or a labels file
+    ├── OptionError             an option of a command
     ├── RunError                a folder of a training run
     └── BundleError             an ONNX file
 
@@ -24,6 +25,10 @@ class ConfigError(ModelExportError):
 
 class DataError(ModelExportError):
     """Training data or a labels file is missing or malformed."""
+
+
+class OptionError(ModelExportError):
+    """An option of a command is out of its range."""
 
 
 class RunError(ModelExportError):

@@ -32,7 +32,7 @@ def _plot_head(axes: Axes, evaluation: Evaluation, head: str) -> None:
     time_s = (table.frame_ids - table.frame_ids[0]) / 1e9
     # A gap in the line where frames are missing, rather than a straight stroke across.
     breaks = np.flatnonzero(table.starts)[1:]
-    for values, label in ((table.labels, "truth"), (evaluation.outputs, "prediction")):
+    for values, label in ((table.labels, "truth"), (evaluation.held, "prediction")):
         line = np.insert(values[:, column].astype(np.float64), breaks, np.nan)
         axes.plot(np.insert(time_s, breaks, time_s[breaks]), line, label=label, linewidth=1)
     for span in _held_out(evaluation):

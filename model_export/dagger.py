@@ -38,4 +38,5 @@ def drives(bundle: Path, stage: StageConfig, index: int) -> Iterator[Sample]:
     for seed in roads:
         driver = BundleDriver(runner)
         rate_hz = runner.contract.rate_hz
-        yield from samples(drive_and_relabel(driver.drive, seed, frames=frames, rate_hz=rate_hz))
+        drive = drive_and_relabel(driver.drive, seed, frames=frames, rate_hz=rate_hz)
+        yield from samples(drive, rate_hz)

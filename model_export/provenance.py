@@ -39,7 +39,7 @@ def joined(
 
 def training_mean(read: Sequence[Source]) -> tuple[float, ...]:
     """Return each head's mean label: over real frames where they have it, else over all."""
-    real = [source for source in read if not READERS[source.config.kind].rendered]
+    real = [source for source in read if not source.kind.rendered]
     return tuple(
         _mean_label(column, [source for source in real if head in source.heads] or read)
         for column, head in enumerate(HEADS)

@@ -7,7 +7,7 @@ with the very same weights as one that was not, on the same machine.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,19 @@ import torch
 from tqdm import tqdm
 
 from model_export import dagger, provenance
-from model_export.config import Config, StageConfig
+from model_export.calibration import factors
+from model_export.config import HEADS, Config, StageConfig
 from model_export.data.encoded import FeatureCache
 from model_export.data.recording import Recording, open_recording, record
 from model_export.data.sequences import LaneSampler, LaneSource
-from model_export.data.sources import read_source
+from model_export.data.sources import Source, read_source
 from model_export.export import export
 from model_export.history import History
 from model_export.networks import build
 from model_export.optimisation import Optimisation
 from model_export.run import Result, RunFolder, load_weights, save
-from model_export.scoring import monitored, score
-from service.contract import FrameInput, Score
+from model_export.scoring import Judged, JudgedSource, choosers, judge, monitored, scores
+from service.contract import FrameInput
 
 
 @dataclass(slots=True)
@@ -116,15 +117,13 @@ class Trainer:
     def _evaluate(self, stage: StageConfig, optimisation: Optimisation, history: History) -> None:
         now, every = self._progress, self._config.training.evaluate_every
         network = optimisation.averaged
-        chooses = not self._config.training.keep_last
-        last = not chooses or stage.stddev_only
-        scores = score(network, self._staged, carry=stage.window > 1, chooses=chooses)
-        value = monitored(scores, self._sources)
-        better = value < now.best or last
+        judgement = judge(network, self._staged, carry=stage.window > 1)
+        value = monitored(judgement)
+        better = value < now.best or self._config.training.keep_last or stage.stddev_only
         now.stale = 0 if better else now.stale + 1
         if better:
             now.best = value
-            self._run.save_result(self._result(network.state_dict(), scores))
+            self._run.save_result(self._result(network.state_dict(), judgement))
         steps = now.step % every or every
         history.add(
             {
@@ -134,19 +133,23 @@ class Trainer:
                 "stddev_loss": now.total_stddev_loss / steps,
                 "learning_rate": optimisation.learning_rate(now.step - 1),
                 "score": value,
-                "rmse": {f"{item.head}: {item.source}": item.rmse for item in scores},
+                "rmse": _table((one.source, one.validation) for one in judgement),
+                "held_out": _table((one.source, one.holdout) for one in judgement),
             }
         )
         now.total_loss = now.total_stddev_loss = 0.0
 
-    def _result(self, weights: dict[str, Any], scores: Sequence[Score]) -> Result:
+    def _result(self, weights: dict[str, Any], judgement: Sequence[JudgedSource]) -> Result:
+        kept = {name: value.clone() for name, value in weights.items()}
+        kept["calibration"] *= torch.from_numpy(factors(judgement))
+        before = self._start.scores if self._start else ()
         return Result(
-            weights={name: value.clone() for name, value in weights.items()},
+            weights=kept,
             sources=provenance.joined(
                 provenance.sources(self._sources, self._drives),
                 self._start.sources if self._start else self._network.pretraining,
             ),
-            scores=tuple(scores),
+            scores=scores(judgement, choosers(self._config, self._sources, before)),
             training_mean=provenance.training_mean(self._sources),
         )
 
@@ -220,6 +223,17 @@ class Trainer:
         content: dict[str, Any] = torch.load(self._run.checkpoint, weights_only=True)
         self._progress = _Progress(*content["progress"])
         return content
+
+
+def _table(found: Iterable[tuple[Source, Judged | None]]) -> dict[str, float]:
+    """Return the RMSE of every head and source that has labels."""
+    return {
+        f"{head}: {source.kind.name}": rmse
+        for source, judged in found
+        if judged
+        for column, head in enumerate(HEADS)
+        if math.isfinite(rmse := judged.rmse(column))
+    }
 
 
 def train(

@@ -27,6 +27,8 @@ from model_export.networks import DrivingNetwork
 from service.contract import FrameInput
 from service.preprocess import Picture
 
+_VERSION = 2
+"""Raise it when what is stored changes."""
 _CHUNK_FRAMES = 16
 _PIECE_FRAMES = 160
 """A longer sequence is cut into pieces, each with a draw of its own."""
@@ -54,15 +56,20 @@ class FeatureCache:
         return dataclasses.replace(
             source,
             train=self.training(source.train, source.config),
-            validation=self._recording(source.validation, AugmentConfig(), passes=1),
+            holdout=source.holdout and self._unchanged(source.holdout),
+            validation=self._unchanged(source.validation),
         )
 
     def training(self, recording: Recording, source: SourceConfig) -> Recording:
         """Return a recording's features, augmented, all passes one after the other."""
         return self._recording(recording, source.augment, passes=source.passes)
 
+    def _unchanged(self, recording: Recording) -> Recording:
+        return self._recording(recording, AugmentConfig(), passes=1)
+
     def _recording(self, recording: Recording, augment: AugmentConfig, *, passes: int) -> Recording:
-        about = [self._encoder, str(recording.folder.resolve()), repr(augment), passes, self._seed]
+        place = str(recording.folder.resolve())
+        about = [_VERSION, self._encoder, place, repr(augment), passes, self._seed]
         digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         folder = self._folder / f"features-{digest}"
         if not folder.is_dir():
@@ -77,6 +84,7 @@ class FeatureCache:
         work.mkdir(parents=True)
         labels: list[Labels] = []
         starts: list[npt.NDArray[np.bool_]] = []
+        times_s: list[npt.NDArray[np.float64]] = []
         shape: tuple[int, ...] = ()
         todo = [(at, piece) for at in range(passes) for piece in _pieces(recording, cut=passes > 1)]
         bar = tqdm(todo, "encoding", unit="sequence", disable=None)
@@ -88,10 +96,12 @@ class FeatureCache:
                     shape = features.shape[1:]
                 labels.append(change.labels(recording.labels[span.first : span.last]))
                 starts.append(np.arange(span.last - span.first) == 0)
+                times_s.append(recording.times_s[span.first : span.last])
         np.savez(
             work / "labels.npz",
             labels=np.concatenate(labels),
             starts=np.concatenate(starts),
+            times_s=np.concatenate(times_s),
             shape=np.array(shape),
         )
         work.rename(folder)
@@ -125,10 +135,13 @@ def _picture(change: Augmentation, recording: Recording, place: int) -> Picture:
 
 def _open(folder: Path) -> Recording:
     with np.load(folder / "labels.npz") as stored:
-        labels, starts, shape = stored["labels"], stored["starts"], tuple(stored["shape"].tolist())
+        labels, times_s, starts = stored["labels"], stored["times_s"], stored["starts"]
+        shape = tuple(stored["shape"].tolist())
     path = folder / "features.f16"
     features = np.memmap(path, dtype=np.float16, mode="r", shape=(len(labels), *shape))
-    return Recording(features, labels, spans(starts), folder)
+    return Recording(
+        frames=features, labels=labels, times_s=times_s, spans=spans(starts), folder=folder
+    )
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ Columns: ``frame_id`` (nanoseconds), ``filename`` (relative to the file), ``stee
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,24 @@ class LabelTable:
         if not rows.size:
             known = ", ".join(sorted(filter(None, set(self.splits)))) or "none"
             raise DataError(f"no row of split {split!r}; the labels file has: {known}")
+        return self._of_rows(rows)
+
+    def of_blocks(self, names: Collection[str]) -> LabelTable:
+        """Return the rows of some blocks; missing rows in between are breaks.
+
+        Raises:
+            DataError: a block has no row.
+        """
+        if unknown := sorted(set(names) - set(self.blocks)):
+            known = ", ".join(dict.fromkeys(self.blocks))
+            raise DataError(f"no block {unknown[0]!r} among these rows; there are: {known}")
+        return self._of_rows(np.flatnonzero([block in names for block in self.blocks]))
+
+    def without_blocks(self, names: Collection[str]) -> LabelTable:
+        """Return the rows of all other blocks; missing rows in between are breaks."""
+        return self._of_rows(np.flatnonzero([block not in names for block in self.blocks]))
+
+    def _of_rows(self, rows: npt.NDArray[np.int64]) -> LabelTable:
         frame_ids = self.frame_ids[rows]
         return LabelTable(
             frame_ids=frame_ids,

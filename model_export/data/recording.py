@@ -18,16 +18,24 @@ from service.contract import FrameInput
 from service.preprocess import Picture, prepare
 
 _CHUNK_FRAMES = 512
-_VERSION = 2
+_VERSION = 3
 """Raise it when a reader or the preparation changes what a cache would hold."""
 
 
 class Sample(NamedTuple):
-    """One frame of a source: its own picture, labels [3], and whether a sequence begins."""
+    """One frame of a source.
+
+    Attributes:
+        picture: in the source's own size.
+        labels: float32 [3].
+        starts: whether a sequence begins.
+        time_s: of its capture, on a clock that a sequence has to itself.
+    """
 
     picture: Picture
     labels: npt.NDArray[np.float32]
     starts: bool
+    time_s: float
 
 
 class Span(NamedTuple):
@@ -37,7 +45,7 @@ class Span(NamedTuple):
     last: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
     """Frames of a source, in order.
 
@@ -45,12 +53,14 @@ class Recording:
         frames: prepared, uint8 [N, height, width, 3]; or a frozen encoder's features of them,
             float16 [N, ...].
         labels: float32 [N, 3].
+        times_s: float64 [N], of the captures; compare them within a sequence only.
         spans: its sequences.
         folder: where it lies.
     """
 
     frames: Picture | npt.NDArray[np.float16]
     labels: npt.NDArray[np.float32]
+    times_s: npt.NDArray[np.float64]
     spans: tuple[Span, ...]
     folder: Path
 
@@ -64,10 +74,15 @@ def record(samples: Iterable[Sample], frame: FrameInput, folder: Path) -> Record
     work = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    labels, starts = _write_frames(samples, frame, work / "frames.u8")
+    labels, starts, times_s = _write_frames(samples, frame, work / "frames.u8")
     if not labels:
         raise DataError("the source has no frames")
-    np.savez(work / "labels.npz", labels=np.stack(labels), starts=np.array(starts, np.bool_))
+    np.savez(
+        work / "labels.npz",
+        labels=np.stack(labels),
+        starts=np.array(starts, np.bool_),
+        times_s=np.array(times_s),
+    )
     shutil.rmtree(folder, ignore_errors=True)
     work.rename(folder)
     return open_recording(folder, frame)
@@ -76,10 +91,12 @@ def record(samples: Iterable[Sample], frame: FrameInput, folder: Path) -> Record
 def open_recording(folder: Path, frame: FrameInput) -> Recording:
     """Open what :func:`record` wrote; the frames stay on disk."""
     with np.load(folder / "labels.npz") as stored:
-        labels, starts = stored["labels"], stored["starts"]
+        labels, starts, times_s = stored["labels"], stored["starts"], stored["times_s"]
     shape = (len(labels), *frame.shape)
     frames = np.memmap(folder / "frames.u8", dtype=np.uint8, mode="r", shape=shape)
-    return Recording(frames, labels, spans(starts), folder)
+    return Recording(
+        frames=frames, labels=labels, times_s=times_s, spans=spans(starts), folder=folder
+    )
 
 
 def cached(
@@ -107,11 +124,12 @@ def spans(starts: npt.NDArray[np.bool_]) -> tuple[Span, ...]:
 
 def _write_frames(
     samples: Iterable[Sample], frame: FrameInput, path: Path
-) -> tuple[list[npt.NDArray[np.float32]], list[bool]]:
-    labels, starts = [], []
+) -> tuple[list[npt.NDArray[np.float32]], list[bool], list[float]]:
+    labels, starts, times_s = [], [], []
     with path.open("wb", buffering=_CHUNK_FRAMES * frame.height_px * frame.width_px) as file:
         for sample in samples:
             file.write(prepare(sample.picture, frame).tobytes())
             labels.append(sample.labels)
             starts.append(sample.starts or len(labels) == 1)
-    return labels, starts
+            times_s.append(sample.time_s)
+    return labels, starts, times_s

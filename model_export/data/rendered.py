@@ -13,23 +13,26 @@ NAME = "steerstream simulation, expert drives (rendered frames)"
 LICENCE = "Apache-2.0"
 
 TRAINING_SEED = 1_000
+HOLDOUT_SEED = 800_000
 VALIDATION_SEED = 900_000
 """First seeds of the roads. Below 1000 lie the roads of the closed-loop evaluation."""
 
+_FIRST_SEED = {"train": TRAINING_SEED, "holdout": HOLDOUT_SEED, "validation": VALIDATION_SEED}
+
 
 def read(split: str, *, roads: int, seconds: float, rate_hz: float) -> Iterator[Sample]:
-    """Render one drive on each of so many roads."""
-    first = TRAINING_SEED if split == "train" else VALIDATION_SEED
+    """Render one drive on each of so many roads of a split."""
+    frames, first = round(seconds * rate_hz), _FIRST_SEED[split]
     for seed in range(first, first + roads):
-        yield from samples(render_drive(seed, frames=round(seconds * rate_hz), rate_hz=rate_hz))
+        yield from samples(render_drive(seed, frames=frames, rate_hz=rate_hz), rate_hz)
 
 
-def samples(drive: Iterable[LabelledFrame]) -> Iterator[Sample]:
+def samples(drive: Iterable[LabelledFrame], rate_hz: float) -> Iterator[Sample]:
     """Turn a drive's frames into samples; the state is reset where the vehicle was displaced."""
     segment: int | None = None
-    for frame in drive:
+    for index, frame in enumerate(drive):
         labels = np.array(
             [frame.steering_wheel_angle_rad, frame.speed_mps, frame.steering_torque_nm], np.float32
         )
-        yield Sample(frame.image, labels, frame.segment != segment)
+        yield Sample(frame.image, labels, frame.segment != segment, index / rate_hz)
         segment = frame.segment

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,69 +26,110 @@ class Kind:
         read: takes the data folder, the split, the rate, the source's options and the network's
             input, which JPEGs are decoded for.
         options: the options that it takes, with their defaults.
+        decides: the options that each split depends on.
+        held_out_by: the option that holds recordings out of training, where it is not empty.
     """
 
     read: Reader
     name: str
     licence: str
     rendered: bool
-    options: Mapping[str, float]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    decides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    held_out_by: str = ""
+
+
+def _read_real(
+    data: Path, split: str, _rate_hz: float, options: Mapping[str, Any], frame: FrameInput
+) -> Iterator[Sample]:
+    return udacity_ch2.read(data, split, frame, options.get("holdout", ()))
 
 
 def _read_rendered(
     _data: Path, split: str, rate_hz: float, options: Mapping[str, Any], _frame: FrameInput
 ) -> Iterator[Sample]:
-    roads = options["roads" if split == "train" else "validation_roads"]
+    roads = options["roads" if split == "train" else f"{split}_roads"]
     return rendered.read(split, roads=roads, seconds=options["seconds"], rate_hz=rate_hz)
 
 
 def _read_traces(
     data: Path, split: str, rate_hz: float, options: Mapping[str, Any], _frame: FrameInput
 ) -> Iterator[Sample]:
-    every = options["every" if split == "train" else "validation_every"]
-    chunk_s = options["chunk_s"]
-    return udacity_traces.read(data, split, chunk_s=chunk_s, rate_hz=rate_hz, every=every)
+    return udacity_traces.read(
+        data,
+        split,
+        chunk_s=options["chunk_s"],
+        rate_hz=rate_hz,
+        every=options["validation_every"] if split == "validation" else options.get("every", 1),
+        holdout_every=options.get("holdout_every", 0),
+    )
 
 
 READERS: Mapping[str, Kind] = {
     "udacity_ch2": Kind(
-        read=lambda data, split, _rate_hz, _options, frame: udacity_ch2.read(data, split, frame),
+        read=_read_real,
         name=udacity_ch2.NAME,
         licence=udacity_ch2.LICENCE,
         rendered=False,
-        options={},
+        options={"holdout": []},
+        decides={"train": ("holdout",), "holdout": ("holdout",)},
+        held_out_by="holdout",
     ),
     "udacity_sim": Kind(
         read=lambda data, split, _rate_hz, _options, frame: udacity_sim.read(data, split, frame),
         name=udacity_sim.NAME,
         licence=udacity_sim.LICENCE,
         rendered=True,
-        options={},
     ),
     "udacity_traces": Kind(
         read=_read_traces,
         name=udacity_traces.NAME,
         licence=udacity_traces.LICENCE,
         rendered=True,
-        options={"chunk_s": 20.0, "every": 1, "validation_every": 8},
+        options={"chunk_s": 20.0, "every": 1, "holdout_every": 0, "validation_every": 8},
+        decides={
+            "train": ("chunk_s", "every", "holdout_every"),
+            "holdout": ("chunk_s", "holdout_every"),
+            "validation": ("chunk_s", "validation_every"),
+        },
+        held_out_by="holdout_every",
     ),
     "rendered": Kind(
         read=_read_rendered,
         name=rendered.NAME,
         licence=rendered.LICENCE,
         rendered=True,
-        options={"roads": 100, "validation_roads": 5, "seconds": 20.0},
+        options={"roads": 100, "holdout_roads": 0, "validation_roads": 5, "seconds": 20.0},
+        decides={
+            "train": ("roads", "seconds"),
+            "holdout": ("holdout_roads", "seconds"),
+            "validation": ("validation_roads", "seconds"),
+        },
+        held_out_by="holdout_roads",
     ),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One source, read: what trains, what validates, and how the configuration uses it."""
+    """One source, read.
+
+    Attributes:
+        config: how the configuration uses it.
+        train: what trains.
+        holdout: what neither trains nor is reported: it chooses weights and calibrates; if any.
+        validation: what is reported.
+    """
 
     config: SourceConfig
     train: Recording
+    holdout: Recording | None
     validation: Recording
+
+    @property
+    def kind(self) -> Kind:
+        """How it is read, and where it came from."""
+        return READERS[self.config.kind]
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -100,39 +141,75 @@ class Source:
 
     def provenance(self) -> TrainingSource:
         """Return what the bundle's metadata says of it."""
-        kind = READERS[self.config.kind]
         return TrainingSource(
-            name=kind.name,
+            name=self.kind.name,
             frames=len(self.train.labels),
             heads=self.heads,
-            licence=kind.licence,
-            rendered=kind.rendered,
+            licence=self.kind.licence,
+            rendered=self.kind.rendered,
         )
 
 
 def read_source(source: SourceConfig, config: Config, data: Path, cache: Path) -> Source:
-    """Read both splits of a source, from the cache where it has them.
+    """Read all splits of a source, from the cache where it has them.
 
     Raises:
         ConfigError: there is no such kind of source, or it has no such option.
         DataError: its data is missing or malformed.
     """
-    kind = _kind(source)
-    options = dict(kind.options) | dict(source.options)
+    kind = _kind(source.kind)
     frame, rate_hz = config.frame.contract(), config.serving.rate_hz
 
     def split(name: str) -> Recording:
-        key = {"kind": source.kind, "split": name, "rate_hz": rate_hz, "options": options}
-        return cached(lambda: kind.read(data, name, rate_hz, options, frame), key, frame, cache)
+        return read_split(
+            source.kind, name, source.options, frame, rate_hz=rate_hz, data=data, cache=cache
+        )
 
-    return Source(config=source, train=split("train"), validation=split("validation"))
+    holds_out = {**kind.options, **source.options}.get(kind.held_out_by)
+    return Source(
+        config=source,
+        train=split("train"),
+        holdout=split("holdout") if holds_out else None,
+        validation=split("validation"),
+    )
 
 
-def _kind(source: SourceConfig) -> Kind:
-    if source.kind not in READERS:
-        raise ConfigError(f"no source {source.kind!r}; there are: {', '.join(sorted(READERS))}")
-    kind = READERS[source.kind]
-    if unknown := sorted(source.options.keys() - kind.options.keys()):
+def read_split(
+    name: str,
+    split: str,
+    options: Mapping[str, Any],
+    frame: FrameInput,
+    *,
+    rate_hz: float,
+    data: Path,
+    cache: Path,
+) -> Recording:
+    """Read one split of a source, from the cache where it is there.
+
+    Args:
+        name: the kind of source.
+        split: ``train``, ``holdout`` or ``validation``.
+        options: those that are not the kind's defaults.
+        frame: the network's picture.
+        rate_hz: of what is rendered.
+        data: folder of the driving data.
+        cache: folder of all recordings.
+
+    Raises:
+        ConfigError: there is no such kind of source, or it has no such option.
+        DataError: its data is missing or malformed.
+    """
+    kind = _kind(name)
+    if unknown := sorted(options.keys() - kind.options.keys()):
         known = ", ".join(kind.options) or "none"
-        raise ConfigError(f"source {source.kind}: no option {unknown[0]!r}; it takes: {known}")
-    return kind
+        raise ConfigError(f"source {name}: no option {unknown[0]!r}; it takes: {known}")
+    merged = {**kind.options, **options}
+    chosen = {one: merged[one] for one in kind.decides.get(split, ())}
+    key = {"kind": name, "split": split, "rate_hz": rate_hz, "options": chosen}
+    return cached(lambda: kind.read(data, split, rate_hz, chosen, frame), key, frame, cache)
+
+
+def _kind(name: str) -> Kind:
+    if name not in READERS:
+        raise ConfigError(f"no source {name!r}; there are: {', '.join(sorted(READERS))}")
+    return READERS[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from model_export.data.labels import LabelTable, read_labels
@@ -18,13 +18,27 @@ LICENCE = "MIT, Udacity 2016"
 FOLDER = "udacity_ch2_hmb3"
 
 
-def read(data: Path, split: str, frame: FrameInput) -> Iterator[Sample]:
-    """Yield the frames of one split, ``train`` or ``validation``; missing frames are breaks.
+def read(
+    data: Path, split: str, frame: FrameInput, holdout: Collection[str] = ()
+) -> Iterator[Sample]:
+    """Yield the frames of one split; missing frames are breaks.
+
+    Args:
+        data: folder of the driving data.
+        split: ``train``, ``holdout`` or ``validation``.
+        frame: the network's picture, which JPEGs are decoded for.
+        holdout: blocks of the training rows that are not ``train`` but ``holdout``.
 
     Raises:
-        DataError: the folder, its labels or one of its pictures is missing or broken.
+        DataError: the folder, its labels or one of its pictures is missing or broken, or a block
+            does not exist.
     """
-    return read_table(read_labels(data / FOLDER / "labels.csv").of_split(split), frame)
+    table = read_labels(data / FOLDER / "labels.csv")
+    if split == "validation":
+        return read_table(table.of_split(split), frame)
+    training = table.of_split("train")
+    chosen = training.of_blocks if split == "holdout" else training.without_blocks
+    return read_table(chosen(holdout), frame)
 
 
 def read_table(table: LabelTable, frame: FrameInput) -> Iterator[Sample]:
@@ -33,8 +47,10 @@ def read_table(table: LabelTable, frame: FrameInput) -> Iterator[Sample]:
     Raises:
         DataError: a picture is missing or broken.
     """
-    for path, labels, starts in zip(table.images, table.labels, table.starts, strict=True):
-        yield Sample(read_picture(path, frame), labels, bool(starts))
+    times_s = (table.frame_ids - table.frame_ids[0]) / 1e9
+    rows = zip(table.images, table.labels, table.starts, times_s, strict=True)
+    for path, labels, starts, time_s in rows:
+        yield Sample(read_picture(path, frame), labels, bool(starts), float(time_s))
 
 
 def read_picture(path: Path, frame: FrameInput) -> Picture:

@@ -50,7 +50,7 @@ def read(data: Path, split: str, frame: FrameInput) -> Iterator[Sample]:
         starts = before is None or not 0 < time_s - before <= BREAK_S
         before = time_s
         picture = read_picture(folder / "frames" / row["filename"], frame)
-        yield Sample(picture, labels(row), starts)
+        yield Sample(picture, labels(row), starts, time_s)
 
 
 def labels(row: dict[str, str]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

@@ -21,21 +21,30 @@ NAME = "Udacity Challenge 2, HMB_2, HMB_4, HMB_6 (real traces, rendered frames)"
 LICENCE = "MIT, Udacity 2016"
 FOLDER = "udacity_ch2_traces"
 
-DRIVES = {"train": ("HMB_2", "HMB_4", "HMB_6"), "validation": ("HMB_1",)}
-_LOOKS_SEED = {"train": 500_000, "validation": 950_000}
+_TRAINING_DRIVES = ("HMB_2", "HMB_4", "HMB_6")
+DRIVES = {"train": _TRAINING_DRIVES, "holdout": _TRAINING_DRIVES, "validation": ("HMB_1",)}
+_LOOKS_SEED = {"train": 500_000, "holdout": 850_000, "validation": 950_000}
 
 
 def read(
-    data: Path, split: str, *, chunk_s: float, rate_hz: float, every: int = 1
+    data: Path,
+    split: str,
+    *,
+    chunk_s: float,
+    rate_hz: float,
+    every: int = 1,
+    holdout_every: int = 0,
 ) -> Iterator[Sample]:
     """Render the drives of one split.
 
     Args:
         data: folder of the driving data.
-        split: ``train``, or ``validation``: one drive that no training sees.
+        split: ``train``; ``holdout``: pieces of the same drives; or ``validation``: one drive
+            that no training sees.
         chunk_s: a drive is cut into pieces of this length, each with looks of its own.
         rate_hz: of the recordings.
-        every: keep one of so many pieces.
+        every: keep one of so many pieces; every held out piece is kept.
+        holdout_every: the last of so many pieces of a training drive is held out; 0 for none.
 
     Raises:
         DataError: a drive's file is missing or malformed.
@@ -44,9 +53,16 @@ def read(
     looks = itertools.count(_LOOKS_SEED[split])
     for drive in DRIVES[split]:
         table = read_labels(data / FOLDER / f"{drive}.csv")
-        for rows in _pieces(table, frames)[::every]:
-            angle, speed, torque = table.labels[rows].T
-            yield from samples(render_trace(angle, speed, torque, seed=next(looks)))
+        for index, rows in enumerate(_pieces(table, frames)):
+            held = split != "validation" and _is_held_out(index, holdout_every)
+            if held if split == "holdout" else not held and index % every == 0:
+                angle, speed, torque = table.labels[rows].T
+                drawn = render_trace(angle, speed, torque, seed=next(looks), rate_hz=rate_hz)
+                yield from samples(drawn, rate_hz)
+
+
+def _is_held_out(index: int, every: int) -> bool:
+    return every > 0 and index % every == every - 1
 
 
 def _pieces(table: LabelTable, frames: int) -> list[slice]:

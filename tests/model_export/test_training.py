@@ -84,7 +84,7 @@ def test_another_configuration_needs_another_folder(
 def test_training_stops_early_when_nothing_gets_better(
     tiny: configs.Config, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("model_export.training.monitored", lambda scores, sources: 1.0)
+    monkeypatch.setattr("model_export.training.monitored", lambda judgement: 1.0)
     patient = dataclasses.replace(tiny.training, patience=2, evaluate_every=1)
     stage = dataclasses.replace(tiny.stage[0], steps=50)
     config = dataclasses.replace(tiny, training=patient, stage=(stage,))
@@ -184,3 +184,25 @@ def test_a_start_without_weights_leaves_no_run_behind(
     with pytest.raises(RunError, match="no trained weights yet"):
         train(tiny_config, run, small_data, tmp_path / "cache", RunFolder(tmp_path / "none"))
     assert not run.path.exists()
+
+
+def test_held_out_blocks_choose_the_weights_and_calibrate(
+    tiny_config: Path, small_data: Path, tmp_path: Path
+):
+    text = tiny_config.read_text()
+    tiny_config.write_text(
+        text.replace("monitor = 1", 'monitor = 1\noptions = { holdout = ["1"] }')
+    )
+    run = RunFolder(tmp_path / "run")
+    result = train(tiny_config, run, small_data, tmp_path / "cache")
+    assert result.sources[0].frames == 40
+    assert "no say" in result.scores[0].note
+    entries = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    last = [entry for entry in entries if entry["stage"] == "sequences"]
+    assert [[entry["score"]] for entry in last] == [[*entry["held_out"].values()] for entry in last]
+    chosen = min(last, key=lambda entry: entry["score"])
+    assert [result.scores[0].rmse] == [*chosen["rmse"].values()]
+    angle, speed, torque = result.weights["calibration"].tolist()
+    assert (speed, torque) == (1.0, 1.0)
+    assert angle > 0
+    assert angle != 1.0

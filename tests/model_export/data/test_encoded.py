@@ -34,6 +34,7 @@ def recording(config: Config, tmp_path: Path) -> Recording:
             rng.integers(0, 256, (240, 320, 3), np.uint8),
             np.array([index, np.nan, index], np.float32),
             index == FRAMES // 2,
+            index / 20,
         )
         for index in range(FRAMES)
     )
@@ -46,7 +47,7 @@ def cache_of(network: DrivingNetwork, config: Config, folder: Path) -> FeatureCa
 
 def source_of(recording: Recording, augment: AugmentConfig, passes: int) -> Source:
     settings = SourceConfig(kind="rendered", lanes=1, augment=augment, passes=passes)
-    return Source(config=settings, train=recording, validation=recording)
+    return Source(config=settings, train=recording, holdout=None, validation=recording)
 
 
 @torch.no_grad()
@@ -71,6 +72,7 @@ def test_every_pass_has_its_own_augmentations(config: Config, recording: Recordi
     assert len(stored.labels) == 3 * FRAMES
     assert len(stored.spans) == 3 * len(recording.spans)
     np.testing.assert_array_equal(stored.labels, -np.tile(recording.labels, (3, 1)))
+    np.testing.assert_array_equal(stored.times_s, np.tile(recording.times_s, 3))
 
 
 def test_what_is_stored_is_not_computed_again(config: Config, recording: Recording, tmp_path: Path):

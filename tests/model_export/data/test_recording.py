@@ -19,7 +19,7 @@ FRAME = FrameConfig(height_px=8, width_px=12).contract()
 def samples(count: int = 4) -> Iterator[Sample]:
     for index in range(count):
         picture = np.random.default_rng(index).integers(0, 256, (40, 60, 3), np.uint8)
-        yield Sample(picture, np.full(3, index, np.float32), index == 2)
+        yield Sample(picture, np.full(3, index, np.float32), index == 2, index / 20)
 
 
 def test_a_recording_holds_prepared_frames_labels_and_sequences(tmp_path: Path):
@@ -28,6 +28,7 @@ def test_a_recording_holds_prepared_frames_labels_and_sequences(tmp_path: Path):
     for index, sample in enumerate(samples()):
         np.testing.assert_array_equal(recording.frames[index], prepare(sample.picture, FRAME))
         np.testing.assert_array_equal(recording.labels[index], sample.labels)
+        assert recording.times_s[index] == sample.time_s
 
 
 def test_a_cached_recording_is_made_once_for_one_key(tmp_path: Path):

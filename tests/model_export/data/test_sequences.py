@@ -24,7 +24,13 @@ def source(*lengths: int, heads: tuple[str, ...] = HEADS, noise: float = 0.0) ->
     index = np.arange(count)
     frames = np.broadcast_to(index[:, None, None, None], (count, *FRAME.shape)).astype(np.uint8)
     labels = np.broadcast_to(index[:, None], (count, 3)).astype(np.float32)
-    recording = Recording(frames, labels, spans(starts), Path("nowhere"))
+    recording = Recording(
+        frames=frames,
+        labels=labels,
+        times_s=index / 20,
+        spans=spans(starts),
+        folder=Path("nowhere"),
+    )
     augment = AugmentConfig(noise=noise)
     return LaneSource(recordings=(recording,), heads=heads, augment=augment, loss_weight=1.0)
 

@@ -13,6 +13,7 @@ import pytest
 
 from model_export.config import Config, FrameConfig, SourceConfig
 from model_export.data import rendered, udacity_ch2, udacity_sim, udacity_traces
+from model_export.data.recording import Span
 from model_export.data.sources import read_source
 from model_export.errors import ConfigError, DataError
 
@@ -28,6 +29,27 @@ def test_the_real_drive_gives_its_splits(small_data: Path):
     assert np.isnan(train[0].labels[1:]).all()
     assert math.isclose(validation[0].labels[0], 0.3 * math.sin(60 / 5), rel_tol=1e-6)
     assert train[0].picture.shape == (48, 64, 3)
+
+
+def test_blocks_are_held_out_of_training(tiny: Config, small_data: Path, tmp_path: Path):
+    held = dataclasses.replace(tiny.source[0], options={"holdout": ["1"]})
+    source = read_source(held, tiny, small_data, tmp_path)
+    assert source.holdout is not None
+    whole = read_source(tiny.source[0], tiny, small_data, tmp_path)
+    assert whole.holdout is None
+    np.testing.assert_array_equal(source.holdout.labels, whole.train.labels[20:40])
+    np.testing.assert_array_equal(
+        source.train.labels, np.delete(whole.train.labels, np.s_[20:40], axis=0)
+    )
+    assert source.train.spans == (Span(0, 20), Span(20, 40))
+    np.testing.assert_allclose(source.train.times_s[[0, 20]], [0.0, 2.0])
+    assert source.validation.folder == whole.validation.folder
+
+
+def test_a_block_that_does_not_exist_is_named(tiny: Config, small_data: Path, tmp_path: Path):
+    held = dataclasses.replace(tiny.source[0], options={"holdout": ["3"]})
+    with pytest.raises(DataError, match="no block '3' among these rows; there are: 0, 1, 2"):
+        read_source(held, tiny, small_data, tmp_path)
 
 
 def test_a_missing_or_broken_picture_is_named(small_data: Path, tmp_path: Path):
@@ -90,11 +112,25 @@ def test_traces_keep_their_labels_and_get_pictures(tmp_path: Path):
     assert (samples[0].picture != samples[5].picture).any()
 
 
+def test_pieces_of_traces_are_held_out_of_training(tmp_path: Path):
+    write_traces(tmp_path, 20)
+
+    def starts(split: str) -> int:
+        drives = udacity_traces.read(
+            tmp_path, split, chunk_s=0.25, rate_hz=20.0, every=1, holdout_every=4
+        )
+        return sum(sample.starts for sample in drives)
+
+    # Of each of three drives, the last of four pieces; of the validation drive, none.
+    assert (starts("train"), starts("holdout"), starts("validation")) == (9, 3, 4)
+
+
 def test_rendered_drives_label_all_heads_and_never_use_evaluation_seeds():
     samples = list(rendered.read("train", roads=2, seconds=0.2, rate_hz=20.0))
     assert len(samples) == 8
     assert samples[0].starts
     assert samples[4].starts
+    np.testing.assert_allclose([sample.time_s for sample in samples[4:]], [0.0, 0.05, 0.1, 0.15])
     assert np.isfinite([sample.labels for sample in samples]).all()
     assert min(rendered.TRAINING_SEED, rendered.VALIDATION_SEED) >= 1000
 

@@ -106,6 +106,7 @@ class Admission:
             cores or available_cores(),
             config.max_load,
             Shedding(round(config.shed_after_s * 1e9), round(config.shed_notice_s * 1e9)),
+            steps_on_cpu=all(model.bundle.runtime.provider.on_cpu for model in models.values()),
         )
         self._config = config
         self._leases: dict[str, Lease] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from service.cost import StepCost
@@ -24,12 +25,20 @@ class Capacity:
         cores: what the process may use of the CPU.
         max_load: the share of each resource that may be asked for.
         shedding: decides when sessions have to go.
+        steps_on_cpu: whether a step takes the CPU's time, and no accelerator's.
     """
 
     def __init__(
-        self, steps: Mapping[str, StepCost], cores: float, max_load: float, shedding: Shedding
+        self,
+        steps: Mapping[str, StepCost],
+        cores: float,
+        max_load: float,
+        shedding: Shedding,
+        *,
+        steps_on_cpu: bool,
     ) -> None:
         self._steps = steps
+        self._steps_on_cpu = steps_on_cpu
         self._cores = cores
         self._measured: FrameCost | None = None
         self._max_load = max_load
@@ -98,7 +107,9 @@ class Capacity:
 
     def _costs(self) -> Costs:
         frame = self._frame
-        return Costs(self._steps, frame.cpu_ns, frame.loop_ns, frame.cores)
+        is_known = self._steps_on_cpu and not frame.is_guess
+        most_ns = frame.cpu_ns - frame.loop_ns if is_known else math.inf
+        return Costs(self._steps, frame.cpu_ns, frame.loop_ns, frame.cores, most_ns)
 
     @property
     def _frame(self) -> FrameCost:

@@ -28,6 +28,11 @@ _CLASSES_PER_OCTAVE = 32
 """Budgets are rounded down to this many classes in a doubling, 2 % apart. So however many sessions
 there are, a forecast adds up a few rows."""
 
+_AT_ONCE = 0.85
+"""What a full budget counts, where a resource that is in use all the time counts 1. That all
+sessions send at once is the worst that their phases can do, and seldom comes; so a budget may be
+fuller than a resource, which needs room for what nobody foresees."""
+
 
 @dataclass(frozen=True, slots=True)
 class Demand:
@@ -47,12 +52,15 @@ class Costs:
         cpu_ns: CPU time of all threads for one frame.
         loop_ns: CPU time of the event loop's thread for one frame.
         cores: what the process may use.
+        most_ns: what a step takes of the engine's thread for one frame at most. A step's duration
+            says more where other threads keep it off its core, and that is the CPU's share.
     """
 
     steps: Mapping[str, StepCost]
     cpu_ns: float
     loop_ns: float
     cores: float
+    most_ns: float = math.inf
 
 
 class Share(NamedTuple):
@@ -95,7 +103,10 @@ class Load:
         rows = list(self._rows())
         sizes = self._sizes(costs.steps)
         one_ns = max((steps[1] for steps in costs.steps.values()), default=0)
-        each_ns = {model: costs.steps[model][size] / size for model, size in sizes.items()}
+        each_ns = {
+            model: min(costs.steps[model][size] / size, costs.most_ns)
+            for model, size in sizes.items()
+        }
         at_loop_ns = dict.fromkeys(sizes, costs.loop_ns)
         at_cpu_ns = dict.fromkeys(sizes, costs.cpu_ns / costs.cores)
         begun_ns = _begun(rows, costs.steps, sizes)
@@ -152,7 +163,8 @@ def _share(
         elsewhere_ns: what a frame takes of its budget in other places.
     """
     in_use = sum(row.rate_hz * each_ns[row.model] for row in rows) / _NS
-    return max(in_use, *_closeness(rows, each_ns, begun_ns, elsewhere_ns), 0.0)
+    closeness = max(_closeness(rows, each_ns, begun_ns, elsewhere_ns), default=0.0)
+    return max(in_use, _AT_ONCE * closeness, 0.0)
 
 
 def _closeness(

@@ -29,6 +29,7 @@ class Provider:
         name: what the setting ``provider`` calls it.
         ort_name: what ONNX Runtime calls it.
         extra: the extra of this project that installs it.
+        on_cpu: whether a step takes the CPU's own time.
         pads_batches: whether a batch is filled up to its bucket. With a fixed set of shapes,
             kernels are chosen and graphs captured at warm-up; on a CPU a padded row costs as much
             as a real one.
@@ -42,6 +43,7 @@ class Provider:
     name: str
     ort_name: str
     extra: str
+    on_cpu: bool = False
     pads_batches: bool = False
     pool_on_device: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
@@ -70,13 +72,14 @@ OPENVINO = Provider(
     name="openvino",
     ort_name="OpenVINOExecutionProvider",
     extra="openvino",
+    on_cpu=True,
     # Left to itself it computes in bfloat16 where the CPU has units for that: within 4e-4 of f32,
     # which is outside the tolerance that bundles are verified to.
     options={"device_type": "CPU", "precision": "FP32"},
     thread_option="num_of_threads",
     compiles_shapes=True,
 )
-CPU = Provider(name="cpu", ort_name="CPUExecutionProvider", extra="cpu")
+CPU = Provider(name="cpu", ort_name="CPUExecutionProvider", extra="cpu", on_cpu=True)
 TENSORRT = Provider(
     name="tensorrt",
     ort_name="TensorrtExecutionProvider",

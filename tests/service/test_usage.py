@@ -10,7 +10,28 @@ import pytest
 from service.usage import FrameCost, Reading, available_cores
 
 MS, S = 1_000_000, 1_000_000_000
-GUESS_NS = 3.3 * MS
+GUESS_NS = 2.9 * MS
+# Frames a second, and what a frame took of the CPU and of the event loop, in ms: one core, 20 Hz,
+# 1 to 14 vehicles with JPEG of 640x480, and 1 to 30 with raw 200x66, while misses were few.
+JPEG = [
+    (20, 4.51, 1.22),
+    (40, 4.37, 1.10),
+    (80, 4.37, 0.98),
+    (120, 4.16, 0.92),
+    (120, 3.82, 0.82),
+    (160, 4.05, 0.87),
+    (200, 3.73, 0.73),
+    (240, 3.57, 0.69),
+    (280, 3.30, 0.61),
+]
+RAW = [
+    (20, 3.21, 1.20),
+    (80, 2.62, 0.89),
+    (160, 2.57, 0.85),
+    (320, 2.19, 0.70),
+    (480, 1.86, 0.57),
+    (600, 1.64, 0.49),
+]
 
 
 class Process:
@@ -37,52 +58,55 @@ class Process:
 def test_a_server_that_has_measured_nothing_guesses():
     cost = FrameCost(1.0, step_ns=1 * MS)
     assert cost.cpu_ns == GUESS_NS
-    assert cost.loop_ns == 0.8 * MS
+    assert cost.loop_ns == 0.6 * MS
+    assert cost.is_guess
 
 
-def test_costs_are_what_many_frames_took():
+@pytest.mark.parametrize("recorded", [JPEG, RAW], ids=["JPEG", "raw"])
+def test_what_a_frame_costs_on_a_full_server_is_known_at_any_load(recorded):
+    _, full_cpu_ms, full_loop_ms = recorded[-1]
+    for frames_per_s, cpu_ms, loop_ms in recorded:
+        process = Process()
+        for _ in range(3):
+            process.run(frames=10 * frames_per_s, cpu_ms=cpu_ms, loop_ms=loop_ms, seconds=10)
+        assert process.cost.cpu_ns / MS == pytest.approx(full_cpu_ms, rel=0.2)
+        assert process.cost.loop_ns / MS == pytest.approx(full_loop_ms, rel=0.2)
+
+
+def test_costs_on_a_full_server_are_what_frames_took():
     process = Process()
     for _ in range(3):
-        process.run(frames=300, cpu_ms=1.5, loop_ms=0.4)
-    assert process.cost.cpu_ns == pytest.approx(1.5 * MS)
+        process.run(frames=500, cpu_ms=1.0, loop_ms=0.4)
+    assert process.cost.cpu_ns == pytest.approx(1.0 * MS)
     assert process.cost.loop_ns == pytest.approx(0.4 * MS)
-    assert process.cost.in_use == pytest.approx(0.9)
+    assert process.cost.in_use == pytest.approx(1.0)
 
 
 def test_few_frames_are_gathered_until_they_are_many():
     process = Process()
     for _ in range(4):
-        process.run(frames=24, cpu_ms=5)
+        process.run(frames=24, cpu_ms=20)
+    assert process.cost.is_guess
     assert process.cost.cpu_ns == GUESS_NS
-    process.run(frames=24, cpu_ms=5)
-    assert process.cost.cpu_ns == 5 * MS
+    process.run(frames=24, cpu_ms=20)
+    assert not process.cost.is_guess
+    assert process.cost.cpu_ns == pytest.approx(20 * MS, rel=0.05)
 
 
 def test_a_spoilt_sample_changes_nothing_and_a_lasting_change_is_known():
     process = Process()
     for cpu_ms in (1, 1, 1, 1, 9, 1, 1):
-        process.run(frames=400, cpu_ms=cpu_ms)
+        process.run(frames=500, cpu_ms=cpu_ms)
     assert process.cost.cpu_ns == 1 * MS
     for _ in range(4):
         process.run(frames=200, cpu_ms=3)
     assert process.cost.cpu_ns == 3 * MS
 
 
-def test_a_server_at_rest_says_little_of_a_busy_one():
-    process = Process()
-    for _ in range(3):
-        process.run(frames=300, cpu_ms=1)
-    for _ in range(40):
-        process.run(frames=20, cpu_ms=3)
-    assert process.cost.cpu_ns == 1 * MS
-
-
-def test_a_guess_that_was_too_high_is_known_on_a_server_at_rest():
+def test_a_frame_costs_at_least_half_of_what_it_took():
     process = Process(cores=16.0)
-    for _ in range(3):
-        process.run(frames=60, cpu_ms=0.3, loop_ms=0.1)
+    process.run(frames=200, cpu_ms=0.6, loop_ms=0.5)
     assert process.cost.cpu_ns == pytest.approx(0.3 * MS)
-    assert process.cost.loop_ns == pytest.approx(0.1 * MS)
 
 
 def test_what_the_host_gives_to_others_is_not_there():
@@ -98,12 +122,12 @@ def test_what_the_host_gives_to_others_is_not_there():
 
 def test_refusing_a_crowd_costs_no_frame_anything():
     process = Process()
-    process.run(frames=300, cpu_ms=1)
+    process.run(frames=500, cpu_ms=1)
     for _ in range(20):
-        process.run(frames=300, cpu_ms=3, openings=1000)
+        process.run(frames=500, cpu_ms=3, openings=1000)
     assert process.cost.cpu_ns == 1 * MS
     for _ in range(7):
-        process.run(frames=300, cpu_ms=1.2, openings=100)
+        process.run(frames=500, cpu_ms=1.12, openings=100)
     assert process.cost.cpu_ns == pytest.approx(1 * MS)
 
 

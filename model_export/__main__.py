@@ -1,4 +1,4 @@
-"""The command line of training: ``python -m model_export train | export | verify | evaluate``."""
+"""The command line of training: ``python -m model_export --help`` lists its commands."""
 
 from __future__ import annotations
 
@@ -39,15 +39,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_verify(commands)
     _add_evaluate(commands)
+    _add_health(commands)
     return parser
 
 
 _Commands = argparse._SubParsersAction  # noqa: SLF001
 
 
-def _add_train(commands: _Commands[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("train", help="train a network, or go on with a run")
-    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file")
+def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--data",
         type=Path,
@@ -55,13 +54,19 @@ def _add_train(commands: _Commands[argparse.ArgumentParser]) -> None:
         metavar="DIR",
         help="folder with the driving data (default: STEERSTREAM_DATA, then ../shared/data)",
     )
-    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
     command.add_argument(
         "--cache",
         type=Path,
         metavar="DIR",
         help="folder of prepared frames, shared by runs (default: cache beside the run's folder)",
     )
+
+
+def _add_train(commands: _Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("train", help="train a network, or go on with a run")
+    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file")
+    _add_data(command)
+    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
     command.add_argument(
         "--start",
         type=Path,
@@ -110,6 +115,28 @@ def _add_evaluate(commands: _Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
     command.add_argument("--plot", type=Path, metavar="OUT.png", help="draw truth and prediction")
     command.set_defaults(run=_evaluate)
+
+
+def _add_health(commands: _Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "health", help="look inside trained networks: gradients, dead units, gates, worst moments"
+    )
+    command.add_argument(
+        "run_folders",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="a run's folder; several to compare",
+    )
+    _add_data(command)
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder of the pictures (default: health in each run's own)",
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    command.set_defaults(run=_health)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -162,6 +189,25 @@ def _evaluate(options: argparse.Namespace) -> int:
 
         options.plot.parent.mkdir(parents=True, exist_ok=True)
         plot_evaluation(result, options.plot)
+    return 0
+
+
+def _health(options: argparse.Namespace) -> int:
+    from model_export import health  # noqa: PLC0415
+    from model_export.run import RunFolder  # noqa: PLC0415
+
+    runs = [RunFolder(path) for path in options.run_folders]
+    health.check_names(runs)
+    found = []
+    for run in runs:
+        found.append(health.examine(run, options.data, options.cache or run.path.parent / "cache"))
+        print("\n".join(health.lines(found[-1])))
+    for path in health.draw(found, options.out):
+        print(path)
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        figures = [health.summary(one) for one in found]
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "no run": (["export", "{none}", "--out", "{out}"], "no training run"),
     "no bundle": (["evaluate", "{none}", "--labels", "{labels}"], "No such file"),
     "broken bundle": (["evaluate", "{broken}", "--labels", "{labels}"], "not an ONNX model"),
+    "health of no run": (["health", "{none}"], "no training run"),
     "verify broken": (["verify", "{broken}", "--run", "{run}"], "not an ONNX model"),
     "no labels": (["evaluate", "{bundle}", "--labels", "{none}"], "cannot be read"),
     "no image": (["evaluate", "{bundle}", "--labels", "{labels}"], "a.jpg: No such file"),

@@ -75,6 +75,7 @@ def draw_overlay(
     canvas.shade_bottom(104)
     _draw_wheel(canvas, values.steering_wheel_angle_rad, label_rad, colour)
     _draw_values(canvas, values, label_rad)
+    _draw_stddevs(canvas, _raw(command))
     _draw_latency(canvas, latency_ms, budget_ms, latencies_ms)
     _draw_status(canvas, status, colour)
     _draw_lines(canvas, lines)
@@ -98,6 +99,12 @@ def _reading(answer: Command | Skipped | None) -> tuple[ControlValues, _Colour, 
         _VALIDITY_COLOURS[answer.validity],
         f"{word}  LIMIT {limits}" if limits else word,
     )
+
+
+def _raw(answer: Command | Skipped | None) -> ControlValues:
+    """Return what the network said, which alone has standard deviations."""
+    command = answer.held if isinstance(answer, Skipped) else answer
+    return ControlValues() if command is None else command.raw
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -219,11 +226,27 @@ def _draw_values(canvas: _Canvas, values: ControlValues, label_rad: float | None
         ("TORQUE", _number(values.steering_torque_nm, "{:+.2f} Nm")),
     )
     for row, (name, text) in enumerate(rows):
-        y = 74.0 - 26 * row
+        y = _row_y(row)
         canvas.text(name, 122, y, _GREY, size=13)
         canvas.text(text, 186, y, _WHITE, size=18, weight=600)
     if label_rad is not None:
-        canvas.text(f"truth {_degrees(label_rad)}", 278, 74, _CYAN, size=14, weight=500)
+        canvas.text(f"truth {_degrees(label_rad)}", 320, _row_y(0), _CYAN, size=14, weight=500)
+
+
+def _draw_stddevs(canvas: _Canvas, raw: ControlValues) -> None:
+    """Draw one predicted standard deviation to either side, for the heads that have one."""
+    angle_rad = raw.steering_wheel_angle_stddev_rad
+    texts = (
+        "" if angle_rad is None else f"±{math.degrees(angle_rad):.1f}°",
+        "" if raw.speed_stddev_mps is None else f"±{raw.speed_stddev_mps:.1f}",
+        "" if raw.steering_torque_stddev_nm is None else f"±{raw.steering_torque_stddev_nm:.2f}",
+    )
+    for row, text in enumerate(texts):
+        canvas.text(text, 276, _row_y(row), _GREY, size=13)
+
+
+def _row_y(row: int) -> float:
+    return 74.0 - 26 * row
 
 
 def _degrees(angle_rad: float | None) -> str:

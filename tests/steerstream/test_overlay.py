@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from steerstream import ControlValues, Limit, Validity
 from steerstream.overlay import MIN_WIDTH_PX, draw_overlay
-from tests.steerstream.values import COMMAND, command, skipped
+from tests.steerstream.values import COMMAND, SKIPPED, command, skipped
 
 ROAD = np.full((480, 640, 3), 90, np.uint8)
 WHEEL = (slice(376, 480), slice(0, 112))
@@ -51,6 +52,23 @@ def test_the_label_is_a_ghost_beside_the_solid_wheel():
     plain, labelled = draw(), draw(label_rad=0.4)
     assert changed(plain, labelled, WHEEL)
     assert changed(plain, labelled, VALUES)
+
+
+@pytest.mark.parametrize(
+    "stddevs",
+    [
+        {"steering_wheel_angle_stddev_rad": 0.02},
+        {"speed_stddev_mps": 0.5},
+        {"steering_torque_stddev_nm": 0.25},
+    ],
+)
+def test_a_standard_deviation_stands_beside_its_value(stddevs):
+    sure = command(0, 0)
+    unsure = command(0, 0, raw=dataclasses.replace(sure.raw, **stddevs))
+    assert changed(draw(sure), draw(unsure), VALUES)
+    assert not changed(draw(sure), draw(unsure), WHEEL)
+    held, other = dataclasses.replace(SKIPPED, held=sure), dataclasses.replace(SKIPPED, held=unsure)
+    assert changed(draw(held), draw(other), VALUES)
 
 
 def test_the_latency_bar_grows_and_turns_red_over_the_budget():

@@ -36,6 +36,7 @@ SHARE_PERCENT = 80
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark's options."""
     shared.add_server(parser)
+    shared.add_workers(parser)
     shared.add_load(parser, seconds=20.0)
     parser.add_argument(
         "--most", type=shared.positive, default=1024, help="vehicles to try at most"

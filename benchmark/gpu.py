@@ -26,6 +26,7 @@ _STEPS_S = 120.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark's options."""
     shared.add_server(parser)
+    shared.add_workers(parser)
     shared.add_load(parser, seconds=20.0)
     add = parser.add_argument
     add("--steps", type=shared.positive, default=500, help="steps of each measurement of a step")

@@ -18,6 +18,7 @@ HELP = "latency by stage, open loop, from when a frame was due"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark's options."""
     shared.add_server(parser)
+    shared.add_workers(parser)
     shared.add_load(parser, seconds=15.0)
     parser.add_argument(
         "--sessions", type=shared.counts, default="1,4,8,16", help="vehicles at once, one run each"

@@ -31,6 +31,18 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     add("--server-cores", type=cores, default=_text(server), help="cores of the server")
     add("--client-cores", type=cores, default=_text(clients), help="cores of the load generators")
     add("--processes", type=positive, help="load generators; by default one a client core")
+    parser.set_defaults(workers=1)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add how many workers the server has, for benchmarks that mean something with several."""
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=1,
+        help="whole servers on the one port; the kernel spreads vehicles over them unevenly, so "
+        "that one may refuse while another has room",
+    )
 
 
 def add_load(parser: argparse.ArgumentParser, *, seconds: float) -> None:
@@ -87,7 +99,7 @@ def server(options: argparse.Namespace, **fixed: float) -> Iterator[Server]:
         chosen["provider"] = options.provider
     with launch(
         options.model,
-        options=shlex.split(options.server_args),
+        options=["--workers", str(options.workers), *shlex.split(options.server_args)],
         settings=chosen | fixed | options.settings,
         cores=options.server_cores,
     ) as running:

@@ -33,6 +33,7 @@ _NICE = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark's options."""
     shared.add_server(parser)
+    shared.add_workers(parser)
     shared.add_load(parser, seconds=8.0)
     add = parser.add_argument
     add("--capacity", type=shared.positive, help="vehicles that are carried; searched if not given")

@@ -121,6 +121,8 @@ def test_help_is_there(command, capsys):
         ["capacity", "--client-cores", "first"],
         ["capacity", "--settings", "max_load"],
         ["overload", "--factors", "1,-2"],
+        ["overload", "--workers", "0"],
+        ["efficiency", "--workers", "2"],
         [],
     ],
 )

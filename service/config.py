@@ -15,6 +15,9 @@ from service.errors import ConfigError
 PROVIDERS = ("auto", "cuda", "openvino", "cpu", "tensorrt")
 """What the setting ``provider`` may be."""
 
+STEPS_ON = ("auto", "thread", "loop")
+"""What the setting ``steps_on`` may be."""
+
 _MIB = 1024 * 1024
 
 
@@ -88,6 +91,12 @@ class Config:
     )
     intra_op_threads: int = _setting(
         1, 0, 256, "threads of one step on a CPU; 0: one for each core"
+    )
+    steps_on: str = _choice(
+        "auto",
+        STEPS_ON,
+        "where networks run and JPEGs are decoded: in threads of their own, or in the event "
+        "loop's; auto: in the event loop's where the server has one core and no GPU",
     )
     provider: str = _choice(
         "auto",

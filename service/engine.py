@@ -1,28 +1,29 @@
-"""The one thread that owns ONNX Runtime and the recurrent state of all models.
+"""The one place that runs ONNX Runtime and owns the recurrent state of all models.
 
 It turns in three beats, for one model at a time:
 
-- *schedule*: take what has come, give back what would be late, choose a batch;
+- *schedule*: give back what would be late, choose a batch;
 - *execute*: run the network once over the batch;
 - *update*: commit the state and send the results to the event loop, in one call for the batch.
 
 There is no timer: an idle engine begins with the first frame that comes, and frames that come while
 a step runs make up the next batch. Frames are taken by their deadlines. A session has at most one
 frame here at a time, which :mod:`service.session` sees to, so a batch never holds two of one.
+
+Where there is more than one core, or a GPU, the turns have a thread of their own
+(:mod:`service.thread_engine`); on one core they are turns of the event loop
+(:mod:`service.loop_engine`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import threading
 import time
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
-from queue import Empty, SimpleQueue
 
 from service.domain import NEVER_NS, NotStepped, Outcome, SkipReason
-from service.errors import BundleError
 from service.lane import Job, Lane
 from service.observer import Observer
 from service.telemetry import fields
@@ -32,11 +33,11 @@ _log = logging.getLogger(__name__)
 _LATE = NotStepped(SkipReason.LATE, "no step could answer within the budget; hold the last command")
 _FAILED = NotStepped(SkipReason.FAILED, "the step failed; the state is as it was before this frame")
 
-Results = list[tuple[Job, Outcome]]
+Results = Iterable[tuple[Job, Outcome]]
 
 
-class Engine:
-    """Runs the lanes of all models on one thread.
+class Engine(ABC):
+    """Runs the lanes of all models in turns.
 
     :meth:`start`, :meth:`submit` and :meth:`stop` belong to the event loop's thread.
 
@@ -48,73 +49,40 @@ class Engine:
     def __init__(self, lanes: Sequence[Lane], observer: Observer | None = None) -> None:
         self._lanes = lanes
         self._observer = observer or Observer()
-        waits = [lane.keep_warm_s for lane in lanes if lane.keep_warm_s is not None]
-        self._keep_warm_s = min(waits, default=None)
-        # Bounded by the sessions: each has at most one frame here, and what it recalled.
-        self._inbox: SimpleQueue[Job | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
 
+    @abstractmethod
     async def start(self) -> None:
-        """Start the thread and wait until every lane is warm.
+        """Return when every lane is warm.
 
         Raises:
             BundleError: a network fails when it is run.
         """
-        loop = asyncio.get_running_loop()
-        warm: asyncio.Future[None] = loop.create_future()
-        self._thread = threading.Thread(
-            target=self._main, args=(loop, warm), name="engine", daemon=True
-        )
-        self._thread.start()
-        await warm
 
+    @abstractmethod
     def submit(self, job: Job) -> None:
         """Give a frame to the engine; its reply comes unless the job is claimed back before."""
-        self._inbox.put(job)
 
+    @abstractmethod
     async def stop(self) -> None:
-        """End the thread after the step that it is in."""
-        if self._thread is not None:
-            self._inbox.put(None)
-            await asyncio.to_thread(self._thread.join)
+        """Take no further turn; returns after the step that runs."""
 
-    def _main(self, loop: asyncio.AbstractEventLoop, warm: asyncio.Future[None]) -> None:
-        try:
-            for lane in self._lanes:
-                lane.warm_up()
-        except BundleError as error:
-            loop.call_soon_threadsafe(warm.set_exception, error)
-            return
-        loop.call_soon_threadsafe(warm.set_result, None)
-        while self._collect():
-            self._turn(loop)
+    def _warm_up(self) -> None:
+        for lane in self._lanes:
+            lane.warm_up()
 
-    def _collect(self) -> bool:
-        """Take what has come, and wait only if there is nothing to do; False ends the thread."""
-        idle = not any(lane.waiting for lane in self._lanes)
-        while idle or not self._inbox.empty():
-            try:
-                job = self._inbox.get(timeout=self._keep_warm_s)
-            except Empty:
-                for lane in self._lanes:
-                    lane.keep_warm()
-                continue
-            if job is None:
-                return False
-            job.lane.put(job)
-            idle = False
-        return True
+    @property
+    def _has_work(self) -> bool:
+        return any(lane.waiting for lane in self._lanes)
 
-    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _turn(self) -> Iterator[Results]:
+        """Choose a batch and step it; yields what comes of it, late frames before the step."""
         lane = min(self._lanes, key=attrgetter("earliest_ns"))
         others_ns = (other.start_by_ns for other in self._lanes if other is not lane)
         batch, late = lane.choose(time.monotonic_ns(), min(others_ns, default=NEVER_NS))
         if late:
-            results: Results = [(job, _LATE) for job in late]
-            loop.call_soon_threadsafe(_deliver, results)
+            yield [(job, _LATE) for job in late]
         if batch:
-            outcomes = self._step(lane, batch)
-            loop.call_soon_threadsafe(_deliver, list(zip(batch, outcomes, strict=True)))
+            yield zip(batch, self._step(lane, batch), strict=True)
 
     def _step(self, lane: Lane, batch: list[Job]) -> list[Outcome]:
         began_ns = time.monotonic_ns()
@@ -128,6 +96,7 @@ class Engine:
         return outcomes
 
 
-def _deliver(results: Results) -> None:
+def deliver(results: Results) -> None:
+    """Answer jobs; on the event loop's thread."""
     for job, outcome in results:
         job.reply(outcome)

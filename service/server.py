@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Mapping
@@ -18,9 +19,11 @@ from service.bundle import Bundle
 from service.config import Config
 from service.engine import Engine
 from service.errors import ConfigError, ListenError
+from service.loop_engine import LARGEST_STEP, LoopEngine
 from service.observer import Observer, SlotUse
 from service.rpc import DriveService
 from service.telemetry import fields
+from service.thread_engine import ThreadEngine
 from service.usage import available_cores
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 
@@ -68,14 +71,21 @@ class Server:
     ) -> None:
         if default_model not in bundles:
             raise ConfigError(f"default model {default_model!r} is not one of {sorted(bundles)}")
-        models = {name: Model(bundle, config) for name, bundle in bundles.items()}
         cores = available_cores() / workers
+        in_loop = _steps_in_loop(bundles, config, cores)
+        if in_loop:
+            config = dataclasses.replace(config, max_batch=min(config.max_batch, LARGEST_STEP))
+        models = {name: Model(bundle, config) for name, bundle in bundles.items()}
         self.admission = Admission(models, default_model, config, cores)
         self._config = config
         self._shares_port = workers > 1
         observer = observer or Observer()
-        self._engine = Engine([model.lane for model in models.values()], observer)
-        self._decoder = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode")
+        lanes = [model.lane for model in models.values()]
+        self._engine: Engine = (LoopEngine if in_loop else ThreadEngine)(lanes, observer)
+        threads = config.decode_threads
+        self._decoder = (
+            None if in_loop else ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        )
         self._stop = asyncio.Event()
         self._health = health.aio.HealthServicer()
         self._service = DriveService(self.admission, self._engine, self._decoder, config, observer)
@@ -163,12 +173,21 @@ class Server:
         # Server.stop may return before cancelled handlers have ended (grpc#37240).
         self._service.reap()
         await self._engine.stop()
-        self._decoder.shutdown(cancel_futures=True)
+        if self._decoder is not None:
+            self._decoder.shutdown(cancel_futures=True)
         _log.info("stopped")
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", SERVICE_NAME):
             await self._health.set(name, status)
+
+
+def _steps_in_loop(bundles: Mapping[str, Bundle], config: Config, cores: float) -> bool:
+    """Return whether steps and decoding are left to the event loop's thread."""
+    on_cpu = all(bundle.runtime.provider.on_cpu for bundle in bundles.values())
+    if config.steps_on == "loop" and not on_cpu:
+        raise ConfigError("steps_on must not be 'loop' on a GPU: the event loop would wait for it")
+    return config.steps_on == "loop" or (config.steps_on == "auto" and on_cpu and cores <= 1)
 
 
 def _options(config: Config, *, shares_port: bool) -> list[tuple[str, int]]:

@@ -65,7 +65,7 @@ class DriveStream:
         context: the RPC.
         lease: the admitted session.
         engine: where frames go.
-        decoder: threads that decode.
+        decoder: threads that decode; None to decode right here.
         alarm: where deadlines are watched.
         config: the server's settings.
         observer: is told of every answer.
@@ -77,7 +77,7 @@ class DriveStream:
         lease: Lease,
         *,
         engine: Engine,
-        decoder: Executor,
+        decoder: Executor | None,
         alarm: Alarm,
         config: Config,
         observer: Observer,
@@ -251,7 +251,7 @@ class DriveStream:
 
     def _decode(self, action: Decode) -> list[Action] | None:
         image = action.pending.frame.image
-        if frames.is_cheap(image):
+        if self._decoder is None or frames.is_cheap(image):
             decoded = _decode(image, self._input, self._config.max_pixels)
             return self._decoded(action.pending, decoded)
         future = self._decoder.submit(_decode, image, self._input, self._config.max_pixels)

@@ -1,4 +1,4 @@
-"""The engine's thread: outcomes on the event loop, faults that cost one batch, and its end."""
+"""Both engines: outcomes on the event loop, faults that cost one batch, and their end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import pytest
 
 from service import bundle
 from service.domain import NotStepped, SkipReason, Stepped
-from service.engine import Engine
 from service.errors import BundleError
 from service.lane import Job, Lane
+from service.loop_engine import LoopEngine
+from service.thread_engine import ThreadEngine
 from tests.service import bundles
 
 FAR_NS = 10**18
 GREY = np.full((8, 16, 3), 100, np.uint8)
 RED = np.full((8, 16, 3), 250, np.uint8)
+
+both = pytest.mark.parametrize("kind", [ThreadEngine, LoopEngine])
 
 
 def lane_of(path):
@@ -40,12 +43,13 @@ async def run(engine, lane, pixels=GREY, *, slot=None, reset=True, deadline_ns=F
     return outcome
 
 
-async def test_outcomes_come_on_the_event_loop_s_thread(tmp_path):
+@both
+async def test_outcomes_come_on_the_event_loop_s_thread(tmp_path, kind):
     lanes = [
         lane_of(bundles.recurrent(tmp_path / "a.onnx")),
         lane_of(bundles.stateless(tmp_path / "b.onnx")),
     ]
-    engine = Engine(lanes)
+    engine = kind(lanes)
     await engine.start()
     outcomes = await asyncio.gather(*(run(engine, lanes[n % 2]) for n in range(10)))
     assert all(isinstance(outcome, Stepped) for outcome in outcomes)
@@ -53,9 +57,10 @@ async def test_outcomes_come_on_the_event_loop_s_thread(tmp_path):
     await engine.stop()
 
 
-async def test_a_fault_costs_one_batch_and_the_engine_lives(tmp_path):
+@both
+async def test_a_fault_costs_one_batch_and_the_engine_lives(tmp_path, kind):
     lane = lane_of(bundles.failing(tmp_path / "f.onnx"))
-    engine = Engine([lane])
+    engine = kind([lane])
     await engine.start()
     slot = lane.pool.allocate()
     await run(engine, lane, slot=slot)
@@ -68,9 +73,10 @@ async def test_a_fault_costs_one_batch_and_the_engine_lives(tmp_path):
     await engine.stop()
 
 
-async def test_a_late_frame_comes_back_without_a_step(tmp_path):
+@both
+async def test_a_late_frame_comes_back_without_a_step(tmp_path, kind):
     lane = lane_of(bundles.recurrent(tmp_path / "a.onnx"))
-    engine = Engine([lane])
+    engine = kind([lane])
     await engine.start()
     late = await run(engine, lane, deadline_ns=0)
     assert isinstance(late, NotStepped)
@@ -78,17 +84,19 @@ async def test_a_late_frame_comes_back_without_a_step(tmp_path):
     await engine.stop()
 
 
-async def test_a_network_that_fails_keeps_the_engine_from_starting(tmp_path):
+@both
+async def test_a_network_that_fails_keeps_the_engine_from_starting(tmp_path, kind):
     lane = lane_of(bundles.failing(tmp_path / "f.onnx"))
     lane._stepper._frames[:] = 250
-    engine = Engine([lane])
+    engine = kind([lane])
     with pytest.raises(BundleError, match="the network fails"):
         await engine.start()
     await engine.stop()
 
 
-async def test_an_engine_that_never_started_can_be_stopped(tmp_path):
-    await Engine([lane_of(bundles.recurrent(tmp_path / "a.onnx"))]).stop()
+@both
+async def test_an_engine_that_never_started_can_be_stopped(tmp_path, kind):
+    await kind([lane_of(bundles.recurrent(tmp_path / "a.onnx"))]).stop()
 
 
 async def test_an_engine_without_work_keeps_a_device_warm(tmp_path, monkeypatch):
@@ -103,10 +111,37 @@ async def test_an_engine_without_work_keeps_a_device_warm(tmp_path, monkeypatch)
 
     monkeypatch.setattr(lane._stepper, "warm_up", counted)
     monkeypatch.setattr(lane._stepper, "keep_warm_s", 0.001)
-    engine = Engine([lane])
+    engine = ThreadEngine([lane])
     await engine.start()
     runs.clear()
     thrice.clear()
     assert await asyncio.to_thread(thrice.wait, 10)
     assert isinstance(await run(engine, lane), Stepped)
+    await engine.stop()
+
+
+async def test_a_loop_takes_no_turn_after_its_end(tmp_path):
+    lane = lane_of(bundles.recurrent(tmp_path / "a.onnx"))
+    engine = LoopEngine([lane])
+    await engine.start()
+    slot = lane.pool.allocate()
+    terms = {"reset": True, "interval_s": 0.05, "deadline_ns": FAR_NS}
+    engine.submit(Job(lane, slot, GREY, **terms, reply=lambda _: pytest.fail("it was stepped")))
+    await engine.stop()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert lane.waiting == 1
+
+
+async def test_a_loop_leaves_the_loop_to_others_between_two_steps(tmp_path):
+    lane = lane_of(bundles.recurrent(tmp_path / "a.onnx"))
+    engine = LoopEngine([lane])
+    await engine.start()
+    passes = 0
+    replies = [asyncio.create_task(run(engine, lane)) for _ in range(8)]
+    while not all(reply.done() for reply in replies):
+        await asyncio.sleep(0)
+        passes += 1
+    assert {type(reply.result()) for reply in replies} == {Stepped}
+    assert passes > 8 / lane.cost.buckets[-1], "each step is followed by a pass of the loop"
     await engine.stop()

@@ -12,8 +12,8 @@ import pytest
 
 from service import bundle
 from service.domain import Stepped
-from service.engine import Engine
 from service.lane import Job, Lane
+from service.thread_engine import ThreadEngine
 from steerstream.v1 import command_pb2, session_pb2
 from tests.service import bundles
 from tests.service.vehicle import pictures, running, values
@@ -75,12 +75,13 @@ async def commands(vehicle, film):
     return np.asarray([values(answer.raw) for answer in answers])
 
 
+@pytest.mark.parametrize("steps_on", ["thread", "loop"])
 @pytest.mark.parametrize("reads", [True, False], ids=["reading", "without reading"])
 @pytest.mark.parametrize("policy", POLICIES)
-async def test_others_miss_nothing_while_one_client_floods(tiny, policy, reads):
+async def test_others_miss_nothing_while_one_client_floods(tiny, policy, reads, steps_on):
     films = [pictures(40, seed) for seed in range(3)]
     async with (
-        running(tiny) as run,
+        running(tiny, steps_on=steps_on) as run,
         flooded(run, reads=reads, frame_policy=POLICIES[policy], budget_ms=BUDGET_MS) as floods,
     ):
         others = [
@@ -133,7 +134,7 @@ async def test_a_lane_with_nearer_deadlines_leaves_the_other_its_turn(tmp_path):
     """
     busy = Lane(bundle.load(bundles.recurrent(tmp_path / "a.onnx")), sessions=8, max_batch=2)
     rare = Lane(bundle.load(bundles.stateless(tmp_path / "b.onnx")), sessions=8, max_batch=2)
-    engine = Engine([busy, rare])
+    engine = ThreadEngine([busy, rare])
     await engine.start()
     done = asyncio.get_running_loop().create_future()
 

@@ -43,9 +43,9 @@ def tiny(tmp_path_factory):
     return bundles.recurrent(tmp_path_factory.mktemp("bundles") / "tiny.onnx")
 
 
-@pytest.fixture
-async def server(tiny):
-    async with running(tiny) as run:
+@pytest.fixture(params=["thread", "loop"])
+async def server(tiny, request):
+    async with running(tiny, steps_on=request.param) as run:
         yield run
 
 

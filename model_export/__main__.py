@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_export.errors import ModelExportError
+from model_export.report import options as report_options
 from steerstream.extras import command_needs
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
@@ -40,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_evaluate(commands)
     _add_health(commands)
+    report_options.add_measure(commands)
+    report_options.add_report(commands)
     return parser
 
 

@@ -7,7 +7,8 @@
     ├── DataError               a source of training data, or a labels file
     ├── OptionError             an option of a command
     ├── RunError                a folder of a training run
-    └── BundleError             an ONNX file
+    ├── BundleError             an ONNX file
+    └── ReportError             a file of results, or a page that is not what they say
 
 Every message says what to do.
 """
@@ -37,3 +38,7 @@ class RunError(ModelExportError):
 
 class BundleError(ModelExportError):
     """An ONNX file is missing, damaged, or without a valid contract."""
+
+
+class ReportError(ModelExportError):
+    """A file of results is missing or of another bundle, or a page is not what the results say."""

@@ -1,0 +1,88 @@
+"""What the commands ``measure`` and ``report`` do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_export.errors import ReportError
+from model_export.report import accuracy, origin, page, pictures, results, speed
+from model_export.report.evidence import Evidence, gather
+from reports import pages
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = "python -m model_export report"
+
+
+def bundles(folder: Path) -> list[Path]:
+    """Return the bundles of a folder by name.
+
+    Raises:
+        ReportError: there is none.
+    """
+    found = sorted(folder.glob("*.onnx"))
+    if not found:
+        raise ReportError(f"{folder}: no bundle (.onnx); name the folder with --models")
+    return found
+
+
+def measure_accuracy(
+    found: Sequence[Path], data: Path, runs: Path, cache: Path, root: Path
+) -> None:
+    """Measure bundles on every source and leave a file of results for each.
+
+    Raises:
+        BundleError: a file is no bundle.
+        DataError: a source's data is missing or malformed.
+    """
+    for bundle in found:
+        figures = accuracy.measure(bundle, data, cache) | {"origin": origin.measure(bundle, runs)}
+        command = f"python -m model_export measure accuracy models/{bundle.name}"
+        path = root / results.path_of(results.ACCURACY, bundle)
+        results.write(path, results.ACCURACY, bundle, command, figures)
+        print(path.relative_to(root))
+
+
+def measure_speed(found: Sequence[Path], rounds: int, root: Path) -> None:
+    """Measure bundles in turns and leave a file of results for each.
+
+    Raises:
+        BundleError: a file is no bundle.
+    """
+    names = " ".join(f"models/{bundle.name}" for bundle in found)
+    command = f"python -m model_export measure speed {names} --rounds {rounds}"
+    for bundle, figures in zip(found, speed.measure(found, rounds), strict=True):
+        path = root / results.path_of(results.SPEED, bundle)
+        results.write(path, results.SPEED, bundle, command, figures)
+        print(path.relative_to(root))
+
+
+def write(models: Path, root: Path) -> None:
+    """Write the page, its pictures, and the README's table.
+
+    Raises:
+        ReportError: a result is damaged, or of another bundle of that name.
+    """
+    evidence = gather(root, bundles(models))
+    pages.write(root, _pages(evidence, root))
+    pictures.write(evidence, root / page.PICTURES)
+
+
+def check(models: Path, root: Path) -> None:
+    """Compare the page and the README's table with what would be written.
+
+    Raises:
+        ReportError: one differs, or a result is damaged or of another bundle of that name.
+    """
+    try:
+        pages.check(root, _pages(gather(root, bundles(models)), root), COMMAND)
+    except pages.StaleError as error:
+        raise ReportError(str(error)) from None
+
+
+def _pages(evidence: Sequence[Evidence], root: Path) -> dict[Path, str]:
+    readme = (root / page.README).read_text(encoding="utf-8")
+    return {
+        page.PAGE: page.page(evidence),
+        page.README: pages.between(readme, page.MARKER, page.brief(evidence)),
+    }

@@ -1,0 +1,100 @@
+"""All that the page is made of: one bundle's file, and the results of what was measured of it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_export.report import results
+from model_export.report.architecture import Architecture, read
+from service.contract import STEERING_WHEEL_ANGLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One bundle.
+
+    Attributes:
+        name: its own, by which a client asks for it.
+        size_bytes: of its file.
+        architecture: what is in it.
+        accuracy: results by ``measure accuracy``, or None where it was not measured.
+        speed: results by ``measure speed``.
+        closed_loop: results by ``scripts.autonomy``.
+    """
+
+    name: str
+    size_bytes: int
+    architecture: Architecture
+    accuracy: results.Result | None
+    speed: results.Result | None
+    closed_loop: results.Result | None
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """What is known of its training; empty where nothing is."""
+        return dict(self.accuracy["results"]["origin"]) if self.accuracy else {}
+
+    @property
+    def made_by(self) -> Iterator[results.Result]:
+        """The results that there are."""
+        return filter(None, (self.accuracy, self.speed, self.closed_loop))
+
+    def heads(self, source: str) -> Mapping[str, Any]:
+        """Return the scores on a source by head; empty where they were not measured."""
+        return dict(self.accuracy["results"]["sources"][source]["heads"]) if self.accuracy else {}
+
+    def rmse(self, source: str, head: str = STEERING_WHEEL_ANGLE) -> float | None:
+        """Return the error of a head on a source."""
+        score = self.heads(source).get(head)
+        return None if score is None else float(score["rmse"])
+
+    def seeds(self, source: str) -> list[float]:
+        """Return the steering's error on a source of every seed that was trained."""
+        return [
+            score["rmse"]
+            for seed in self.origin.get("seeds", ())
+            for score in seed["scores"]
+            if score["source"] == source and score["head"] == STEERING_WHEEL_ANGLE
+        ]
+
+    def drives(self) -> dict[float | None, list[Mapping[str, Any]]]:
+        """Return the closed loop's drives by the delay that was charged, in milliseconds."""
+        found: dict[float | None, list[Mapping[str, Any]]] = {}
+        for drive in self.closed_loop["results"] if self.closed_loop else ():
+            found.setdefault(drive["delay_ms"], []).append(drive)
+        return found
+
+    def autonomy_percent(self, delay_ms: float | None) -> float | None:
+        """Return the mean autonomy over the roads with a delay."""
+        drives = self.drives().get(delay_ms)
+        return statistics.mean(drive["autonomy_percent"] for drive in drives) if drives else None
+
+
+def gather(root: Path, bundles: Sequence[Path]) -> list[Evidence]:
+    """Collect what is known of bundles, in their order.
+
+    Args:
+        root: the checkout.
+        bundles: ONNX files.
+
+    Raises:
+        BundleError: a file is no bundle.
+        ReportError: a result is damaged, or of another bundle of that name.
+    """
+    kinds = (results.ACCURACY, results.SPEED, results.CLOSED_LOOP)
+    accuracy, speed, closed_loop = (results.load(root, kind, bundles) for kind in kinds)
+    return [
+        Evidence(
+            name=path.stem,
+            size_bytes=path.stat().st_size,
+            architecture=read(path),
+            accuracy=accuracy.get(path.stem),
+            speed=speed.get(path.stem),
+            closed_loop=closed_loop.get(path.stem),
+        )
+        for path in bundles
+    ]

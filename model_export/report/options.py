@@ -1,0 +1,106 @@
+"""The command lines of ``measure`` and ``report``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+_Commands = argparse._SubParsersAction  # noqa: SLF001
+
+
+def add_measure(commands: _Commands[argparse.ArgumentParser]) -> None:
+    """Add the command that measures bundles."""
+    command = commands.add_parser("measure", help="measure bundles for the report")
+    kinds = command.add_subparsers(required=True, metavar="WHAT")
+    accuracy = kinds.add_parser("accuracy", help="errors on every source, calibration, lost frames")
+    _add_bundles(accuracy)
+    accuracy.add_argument(
+        "--data",
+        type=Path,
+        default=Path(os.environ.get("STEERSTREAM_DATA", _CHECKOUT.parent / "shared" / "data")),
+        metavar="DIR",
+        help="folder with the driving data (default: STEERSTREAM_DATA, then ../shared/data)",
+    )
+    accuracy.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder of training runs, which tell seeds and times (default: runs)",
+    )
+    accuracy.add_argument(
+        "--cache", type=Path, metavar="DIR", help="folder of prepared frames (default: RUNS/cache)"
+    )
+    accuracy.set_defaults(run=_measure_accuracy)
+    speed = kinds.add_parser("speed", help="milliseconds a frame, the bundles in turns")
+    _add_bundles(speed)
+    speed.add_argument("--rounds", type=int, default=11, metavar="N", help="default: 11")
+    speed.set_defaults(run=_measure_speed)
+
+
+def add_report(commands: _Commands[argparse.ArgumentParser]) -> None:
+    """Add the command that writes the page."""
+    command = commands.add_parser("report", help="write docs/models.md from what was measured")
+    command.add_argument(
+        "--models",
+        type=Path,
+        default=_CHECKOUT / "models",
+        metavar="DIR",
+        help="folder of bundles (default: models)",
+    )
+    command.add_argument(
+        "--root",
+        type=Path,
+        default=_CHECKOUT,
+        metavar="DIR",
+        help="the checkout that holds the results and gets the page (default: this one)",
+    )
+    command.add_argument(
+        "--check", action="store_true", help="write nothing; fail where the page differs"
+    )
+    command.set_defaults(run=_report)
+
+
+def _add_bundles(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "bundles",
+        type=Path,
+        nargs="*",
+        metavar="FILE.onnx",
+        help="the bundles (default: all of models)",
+    )
+    command.add_argument(
+        "--root",
+        type=Path,
+        default=_CHECKOUT,
+        metavar="DIR",
+        help="the checkout that gets the results (default: this one)",
+    )
+
+
+def _measure_accuracy(options: argparse.Namespace) -> int:
+    from model_export.report import commands  # noqa: PLC0415
+
+    found = options.bundles or commands.bundles(_CHECKOUT / "models")
+    cache = options.cache or options.runs / "cache"
+    commands.measure_accuracy(found, options.data, options.runs, cache, options.root)
+    return 0
+
+
+def _measure_speed(options: argparse.Namespace) -> int:
+    from model_export.report import commands  # noqa: PLC0415
+
+    found = options.bundles or commands.bundles(_CHECKOUT / "models")
+    commands.measure_speed(found, options.rounds, options.root)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from model_export.report import commands  # noqa: PLC0415
+
+    act = commands.check if options.check else commands.write
+    act(options.models, options.root)
+    return 0

@@ -1,0 +1,95 @@
+"""Which training made a bundle: its run, the same run with other seeds, and how long it took.
+
+A bundle's provenance repeats the scores of its run to the last digit; that is what finds the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+from model_export.bundle_runner import BundleRunner
+from model_export.config import Config
+from model_export.errors import ModelExportError
+from model_export.networks import build
+from model_export.run import Result, RunFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """A run that has weights."""
+
+    folder: RunFolder
+    config: Config
+    result: Result
+
+    @property
+    def recipe(self) -> Config:
+        """The configuration but for what tells seeds apart."""
+        return dataclasses.replace(self.config, seed=0, name="")
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, by TensorBoard's record; what lay between two sittings is left out."""
+        return sum(map(_seconds, self.folder.tensorboard.glob("events.*")))
+
+
+def measure(bundle: Path, runs: Path) -> dict[str, Any]:
+    """Return what is known of a bundle's training, ready for JSON; nothing where no run made it.
+
+    Args:
+        bundle: the ONNX file.
+        runs: folder of training runs.
+
+    Raises:
+        BundleError: the file is no bundle.
+    """
+    scores = BundleRunner(bundle).contract.provenance.scores
+    found = list(_runs(runs))
+    own = next((run for run in found if run.result.scores == scores), None)
+    if own is None:
+        return {}
+    network = build(own.config)
+    return {
+        "about": (inspect.getdoc(inspect.getmodule(network)) or "").partition("\n")[0],
+        "parameters": sum(item.numel() for item in network.parameters()),
+        "seconds": round(sum(run.seconds for run in _began_with(own, found))),
+        "seeds": [
+            {
+                "seed": run.config.seed,
+                "ships": run is own,
+                "scores": [dataclasses.asdict(score) for score in run.result.scores],
+            }
+            for run in sorted(found, key=lambda run: run.config.seed)
+            if run.recipe == own.recipe
+        ],
+    }
+
+
+def _runs(folder: Path) -> Iterator[_Run]:
+    """Yield the runs that can be read; others are of earlier versions or unfinished."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        run = RunFolder(path)
+        try:
+            yield _Run(run, run.load_config(), run.load_result())
+        except ModelExportError:
+            continue
+
+
+def _began_with(run: _Run, found: list[_Run]) -> Iterator[_Run]:
+    """Yield a run, the run whose weights it began with, and so on."""
+    seen: _Run | None = run
+    while seen is not None:
+        yield seen
+        start = seen.folder.load_start()
+        seen = next((one for one in found if start and one.result.scores == start.scores), None)
+
+
+def _seconds(events: Path) -> float:
+    times: list[float] = [event.wall_time for event in EventFileLoader(str(events)).Load()]
+    return max(times) - min(times)

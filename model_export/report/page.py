@@ -1,0 +1,124 @@
+"""The page of the models: what the bundles and the results of measuring them say."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from model_export.report import tables, targets
+from model_export.report.accuracy import REAL
+from model_export.report.evidence import Evidence
+from model_export.report.rendered import ROADS, TRACES
+from reports import machine
+from reports.targets import table
+
+PAGE = Path("docs/models.md")
+PICTURES = Path("docs/models")
+README = Path("README.md")
+MARKER = "models"
+CALIBRATION = "calibration.svg"
+
+_HEAD = """\
+Written by `python -m model_export report` from the bundles in [models](../models) and from what was
+measured of them, [model_export/results](../model_export/results); do not edit it. Every figure's
+command stands [at the end](#how-it-was-measured)."""
+
+_OVERVIEW = """\
+`a frame` is the median time of a step with one frame on one thread; `steering, real` the RMSE on
+the real drive's validation blocks; `autonomy` the mean over ten unseen rendered roads where a
+command acts {delays} ms after its picture."""
+
+_ARCHITECTURE = """\
+Read from each file: blocks are the network's modules, with the shapes that their layers give. What
+a block remembers from frame to frame stands below it. `± stddev`: it says how sure it is."""
+
+_COST = """\
+Milliseconds a frame in ONNX Runtime on one thread, the bundles in turns, median of the rounds. At
+batch 16 sixteen vehicles share a step."""
+
+_STEERING = """\
+Root mean square error on {name}: real frames, shown one by one with the state carried. Two rows see
+no road. The winners' figures are their own, on frames that are not at hand here."""
+
+_ERRORS = "Root mean square error on {name}."
+
+_CALIBRATION = """\
+Share of errors within the intervals that are to hold 68 % and 95 % of them, by the predicted
+standard deviations. Less means that the network is surer than it may be."""
+
+_LOSSES = """\
+Steering RMSE in radians on the real validation blocks where frames are lost, each on its own, or
+come at half the rate. A network that is told the interval since the last frame can allow for it.
+First over the frames that it was shown, then over all, the last answer held as a vehicle would."""
+
+_CLOSED_LOOP = """\
+Ten roads that no training saw, through the real server, steering and speed both the network's. A
+command acts on the vehicle so long after its picture was taken. Autonomy is that of PilotNet's
+paper; `least` is the worst road's, errors are distances from the lane's centre."""
+
+_TRAINING = """\
+What a bundle's metadata says of its sources, then what training it took, by the record of its runs:
+wall time on two shared cores at low priority, and the steering's RMSE on the real drive, the mean
+over seeds and each. The bold seed ships."""
+
+
+def page(evidence: Sequence[Evidence]) -> str:
+    """Return docs/models.md."""
+    return "\n\n".join(_parts(evidence)) + "\n"
+
+
+def brief(evidence: Sequence[Evidence]) -> str:
+    """Return what the README shows between its markers."""
+    return f"{tables.overview(evidence)}\n\n{_overview(evidence)}\n[All figures]({PAGE})."
+
+
+def _parts(evidence: Sequence[Evidence]) -> Iterator[str]:
+    yield from ("# Models", _HEAD, tables.overview(evidence), _overview(evidence))
+    yield from ("## Targets", table(targets.figures(evidence)))
+    yield from ("## Architecture", _ARCHITECTURE)
+    for found in evidence:
+        yield from _architecture(found)
+    yield from ("## Speed", _COST, tables.cost(evidence))
+    yield from ("## Steering on the real drive", _filled(_STEERING, name=tables.SOURCES[REAL]))
+    yield tables.steering(evidence)
+    yield "## All heads on rendered frames"
+    for source in (TRACES, ROADS):
+        yield _filled(_ERRORS, name=tables.SOURCES[source])
+        yield tables.errors(evidence, source)
+    yield from ("## Calibration", _CALIBRATION)
+    for source in (REAL, TRACES, ROADS):
+        yield _filled("On {name}:", name=tables.SOURCES[source])
+        yield tables.coverage(evidence, source)
+    yield f"![Share of errors within intervals]({PICTURES.name}/{CALIBRATION})"
+    yield from ("## Frames lost", _LOSSES)
+    yield from (tables.losses(evidence, key) for key in ("rmse", "rmse_held"))
+    yield from ("## Closed loop", _CLOSED_LOOP, tables.closed_loop(evidence))
+    yield from ("## Training", _TRAINING, tables.sources(evidence), tables.trainings(evidence))
+    yield "## How it was measured"
+    yield from _measured(evidence)
+
+
+def _overview(evidence: Sequence[Evidence]) -> str:
+    delays = {delay for found in evidence for delay in found.drives() if delay is not None}
+    return _filled(_OVERVIEW, delays=" / ".join(f"{delay:g}" for delay in sorted(delays)))
+
+
+def _filled(paragraph: str, **values: str) -> str:
+    """Return a paragraph with its values, in lines of the usual width."""
+    return textwrap.fill(paragraph.format(**values), width=100)
+
+
+def _architecture(found: Evidence) -> Iterator[str]:
+    yield f"### {found.name}"
+    if about := found.origin.get("about"):
+        yield about
+    yield f"![Blocks of {found.name}]({PICTURES.name}/{found.name}.svg)"
+    numbers = found.architecture.weights
+    yield f"State: {tables.state(found)}. The file holds {numbers:,} numbers beside the graph."
+
+
+def _measured(evidence: Sequence[Evidence]) -> Iterator[str]:
+    """Yield each command with the machine that ran it, once."""
+    seen = (machine.made_by(result) for found in evidence for result in found.made_by)
+    yield from dict.fromkeys(seen)

@@ -1,0 +1,91 @@
+"""A bundle over what no training saw of the rendered sources, frame by frame, state carried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model_export.bundle_runner import BundleRunner
+from model_export.config import HEADS
+from model_export.data.labels import LabelTable
+from model_export.data.recording import Recording, Span
+from model_export.data.sources import read_split
+from model_export.evaluate import Evaluation
+from model_export.frame_loss import FrameLoss
+
+TRACES, ROADS = "udacity_traces", "rendered"
+PARTS: Mapping[str, Mapping[str, float]] = {TRACES: {"validation_every": 1}, ROADS: {}}
+"""All of the trace that is kept out of training, and the roads that all trainings validate with."""
+
+
+def recording(
+    kind: str, options: Mapping[str, float], runner: BundleRunner, data: Path, cache: Path
+) -> Recording:
+    """Return a source's validation recording as a bundle sees it, from the cache where it is there.
+
+    Args:
+        kind: of the source.
+        options: of its reader.
+        runner: the bundle.
+        data: folder of the driving data.
+        cache: folder of prepared frames.
+
+    Raises:
+        DataError: the data is missing or malformed.
+    """
+    about = runner.contract
+    return read_split(
+        kind,
+        "validation",
+        options,
+        about.frame,
+        rate_hz=about.rate_hz,
+        data=data,
+        cache=cache,
+    )
+
+
+def evaluate(runner: BundleRunner, recorded: Recording) -> Evaluation:
+    """Run a bundle over a recording; the state begins anew with each sequence."""
+    values = np.concatenate([_follow(runner, recorded, span) for span in recorded.spans])
+    about = runner.contract
+    shape = (len(values), len(HEADS))
+    outputs, stddevs = np.full(shape, np.nan), np.full(shape, np.nan)
+    for column, output in enumerate(about.outputs):
+        outputs[:, HEADS.index(output.head)] = values[:, column]
+    for head, column in about.stddev_columns.items():
+        stddevs[:, HEADS.index(head)] = values[:, column]
+    return Evaluation(
+        table=_table(recorded),
+        shown=np.ones(len(values), np.bool_),
+        outputs=outputs,
+        stddevs=stddevs,
+        contract=about,
+        loss=FrameLoss(),
+    )
+
+
+def _follow(runner: BundleRunner, recorded: Recording, span: Span) -> npt.NDArray[np.float32]:
+    """Return a bundle's values [frames, heads and stddevs] over one sequence."""
+    state, rows = runner.initial_state(1), []
+    for frame in recorded.frames[span.first : span.last]:
+        values, state = runner.step(np.asarray(frame[None], np.uint8), state)
+        rows.append(np.concatenate(values))
+    return np.stack(rows)
+
+
+def _table(recorded: Recording) -> LabelTable:
+    count = len(recorded.labels)
+    starts = np.zeros(count, np.bool_)
+    starts[[span.first for span in recorded.spans]] = True
+    return LabelTable(
+        frame_ids=(recorded.times_s * 1e9).astype(np.int64),
+        labels=recorded.labels,
+        starts=starts,
+        images=(),
+        blocks=("",) * count,
+        splits=("",) * count,
+    )

@@ -1,0 +1,60 @@
+"""Files of results: one for what was measured of one bundle, with what it was measured on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from model_export.errors import ReportError
+from reports import machine
+
+FOLDER = Path("model_export/results")
+ACCURACY, SPEED, CLOSED_LOOP = "accuracy", "speed", "autonomy"
+"""What is measured, as its file's ``benchmark`` says."""
+
+Result = Mapping[str, Any]
+
+
+def path_of(kind: str, bundle: Path) -> Path:
+    """Return where the results of a bundle lie below the checkout."""
+    return FOLDER / f"{kind}-{bundle.stem}.json"
+
+
+def write(path: Path, kind: str, bundle: Path, command: str, results: object) -> None:
+    """Write what was measured of a bundle."""
+    content = {
+        "benchmark": kind,
+        "command": command,
+        "bundle_sha256": machine.digest(bundle),
+        "machine": machine.describe(),
+        "results": results,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def load(root: Path, kind: str, bundles: Sequence[Path]) -> dict[str, Result]:
+    """Read the results of one kind, by bundle; a bundle that was not measured is left out.
+
+    Raises:
+        ReportError: a file is no result, or is of a bundle with other bytes.
+    """
+    found = {}
+    for bundle in bundles:
+        path = root / path_of(kind, bundle)
+        if path.exists():
+            found[bundle.stem] = _read(path, bundle)
+    return found
+
+
+def _read(path: Path, bundle: Path) -> Result:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        measured = result["bundle_sha256"]
+    except (ValueError, KeyError, TypeError):
+        raise ReportError(f"{path}: not a result; measure again") from None
+    if measured != machine.digest(bundle):
+        raise ReportError(f"{path}: was measured of another {bundle.name}; measure again")
+    return dict(result)

@@ -1,0 +1,63 @@
+"""A tiny bundle, and a checkout with results of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from model_export.export import export
+from model_export.report import results
+from model_export.run import RunFolder
+
+README = "# name\n\n<!-- models:begin -->\nold\n<!-- models:end -->\n\nrest\n"
+ANGLE = {"rmse": 0.0512, "mae": 0.03, "rmse_zero": 0.25, "rmse_mean": 0.24}
+DRIVE = {
+    "autonomy_percent": 100.0,
+    "interventions": 0,
+    "lateral_error_mean_m": 0.1,
+    "lateral_error_max_m": 0.5,
+}
+
+
+@pytest.fixture(scope="session")
+def bundle(tiny_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "tiny.onnx"
+    export(tiny_run, path)
+    return path
+
+
+@pytest.fixture
+def checkout(bundle: Path, tmp_path: Path) -> Path:
+    """A bundle that was measured in all ways, and a README with a place for its row."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / bundle.name).write_bytes(bundle.read_bytes())
+    torque = {"rmse": 0.38, "mae": 0.3, "rmse_zero": 0.62, "rmse_mean": 0.61}
+    torque |= {"calibration": {"mean_stddev": 0.4, "coverage_68": 0.7, "coverage_95": 0.96}}
+    traces = {"heads": {"steering_torque": torque | {"covered": [0.5] * 19}}}
+    figures = {
+        "sources": {
+            "udacity_ch2": {"heads": {"steering_wheel_angle": ANGLE}},
+            "udacity_traces": traces | {"rmse_linear": {"steering_torque": 0.44}},
+            "rendered": {"heads": {"steering_wheel_angle": ANGLE}},
+        },
+        "losses": [
+            {"drop": 0.0, "rate_hz": None, "rmse": 0.05, "rmse_held": 0.05},
+            {"drop": 0.3, "rate_hz": None, "rmse": 0.06, "rmse_held": 0.055},
+        ],
+        "origin": {"about": "A small one.", "parameters": 1234, "seconds": 90, "seeds": []},
+    }
+    times = {f"batch_{batch}_ms": {"median": 0.5} for batch in (1, 16)}
+    drives = [DRIVE | {"delay_ms": delay} for delay in (0.0, 0.0, 150.0)]
+    for kind, content in (("accuracy", figures), ("speed", times), ("autonomy", drives)):
+        path = tmp_path / results.path_of(kind, bundle)
+        results.write(path, kind, bundle, f"python -m model_export measure {kind}", content)
+    (tmp_path / "README.md").write_text(README)
+    return tmp_path
+
+
+def changed(path: Path, key: str, value: object) -> None:
+    """Change one entry of a file of JSON."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))

@@ -1,0 +1,82 @@
+"""What the figure shows of a bundle is what its graph computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model_export import config as configs
+from model_export.export import contract, write
+from model_export.networks import build
+from model_export.report.architecture import Architecture, Memory, read
+from model_export.report.diagram import draw
+from model_export.run import Result
+from tests.model_export.builders import configured
+from tests.model_export.conftest import TINY
+
+RESULT = Result(weights={}, sources=(), scores=(), training_mean=(0.0, 0.0, 0.0))
+
+
+SETTINGS: dict[str, dict[str, object]] = {
+    "pilotnet_lstm": {"features": 8, "hidden": 6},
+    "komanda": {},
+    "chauffeur": {"blocks": 2, "hidden": 6},
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Architecture]:
+    """Networks of three kinds as bundles, read again."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "tiny.toml").write_text(TINY)
+    tiny = configs.load(folder / "tiny.toml")
+    return {kind: exported(tiny, folder, kind, settings) for kind, settings in SETTINGS.items()}
+
+
+def exported(
+    tiny: configs.Config, folder: Path, kind: str, settings: dict[str, object]
+) -> Architecture:
+    config = configured(tiny, kind, settings)
+    network = build(config).eval()
+    write(network, contract(network, config, RESULT, name=kind), folder / f"{kind}.onnx")
+    return read(folder / f"{kind}.onnx")
+
+
+def test_blocks_have_the_shapes_and_the_way_of_the_network(found: dict[str, Architecture]):
+    blocks = {block.name: block for block in found["pilotnet_lstm"].blocks}
+    shapes = [layer.shape for layer in blocks["convolutions"].layers]
+    assert shapes == [(24, 31, 98), (36, 14, 47), (48, 5, 22), (64, 3, 20), (64, 1, 18)]
+    assert blocks["convolutions"].layers[0].what == "convolution 5x5 / 2"
+    assert blocks["project"].feeds == ("convolutions",)
+    assert blocks["project"].weights == 1152 * 8 + 8
+    assert blocks["recurrence"].memories == (Memory("h", (6,)), Memory("c", (6,)))
+    assert set(blocks["heads"].feeds) == {"project", "recurrence"}
+    assert found["pilotnet_lstm"].last == ("heads",)
+
+
+def test_what_is_joined_and_parted_again_feeds_only_its_own(found: dict[str, Architecture]):
+    blocks = {block.name: block for block in found["chauffeur"].blocks}
+    assert blocks["reduce"].feeds == ("trunk",)
+    assert set(blocks["recurrence"].feeds) == {"project", "motion"}
+    assert blocks["motion"].memories[0].name == "look"
+
+
+def test_feedback_is_the_memory_of_what_gives_it(found: dict[str, Architecture]):
+    blocks = {block.name: block for block in found["komanda"].blocks}
+    assert [memory.name for memory in blocks["cell"].memories] == ["m", "c"]
+    assert Memory("y", (3,)) in blocks["heads"].memories
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_the_same_bundle_gives_the_same_picture(
+    found: dict[str, Architecture], tmp_path: Path, kind: str
+):
+    pictures = [tmp_path / "first.svg", tmp_path / "second" / "first.svg"]
+    pictures[1].parent.mkdir()
+    for picture in pictures:
+        draw(found[kind], picture)
+    first, second = (picture.read_text() for picture in pictures)
+    assert first == second
+    for block in found[kind].blocks:
+        assert f"<!-- {block.name.replace('_', ' ')} -->" in first

@@ -102,6 +102,9 @@ class AugmentConfig:
         noise: greatest standard deviation of the sensor's noise, of 255.
         blur: probability of a blurred sequence.
         erase: probability that a rectangle of the picture is hidden.
+        drop: greatest share of frames that are lost; only on stored features.
+        rates_hz: frames come at one of these rates, as far as the source has them; only on stored
+            features.
     """
 
     flip: float = 0.0
@@ -117,6 +120,13 @@ class AugmentConfig:
     noise: float = 0.0
     blur: float = 0.0
     erase: float = 0.0
+    drop: float = 0.0
+    rates_hz: tuple[float, ...] = ()
+
+    @property
+    def thins(self) -> bool:
+        """Whether frames go missing."""
+        return self.drop > 0 or bool(self.rates_hz)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +207,8 @@ class TrainingConfig:
         patience: evaluations without a better score until a stage ends early.
         keep_last: keep a stage's last weights in place of those with the best score, and end no
             stage early, so that the validation split has no say and its scores do not flatter.
+        label_delay_ms: labels are those of so much later than the frame, so that a network says
+            what is right when its command acts.
     """
 
     warm_up: int = 50
@@ -206,6 +218,7 @@ class TrainingConfig:
     evaluate_every: int = 100
     patience: int = 20
     keep_last: bool = False
+    label_delay_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +251,10 @@ class Config:
         for source in self.source:
             if unknown := set(source.heads) - set(HEADS):
                 raise ConfigError(f"source {source.kind}: no head {min(unknown)!r}")
+            if source.augment.thins and not all(stage.stored_features for stage in self.stage):
+                raise ConfigError(
+                    f"source {source.kind}: drop and rates_hz need stages with stored_features"
+                )
         for stage in self.stage:
             if stage.stored_features and stage.encoder_rate:
                 raise ConfigError(

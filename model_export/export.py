@@ -17,6 +17,7 @@ from model_export.run import Result, RunFolder, load_weights
 from service.contract import METADATA_KEY, UNITS, Contract, GapRule, Output, Provenance
 
 OPSET = 18
+_INTERVAL = "interval_s"
 _EXAMPLE_BATCH = 2
 """Not 1: an exporter takes a size of one for a constant."""
 
@@ -46,6 +47,7 @@ def contract(network: DrivingNetwork, config: Config, result: Result, *, name: s
     return Contract(
         name=name,
         frame=config.frame.contract(),
+        interval_tensor=_INTERVAL if network.takes_interval else "",
         state=network.state_tensors,
         outputs=tuple(
             Output(
@@ -85,7 +87,8 @@ def write(network: DrivingNetwork, about: Contract, path: Path) -> None:
 
 def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
     frames = torch.zeros(_EXAMPLE_BATCH, *about.frame.shape, dtype=torch.uint8)
-    example = (frames, *network.initial_state(_EXAMPLE_BATCH))
+    interval = (torch.ones(_EXAMPLE_BATCH),) if about.interval_tensor else ()
+    example = (frames, *interval, *network.initial_state(_EXAMPLE_BATCH))
     outputs = [*about.value_tensors, *(pair.output for pair in about.state)]
     batch = torch.export.Dim("N", min=1)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -97,7 +100,7 @@ def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
             example,
             input_names=about.input_tensors,
             output_names=outputs,
-            dynamic_shapes=_batched(batch, len(about.state)),
+            dynamic_shapes=_batched(batch, len(example) - 1),
             opset_version=OPSET,
             dynamo=True,
             optimize=True,
@@ -107,11 +110,11 @@ def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
     return _without_traces(program.model_proto)
 
 
-def _batched(batch: torch.export.Dim, state: int) -> dict[str, object]:
-    """Name the batch in every input; the exporter knows no empty ``state``."""
+def _batched(batch: torch.export.Dim, others: int) -> dict[str, object]:
+    """Name the batch in every input; the exporter knows no empty ``inputs``."""
     shapes: dict[str, object] = {"frame": {0: batch}}
-    if state:
-        shapes["state"] = tuple({0: batch} for _ in range(state))
+    if others:
+        shapes["inputs"] = tuple({0: batch} for _ in range(others))
     return shapes
 
 

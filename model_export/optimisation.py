@@ -69,6 +69,7 @@ class Optimisation:
             torch.from_numpy(batch.weights),
             state,
             self._loss,
+            intervals_s=torch.from_numpy(batch.intervals_s),
         )
         self._optimiser.zero_grad()
         (losses.mean + losses.stddev).backward()  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from model_export.config import HEADS, Config
 from model_export.data.recording import Recording, Span
@@ -96,20 +97,24 @@ def judge(
     return tuple(JudgedSource(one, held_out(one), judged(one.validation)) for one in sources)
 
 
-def scores(judgement: Sequence[JudgedSource], chose: Collection[str]) -> tuple[Score, ...]:
+def scores(
+    judgement: Sequence[JudgedSource], chose: Collection[str], *, delay_ms: float = 0.0
+) -> tuple[Score, ...]:
     """Return the validation RMSE of every source and head that has labels to compare with.
 
     Args:
         judgement: what the network said.
         chose: names of the sources whose validation chose the weights; their notes say so.
+        delay_ms: by how much labels are later than frames; the notes say so, too.
     """
+    delay = f"; labels {delay_ms:g} ms after the frame" if delay_ms else ""
     return tuple(
         Score(
             source=one.source.kind.name,
             head=head,
             frames=frames,
             rmse=one.validation.rmse(column),
-            note=_CHOSE if one.source.kind.name in chose else _HELD_OUT,
+            note=(_CHOSE if one.source.kind.name in chose else _HELD_OUT) + delay,
         )
         for one in judgement
         for column, head in enumerate(HEADS)
@@ -125,7 +130,7 @@ def choosers(config: Config, sources: Sequence[Source], before: Sequence[Score])
         sources: of the run.
         before: scores of the weights that the run began with, if any.
     """
-    inherited = {item.source for item in before if item.note == _CHOSE}
+    inherited = {item.source for item in before if item.note.startswith(_CHOSE)}
     if config.training.keep_last or all(stage.stddev_only for stage in config.stage):
         return inherited
     own = {one.kind.name for one in sources if one.config.monitor and one.holdout is None}
@@ -146,22 +151,24 @@ def predict(network: DrivingNetwork, recording: Recording, *, carry: bool) -> Pr
     """Return what a network says of every frame of a recording."""
     shape = recording.labels.shape
     found = Predicted(np.empty(shape, np.float32), np.empty(shape, np.float32))
+    intervals_s = torch.from_numpy(recording.intervals_s(network.period_s))
     for span in recording.spans:
         state = network.initial_state(1)
         for first in range(span.first, span.last, _CHUNK):
             chunk = Span(first, min(first + _CHUNK, span.last))
-            predicted, state = _run(network, recording, chunk, state, carry=carry)
+            frames = torch.from_numpy(np.array(recording.frames[chunk.first : chunk.last]))
+            intervals = intervals_s[chunk.first : chunk.last]
+            predicted, state = _run(network, frames, intervals, state, carry=carry)
             for whole, part in zip(found, predicted, strict=True):
                 whole[first : chunk.last] = part
     return found
 
 
 def _run(
-    network: DrivingNetwork, recording: Recording, chunk: Span, state: State, *, carry: bool
+    network: DrivingNetwork, frames: Tensor, intervals_s: Tensor, state: State, *, carry: bool
 ) -> tuple[Predicted, State]:
-    frames = torch.from_numpy(np.array(recording.frames[chunk.first : chunk.last]))
     if carry:
-        said, state = network.unroll(frames[None], state)
+        said, state = network.unroll(frames[None], state, intervals_s[None])
     else:
         said, _ = network.unroll(frames[:, None], network.initial_state(len(frames)))
     mean, stddev = (tensor.flatten(0, 1).numpy() for tensor in said)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from model_export import dagger, provenance
 from model_export.calibration import factors
 from model_export.config import HEADS, Config, StageConfig
+from model_export.data.delay import delayed
 from model_export.data.encoded import FeatureCache
 from model_export.data.recording import Recording, open_recording, record
 from model_export.data.sequences import LaneSampler, LaneSource
@@ -149,7 +150,11 @@ class Trainer:
                 provenance.sources(self._sources, self._drives),
                 self._start.sources if self._start else self._network.pretraining,
             ),
-            scores=scores(judgement, choosers(self._config, self._sources, before)),
+            scores=scores(
+                judgement,
+                choosers(self._config, self._sources, before),
+                delay_ms=self._config.training.label_delay_ms,
+            ),
             training_mean=provenance.training_mean(self._sources),
         )
 
@@ -160,6 +165,7 @@ class Trainer:
             self._config.frame.contract(),
             window=stage.window,
             pass_frames=stage.pass_frames,
+            period_s=1 / self._config.serving.rate_hz,
             seed=self._config.seed * 1000 + index,
         )
 
@@ -190,11 +196,12 @@ class Trainer:
         """Return the relabelled drives of all stages so far; those of the last may be to drive."""
         frame = self._config.frame.contract()
         stages = list(enumerate(self._config.stage[: last + 1]))
-        return [
+        drives = [
             self._drive(index, frame) if index == last else open_recording(folder, frame)
             for index, stage in stages
             if stage.dagger_roads and (folder := self._run.dagger(stage.name))
         ]
+        return [delayed(drive, self._config.training.label_delay_ms / 1e3) for drive in drives]
 
     def _drive(self, index: int, frame: FrameInput) -> Recording:
         stage = self._config.stage[index]

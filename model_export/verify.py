@@ -23,6 +23,7 @@ TOLERANCE = 1e-4
 FRAMES = 500
 LARGEST_BATCH = 8
 
+_INTERVALS_S = (0.02, 0.5)
 _SEED = 7
 _ROAD_SEED = 910_000
 
@@ -107,27 +108,32 @@ class _Comparison:
         size = int(self._rng.integers(1, LARGEST_BATCH + 1))
         rows = self._rng.choice(LARGEST_BATCH, size, replace=False)
         frames = self._road[(self._places[rows] + self._counts[rows]) % len(self._road)]
-        ours = self._run_onnx(rows, frames)
-        theirs = self._run_torch(rows, frames)
+        intervals_s = self._rng.uniform(*_INTERVALS_S, size).astype(np.float32)
+        ours = self._run_onnx(rows, frames, intervals_s)
+        theirs = self._run_torch(rows, frames, intervals_s)
         for name, left, right in zip(self._names, ours, theirs, strict=True):
             self.worst[name] = max(self.worst[name], float(np.abs(left - right).max()))
         self._counts[rows] += 1
         self.steps += 1
 
     def _run_onnx(
-        self, rows: npt.NDArray[np.int64], frames: Picture
+        self, rows: npt.NDArray[np.int64], frames: Picture, intervals_s: npt.NDArray[np.float32]
     ) -> list[npt.NDArray[np.float32]]:
-        outputs, state = self._runner.step(frames, [pool[rows] for pool in self._onnx])
+        before = [pool[rows] for pool in self._onnx]
+        outputs, state = self._runner.step(frames, before, intervals_s)
         for pool, new in zip(self._onnx, state, strict=True):
             pool[rows] = new
         return [*outputs, *state]
 
     @torch.no_grad()
     def _run_torch(
-        self, rows: npt.NDArray[np.int64], frames: Picture
+        self, rows: npt.NDArray[np.int64], frames: Picture, intervals_s: npt.NDArray[np.float32]
     ) -> list[npt.NDArray[np.float32]]:
-        before = [torch.from_numpy(pool[rows]) for pool in self._torch]
-        results = [tensor.numpy() for tensor in self._network(torch.from_numpy(frames), *before)]
+        inputs = [pool[rows] for pool in self._torch]
+        if self._network.takes_interval:
+            inputs = [intervals_s, *inputs]
+        after = self._network(*(torch.from_numpy(array) for array in (frames, *inputs)))
+        results = [tensor.numpy() for tensor in after]
         state = results[len(results) - len(self._torch) :]
         for pool, new in zip(self._torch, state, strict=True):
             pool[rows] = new

@@ -23,6 +23,7 @@ from model_export.config import AugmentConfig, SourceConfig
 from model_export.data.augment import Augmentation, Labels
 from model_export.data.recording import Recording, Span, spans
 from model_export.data.sources import Source
+from model_export.data.thinning import kept
 from model_export.networks import DrivingNetwork
 from service.contract import FrameInput
 from service.preprocess import Picture
@@ -69,7 +70,8 @@ class FeatureCache:
 
     def _recording(self, recording: Recording, augment: AugmentConfig, *, passes: int) -> Recording:
         place = str(recording.folder.resolve())
-        about = [_VERSION, self._encoder, place, repr(augment), passes, self._seed]
+        labels = hashlib.sha256(recording.labels.tobytes()).hexdigest()
+        about = [_VERSION, self._encoder, place, labels, repr(augment), passes, self._seed]
         digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         folder = self._folder / f"features-{digest}"
         if not folder.is_dir():
@@ -90,13 +92,16 @@ class FeatureCache:
         bar = tqdm(todo, "encoding", unit="sequence", disable=None)
         with (work / "features.f16").open("wb") as file:
             for at, span in bar:
-                change = Augmentation(augment, self._frame, self._draw(at, span))
-                for features in self._encoded(recording, span, change):
+                seed = self._draw(at, span)
+                change = Augmentation(augment, self._frame, seed)
+                rows = slice(span.first, span.last)
+                places = span.first + kept(recording.times_s[rows], augment, (seed, at))
+                for features in self._encoded(recording, places, change):
                     file.write(features.tobytes())
                     shape = features.shape[1:]
-                labels.append(change.labels(recording.labels[span.first : span.last]))
-                starts.append(np.arange(span.last - span.first) == 0)
-                times_s.append(recording.times_s[span.first : span.last])
+                labels.append(change.labels(recording.labels[places]))
+                starts.append(places == span.first)
+                times_s.append(recording.times_s[places])
         np.savez(
             work / "labels.npz",
             labels=np.concatenate(labels),
@@ -108,12 +113,12 @@ class FeatureCache:
 
     @torch.no_grad()
     def _encoded(
-        self, recording: Recording, span: Span, change: Augmentation
+        self, recording: Recording, places: npt.NDArray[np.int64], change: Augmentation
     ) -> Iterator[npt.NDArray[np.float16]]:
         visual = self._network.initial_state(1)[len(self._network.recurrent_tensors) :]
-        for first in range(span.first, span.last, _CHUNK_FRAMES):
-            places = range(first, min(first + _CHUNK_FRAMES, span.last))
-            frames = [_picture(change, recording, place) for place in places]
+        for first in range(0, len(places), _CHUNK_FRAMES):
+            chunk = places[first : first + _CHUNK_FRAMES].tolist()
+            frames = [_picture(change, recording, place) for place in chunk]
             windows = torch.from_numpy(np.stack(frames))[None]
             features, visual = self._network.perceive(windows, visual)
             yield features[0].numpy().astype(np.float16)

@@ -64,6 +64,12 @@ class Recording:
     spans: tuple[Span, ...]
     folder: Path
 
+    def intervals_s(self, first_s: float) -> npt.NDArray[np.float32]:
+        """Return the time since the frame before, [N]; ``first_s`` where a sequence begins."""
+        intervals = np.diff(self.times_s, prepend=0.0).astype(np.float32)
+        intervals[[span.first for span in self.spans]] = first_s
+        return intervals
+
 
 def record(samples: Iterable[Sample], frame: FrameInput, folder: Path) -> Recording:
     """Prepare the frames of a source and write them to a folder, whole or not at all.

@@ -44,12 +44,15 @@ class Batch:
         labels: float32 [B, T, 3], NaN where a head is not labelled.
         weights: float32 [B], factor on the loss of each lane.
         resets: bool [B], whether the state is reset before the window.
+        intervals_s: float32 [B, T], time since the frame before, the nominal period where a
+            sequence begins.
     """
 
     frames: Picture | npt.NDArray[np.float16]
     labels: Labels
     weights: npt.NDArray[np.float32]
     resets: npt.NDArray[np.bool_]
+    intervals_s: npt.NDArray[np.float32]
 
 
 @dataclass(slots=True)
@@ -70,6 +73,7 @@ class LaneSampler:
         frame: the network's picture.
         window: frames of one batch in each lane.
         pass_frames: frames after which a lane draws anew.
+        period_s: nominal time between frames.
         seed: decides all draws.
     """
 
@@ -80,12 +84,18 @@ class LaneSampler:
         *,
         window: int,
         pass_frames: int,
+        period_s: float,
         seed: int,
     ) -> None:
         self._frame, self._window, self._pass_frames = frame, window, pass_frames
         self._rng = np.random.default_rng(seed)
         self._lanes = tuple(lanes)
         self._usable = {id(lane): _usable(lane, window) for lane in self._lanes}
+        self._intervals = {
+            id(recording): recording.intervals_s(period_s)
+            for lane in self._lanes
+            for recording in lane.recordings
+        }
         self._passes: list[_Pass | None] = [None] * len(lanes)
         self._augmentations: dict[int, Augmentation] = {}
 
@@ -95,12 +105,14 @@ class LaneSampler:
         like = self._lanes[0].recordings[0].frames
         frames = np.empty((size, window, *like.shape[1:]), like.dtype)
         labels = np.empty((size, window, len(HEADS)), np.float32)
+        intervals = np.empty((size, window), np.float32)
         resets = np.zeros(size, np.bool_)
         for index, lane in enumerate(self._lanes):
             resets[index] = self._renew(index, lane)
+            intervals[index] = self._intervals_of(index, lane)
             self._fill(index, lane, frames[index], labels[index])
         weights = np.array([lane.loss_weight for lane in self._lanes], np.float32)
-        return Batch(frames, labels, weights, resets)
+        return Batch(frames, labels, weights, resets, intervals)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what :meth:`load_state_dict` needs to go on with the very same batches."""
@@ -129,6 +141,12 @@ class LaneSampler:
         first = int(self._rng.integers(span.first, span.last - self._window + 1))
         last = min(span.last, first + self._pass_frames)
         return _Pass(recording, first, last, int(self._rng.integers(2**62)))
+
+    def _intervals_of(self, index: int, lane: LaneSource) -> npt.NDArray[np.float32]:
+        now = self._passes[index]
+        assert now is not None, "_renew has drawn it"  # noqa: S101
+        recording = lane.recordings[now.recording]
+        return self._intervals[id(recording)][now.position : now.position + self._window]
 
     def _fill(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 
 from model_export.config import HEADS, Config, SourceConfig
 from model_export.data import rendered, udacity_ch2, udacity_sim, udacity_traces
+from model_export.data.delay import delayed
 from model_export.data.recording import Recording, Sample, cached
 from model_export.errors import ConfigError
 from service.contract import FrameInput, TrainingSource
@@ -151,7 +152,7 @@ class Source:
 
 
 def read_source(source: SourceConfig, config: Config, data: Path, cache: Path) -> Source:
-    """Read all splits of a source, from the cache where it has them.
+    """Read all splits of a source, from the cache where it has them; labels as training wants.
 
     Raises:
         ConfigError: there is no such kind of source, or it has no such option.
@@ -160,10 +161,13 @@ def read_source(source: SourceConfig, config: Config, data: Path, cache: Path) -
     kind = _kind(source.kind)
     frame, rate_hz = config.frame.contract(), config.serving.rate_hz
 
+    delay_s = config.training.label_delay_ms / 1e3
+
     def split(name: str) -> Recording:
-        return read_split(
+        recording = read_split(
             source.kind, name, source.options, frame, rate_hz=rate_hz, data=data, cache=cache
         )
+        return delayed(recording, delay_s)
 
     holds_out = {**kind.options, **source.options}.get(kind.held_out_by)
     return Source(

@@ -40,6 +40,9 @@ class DrivingNetwork(nn.Module, ABC):
     Args:
         config: the run's configuration.
         settings: the network's own part of it, of the type ``Settings``.
+
+    Attributes:
+        period_s: nominal time between frames.
     """
 
     Settings: ClassVar[type[Any]]
@@ -58,6 +61,12 @@ class DrivingNetwork(nn.Module, ABC):
         self.register_buffer("output_mean", torch.tensor([head.mean for head in heads]))
         self.register_buffer("output_scale", torch.tensor([head.scale for head in heads]))
         self.register_buffer("calibration", torch.ones(len(heads)))
+        self.period_s = 1 / config.serving.rate_hz
+
+    @property
+    def takes_interval(self) -> bool:
+        """Whether it wants to know how long the frame before is ago; see :meth:`timed`."""
+        return False
 
     @property
     def recurrent_tensors(self) -> tuple[StateTensor, ...]:
@@ -94,6 +103,13 @@ class DrivingNetwork(nn.Module, ABC):
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Turn windows of features [B, T, ...] into raw outputs [B, T, 3] and the new state."""
 
+    def timed(self, features: Tensor, intervals_s: Tensor) -> Tensor:  # noqa: ARG002
+        """Bring the time since the frame before [B, T] into features [B, T, ...].
+
+        Only networks that take the interval say how; :meth:`follow` gets what this returns.
+        """
+        return features
+
     def load_pretrained(self) -> None:
         """Take weights from training on other data, where the network uses such; else nothing."""
 
@@ -109,33 +125,44 @@ class DrivingNetwork(nn.Module, ABC):
             for pair in self.state_tensors
         )  # fmt: skip
 
-    def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, frame: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Make one step as a bundle does.
 
         Args:
             frame: uint8 [N, height, width, 3], RGB.
-            state: float32 [N, *shape] each.
+            inputs: seconds since the frame before, float32 [N], if the network takes that; then
+                the state, float32 [N, *shape] each.
 
         Returns:
             One tensor [N] in SI units for each head, one for the standard deviation of each, then
             the new state.
         """
-        (mean, stddev), after = self.unroll(frame.unsqueeze(1), state)
+        intervals_s = inputs[0].unsqueeze(1) if self.takes_interval else None
+        state = inputs[1:] if self.takes_interval else inputs
+        (mean, stddev), after = self.unroll(frame.unsqueeze(1), state, intervals_s)
         return (*mean.squeeze(1).unbind(1), *stddev.squeeze(1).unbind(1), *after)
 
-    def unroll(self, frames: Tensor, state: State) -> tuple[Prediction, State]:
+    def unroll(
+        self, frames: Tensor, state: State, intervals_s: Tensor | None = None
+    ) -> tuple[Prediction, State]:
         """Run over windows with carried state.
 
         Args:
             frames: uint8 [B, T, height, width, 3], or float16 [B, T, ...]: features that
                 :meth:`perceive` gave before.
             state: before the first frame.
+            intervals_s: float32 [B, T], time since the frame before; the nominal period by
+                default. Networks that do not take it are the same for any.
 
         Returns:
             Outputs [B, T, 3], and the state after the last frame.
         """
         recurrent = len(self.recurrent_tensors)
         features, visual = self.see(frames, state[recurrent:])
+        if self.takes_interval:
+            if intervals_s is None:
+                intervals_s = torch.full(features.shape[:2], self.period_s)
+            features = self.timed(features, intervals_s)
         raw, after = self.follow(features, state[:recurrent])
         return self.to_si(raw), (*after, *visual)
 
@@ -152,7 +179,14 @@ class DrivingNetwork(nn.Module, ABC):
         return self.initial_state(batch)
 
     def learn(
-        self, frames: Tensor, labels: Tensor, weights: Tensor, state: State, loss: MaskedLoss
+        self,
+        frames: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        state: State,
+        loss: MaskedLoss,
+        *,
+        intervals_s: Tensor | None = None,
     ) -> tuple[Losses, State]:
         """Return the training losses over windows, and the state to carry on.
 
@@ -162,8 +196,9 @@ class DrivingNetwork(nn.Module, ABC):
             weights: [B], factor on each lane.
             state: of :meth:`learning_state`, carried from window to window.
             loss: the usual loss of the means.
+            intervals_s: as :meth:`unroll` takes them.
         """
-        (mean, stddev), state = self.unroll(frames, state)
+        (mean, stddev), state = self.unroll(frames, state, intervals_s)
         unsure = gaussian_loss(mean, stddev, labels, weights)
         return Losses(loss(mean, labels, weights), unsure), state
 

@@ -31,6 +31,9 @@ from model_export.networks.parts.motion import BANDS, SidewaysMotion
 from model_export.networks.parts.shapes import folded, framewise
 from service.contract import StateKind, StateTensor
 
+_LEAST_PERIODS = 0.25
+"""A shorter interval is a clock's mistake: it would make any noise a motion."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChauffeurSettings:
@@ -47,6 +50,8 @@ class ChauffeurSettings:
         hidden: width of each.
         window: frames over which the cells are run anew for every frame; 0 carries their state.
         motion: tell the cells how far the picture moved since the frame before.
+        interval: take the time since the frame before: motion becomes motion a period, and the
+            cells are told the time.
         dropout: share of visual features dropped in training; motion is never dropped.
     """
 
@@ -60,6 +65,7 @@ class ChauffeurSettings:
     hidden: int = 64
     window: int = 0
     motion: bool = True
+    interval: bool = False
     dropout: float = 0.3
 
 
@@ -79,13 +85,19 @@ class Chauffeur(DrivingNetwork):
         channels, rows, columns = self.trunk.shape
         self.reduce = nn.Conv2d(channels, settings.channels, 1)
         self.project = nn.Linear(settings.channels * rows * columns, settings.features)
-        inputs = settings.features + (self.motion.width if self.motion else 0)
+        moved = self.motion.width if self.motion else 0
+        inputs = settings.features + moved + int(settings.interval)
         self.recurrence = Recurrence(
             settings.cell, inputs=inputs, hidden=settings.hidden, layers=settings.layers
         )
         self.heads = Heads(inputs + settings.hidden)
         self.dropout = nn.Dropout(settings.dropout)
         self._inputs = inputs
+
+    @property
+    def takes_interval(self) -> bool:
+        """As set."""
+        return bool(self.settings.interval)
 
     @property
     def recurrent_tensors(self) -> tuple[StateTensor, ...]:
@@ -121,6 +133,15 @@ class Chauffeur(DrivingNetwork):
             return seen, visual
         moved, after = self.motion.follow(frames, *visual)
         return torch.cat((seen, moved), dim=2), (after,)
+
+    def timed(self, features: Tensor, intervals_s: Tensor) -> Tensor:
+        """Bring the interval into features; see :meth:`DrivingNetwork.timed`."""
+        periods = (intervals_s / self.period_s).clamp_min(_LEAST_PERIODS).unsqueeze(2)
+        size = math.prod(self.trunk.shape)
+        moved = features[..., size:]
+        if self.motion is not None:
+            moved = self.motion.a_period(moved, periods)
+        return torch.cat((features[..., :size], moved, periods.log()), dim=2)
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Advance over windows; see :meth:`DrivingNetwork.follow`."""

@@ -128,13 +128,20 @@ class Komanda(DrivingNetwork):
         return (*state[:_RECURRENT], *state)
 
     def learn(
-        self, frames: Tensor, labels: Tensor, weights: Tensor, state: State, loss: MaskedLoss
+        self,
+        frames: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        state: State,
+        loss: MaskedLoss,
+        *,
+        intervals_s: Tensor | None = None,
     ) -> tuple[Losses, State]:
         """Return Komanda's loss of both runs; see :meth:`DrivingNetwork.learn`.
 
         ``loss`` has no part in it: errors are squared, of outputs scaled to unit variance.
         """
-        del loss
+        del loss, intervals_s
         taught, own = state[:_RECURRENT], state[_RECURRENT : 2 * _RECURRENT]
         seen, visual = self.see(frames, state[2 * _RECURRENT :])
         truth = (labels - self.get_buffer("output_mean")) / self.get_buffer("output_scale")

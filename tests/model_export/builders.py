@@ -7,9 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import nn
 
 from model_export.config import Config, FrameConfig, NetworkConfig
 from model_export.networks import DrivingNetwork, build, kinds
+from model_export.networks.parts.streamed import StreamedConvolution
 
 LARGE = FrameConfig(height_px=180, width_px=320, top=0.15, bottom=0.90)
 FRAMES = {"chauffeur": LARGE, "motion_lstm": LARGE}
@@ -23,6 +25,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"blocks": 4, "hidden": 6, "layers": 2},
         {"blocks": 2, "hidden": 6, "window": 4},
         {"blocks": 2, "motion": False},
+        {"blocks": 2, "hidden": 6, "interval": True},
     ],
 }
 CASES = [
@@ -45,8 +48,12 @@ def random_frames(config: Config, *shape: int) -> torch.Tensor:
 
 
 def warmed(config: Config) -> DrivingNetwork:
-    """A network whose batch normalisation has seen something."""
+    """A network that uses all its state, whose batch normalisation has seen something."""
     torch.manual_seed(0)
     network = build(config)
+    for module in network.modules():
+        if isinstance(module, StreamedConvolution):
+            # It starts without a use for the frames before.
+            nn.init.normal_(module.slices.weight, std=0.05)
     network.train().unroll(random_frames(config, 2, 3), network.initial_state(2))
     return network.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,9 @@ def test_whole_numbers_pass_for_floats(tiny_config: Path):
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match="No such file"):
         config.load(tmp_path / "none.toml")
+
+
+def test_frames_go_missing_only_where_features_are_stored(tiny: config.Config):
+    lossy = dataclasses.replace(tiny.source[0], augment=config.AugmentConfig(drop=0.3))
+    with pytest.raises(ConfigError, match="drop and rates_hz need stages with stored_features"):
+        dataclasses.replace(tiny, source=(lossy,))

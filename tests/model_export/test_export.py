@@ -10,7 +10,8 @@ import pytest
 from model_export.bundle_runner import BundleRunner
 from model_export.errors import BundleError, RunError
 from model_export.export import export
-from model_export.run import RunFolder
+from model_export.networks import build
+from model_export.run import Result, RunFolder
 from model_export.verify import TOLERANCE, verify
 from service.contract import METADATA_KEY
 
@@ -97,3 +98,28 @@ def test_a_bundle_without_a_valid_contract_is_named(bundle: Path, tmp_path: Path
     onnx.save(model, tmp_path / "empty.onnx")
     with pytest.raises(BundleError, match="is missing"):
         BundleRunner(tmp_path / "empty.onnx")
+
+
+@pytest.fixture
+def interval_run(tmp_path: Path, tiny_config: Path) -> RunFolder:
+    """Fresh weights of a network that takes the interval."""
+    config = tmp_path / "interval.toml"
+    text = tiny_config.read_text().replace("pilotnet_lstm", "chauffeur")
+    settings = "{ blocks = 1, hidden = 6, interval = true }"
+    config.write_text(
+        text.replace("{ features = 8, hidden = 6 }", settings).replace(
+            "[training]", "[frame]\nheight_px = 180\nwidth_px = 320\n\n[training]"
+        )
+    )
+    run = RunFolder(tmp_path / "run")
+    weights = build(run.begin(config)).state_dict()
+    run.save_result(Result(weights=weights, sources=(), scores=(), training_mean=(0.0, 0.0, 0.0)))
+    return run
+
+
+def test_a_network_that_takes_the_interval_says_so(interval_run: RunFolder, tmp_path: Path):
+    path = tmp_path / "interval.onnx"
+    about = export(interval_run, path)
+    assert about.interval_tensor == "interval_s"
+    assert BundleRunner(path).contract.input_tensors[:2] == ("frame", "interval_s")
+    assert verify(path, interval_run, frames=5).passed

@@ -23,8 +23,9 @@ every_network = pytest.mark.parametrize(
 def stepped(network: DrivingNetwork, frames: torch.Tensor, state: State) -> Prediction:
     """Outputs [B, T, 3] of one step after the other."""
     outputs = []
+    interval = (torch.full(frames.shape[:1], 0.05),) if network.takes_interval else ()
     for index in range(frames.shape[1]):
-        results = network(frames[:, index], *state)
+        results = network(frames[:, index], *interval, *state)
         outputs.append(torch.stack(results[:6], dim=1))
         state = results[6:]
     return Prediction(*torch.stack(outputs, dim=1).split(3, dim=2))
@@ -67,8 +68,9 @@ def test_what_is_folded_keeps_outputs_and_state(
     network = warmed(config)
     frames, state = random_frames(config, 3), network.initial_state(3)
     assert [tuple(one.shape) for one in state] == [(3, *p.shape) for p in network.state_tensors]
-    left, right = network.fused()(frames, *state), network(frames, *state)
-    close(left, right, 1e-3)
+    interval = (torch.rand(3),) if network.takes_interval else ()
+    inputs = (frames, *interval, *state)
+    close(network.fused()(*inputs), network(*inputs), 1e-3)
 
 
 @every_network
@@ -177,3 +179,17 @@ def test_what_does_not_exist_is_named(tiny: Config):
         build(configured(tiny, "pilotnet_lstm", {"cell": "elman"}))
     with pytest.raises(ConfigError, match="1 to 3 recurrent layers, not 4"):
         build(configured(tiny, "pilotnet_lstm", {"layers": 4}))
+
+
+@torch.no_grad()
+def test_what_moved_in_twice_the_time_is_half_the_motion(tiny: Config):
+    network = build(configured(tiny, "chauffeur", {"blocks": 1, "interval": True}))
+    size, moved = math.prod(network.trunk.shape), network.motion.width
+    features = torch.rand(1, 2, size + moved)
+    timed = network.timed(features, torch.tensor([[0.05, 0.1]]))
+    shifts = slice(size, size + moved // 2)
+    close(timed[0, 0, shifts], features[0, 0, shifts])
+    close(timed[0, 1, shifts], features[0, 1, shifts] / 2)
+    likeness = slice(size + moved // 2, size + moved)
+    close(timed[..., likeness], features[..., likeness])
+    close(timed[..., -1], torch.tensor([[0.0, math.log(2)]]))

@@ -101,6 +101,11 @@ class SidewaysMotion(nn.Module):
         moved: Tensor = self(past.flatten(0, 1), now.flatten(0, 1))
         return moved.reshape(*now.shape[:2], -1), now[:, -1]
 
+    def a_period(self, moved: Tensor, periods: Tensor) -> Tensor:
+        """Divide the shifts of comparisons [..., width] by the periods [..., 1] that they took."""
+        shifts = moved[..., : self.width // 2] / periods
+        return torch.cat((shifts, moved[..., self.width // 2 :]), dim=-1)
+
     @property
     def memory(self) -> StateTensor:
         """The look, as a bundle's contract states it."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from model_export.config import AugmentConfig, Config, SourceConfig
+from model_export.data.delay import delayed
 from model_export.data.encoded import FeatureCache
 from model_export.data.recording import Recording, Sample, record
 from model_export.data.sources import Source
@@ -18,6 +19,7 @@ from tests.model_export.builders import configured, warmed
 
 FRAMES = 12
 FLIPPED = AugmentConfig(flip=1.0)
+SOURCE = SourceConfig(kind="rendered", lanes=1)
 
 
 @pytest.fixture
@@ -73,6 +75,29 @@ def test_every_pass_has_its_own_augmentations(config: Config, recording: Recordi
     assert len(stored.spans) == 3 * len(recording.spans)
     np.testing.assert_array_equal(stored.labels, -np.tile(recording.labels, (3, 1)))
     np.testing.assert_array_equal(stored.times_s, np.tile(recording.times_s, 3))
+
+
+def test_lost_frames_are_not_seen_nor_compared(
+    config: Config, recording: Recording, tmp_path: Path
+):
+    network = warmed(config)
+    slow = AugmentConfig(rates_hz=(10.0,))
+    stored = cache_of(network, config, tmp_path).source(source_of(recording, slow, 2)).train
+    arrived = [0, 2, 4, 6, 8, 10]
+    np.testing.assert_array_equal(stored.labels, np.tile(recording.labels[arrived], (2, 1)))
+    np.testing.assert_allclose(np.diff(stored.times_s[:3]), 0.1)
+    assert [span.first for span in stored.spans] == [0, 3, 6, 9]
+    frames = torch.from_numpy(np.array(recording.frames[[0, 2, 4]]))[None]
+    seen, _ = network.perceive(frames, network.initial_state(1)[2:])
+    np.testing.assert_allclose(stored.frames[:3], seen[0].numpy(), rtol=1e-2, atol=1e-2)
+
+
+def test_later_labels_are_stored_anew(config: Config, recording: Recording, tmp_path: Path):
+    network = warmed(config)
+    now = cache_of(network, config, tmp_path).training(recording, SOURCE)
+    later = cache_of(network, config, tmp_path).training(delayed(recording, 0.05), SOURCE)
+    np.testing.assert_array_equal(now.frames, later.frames)
+    np.testing.assert_array_equal(later.labels[:5], now.labels[1:6])
 
 
 def test_what_is_stored_is_not_computed_again(config: Config, recording: Recording, tmp_path: Path):

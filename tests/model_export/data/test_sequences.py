@@ -36,7 +36,7 @@ def source(*lengths: int, heads: tuple[str, ...] = HEADS, noise: float = 0.0) ->
 
 
 def sampler(*lanes: LaneSource, window: int = 5, pass_frames: int = 20) -> LaneSampler:
-    return LaneSampler(lanes, FRAME, window=window, pass_frames=pass_frames, seed=1)
+    return LaneSampler(lanes, FRAME, window=window, pass_frames=pass_frames, period_s=0.07, seed=1)
 
 
 def test_windows_follow_each_other_until_the_reset():
@@ -61,6 +61,11 @@ def test_the_first_window_of_every_lane_is_a_reset():
     batch = sampler(source(50), source(50)).next_batch()
     assert batch.resets.all()
     assert batch.frames.shape == (2, 5, *FRAME.shape)
+
+
+def test_intervals_are_those_of_the_recording_and_nominal_where_a_sequence_begins():
+    draws = sampler(source(7, 7), window=7)
+    np.testing.assert_allclose(draws.next_batch().intervals_s, [[0.07] + [0.05] * 6], rtol=1e-6)
 
 
 def test_heads_that_a_source_does_not_teach_are_nan():

@@ -1,6 +1,7 @@
 """The networks: one file each, found by its name, which a configuration gives as ``kind``.
 
 A network's file defines ``NETWORK``, a subclass of :class:`DrivingNetwork`. Nothing else names it.
+One outside of this package is found by its module's full name, with a dot in it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["DrivingNetwork", "State", "build", "kinds"]
 
 
 def kinds() -> tuple[str, ...]:
-    """Return the names of all networks, sorted."""
+    """Return the names of all networks of this package, sorted."""
     found = (module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
     return tuple(sorted(set(found) - {"base"}))
 
@@ -28,9 +29,21 @@ def build(config: Config) -> DrivingNetwork:
     Raises:
         ConfigError: there is no network of that name, or it has no such setting.
     """
-    kind = config.network.kind
-    if kind not in kinds():
-        raise ConfigError(f"no network {kind!r}; there are: {', '.join(kinds())}")
-    network: type[DrivingNetwork] = importlib.import_module(f"{__name__}.{kind}").NETWORK
+    network = _found(config.network.kind)
     settings = dict(config.network.settings)
     return network(config, strict.build(network.Settings, settings, "network.settings"))
+
+
+def _found(kind: str) -> type[DrivingNetwork]:
+    if "." not in kind and kind not in kinds():
+        raise ConfigError(
+            f"no network {kind!r}; there are: {', '.join(kinds())}, and modules by their full name"
+        )
+    name = kind if "." in kind else f"{__name__}.{kind}"
+    try:
+        network: type[DrivingNetwork] = importlib.import_module(name).NETWORK
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"no network {kind!r}: {error}; is its folder on PYTHONPATH?") from None
+    except AttributeError:
+        raise ConfigError(f"network {kind!r}: its module defines no NETWORK") from None
+    return network

@@ -1,0 +1,80 @@
+"""The worked example of docs/howto/add-a-network.md, taken from the page and run."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from model_export.__main__ import main
+from simulation.__main__ import main as simulate
+from tests.service.vehicle import running
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "add-a-network.md"
+SMALLER = {"steps = 600": "steps = 3", "roads = 20": "roads = 1", "seconds = 20.0": "seconds = 2.0"}
+"""So that the example trains in seconds."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that holds ``mine`` with the page's two files; the present folder."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "strip_gru.py").write_text(block("python"))
+    text = block("toml")
+    for long, short in SMALLER.items():
+        assert text.count(long) == 1
+        text = text.replace(long, short)
+    (mine / "strip_gru.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def block(language: str) -> str:
+    """The page's one block of a language."""
+    (found,) = re.findall(
+        rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE
+    )
+    return str(found)
+
+
+def commands(module: str) -> list[list[str]]:
+    """The arguments of the page's commands of one module."""
+    lines = [shlex.split(line) for line in block("sh").splitlines()]
+    return [words[3:] for words in lines if words[:3] == ["python", "-m", module]]
+
+
+async def test_the_page_s_network_trains_exports_serves_and_drives(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    for arguments in commands("model_export"):
+        assert await asyncio.to_thread(main, arguments) == 0
+    assert "500 frames of carried state" in capsys.readouterr().out
+    (served,), (drive,) = commands("service"), commands("simulation")
+    models = folder / served[served.index("--model") + 1]
+    async with running(*models.glob("*.onnx")) as run:
+        drive[drive.index("--target") + 1] = run.address
+        drive[drive.index("--seconds") + 1] = "0.5"
+        assert await asyncio.to_thread(simulate, drive) == 0
+    assert "of 10 frames" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("mine.none", "is its folder on PYTHONPATH?"),
+        ("mine", "no network 'mine'; there are: chauffeur, cnn3d"),
+        ("os.path", "its module defines no NETWORK"),
+    ],
+)
+def test_a_network_that_is_not_found_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str], kind: str, message: str
+):
+    config = folder / "mine" / "strip_gru.toml"
+    config.write_text(config.read_text().replace("mine.strip_gru", kind))
+    assert main(commands("model_export")[0]) == 2
+    assert message in capsys.readouterr().err

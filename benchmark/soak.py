@@ -31,6 +31,8 @@ SLOTS = 64
 """Of the server: few, so that every slot is used again and again, and a lost one shows."""
 WARM_UP = 0.25
 """The share of the time before memory is fitted: allocators and pools fill up first."""
+KEPT = 360
+"""Samples of memory in the results; of a longer run every second one, every third, and so on."""
 _IDLE_S = 2.0
 """After which the server ends a session of a vehicle that has vanished."""
 
@@ -115,15 +117,20 @@ class _Memory:
         self._thread.join()
 
     def figures(self) -> dict[str, Any]:
-        """Return the samples and the slope of a line through those after the warm-up."""
-        return {"memory_mb": [[round(at, 1), round(mb, 2)] for at, mb in self._samples]} | slope(
-            self._samples
-        )
+        """Return some of the samples, and the slope of a line through all after the warm-up."""
+        kept = [[round(at, 1), round(mb, 2)] for at, mb in thinned(self._samples)]
+        return {"memory_mb": kept, **slope(self._samples)}
 
     def _sample(self) -> None:
         began_s = time.monotonic()
         while self._pid is not None and not self._over.wait(SAMPLE_S):
             self._samples.append((time.monotonic() - began_s, resident_mb(self._pid)))
+
+
+def thinned(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return evenly spaced samples, the last one among them, at most :data:`KEPT`."""
+    step = -(-len(samples) // KEPT) or 1
+    return samples[::-step][::-1]
 
 
 def slope(samples: list[tuple[float, float]]) -> dict[str, float | None]:

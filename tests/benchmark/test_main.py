@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
@@ -9,7 +10,7 @@ import pytest
 
 from benchmark import capacity
 from benchmark.__main__ import COMMANDS, main
-from benchmark.soak import slope
+from benchmark.soak import slope, thinned
 
 FRAMES = ["--size", "64x48", "--encoding", "rgb8", "--budget-ms", "2000"]
 # However slow this machine is just now, nobody is refused for it.
@@ -95,6 +96,15 @@ def test_the_slope_of_memory_leaves_the_warm_up_out():
     assert fitted["slope_mb_per_h"] == pytest.approx(100.0)
     assert fitted["slope_error_mb_per_h"] == pytest.approx(0.0, abs=1e-6)
     assert slope([])["slope_mb_per_h"] is None
+
+
+@pytest.mark.parametrize(("count", "kept"), [(0, 0), (2, 2), (360, 360), (361, 181), (3600, 360)])
+def test_memory_over_hours_is_thinned_evenly(count, kept):
+    samples = [(float(second), 100.0) for second in range(count)]
+    left = thinned(samples)
+    assert len(left) == kept
+    assert left[-1:] == samples[-1:]
+    assert len({later[0] - earlier[0] for earlier, later in itertools.pairwise(left)}) <= 1
 
 
 @pytest.mark.parametrize("command", ["latency", "efficiency"])

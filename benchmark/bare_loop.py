@@ -72,16 +72,18 @@ class BareLoop:
     def _bound(self, batch: int) -> tuple[BoundGraph, BoundGraph]:
         """Return a step from one copy of some sessions' state to another, and the step back."""
         contract = self._bundle.contract
-        outputs = {item.tensor: np.zeros(batch, np.float32) for item in contract.outputs}
+        outputs = {name: np.zeros(batch, np.float32) for name in contract.value_tensors}
+        period = np.full(batch, 1 / contract.rate_hz, np.float32)
+        interval = {contract.interval_tensor: period} if contract.interval_tensor else {}
         first, second = (
             [np.zeros((batch, *pair.shape), np.float32) for pair in contract.state]
             for _ in range(2)
         )
 
-        self._bound_memory += [*outputs.values(), *first, *second]
+        self._bound_memory += [*outputs.values(), period, *first, *second]
 
         def step(old: list[Array], new: list[Array]) -> BoundGraph:
-            inputs = {contract.frame.tensor: self._pixels}
+            inputs: dict[str, Array] = {contract.frame.tensor: self._pixels, **interval}
             inputs |= {pair.input: rows for pair, rows in zip(contract.state, old, strict=True)}
             results = {pair.output: rows for pair, rows in zip(contract.state, new, strict=True)}
             return self._bundle.runtime.bind(_places(inputs), _places(outputs | results))

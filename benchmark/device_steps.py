@@ -100,7 +100,7 @@ def _compare(
     ours = [device.pool.allocate() for _ in range(_SESSIONS)]
     theirs = [host.pool.allocate() for _ in range(_SESSIONS)]
     generator, seen = np.random.default_rng(_SEED), [0] * _SESSIONS
-    worst = np.zeros(len(here.contract.outputs))
+    worst = np.zeros(len(here.contract.value_tensors))
     device.bus.forget()
     for _ in range(steps):
         rows = generator.permutation(_SESSIONS)[: generator.integers(1, _SESSIONS + 1)]
@@ -118,8 +118,8 @@ def _compare(
         "frames": sum(seen),
         "tolerance": TOLERANCE,
         "worst": {
-            output.tensor: float(value)
-            for output, value in zip(here.contract.outputs, worst, strict=True)
+            tensor: float(value)
+            for tensor, value in zip(here.contract.value_tensors, worst, strict=True)
         },
         "agrees": bool((worst <= TOLERANCE).all()),
         "bytes_to_device": dict(device.bus.to_device),

@@ -74,6 +74,10 @@ class Network:
     def step(self, frames: Array, state: Sequence[Array]) -> tuple[Array, State]:
         """Run one step: frames [N, height, width, 3] and state to outputs [N, heads] and state."""
         feed = dict(zip(self._feeds, (frames, *state), strict=True))
+        if self.contract.interval_tensor:
+            # Frames of a benchmark are a camera's: one period after the other.
+            period = np.full(len(frames), 1 / self.contract.rate_hz, np.float32)
+            feed[self.contract.interval_tensor] = period
         results = self._session.run(self._fetches, feed)
         return np.stack(results[: self._heads], axis=1), results[self._heads :]
 

@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--default-model",
         metavar="NAME",
-        help="the model for vehicles that ask for none; the first bundle if not given",
+        help="the model for vehicles that ask for none (default: the first bundle, of a folder by name)",
     )
     parser.add_argument(
         "--provider",

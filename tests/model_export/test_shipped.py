@@ -1,0 +1,104 @@
+"""The bundles of models/, all served at once by the README's `python -m service`."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import steerstream
+from benchmark.server_process import launch
+from model_export.bundle_runner import BundleDriver, BundleRunner, Prediction
+from model_export.config import HEADS
+from steerstream import Command, ControlValues, Encoding, FramePolicy
+from tests.service.vehicle import FRAME_NS, LONG_BUDGET_MS, pictures
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLES = {path.stem: path for path in sorted((ROOT / "models").glob("*.onnx"))}
+UNITS = ("_rad", "_mps", "_nm")
+STEPS = 8
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[str]:
+    """The address of a server that was started as the README says, on a port of its own."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("python -m service --model models/ "))
+    words = shlex.split(line)[3:]
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    options = ["--default-model", given["--default-model"]]
+    # What they answer is looked at here, not whether this machine carries them all at 20 Hz.
+    settings = {"max_load": 100.0, "shed_after_s": 3600.0}
+    with launch(ROOT / given["--model"], options=options, settings=settings) as server:
+        yield server.address
+
+
+async def streamed(address: str, name: str, film: np.ndarray) -> list[ControlValues]:
+    """What a vehicle that asks for a model by name is answered, frame by frame."""
+    async with (
+        steerstream.connect(address) as client,
+        client.open_session(
+            vehicle_id=f"car-{name}",
+            model=name,
+            budget_ms=LONG_BUDGET_MS,
+            frame_policy=FramePolicy.EVERY,
+        ) as session,
+    ):
+        assert session.info.model.name == name
+        answers = [
+            await session.request(
+                picture, capture_time_ns=1 + FRAME_NS * number, encoding=Encoding.RGB8
+            )
+            for number, picture in enumerate(film)
+        ]
+    return [answer.raw for answer in answers if isinstance(answer, Command)]
+
+
+def rows(said: Sequence[Prediction]) -> list[list[float]]:
+    """Outputs and deviations [frames, 6]; NaN where a bundle has none."""
+    return [
+        [part.get(head, np.nan) for part in prediction for head in HEADS] for prediction in said
+    ]
+
+
+def wire_rows(answers: Sequence[ControlValues]) -> list[list[float]]:
+    names = [
+        f"{head}{kind}{unit}"
+        for kind in ("", "_stddev")
+        for head, unit in zip(HEADS, UNITS, strict=True)
+    ]
+    found = [[getattr(values, name) for name in names] for values in answers]
+    return [[np.nan if value is None else value for value in row] for row in found]
+
+
+async def test_a_client_picks_each_by_name_and_gets_the_evaluation_s_outputs(served: str):
+    """All at once, with their standard deviations, from raw pictures of the camera's size."""
+    films = {name: pictures(STEPS, seed, (240, 320, 3)) for seed, name in enumerate(BUNDLES)}
+    answers = await asyncio.gather(*(streamed(served, name, films[name]) for name in BUNDLES))
+    for (name, path), found in zip(BUNDLES.items(), answers, strict=True):
+        driver = BundleDriver(BundleRunner(path))
+        expected = rows([driver.predict(picture) for picture in films[name]])
+        np.testing.assert_allclose(
+            wire_rows(found), expected, rtol=TOLERANCE, atol=TOLERANCE, err_msg=name
+        )
+
+
+async def test_a_vehicle_that_names_none_is_driven_by_the_default(served: str):
+    async with (
+        steerstream.connect(served) as client,
+        client.open_session(vehicle_id="any") as session,
+    ):
+        assert session.info.model.name == "pilotnet_lstm"
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_bundle_is_named_as_its_file(name: str):
+    contract = BundleRunner(BUNDLES[name]).contract
+    assert contract.name == name
+    assert contract.provenance.sources
+    assert contract.provenance.scores

@@ -110,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--default-model",
         metavar="NAME",
-        help="the model for vehicles that ask for none (default: the first bundle, of a folder by name)",
+        help="the model for vehicles that ask for none; if not given, the first bundle, which of a "
+        "folder is the first by name",
     )
     parser.add_argument(
         "--provider",

@@ -5,6 +5,9 @@ the frames, a stream has to remember only what they already contribute to output
 come: each frame is convolved once, and the memory is as small as the layer's output. It equals a
 convolution over a ring of the last K frames (VALID in time and space), in which frames before the
 first are zero.
+
+A layer starts as a convolution of the present frame alone, as inflated ones do (arXiv 1705.07750),
+so that what single frames taught it is not drowned when the frames before come in.
 """
 
 from __future__ import annotations
@@ -51,6 +54,7 @@ class StreamedConvolution(nn.Module):
         self.memory_shape = ((frames - 1) * self._channels, height, width)
         fan_in = taken * frames * kernel * kernel
         nn.init.normal_(self.slices.weight, std=(2 / fan_in) ** 0.5)
+        nn.init.zeros_(self.slices.weight[self._channels :])
 
     def forward(self, inputs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Go on over a window.

@@ -13,6 +13,7 @@ from model_export.networks.parts.streamed import StreamedConvolution, memories
 def test_it_equals_a_convolution_over_time(frames: int):
     torch.manual_seed(0)
     layer = StreamedConvolution((3, 5), frames, 4, 2, (12, 16))
+    layer.slices.weight.normal_()
     layer.bias.normal_()
     window = torch.randn(2, 7, 3, 12, 16)
     outputs, _ = layer(window, torch.zeros(2, *layer.memory_shape))
@@ -22,6 +23,15 @@ def test_it_equals_a_convolution_over_time(frames: int):
     whole = torch.nn.functional.conv3d(past, kernel, layer.bias.flatten(), stride=(1, 2, 2))
     torch.testing.assert_close(outputs, whole.transpose(1, 2), rtol=1e-4, atol=1e-4)
     assert outputs.shape[-2:] == layer.size
+
+
+@torch.no_grad()
+def test_it_starts_as_a_convolution_of_the_present_frame():
+    layer = StreamedConvolution((3, 5), 3, 4, 2, (12, 16))
+    window, memory = torch.randn(1, 4, 3, 12, 16), torch.zeros(1, *layer.memory_shape)
+    alone, _ = layer(window[:, -1:], memory)
+    assert alone.any()
+    torch.testing.assert_close(layer(window, memory)[0][:, -1:], alone)
 
 
 def test_a_stack_names_what_it_remembers():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -20,12 +21,14 @@ from torch.nn import functional
 from model_export.config import Config
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import Recurrence
+from model_export.networks.parts.comparison import Comparison
 from model_export.networks.parts.convolutions import channels_first
 from model_export.networks.parts.efficientnet_lite import (
     BLOCKS,
     PRETRAINING,
     EfficientNetLite0,
 )
+from model_export.networks.parts.forward_motion import ForwardMotion
 from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.motion import BANDS, SidewaysMotion
 from model_export.networks.parts.shapes import folded, framewise
@@ -50,6 +53,7 @@ class ChauffeurSettings:
         hidden: width of each.
         window: frames over which the cells are run anew for every frame; 0 carries their state.
         motion: tell the cells how far the picture moved since the frame before.
+        forward: tell them too how far the ground ahead came nearer, which is the speed.
         interval: take the time since the frame before: motion becomes motion a period, and the
             cells are told the time.
         dropout: share of visual features dropped in training; motion is never dropped.
@@ -65,6 +69,7 @@ class ChauffeurSettings:
     hidden: int = 64
     window: int = 0
     motion: bool = True
+    forward: bool = False
     interval: bool = False
     dropout: float = 0.3
 
@@ -81,11 +86,13 @@ class Chauffeur(DrivingNetwork):
         self._top = round(settings.top * height)
         size = ((height - self._top) // settings.shrink, width // settings.shrink)
         self.trunk = EfficientNetLite0(settings.blocks, size)
-        self.motion = SidewaysMotion(height, width, bands=BANDS) if settings.motion else None
+        sideways = [SidewaysMotion(height, width, bands=BANDS)] if settings.motion else []
+        ahead = [ForwardMotion(config.frame)] if settings.forward else []
+        self.motions: Iterable[Comparison] = nn.ModuleList([*sideways, *ahead])
         channels, rows, columns = self.trunk.shape
         self.reduce = nn.Conv2d(channels, settings.channels, 1)
         self.project = nn.Linear(settings.channels * rows * columns, settings.features)
-        moved = self.motion.width if self.motion else 0
+        moved = sum(motion.width for motion in self.motions)
         inputs = settings.features + moved + int(settings.interval)
         self.recurrence = Recurrence(
             settings.cell, inputs=inputs, hidden=settings.hidden, layers=settings.layers
@@ -111,9 +118,7 @@ class Chauffeur(DrivingNetwork):
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
         """What is compared with the next frame."""
-        if self.motion is None:
-            return ()
-        return (self.motion.memory,)
+        return tuple(motion.memory for motion in self.motions)
 
     def encoder(self) -> tuple[nn.Module, ...]:
         """Return the modules that turn a frame into features."""
@@ -128,20 +133,21 @@ class Chauffeur(DrivingNetwork):
 
         They are EfficientNet-Lite0's, then how far the picture moved.
         """
-        seen = framewise(self._encoded, frames)
-        if self.motion is None:
-            return seen, visual
-        moved, after = self.motion.follow(frames, *visual)
-        return torch.cat((seen, moved), dim=2), (after,)
+        features, after = [framewise(self._encoded, frames)], []
+        for motion, before in zip(self.motions, visual, strict=True):
+            moved, look = motion.follow(frames, before)
+            features.append(moved)
+            after.append(look)
+        return torch.cat(features, dim=2), tuple(after)
 
     def timed(self, features: Tensor, intervals_s: Tensor) -> Tensor:
         """Bring the interval into features; see :meth:`DrivingNetwork.timed`."""
         periods = (intervals_s / self.period_s).clamp_min(_LEAST_PERIODS).unsqueeze(2)
         size = math.prod(self.trunk.shape)
-        moved = features[..., size:]
-        if self.motion is not None:
-            moved = self.motion.a_period(moved, periods)
-        return torch.cat((features[..., :size], moved, periods.log()), dim=2)
+        widths = [size, *(motion.width for motion in self.motions)]
+        seen, *moved = features.split(widths, dim=2)
+        moved = [one.a_period(by, periods) for one, by in zip(self.motions, moved, strict=True)]
+        return torch.cat((seen, *moved, periods.log()), dim=2)
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Advance over windows; see :meth:`DrivingNetwork.follow`."""

@@ -25,7 +25,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"blocks": 4, "hidden": 6, "layers": 2},
         {"blocks": 2, "hidden": 6, "window": 4},
         {"blocks": 2, "motion": False},
-        {"blocks": 2, "hidden": 6, "interval": True},
+        {"blocks": 2, "hidden": 6, "interval": True, "forward": True},
     ],
 }
 CASES = [

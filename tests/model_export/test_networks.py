@@ -184,7 +184,7 @@ def test_what_does_not_exist_is_named(tiny: Config):
 @torch.no_grad()
 def test_what_moved_in_twice_the_time_is_half_the_motion(tiny: Config):
     network = build(configured(tiny, "chauffeur", {"blocks": 1, "interval": True}))
-    size, moved = math.prod(network.trunk.shape), network.motion.width
+    size, moved = math.prod(network.trunk.shape), network.motions[0].width
     features = torch.rand(1, 2, size + moved)
     timed = network.timed(features, torch.tensor([[0.05, 0.1]]))
     shifts = slice(size, size + moved // 2)

@@ -10,11 +10,11 @@ soft maximum of each curve gives a shift in parts of a pixel. FlowNet's correlat
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from model_export.networks.parts.shapes import folded, framewise
-from service.contract import StateKind, StateTensor
+from model_export.networks.parts.comparison import Comparison
+from model_export.networks.parts.shapes import folded
 
 BANDS = ((0.02, 0.24), (0.19, 0.41), (0.33, 0.5))
 """Rows from the far to the near, above the vehicle's nose, in a picture without most of its sky."""
@@ -27,7 +27,7 @@ _UNIT_PX = 8.0
 _EPSILON = 1e-3
 
 
-class SidewaysMotion(nn.Module):
+class SidewaysMotion(Comparison):
     """Shift in pixels and likeness of two frames, band by band.
 
     Args:
@@ -36,11 +36,9 @@ class SidewaysMotion(nn.Module):
         bands: first and last row of each band, as fractions of the height.
         reach: greatest shift in pixels, either way.
         sharpness: of the soft maximum; large enough that one peak decides.
-
-    Attributes:
-        shape: of what has to be remembered of a frame: rows and columns.
-        width: numbers that a comparison gives: two a band.
     """
+
+    name = "look"
 
     def __init__(
         self,
@@ -60,13 +58,13 @@ class SidewaysMotion(nn.Module):
         ]
         self._reach, self._sharpness = reach, sharpness
         self.shape = ((self._last - self._first) // _VERTICAL, width)
-        self.width = 2 * len(bands)
+        self.lengths, self.width = len(bands), 2 * len(bands)
         shifts = torch.arange(-reach, reach + 1)
         self.register_buffer("shifts", shifts.float(), persistent=False)
         self.register_buffer("blur", torch.tensor(_BLUR).view(1, 1, 1, -1) / 16, persistent=False)
 
     def look(self, frames: Tensor) -> Tensor:
-        """Turn frames [N, height, width, 3] of 0..255 into what is compared, [N, *shape]."""
+        """Turn frames into blurred rows and columns [N, *shape]; see :meth:`Comparison.look`."""
         grey = frames[:, self._first : self._last].float().mean(-1)[:, None]
         blurred = functional.conv2d(
             functional.avg_pool2d(grey, (_VERTICAL, 1)), self.get_buffer("blur"), padding=(0, 2)
@@ -85,32 +83,6 @@ class SidewaysMotion(nn.Module):
         weights = torch.softmax(self._sharpness * curves, dim=-1)
         shift = (weights * self.get_buffer("shifts")).sum(-1) / _UNIT_PX
         return torch.cat((shift, curves.amax(-1)), dim=1)
-
-    def follow(self, frames: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Compare each of the frames [B, T, height, width, 3] with the one before it.
-
-        Args:
-            frames: windows.
-            before: the look [B, *shape] of the frame before the first; zero where there is none.
-
-        Returns:
-            Comparisons [B, T, width], and the look of the last frame.
-        """
-        now = framewise(self.look, frames)
-        past = torch.cat((before.unsqueeze(1), now), dim=1)[:, : now.shape[1]]
-        moved: Tensor = self(past.flatten(0, 1), now.flatten(0, 1))
-        return moved.reshape(*now.shape[:2], -1), now[:, -1]
-
-    def a_period(self, moved: Tensor, periods: Tensor) -> Tensor:
-        """Divide the shifts of comparisons [..., width] by the periods [..., 1] that they took."""
-        shifts = moved[..., : self.width // 2] / periods
-        return torch.cat((shifts, moved[..., self.width // 2 :]), dim=-1)
-
-    @property
-    def memory(self) -> StateTensor:
-        """The look, as a bundle's contract states it."""
-        kind = StateKind.FRAME_RING
-        return StateTensor(input="look", output="look_next", shape=self.shape, kind=kind)
 
     def _curve(self, before: Tensor, now: Tensor) -> Tensor:
         """Return the correlation [N, 2 reach + 1] of one band at every shift."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from model_export.errors import ModelExportError
+from model_export.options import Commands, add_data
 from model_export.report import options as report_options
 from steerstream.extras import command_needs
-
-_CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,29 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_Commands = argparse._SubParsersAction  # noqa: SLF001
-
-
-def _add_data(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--data",
-        type=Path,
-        default=Path(os.environ.get("STEERSTREAM_DATA", _CHECKOUT.parent / "shared" / "data")),
-        metavar="DIR",
-        help="folder with the driving data (default: STEERSTREAM_DATA, then ../shared/data)",
-    )
-    command.add_argument(
-        "--cache",
-        type=Path,
-        metavar="DIR",
-        help="folder of prepared frames, shared by runs (default: cache beside the run's folder)",
-    )
-
-
-def _add_train(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("train", help="train a network, or go on with a run")
     command.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file")
-    _add_data(command)
+    add_data(command)
     command.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
     command.add_argument(
         "--start",
@@ -82,14 +61,14 @@ def _add_train(commands: _Commands[argparse.ArgumentParser]) -> None:
     command.set_defaults(run=_train)
 
 
-def _add_export(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_export(commands: Commands[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("export", help="write a run's best weights as a bundle")
     command.add_argument("run_folder", type=Path, metavar="RUN", help="the run's folder")
     command.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the bundle")
     command.set_defaults(run=_export)
 
 
-def _add_verify(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_verify(commands: Commands[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("verify", help="compare a bundle with PyTorch; 1 if they differ")
     command.add_argument("bundle", type=Path, metavar="FILE.onnx", help="the bundle")
     command.add_argument(
@@ -98,7 +77,7 @@ def _add_verify(commands: _Commands[argparse.ArgumentParser]) -> None:
     command.set_defaults(run=_verify)
 
 
-def _add_evaluate(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("evaluate", help="run a bundle over a labels file")
     command.add_argument("bundle", type=Path, metavar="FILE.onnx", help="the bundle")
     command.add_argument("--labels", type=Path, required=True, metavar="FILE.csv", help="labels")
@@ -120,7 +99,7 @@ def _add_evaluate(commands: _Commands[argparse.ArgumentParser]) -> None:
     command.set_defaults(run=_evaluate)
 
 
-def _add_health(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_health(commands: Commands[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "health", help="look inside trained networks: gradients, dead units, gates, worst moments"
     )
@@ -131,7 +110,7 @@ def _add_health(commands: _Commands[argparse.ArgumentParser]) -> None:
         metavar="RUN",
         help="a run's folder; several to compare",
     )
-    _add_data(command)
+    add_data(command)
     command.add_argument(
         "--out",
         type=Path,

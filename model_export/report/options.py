@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-_CHECKOUT = Path(__file__).resolve().parents[2]
-
-_Commands = argparse._SubParsersAction  # noqa: SLF001
+from model_export.options import CHECKOUT, Commands, add_data
 
 
-def add_measure(commands: _Commands[argparse.ArgumentParser]) -> None:
+def add_measure(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command that measures bundles."""
     command = commands.add_parser("measure", help="measure bundles for the report")
     kinds = command.add_subparsers(required=True, metavar="WHAT")
     accuracy = kinds.add_parser("accuracy", help="errors on every source, calibration, lost frames")
     _add_bundles(accuracy)
-    accuracy.add_argument(
-        "--data",
-        type=Path,
-        default=Path(os.environ.get("STEERSTREAM_DATA", _CHECKOUT.parent / "shared" / "data")),
-        metavar="DIR",
-        help="folder with the driving data (default: STEERSTREAM_DATA, then ../shared/data)",
-    )
+    add_data(accuracy)
     accuracy.add_argument(
         "--runs",
         type=Path,
         default=Path("runs"),
         metavar="DIR",
         help="folder of training runs, which tell seeds and times (default: runs)",
-    )
-    accuracy.add_argument(
-        "--cache", type=Path, metavar="DIR", help="folder of prepared frames (default: RUNS/cache)"
     )
     accuracy.set_defaults(run=_measure_accuracy)
     speed = kinds.add_parser("speed", help="milliseconds a frame, the bundles in turns")
@@ -41,20 +29,20 @@ def add_measure(commands: _Commands[argparse.ArgumentParser]) -> None:
     speed.set_defaults(run=_measure_speed)
 
 
-def add_report(commands: _Commands[argparse.ArgumentParser]) -> None:
+def add_report(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command that writes the page."""
     command = commands.add_parser("report", help="write docs/models.md from what was measured")
     command.add_argument(
         "--models",
         type=Path,
-        default=_CHECKOUT / "models",
+        default=CHECKOUT / "models",
         metavar="DIR",
         help="folder of bundles (default: models)",
     )
     command.add_argument(
         "--root",
         type=Path,
-        default=_CHECKOUT,
+        default=CHECKOUT,
         metavar="DIR",
         help="the checkout that holds the results and gets the page (default: this one)",
     )
@@ -75,7 +63,7 @@ def _add_bundles(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--root",
         type=Path,
-        default=_CHECKOUT,
+        default=CHECKOUT,
         metavar="DIR",
         help="the checkout that gets the results (default: this one)",
     )
@@ -84,7 +72,7 @@ def _add_bundles(command: argparse.ArgumentParser) -> None:
 def _measure_accuracy(options: argparse.Namespace) -> int:
     from model_export.report import commands  # noqa: PLC0415
 
-    found = options.bundles or commands.bundles(_CHECKOUT / "models")
+    found = options.bundles or commands.bundles(CHECKOUT / "models")
     cache = options.cache or options.runs / "cache"
     commands.measure_accuracy(found, options.data, options.runs, cache, options.root)
     return 0
@@ -93,7 +81,7 @@ def _measure_accuracy(options: argparse.Namespace) -> int:
 def _measure_speed(options: argparse.Namespace) -> int:
     from model_export.report import commands  # noqa: PLC0415
 
-    found = options.bundles or commands.bundles(_CHECKOUT / "models")
+    found = options.bundles or commands.bundles(CHECKOUT / "models")
     commands.measure_speed(found, options.rounds, options.root)
     return 0
 

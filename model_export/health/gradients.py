@@ -168,6 +168,7 @@ class _Probe:
     ) -> None:
         self._network, self._cells = network, cells
         self._loss, self._recording = loss, recording
+        self._intervals_s = torch.from_numpy(recording.intervals_s(network.period_s))
 
     def along(self, span: Span, steps: int) -> Iterator[list[list[float]]]:
         """Yield the norms of each window of a sequence: for each tensor, from the last step."""
@@ -178,7 +179,8 @@ class _Probe:
 
     def _window(self, places: slice, state: State) -> tuple[list[list[float]], State]:
         with _kept_states(self._cells) as kept:
-            outputs, after = self._network.unroll(*self._seen(places, state))
+            seen = self._seen(places, state)
+            outputs, after = self._network.unroll(*seen, self._intervals_s[None, places])
         label = torch.from_numpy(self._recording.labels[places][None, -1:])
         error = self._loss(outputs.mean[:, -1:], label, torch.ones(1))
         by_tensor = [tensors for states in kept for tensors in zip(*states, strict=True)]

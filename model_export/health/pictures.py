@@ -64,6 +64,7 @@ def draw_units(layers: Sequence[LayerFiring], name: str, path: Path) -> None:
             va="center", fontsize=8, color=_DEAD if layer.dead else "grey",
         )  # fmt: skip
     axes.set_yticks(places, [f"{layer.layer}, {layer.rectifier}" for layer in layers], fontsize=9)
+    axes.margins(y=0.02)
     axes.invert_yaxis()
     axes.set(
         xlim=(0, 1), xlabel="share", title=f"{name}: rectified units over the validation drive"

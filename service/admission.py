@@ -89,6 +89,7 @@ class Admission:
         default: name of the model for those who ask for none.
         config: the server's settings.
         cores: what this process may use of the CPU; by default all that it is given.
+        in_loop: whether the event loop's thread makes the steps and decodes as well.
     """
 
     def __init__(
@@ -97,6 +98,8 @@ class Admission:
         default: str,
         config: Config,
         cores: float | None = None,
+        *,
+        in_loop: bool = False,
     ) -> None:
         self.models = models
         self.default = default
@@ -107,6 +110,7 @@ class Admission:
             config.max_load,
             Shedding(round(config.shed_after_s * 1e9), round(config.shed_notice_s * 1e9)),
             steps_on_cpu=all(model.bundle.runtime.provider.on_cpu for model in models.values()),
+            in_loop=in_loop,
         )
         self._config = config
         self._leases: dict[str, Lease] = {}

@@ -26,6 +26,7 @@ class Capacity:
         max_load: the share of each resource that may be asked for.
         shedding: decides when sessions have to go.
         steps_on_cpu: whether a step takes the CPU's time, and no accelerator's.
+        in_loop: whether the event loop's thread makes the steps and decodes as well.
     """
 
     def __init__(
@@ -36,8 +37,10 @@ class Capacity:
         shedding: Shedding,
         *,
         steps_on_cpu: bool,
+        in_loop: bool = False,
     ) -> None:
         self._steps = steps
+        self._in_loop = in_loop
         self._steps_on_cpu = steps_on_cpu
         self._cores = cores
         self._measured: FrameCost | None = None
@@ -116,5 +119,5 @@ class Capacity:
         """What frames cost; first asked for when the steps have been measured."""
         if self._measured is None:
             step_ns = max(steps[1] for steps in self._steps.values())
-            self._measured = FrameCost(self._cores, step_ns)
+            self._measured = FrameCost(self._cores, step_ns, in_loop=self._in_loop)
         return self._measured

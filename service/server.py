@@ -76,7 +76,7 @@ class Server:
         if in_loop:
             config = dataclasses.replace(config, max_batch=min(config.max_batch, LARGEST_STEP))
         models = {name: Model(bundle, config) for name, bundle in bundles.items()}
-        self.admission = Admission(models, default_model, config, cores)
+        self.admission = Admission(models, default_model, config, cores, in_loop=in_loop)
         self._config = config
         self._shares_port = workers > 1
         observer = observer or Observer()

@@ -13,13 +13,15 @@ _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _STAT = Path("/proc/stat")
 _LEAST_FRAMES = 100
 """Frames of one sample: fewer say more of a timer or a collection of garbage than of frames."""
-_IDLE_LOOP, _IDLE_CPU = 1.2, 2.5
-"""What a frame costs the event loop, and the CPU as a whole, beyond its cost on a server that is
-full, where it is the only one: multiples of the former's cost there. Caches are cold, every message
-wakes threads, and no two frames share a step. It falls with the share in use, by a line. On one
-core, JPEG of 640x480: 4.5 ms of the CPU at 9 % in use, 3.6 at 86 %, 3.0 at 97 %; raw 200x66: 3.2
-at 6 %, 1.9 at 90 %, 1.6 at 99 %. A server that took the first for the last would turn away a third
-of the vehicles that it can carry, and more than that with raw frames."""
+_ALONE_NS = 1_300_000
+"""What a frame costs the CPU beyond its cost on a server that is full, where it is the only one:
+caches are cold, and every message wakes threads. It falls with the share in use, by a line. On one
+core with JPEG of 640x480 a frame took 4.5 ms at 9 % in use, 3.6 at 86 % and 3.3 at 93 %; with raw
+200x66 3.2 ms at 6 %, 1.9 at 90 % and 1.6 at 99 %; with steps in the event loop 4.0 at 16 % and 3.1
+at 88 %. A server that took the first for the last would turn away a third of the vehicles that it
+can carry, and more than that with raw frames."""
+_LOOP_PART, _WHOLE_LOOP_PART = 0.5, 0.9
+"""The event loop's part of that, with steps in a thread of their own, and with steps in it."""
 _OPENING_NS = 600_000
 """What an opening, refused or not, takes of a core; it is no frame's cost."""
 _MOST_OPENINGS = 0.5
@@ -87,6 +89,7 @@ class FrameCost:
     Args:
         cores: what the process was given of the CPU.
         step_ns: what a step of one frame costs, for the first guess.
+        in_loop: whether the event loop's thread makes the steps and decodes as well.
 
     Attributes:
         in_use: the share of the CPU, or of the event loop if that is larger, in use at the last
@@ -94,15 +97,17 @@ class FrameCost:
         is_guess: whether no sample was taken yet.
     """
 
-    def __init__(self, cores: float, step_ns: int) -> None:
+    def __init__(self, cores: float, step_ns: int, *, in_loop: bool = False) -> None:
         self.in_use = 0.0
         self.is_guess = True
         self._cores = cores
         self._machine_cores = os.cpu_count() or 1
         self._begin: Reading | None = None
         self._last: Reading | None = None
-        self._cpu = _Median(_LOOP_GUESS_NS + _DECODE_GUESS_NS + step_ns)
-        self._loop = _Median(_LOOP_GUESS_NS)
+        whole_ns = _LOOP_GUESS_NS + _DECODE_GUESS_NS + step_ns
+        self._cpu = _Median(whole_ns)
+        self._loop = _Median(whole_ns if in_loop else _LOOP_GUESS_NS)
+        self._loop_part = _WHOLE_LOOP_PART if in_loop else _LOOP_PART
         self._stolen: deque[float] = deque([0.0], maxlen=_SAMPLES)
 
     @property
@@ -139,10 +144,9 @@ class FrameCost:
         openings_ns = _OPENING_NS * (end.openings - begin.openings)
         cpu_ns = _less(end.cpu_ns - begin.cpu_ns, openings_ns) / frames
         loop_ns = _less(end.loop_ns - begin.loop_ns, openings_ns) / frames
-        unused = max(0.0, 1.0 - self._share(begin, end))
-        full_loop_ns = loop_ns / (1.0 + _IDLE_LOOP * unused)
-        self._loop.take(full_loop_ns)
-        self._cpu.take(_less(cpu_ns, _IDLE_CPU * unused * full_loop_ns))
+        alone_ns = _ALONE_NS * max(0.0, 1.0 - self._share(begin, end))
+        self._cpu.take(_less(cpu_ns, alone_ns))
+        self._loop.take(_less(loop_ns, self._loop_part * alone_ns))
         self.is_guess = False
 
     def _share(self, begin: Reading, end: Reading) -> float:

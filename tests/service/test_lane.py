@@ -58,6 +58,20 @@ def test_warm_up_measures_every_bucket_and_touches_no_slot(lane):
     assert not any(lane.pool.gather(slots, [False] * 8)[0].ravel())
 
 
+def test_a_stall_at_warm_up_is_no_cost(lane, monkeypatch):
+    """It would refuse every budget, and no frame would ever come to correct it."""
+    run, stalls_s = lane._stepper.warm_up, [0.0, 0.5, 0.5, 0.0]
+
+    def stalling(size):
+        time.sleep(stalls_s.pop(0) if stalls_s else 0.0)
+        run(size)
+
+    monkeypatch.setattr(lane._stepper, "warm_up", stalling)
+    lane.warm_up()
+    assert not stalls_s
+    assert 0 < lane.cost[1] < 500 * MS
+
+
 def test_a_network_that_fails_is_found_at_warm_up(tmp_path):
     lane = Lane(bundle.load(bundles.failing(tmp_path / "f.onnx")), sessions=1, max_batch=1)
     lane._stepper._frames[:] = 250

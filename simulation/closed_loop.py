@@ -67,9 +67,15 @@ Observer = Callable[[Moment, Reply | None], None]
 
 
 class LockStepClock:
-    """A clock of simulated time which runs on while an answer is waited for; it never goes back."""
+    """A clock of simulated time which runs on while an answer is waited for; it never goes back.
 
-    def __init__(self) -> None:
+    Args:
+        stands: Whether it stands at each frame's capture instead, so that nothing which goes by it
+            depends on how long an answer really took.
+    """
+
+    def __init__(self, *, stands: bool = False) -> None:
+        self._stands = stands
         self._base_ns = _START_NS
         self._wall_ns = time.monotonic_ns()
         self._last_ns = _START_NS
@@ -81,7 +87,7 @@ class LockStepClock:
 
     def now_ns(self) -> int:
         """Return the time in nanoseconds."""
-        elapsed_ns = time.monotonic_ns() - self._wall_ns
+        elapsed_ns = 0 if self._stands else time.monotonic_ns() - self._wall_ns
         self._last_ns = max(self._last_ns, self._base_ns + elapsed_ns)
         return self._last_ns
 

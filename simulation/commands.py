@@ -87,7 +87,7 @@ def drive(options: DriveOptions) -> dict[str, Any]:
 
 
 async def _drive(options: DriveOptions) -> dict[str, Any]:
-    clock = LockStepClock()
+    clock = LockStepClock(stands=options.delay_ms is not None)
     client = connect(options.target) if options.real_time else connect(options.target, clock.now_ns)
     policy = FramePolicy.LATEST if options.real_time else FramePolicy.EVERY
     # The road is drawn first, because an open session must not wait for it.

@@ -183,6 +183,13 @@ def test_the_lock_step_clock_never_goes_back():
     assert clock.now_ns() >= first >= 2_000_000_000
 
 
+def test_a_standing_clock_says_when_the_picture_was_taken_and_no_more():
+    clock = LockStepClock(stands=True)
+    for capture_time_ns in (2_000_000_000, 2_050_000_000):
+        clock.begin(capture_time_ns)
+        assert clock.now_ns() == clock.now_ns() == capture_time_ns
+
+
 def test_relabelled_frames_show_where_the_network_went():
     frames = list(drive_and_relabel(lambda _image: (0.6, 15.0), 1000, frames=60, camera=SMALL))
     assert len(frames) == 60

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_export.errors import ModelExportError
+from model_export.optimize.options import add_optimize
 from model_export.options import Commands, add_data
 from model_export.report import options as report_options
 from steerstream.extras import command_needs
@@ -38,9 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_verify(commands)
     _add_evaluate(commands)
-    _add_health(commands)
+    add_optimize(commands)
     report_options.add_measure(commands)
     report_options.add_report(commands)
+    _add_health(commands)
     return parser
 
 
@@ -69,10 +71,14 @@ def _add_export(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _add_verify(commands: Commands[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("verify", help="compare a bundle with PyTorch; 1 if they differ")
+    command = commands.add_parser(
+        "verify", help="compare a bundle with what it was made from; 1 if they differ"
+    )
     command.add_argument("bundle", type=Path, metavar="FILE.onnx", help="the bundle")
-    command.add_argument(
-        "--run", dest="run_folder", type=Path, required=True, metavar="RUN", help="its run"
+    origin = command.add_mutually_exclusive_group(required=True)
+    origin.add_argument("--run", dest="run_folder", type=Path, metavar="RUN", help="its run")
+    origin.add_argument(
+        "--against", type=Path, metavar="FILE.onnx", help="the bundle it was optimised from"
     )
     command.set_defaults(run=_verify)
 
@@ -149,9 +155,12 @@ def _export(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     from model_export.run import RunFolder  # noqa: PLC0415
-    from model_export.verify import verify  # noqa: PLC0415
+    from model_export.verify import verify, verify_against  # noqa: PLC0415
 
-    result = verify(options.bundle, RunFolder(options.run_folder))
+    if options.against is not None:
+        result = verify_against(options.bundle, options.against)
+    else:
+        result = verify(options.bundle, RunFolder(options.run_folder))
     print("\n".join(result.lines()))
     return 0 if result.passed else 1
 

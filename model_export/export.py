@@ -14,6 +14,7 @@ import torch
 from model_export.config import HEADS, Config
 from model_export.networks import DrivingNetwork, build
 from model_export.run import Result, RunFolder, load_weights
+from model_export.simplify import simplify
 from service.contract import METADATA_KEY, UNITS, Contract, GapRule, Output, Provenance
 
 OPSET = 18
@@ -107,7 +108,9 @@ def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
             verbose=False,
         )
     assert program is not None, "the dynamo exporter returns a program"  # noqa: S101
-    return _without_traces(program.model_proto)
+    model = _without_traces(program.model_proto)
+    simplify(model)
+    return model
 
 
 def _batched(batch: torch.export.Dim, others: int) -> dict[str, object]:

@@ -1,11 +1,12 @@
-"""Verification: ONNX Runtime against PyTorch over carried state, in batches of changing company."""
+"""Verification: a bundle against what it was made from, in batches of changing company."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,13 @@ import torch
 from tqdm import tqdm
 
 from model_export.bundle_runner import BundleRunner
-from model_export.errors import RunError
+from model_export.errors import BundleError, RunError
 from model_export.networks import DrivingNetwork, build
 from model_export.run import RunFolder, load_weights
+from model_export.tolerances import tolerances
 from service.preprocess import Picture, prepare
 from simulation.drives import render_drive
 
-TOLERANCE = 1e-4
 FRAMES = 500
 LARGEST_BATCH = 8
 
@@ -28,31 +29,42 @@ _SEED = 7
 _ROAD_SEED = 910_000
 
 
+FloatArray = npt.NDArray[np.float32]
+_Rows = npt.NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """What a comparison found.
 
     Attributes:
         worst: greatest absolute difference of each output and state tensor, by its name.
+        tolerances: the greatest that is allowed, of those that are judged.
         frames: frames that each session has seen at least, in batches of 1 to 8 sessions.
         steps: batches that were compared.
     """
 
-    worst: dict[str, float]
+    worst: Mapping[str, float]
+    tolerances: Mapping[str, float]
     frames: int
     steps: int
 
     @property
     def passed(self) -> bool:
-        """Whether no tensor differs by more than the tolerance."""
-        return all(value <= TOLERANCE for value in self.worst.values())
+        """Whether no tensor differs by more than its tolerance."""
+        return all(self.worst[name] <= most for name, most in self.tolerances.items())
 
     def lines(self) -> Iterator[str]:
         """Return the report, one line a tensor."""
         yield f"{self.frames} frames of carried state, {self.steps} batches of 1 to {LARGEST_BATCH}"
         for name, value in self.worst.items():
-            verdict = "ok" if value <= TOLERANCE else f"more than {TOLERANCE:g}"
-            yield f"{name:28} {value:.2e}  {verdict}"
+            yield f"{name:28} {value:.2e}  {self._judged(name, value)}"
+
+    def _judged(self, name: str, value: float) -> str:
+        if name not in self.tolerances:
+            return "not judged"
+        most = self.tolerances[name]
+        return f"ok, at most {most:g}" if value <= most else f"more than {most:g}"
 
 
 def verify(bundle: Path, run: RunFolder, frames: int = FRAMES) -> Verification:
@@ -60,7 +72,8 @@ def verify(bundle: Path, run: RunFolder, frames: int = FRAMES) -> Verification:
 
     Eight sessions on one rendered road, each at a place of its own, share batches that are composed
     at random of one to eight of them, until every session has carried its state over so many
-    frames. Each side carries its own state, so that errors may add up as they would in use.
+    frames. Each side carries its own state, so that errors may add up as they would in use. How
+    much they may is a matter of the bundle's precision (:mod:`model_export.tolerances`).
 
     Args:
         bundle: the ONNX file.
@@ -74,23 +87,91 @@ def verify(bundle: Path, run: RunFolder, frames: int = FRAMES) -> Verification:
     runner, network = BundleRunner(bundle), _network(run)
     if network.state_tensors != runner.contract.state:
         raise RunError(f"{run.path}: is not the run that {bundle} was exported from")
-    comparison = _Comparison(runner, network, _road(runner, frames))
+    return _compare(runner, _TorchSide(network), frames)
+
+
+def verify_against(bundle: Path, reference: Path, frames: int = FRAMES) -> Verification:
+    """Compare a bundle with the one that it was optimised from, as :func:`verify` does with a run.
+
+    Args:
+        bundle: the ONNX file.
+        reference: the FP32 bundle.
+        frames: frames of each session.
+
+    Raises:
+        BundleError: a file is no bundle, or the two do not take and give the same.
+    """
+    runner, other = BundleRunner(bundle), BundleRunner(reference)
+    if _interface(runner) != _interface(other):
+        raise BundleError(f"{bundle}: is not made from {reference}: their contracts differ")
+    return _compare(runner, _BundleSide(other), frames)
+
+
+def _interface(runner: BundleRunner) -> tuple[object, ...]:
+    contract = runner.contract
+    return contract.frame, contract.input_tensors, contract.value_tensors, contract.state
+
+
+def _compare(runner: BundleRunner, reference: _Side, frames: int) -> Verification:
+    comparison = _Comparison(runner, reference, _road(runner, frames))
     with tqdm(total=frames, desc="verifying", unit="frame", disable=None) as bar:
         while comparison.seen < frames:
             comparison.step()
             bar.update(comparison.seen - bar.n)
-    return Verification(comparison.worst, comparison.seen, comparison.steps)
+    found = comparison.worst, tolerances(runner.contract), comparison.seen, comparison.steps
+    return Verification(*found)
+
+
+class _Side(Protocol):
+    """One of the two that are compared, with a state of its own for each session."""
+
+    def run(self, rows: _Rows, frames: Picture, intervals_s: FloatArray) -> Sequence[FloatArray]:
+        """Advance these sessions by a frame each; return heads, deviations and new state."""
+
+
+class _BundleSide:
+    """A bundle in ONNX Runtime."""
+
+    def __init__(self, runner: BundleRunner) -> None:
+        self._runner = runner
+        self._pools = runner.initial_state(LARGEST_BATCH)
+
+    def run(self, rows: _Rows, frames: Picture, intervals_s: FloatArray) -> list[FloatArray]:
+        before = [pool[rows] for pool in self._pools]
+        outputs, state = self._runner.step(frames, before, intervals_s)
+        for pool, new in zip(self._pools, state, strict=True):
+            pool[rows] = new
+        return [*outputs, *state]
+
+
+class _TorchSide:
+    """A network in PyTorch."""
+
+    def __init__(self, network: DrivingNetwork) -> None:
+        self._network = network
+        start = network.initial_state(LARGEST_BATCH)
+        self._pools = [tensor.detach().numpy().copy() for tensor in start]
+
+    @torch.no_grad()
+    def run(self, rows: _Rows, frames: Picture, intervals_s: FloatArray) -> list[FloatArray]:
+        inputs = [pool[rows] for pool in self._pools]
+        if self._network.takes_interval:
+            inputs = [intervals_s, *inputs]
+        after = self._network(*(torch.from_numpy(array) for array in (frames, *inputs)))
+        results = [tensor.numpy() for tensor in after]
+        state = results[len(results) - len(self._pools) :]
+        for pool, new in zip(self._pools, state, strict=True):
+            pool[rows] = new
+        return results
 
 
 class _Comparison:
-    """Both sides of the comparison, and their states session by session."""
+    """Both sides of the comparison, and where each session is on the road."""
 
-    def __init__(self, runner: BundleRunner, network: DrivingNetwork, road: Picture) -> None:
-        self._runner, self._network, self._road = runner, network, road
+    def __init__(self, runner: BundleRunner, reference: _Side, road: Picture) -> None:
+        self._sides: tuple[_Side, _Side] = (_BundleSide(runner), reference)
+        self._road = road
         self._rng = np.random.default_rng(_SEED)
-        self._onnx = runner.initial_state(LARGEST_BATCH)
-        start = network.initial_state(LARGEST_BATCH)
-        self._torch = [tensor.detach().numpy().copy() for tensor in start]
         self._places = np.arange(LARGEST_BATCH) * (len(road) // LARGEST_BATCH)
         self._counts = np.zeros(LARGEST_BATCH, np.int64)
         states = (pair.output for pair in runner.contract.state)
@@ -109,35 +190,11 @@ class _Comparison:
         rows = self._rng.choice(LARGEST_BATCH, size, replace=False)
         frames = self._road[(self._places[rows] + self._counts[rows]) % len(self._road)]
         intervals_s = self._rng.uniform(*_INTERVALS_S, size).astype(np.float32)
-        ours = self._run_onnx(rows, frames, intervals_s)
-        theirs = self._run_torch(rows, frames, intervals_s)
+        ours, theirs = (side.run(rows, frames, intervals_s) for side in self._sides)
         for name, left, right in zip(self._names, ours, theirs, strict=True):
             self.worst[name] = max(self.worst[name], float(np.abs(left - right).max()))
         self._counts[rows] += 1
         self.steps += 1
-
-    def _run_onnx(
-        self, rows: npt.NDArray[np.int64], frames: Picture, intervals_s: npt.NDArray[np.float32]
-    ) -> list[npt.NDArray[np.float32]]:
-        before = [pool[rows] for pool in self._onnx]
-        outputs, state = self._runner.step(frames, before, intervals_s)
-        for pool, new in zip(self._onnx, state, strict=True):
-            pool[rows] = new
-        return [*outputs, *state]
-
-    @torch.no_grad()
-    def _run_torch(
-        self, rows: npt.NDArray[np.int64], frames: Picture, intervals_s: npt.NDArray[np.float32]
-    ) -> list[npt.NDArray[np.float32]]:
-        inputs = [pool[rows] for pool in self._torch]
-        if self._network.takes_interval:
-            inputs = [intervals_s, *inputs]
-        after = self._network(*(torch.from_numpy(array) for array in (frames, *inputs)))
-        results = [tensor.numpy() for tensor in after]
-        state = results[len(results) - len(self._torch) :]
-        for pool, new in zip(self._torch, state, strict=True):
-            pool[rows] = new
-        return results
 
 
 def _network(run: RunFolder) -> DrivingNetwork:

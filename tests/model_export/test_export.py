@@ -12,7 +12,8 @@ from model_export.errors import BundleError, RunError
 from model_export.export import export
 from model_export.networks import build
 from model_export.run import Result, RunFolder
-from model_export.verify import TOLERANCE, verify
+from model_export.tolerances import TOLERANCE
+from model_export.verify import verify
 from service.contract import METADATA_KEY
 
 

@@ -1,0 +1,1 @@
+"""Smaller and faster bundles: made, judged against the bundle they come from, kept or refused."""

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from model_export.report import tables, targets
+from model_export.report import cells, drives, scores, tables, targets, trainings
 from model_export.report.accuracy import REAL
 from model_export.report.evidence import Evidence
 from model_export.report.rendered import ROADS, TRACES
@@ -80,21 +80,26 @@ def _parts(evidence: Sequence[Evidence]) -> Iterator[str]:
     for found in evidence:
         yield from _architecture(found)
     yield from ("## Speed", _COST, tables.cost(evidence))
-    yield from ("## Steering on the real drive", _filled(_STEERING, name=tables.SOURCES[REAL]))
-    yield tables.steering(evidence)
+    yield from ("## Steering on the real drive", _filled(_STEERING, name=cells.SOURCES[REAL]))
+    yield scores.steering(evidence)
     yield "## All heads on rendered frames"
     for source in (TRACES, ROADS):
-        yield _filled(_ERRORS, name=tables.SOURCES[source])
-        yield tables.errors(evidence, source)
+        yield _filled(_ERRORS, name=cells.SOURCES[source])
+        yield scores.errors(evidence, source)
     yield from ("## Calibration", _CALIBRATION)
     for source in (REAL, TRACES, ROADS):
-        yield _filled("On {name}:", name=tables.SOURCES[source])
-        yield tables.coverage(evidence, source)
+        yield _filled("On {name}:", name=cells.SOURCES[source])
+        yield scores.coverage(evidence, source)
     yield f"![Share of errors within intervals]({PICTURES.name}/{CALIBRATION})"
     yield from ("## Frames lost", _LOSSES)
-    yield from (tables.losses(evidence, key) for key in ("rmse", "rmse_held"))
-    yield from ("## Closed loop", _CLOSED_LOOP, tables.closed_loop(evidence))
-    yield from ("## Training", _TRAINING, tables.sources(evidence), tables.trainings(evidence))
+    yield from (scores.losses(evidence, key) for key in ("rmse", "rmse_held"))
+    yield from ("## Closed loop", _CLOSED_LOOP, drives.closed_loop(evidence))
+    yield from (
+        "## Training",
+        _TRAINING,
+        trainings.sources(evidence),
+        trainings.trainings(evidence),
+    )
     yield "## How it was measured"
     yield from _measured(evidence)
 

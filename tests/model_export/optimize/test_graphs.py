@@ -12,9 +12,9 @@ import pytest
 from model_export import config as configs
 from model_export.bundle_runner import BundleRunner
 from model_export.export import contract, write
+from model_export.onnx_graph import Graph, attributes, set_contract
 from model_export.optimize.calibration_frames import CalibrationFrames
 from model_export.optimize.fp16 import to_fp16
-from model_export.onnx_graph import Graph, attributes, set_contract
 from model_export.optimize.int8 import to_int8
 from model_export.optimize.wide_pixels import widen
 from model_export.run import Result

@@ -60,7 +60,11 @@ class Capacity:
 
     def smallest_budget_ns(self, model: str) -> float:
         """What a frame of a model takes where it has the server for itself."""
-        return self._steps[model][1] + self._frame.loop_ns
+        step_ns, frame = self._steps[model][1], self._frame
+        if not self._in_loop:
+            return step_ns + frame.loop_ns
+        # Its step and its decoding are the event loop's time, as soon as that was measured.
+        return step_ns if frame.is_guess else frame.loop_ns
 
     def take(self, demand: Demand) -> None:
         """Admit a session.

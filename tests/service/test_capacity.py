@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from service.capacity import Capacity
 from service.errors import TooManySessionsError
@@ -17,10 +18,10 @@ CAR = Demand("m", 20.0, 50 * MS)
 JPEG_CAR = Demand("m", 20.0, 45 * MS)
 
 
-def capacity(*, cores=8.0, max_load=0.85, step_ms=1.0, on_cpu=False):
+def capacity(*, cores=8.0, max_load=0.85, step_ms=1.0, on_cpu=False, in_loop=False):
     steps = {"m": table(lambda size: step_ms * size)}
     shedding = Shedding(3 * S, 1 * S)
-    return Capacity(steps, cores, max_load, shedding, steps_on_cpu=on_cpu)
+    return Capacity(steps, cores, max_load, shedding, steps_on_cpu=on_cpu, in_loop=in_loop)
 
 
 def fill(server, demand=CAR):
@@ -119,6 +120,17 @@ def test_a_load_that_may_be_large_leaves_it_to_the_count():
     server = capacity(max_load=100)
     for _ in range(1000):
         server.take(CAR)
+
+
+def test_the_smallest_budget_counts_a_step_once():
+    beside = capacity(step_ms=1.0)
+    assert beside.smallest_budget_ns("m") == pytest.approx(1.6 * MS)
+    within = capacity(cores=1.0, step_ms=1.0, on_cpu=True, in_loop=True)
+    assert within.smallest_budget_ns("m") == 1.0 * MS
+    drive = Drive(within, 40)
+    drive.go(within=0)
+    drive.go(cpu_ms=3.0, loop_ms=2.5, within=25, seconds=3)
+    assert within.smallest_budget_ns("m") == pytest.approx(2.5 * MS)
 
 
 class Drive:

@@ -5,7 +5,9 @@ linear shortcut to the visual feature beside four fully connected layers; ELU, l
 Then an LSTM with a projection, which is fed with the visual feature and with the network's previous
 output; the head sees the LSTM, the previous output and the visual feature. The initial state is
 trained. Pictures are 66x200 where Komanda had 480x640, so the first convolution is [3,8,8] with
-stride 2 where it had [3,12,12] with stride 6.
+stride 2 where it had [3,12,12] with stride 6. One shortcut more, a setting: how far the picture
+moved sideways and the ground forward (:mod:`model_export.networks.parts.motion`), which Komanda's
+convolutions learned from eight times as many frames.
 
 Its loss has two parts: the network runs once on its own outputs and once on the true ones, and
 learns from both. Unlike in the original, both runs carry their state from window to window.
@@ -18,13 +20,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
 from model_export.config import HEADS, Config
 from model_export.losses import Losses, MaskedLoss, gaussian_loss, mean_known, where_known
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import ProjectedLstmCell, recurrent
+from model_export.networks.parts.comparison import Comparison
 from model_export.networks.parts.convolutions import pixels
+from model_export.networks.parts.forward_motion import ForwardMotion
 from model_export.networks.parts.heads import Heads, RawOutput, stacked
+from model_export.networks.parts.motion import motion_below_the_sky
 from model_export.networks.parts.shapes import framewise
 from model_export.networks.parts.streamed import StreamedConvolution, memories
 from service.contract import STEERING_WHEEL_ANGLE, StateKind, StateTensor
@@ -48,6 +54,7 @@ class KomandaSettings:
         hidden: width of the LSTM's cell (32).
         projection: width of its output (32).
         dropout: share of features dropped in training (0.75).
+        motion: measure motion too.
     """
 
     channels: int = 12
@@ -56,6 +63,7 @@ class KomandaSettings:
     hidden: int = 32
     projection: int = 32
     dropout: float = 0.25
+    motion: bool = True
 
 
 class Komanda(DrivingNetwork):
@@ -73,6 +81,8 @@ class Komanda(DrivingNetwork):
             shortcuts.append(nn.Linear(channels * size[0] * size[1], settings.features))
         self.layers, self.shortcuts = nn.ModuleList(layers), nn.ModuleList(shortcuts)
         self._memories = memories(layers)
+        self.motions = nn.ModuleList(_motions(config) if settings.motion else [])
+        self.moved = nn.ModuleList(_silent(one.width, settings.features) for one in self.motions)
         self.dense = _dense(channels * size[0] * size[1], settings)
         self.norm = nn.LayerNorm(settings.features)
         context = settings.features + len(HEADS)
@@ -94,22 +104,27 @@ class Komanda(DrivingNetwork):
 
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
-        """What the convolutions remember of the last five frames."""
-        return self._memories
+        """What the convolutions remember of the last five frames, and what is compared."""
+        return self._memories + tuple(motion.memory for motion in self.motions)
 
     def encoder(self) -> tuple[nn.Module, ...]:
         """Return the modules that turn frames into features."""
-        return (self.layers, self.shortcuts, self.dense, self.norm)
+        return (self.layers, self.shortcuts, self.moved, self.dense, self.norm)
 
     def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
         """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`."""
         features, after = framewise(pixels, frames), []
         total = torch.zeros(())
-        for layer, shortcut, memory in zip(self.layers, self.shortcuts, visual, strict=True):
+        past, looks = visual[: len(self.layers)], visual[len(self.layers) :]
+        for layer, shortcut, memory in zip(self.layers, self.shortcuts, past, strict=True):
             features, later = layer(features, memory)
             features = self.dropout(torch.relu(features))
             total = total + shortcut(features.flatten(2))
             after.append(later)
+        for motion, shortcut, before in zip(self.motions, self.moved, looks, strict=True):
+            moved, look = motion.follow(frames, before)
+            total = total + shortcut(moved)
+            after.append(look)
         total = total + self.dense(features.flatten(2))
         return self.norm(functional.elu(total)), tuple(after)
 
@@ -119,7 +134,7 @@ class Komanda(DrivingNetwork):
 
     def initial_state(self, batch: int) -> State:
         """Return the trained initial state [batch, *shape]; gradients reach it."""
-        zeros = (torch.zeros(batch, *pair.shape) for pair in self._memories)
+        zeros = (torch.zeros(batch, *pair.shape) for pair in self.visual_tensors)
         return (*(start.expand(batch, -1) for start in self.initial), *zeros)
 
     def learning_state(self, batch: int) -> State:
@@ -166,6 +181,17 @@ class Komanda(DrivingNetwork):
                 known = torch.isfinite(truth[:, index])
                 previous = torch.where(known, truth[:, index], previous)
         return stacked(outputs), (previous, *state)
+
+
+def _motions(config: Config) -> list[Comparison]:
+    return [motion_below_the_sky(config.frame), ForwardMotion(config.frame)]
+
+
+def _silent(inputs: int, outputs: int) -> nn.Linear:
+    """Return a shortcut that starts at zero: single frames, which do not move, teach it nothing."""
+    layer: nn.Linear = skip_init(nn.Linear, inputs, outputs, bias=False)  # type: ignore[no-untyped-call]
+    nn.init.zeros_(layer.weight)
+    return layer
 
 
 def _dense(inputs: int, settings: KomandaSettings) -> nn.Sequential:

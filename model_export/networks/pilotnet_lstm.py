@@ -20,13 +20,9 @@ from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import Recurrence
 from model_export.networks.parts.convolutions import PilotNetConvolutions
 from model_export.networks.parts.heads import Heads, RawOutput
-from model_export.networks.parts.motion import SidewaysMotion
+from model_export.networks.parts.motion import motion_below_the_sky
 from model_export.networks.parts.shapes import framewise
 from service.contract import StateTensor
-
-_BANDS = ((0.0, 0.12), (0.08, 0.2), (0.16, 0.34))
-"""Rows from the horizon to the near road, where the sky is cut off."""
-_REACH_PX = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +56,7 @@ class PilotNetLstm(DrivingNetwork):
         super().__init__(config, settings)
         self.convolutions = PilotNetConvolutions()
         self.project = nn.Linear(PilotNetConvolutions.size(config.frame), settings.features)
-        self.motion = _motion(config) if settings.motion else None
+        self.motion = motion_below_the_sky(config.frame) if settings.motion else None
         inputs = settings.features + (self.motion.width if self.motion else 0)
         self.recurrence = Recurrence(
             settings.cell, inputs=inputs, hidden=settings.hidden, layers=settings.layers
@@ -111,11 +107,6 @@ class PilotNetLstm(DrivingNetwork):
 
     def _features(self, frames: Tensor) -> Tensor:
         return torch.relu(self.project(self.dropout(self.convolutions(frames))))
-
-
-def _motion(config: Config) -> SidewaysMotion:
-    frame = config.frame
-    return SidewaysMotion(frame.height_px, frame.width_px, bands=_BANDS, reach=_REACH_PX)
 
 
 NETWORK = PilotNetLstm

@@ -13,11 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model_export.config import FrameConfig
 from model_export.networks.parts.comparison import Comparison
 from model_export.networks.parts.shapes import folded
 
 BANDS = ((0.02, 0.24), (0.19, 0.41), (0.33, 0.5))
 """Rows from the far to the near, above the vehicle's nose, in a picture without most of its sky."""
+
+_LOW_BANDS = ((0.0, 0.12), (0.08, 0.2), (0.16, 0.34))
+"""The same where the picture begins just above the horizon and is 200 columns wide."""
+_LOW_REACH_PX = 25
 
 _BLUR = (1.0, 4.0, 6.0, 4.0, 1.0)
 """Binomial: correlation finds parts of a pixel only where neighbouring columns are alike."""
@@ -97,6 +102,11 @@ class SidewaysMotion(Comparison):
         energies = functional.avg_pool1d(energy, span, stride=1)[:, 0] * span
         own = template.square().sum((1, 2))[:, None]
         return dots / (energies * own + _EPSILON).sqrt()
+
+
+def motion_below_the_sky(frame: FrameConfig) -> SidewaysMotion:
+    """Return the layer for a picture like PilotNet's, which shows the road alone."""
+    return SidewaysMotion(frame.height_px, frame.width_px, bands=_LOW_BANDS, reach=_LOW_REACH_PX)
 
 
 def _centred(band: Tensor) -> Tensor:

@@ -52,6 +52,11 @@ class Evidence:
         score = self.heads(source).get(head)
         return None if score is None else float(score["rmse"])
 
+    def rmse_zero(self, source: str) -> float | None:
+        """Return the error that always zero has for the steering on a source."""
+        score = self.heads(source).get(STEERING_WHEEL_ANGLE)
+        return None if score is None else float(score["rmse_zero"])
+
     def seeds(self, source: str) -> list[float]:
         """Return the steering's error on a source of every seed that was trained."""
         return [

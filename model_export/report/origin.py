@@ -57,7 +57,11 @@ def measure(bundle: Path, runs: Path) -> dict[str, Any]:
     network = build(own.config)
     return {
         "about": (inspect.getdoc(inspect.getmodule(network)) or "").partition("\n")[0],
-        "parameters": sum(item.numel() for item in network.parameters()),
+        "parameters": sum(
+            own.result.weights[name].numel()
+            for name, _ in network.named_parameters()
+            if name in own.result.weights
+        ),
         "seconds": round(sum(run.seconds for run in _began_with(own, found))),
         "seeds": [
             {

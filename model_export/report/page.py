@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from model_export.report.evidence import Evidence
 from model_export.report.rendered import ROADS, TRACES
 from reports import machine
 from reports.targets import table
+from reports.text import ABSENT
 
 PAGE = Path("docs/models.md")
 PICTURES = Path("docs/models")
@@ -26,8 +28,9 @@ command stands [at the end](#how-it-was-measured)."""
 
 _OVERVIEW = """\
 `a frame` is the median time of a step with one frame on one thread; `steering, real` the RMSE on
-the real drive's validation blocks; `autonomy` the mean over ten unseen rendered roads where a
-command acts {delays} ms after its picture."""
+the real drive's validation blocks, where always zero has {zero:.3f} rad and the winner of the
+challenge reached {winner:.3f} rad on its own; `autonomy` the mean over ten unseen rendered roads
+where a command acts {delays} ms after its picture."""
 
 _ARCHITECTURE = """\
 Read from each file: blocks are the network's modules, with the shapes that their layers give. What
@@ -106,10 +109,16 @@ def _parts(evidence: Sequence[Evidence]) -> Iterator[str]:
 
 def _overview(evidence: Sequence[Evidence]) -> str:
     delays = {delay for found in evidence for delay in found.drives() if delay is not None}
-    return _filled(_OVERVIEW, delays=" / ".join(f"{delay:g}" for delay in sorted(delays)))
+    zero = next(filter(None, (found.rmse_zero(REAL) for found in evidence)), math.nan)
+    return _filled(
+        _OVERVIEW,
+        zero=zero,
+        winner=min(scores.WINNERS.values()),
+        delays=" / ".join(f"{delay:g}" for delay in sorted(delays)) or ABSENT,
+    )
 
 
-def _filled(paragraph: str, **values: str) -> str:
+def _filled(paragraph: str, **values: str | float) -> str:
     """Return a paragraph with its values, in lines of the usual width."""
     return textwrap.fill(paragraph.format(**values), width=100)
 

@@ -80,9 +80,10 @@ class Komanda(DrivingNetwork):
             size, channels = layers[-1].size, settings.channels
             shortcuts.append(nn.Linear(channels * size[0] * size[1], settings.features))
         self.layers, self.shortcuts = nn.ModuleList(layers), nn.ModuleList(shortcuts)
-        self._memories = memories(layers)
-        self.motions = nn.ModuleList(_motions(config) if settings.motion else [])
-        self.moved = nn.ModuleList(_silent(one.width, settings.features) for one in self.motions)
+        motions = _motions(config) if settings.motion else []
+        self._memories = (*memories(layers), *(one.memory for one in motions))
+        self.motions = nn.ModuleList(motions)
+        self.moved = nn.ModuleList(_silent(one.width, settings.features) for one in motions)
         self.dense = _dense(channels * size[0] * size[1], settings)
         self.norm = nn.LayerNorm(settings.features)
         context = settings.features + len(HEADS)
@@ -105,7 +106,7 @@ class Komanda(DrivingNetwork):
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
         """What the convolutions remember of the last five frames, and what is compared."""
-        return self._memories + tuple(motion.memory for motion in self.motions)
+        return self._memories
 
     def encoder(self) -> tuple[nn.Module, ...]:
         """Return the modules that turn frames into features."""
@@ -122,6 +123,7 @@ class Komanda(DrivingNetwork):
             total = total + shortcut(features.flatten(2))
             after.append(later)
         for motion, shortcut, before in zip(self.motions, self.moved, looks, strict=True):
+            assert isinstance(motion, Comparison)  # noqa: S101
             moved, look = motion.follow(frames, before)
             total = total + shortcut(moved)
             after.append(look)
@@ -134,7 +136,7 @@ class Komanda(DrivingNetwork):
 
     def initial_state(self, batch: int) -> State:
         """Return the trained initial state [batch, *shape]; gradients reach it."""
-        zeros = (torch.zeros(batch, *pair.shape) for pair in self.visual_tensors)
+        zeros = (torch.zeros(batch, *pair.shape) for pair in self._memories)
         return (*(start.expand(batch, -1) for start in self.initial), *zeros)
 
     def learning_state(self, batch: int) -> State:

@@ -6,7 +6,8 @@ Choices, each measured on a CPU with AVX2 and without VNNI (see the README):
 - Weights in 7 bits, a scale a channel: AVX2 adds two products in 16 bits, which two full 8-bit
   products can overflow.
 - QDQ rather than QOperator: as fast once ONNX Runtime has fused it, and the graph stays standard.
-- Pixels are used as they are, and several at a time (:mod:`model_export.optimize.wide_pixels`).
+- Pixels are used as they are, and several at a time (:mod:`model_export.optimize.wide_pixels`);
+  channels come in multiples of 8 (:mod:`model_export.optimize.aligned_channels`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from onnxruntime.quantization import (
 )
 
 from model_export.onnx_graph import Graph
+from model_export.optimize.aligned_channels import align
 from model_export.optimize.calibration_frames import CalibrationFrames
 from model_export.optimize.wide_pixels import widen
 from service.contract import Contract
@@ -46,6 +48,7 @@ def to_int8(
         frames: what the network meets while it drives.
     """
     prepared = copy.deepcopy(model)
+    align(prepared)
     widen(prepared, contract.frame)
     graph = Graph(onnx.shape_inference.infer_shapes(prepared))
     chosen = _chosen(graph, contract)

@@ -28,8 +28,10 @@ _SHARED = 2
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """The numbers of one rewriting: pixels a group, groups a row and a kernel, and the output."""
+    """The numbers of one rewriting: the picture, its groups, and the output."""
 
+    height: int
+    colours: int
     pixels: int
     groups: int
     kernel: int
@@ -39,7 +41,7 @@ class _Layout:
 
 
 def widen(model: onnx.ModelProto, frame: FrameInput) -> bool:
-    """Rewrite the first convolution in place, where it reads all of the frame unpadded.
+    """Rewrite the first convolution in place, where it reads whole rows of the frame, unpadded.
 
     Returns:
         Whether the graph begins so that it could be done; the results are the same to the last
@@ -49,15 +51,17 @@ def widen(model: onnx.ModelProto, frame: FrameInput) -> bool:
     chain = _chain(graph, frame.tensor)
     if chain is None:
         return False
-    _, cast, convolution, activation = chain
-    layout = _layout(graph, convolution, frame)
+    *cut, transpose, cast, convolution, activation = chain
+    height = _height(model, transpose.input[0], frame)
+    layout = _layout(graph, convolution, height, frame.width_px)
     if layout is None:
         return False
     _spread(graph, convolution, layout)
-    before, after = _border(graph, frame, layout, cast.output[0], activation.output[0])
+    ends = transpose.input[0], cast.output[0], activation.output[0]
+    before, after = _border(graph, layout, *ends)
     activation.output[0] = "wide_outputs"
     rest = [node for node in graph.nodes if node not in chain]
-    graph.replace([*before, convolution, activation, *after, *rest])
+    graph.replace([*cut, *before, convolution, activation, *after, *rest])
     onnx.checker.check_model(model, full_check=True)
     return True
 
@@ -66,29 +70,41 @@ def _chain(graph: Graph, frame: str) -> tuple[onnx.NodeProto, ...] | None:
     """Return the nodes that turn the frame into the first features, if it is these alone."""
     found: list[onnx.NodeProto] = []
     tensor = frame
-    for kind in ("Transpose", "Cast", "Conv", "Relu"):
-        users = graph.users(tensor)
-        if [node.op_type for node in users] != [kind]:
-            return None
+    while len(users := graph.users(tensor)) == 1 and (not found or found[-1].op_type != "Relu"):
         found.append(users[0])
         tensor = users[0].output[0]
+    kinds = [node.op_type for node in found]
+    expected = ["Transpose", "Cast", "Conv", "Relu"]
+    if kinds not in (expected, ["Slice", *expected]):
+        return None
     return tuple(found)
 
 
-def _layout(graph: Graph, convolution: onnx.NodeProto, frame: FrameInput) -> _Layout | None:
+def _height(model: onnx.ModelProto, picture: str, frame: FrameInput) -> int:
+    """Return the rows of what the network sees: some of the frame's, if it is cut first."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    for value in inferred.value_info:
+        if value.name == picture:
+            return int(value.type.tensor_type.shape.dim[1].dim_value)
+    return frame.height_px
+
+
+def _layout(
+    graph: Graph, convolution: onnx.NodeProto, picture_height: int, picture_width: int
+) -> _Layout | None:
     about = attributes(convolution)
     channels, colours, height, width = graph.constant(convolution.input[1]).shape
     strides, plain = about.get("strides", [1, 1]), {"pads": 0, "dilations": 1, "group": 1}
     ordinary = all(np.all(np.array(about.get(key, is_)) == is_) for key, is_ in plain.items())
     pixels = _SHARED * strides[1]
-    columns = (frame.width_px - width) // strides[1] + 1
-    groups, kernel = frame.width_px // pixels, -(-(strides[1] + width) // pixels)
+    columns = (picture_width - width) // strides[1] + 1
+    groups, kernel = picture_width // pixels, -(-(strides[1] + width) // pixels)
     ordinary &= len(convolution.input) == 3 and graph.is_weighted(convolution)
-    fits = frame.width_px % pixels == 0 and columns == _SHARED * (groups - kernel + 1)
+    fits = picture_width % pixels == 0 and columns == _SHARED * (groups - kernel + 1)
     if not (ordinary and fits and pixels * colours % _ALIGNED == 0):
         return None
-    rows = (frame.height_px - height) // strides[0] + 1
-    return _Layout(pixels, groups, kernel, rows, columns, channels)
+    rows = (picture_height - height) // strides[0] + 1
+    return _Layout(picture_height, colours, pixels, groups, kernel, rows, columns, channels)
 
 
 def _spread(graph: Graph, convolution: onnx.NodeProto, layout: _Layout) -> None:
@@ -110,17 +126,16 @@ def _spread(graph: Graph, convolution: onnx.NodeProto, layout: _Layout) -> None:
 
 
 def _border(
-    graph: Graph, frame: FrameInput, layout: _Layout, pixels: str, features: str
+    graph: Graph, layout: _Layout, picture: str, pixels: str, features: str
 ) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
     """Return what stands before and after the convolution: views, which move nothing in NHWC."""
-    height, colours = frame.shape[0], frame.shape[2]
-    wide_in = [0, height, layout.groups, layout.pixels * colours]
+    wide_in = [0, layout.height, layout.groups, layout.pixels * layout.colours]
     graph.store("wide_shape", np.array(wide_in, np.int64))
     narrow_out = [0, layout.rows, layout.columns, layout.channels]
     graph.store("narrow_shape", np.array(narrow_out, np.int64))
     last_to_first, first_to_last = [0, 3, 1, 2], [0, 2, 3, 1]
     before = [
-        _node("Reshape", [frame.tensor, "wide_shape"], "wide_frame"),
+        _node("Reshape", [picture, "wide_shape"], "wide_frame"),
         _node("Transpose", ["wide_frame"], "wide_channels", perm=last_to_first),
         _node("Cast", ["wide_channels"], pixels, to=onnx.TensorProto.FLOAT),
     ]

@@ -35,7 +35,7 @@ class PilotNetConvolutions(nn.Sequential):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Turn uint8 frames [N, height, width, 3] into features [N, F]."""
-        features = channels_first(frames)
+        features = channels_first(frames[:, : seen_rows(frames.shape[1])])
         if self.scales_pixels:
             features = centred(features)
         for layer in self:
@@ -65,6 +65,20 @@ class PilotNetConvolutions(nn.Sequential):
         for _, kernel, stride in PILOTNET:
             height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
         return height * width * PILOTNET[-1][0]
+
+
+def seen_rows(height: int) -> int:
+    """Return how many of a frame's rows can reach PilotNet's last features: 61 of 66.
+
+    Strides leave rows over at the bottom, layer by layer. Without them nothing changes but the
+    time, by a fifteenth.
+    """
+    rows = height
+    for _, kernel, stride in PILOTNET:
+        rows = (rows - kernel) // stride + 1
+    for _, kernel, stride in reversed(PILOTNET):
+        rows = (rows - 1) * stride + kernel
+    return rows
 
 
 def channels_first(frames: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from model_export import config as configs
 from model_export.bundle_runner import BundleRunner
 from model_export.export import contract, write
 from model_export.onnx_graph import Graph, attributes, set_contract
+from model_export.optimize.aligned_channels import align
 from model_export.optimize.calibration_frames import CalibrationFrames
 from model_export.optimize.fp16 import to_fp16
 from model_export.optimize.int8 import to_int8
@@ -135,6 +136,21 @@ def test_wide_pixels_change_nothing_but_the_layout(bundles: dict[str, Path], tmp
     assert Graph(model).constant(first.input[1]).shape == (48, 12, 5, 2)
     assert attributes(first)["strides"] == [2, 1]
     found = drive(saved(model, runner, tmp_path / "wide.onnx"))
+    np.testing.assert_allclose(found, drive(runner), rtol=1e-5, atol=1e-5)
+
+
+def test_channels_are_padded_where_one_convolution_reads_them(
+    bundles: dict[str, Path], tmp_path: Path
+):
+    path = bundles["pilotnet_lstm_0"]
+    runner, model = BundleRunner(path), onnx.load(path)
+    align(model)
+    graph = Graph(model)
+    shapes = [
+        graph.constant(node.input[1]).shape[:2] for node in graph.nodes if node.op_type == "Conv"
+    ]
+    assert shapes == [(24, 3), (40, 24), (48, 40), (64, 48), (64, 64)]
+    found = drive(saved(model, runner, tmp_path / "aligned.onnx"))
     np.testing.assert_allclose(found, drive(runner), rtol=1e-5, atol=1e-5)
 
 

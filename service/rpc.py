@@ -47,7 +47,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
     Args:
         admission: who may open a session.
         engine: where frames go.
-        decoder: threads that decode; None where the event loop does.
+        decoder: where pictures are decoded that take a while.
         config: the server's settings.
         observer: is told of what happens to sessions and frames.
     """
@@ -56,7 +56,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self,
         admission: Admission,
         engine: Engine,
-        decoder: Executor | None,
+        decoder: Executor,
         config: Config,
         observer: Observer,
     ) -> None:

@@ -6,8 +6,8 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -19,7 +19,8 @@ from service.bundle import Bundle
 from service.config import Config
 from service.engine import Engine
 from service.errors import ConfigError, ListenError
-from service.loop_engine import LARGEST_STEP, LoopEngine
+from service.lane import Lane
+from service.loop_engine import LARGEST_STEP, LoopEngine, TurnExecutor
 from service.observer import Observer, SlotUse
 from service.rpc import DriveService
 from service.telemetry import fields
@@ -81,10 +82,10 @@ class Server:
         self._shares_port = workers > 1
         observer = observer or Observer()
         lanes = [model.lane for model in models.values()]
-        self._engine: Engine = (LoopEngine if in_loop else ThreadEngine)(lanes, observer)
-        threads = config.decode_threads
-        self._decoder = (
-            None if in_loop else ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._engine, self._decoder = (
+            _in_loop(lanes, observer)
+            if in_loop
+            else _in_threads(lanes, observer, config.decode_threads)
         )
         self._stop = asyncio.Event()
         self._health = health.aio.HealthServicer()
@@ -173,8 +174,7 @@ class Server:
         # Server.stop may return before cancelled handlers have ended (grpc#37240).
         self._service.reap()
         await self._engine.stop()
-        if self._decoder is not None:
-            self._decoder.shutdown(cancel_futures=True)
+        self._decoder.shutdown(cancel_futures=True)
         _log.info("stopped")
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
@@ -188,6 +188,18 @@ def _steps_in_loop(bundles: Mapping[str, Bundle], config: Config, cores: float) 
     if config.steps_on == "loop" and not on_cpu:
         raise ConfigError("steps_on must not be 'loop' on a GPU: the event loop would wait for it")
     return config.steps_on == "loop" or (config.steps_on == "auto" and on_cpu and cores <= 1)
+
+
+def _in_loop(lanes: Sequence[Lane], observer: Observer) -> tuple[Engine, Executor]:
+    engine = LoopEngine(lanes, observer)
+    return engine, TurnExecutor(engine)
+
+
+def _in_threads(
+    lanes: Sequence[Lane], observer: Observer, decode_threads: int
+) -> tuple[Engine, Executor]:
+    decoder = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
+    return ThreadEngine(lanes, observer), decoder
 
 
 def _options(config: Config, *, shares_port: bool) -> list[tuple[str, int]]:

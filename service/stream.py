@@ -65,7 +65,7 @@ class DriveStream:
         context: the RPC.
         lease: the admitted session.
         engine: where frames go.
-        decoder: threads that decode; None to decode right here.
+        decoder: where pictures are decoded that take a while.
         alarm: where deadlines are watched.
         config: the server's settings.
         observer: is told of every answer.
@@ -77,7 +77,7 @@ class DriveStream:
         lease: Lease,
         *,
         engine: Engine,
-        decoder: Executor | None,
+        decoder: Executor,
         alarm: Alarm,
         config: Config,
         observer: Observer,
@@ -251,7 +251,7 @@ class DriveStream:
 
     def _decode(self, action: Decode) -> list[Action] | None:
         image = action.pending.frame.image
-        if self._decoder is None or frames.is_cheap(image):
+        if frames.is_cheap(image):
             decoded = _decode(image, self._input, self._config.max_pixels)
             return self._decoded(action.pending, decoded)
         future = self._decoder.submit(_decode, image, self._input, self._config.max_pixels)
@@ -259,7 +259,7 @@ class DriveStream:
         return None
 
     def _decoder_done(self, pending: Pending, future: Future[_Decoded]) -> None:
-        """On the decoder's thread; what went wrong there is raised on the event loop's."""
+        """Where it was decoded; what went wrong there is raised on the event loop's thread."""
         if not future.cancelled():
             self._loop.call_soon_threadsafe(
                 self._post, lambda: self._decoded(pending, future.result())

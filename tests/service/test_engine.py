@@ -12,7 +12,7 @@ from service import bundle
 from service.domain import NotStepped, SkipReason, Stepped
 from service.errors import BundleError
 from service.lane import Job, Lane
-from service.loop_engine import LoopEngine
+from service.loop_engine import LoopEngine, TurnExecutor
 from service.thread_engine import ThreadEngine
 from tests.service import bundles
 
@@ -144,4 +144,55 @@ async def test_a_loop_leaves_the_loop_to_others_between_two_steps(tmp_path):
         passes += 1
     assert {type(reply.result()) for reply in replies} == {Stepped}
     assert passes > 8 / lane.cost.buckets[-1], "each step is followed by a pass of the loop"
+    await engine.stop()
+
+
+async def test_a_loop_calls_one_function_a_turn_and_hands_its_fault_on(tmp_path):
+    engine = LoopEngine([lane_of(bundles.recurrent(tmp_path / "a.onnx"))])
+    await engine.start()
+    executor = TurnExecutor(engine)
+    done, passes = [], []
+
+    def work(number):
+        done.append(number)
+        passes.append(count)
+        return 1 // number
+
+    futures = [executor.submit(work, number) for number in (1, 0, 2, 3)]
+    futures[2].cancel()
+    count = 0
+    while not futures[3].done():
+        count += 1
+        await asyncio.sleep(0)
+    assert done == [1, 0, 3]
+    assert len(set(passes)) == 3, "each has a turn, and others theirs between them"
+    assert futures[0].result() == 1
+    assert isinstance(futures[1].exception(), ZeroDivisionError)
+    await engine.stop()
+
+
+async def test_a_loop_steps_what_is_decoded_before_it_decodes_a_whole_crowd(tmp_path):
+    lane = lane_of(bundles.recurrent(tmp_path / "a.onnx"))
+    engine = LoopEngine([lane])
+    await engine.start()
+    executor, order = TurnExecutor(engine), []
+
+    def decode():
+        order.append("decode")
+        job = Job(
+            lane,
+            lane.pool.allocate(),
+            GREY,
+            reset=True,
+            interval_s=0.05,
+            deadline_ns=FAR_NS,
+            reply=lambda _: order.append("step"),
+        )
+        engine.submit(job)
+
+    futures = [executor.submit(decode) for _ in range(8)]
+    while order.count("step") < 8:  # noqa: ASYNC110 - nothing else tells
+        await asyncio.sleep(0)
+    assert all(future.done() for future in futures)
+    assert order.index("step") < len(order) - 1 - order[::-1].index("decode")
     await engine.stop()

@@ -6,7 +6,7 @@ import pytest
 
 from service import bundle, server
 from service.config import Config
-from service.loop_engine import LARGEST_STEP, LoopEngine
+from service.loop_engine import LARGEST_STEP, LoopEngine, TurnExecutor
 from service.server import Server
 from service.thread_engine import ThreadEngine
 from tests.service import bundles
@@ -33,6 +33,6 @@ def test_one_core_has_no_threads_to_spare(  # noqa: PLR0917 - the columns of its
     monkeypatch.setattr(server, "available_cores", lambda: cores)
     made = Server(models, "tiny", Config(steps_on=steps_on), workers=workers)
     assert type(made._engine) is kind
-    assert (made._decoder is None) == (kind is LoopEngine)
+    assert isinstance(made._decoder, TurnExecutor) == (kind is LoopEngine)
     largest = made.admission.models["tiny"].lane.cost.buckets[-1]
     assert largest == (LARGEST_STEP if kind is LoopEngine else Config().max_batch)

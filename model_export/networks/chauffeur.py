@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -51,9 +50,12 @@ class ChauffeurSettings:
         cell: ``rnn``, ``gru`` or ``lstm``.
         layers: recurrent layers, 1 to 3.
         hidden: width of each.
+        pace: width of the cell beside them that knows how fast the ground comes nearer.
         window: frames over which the cells are run anew for every frame; 0 carries their state.
         motion: tell the cells how far the picture moved since the frame before.
-        forward: tell them too how far the ground ahead came nearer, which is the speed.
+        forward: measure how far the ground ahead came nearer, which is the speed. A cell of its own
+            remembers it, for the heads of speed and torque: few real drives teach the steering, and
+            a measurement so noisy only gives it more to learn by heart.
         interval: take the time since the frame before: motion becomes motion a period, and the
             cells are told the time.
         dropout: share of visual features dropped in training; motion is never dropped.
@@ -67,6 +69,7 @@ class ChauffeurSettings:
     cell: str = "lstm"
     layers: int = 1
     hidden: int = 64
+    pace: int = 16
     window: int = 0
     motion: bool = True
     forward: bool = False
@@ -88,18 +91,19 @@ class Chauffeur(DrivingNetwork):
         self.trunk = EfficientNetLite0(settings.blocks, size)
         sideways = [SidewaysMotion(height, width, bands=BANDS)] if settings.motion else []
         ahead = [ForwardMotion(config.frame)] if settings.forward else []
-        self.motions: Iterable[Comparison] = nn.ModuleList([*sideways, *ahead])
+        self._motions = nn.ModuleList([*sideways, *ahead])
         channels, rows, columns = self.trunk.shape
         self.reduce = nn.Conv2d(channels, settings.channels, 1)
         self.project = nn.Linear(settings.channels * rows * columns, settings.features)
-        moved = sum(motion.width for motion in self.motions)
-        inputs = settings.features + moved + int(settings.interval)
-        self.recurrence = Recurrence(
-            settings.cell, inputs=inputs, hidden=settings.hidden, layers=settings.layers
-        )
-        self.heads = Heads(inputs + settings.hidden)
+        moved = sum(motion.width for motion in sideways) + int(settings.interval)
+        self.recurrence = _Memory(settings, moved, sum(motion.width for motion in ahead))
+        self.heads = Heads(self.recurrence.width, self.recurrence.steering)
         self.dropout = nn.Dropout(settings.dropout)
-        self._inputs = inputs
+
+    @property
+    def motions(self) -> list[Comparison]:
+        """What compares neighbouring frames: sideways first."""
+        return [layer for layer in self._motions if isinstance(layer, Comparison)]
 
     @property
     def takes_interval(self) -> bool:
@@ -111,7 +115,7 @@ class Chauffeur(DrivingNetwork):
         """The cells' state, or the ring of features."""
         if not self.settings.window:
             return self.recurrence.state_tensors
-        shape = (self.settings.window - 1, self._inputs)
+        shape = (self.settings.window - 1, self.recurrence.inputs)
         kind = StateKind.FEATURE_RING
         return (StateTensor(input="ring", output="ring_next", shape=shape, kind=kind),)
 
@@ -145,9 +149,10 @@ class Chauffeur(DrivingNetwork):
         periods = (intervals_s / self.period_s).clamp_min(_LEAST_PERIODS).unsqueeze(2)
         size = math.prod(self.trunk.shape)
         widths = [size, *(motion.width for motion in self.motions)]
-        seen, *moved = features.split(widths, dim=2)
+        seen, *moved = torch.split(features, widths, dim=2)
         moved = [one.a_period(by, periods) for one, by in zip(self.motions, moved, strict=True)]
-        return torch.cat((seen, *moved, periods.log()), dim=2)
+        moved.insert(int(self.settings.motion), periods.log())
+        return torch.cat((seen, *moved), dim=2)
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Advance over windows; see :meth:`DrivingNetwork.follow`."""
@@ -155,8 +160,8 @@ class Chauffeur(DrivingNetwork):
         seen = self.dropout(framewise(self._reduced, features[..., :size]))
         inputs = torch.cat((seen, features[..., size:]), dim=2)
         remember = self._rerun if self.settings.window else self._carry
-        remembered, after = remember(inputs, recurrent)
-        return self.heads(torch.cat((remembered, inputs), dim=2)), after
+        known, after = remember(inputs, recurrent)
+        return self.heads(known), after
 
     def fused(self) -> Chauffeur:
         """Return a copy for inference."""
@@ -191,7 +196,7 @@ class Chauffeur(DrivingNetwork):
         return framewise(self._last, rings), (past[:, frames:],)
 
     def _last(self, rings: Tensor) -> Tensor:
-        """Run the cells from zero over rings [N, window, inputs]; return the last output."""
+        """Run the cells from zero over rings [N, window, inputs]; return what they know at last."""
         own: State = tuple(
             rings.new_zeros(rings.shape[0], *pair.shape) for pair in self.recurrence.state_tensors
         )
@@ -199,6 +204,52 @@ class Chauffeur(DrivingNetwork):
         for step in rings.unbind(1):
             output, own = self.recurrence(step, own)
         return output
+
+
+class _Memory(nn.Module):
+    """The recurrence that steers, and the one of the pace beside it.
+
+    Args:
+        settings: the network's.
+        moved: numbers that tell of sideways motion and time.
+        ahead: numbers that tell of forward motion; 0 for no recurrence of the pace.
+
+    Attributes:
+        inputs: numbers that a frame brings: the visual feature, ``moved``, ``ahead``.
+        width: numbers that are known after a frame: those of the inputs and of the cells' outputs.
+        steering: how many of them, from the first on, have nothing of the pace.
+    """
+
+    def __init__(self, settings: ChauffeurSettings, moved: int, ahead: int) -> None:
+        super().__init__()
+        self._seen, self._own = settings.features, settings.features + moved
+        self.inputs = self._own + ahead
+        self.steering = settings.hidden + self._own
+        self.cells = Recurrence(
+            settings.cell, inputs=self._own, hidden=settings.hidden, layers=settings.layers
+        )
+        self.state_tensors, self.width = self.cells.state_tensors, self.steering
+        self.pace: Recurrence | None = None
+        if ahead:
+            self.pace = Recurrence(
+                settings.cell,
+                inputs=moved + ahead,
+                hidden=settings.pace,
+                layers=1,
+                prefix="pace_",
+            )
+            self.state_tensors += self.pace.state_tensors
+            self.width += settings.pace + ahead
+
+    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Advance by one frame: inputs [N, inputs] to what is known [N, width], and the state."""
+        own = len(self.cells.state_tensors)
+        output, after = self.cells(inputs[:, : self._own], state[:own])
+        known = torch.cat((output, inputs[:, : self._own]), dim=1)
+        if self.pace is None:
+            return known, after
+        pace, later = self.pace(inputs[:, self._seen :], state[own:])
+        return torch.cat((known, pace, inputs[:, self._own :]), dim=1), (*after, *later)
 
 
 NETWORK = Chauffeur

@@ -193,3 +193,15 @@ def test_what_moved_in_twice_the_time_is_half_the_motion(tiny: Config):
     likeness = slice(size + moved // 2, size + moved)
     close(timed[..., likeness], features[..., likeness])
     close(timed[..., -1], torch.tensor([[0.0, math.log(2)]]))
+
+
+def test_steering_learns_nothing_of_the_pace(tiny: Config):
+    config = configured(tiny, "chauffeur", {"blocks": 1, "forward": True, "interval": True})
+    network = build(config)
+    prediction, _ = network.unroll(random_frames(config, 1, 3), network.initial_state(1))
+    prediction.mean[..., 0].sum().backward(retain_graph=True)
+    pace = [weight for name, weight in network.named_parameters() if ".pace." in name]
+    assert pace
+    assert not any(weight.grad is not None and weight.grad.any() for weight in pace)
+    prediction.mean[..., 1].sum().backward()
+    assert all(weight.grad.any() for weight in pace)

@@ -152,12 +152,15 @@ class Recurrence(nn.Module):
         inputs: width of what the lowest is fed with.
         hidden: width of each cell's state.
         layers: cells.
+        prefix: of the state tensors' names.
 
     Attributes:
         state_tensors: as a bundle's contract states them; numbered where there are several layers.
     """
 
-    def __init__(self, cell: str, *, inputs: int, hidden: int, layers: int) -> None:
+    def __init__(
+        self, cell: str, *, inputs: int, hidden: int, layers: int, prefix: str = ""
+    ) -> None:
         super().__init__()
         if cell not in CELLS:
             raise ConfigError(f"no cell {cell!r}; there are: {', '.join(CELLS)}")
@@ -168,7 +171,7 @@ class Recurrence(nn.Module):
         self.cells = nn.ModuleList(cells)
         self._width = len(cells[0].names)
         self.state_tensors = tuple(
-            recurrent(name if layers == 1 else f"{name}{layer}", hidden)
+            recurrent(prefix + (name if layers == 1 else f"{name}{layer}"), hidden)
             for layer, one in enumerate(cells, 1)
             for name in one.names
         )

@@ -98,7 +98,7 @@ def _sampling(frame: FrameConfig) -> tuple[Tensor, Tensor]:
     row = ((camera.horizon - frame.top) * camera.height + below) * rows_per_pixel
     right = camera.focal_px * torch.tensor(_STRIPS_M)[:, None] / distance_m
     column = (camera.width / 2 + right) * columns_per_pixel
-    row, column = torch.broadcast_tensors(row, column)
+    row = row + torch.zeros_like(column)
     row, column = row.clamp(0, frame.height_px - 1), column.clamp(0, frame.width_px - 1)
     top, left = row.floor(), column.floor()
     places, weights = [], []

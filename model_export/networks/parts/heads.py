@@ -11,9 +11,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import skip_init
 
 from model_export.config import HEADS
+from service.contract import STEERING_WHEEL_ANGLE
+
+_ANGLE = HEADS.index(STEERING_WHEEL_ANGLE)
 
 LEAST_LOG = -5.0
 GREATEST_LOG = 3.0
@@ -37,10 +41,13 @@ class Heads(nn.Module):
 
     Args:
         inputs: width of the features.
+        steering: how many of the features, from the first on, the steering wheel angle may read;
+            all by default. The other heads read all.
     """
 
-    def __init__(self, inputs: int) -> None:
+    def __init__(self, inputs: int, steering: int | None = None) -> None:
         super().__init__()
+        self._steering = steering
         self.mean = nn.Linear(inputs, len(HEADS))
         # No random number is drawn for it, so that the other weights start as they would without.
         self.log_stddev: nn.Linear = skip_init(nn.Linear, inputs, len(HEADS))  # type: ignore[no-untyped-call]
@@ -50,7 +57,15 @@ class Heads(nn.Module):
     def forward(self, features: Tensor) -> RawOutput:
         """Turn features [..., inputs] into raw outputs."""
         log_stddev = self.log_stddev(features.detach()).clamp(LEAST_LOG, GREATEST_LOG)
-        return RawOutput(self.mean(features), log_stddev)
+        return RawOutput(functional.linear(features, self._weight(), self.mean.bias), log_stddev)
+
+    def _weight(self) -> Tensor:
+        weight = self.mean.weight
+        if self._steering is None:
+            return weight
+        reads = torch.ones_like(weight)
+        reads[_ANGLE, self._steering :] = 0
+        return weight * reads
 
 
 def stacked(outputs: Sequence[RawOutput]) -> RawOutput:

@@ -701,7 +701,7 @@ async def test_a_server_that_has_become_slow_lets_its_newest_session_go_with_not
     async with running(tiny, shed_after_s=0.1, shed_notice_s=0.2) as run:
         oldest, newest = await run.vehicle(budget_ms=50), await run.vehicle(budget_ms=50)
         cost = run.server.admission.models["tiny"].lane.cost
-        cost._speed *= 60e6 / cost[2]
+        cost._speed, cost._share_ns = 1.0, [30e6 * size for size in cost.buckets]
         notice = (await newest.call.read()).notice.shedding
         assert notice.ends_in_ms == 200
         assert 1000 <= notice.retry_after_ms <= 2000

@@ -81,7 +81,8 @@ def read(path: Path) -> Architecture:
         BundleError: the file is missing, damaged, or has no valid contract.
     """
     contract = BundleRunner(path).contract
-    return _Reader(onnx.load(path).graph, contract).architecture()
+    model = onnx.shape_inference.infer_shapes(onnx.load(path), data_prop=True)
+    return _Reader(model.graph, contract).architecture()
 
 
 class _Reader:
@@ -122,7 +123,7 @@ class _Reader:
 
     def _module(self, weight: str) -> str:
         """Return the module that a weight's name begins with, or nothing for other constants."""
-        return weight.partition(".")[0] if "." in weight else ""
+        return weight.partition(".")[0].strip("_") if "." in weight else ""
 
     def _is_nameless(self, name: str) -> bool:
         found = self._weights.get(name)

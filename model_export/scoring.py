@@ -100,7 +100,7 @@ def judge(
 def scores(
     judgement: Sequence[JudgedSource], chose: Collection[str], *, delay_ms: float = 0.0
 ) -> tuple[Score, ...]:
-    """Return the validation RMSE of every source and head that has labels to compare with.
+    """Return the validation RMSE of every source and head that it teaches and has labels of.
 
     Args:
         judgement: what the network said.
@@ -118,7 +118,8 @@ def scores(
         )
         for one in judgement
         for column, head in enumerate(HEADS)
-        if (frames := int(np.isfinite(one.validation.recording.labels[:, column]).sum()))
+        if head in one.source.heads
+        and (frames := int(np.isfinite(one.validation.recording.labels[:, column]).sum()))
     )
 
 

@@ -233,13 +233,13 @@ class Trainer:
 
 
 def _table(found: Iterable[tuple[Source, Judged | None]]) -> dict[str, float]:
-    """Return the RMSE of every head and source that has labels."""
+    """Return the RMSE of every head and source that teaches it."""
     return {
         f"{head}: {source.kind.name}": rmse
         for source, judged in found
         if judged
         for column, head in enumerate(HEADS)
-        if math.isfinite(rmse := judged.rmse(column))
+        if head in source.heads and math.isfinite(rmse := judged.rmse(column))
     }
 
 

@@ -3,7 +3,7 @@
 FP32 adds in another order, nothing more. FP16 has 11 bits and INT8 8, or 7 for weights: errors that
 no kernel can help, and that a state carries on. Their tolerances stand in SI units, because what
 matters is what the vehicle is told; a state has no unit, so its differences are told, not judged.
-They are two to four times the worst that was measured over 500 frames of carried state (see the
+They are two to three times the worst that was measured over 500 frames of carried state (see the
 README), and small beside each head's error on validation frames.
 """
 

@@ -42,6 +42,13 @@ class Graph:
         """Return the nodes that read a tensor."""
         return [node for node in self.nodes if tensor in node.input]
 
+    def line(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+        """Yield a node and those after it for as long as each is read by one node alone."""
+        following = [node]
+        while len(following) == 1:
+            yield following[0]
+            following = self.users(following[0].output[0])
+
     def is_constant(self, tensor: str) -> bool:
         """Whether a tensor is stored in the file."""
         return tensor in self._constants

@@ -27,7 +27,7 @@ def to_fp16(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
     graph = Graph(converted)
     chosen = graph.reducible(contract)
     half = (_after(graph, chosen) & _before(graph, chosen)) | {node.name for node in chosen}
-    half |= _views_of_pixels(graph, contract.frame.tensor)
+    half |= _views_of_pixels(graph, contract.frame.tensor, chosen)
     _Border(graph, half - graph.exact_nodes(contract)).draw()
     onnx.checker.check_model(converted, full_check=True)
     return converted
@@ -121,11 +121,15 @@ def _before(graph: Graph, nodes: list[onnx.NodeProto]) -> set[str]:
     return found
 
 
-def _views_of_pixels(graph: Graph, frame: str) -> set[str]:
-    """Return the names of the nodes that bring the pixels, unchanged, to chosen weights alone."""
+def _views_of_pixels(graph: Graph, frame: str, chosen: list[onnx.NodeProto]) -> set[str]:
+    """Return the names of the nodes that bring the pixels, unchanged, to chosen weights."""
     found: set[str] = set()
-    tensor = frame
-    while len(users := graph.users(tensor)) == 1 and users[0].op_type in _VIEWS:
-        found.add(users[0].name)
-        tensor = users[0].output[0]
+    for first in graph.users(frame):
+        views: set[str] = set()
+        for node in graph.line(first):
+            if node in chosen:
+                found |= views
+            if node.op_type not in _VIEWS:
+                break
+            views.add(node.name)
     return found

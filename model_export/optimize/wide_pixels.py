@@ -9,6 +9,7 @@ two outputs would. Zeros fill the pixels that an output does not see.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,18 +67,15 @@ def widen(model: onnx.ModelProto, frame: FrameInput) -> bool:
     return True
 
 
-def _chain(graph: Graph, frame: str) -> tuple[onnx.NodeProto, ...] | None:
-    """Return the nodes that turn the frame into the first features, if it is these alone."""
-    found: list[onnx.NodeProto] = []
-    tensor = frame
-    while len(users := graph.users(tensor)) == 1 and (not found or found[-1].op_type != "Relu"):
-        found.append(users[0])
-        tensor = users[0].output[0]
-    kinds = [node.op_type for node in found]
-    expected = ["Transpose", "Cast", "Conv", "Relu"]
-    if kinds not in (expected, ["Slice", *expected]):
-        return None
-    return tuple(found)
+def _chain(graph: Graph, frame: str) -> list[onnx.NodeProto] | None:
+    """Return the nodes that turn the frame into the first features, if they do nothing else."""
+    plain = ["Transpose", "Cast", "Conv", "Relu"]
+    for first in graph.users(frame):
+        for kinds in (plain, ["Slice", *plain]):
+            found = list(itertools.islice(graph.line(first), len(kinds)))
+            if [node.op_type for node in found] == kinds:
+                return found
+    return None
 
 
 def _height(model: onnx.ModelProto, picture: str, frame: FrameInput) -> int:

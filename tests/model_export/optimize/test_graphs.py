@@ -181,3 +181,13 @@ def test_calibration_frames_come_again_after_a_rewind():
     assert [frames.get_next(), frames.get_next(), frames.get_next()] == [*feeds, None]
     frames.rewind()
     assert frames.get_next() is feeds[0]
+
+
+def test_pixels_are_read_wide_where_another_part_of_the_network_reads_them_too(
+    bundles: dict[str, Path],
+):
+    path = bundles["pilotnet_lstm_0"]
+    model = onnx.load(path)
+    model.graph.node.insert(0, onnx.helper.make_node("Cast", ["frame"], ["also"], "also", to=1))
+    assert widen(model, BundleRunner(path).contract.frame)
+    assert [node.op_type for node in Graph(model).users("frame")] == ["Slice", "Cast"]

@@ -1,4 +1,4 @@
-"""Drive the ten unseen roads and print the README's table: ``python -m scripts.autonomy``.
+"""Drive the ten unseen roads and print how it went: ``python -m scripts.autonomy``.
 
 A command acts when its answer came, or, with ``--delay-ms``, a stated time after its picture: then
 the figures depend on the network alone and not on how busy this machine is.
@@ -37,15 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Drive all roads through one server; return 1 where the vehicle left its lane."""
     options = _parser().parse_args(arguments)
     try:
+        # Before the drives: what is driven is what lies there now.
+        digest = machine.digest(options.model)
         drives = run(options.model, options.delay_ms or [None], options.roads, options.seconds)
-    except (ServerFailedError, SteerstreamError, DriverStoppedError) as error:
+    except (ServerFailedError, SteerstreamError, DriverStoppedError, OSError) as error:
         print(f"autonomy: {error}", file=sys.stderr)
         return _EXIT_FAILED
     if options.json:
         report = {
             "benchmark": "autonomy",
             "command": _command(options),
-            "bundle_sha256": machine.digest(options.model),
+            "bundle_sha256": digest,
             "machine": machine.describe(),
             "results": drives,
         }

@@ -36,10 +36,11 @@ def measure_accuracy(
         DataError: a source's data is missing or malformed.
     """
     for bundle in found:
+        digest = results.digest(bundle)
         figures = accuracy.measure(bundle, data, cache) | {"origin": origin.measure(bundle, runs)}
         command = f"python -m model_export measure accuracy models/{bundle.name}"
         path = root / results.path_of(results.ACCURACY, bundle)
-        results.write(path, results.ACCURACY, bundle, command, figures)
+        results.write(path, results.ACCURACY, digest, command, figures)
         print(path.relative_to(root))
 
 
@@ -51,9 +52,11 @@ def measure_speed(found: Sequence[Path], rounds: int, root: Path) -> None:
     """
     names = " ".join(f"models/{bundle.name}" for bundle in found)
     command = f"python -m model_export measure speed {names} --rounds {rounds}"
-    for bundle, figures in zip(found, speed.measure(found, rounds), strict=True):
+    digests = [results.digest(bundle) for bundle in found]
+    measured = zip(found, digests, speed.measure(found, rounds), strict=True)
+    for bundle, digest, figures in measured:
         path = root / results.path_of(results.SPEED, bundle)
-        results.write(path, results.SPEED, bundle, command, figures)
+        results.write(path, results.SPEED, digest, command, figures)
         print(path.relative_to(root))
 
 

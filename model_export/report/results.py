@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from model_export.errors import ReportError
+from model_export.errors import BundleError, ReportError
 from reports import machine
 
 FOLDER = Path("model_export/results")
@@ -17,17 +17,37 @@ ACCURACY, SPEED, CLOSED_LOOP = "accuracy", "speed", "autonomy"
 Result = Mapping[str, Any]
 
 
+def digest(bundle: Path) -> str:
+    """Return the digest of a bundle's bytes: a figure holds for these and no other.
+
+    Raises:
+        BundleError: the file cannot be read.
+    """
+    try:
+        return machine.digest(bundle)
+    except OSError as error:
+        raise BundleError(f"{bundle}: {error.strerror}") from None
+
+
 def path_of(kind: str, bundle: Path) -> Path:
     """Return where the results of a bundle lie below the checkout."""
     return FOLDER / f"{kind}-{bundle.stem}.json"
 
 
-def write(path: Path, kind: str, bundle: Path, command: str, results: object) -> None:
-    """Write what was measured of a bundle."""
+def write(path: Path, kind: str, measured: str, command: str, results: object) -> None:
+    """Write what was measured of a bundle.
+
+    Args:
+        path: the file.
+        kind: what was measured.
+        measured: digest of the bundle, from before: it might be another file by now.
+        command: the command line, as anybody can repeat it.
+        results: ready for JSON.
+    """
     content = {
         "benchmark": kind,
         "command": command,
-        "bundle_sha256": machine.digest(bundle),
+        "bundle_sha256": measured,
         "machine": machine.describe(),
         "results": results,
     }
@@ -55,6 +75,6 @@ def _read(path: Path, bundle: Path) -> Result:
         measured = result["bundle_sha256"]
     except (ValueError, KeyError, TypeError):
         raise ReportError(f"{path}: not a result; measure again") from None
-    if measured != machine.digest(bundle):
+    if measured != digest(bundle):
         raise ReportError(f"{path}: was measured of another {bundle.name}; measure again")
     return dict(result)

@@ -96,6 +96,10 @@ async def test_a_vehicle_that_names_none_is_driven_by_the_default(served: str):
         assert session.info.model.name == "pilotnet_lstm"
 
 
+def test_every_network_of_the_lecture_ships():
+    assert set(BUNDLES) == {"pilotnet", "pilotnet_lstm", "komanda", "cnn3d", "chauffeur"}
+
+
 @pytest.mark.parametrize("name", BUNDLES)
 def test_a_bundle_is_named_as_its_file(name: str):
     contract = BundleRunner(BUNDLES[name]).contract

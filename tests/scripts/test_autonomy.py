@@ -24,5 +24,9 @@ def test_every_delay_is_driven_and_kept(bundle_path, tmp_path, capsys):
 
 
 def test_a_bundle_that_is_none_is_said_in_the_server_s_words(tmp_path, capsys):
-    assert main(["--model", str(tmp_path / "none.onnx")]) == 2
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    assert main(["--model", str(broken)]) == 2
     assert capsys.readouterr().err.startswith("autonomy: the server did not start")
+    assert main(["--model", str(tmp_path / "none.onnx")]) == 2
+    assert "No such file" in capsys.readouterr().err

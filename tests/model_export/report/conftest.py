@@ -53,7 +53,9 @@ def checkout(bundle: Path, tmp_path: Path) -> Path:
     drives = [DRIVE | {"delay_ms": delay} for delay in (0.0, 0.0, 150.0)]
     for kind, content in (("accuracy", figures), ("speed", times), ("autonomy", drives)):
         path = tmp_path / results.path_of(kind, bundle)
-        results.write(path, kind, bundle, f"python -m model_export measure {kind}", content)
+        results.write(
+            path, kind, results.digest(bundle), f"python -m model_export measure {kind}", content
+        )
     (tmp_path / "README.md").write_text(README)
     return tmp_path
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from model_export.__main__ import main
-from model_export.errors import BundleError
 from model_export.report import results, speed
 
 
@@ -19,6 +18,7 @@ def test_every_bundle_and_batch_has_its_milliseconds(bundle: Path, tmp_path: Pat
         assert 0 < times["least"] <= times["median"] <= times["most"]
 
 
-def test_a_bundle_that_is_none_is_refused(tmp_path: Path):
-    with pytest.raises(BundleError):
-        speed.measure([tmp_path / "none.onnx"])
+@pytest.mark.parametrize("what", ["speed", "accuracy"])
+def test_a_bundle_that_is_none_is_refused(what: str, tmp_path: Path, capsys):
+    assert main(["measure", what, str(tmp_path / "none.onnx"), "--root", str(tmp_path)]) == 2
+    assert "none.onnx: No such file" in capsys.readouterr().err

@@ -26,7 +26,7 @@ README = Path("README.md")
 README_RESULT = "latency-cpu"
 _ORDER = ("latency", "capacity", "efficiency", "overload", "fairness", "soak", "decode", "gpu")
 ORDER = (*_ORDER, "peers")
-"""Sections, by the benchmark that made them; files of others, such as autonomy, are left out."""
+"""Sections, by the benchmark that made them; files of others are left out."""
 
 _CAPTION = """\
 Round trips from when a frame was due to its command, 640x480 JPEG at 20 Hz, server and clients on

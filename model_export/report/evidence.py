@@ -66,6 +66,11 @@ class Evidence:
             if score["source"] == source and score["head"] == STEERING_WHEEL_ANGLE
         ]
 
+    @property
+    def losses(self) -> Sequence[Mapping[str, Any]]:
+        """The errors with all frames, then where frames are lost; empty if not measured."""
+        return list(self.accuracy["results"]["losses"]) if self.accuracy else []
+
     def drives(self) -> dict[float | None, list[Mapping[str, Any]]]:
         """Return the closed loop's drives by the delay that was charged, in milliseconds."""
         found: dict[float | None, list[Mapping[str, Any]]] = {}

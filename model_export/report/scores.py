@@ -85,15 +85,11 @@ def losses(evidence: Sequence[Evidence], key: str) -> str:
     measured = [found for found in evidence if found.accuracy]
     if not measured:
         return ABSENT
-    names = [_loss_name(loss) for loss in _losses(measured[0])]
+    names = [_loss_name(loss) for loss in measured[0].losses]
     return table(
         ["network", "told the interval", *names],
         ([f"`{found.name}`", _told(found), *_loss_cells(found, key)] for found in measured),
     )
-
-
-def _losses(found: Evidence) -> Sequence[Mapping[str, Any]]:
-    return found.accuracy["results"]["losses"] if found.accuracy else ()
 
 
 def _told(found: Evidence) -> str:
@@ -107,7 +103,7 @@ def _loss_name(loss: Mapping[str, Any]) -> str:
 
 
 def _loss_cells(found: Evidence, key: str) -> Iterator[str]:
-    whole, *lossy = (loss[key] for loss in _losses(found))
+    whole, *lossy = (loss[key] for loss in found.losses)
     yield f"{whole:.4f}"
     for rmse in lossy:
         yield f"{rmse:.4f} ({rmse / whole - 1:+.0%})"

@@ -55,6 +55,7 @@ class KomandaSettings:
         projection: width of its output (32).
         dropout: share of features dropped in training (0.75).
         motion: measure motion too.
+        unseen: share of the visual feature that is dropped in training; motion never is.
     """
 
     channels: int = 12
@@ -64,6 +65,7 @@ class KomandaSettings:
     projection: int = 32
     dropout: float = 0.25
     motion: bool = True
+    unseen: float = 0.0
 
 
 class Komanda(DrivingNetwork):
@@ -84,12 +86,13 @@ class Komanda(DrivingNetwork):
         self._memories = (*memories(layers), *(one.memory for one in motions))
         self.motions = nn.ModuleList(motions)
         self.moved = nn.ModuleList(_silent(one.width, settings.features) for one in motions)
+        self._widths = [settings.features, *(one.width for one in motions)]
         self.dense = _dense(channels * size[0] * size[1], settings)
         self.norm = nn.LayerNorm(settings.features)
         context = settings.features + len(HEADS)
         self.cell = ProjectedLstmCell(context, settings.hidden, settings.projection)
         self.heads = Heads(settings.projection + context)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout, self.hide = nn.Dropout(settings.dropout), nn.Dropout(settings.unseen)
         widths = (len(HEADS), settings.projection, settings.hidden)
         self.initial = nn.ParameterList(torch.zeros(width) for width in widths)
 
@@ -110,29 +113,44 @@ class Komanda(DrivingNetwork):
 
     def encoder(self) -> tuple[nn.Module, ...]:
         """Return the modules that turn frames into features."""
-        return (self.layers, self.shortcuts, self.moved, self.dense, self.norm)
+        return (self.layers, self.shortcuts, self.dense)
 
     def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
-        """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`."""
+        """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`.
+
+        They are the sum of what convolutions, shortcuts and dense layers see, then what moved.
+        """
+        count = len(self.layers)
+        seen, after = self._seen(frames, visual[:count])
+        features = [seen]
+        for motion, before in zip(self.motions, visual[count:], strict=True):
+            assert isinstance(motion, Comparison)  # noqa: S101
+            moved, look = motion.follow(frames, before)
+            features.append(moved)
+            after.append(look)
+        return torch.cat(features, dim=2), tuple(after)
+
+    def _seen(self, frames: Tensor, visual: State) -> tuple[Tensor, list[Tensor]]:
         features, after = framewise(pixels, frames), []
         total = torch.zeros(())
-        past, looks = visual[: len(self.layers)], visual[len(self.layers) :]
-        for layer, shortcut, memory in zip(self.layers, self.shortcuts, past, strict=True):
+        for layer, shortcut, memory in zip(self.layers, self.shortcuts, visual, strict=True):
             features, later = layer(features, memory)
             features = self.dropout(torch.relu(features))
             total = total + shortcut(features.flatten(2))
             after.append(later)
-        for motion, shortcut, before in zip(self.motions, self.moved, looks, strict=True):
-            assert isinstance(motion, Comparison)  # noqa: S101
-            moved, look = motion.follow(frames, before)
-            total = total + shortcut(moved)
-            after.append(look)
-        total = total + self.dense(features.flatten(2))
-        return self.norm(functional.elu(total)), tuple(after)
+        return total + self.dense(features.flatten(2)), after
+
+    def _normed(self, features: Tensor) -> Tensor:
+        """Turn what :meth:`perceive` gave into the visual feature."""
+        seen, *moved = torch.split(features, self._widths, dim=2)
+        visual: Tensor = self.hide(self.norm(functional.elu(seen)))
+        for shortcut, by in zip(self.moved, moved, strict=True):
+            visual = visual + shortcut(by)
+        return visual
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Run on the network's own outputs; see :meth:`DrivingNetwork.follow`."""
-        return self._run(features, recurrent, None)
+        return self._run(self._normed(features), recurrent, None)
 
     def initial_state(self, batch: int) -> State:
         """Return the trained initial state [batch, *shape]; gradients reach it."""
@@ -160,7 +178,8 @@ class Komanda(DrivingNetwork):
         """
         del loss, intervals_s
         taught, own = state[:_RECURRENT], state[_RECURRENT : 2 * _RECURRENT]
-        seen, visual = self.see(frames, state[2 * _RECURRENT :])
+        features, visual = self.see(frames, state[2 * _RECURRENT :])
+        seen = self._normed(features)
         truth = (labels - self.get_buffer("output_mean")) / self.get_buffer("output_scale")
         alone, own = self._run(seen, own, None)
         led, taught = self._run(seen, taught, truth)

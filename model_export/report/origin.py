@@ -91,7 +91,9 @@ def _began_with(run: _Run, found: list[_Run]) -> Iterator[_Run]:
     while seen is not None:
         yield seen
         start = seen.folder.load_start()
-        seen = next((one for one in found if start and one.result.scores == start.scores), None)
+        same = [one for one in found if start and one.result.scores == start.scores]
+        # A copy of a run has its weights, and not always its record.
+        seen = max(same, key=lambda one: one.seconds, default=None)
 
 
 def _seconds(events: Path) -> float:

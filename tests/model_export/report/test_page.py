@@ -8,6 +8,8 @@ import pytest
 
 from model_export.__main__ import main
 from model_export.report import page, results
+from model_export.report.commands import ROOT, bundles
+from model_export.report.evidence import gather
 
 
 def report(checkout: Path, *options: str) -> int:
@@ -76,3 +78,16 @@ def test_a_file_that_is_no_result_is_named(checkout: Path, capsys):
 def test_a_folder_without_bundles_is_said(tmp_path: Path, capsys):
     assert main(["report", "--models", str(tmp_path)]) == 2
     assert "no bundle" in capsys.readouterr().err
+
+
+def test_the_committed_page_is_what_the_results_say():
+    assert main(["report", "--check"]) == 0
+
+
+def test_every_bundle_that_ships_was_measured_in_all_ways():
+    evidence = gather(ROOT, bundles(ROOT / "models"))
+    measured = {found.name: len(list(found.made_by)) for found in evidence}
+    assert measured == dict.fromkeys(measured, 3)
+    for found in evidence:
+        assert {0.0, 50.0, 150.0} <= found.drives().keys()
+        assert all(len(drives) == 10 for drives in found.drives().values())

@@ -77,17 +77,8 @@ def bars(
 
 
 def _figure() -> tuple[Any, Any]:
-    try:
-        pyplot = importlib.import_module("matplotlib.pyplot")
-    except ModuleNotFoundError:
-        raise BenchmarkError(
-            "pictures need matplotlib, which is not installed; pip install matplotlib"
-        ) from None
-    pyplot.switch_backend("agg")
-    # The same file for the same figures, whatever the day.
-    pyplot.rcParams.update({"svg.hashsalt": "steerstream", "svg.fonttype": "none"})
-    figure, axes = pyplot.subplots(figsize=_SIZE_INCHES, layout="constrained")
-    return figure, axes
+    figure = _matplotlib("matplotlib.figure").Figure(figsize=_SIZE_INCHES, layout="constrained")
+    return figure, figure.add_subplot()
 
 
 def _save(figure: Any, axes: Any, path: Path) -> None:  # noqa: ANN401
@@ -95,5 +86,16 @@ def _save(figure: Any, axes: Any, path: Path) -> None:  # noqa: ANN401
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
     undated = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
-    figure.savefig(path, dpi=110, **undated)
-    importlib.import_module("matplotlib.pyplot").close(figure)
+    # The same file for the same figures, whatever the day.
+    settings = {"svg.hashsalt": "steerstream", "svg.fonttype": "none"}
+    with _matplotlib("matplotlib").rc_context(settings):
+        figure.savefig(path, dpi=110, **undated)
+
+
+def _matplotlib(module: str) -> Any:  # noqa: ANN401
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise BenchmarkError(
+            "pictures need matplotlib, which is not installed; pip install matplotlib"
+        ) from None

@@ -77,8 +77,8 @@ def draw(architecture: Architecture, path: Path) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG, the same bytes for the same figure."""
-    with rc_context({"svg.hashsalt": path.stem}):
+    """Write a figure as SVG, the same bytes for the same figure, whatever else was drawn before."""
+    with rc_context({"svg.hashsalt": path.stem, "svg.fonttype": "path"}):
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 

@@ -8,6 +8,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmark import peers, processes
@@ -17,6 +18,8 @@ from benchmark.peers.client import triton as triton_client
 from benchmark.peers.client.links import EndedError
 from benchmark.peers.errors import PeersError, StateDiffersError
 from benchmark.peers.frameset import FrameSet, unpack
+from benchmark.peers.hosts.network import Network
+from benchmark.peers.hosts.torch_network import TorchNetwork
 from benchmark.peers.peer import Launch
 
 LISTS = (
@@ -188,6 +191,19 @@ def test_names_that_do_not_exist_are_one_clear_error(bundle_path: Path) -> None:
         peers.run(options("--model", str(bundle_path), "--peers", "tritn"))
     with pytest.raises(PeersError, match="there are: throughput"):
         peers.run(options("--model", str(bundle_path), "--phases", "speed"))
+
+
+def test_the_network_in_torch_says_what_the_bundle_says(bundle_path: Path) -> None:
+    bundle, eager = Network(bundle_path), TorchNetwork(bundle_path)
+    states = [bundle.initial_state(), eager.initial_state()]
+    for seed in range(3):
+        shape = (1, *bundle.contract.frame.shape)
+        frame = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+        expected, states[0] = bundle.step(frame, states[0])
+        outputs, states[1] = eager.step(frame, states[1])
+        np.testing.assert_allclose(outputs, expected, atol=1e-4)
+        for ours, theirs in zip(states[1], states[0], strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 def test_the_thread_pool_is_measured_for_real(bundle_path: Path, tmp_path: Path) -> None:

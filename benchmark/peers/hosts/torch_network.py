@@ -31,10 +31,7 @@ class TorchNetwork(Network):
     def __init__(self, model: Path) -> None:
         super().__init__(model)
         torch.set_num_threads(1)
-        weights = {
-            each.name: torch.from_numpy(numpy_helper.to_array(each).copy())
-            for each in onnx.load(model).graph.initializer
-        }
+        weights = _weights(onnx.load(model).graph)
         # Folded for inference, as the bundle is: the parameters come in the same order in both.
         network = build(load(_CONFIG)).fused()
         network.load_state_dict(
@@ -47,7 +44,25 @@ class TorchNetwork(Network):
         with torch.inference_mode():
             results = self._network(*(torch.from_numpy(each) for each in (frames, *state)))
         arrays = [result.numpy() for result in results]
-        return np.stack(arrays[: self._heads], axis=1), arrays[self._heads :]
+        # Between the heads and the state stand the heads' deviations.
+        return np.stack(arrays[: self._heads], axis=1), arrays[-len(self.contract.state) :]
+
+
+def _weights(graph: onnx.GraphProto) -> dict[str, torch.Tensor]:
+    """Return a bundle's weights by name, with the matrix of every linear layer under its own.
+
+    An exporter keeps the name of a layer's bias, but may transpose its matrix, whose name is lost.
+    """
+    weights = {
+        each.name: torch.from_numpy(numpy_helper.to_array(each).copy())
+        for each in graph.initializer
+    }
+    products = {node.output[0]: node.input[1] for node in graph.node if node.op_type == "MatMul"}
+    for node in graph.node:
+        if node.op_type == "Add" and node.input[0] in products and node.input[1] in weights:
+            layer = node.input[1].removesuffix(".bias")
+            weights[f"{layer}.weight"] = weights.pop(products[node.input[0]]).T
+    return weights
 
 
 def _take(weights: dict[str, torch.Tensor], name: str, want: torch.Tensor) -> torch.Tensor:

@@ -55,7 +55,8 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
         "--start",
         type=Path,
         metavar="RUN",
-        help="begin a new run with the best weights of this one, of the same network",
+        help="begin a new run with the best weights of this one, of the same network"
+        " (with fresh_cell in its configuration: the same encoder)",
     )
     command.add_argument(
         "--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)"

@@ -209,6 +209,8 @@ class TrainingConfig:
             stage early, so that the validation split has no say and its scores do not flatter.
         label_delay_ms: labels are those of so much later than the frame, so that a network says
             what is right when its command acts.
+        fresh_cell: of the run that ``--start`` names, take over the encoder alone, so that another
+            cell learns on the same features.
     """
 
     warm_up: int = 50
@@ -219,6 +221,7 @@ class TrainingConfig:
     patience: int = 20
     keep_last: bool = False
     label_delay_ms: float = 0.0
+    fresh_cell: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

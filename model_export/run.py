@@ -15,6 +15,7 @@ from torch import nn
 from model_export import config as configs
 from model_export.config import Config
 from model_export.errors import RunError
+from model_export.networks.base import DrivingNetwork
 from service.contract import Score, TrainingSource
 
 
@@ -151,6 +152,21 @@ def load_weights(network: nn.Module, result: Result) -> None:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise RunError(f"the weights are not this network's: {reason}") from None
+
+
+def load_encoder(network: DrivingNetwork, result: Result) -> None:
+    """Give a network the stored weights of its encoder, and leave all others.
+
+    Raises:
+        RunError: the encoder is another network's.
+    """
+    modules = set(network.encoder())
+    inside = tuple(f"{name}." for name, module in network.named_modules() if module in modules)
+    own = network.state_dict()
+    seen = {name: value for name, value in result.weights.items() if name.startswith(inside)}
+    if missing := {name for name in own if name.startswith(inside)} - set(seen):
+        raise RunError(f"the run to start with has no weights for {min(missing)!r} of the encoder")
+    load_weights(network, dataclasses.replace(result, weights=own | seen))
 
 
 def _read(path: Path) -> Result:

@@ -27,7 +27,7 @@ from model_export.export import export
 from model_export.history import History
 from model_export.networks import build
 from model_export.optimisation import Optimisation
-from model_export.run import Result, RunFolder, load_weights, save
+from model_export.run import Result, RunFolder, load_encoder, load_weights, save
 from model_export.scoring import Judged, JudgedSource, choosers, judge, monitored, scores
 from service.contract import FrameInput
 
@@ -65,7 +65,8 @@ class Trainer:
         self._network.load_pretrained()
         self._start = run.load_start()
         if self._start:
-            load_weights(self._network, self._start)
+            load = load_encoder if config.training.fresh_cell else load_weights
+            load(self._network, self._start)
         self._sources = [read_source(source, config, data, cache) for source in config.source]
         self._staged = self._sources
         self._drives: list[Recording] = []

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     Returns:
         ``frames`` says what was sent, ``peers`` holds the figures of each by name, ``failed`` names
-        those whose state was wrong and that have no figures.
+        those whose state was wrong or that broke down, and have none.
     """
     from benchmark.peers import comparison  # noqa: PLC0415 - the peers' environments lack its needs
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.peers import PHASES, cores, environments, phases, pictures, registry
-from benchmark.peers.errors import PeersError, StateDiffersError
+from benchmark.peers.errors import JobError, PeersError, StateDiffersError
 from benchmark.peers.peer import Peer, this_python, variables
 from benchmark.peers.phases import Bench, Figures
 from benchmark.peers.servers import Server, serve
@@ -145,8 +145,9 @@ def _carry(
             if name in options.phases:
                 measure(bench, servers, results, options)
         if "overload" in options.phases:
-            for server in servers.values():
-                _jpeg_fps(bench, server, results)
+            for _, server in _standing(servers, results):
+                with _excused(server, results):
+                    _jpeg_fps(bench, server, results)
 
 
 def _serve(
@@ -178,11 +179,28 @@ def _checked(bench: Bench, server: Server, found: Figures) -> bool:
     except StateDiffersError as error:
         print(f"{server.peer.name}: WRONG STATE: {error}; it gets no figures", file=sys.stderr)
         found["state_check"] = {"ok": False, "reason": str(error)}
-        found["failed"] = str(error)
+        found["failed"] = f"wrong state: {error}"
         return False
     largest = max(check["largest_difference"] for check in checks.values())
     found["state_check"] = checks["rgb8"] | {"largest_difference": largest}
     return True
+
+
+def _standing(servers: Mapping[str, Server], results: Results) -> Iterator[tuple[str, Server]]:
+    """Yield the servers that nothing has gone wrong with until their turn comes."""
+    for name, server in servers.items():
+        if "failed" not in results[name]:
+            yield name, server
+
+
+@contextlib.contextmanager
+def _excused(server: Server, results: Results) -> Iterator[None]:
+    """Go on without a peer that breaks down in a measurement; its row says why."""
+    try:
+        yield
+    except JobError as error:
+        print(f"{server.peer.name}: BROKE DOWN: {error}; it gets no figures", file=sys.stderr)
+        results[server.peer.name]["failed"] = f"broke down: {error}"
 
 
 def _throughput(
@@ -192,11 +210,12 @@ def _throughput(
         _say(f"throughput, {encoding}, sessions: {sessions}")
         rounds: dict[str, list[Figures]] = {name: [] for name in servers}
         for _ in range(options.rounds):
-            for name, server in servers.items():
-                rounds[name].append(phases.throughput(bench, server, encoding, sessions))
-        for name, figures in rounds.items():
+            for name, server in _standing(servers, results):
+                with _excused(server, results):
+                    rounds[name].append(phases.throughput(bench, server, encoding, sessions))
+        for name, _ in _standing(servers, results):
             found = results[name].setdefault("throughput", {}).setdefault(encoding, {})
-            found[str(sessions)] = _median(figures)
+            found[str(sessions)] = _median(rounds[name])
 
 
 def _paced(
@@ -204,29 +223,32 @@ def _paced(
 ) -> None:
     for sessions in PACED_SESSIONS:
         _say(f"20 Hz, sessions: {sessions}")
-        for name, server in servers.items():
-            figures = phases.paced(bench, server, sessions, 2 * options.seconds)
-            results[name].setdefault("paced", {})[str(sessions)] = figures
+        for name, server in _standing(servers, results):
+            with _excused(server, results):
+                figures = phases.paced(bench, server, sessions, 2 * options.seconds)
+                results[name].setdefault("paced", {})[str(sessions)] = figures
 
 
 def _capacity(
     bench: Bench, servers: Mapping[str, Server], results: Results, options: argparse.Namespace
 ) -> None:
     del options
-    for name, server in servers.items():
+    for name, server in _standing(servers, results):
         _say(f"{name}: capacity")
-        results[name]["capacity"] = phases.capacity(
-            bench, server, _jpeg_fps(bench, server, results)
-        )
+        with _excused(server, results):
+            results[name]["capacity"] = phases.capacity(
+                bench, server, _jpeg_fps(bench, server, results)
+            )
 
 
 def _overload(bench: Bench, servers: Mapping[str, Server], results: Results) -> None:
     for factor in OVERLOADS:
-        for name, server in servers.items():
+        for name, server in _standing(servers, results):
             _say(f"{name}: {factor} times its throughput")
-            fps = _jpeg_fps(bench, server, results)
-            figures = phases.overload(bench, server, factor, fps)
-            results[name].setdefault("overload", {})[str(factor)] = figures
+            with _excused(server, results):
+                fps = _jpeg_fps(bench, server, results)
+                figures = phases.overload(bench, server, factor, fps)
+                results[name].setdefault("overload", {})[str(factor)] = figures
 
 
 _MEASURES: dict[str, Callable[..., None]] = {
@@ -269,6 +291,8 @@ def _merged(results: dict[str, Any], path: Path) -> dict[str, Any]:
     if not path.exists():
         return results
     peers = json.loads(path.read_text())["results"]["peers"]
+    for name in results["peers"]:
+        peers.get(name, {}).pop("failed", None)
     _update(peers, results["peers"])
     failed = [name for name, found in peers.items() if "failed" in found]
     return results | {"peers": peers, "failed": failed}

@@ -21,7 +21,7 @@ def render(results: Mapping[str, Any]) -> str:
 def _row(name: str, found: Mapping[str, Any]) -> str:
     title = PEERS[name].title if name in PEERS else name
     if "failed" in found:
-        return f"| {title} | wrong state, no figures: {found['failed']} |"
+        return f"| {title} | no figures: {found['failed']} |"
     return "| " + " | ".join([title, *(_cell(cell, found) for cell in _COLUMNS.values())]) + " |"
 
 

@@ -65,6 +65,9 @@ class _Pass:
     seed: int
 
 
+_Usable = tuple[list[tuple[int, Span]], npt.NDArray[np.float64]]
+
+
 class LaneSampler:
     """Draws batches without end.
 
@@ -90,12 +93,12 @@ class LaneSampler:
         self._frame, self._window, self._pass_frames = frame, window, pass_frames
         self._rng = np.random.default_rng(seed)
         self._lanes = tuple(lanes)
-        self._usable = {id(lane): _usable(lane, window) for lane in self._lanes}
         self._intervals = {
             id(recording): recording.intervals_s(period_s)
             for lane in self._lanes
             for recording in lane.recordings
         }
+        self._usable = {id(lane): self._usable_of(lane) for lane in self._lanes}
         self._passes: list[_Pass | None] = [None] * len(lanes)
         self._augmentations: dict[int, Augmentation] = {}
 
@@ -124,6 +127,24 @@ class LaneSampler:
         self._rng.bit_generator.state = state["rng"]
         self._passes = [_Pass(*numbers) if numbers else None for numbers in state["passes"]]
         self._augmentations = {}
+
+    def _usable_of(
+        self, lane: LaneSource
+    ) -> tuple[list[tuple[int, Span]], npt.NDArray[np.float64]]:
+        """Return the sequences of at least one window, and their cumulative durations in seconds.
+
+        A sequence is drawn by its duration: by its frames, one at 10 Hz would count for half.
+        """
+        choices, durations_s = [], []
+        for index, recording in enumerate(lane.recordings):
+            intervals_s = self._intervals[id(recording)]
+            for span in recording.spans:
+                if span.last - span.first >= self._window:
+                    choices.append((index, span))
+                    durations_s.append(intervals_s[span.first : span.last].sum())
+        if not choices:
+            raise DataError(f"a source has no sequence of {self._window} frames or more")
+        return choices, np.cumsum(durations_s)
 
     def _renew(self, index: int, lane: LaneSource) -> bool:
         """Draw anew if the lane's pass is over; return whether it did."""
@@ -175,19 +196,6 @@ class LaneSampler:
         if index not in self._augmentations:
             self._augmentations[index] = Augmentation(bounds, self._frame, seed)
         return self._augmentations[index]
-
-
-def _usable(lane: LaneSource, window: int) -> tuple[list[tuple[int, Span]], npt.NDArray[np.int64]]:
-    """Return the sequences of at least one window, and their cumulative lengths."""
-    choices = [
-        (index, span)
-        for index, recording in enumerate(lane.recordings)
-        for span in recording.spans
-        if span.last - span.first >= window
-    ]
-    if not choices:
-        raise DataError(f"a source has no sequence of {window} frames or more")
-    return choices, np.cumsum([span.last - span.first for _, span in choices])
 
 
 def _numbers(lane_pass: _Pass | None) -> tuple[int, int, int, int] | None:

@@ -182,8 +182,8 @@ def test_work_of_other_processes_is_seen_and_ours_is_not() -> None:
 
 
 def test_a_failed_peer_has_a_row_without_figures() -> None:
-    text = tables.render({"peers": {"triton": {"failed": "session 3, frame 1: off by 0.2"}}})
-    assert "wrong state, no figures: session 3" in text
+    text = tables.render({"peers": {"triton": {"failed": "wrong state: session 3"}}})
+    assert "no figures: wrong state: session 3" in text
 
 
 def test_names_that_do_not_exist_are_one_clear_error(bundle_path: Path) -> None:

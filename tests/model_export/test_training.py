@@ -177,6 +177,28 @@ def test_weights_of_another_network_are_refused(
         train(tiny_config, run, small_data, tmp_path / "cache", tiny_run)
 
 
+def test_another_cell_can_learn_on_the_features_of_a_run(
+    tiny_run: RunFolder, tiny_config: Path, small_data: Path, tmp_path: Path
+):
+    text = tiny_run.config.read_text()
+    start = text.index("[[stage]]")
+    settings = text[:start].replace("settings = {", 'settings = { cell = "rnn",')
+    settings = settings.replace("[training]", "[training]\nfresh_cell = true")
+    frozen = ONLY_STDDEVS.replace("stddev_only = true", "encoder_rate = 0.0")
+    config = tmp_path / "rnn.toml"
+    config.write_text(settings + frozen + text[text.index("[[source]]") :])
+    before = tiny_run.load_result().weights
+    after = train(config, RunFolder(tmp_path / "rnn"), small_data, tmp_path / "cache", tiny_run)
+    assert torch.equal(after.weights["project.weight"], before["project.weight"])
+    assert not any("gates" in name for name in after.weights)
+    assert not torch.equal(after.weights["heads.mean.weight"], before["heads.mean.weight"])
+
+    wider = config.read_text().replace("features = ", "features = 1")
+    config.write_text(wider)
+    with pytest.raises(RunError, match="not this network's"):
+        train(config, RunFolder(tmp_path / "wider"), small_data, tmp_path / "cache", tiny_run)
+
+
 def test_a_start_without_weights_leaves_no_run_behind(
     tiny_config: Path, small_data: Path, tmp_path: Path
 ):

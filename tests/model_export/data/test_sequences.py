@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -55,6 +56,15 @@ def test_windows_follow_each_other_until_the_reset():
         lengths[-1] += 5
         before = indices[-1]
     assert max(lengths) == 20
+
+
+def test_sequences_are_drawn_by_their_durations():
+    fast, slow = source(100).recordings[0], source(100).recordings[0]
+    slow = dataclasses.replace(slow, times_s=slow.times_s * 2, labels=-slow.labels)
+    both = dataclasses.replace(source(100), recordings=(fast, slow))
+    draws = sampler(both, pass_frames=5)
+    drawn = [draws.next_batch().labels[0, -1, 1] < 0 for _ in range(900)]
+    assert 0.62 < np.mean(drawn) < 0.71
 
 
 def test_the_first_window_of_every_lane_is_a_reset():

@@ -88,7 +88,7 @@ class Engine(ABC):
         began_ns = time.monotonic_ns()
         try:
             outcomes = lane.step(batch)
-        except Exception:  # noqa: BLE001 - one of two: a fault costs this batch, never the engine
+        except Exception:  # noqa: BLE001 - one of three: a fault costs this batch, never the engine
             _log.exception("step_failed", extra=fields(batch_size=len(batch)))
             return [_FAILED] * len(batch)
         step_ns = time.monotonic_ns() - began_ns

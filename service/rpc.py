@@ -93,7 +93,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             await self._drive(context)
         except StreamError as error:
             await _abort(context, error)
-        except Exception:  # noqa: BLE001 - two of two: a fault ends its stream, and tells no secret
+        except Exception:  # noqa: BLE001 - two of three: a fault ends its stream, and tells no secret
             _log.exception("stream_failed")
             await _abort(context, InternalError("a fault of the server; its log says more"))
 
@@ -144,11 +144,17 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
     async def _watch_load(self) -> None:
         while True:
             await asyncio.sleep(_REVIEW_S)
-            if going := self._admission.review():
-                names = {lease.session_id for lease in going}
-                for stream in self._streams:
-                    if stream.lease.session_id in names:
-                        self._let_go(stream)
+            try:
+                self._review_load()
+            except Exception:  # noqa: BLE001 - three of three: a fault of one review ends no other
+                _log.exception("review_failed")
+
+    def _review_load(self) -> None:
+        if going := self._admission.review():
+            names = {lease.session_id for lease in going}
+            for stream in self._streams:
+                if stream.lease.session_id in names:
+                    self._let_go(stream)
 
     def _let_go(self, stream: DriveStream) -> None:
         """Tell a session that it ends, and end it after a while."""

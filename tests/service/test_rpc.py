@@ -697,6 +697,27 @@ async def test_who_comes_back_too_soon_is_answered_when_it_was_told_to_come(tiny
         assert (await driving.drive(GREY)).step_count == 1
 
 
+async def test_a_fault_of_one_review_of_the_load_ends_no_later_one(tiny, monkeypatch, caplog):
+    async with running(tiny) as run:
+        vehicle = await run.vehicle()
+        admission, reviewed = run.server.admission, asyncio.Event()
+        review = admission.review
+
+        def broken():
+            monkeypatch.setattr(admission, "review", sound)
+            raise RuntimeError("a fault")
+
+        def sound():
+            reviewed.set()
+            return review()
+
+        monkeypatch.setattr(admission, "review", broken)
+        async with asyncio.timeout(60):
+            await reviewed.wait()
+        assert (await vehicle.drive(GREY)).step_count == 1
+    assert "review_failed" in caplog.text
+
+
 async def test_a_server_that_has_become_slow_lets_its_newest_session_go_with_notice(tiny):
     async with running(tiny, shed_after_s=0.1, shed_notice_s=0.2) as run:
         oldest, newest = await run.vehicle(budget_ms=50), await run.vehicle(budget_ms=50)

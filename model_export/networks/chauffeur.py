@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model_export.config import Config
+from model_export.errors import ConfigError
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import Recurrence
 from model_export.networks.parts.comparison import Comparison
@@ -53,6 +54,7 @@ class ChauffeurSettings:
         pace: width of the cell beside them that knows how fast the ground comes nearer.
         window: frames over which the cells are run anew for every frame; 0 carries their state.
         motion: tell the cells how far the picture moved since the frame before.
+        reach_px: the farthest that is found. At 10 Hz a sharp bend moves it twice as far as at 20.
         forward: measure how far the ground ahead came nearer, which is the speed. A cell of its own
             remembers it, for the heads of speed and torque: few real drives teach the steering, and
             a measurement so noisy only gives it more to learn by heart.
@@ -72,6 +74,7 @@ class ChauffeurSettings:
     pace: int = 16
     window: int = 0
     motion: bool = True
+    reach_px: int = 40
     forward: bool = False
     interval: bool = False
     dropout: float = 0.3
@@ -89,7 +92,13 @@ class Chauffeur(DrivingNetwork):
         self._top = round(settings.top * height)
         size = ((height - self._top) // settings.shrink, width // settings.shrink)
         self.trunk = EfficientNetLite0(settings.blocks, size)
-        sideways = [SidewaysMotion(height, width, bands=BANDS)] if settings.motion else []
+        if not 0 < settings.reach_px < width / 2:
+            raise ConfigError(f"reach_px must be above 0 and below {width / 2:g}, half the picture")
+        sideways = (
+            [SidewaysMotion(height, width, bands=BANDS, reach=settings.reach_px)]
+            if settings.motion
+            else []
+        )
         ahead = [ForwardMotion(config.frame)] if settings.forward else []
         self._motions = nn.ModuleList([*sideways, *ahead])
         channels, rows, columns = self.trunk.shape

@@ -181,6 +181,12 @@ def test_what_does_not_exist_is_named(tiny: Config):
         build(configured(tiny, "pilotnet_lstm", {"layers": 4}))
 
 
+def test_a_reach_that_the_picture_does_not_have_is_refused(tiny: Config):
+    config = configured(tiny, "chauffeur", {"blocks": 1, "reach_px": 10_000})
+    with pytest.raises(ConfigError, match="reach_px must be above 0 and below"):
+        build(config)
+
+
 @torch.no_grad()
 def test_what_moved_in_twice_the_time_is_half_the_motion(tiny: Config):
     network = build(configured(tiny, "chauffeur", {"blocks": 1, "interval": True}))

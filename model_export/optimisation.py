@@ -100,7 +100,7 @@ class Optimisation:
 
     def _clip(self) -> None:
         """Bound the gradient of the means and that of the deviations, each by itself."""
-        own = list(self._network.heads.log_stddev.parameters())
+        own = [weight for layer in self._network.log_stddevs for weight in layer.parameters()]
         known = {id(weight) for weight in own}
         others = [weight for weight in self._network.parameters() if id(weight) not in known]
         for weights in (own, others):
@@ -131,7 +131,8 @@ def _freeze(network: DrivingNetwork, stage: StageConfig) -> None:
     if stage.encoder_rate == 0:
         for module in network.encoder():
             module.requires_grad_(False)  # noqa: FBT003
-    network.heads.log_stddev.requires_grad_(True)  # noqa: FBT003
+    for layer in network.log_stddevs:
+        layer.requires_grad_(True)  # noqa: FBT003
 
 
 def _parameter_groups(

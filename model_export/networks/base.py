@@ -52,7 +52,7 @@ class DrivingNetwork(nn.Module, ABC):
     """What :meth:`load_pretrained` brings, for a bundle's metadata."""
 
     heads: Heads
-    """The last layer."""
+    """The last layer, of a network that has one."""
 
     def __init__(self, config: Config, settings: Any) -> None:  # noqa: ANN401
         super().__init__()
@@ -83,6 +83,11 @@ class DrivingNetwork(nn.Module, ABC):
         """The whole state as a bundle's contract states it."""
         return self.recurrent_tensors + self.visual_tensors
 
+    @property
+    def log_stddevs(self) -> tuple[nn.Module, ...]:
+        """The layers that say how sure it is; they share no weight with what says the means."""
+        return (self.heads.log_stddev,)
+
     @abstractmethod
     def encoder(self) -> tuple[nn.Module, ...]:
         """Return the modules that turn a frame into features; stages may train them slower."""
@@ -102,6 +107,11 @@ class DrivingNetwork(nn.Module, ABC):
     @abstractmethod
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Turn windows of features [B, T, ...] into raw outputs [B, T, 3] and the new state."""
+
+    def taught(self, features: Tensor, recurrent: State) -> tuple[tuple[RawOutput, ...], State]:
+        """Return as :meth:`follow` does what :meth:`learn` has to judge: all of it, one by one."""
+        raw, after = self.follow(features, recurrent)
+        return (raw,), after
 
     def timed(self, features: Tensor, intervals_s: Tensor) -> Tensor:  # noqa: ARG002
         """Bring the time since the frame before [B, T] into features [B, T, ...].
@@ -157,14 +167,21 @@ class DrivingNetwork(nn.Module, ABC):
         Returns:
             Outputs [B, T, 3], and the state after the last frame.
         """
+        features, recurrent, visual = self._noticed(frames, state, intervals_s)
+        raw, after = self.follow(features, recurrent)
+        return self.to_si(raw), (*after, *visual)
+
+    def _noticed(
+        self, frames: Tensor, state: State, intervals_s: Tensor | None
+    ) -> tuple[Tensor, State, State]:
+        """Return timed features, the recurrent state before and the visual state after them."""
         recurrent = len(self.recurrent_tensors)
         features, visual = self.see(frames, state[recurrent:])
         if self.takes_interval:
             if intervals_s is None:
                 intervals_s = torch.full(features.shape[:2], self.period_s)
             features = self.timed(features, intervals_s)
-        raw, after = self.follow(features, state[:recurrent])
-        return self.to_si(raw), (*after, *visual)
+        return features, state[:recurrent], visual
 
     def see(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
         """Return the features of windows, computed or stored; see :meth:`unroll`."""
@@ -198,9 +215,14 @@ class DrivingNetwork(nn.Module, ABC):
             loss: the usual loss of the means.
             intervals_s: as :meth:`unroll` takes them.
         """
-        (mean, stddev), state = self.unroll(frames, state, intervals_s)
-        unsure = gaussian_loss(mean, stddev, labels, weights)
-        return Losses(loss(mean, labels, weights), unsure), state
+        features, recurrent, visual = self._noticed(frames, state, intervals_s)
+        said, after = self.taught(features, recurrent)
+        judged = [
+            (loss(mean, labels, weights), gaussian_loss(mean, stddev, labels, weights))
+            for mean, stddev in map(self.to_si, said)
+        ]
+        right, sure = (torch.stack(one).mean() for one in zip(*judged, strict=True))
+        return Losses(right, sure), (*after, *visual)
 
     def to_si(self, raw: RawOutput) -> Prediction:
         """Scale raw outputs to SI units, and their deviations by what calibration found."""

@@ -4,7 +4,8 @@ The encoder is EfficientNet-Lite0 with its ImageNet weights, chopped at the feat
 blocks. It runs once a frame. The LSTM carries its state from frame to frame, or, as Chauffeur's
 did, is run anew over a ring of the last features; a setting decides. Beside what the encoder sees
 of one frame, the LSTM is told how far the picture moved since the frame before
-(:mod:`model_export.networks.parts.motion`); that, too, is a setting.
+(:mod:`model_export.networks.parts.motion`); that, too, is a setting, and so is how many such LSTMs
+there are over the one encoder (:mod:`model_export.networks.parts.member`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from torch.nn import functional
 from model_export.config import Config
 from model_export.errors import ConfigError
 from model_export.networks.base import DrivingNetwork, State
-from model_export.networks.parts.cells import Recurrence
 from model_export.networks.parts.comparison import Comparison
 from model_export.networks.parts.convolutions import channels_first
 from model_export.networks.parts.efficientnet_lite import (
@@ -29,30 +29,25 @@ from model_export.networks.parts.efficientnet_lite import (
     EfficientNetLite0,
 )
 from model_export.networks.parts.forward_motion import ForwardMotion
-from model_export.networks.parts.heads import Heads, RawOutput
+from model_export.networks.parts.heads import RawOutput
+from model_export.networks.parts.member import Members, MemberSettings, pooled
 from model_export.networks.parts.motion import BANDS, SidewaysMotion
-from model_export.networks.parts.shapes import folded, framewise
-from service.contract import StateKind, StateTensor
+from model_export.networks.parts.shapes import framewise
+from service.contract import StateTensor
 
 _LEAST_PERIODS = 0.25
 """A shorter interval is a clock's mistake: it would make any noise a motion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChauffeurSettings:
-    """Settings of :class:`Chauffeur`.
+class ChauffeurSettings(MemberSettings):
+    """Settings of :class:`Chauffeur`; those of its members among them.
 
     Attributes:
         blocks: of EfficientNet-Lite0's 16 that are kept.
         top: first row that it sees, as a fraction of the frame.
         shrink: pixels in each direction that are averaged to one for it.
-        channels: to which its features are reduced.
-        features: width of the visual feature that a frame becomes.
-        cell: ``rnn``, ``gru`` or ``lstm``.
-        layers: recurrent layers, 1 to 3.
-        hidden: width of each.
-        pace: width of the cell beside them that knows how fast the ground comes nearer.
-        window: frames over which the cells are run anew for every frame; 0 carries their state.
+        members: over its features; the network says their average.
         motion: tell the cells how far the picture moved since the frame before.
         reach_px: the farthest that is found. At 10 Hz a sharp bend moves it twice as far as at 20.
         forward: measure how far the ground ahead came nearer, which is the speed. A cell of its own
@@ -60,24 +55,16 @@ class ChauffeurSettings:
             a measurement so noisy only gives it more to learn by heart.
         interval: take the time since the frame before: motion becomes motion a period, and the
             cells are told the time.
-        dropout: share of visual features dropped in training; motion is never dropped.
     """
 
     blocks: int = BLOCKS
     top: float = 0.3
     shrink: int = 2
-    channels: int = 16
-    features: int = 64
-    cell: str = "lstm"
-    layers: int = 1
-    hidden: int = 64
-    pace: int = 16
-    window: int = 0
+    members: int = 1
     motion: bool = True
     reach_px: int = 40
     forward: bool = False
     interval: bool = False
-    dropout: float = 0.3
 
 
 class Chauffeur(DrivingNetwork):
@@ -101,13 +88,16 @@ class Chauffeur(DrivingNetwork):
         )
         ahead = [ForwardMotion(config.frame)] if settings.forward else []
         self._motions = nn.ModuleList([*sideways, *ahead])
-        channels, rows, columns = self.trunk.shape
-        self.reduce = nn.Conv2d(channels, settings.channels, 1)
-        self.project = nn.Linear(settings.channels * rows * columns, settings.features)
+        if settings.members < 1:
+            raise ConfigError(f"members must be 1 or more, not {settings.members}")
         moved = sum(motion.width for motion in sideways) + int(settings.interval)
-        self.recurrence = _Memory(settings, moved, sum(motion.width for motion in ahead))
-        self.heads = Heads(self.recurrence.width, self.recurrence.steering)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.members = Members(
+            settings.members,
+            settings,
+            self.trunk.shape,
+            moved,
+            sum(motion.width for motion in ahead),
+        )
 
     @property
     def motions(self) -> list[Comparison]:
@@ -122,16 +112,17 @@ class Chauffeur(DrivingNetwork):
     @property
     def recurrent_tensors(self) -> tuple[StateTensor, ...]:
         """The cells' state, or the ring of features."""
-        if not self.settings.window:
-            return self.recurrence.state_tensors
-        shape = (self.settings.window - 1, self.recurrence.inputs)
-        kind = StateKind.FEATURE_RING
-        return (StateTensor(input="ring", output="ring_next", shape=shape, kind=kind),)
+        return self.members.state_tensors
 
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
         """What is compared with the next frame."""
         return tuple(motion.memory for motion in self.motions)
+
+    @property
+    def log_stddevs(self) -> tuple[nn.Module, ...]:
+        """Those of each member."""
+        return self.members.log_stddevs
 
     def encoder(self) -> tuple[nn.Module, ...]:
         """Return the modules that turn a frame into features."""
@@ -165,12 +156,13 @@ class Chauffeur(DrivingNetwork):
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Advance over windows; see :meth:`DrivingNetwork.follow`."""
-        size = math.prod(self.trunk.shape)
-        seen = self.dropout(framewise(self._reduced, features[..., :size]))
-        inputs = torch.cat((seen, features[..., size:]), dim=2)
-        remember = self._rerun if self.settings.window else self._carry
-        known, after = remember(inputs, recurrent)
-        return self.heads(known), after
+        said, after = self.members(features, recurrent)
+        return pooled(said), after
+
+    def taught(self, features: Tensor, recurrent: State) -> tuple[tuple[RawOutput, ...], State]:
+        """Have every member learn by itself: taught together they would only be one wider cell."""
+        said, after = self.members(features, recurrent)
+        return said, after
 
     def fused(self) -> Chauffeur:
         """Return a copy for inference."""
@@ -183,82 +175,6 @@ class Chauffeur(DrivingNetwork):
         pixels = channels_first(frames[:, self._top :])
         features: Tensor = self.trunk(functional.avg_pool2d(pixels, self.settings.shrink))
         return features.flatten(1)
-
-    def _reduced(self, seen: Tensor) -> Tensor:
-        """Turn the encoder's features [N, F] into the visual feature [N, features]."""
-        maps = folded(seen, self.trunk.shape)
-        reduced = self.dropout(torch.relu(self.reduce(maps)).flatten(1))
-        return torch.relu(self.project(reduced))
-
-    def _carry(self, inputs: Tensor, recurrent: State) -> tuple[Tensor, State]:
-        outputs = []
-        for step in inputs.unbind(1):
-            output, recurrent = self.recurrence(step, recurrent)
-            outputs.append(output)
-        return torch.stack(outputs, dim=1), recurrent
-
-    def _rerun(self, inputs: Tensor, recurrent: State) -> tuple[Tensor, State]:
-        """Run the cells anew over the ring that ends with each frame."""
-        window, frames = self.settings.window, inputs.shape[1]
-        past = torch.cat((*recurrent, inputs), dim=1)
-        rings = torch.stack([past[:, at : at + window] for at in range(frames)], dim=1)
-        return framewise(self._last, rings), (past[:, frames:],)
-
-    def _last(self, rings: Tensor) -> Tensor:
-        """Run the cells from zero over rings [N, window, inputs]; return what they know at last."""
-        own: State = tuple(
-            rings.new_zeros(rings.shape[0], *pair.shape) for pair in self.recurrence.state_tensors
-        )
-        output = rings[:, 0]
-        for step in rings.unbind(1):
-            output, own = self.recurrence(step, own)
-        return output
-
-
-class _Memory(nn.Module):
-    """The recurrence that steers, and the one of the pace beside it.
-
-    Args:
-        settings: the network's.
-        moved: numbers that tell of sideways motion and time.
-        ahead: numbers that tell of forward motion; 0 for no recurrence of the pace.
-
-    Attributes:
-        inputs: numbers that a frame brings: the visual feature, ``moved``, ``ahead``.
-        width: numbers that are known after a frame: those of the inputs and of the cells' outputs.
-        steering: how many of them, from the first on, have nothing of the pace.
-    """
-
-    def __init__(self, settings: ChauffeurSettings, moved: int, ahead: int) -> None:
-        super().__init__()
-        self._seen, self._own = settings.features, settings.features + moved
-        self.inputs = self._own + ahead
-        self.steering = settings.hidden + self._own
-        self.cells = Recurrence(
-            settings.cell, inputs=self._own, hidden=settings.hidden, layers=settings.layers
-        )
-        self.state_tensors, self.width = self.cells.state_tensors, self.steering
-        self.pace: Recurrence | None = None
-        if ahead:
-            self.pace = Recurrence(
-                settings.cell,
-                inputs=moved + ahead,
-                hidden=settings.pace,
-                layers=1,
-                prefix="pace_",
-            )
-            self.state_tensors += self.pace.state_tensors
-            self.width += settings.pace + ahead
-
-    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Advance by one frame: inputs [N, inputs] to what is known [N, width], and the state."""
-        own = len(self.cells.state_tensors)
-        output, after = self.cells(inputs[:, : self._own], state[:own])
-        known = torch.cat((output, inputs[:, : self._own]), dim=1)
-        if self.pace is None:
-            return known, after
-        pace, later = self.pace(inputs[:, self._seen :], state[own:])
-        return torch.cat((known, pace, inputs[:, self._own :]), dim=1), (*after, *later)
 
 
 NETWORK = Chauffeur

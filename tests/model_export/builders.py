@@ -26,6 +26,8 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"blocks": 2, "hidden": 6, "window": 4},
         {"blocks": 2, "motion": False},
         {"blocks": 2, "hidden": 6, "interval": True, "forward": True},
+        {"blocks": 2, "hidden": 6, "interval": True, "forward": True, "members": 3},
+        {"blocks": 2, "hidden": 6, "window": 4, "members": 2},
     ],
 }
 CASES = [

@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from model_export.optimize.verdict import PRECISIONS
+
 _Commands = argparse._SubParsersAction  # noqa: SLF001
 
 
@@ -16,7 +18,7 @@ def add_optimize(commands: _Commands[argparse.ArgumentParser]) -> None:
         help="make an FP16 or INT8 bundle, judge it beside its FP32 bundle; 1 if refused",
     )
     command.add_argument("bundle", type=Path, metavar="FILE.onnx", help="the FP32 bundle")
-    command.add_argument("--to", required=True, choices=("fp16", "int8"), help="fp16 for GPUs")
+    command.add_argument("--to", required=True, choices=PRECISIONS, help="fp16 for GPUs")
     command.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="new bundle")
     command.add_argument(
         "--labels",

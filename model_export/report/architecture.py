@@ -1,13 +1,15 @@
 """What a bundle is made of, read from its graph: blocks, their layers, and what feeds them.
 
-A block is a module of the network, by the first part of its weights' names. What has no weights of
-its own belongs to the way between two blocks.
+A block is a module of the network, by the first part of its weights' names. Modules that are alike,
+the same part of each of several members, are one block. What has no weights of its own belongs to
+the way between two blocks.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,13 +45,15 @@ class Block:
 
     Attributes:
         name: the first part of its weights' names.
-        weights: how many numbers it holds.
-        layers: in the order of the graph.
+        copies: how many modules it stands for, which are alike; usually 1.
+        weights: how many numbers they hold.
+        layers: of one of them, in the order of the graph.
         feeds: names of the blocks that feed it; empty where the frame alone does.
         memories: the state tensors that it writes.
     """
 
     name: str
+    copies: int
     weights: int
     layers: tuple[Layer, ...]
     feeds: tuple[str, ...]
@@ -123,7 +127,8 @@ class _Reader:
 
     def _module(self, weight: str) -> str:
         """Return the module that a weight's name begins with, or nothing for other constants."""
-        return weight.partition(".")[0].strip("_") if "." in weight else ""
+        own = _MEMBER.sub("", weight)
+        return own.partition(".")[0].strip("_") if "." in own else ""
 
     def _is_nameless(self, name: str) -> bool:
         found = self._weights.get(name)
@@ -140,12 +145,16 @@ class _Reader:
     def _block(self, name: str) -> Block:
         nodes = [node for node in self._nodes if self._name(node) == name]
         weights = {found for node in nodes for found in node.input if found in self._weights}
+        copies = len({found[1] for name in weights if (found := _MEMBER.match(name))}) or 1
+        layers = [self._layer(node) for node in nodes if _KINDS.get(node.op_type)]
         feeding = [found for node in nodes for found in self._sources(node.input)]
         states = {pair.input: pair for pair in self._contract.state}
         return Block(
             name=name,
+            copies=copies,
             weights=sum(self._count(found) for found in weights),
-            layers=tuple(self._layer(node) for node in nodes if _KINDS.get(node.op_type)),
+            # The graph computes one member after the other.
+            layers=tuple(layers[: len(layers) // copies]),
             feeds=tuple(dict.fromkeys(found for found in feeding if found != name)),
             memories=tuple(
                 Memory(key, pair.shape)
@@ -208,3 +217,6 @@ _KINDS = {
     "LSTM": "LSTM",
 }
 """Operators that are shown as layers."""
+
+_MEMBER = re.compile(r"^(?:\w+\.)*each\.(\d+)\.")
+"""How the weights' names of one of several members begin."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from model_export.errors import ReportError
+from model_export.optimize.command import optimize
+from model_export.optimize.verdict import PRECISIONS
 from model_export.report import accuracy, origin, page, pictures, results, speed
 from model_export.report.evidence import Evidence, gather
 from reports import pages
@@ -57,6 +60,31 @@ def measure_speed(found: Sequence[Path], rounds: int, root: Path) -> None:
     for bundle, digest, figures in measured:
         path = root / results.path_of(results.SPEED, bundle)
         results.write(path, results.SPEED, digest, command, figures)
+        print(path.relative_to(root))
+
+
+def measure_optimized(found: Sequence[Path], labels: Path, root: Path) -> None:
+    """Optimise bundles to every precision, judge each, and leave a file of results for each bundle.
+
+    Args:
+        found: FP32 bundles.
+        labels: labels file with rows of split ``validation`` and of split ``train``.
+        root: the checkout that gets the results.
+
+    Raises:
+        BundleError: a file is no FP32 bundle.
+        DataError: the labels file or a picture is missing or malformed.
+    """
+    for bundle in found:
+        digest = results.digest(bundle)
+        with tempfile.TemporaryDirectory() as folder:
+            figures = [
+                optimize(bundle, precision, Path(folder) / bundle.name, labels).summary()
+                for precision in PRECISIONS
+            ]
+        command = f"python -m model_export measure optimized models/{bundle.name}"
+        path = root / results.path_of(results.OPTIMIZED, bundle)
+        results.write(path, results.OPTIMIZED, digest, command, figures)
         print(path.relative_to(root))
 
 

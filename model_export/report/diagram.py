@@ -113,7 +113,7 @@ def _boxes(architecture: Architecture) -> Iterator[_Box]:
 
 
 def _block_box(block: Block, column: int, feeds: tuple[str, ...]) -> _Box:
-    title = block.name.replace("_", " ")
+    title = block.name.replace("_", " ") + (f" ({block.copies} alike)" if block.copies > 1 else "")
     memories = [f"↻ {item.name}: {_shape(item.shape)}" for item in block.memories]
     if len(memories) > _MOST_MEMORIES:
         memories[_MOST_MEMORIES:] = [f"↻ and {len(memories) - _MOST_MEMORIES} more"]

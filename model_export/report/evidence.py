@@ -24,6 +24,7 @@ class Evidence:
         accuracy: results by ``measure accuracy``, or None where it was not measured.
         speed: results by ``measure speed``.
         closed_loop: results by ``scripts.autonomy``.
+        optimized: results by ``measure optimized``.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Evidence:
     accuracy: results.Result | None
     speed: results.Result | None
     closed_loop: results.Result | None
+    optimized: results.Result | None
 
     @property
     def origin(self) -> Mapping[str, Any]:
@@ -41,7 +43,7 @@ class Evidence:
     @property
     def made_by(self) -> Iterator[results.Result]:
         """The results that there are."""
-        return filter(None, (self.accuracy, self.speed, self.closed_loop))
+        return filter(None, (self.accuracy, self.speed, self.closed_loop, self.optimized))
 
     def heads(self, source: str) -> Mapping[str, Any]:
         """Return the scores on a source by head; empty where they were not measured."""
@@ -95,8 +97,8 @@ def gather(root: Path, bundles: Sequence[Path]) -> list[Evidence]:
         BundleError: a file is no bundle.
         ReportError: a result is damaged, or of another bundle of that name.
     """
-    kinds = (results.ACCURACY, results.SPEED, results.CLOSED_LOOP)
-    accuracy, speed, closed_loop = (results.load(root, kind, bundles) for kind in kinds)
+    kinds = (results.ACCURACY, results.SPEED, results.CLOSED_LOOP, results.OPTIMIZED)
+    accuracy, speed, closed_loop, optimized = (results.load(root, kind, bundles) for kind in kinds)
     return [
         Evidence(
             name=path.stem,
@@ -105,6 +107,7 @@ def gather(root: Path, bundles: Sequence[Path]) -> list[Evidence]:
             accuracy=accuracy.get(path.stem),
             speed=speed.get(path.stem),
             closed_loop=closed_loop.get(path.stem),
+            optimized=optimized.get(path.stem),
         )
         for path in bundles
     ]

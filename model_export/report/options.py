@@ -27,6 +27,10 @@ def add_measure(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_bundles(speed)
     speed.add_argument("--rounds", type=int, default=11, metavar="N", help="default: 11")
     speed.set_defaults(run=_measure_speed)
+    optimized = kinds.add_parser("optimized", help="what FP16 and INT8 would cost and gain")
+    _add_bundles(optimized)
+    add_data(optimized)
+    optimized.set_defaults(run=_measure_optimized)
 
 
 def add_report(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -83,6 +87,15 @@ def _measure_speed(options: argparse.Namespace) -> int:
 
     found = options.bundles or commands.bundles(CHECKOUT / "models")
     commands.measure_speed(found, options.rounds, options.root)
+    return 0
+
+
+def _measure_optimized(options: argparse.Namespace) -> int:
+    from model_export.data.udacity_ch2 import FOLDER  # noqa: PLC0415
+    from model_export.report import commands  # noqa: PLC0415
+
+    found = options.bundles or commands.bundles(CHECKOUT / "models")
+    commands.measure_optimized(found, options.data / FOLDER / "labels.csv", options.root)
     return 0
 
 

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from model_export.optimize.verdict import GREATEST_RMSE_RATIO, LEAST_SPEED_RATIO
 from model_export.report import cells, drives, scores, tables, targets, trainings
 from model_export.report.accuracy import REAL
 from model_export.report.evidence import Evidence
@@ -39,6 +40,12 @@ a block remembers from frame to frame stands below it. `± stddev`: it says how 
 _COST = """\
 Milliseconds a frame in ONNX Runtime on one thread, the bundles in turns, median of the rounds. At
 batch 16 sixteen vehicles share a step."""
+
+_OPTIMIZED = """\
+Each bundle made smaller and judged beside itself in one run: accepted if the RMSE of every labelled
+head on the real validation blocks is at most {rmse:g} times FP32's and, for INT8, frames a second
+at batch 1 on one thread of this CPU are at least {speed:g} times FP32's. FP16 is for GPUs, so its
+speed here says nothing. What is refused does not ship."""
 
 _STEERING = """\
 Root mean square error on {name}: real frames, shown one by one with the state carried. Two rows see
@@ -83,6 +90,8 @@ def _parts(evidence: Sequence[Evidence]) -> Iterator[str]:
     for found in evidence:
         yield from _architecture(found)
     yield from ("## Speed", _COST, tables.cost(evidence))
+    limits = {"rmse": GREATEST_RMSE_RATIO, "speed": LEAST_SPEED_RATIO["int8"] or math.nan}
+    yield from ("## Smaller and faster", _filled(_OPTIMIZED, **limits), tables.optimized(evidence))
     yield from ("## Steering on the real drive", _filled(_STEERING, name=cells.SOURCES[REAL]))
     yield scores.steering(evidence)
     yield "## All heads on rendered frames"

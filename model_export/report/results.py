@@ -11,7 +11,7 @@ from model_export.errors import BundleError, ReportError
 from reports import machine
 
 FOLDER = Path("model_export/results")
-ACCURACY, SPEED, CLOSED_LOOP = "accuracy", "speed", "autonomy"
+ACCURACY, SPEED, CLOSED_LOOP, OPTIMIZED = "accuracy", "speed", "autonomy", "optimized"
 """What is measured, as its file's ``benchmark`` says."""
 
 Result = Mapping[str, Any]

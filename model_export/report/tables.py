@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from model_export.optimize.verdict import JUDGED_BATCH, LEAST_SPEED_RATIO
 from model_export.report import cells
 from model_export.report.accuracy import REAL
 from model_export.report.evidence import Evidence
@@ -54,6 +56,33 @@ def state(found: Evidence) -> str:
         kind = str(pair.kind).replace("_", " ")
         sizes[kind] = sizes.get(kind, 0) + math.prod(pair.shape)
     return ", ".join(f"{kind} {size:,}" for kind, size in sizes.items()) or "none"
+
+
+def optimized(evidence: Sequence[Evidence]) -> str:
+    """Return what each bundle would be in FP16 and INT8, and whether that is accepted."""
+    columns = ["network", "to", "RMSE, ratio", "frames/s, ratio", "size", "verdict"]
+    return table(
+        columns,
+        (
+            _optimized_row(found.name, one)
+            for found in evidence
+            for one in (found.optimized["results"] if found.optimized else ())
+        ),
+    )
+
+
+def _optimized_row(name: str, judged: Mapping[str, Any]) -> list[str]:
+    precision = judged["precision"]
+    # A CPU computes FP16 in FP32 between casts: its speed says nothing of a GPU.
+    raced = LEAST_SPEED_RATIO[precision] is not None
+    return [
+        f"`{name}`",
+        precision,
+        f"{max(judged['rmse_ratio'].values()):.3f}",
+        f"{judged['speed_ratio'][str(JUDGED_BATCH)]:.2f}" if raced else ABSENT,
+        f"{judged[precision]['size_bytes'] / 1e6:.2f} MB",
+        "; ".join((judged["verdict"], *judged["reasons"])),
+    ]
 
 
 def cost(evidence: Sequence[Evidence]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from model_export import config as configs
 from model_export.export import contract, write
@@ -39,6 +40,10 @@ def exported(
 ) -> Architecture:
     config = configured(tiny, kind, settings)
     network = build(config).eval()
+    with torch.no_grad():
+        for weight in network.parameters():
+            # A network begins with weights that are equal, of which a file keeps one.
+            weight.add_(0.01 * torch.randn_like(weight))
     write(network, contract(network, config, RESULT, name=kind), folder / f"{kind}.onnx")
     return read(folder / f"{kind}.onnx")
 
@@ -61,6 +66,22 @@ def test_what_is_joined_and_parted_again_feeds_only_its_own(found: dict[str, Arc
     assert blocks["reduce"].feeds == ("trunk",)
     assert set(blocks["recurrence"].feeds) == {"project", "motions"}
     assert blocks["motions"].memories[0].name == "look"
+
+
+def test_members_are_one_block_with_the_layers_of_one(tmp_path: Path):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    tiny = configs.load(tmp_path / "tiny.toml")
+    settings = {"blocks": 2, "hidden": 6, "features": 4, "channels": 3}
+    one, three = (
+        {block.name: block for block in exported(tiny, tmp_path, "chauffeur", several).blocks}
+        for several in (settings, settings | {"members": 3})
+    )
+    assert list(one) == list(three)
+    for name, block in three.items():
+        copies = 1 if name in ("trunk", "motions") else 3
+        assert (block.copies, block.weights) == (copies, copies * one[name].weights)
+        assert (block.layers, block.feeds) == (one[name].layers, one[name].feeds)
+    assert three["recurrence"].memories == (Memory("h", (18,)), Memory("c", (18,)))
 
 
 def test_feedback_is_the_memory_of_what_gives_it(found: dict[str, Architecture]):

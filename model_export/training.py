@@ -43,6 +43,27 @@ class _Progress:
     total_loss: float = 0.0
     total_stddev_loss: float = 0.0
 
+    def ends(self, config: Config) -> bool:
+        """Whether the stage that it is in has no step left."""
+        return self.step >= config.stage[self.stage].steps or self.stale >= config.training.patience
+
+
+def is_unfinished(run: RunFolder, config: Config) -> bool:
+    """Return whether a run's checkpoint says that training was not through with it."""
+    if not run.checkpoint.is_file():
+        return False
+    progress = _progress(_checkpoint(run))
+    return progress.stage + 1 < len(config.stage) or not progress.ends(config)
+
+
+def _checkpoint(run: RunFolder) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(run.checkpoint, weights_only=True)
+    return content
+
+
+def _progress(checkpoint: dict[str, Any]) -> _Progress:
+    return _Progress(*checkpoint["progress"])
+
 
 class Trainer:
     """Carries out one run.
@@ -105,7 +126,7 @@ class Trainer:
         now, every = self._progress, self._config.training.evaluate_every
         bar = tqdm(initial=now.step, total=stage.steps, desc=stage.name, unit="step", disable=None)
         with bar:
-            while now.step < stage.steps and now.stale < self._config.training.patience:
+            while not now.ends(self._config):
                 losses = optimisation.step(sampler.next_batch(), now.step)
                 now.total_loss += float(losses.mean)
                 now.total_stddev_loss += float(losses.stddev)
@@ -228,8 +249,8 @@ class Trainer:
     def _load_checkpoint(self) -> dict[str, Any] | None:
         if not self._run.checkpoint.is_file():
             return None
-        content: dict[str, Any] = torch.load(self._run.checkpoint, weights_only=True)
-        self._progress = _Progress(*content["progress"])
+        content = _checkpoint(self._run)
+        self._progress = _progress(content)
         return content
 
 

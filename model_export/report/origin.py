@@ -18,6 +18,7 @@ from model_export.config import Config
 from model_export.errors import ModelExportError
 from model_export.networks import build
 from model_export.run import Result, RunFolder
+from model_export.training import is_unfinished
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,13 +77,15 @@ def measure(bundle: Path, runs: Path) -> dict[str, Any]:
 
 
 def _runs(folder: Path) -> Iterator[_Run]:
-    """Yield the runs that can be read; others are of earlier versions or unfinished."""
+    """Yield the finished runs that can be read; some are of earlier versions."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         run = RunFolder(path)
         try:
-            yield _Run(run, run.load_config(), run.load_result())
+            found = _Run(run, run.load_config(), run.load_result())
         except ModelExportError:
             continue
+        if not is_unfinished(run, found.config):
+            yield found
 
 
 def _began_with(run: _Run, found: list[_Run]) -> Iterator[_Run]:

@@ -77,7 +77,7 @@ class Verdict:
     def _slow(self) -> Iterator[str]:
         least, ratio = LEAST_SPEED_RATIO[self.precision], self.speed_ratios[JUDGED_BATCH]
         if least is not None and not ratio >= least:
-            yield f"{ratio:.2f} times FP32's frames a second, less than {least}"
+            yield f"{ratio:.3f} times FP32's frames a second, less than {least}"
 
     def summary(self) -> dict[str, Any]:
         """Return all figures as plain values."""

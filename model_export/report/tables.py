@@ -79,9 +79,9 @@ def _optimized_row(name: str, judged: Mapping[str, Any]) -> list[str]:
         f"`{name}`",
         precision,
         f"{max(judged['rmse_ratio'].values()):.3f}",
-        f"{judged['speed_ratio'][str(JUDGED_BATCH)]:.2f}" if raced else ABSENT,
+        f"{judged['speed_ratio'][str(JUDGED_BATCH)]:.3f}" if raced else ABSENT,
         f"{judged[precision]['size_bytes'] / 1e6:.2f} MB",
-        "; ".join((judged["verdict"], *judged["reasons"])),
+        judged["verdict"],
     ]
 
 

@@ -40,8 +40,8 @@ def test_what_is_as_good_is_accepted(precision: str, rmse: float, speed: float):
     ("precision", "rmse", "speed", "reasons"),
     [
         ("int8", 0.1021, 1501, ["RMSE of steering_wheel_angle"]),
-        ("int8", 0.1, 1499, ["1.50 times FP32's frames a second"]),
-        ("int8", math.nan, 900, ["RMSE of steering_wheel_angle", "0.90 times"]),
+        ("int8", 0.1, 1499, ["1.499 times FP32's frames a second"]),
+        ("int8", math.nan, 900, ["RMSE of steering_wheel_angle", "0.900 times"]),
         ("fp16", 0.11, 5000, ["is 1.100 times FP32's"]),
     ],
 )

@@ -28,7 +28,7 @@ def test_the_page_shows_every_figure_with_its_command(checkout: Path):
         "| `tiny` | no | 0.0500 | 0.0600 (+20%) |",
         "| `tiny` | 150 ms | 100.0 % | 100.0 % | 0 | 0.10 m | 0.50 m |",
         "| the best: steering RMSE, real drive | at most 0.08 rad | 0.0512 rad | reached |",
-        "| `tiny` | int8 | 1.004 | 1.41 | 0.50 MB | refused; too slow |",
+        "| `tiny` | int8 | 1.004 | 1.410 | 0.50 MB | refused |",
         "A small one.",
         "`python -m model_export measure speed`",
     ):

@@ -13,7 +13,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
@@ -189,15 +191,16 @@ class _Reader:
             if name := self._name(node):
                 found[name] = None
             else:
-                waiting += self._inputs(node)
+                waiting += self._inputs(node, tensor)
         return tuple(found)
 
-    def _inputs(self, node: onnx.NodeProto) -> Iterable[str]:
-        """Return a node's inputs; of a slice of a concatenation only what it lets through."""
-        joined = self._makers.get(node.input[0]) if node.op_type == "Slice" else None
+    def _inputs(self, node: onnx.NodeProto, tensor: str) -> Iterable[str]:
+        """Return a node's inputs; of a part of a concatenation only what that lets through."""
+        parts = node.op_type in ("Slice", "Split")
+        joined = self._makers.get(node.input[0]) if parts else None
         if joined is None or joined.op_type != "Concat":
             return node.input
-        start, end, axis = (int(self._constant(name)) for name in node.input[1:4])
+        start, end, axis = self._part(node, tensor)
         sizes = [self._shapes[name] for name in joined.input]
         if axis != joined.attribute[0].i % (len(sizes[0]) + 1):
             return node.input
@@ -205,8 +208,17 @@ class _Reader:
         pairs = zip(joined.input, itertools.pairwise(edges), strict=True)
         return [name for name, (low, high) in pairs if low < end and start < high]
 
-    def _constant(self, name: str) -> float:
-        return float(onnx.numpy_helper.to_array(self._weights[name]).item())
+    def _part(self, node: onnx.NodeProto, tensor: str) -> tuple[int, int, int]:
+        """Return from where to where, along which axis, a tensor is part of its node's input."""
+        if node.op_type == "Slice":
+            start, end, axis = (self._constant(name).item() for name in node.input[1:4])
+            return start, end, axis
+        edges = [0, *itertools.accumulate(self._constant(node.input[1]).tolist())]
+        at = list(node.output).index(tensor)
+        return edges[at], edges[at + 1], node.attribute[0].i
+
+    def _constant(self, name: str) -> npt.NDArray[Any]:
+        return onnx.numpy_helper.to_array(self._weights[name])
 
 
 _KINDS = {

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from model_export.config import AugmentConfig, SourceConfig
 from model_export.data.augment import Augmentation, Labels
+from model_export.data.prepared import prepared
 from model_export.data.recording import Recording, Span, spans
 from model_export.data.sources import Source
 from model_export.data.thinning import kept
@@ -74,23 +74,18 @@ class FeatureCache:
         about = [_VERSION, self._encoder, place, labels, repr(augment), passes, self._seed]
         digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         folder = self._folder / f"features-{digest}"
-        if not folder.is_dir():
-            self._write(recording, augment, passes, folder)
-        return _open(folder)
+        return _open(prepared(folder, lambda work: self._write(recording, augment, passes, work)))
 
     def _write(
         self, recording: Recording, augment: AugmentConfig, passes: int, folder: Path
     ) -> None:
-        work = folder.with_name(f"{folder.name}.part")
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
         labels: list[Labels] = []
         starts: list[npt.NDArray[np.bool_]] = []
         times_s: list[npt.NDArray[np.float64]] = []
         shape: tuple[int, ...] = ()
         todo = [(at, piece) for at in range(passes) for piece in _pieces(recording, cut=passes > 1)]
         bar = tqdm(todo, "encoding", unit="sequence", disable=None)
-        with (work / "features.f16").open("wb") as file:
+        with (folder / "features.f16").open("wb") as file:
             for at, span in bar:
                 seed = self._draw(at, span)
                 change = Augmentation(augment, self._frame, seed)
@@ -103,13 +98,12 @@ class FeatureCache:
                 starts.append(places == span.first)
                 times_s.append(recording.times_s[places])
         np.savez(
-            work / "labels.npz",
+            folder / "labels.npz",
             labels=np.concatenate(labels),
             starts=np.concatenate(starts),
             times_s=np.concatenate(times_s),
             shape=np.array(shape),
         )
-        work.rename(folder)
 
     @torch.no_grad()
     def _encoded(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from model_export.data.prepared import prepared
 from model_export.errors import DataError
 from service.contract import FrameInput
 from service.preprocess import Picture, prepare
@@ -72,26 +72,12 @@ class Recording:
 
 
 def record(samples: Iterable[Sample], frame: FrameInput, folder: Path) -> Recording:
-    """Prepare the frames of a source and write them to a folder, whole or not at all.
+    """Prepare the frames of a source in a folder, unless it is there.
 
     Raises:
         DataError: the source has no frames.
     """
-    work = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    labels, starts, times_s = _write_frames(samples, frame, work / "frames.u8")
-    if not labels:
-        raise DataError("the source has no frames")
-    np.savez(
-        work / "labels.npz",
-        labels=np.stack(labels),
-        starts=np.array(starts, np.bool_),
-        times_s=np.array(times_s),
-    )
-    shutil.rmtree(folder, ignore_errors=True)
-    work.rename(folder)
-    return open_recording(folder, frame)
+    return open_recording(prepared(folder, lambda work: _write(samples, frame, work)), frame)
 
 
 def open_recording(folder: Path, frame: FrameInput) -> Recording:
@@ -119,13 +105,25 @@ def cached(
     text = json.dumps({**key, "frame": repr(frame), "version": _VERSION}, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = cache / f"{key['kind']}-{digest}"
-    return open_recording(folder, frame) if folder.is_dir() else record(make(), frame, folder)
+    return open_recording(prepared(folder, lambda work: _write(make(), frame, work)), frame)
 
 
 def spans(starts: npt.NDArray[np.bool_]) -> tuple[Span, ...]:
     """Return the sequences that begin where ``starts`` is true."""
     firsts = np.flatnonzero(starts).tolist()
     return tuple(Span(*pair) for pair in zip(firsts, [*firsts[1:], len(starts)], strict=True))
+
+
+def _write(samples: Iterable[Sample], frame: FrameInput, folder: Path) -> None:
+    labels, starts, times_s = _write_frames(samples, frame, folder / "frames.u8")
+    if not labels:
+        raise DataError("the source has no frames")
+    np.savez(
+        folder / "labels.npz",
+        labels=np.stack(labels),
+        starts=np.array(starts, np.bool_),
+        times_s=np.array(times_s),
+    )
 
 
 def _write_frames(

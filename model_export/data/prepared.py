@@ -18,10 +18,13 @@ def prepared(folder: Path, make: Callable[[Path], None]) -> Path:
     Returns:
         The folder.
     """
+    if folder.is_dir():
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         # The kernel takes it back from a run that is killed.
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # Another run may have made it while this one waited.
         if not folder.is_dir():
             work = folder.with_name(f"{folder.name}.part")
             shutil.rmtree(work, ignore_errors=True)

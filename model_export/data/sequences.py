@@ -65,9 +65,6 @@ class _Pass:
     seed: int
 
 
-_Usable = tuple[list[tuple[int, Span]], npt.NDArray[np.float64]]
-
-
 class LaneSampler:
     """Draws batches without end.
 

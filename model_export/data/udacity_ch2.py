@@ -16,6 +16,8 @@ from service.preprocess import Picture
 NAME = "Udacity Challenge 2, HMB_3 (real frames)"
 LICENCE = "MIT, Udacity 2016"
 FOLDER = "udacity_ch2_hmb3"
+LABELS = Path(FOLDER) / "labels.csv"
+"""In the folder of the driving data."""
 
 
 def read(
@@ -33,7 +35,7 @@ def read(
         DataError: the folder, its labels or one of its pictures is missing or broken, or a block
             does not exist.
     """
-    table = read_labels(data / FOLDER / "labels.csv")
+    table = read_labels(data / LABELS)
     if split == "validation":
         return read_table(table.of_split(split), frame)
     training = table.of_split("train")

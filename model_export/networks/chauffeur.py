@@ -156,7 +156,7 @@ class Chauffeur(DrivingNetwork):
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Advance over windows; see :meth:`DrivingNetwork.follow`."""
-        said, after = self.members(features, recurrent)
+        said, after = self.taught(features, recurrent)
         return pooled(said), after
 
     def taught(self, features: Tensor, recurrent: State) -> tuple[tuple[RawOutput, ...], State]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from model_export.bundle_runner import BundleRunner
 from model_export.config import HEADS
-from model_export.data.udacity_ch2 import FOLDER
+from model_export.data.udacity_ch2 import LABELS
 from model_export.evaluate import Evaluation, evaluate
 from model_export.frame_loss import FrameLoss
 from model_export.report import baselines, rendered
@@ -44,7 +44,7 @@ def measure(
         BundleError: the file is no bundle.
         DataError: a source's data is missing or malformed.
     """
-    runner, labels = BundleRunner(bundle), data / FOLDER / "labels.csv"
+    runner, labels = BundleRunner(bundle), data / LABELS
     real = evaluate(bundle, labels, split=SPLIT)
     sources = {REAL: _figures(real)}
     for kind, options in parts.items():

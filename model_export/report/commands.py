@@ -42,9 +42,7 @@ def measure_accuracy(
         digest = results.digest(bundle)
         figures = accuracy.measure(bundle, data, cache) | {"origin": origin.measure(bundle, runs)}
         command = f"python -m model_export measure accuracy models/{bundle.name}"
-        path = root / results.path_of(results.ACCURACY, bundle)
-        results.write(path, results.ACCURACY, digest, command, figures)
-        print(path.relative_to(root))
+        _leave(root, results.ACCURACY, bundle, measured=digest, command=command, figures=figures)
 
 
 def measure_speed(found: Sequence[Path], rounds: int, root: Path) -> None:
@@ -58,9 +56,7 @@ def measure_speed(found: Sequence[Path], rounds: int, root: Path) -> None:
     digests = [results.digest(bundle) for bundle in found]
     measured = zip(found, digests, speed.measure(found, rounds), strict=True)
     for bundle, digest, figures in measured:
-        path = root / results.path_of(results.SPEED, bundle)
-        results.write(path, results.SPEED, digest, command, figures)
-        print(path.relative_to(root))
+        _leave(root, results.SPEED, bundle, measured=digest, command=command, figures=figures)
 
 
 def measure_optimized(found: Sequence[Path], labels: Path, root: Path) -> None:
@@ -83,9 +79,7 @@ def measure_optimized(found: Sequence[Path], labels: Path, root: Path) -> None:
                 for precision in PRECISIONS
             ]
         command = f"python -m model_export measure optimized models/{bundle.name}"
-        path = root / results.path_of(results.OPTIMIZED, bundle)
-        results.write(path, results.OPTIMIZED, digest, command, figures)
-        print(path.relative_to(root))
+        _leave(root, results.OPTIMIZED, bundle, measured=digest, command=command, figures=figures)
 
 
 def write(models: Path, root: Path) -> None:
@@ -109,6 +103,15 @@ def check(models: Path, root: Path) -> None:
         pages.check(root, _pages(gather(root, bundles(models)), root), COMMAND)
     except pages.StaleError as error:
         raise ReportError(str(error)) from None
+
+
+def _leave(
+    root: Path, kind: str, bundle: Path, *, measured: str, command: str, figures: object
+) -> None:
+    """Write what was measured of a bundle with that digest, and say where it lies."""
+    path = root / results.path_of(kind, bundle)
+    results.write(path, kind, measured, command, figures)
+    print(path.relative_to(root))
 
 
 def _pages(evidence: Sequence[Evidence], root: Path) -> dict[Path, str]:

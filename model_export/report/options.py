@@ -73,29 +73,32 @@ def _add_bundles(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _chosen(options: argparse.Namespace) -> list[Path]:
+    from model_export.report import commands  # noqa: PLC0415
+
+    return options.bundles or commands.bundles(CHECKOUT / "models")
+
+
 def _measure_accuracy(options: argparse.Namespace) -> int:
     from model_export.report import commands  # noqa: PLC0415
 
-    found = options.bundles or commands.bundles(CHECKOUT / "models")
     cache = options.cache or options.runs / "cache"
-    commands.measure_accuracy(found, options.data, options.runs, cache, options.root)
+    commands.measure_accuracy(_chosen(options), options.data, options.runs, cache, options.root)
     return 0
 
 
 def _measure_speed(options: argparse.Namespace) -> int:
     from model_export.report import commands  # noqa: PLC0415
 
-    found = options.bundles or commands.bundles(CHECKOUT / "models")
-    commands.measure_speed(found, options.rounds, options.root)
+    commands.measure_speed(_chosen(options), options.rounds, options.root)
     return 0
 
 
 def _measure_optimized(options: argparse.Namespace) -> int:
-    from model_export.data.udacity_ch2 import FOLDER  # noqa: PLC0415
+    from model_export.data.udacity_ch2 import LABELS  # noqa: PLC0415
     from model_export.report import commands  # noqa: PLC0415
 
-    found = options.bundles or commands.bundles(CHECKOUT / "models")
-    commands.measure_optimized(found, options.data / FOLDER / "labels.csv", options.root)
+    commands.measure_optimized(_chosen(options), options.data / LABELS, options.root)
     return 0
 
 

@@ -90,7 +90,7 @@ def _parts(evidence: Sequence[Evidence]) -> Iterator[str]:
     for found in evidence:
         yield from _architecture(found)
     yield from ("## Speed", _COST, tables.cost(evidence))
-    limits = {"rmse": GREATEST_RMSE_RATIO, "speed": LEAST_SPEED_RATIO["int8"] or math.nan}
+    limits = {"rmse": GREATEST_RMSE_RATIO, "speed": LEAST_SPEED_RATIO["int8"]}
     yield from ("## Smaller and faster", _filled(_OPTIMIZED, **limits), tables.optimized(evidence))
     yield from ("## Steering on the real drive", _filled(_STEERING, name=cells.SOURCES[REAL]))
     yield scores.steering(evidence)

@@ -74,7 +74,7 @@ def optimized(evidence: Sequence[Evidence]) -> str:
 def _optimized_row(name: str, judged: Mapping[str, Any]) -> list[str]:
     precision = judged["precision"]
     # A CPU computes FP16 in FP32 between casts: its speed says nothing of a GPU.
-    raced = LEAST_SPEED_RATIO[precision] is not None
+    raced = precision in LEAST_SPEED_RATIO
     return [
         f"`{name}`",
         precision,

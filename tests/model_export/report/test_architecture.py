@@ -68,20 +68,16 @@ def test_what_is_joined_and_parted_again_feeds_only_its_own(found: dict[str, Arc
     assert blocks["motions"].memories[0].name == "look"
 
 
-def test_what_is_split_feeds_only_its_own(tmp_path: Path):
+def test_what_is_split_feeds_only_its_own(tiny: configs.Config, tmp_path: Path):
     """The interval comes into features that are taken apart for it and put together again."""
-    (tmp_path / "tiny.toml").write_text(TINY)
     settings = {"blocks": 2, "hidden": 6, "interval": True, "forward": True}
-    tiny = configs.load(tmp_path / "tiny.toml")
     blocks = {block.name: block for block in exported(tiny, tmp_path, "chauffeur", settings).blocks}
     assert blocks["reduce"].feeds == ("trunk",)
     assert set(blocks["recurrence"].feeds) == {"project", "motions"}
     assert set(blocks["heads"].feeds) == {"project", "motions", "recurrence"}
 
 
-def test_members_are_one_block_with_the_layers_of_one(tmp_path: Path):
-    (tmp_path / "tiny.toml").write_text(TINY)
-    tiny = configs.load(tmp_path / "tiny.toml")
+def test_members_are_one_block_with_the_layers_of_one(tiny: configs.Config, tmp_path: Path):
     settings = {"blocks": 2, "hidden": 6, "features": 4, "channels": 3}
     one, three = (
         {block.name: block for block in exported(tiny, tmp_path, "chauffeur", several).blocks}

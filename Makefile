@@ -13,7 +13,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## Drive 60 s on an unseen road; DATA=DIR replays the real drive as well
-	@$(BIN)/python -m scripts.demo --out demo $(if $(DATA),--data $(DATA))
+	@$(BIN)/python -m steerstream_simulation.demo --out demo $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/.dev ## Run the test suite
 	@$(BIN)/python -m pytest -q
@@ -22,9 +22,9 @@ check: $(VENV)/.dev ## Lint, types, layers, wire contract, stubs in step
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	PYTHONPATH=. $(BIN)/lint-imports
+	PYTHONPATH=.:bundle:service:simulation $(BIN)/lint-imports
 	cd proto && ../$(BIN)/buf lint
-	$(BIN)/python -m scripts.check_stubs
+	$(BIN)/python proto/check_stubs.py
 
 bench: $(VENV)/.demo ## Measure latency and print the README's table
 	@$(BIN)/python -m benchmark latency

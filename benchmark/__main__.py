@@ -12,9 +12,11 @@ from typing import NoReturn
 
 from benchmark.errors import BenchmarkError
 from steerstream.extras import command_needs
+from steerstream.testing.server_process import ServerFailedError
 
 with command_needs("benchmark", "'steerstream[cpu,sim]'"):
-    from benchmark import (
+    from benchmark import peers
+    from benchmark.commands import (
         capacity,
         decode,
         efficiency,
@@ -22,7 +24,6 @@ with command_needs("benchmark", "'steerstream[cpu,sim]'"):
         gpu,
         latency,
         overload,
-        peers,
         report,
         soak,
     )
@@ -78,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "report":
             return report.run(options)
         _run(COMMANDS[options.command], options, given)
-    except (BenchmarkError, OSError) as error:
+    except (BenchmarkError, ServerFailedError, OSError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2
     return 0

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_export.errors import ModelExportError
-from model_export.optimize.options import add_optimize
+from model_export.export.reduced_precision.options import add_optimize
 from model_export.options import Commands, add_data
 from model_export.report import options as report_options
 from steerstream.extras import command_needs
@@ -133,7 +133,7 @@ def _train(options: argparse.Namespace) -> int:
     import torch  # noqa: PLC0415
 
     from model_export.run import RunFolder  # noqa: PLC0415
-    from model_export.training import train  # noqa: PLC0415
+    from model_export.training.trainer import train  # noqa: PLC0415
 
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
@@ -146,7 +146,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from model_export.export import export  # noqa: PLC0415
+    from model_export.export.exporter import export  # noqa: PLC0415
     from model_export.run import RunFolder  # noqa: PLC0415
 
     export(RunFolder(options.run_folder), options.out)
@@ -155,8 +155,8 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from model_export.export.verify import verify, verify_against  # noqa: PLC0415
     from model_export.run import RunFolder  # noqa: PLC0415
-    from model_export.verify import verify, verify_against  # noqa: PLC0415
 
     if options.against is not None:
         result = verify_against(options.bundle, options.against)
@@ -167,8 +167,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from model_export.evaluate import evaluate, report  # noqa: PLC0415
-    from model_export.frame_loss import FrameLoss  # noqa: PLC0415
+    from model_export.evaluation.evaluate import evaluate, report  # noqa: PLC0415
+    from model_export.evaluation.frame_loss import FrameLoss  # noqa: PLC0415
 
     loss = FrameLoss(drop=options.drop, rate_hz=options.rate, seed=options.seed)
     result = evaluate(options.bundle, options.labels, options.images, options.split, loss)
@@ -177,7 +177,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result.summary(), indent=1) + "\n", encoding="utf-8")
     if options.plot is not None:
-        from model_export.plots import plot_evaluation  # noqa: PLC0415
+        from model_export.evaluation.plots import plot_evaluation  # noqa: PLC0415
 
         options.plot.parent.mkdir(parents=True, exist_ok=True)
         plot_evaluation(result, options.plot)
@@ -185,8 +185,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _health(options: argparse.Namespace) -> int:
-    from model_export import health  # noqa: PLC0415
     from model_export.run import RunFolder  # noqa: PLC0415
+    from model_export.training import health  # noqa: PLC0415
 
     runs = [RunFolder(path) for path in options.run_folders]
     health.check_names(runs)

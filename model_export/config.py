@@ -14,7 +14,13 @@ from typing import Any
 
 from model_export import strict
 from model_export.errors import ConfigError
-from service.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE, Crop, FrameInput
+from steerstream_bundle.contract import (
+    SPEED,
+    STEERING_TORQUE,
+    STEERING_WHEEL_ANGLE,
+    Crop,
+    FrameInput,
+)
 
 HEADS = (STEERING_WHEEL_ANGLE, SPEED, STEERING_TORQUE)
 """Order of the heads in every label array and network output."""

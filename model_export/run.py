@@ -16,7 +16,7 @@ from model_export import config as configs
 from model_export.config import Config
 from model_export.errors import RunError
 from model_export.networks.base import DrivingNetwork
-from service.contract import Score, TrainingSource
+from steerstream_bundle.contract import Score, TrainingSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

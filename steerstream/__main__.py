@@ -1,11 +1,15 @@
-"""``python -m steerstream``: drive a server from pictures, or ask what it serves."""
+"""The ``steerstream`` command: serve, drive, simulate, or ask a server what it serves."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
+import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from importlib import metadata
+from typing import NoReturn
 
 from steerstream.drive import command
 from steerstream.errors import (
@@ -27,7 +31,12 @@ _ON_THE_WAY = (SessionLost, SessionClosed, ServerDraining, AnswerTimeout)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["serve"]:
+        _serve(given[1:])
+    if given[:1] == ["simulate"]:
+        return _simulate(given[1:])
+    options = _parser().parse_args(given)
     run: Callable[[argparse.Namespace], Coroutine[object, object, int]] = options.run
     try:
         return asyncio.run(run(options))
@@ -36,20 +45,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKE_OFF if isinstance(error, _ON_THE_WAY) else CANNOT_START
 
 
+def _serve(arguments: Sequence[str]) -> NoReturn:
+    """Become the server's process.
+
+    A fresh interpreter, because gRPC reads its settings when it is first imported, which this
+    package has done already, and the server's are not the client's.
+    """
+    os.execv(sys.executable, [sys.executable, "-m", "steerstream_service", *arguments])  # noqa: S606
+
+
+def _simulate(arguments: Sequence[str]) -> int:
+    # By name: the client imports nothing of the world.
+    world = importlib.import_module("steerstream_simulation.command")
+    exit_code: int = world.main(arguments)
+    return exit_code
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m steerstream",
-        description="Drive a steerstream server from pictures, or ask what it serves.",
+        prog="steerstream",
+        description="Recurrent driving networks over gRPC: the server, a vehicle, and a world.",
         epilog="Exit codes: 0 done; 1 the session was lost on the way; 2 wrong options, files or"
         " server; 130 ended by Ctrl-C.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"steerstream {metadata.version('steerstream')}"
     )
     commands = parser.add_subparsers(title="commands", required=True)
+    commands.add_parser("serve", help="serve bundles to vehicles")
     drive = commands.add_parser("drive", help="stream pictures and watch the commands")
     command.add_drive_options(drive)
     drive.set_defaults(run=command.drive)
     models = commands.add_parser("models", help="list the models that a server serves")
     command.add_models_options(models)
     models.set_defaults(run=command.models)
+    commands.add_parser("simulate", help="drive in the world that ships, or look at its roads")
     return parser
 
 

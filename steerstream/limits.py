@@ -1,8 +1,8 @@
 """The client's own bounds on what it follows, as pure functions.
 
-The server limits what it sends (``service/limits.py``), with tighter bounds that depend on speed.
-These are the vehicle's last guard: wide enough never to act on a healthy server, tight enough that
-a broken one does no harm. Every default names its source.
+The server limits what it sends (``vehicle_limits.py`` in ``service/``), with tighter bounds that
+depend on speed. These are the vehicle's last guard: wide enough never to act on a healthy server,
+tight enough that a broken one does no harm. Every default names its source.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from benchmark.processes import core_time, family, used_s
+from benchmark.host.cpu_time import core_time, family, used_s
 
 DISTURBED_CORES = 0.1
 """Others' use above this share of one core makes a run count as disturbed."""

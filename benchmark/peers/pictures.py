@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmark.frames import Picture, jpegs, road_pictures
+from benchmark.loadgen.synthetic_road import Picture, jpegs, road_pictures
 from benchmark.peers.frameset import FrameSet
 
 COUNT = 64

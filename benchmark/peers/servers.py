@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark import processes
+from benchmark.host import cpu_time
 from benchmark.peers import cores
 from benchmark.peers.errors import JobError, StartError
 from benchmark.peers.peer import Launch, Peer, free_port, variables
@@ -51,9 +51,9 @@ class Server:
         """Wait until the server has worked off what a load left behind, 20 s at most."""
         deadline = time.monotonic() + _IDLE_LIMIT_S
         while time.monotonic() < deadline:
-            before = processes.used_s(processes.family(self.pid))
+            before = cpu_time.used_s(cpu_time.family(self.pid))
             time.sleep(_IDLE_WINDOW_S)
-            used = processes.used_s(processes.family(self.pid)) - before
+            used = cpu_time.used_s(cpu_time.family(self.pid)) - before
             if used < _IDLE_CORES * _IDLE_WINDOW_S:
                 return
 
@@ -131,7 +131,7 @@ def _listens(target: str) -> bool:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the server with all its processes."""
-    members = processes.family(process.pid)
+    members = cpu_time.family(process.pid)
     process.terminate()
     try:
         process.wait(_STOP_S)

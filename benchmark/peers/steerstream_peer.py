@@ -16,7 +16,7 @@ def _command(launch: Launch) -> list[str]:
         settings |= _ADMITS_ALL
     config.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
     return [
-        *(str(launch.python), "-m", "service", "--model", str(launch.model)),
+        *(str(launch.python), "-m", "steerstream_service", "--model", str(launch.model)),
         *("--listen", f"127.0.0.1:{launch.port}", "--config", str(config)),
         *("--log-level", "warning"),
     ]

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from model_export.config import HEADS, AugmentConfig
-from service.contract import STEERING_TORQUE, STEERING_WHEEL_ANGLE, FrameInput
-from service.preprocess import Picture
-from simulation.camera import CameraConfig
-from simulation.vehicle import VehicleParameters
+from steerstream_bundle.contract import STEERING_TORQUE, STEERING_WHEEL_ANGLE, FrameInput
+from steerstream_bundle.preprocess import Picture
+from steerstream_simulation.camera import CameraConfig
+from steerstream_simulation.vehicle import VehicleParameters
 
 Labels = npt.NDArray[np.float32]
 

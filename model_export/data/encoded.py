@@ -25,8 +25,8 @@ from model_export.data.recording import Recording, Span, spans
 from model_export.data.sources import Source
 from model_export.data.thinning import kept
 from model_export.networks import DrivingNetwork
-from service.contract import FrameInput
-from service.preprocess import Picture
+from steerstream_bundle.contract import FrameInput
+from steerstream_bundle.preprocess import Picture
 
 _VERSION = 2
 """Raise it when what is stored changes."""

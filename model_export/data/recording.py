@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from model_export.data.prepared import prepared
 from model_export.errors import DataError
-from service.contract import FrameInput
-from service.preprocess import Picture, prepare
+from steerstream_bundle.contract import FrameInput
+from steerstream_bundle.preprocess import Picture, prepare
 
 _CHUNK_FRAMES = 512
 _VERSION = 3

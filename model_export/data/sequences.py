@@ -18,8 +18,8 @@ from model_export.config import HEADS, AugmentConfig
 from model_export.data.augment import Augmentation, Labels
 from model_export.data.recording import Recording, Span
 from model_export.errors import DataError
-from service.contract import FrameInput
-from service.preprocess import Picture
+from steerstream_bundle.contract import FrameInput
+from steerstream_bundle.preprocess import Picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

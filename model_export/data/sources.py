@@ -14,7 +14,7 @@ from model_export.data import rendered, udacity_ch2, udacity_sim, udacity_traces
 from model_export.data.delay import delayed
 from model_export.data.recording import Recording, Sample, cached
 from model_export.errors import ConfigError
-from service.contract import FrameInput, TrainingSource
+from steerstream_bundle.contract import FrameInput, TrainingSource
 
 Reader = Callable[..., Iterator[Sample]]
 

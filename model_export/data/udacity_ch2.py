@@ -8,10 +8,10 @@ from pathlib import Path
 from model_export.data.labels import LabelTable, read_labels
 from model_export.data.recording import Sample
 from model_export.errors import DataError
-from service.contract import FrameInput
-from service.errors import UndecodableError
-from service.jpeg import decode
-from service.preprocess import Picture
+from steerstream_bundle.contract import FrameInput
+from steerstream_bundle.errors import UndecodableError
+from steerstream_bundle.jpeg import decode
+from steerstream_bundle.preprocess import Picture
 
 NAME = "Udacity Challenge 2, HMB_3 (real frames)"
 LICENCE = "MIT, Udacity 2016"

@@ -18,8 +18,8 @@ import numpy as np
 from model_export.data.recording import Sample
 from model_export.data.udacity_ch2 import read_picture
 from model_export.errors import DataError
-from service.contract import FrameInput
-from simulation.vehicle import VehicleParameters
+from steerstream_bundle.contract import FrameInput
+from steerstream_simulation.vehicle import VehicleParameters
 
 NAME = "Udacity simulator, andyshar (rendered frames)"
 LICENCE = "MIT"

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from model_export.config import Config
-from model_export.losses import Losses, MaskedLoss, gaussian_loss
 from model_export.networks.parts.heads import Heads, RawOutput
-from service.contract import StateTensor, TrainingSource
+from model_export.networks.parts.losses import Losses, MaskedLoss, gaussian_loss
+from steerstream_bundle.contract import StateTensor, TrainingSource
 
 State = tuple[Tensor, ...]
 """One float32 tensor [N, *shape] for each of a network's state tensors, in their order."""

@@ -33,7 +33,7 @@ from model_export.networks.parts.heads import RawOutput
 from model_export.networks.parts.member import Members, MemberSettings, pooled
 from model_export.networks.parts.motion import BANDS, SidewaysMotion
 from model_export.networks.parts.shapes import framewise
-from service.contract import StateTensor
+from steerstream_bundle.contract import StateTensor
 
 _LEAST_PERIODS = 0.25
 """A shorter interval is a clock's mistake: it would make any noise a motion."""

@@ -19,7 +19,7 @@ from model_export.networks.parts.convolutions import pixels
 from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.shapes import framewise
 from model_export.networks.parts.streamed import StreamedConvolution, memories
-from service.contract import StateTensor
+from steerstream_bundle.contract import StateTensor
 
 _LAYERS = ((3, 5, 2), (3, 5, 2), (2, 5, 2), (2, 3, 1), (2, 3, 1))
 """Frames, kernel, stride: together eight frames."""

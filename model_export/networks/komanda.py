@@ -23,17 +23,23 @@ from torch.nn import functional
 from torch.nn.utils import skip_init
 
 from model_export.config import HEADS, Config
-from model_export.losses import Losses, MaskedLoss, gaussian_loss, mean_known, where_known
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import ProjectedLstmCell, recurrent
 from model_export.networks.parts.comparison import Comparison
 from model_export.networks.parts.convolutions import pixels
 from model_export.networks.parts.forward_motion import ForwardMotion
 from model_export.networks.parts.heads import Heads, RawOutput, stacked
+from model_export.networks.parts.losses import (
+    Losses,
+    MaskedLoss,
+    gaussian_loss,
+    mean_known,
+    where_known,
+)
 from model_export.networks.parts.motion import motion_below_the_sky
 from model_export.networks.parts.shapes import framewise
 from model_export.networks.parts.streamed import StreamedConvolution, memories
-from service.contract import STEERING_WHEEL_ANGLE, StateKind, StateTensor
+from steerstream_bundle.contract import STEERING_WHEEL_ANGLE, StateKind, StateTensor
 
 _LAYERS = ((3, 8, 2), (2, 5, 2), (2, 5, 2), (2, 5, 2))
 """Frames, kernel, stride."""

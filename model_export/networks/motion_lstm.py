@@ -16,7 +16,7 @@ from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import Recurrence
 from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.motion import BANDS, SidewaysMotion
-from service.contract import StateTensor
+from steerstream_bundle.contract import StateTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from model_export.networks.parts.convolutions import PilotNetConvolutions
 from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.motion import motion_below_the_sky
 from model_export.networks.parts.shapes import framewise
-from service.contract import StateTensor
+from steerstream_bundle.contract import StateTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from model_export.bundle_runner import BundleRunner
 from model_export.config import HEADS
 from model_export.data.udacity_ch2 import LABELS
-from model_export.evaluate import Evaluation, evaluate
-from model_export.frame_loss import FrameLoss
+from model_export.evaluation.bundle_runner import BundleRunner
+from model_export.evaluation.evaluate import Evaluation, evaluate
+from model_export.evaluation.frame_loss import FrameLoss
 from model_export.report import baselines, rendered
-from service.contract import STEERING_WHEEL_ANGLE
+from steerstream_bundle.contract import STEERING_WHEEL_ANGLE
 
 REAL = "udacity_ch2"
 SPLIT = "validation"

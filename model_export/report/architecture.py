@@ -19,8 +19,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
-from model_export.bundle_runner import BundleRunner
-from service.contract import Contract
+from model_export.evaluation.bundle_runner import BundleRunner
+from steerstream_bundle.contract import Contract
 
 Shape = tuple[int, ...]
 

@@ -16,7 +16,7 @@ from model_export.config import HEADS
 from model_export.data import udacity_traces
 from model_export.data.labels import read_labels
 from model_export.data.recording import Span, spans
-from service.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE
+from steerstream_bundle.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from model_export.report.accuracy import REAL
 from model_export.report.evidence import Evidence
 from model_export.report.rendered import ROADS, TRACES
 from reports.text import ABSENT
-from service.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE, UNITS
+from steerstream_bundle.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE, UNITS
 
 SOURCES = {
     REAL: "the real drive HMB_3, the four validation blocks",

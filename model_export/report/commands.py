@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_export.errors import ReportError
-from model_export.optimize.command import optimize
-from model_export.optimize.verdict import PRECISIONS
+from model_export.export.reduced_precision.command import optimize
+from model_export.export.reduced_precision.verdict import PRECISIONS
 from model_export.report import accuracy, origin, page, pictures, results, speed
 from model_export.report.evidence import Evidence, gather
 from reports import pages

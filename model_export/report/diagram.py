@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from model_export.report.architecture import Architecture, Block, Layer, Shape
-from service.contract import UNITS, Contract
+from steerstream_bundle.contract import UNITS, Contract
 
 _WIDTH, _GAP, _LINE, _PADDING, _LANE = 2.5, 0.6, 0.2, 0.14, 0.18
 """Of boxes, text, and the ways around boxes, in inches."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from model_export.report import results
 from model_export.report.architecture import Architecture, read
-from service.contract import STEERING_WHEEL_ANGLE
+from steerstream_bundle.contract import STEERING_WHEEL_ANGLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Evidence:
         architecture: what is in it.
         accuracy: results by ``measure accuracy``, or None where it was not measured.
         speed: results by ``measure speed``.
-        closed_loop: results by ``scripts.autonomy``.
+        closed_loop: results by ``model_export.report.autonomy``.
         optimized: results by ``measure optimized``.
     """
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from model_export.bundle_runner import BundleRunner
 from model_export.config import Config
 from model_export.errors import ModelExportError
+from model_export.evaluation.bundle_runner import BundleRunner
 from model_export.networks import build
 from model_export.run import Result, RunFolder
-from model_export.training import is_unfinished
+from model_export.training.trainer import is_unfinished
 
 
 @dataclasses.dataclass(frozen=True)

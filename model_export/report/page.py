@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from model_export.optimize.verdict import GREATEST_RMSE_RATIO, LEAST_SPEED_RATIO
+from model_export.export.reduced_precision.verdict import GREATEST_RMSE_RATIO, LEAST_SPEED_RATIO
 from model_export.report import cells, drives, scores, tables, targets, trainings
 from model_export.report.accuracy import REAL
 from model_export.report.evidence import Evidence

@@ -13,7 +13,7 @@ from model_export.report.diagram import draw, save
 from model_export.report.evidence import Evidence
 from model_export.report.page import CALIBRATION
 from model_export.report.rendered import TRACES
-from service.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE
+from steerstream_bundle.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE
 
 _PANELS = (
     (REAL, STEERING_WHEEL_ANGLE, "angle, real drive"),

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model_export.bundle_runner import BundleRunner
 from model_export.config import HEADS
 from model_export.data.labels import LabelTable
 from model_export.data.recording import Recording, Span
 from model_export.data.sources import read_split
-from model_export.evaluate import Evaluation
-from model_export.frame_loss import FrameLoss
+from model_export.evaluation.bundle_runner import BundleRunner
+from model_export.evaluation.evaluate import Evaluation
+from model_export.evaluation.frame_loss import FrameLoss
 
 TRACES, ROADS = "udacity_traces", "rendered"
 PARTS: Mapping[str, Mapping[str, float]] = {TRACES: {"validation_every": 1}, ROADS: {}}

@@ -11,7 +11,7 @@ from model_export.report import cells
 from model_export.report.accuracy import REAL
 from model_export.report.evidence import Evidence
 from reports.text import ABSENT, table
-from service.contract import STEERING_WHEEL_ANGLE
+from steerstream_bundle.contract import STEERING_WHEEL_ANGLE
 
 WINNERS = {
     "Komanda, 1st of Udacity's Challenge 2": 0.0512,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from model_export.bundle_runner import BundleRunner
+from model_export.evaluation.bundle_runner import BundleRunner
 
 BATCHES = (1, 16)
 ROUNDS = 11

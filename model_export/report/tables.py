@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model_export.optimize.verdict import JUDGED_BATCH, LEAST_SPEED_RATIO
+from model_export.export.reduced_precision.verdict import JUDGED_BATCH, LEAST_SPEED_RATIO
 from model_export.report import cells
 from model_export.report.accuracy import REAL
 from model_export.report.evidence import Evidence
 from reports.text import ABSENT, number, table
-from service.contract import STEERING_WHEEL_ANGLE
+from steerstream_bundle.contract import STEERING_WHEEL_ANGLE
 
 
 def overview(evidence: Sequence[Evidence]) -> str:

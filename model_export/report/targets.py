@@ -8,7 +8,7 @@ from model_export.report.accuracy import REAL
 from model_export.report.evidence import Evidence
 from model_export.report.rendered import TRACES
 from reports.targets import Figure
-from service.contract import SPEED, STEERING_TORQUE, StateKind
+from steerstream_bundle.contract import SPEED, STEERING_TORQUE, StateKind
 
 _SHARE_LOST = 0.3
 _SINGLE_IMAGE = "pilotnet"

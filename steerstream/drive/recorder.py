@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Self
 
 from steerstream.answers import FrameAnswer
+from steerstream.drive.overlay import draw_overlay
 from steerstream.drive.sources import Picture, decode
-from steerstream.overlay import draw_overlay
-from steerstream.video import VideoFile
+from steerstream.drive.video import VideoFile
 
 MAX_WAITING = 32
 """Pictures that may wait to be drawn: 1.6 s at 20 Hz, 30 MB where they are raw. When drawing is

@@ -7,8 +7,8 @@ import dataclasses
 import math
 
 from steerstream.answers import Command, ControlValues, FrameAnswer, Skipped
+from steerstream.drive.histogram import Histogram
 from steerstream.guard import Action
-from steerstream.histogram import Histogram
 
 HEADS = {
     "steering_wheel_angle": ("steering_wheel_angle_rad", "rad"),

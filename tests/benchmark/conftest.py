@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark import requests
-from benchmark.crew import crew
-from benchmark.machine import split_cores
-from benchmark.server_process import launch
+from benchmark.host.machine import split_cores
+from benchmark.loadgen import requests
+from benchmark.loadgen.crew import crew
+from steerstream.testing.server_process import launch
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from benchmark import capacity
 from benchmark.__main__ import COMMANDS, main
-from benchmark.soak import slope, thinned
+from benchmark.commands import capacity
+from benchmark.commands.soak import slope, thinned
 
 FRAMES = ["--size", "64x48", "--encoding", "rgb8", "--budget-ms", "2000"]
 # However slow this machine is just now, nobody is refused for it.

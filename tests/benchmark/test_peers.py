@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import peers, processes
+from benchmark import peers
+from benchmark.host import cpu_time
 from benchmark.peers import cores, environments, judge, pictures, registry, tables, triton
 from benchmark.peers.client import loads
 from benchmark.peers.client import triton as triton_client
@@ -176,7 +177,7 @@ def test_work_of_other_processes_is_seen_and_ours_is_not() -> None:
     with cores.Watch() as watch:
         sum(range(2_000_000))
     assert watch.found.others_cores < len(os.sched_getaffinity(0)) + 0.5
-    assert processes.used_s({os.getpid()}) > 0
+    assert cpu_time.used_s({os.getpid()}) > 0
     assert cores.Disturbance(0.5).disturbed
     assert not cores.Disturbance(0.01).disturbed
 

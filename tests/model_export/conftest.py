@@ -19,7 +19,7 @@ else:
 
     from model_export import config as configs
     from model_export.run import RunFolder
-    from model_export.training import train
+    from model_export.training.trainer import train
 
 HERE = Path(__file__).parent
 FRAME_NS = 50_000_000

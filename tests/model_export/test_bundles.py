@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from model_export import config as configs
-from model_export.bundle_runner import BundleDriver, BundleRunner
-from model_export.export import contract, write
+from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner
+from model_export.export.exporter import contract, write
 from model_export.networks import DrivingNetwork
 from model_export.run import Result
 from tests.model_export.builders import CASES, configured, random_frames, warmed

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from model_export.__main__ import main
-from simulation.__main__ import main as simulate
+from steerstream_simulation.command import main as simulate
 from tests.service.vehicle import running
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "add-a-network.md"
@@ -42,19 +42,19 @@ def block(language: str) -> str:
     return str(found)
 
 
-def commands(module: str) -> list[list[str]]:
-    """The arguments of the page's commands of one module."""
+def commands(*begin: str) -> list[list[str]]:
+    """The arguments of the page's commands that begin with these words."""
     lines = [shlex.split(line) for line in block("sh").splitlines()]
-    return [words[3:] for words in lines if words[:3] == ["python", "-m", module]]
+    return [words[len(begin) :] for words in lines if words[: len(begin)] == [*begin]]
 
 
 async def test_the_page_s_network_trains_exports_serves_and_drives(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ):
-    for arguments in commands("model_export"):
+    for arguments in commands("python", "-m", "model_export"):
         assert await asyncio.to_thread(main, arguments) == 0
     assert "500 frames of carried state" in capsys.readouterr().out
-    (served,), (drive,) = commands("service"), commands("simulation")
+    (served,), (drive,) = commands("steerstream", "serve"), commands("steerstream", "simulate")
     models = folder / served[served.index("--model") + 1]
     async with running(*models.glob("*.onnx")) as run:
         drive[drive.index("--target") + 1] = run.address
@@ -76,5 +76,5 @@ def test_a_network_that_is_not_found_is_said(
 ):
     config = folder / "mine" / "strip_gru.toml"
     config.write_text(config.read_text().replace("mine.strip_gru", kind))
-    assert main(commands("model_export")[0]) == 2
+    assert main(commands("python", "-m", "model_export")[0]) == 2
     assert message in capsys.readouterr().err

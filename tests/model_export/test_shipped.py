@@ -1,4 +1,4 @@
-"""The bundles of models/, all served at once by the README's `python -m service`."""
+"""The bundles of models/, all served at once by the README's `steerstream serve`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import steerstream
-from benchmark.server_process import launch
-from model_export.bundle_runner import BundleDriver, BundleRunner, Prediction
 from model_export.config import HEADS
+from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner, Prediction
 from steerstream import Command, ControlValues, Encoding, FramePolicy
+from steerstream.testing.server_process import launch
 from tests.service.vehicle import FRAME_NS, LONG_BUDGET_MS, pictures
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,8 +28,8 @@ TOLERANCE = 1e-4
 def served() -> Iterator[str]:
     """The address of a server that was started as the README says, on a port of its own."""
     lines = (ROOT / "README.md").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith("python -m service --model models/ "))
-    words = shlex.split(line)[3:]
+    (line,) = (line for line in lines if line.startswith("steerstream serve --model models/ "))
+    words = shlex.split(line)[2:]
     given = dict(zip(words[::2], words[1::2], strict=True))
     options = ["--default-model", given["--default-model"]]
     # What they answer is looked at here, not whether this machine carries them all at 20 Hz.

@@ -30,24 +30,34 @@ def run_without(missing, command, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("extra", "command"),
+    ("extra", "name", "command"),
     [
-        ("steerstream[cpu]", ["service", "--model", "models"]),
-        ("steerstream[sim]", ["simulation", "sheet", "--save", "none.png"]),
-        ("steerstream[cpu,sim]", ["benchmark", "latency"]),
-        ("steerstream[train]", ["model_export", "train", "--config", "none", "--out", "none"]),
+        ("steerstream[cpu]", "serve", ["steerstream_service", "--model", "models"]),
+        (
+            "steerstream[sim]",
+            "simulate",
+            ["steerstream", "simulate", "sheet", "--save", "none.png"],
+        ),
+        ("steerstream[cpu,sim]", "benchmark", ["benchmark", "latency"]),
+        (
+            "steerstream[train]",
+            "model_export",
+            ["model_export", "train", "--config", "none", "--out", "none"],
+        ),
     ],
 )
-def test_a_missing_extra_is_named_in_one_line(extra, command):
+def test_a_missing_extra_is_named_in_one_line(extra, name, command):
     result = run_without(OPTIONAL, *command)
     assert result.returncode == 2
-    assert result.stderr.startswith(f"{command[0]}: ")
+    assert result.stderr.startswith((f"{name}: ", f"steerstream {name}: "))
     assert f"is not installed; pip install '{extra}'" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
 def test_a_module_of_ours_that_is_missing_shows_itself():
-    result = run_without("service.server", "service", "--model", "models")
+    result = run_without(
+        "steerstream_service.process.server", "steerstream_service", "--model", "models"
+    )
     assert result.returncode == 1
     assert "ModuleNotFoundError" in result.stderr
-    assert "service.server" in result.stderr
+    assert "steerstream_service.process.server" in result.stderr

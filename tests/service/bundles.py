@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from service.contract import (
+from steerstream_bundle.contract import (
     METADATA_KEY,
     SPEED,
     STEERING_TORQUE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.cost import StepCost
+from steerstream_service.engine.step_cost import StepCost
 
 
 def table(cost_ms, max_batch=8, *, pads=False):

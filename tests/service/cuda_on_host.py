@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import ctypes
 
-from service.accelerator import Cuda
-from service.cudart import Cudart
+from steerstream_bundle.cudart import Cudart
+from steerstream_service.engine.accelerator import Cuda
 
 
 class HostCudart:

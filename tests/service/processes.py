@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "service", *map(str, arguments)]
+    return [sys.executable, "-m", "steerstream_service", *map(str, arguments)]
 
 
 def refusal(*arguments: object) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from service.actions import Decode, End, Recall, Send, Submit
-from service.domain import (
+from steerstream_bundle.pictures import RawImage
+from steerstream_service.domain import (
     ExpiringNotice,
     Frame,
     FramePolicy,
     NotStepped,
-    RawImage,
     SkipReason,
     Stepped,
 )
-from service.limits import PROFILES
-from service.session import Session, Terms
+from steerstream_service.session.actions import Decode, End, Recall, Send, Submit
+from steerstream_service.session.machine import Session, Terms
+from steerstream_service.session.vehicle_limits import PROFILES
 from tests.service import bundles
 
 MS = 1_000_000

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from service.config import Config, describe, parse
-from service.errors import ConfigError
+from steerstream_service.config import Config, describe, parse
+from steerstream_service.errors import ConfigError
 
 SETTINGS = dataclasses.fields(Config)
 NUMBERS = [setting for setting in SETTINGS if "low" in setting.metadata]

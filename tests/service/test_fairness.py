@@ -10,11 +10,11 @@ import grpc
 import numpy as np
 import pytest
 
-from service import bundle
-from service.domain import Stepped
-from service.lane import Job, Lane
-from service.thread_engine import ThreadEngine
 from steerstream.v1 import command_pb2, session_pb2
+from steerstream_bundle import loading
+from steerstream_service.domain import Stepped
+from steerstream_service.engine.model_queue import Job, Lane
+from steerstream_service.engine.thread_engine import ThreadEngine
 from tests.service import bundles
 from tests.service.vehicle import pictures, running, values
 
@@ -132,8 +132,8 @@ async def test_a_lane_with_nearer_deadlines_leaves_the_other_its_turn(tmp_path):
 
     The busy lane never runs dry: whatever was answered is replaced at once.
     """
-    busy = Lane(bundle.load(bundles.recurrent(tmp_path / "a.onnx")), sessions=8, max_batch=2)
-    rare = Lane(bundle.load(bundles.stateless(tmp_path / "b.onnx")), sessions=8, max_batch=2)
+    busy = Lane(loading.load(bundles.recurrent(tmp_path / "a.onnx")), sessions=8, max_batch=2)
+    rare = Lane(loading.load(bundles.stateless(tmp_path / "b.onnx")), sessions=8, max_batch=2)
     engine = ThreadEngine([busy, rare])
     await engine.start()
     done = asyncio.get_running_loop().create_future()

@@ -15,9 +15,9 @@ import grpc
 import numpy as np
 import pytest
 
-from service.config import Config, parse
-from service.contract import METADATA_KEY
 from steerstream.v1 import drive_service_pb2_grpc
+from steerstream_bundle.contract import METADATA_KEY
+from steerstream_service.config import Config, parse
 from tests.service import bundles
 from tests.service.processes import ROOT, command, process, refusal
 from tests.service.vehicle import Vehicle
@@ -69,19 +69,19 @@ def test_a_broken_bundle_is_one_line_and_exit_code_2(tmp_path, kind, text):
     line = refusal("--model", broken(tmp_path, kind))
     assert re.search(text, line), line
     assert line.count("\n") == 1
-    assert line.startswith("service: ")
+    assert line.startswith("steerstream serve: ")
 
 
 def test_a_bad_setting_is_one_line_and_exit_code_2(tiny, tmp_path):
     file = tmp_path / "server.toml"
     file.write_text("max_sessions = 0\n")
     line = refusal("--model", tiny, "--config", file)
-    assert line == f"service: {file}: max_sessions must be from 1 to 65536, is 0\n"
+    assert line == f"steerstream serve: {file}: max_sessions must be from 1 to 65536, is 0\n"
 
 
 def test_an_unknown_default_model_is_one_line_and_exit_code_2(tiny):
     line = refusal("--model", tiny, "--default-model", "other")
-    assert line == "service: default model 'other' is not one of ['tiny']\n"
+    assert line == "steerstream serve: default model 'other' is not one of ['tiny']\n"
 
 
 def test_a_taken_port_is_one_line_and_exit_code_2(tiny):
@@ -90,13 +90,13 @@ def test_a_taken_port_is_one_line_and_exit_code_2(tiny):
         taken.listen()
         port = taken.getsockname()[1]
         line = refusal("--model", tiny, "--listen", f"127.0.0.1:{port}")
-    assert line == f"service: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert line == f"steerstream serve: cannot listen on 127.0.0.1:{port}: Address already in use\n"
 
 
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1", "127.0.0.1:99999", ":", "a:b:1"])
 def test_a_malformed_address_is_one_line_and_exit_code_2(tiny, address):
     line = refusal("--model", tiny, "--listen", address)
-    assert line == f"service: cannot listen on {address!r}; give HOST:PORT or unix:PATH\n"
+    assert line == f"steerstream serve: cannot listen on {address!r}; give HOST:PORT or unix:PATH\n"
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(arguments, wrong):
     )
     assert result.returncode == 2
     assert wrong in result.stderr
-    assert result.stderr.startswith("service: ")
-    assert result.stderr.endswith("; see python -m service --help\n")
+    assert result.stderr.startswith("steerstream serve: ")
+    assert result.stderr.endswith("; see steerstream serve --help\n")
     assert result.stderr.count("\n") == 1
 
 

@@ -8,11 +8,11 @@ import itertools
 import numpy as np
 import pytest
 
-from model_export.bundle_runner import BundleDriver, BundleRunner
 from model_export.data.labels import read_labels
 from model_export.data.udacity_ch2 import read_picture
-from service.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE
+from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner
 from steerstream.v1 import session_pb2
+from steerstream_bundle.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE
 from tests.service.vehicle import FRAME_NS, pictures, running, values
 
 HEADS = (STEERING_WHEEL_ANGLE, SPEED, STEERING_TORQUE)

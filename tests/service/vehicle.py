@@ -10,9 +10,6 @@ import cv2
 import grpc
 import numpy as np
 
-from service import bundle
-from service.config import Config
-from service.server import Server
 from steerstream.v1 import (
     command_pb2,
     drive_service_pb2,
@@ -20,6 +17,9 @@ from steerstream.v1 import (
     frame_pb2,
     session_pb2,
 )
+from steerstream_bundle import loading
+from steerstream_service.config import Config
+from steerstream_service.process.server import Server
 
 LONG_BUDGET_MS = 10_000
 """So that a test never depends on how busy the machine is."""
@@ -56,7 +56,7 @@ class Running:
 @contextlib.asynccontextmanager
 async def running(*paths: Path, **settings) -> AsyncIterator[Running]:
     """A server of these bundles, warm, on a free port of this machine."""
-    bundles = bundle.load_all(paths)
+    bundles = loading.load_all(paths)
     settings = {"drain_s": 0.1, **settings}
     server = Server(bundles, next(iter(bundles)), Config(**settings))
     address = await server.startup("127.0.0.1:0")

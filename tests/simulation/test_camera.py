@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from simulation.camera import Camera, CameraConfig
-from simulation.road import generate_road, road_from_curvature
+from steerstream_simulation.camera import Camera, CameraConfig
+from steerstream_simulation.road import generate_road, road_from_curvature
 
 STEADY = CameraConfig(pitch_px=0.0)
 

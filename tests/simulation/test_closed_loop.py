@@ -2,18 +2,18 @@ import asyncio
 
 import pytest
 
-from simulation.camera import CameraConfig
-from simulation.closed_loop import (
+from steerstream_simulation.camera import CameraConfig
+from steerstream_simulation.closed_loop import (
     CommandQueue,
     DriverStoppedError,
     LockStepClock,
     drive_lock_step,
     drive_real_time,
 )
-from simulation.dagger import drive_and_relabel
-from simulation.drivers import LocalDriver, expert_policy
-from simulation.vehicle import Command
-from simulation.world import World
+from steerstream_simulation.dagger import drive_and_relabel
+from steerstream_simulation.drivers import LocalDriver, expert_policy
+from steerstream_simulation.vehicle import Command
+from steerstream_simulation.world import World
 
 SMALL = CameraConfig(width=128, height=96)
 

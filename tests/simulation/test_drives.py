@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from simulation.drives import (
+from steerstream_simulation.drives import (
     UNDISTURBED,
     Recovery,
     SeedReservedError,
     render_drive,
     render_trace,
 )
-from simulation.road import Pose
-from simulation.vehicle import Command, Vehicle
+from steerstream_simulation.road import Pose
+from steerstream_simulation.vehicle import Command, Vehicle
 
 
 def labels(frames) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_a_traces_labels_come_back_unchanged():
 
 
 def test_a_traces_road_is_the_one_its_angle_drives():
-    from simulation.drives import _road_of_trace
+    from steerstream_simulation.drives import _road_of_trace
 
     angle, speed = np.full(200, 0.4), np.full(200, 14.0)
     places, road = _road_of_trace(angle, speed, 1004, 20.0)

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from simulation.camera import CameraConfig
-from simulation.environment import ENVIRONMENT_ID, RoadEnvironment
+from steerstream_simulation.camera import CameraConfig
+from steerstream_simulation.environment import ENVIRONMENT_ID, RoadEnvironment
 
 SMALL = CameraConfig(width=160, height=120)
 

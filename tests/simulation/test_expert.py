@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from simulation.expert import FASTEST_MPS, SLOWEST_MPS, Expert, speed_profile
-from simulation.road import STEP_M, generate_road, road_from_curvature
-from simulation.vehicle import STEP_S, Command, Vehicle
+from steerstream_simulation.expert import FASTEST_MPS, SLOWEST_MPS, Expert, speed_profile
+from steerstream_simulation.road import STEP_M, generate_road, road_from_curvature
+from steerstream_simulation.vehicle import STEP_S, Command, Vehicle
 
 
 def angle_at(curvature: float, offset: float = 0.0, heading: float = 0.0) -> float:

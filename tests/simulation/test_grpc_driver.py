@@ -1,13 +1,13 @@
 import itertools
 
 import steerstream
-from simulation.camera import CameraConfig
-from simulation.closed_loop import LockStepClock, drive_lock_step
-from simulation.grpc_driver import describe, open_driver
-from simulation.report import DriveLog, summarise, table
-from simulation.world import World
 from steerstream import FramePolicy, SkipReason
 from steerstream.testing import FakeServer, Reply, Skip
+from steerstream_simulation.camera import CameraConfig
+from steerstream_simulation.closed_loop import LockStepClock, drive_lock_step
+from steerstream_simulation.grpc_driver import describe, open_driver
+from steerstream_simulation.report import DriveLog, summarise, table
+from steerstream_simulation.world import World
 
 SMALL = CameraConfig(width=128, height=96)
 

@@ -1,10 +1,10 @@
 import cv2
 
-from simulation.camera import CameraConfig
-from simulation.closed_loop import drive_lock_step
-from simulation.drivers import LocalDriver, expert_policy
-from simulation.plot import DrivePlot
-from simulation.world import World
+from steerstream_simulation.camera import CameraConfig
+from steerstream_simulation.closed_loop import drive_lock_step
+from steerstream_simulation.drivers import LocalDriver, expert_policy
+from steerstream_simulation.plot import DrivePlot
+from steerstream_simulation.world import World
 
 
 async def test_a_drive_becomes_one_picture(tmp_path):

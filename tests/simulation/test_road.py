@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from simulation.road import STEP_M, Pose, generate_road, road_from_curvature
+from steerstream_simulation.road import STEP_M, Pose, generate_road, road_from_curvature
 
 
 def test_same_seed_draws_the_same_road():

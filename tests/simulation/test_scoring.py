@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from simulation.scoring import INTERVENTION_OFFSET_M, Score
+from steerstream_simulation.scoring import INTERVENTION_OFFSET_M, Score
 
 
 def test_autonomy_charges_six_seconds_an_intervention():

@@ -3,9 +3,9 @@ import math
 
 import pytest
 
-from simulation.road import Pose
-from simulation.steering import SteeringColumn, SteeringParameters
-from simulation.vehicle import STEP_S, Command, Vehicle, VehicleParameters
+from steerstream_simulation.road import Pose
+from steerstream_simulation.steering import SteeringColumn, SteeringParameters
+from steerstream_simulation.vehicle import STEP_S, Command, Vehicle, VehicleParameters
 
 START = Pose(0.0, 0.0, 0.0)
 

@@ -35,7 +35,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def start(bundle: Path) -> tuple[subprocess.Popen[str], str]:
     """Start a server and wait until it listens and serves; returns its address too."""
-    command = [sys.executable, "-m", "service", "--model", str(bundle), "--listen", "127.0.0.1:0"]
+    command = [
+        sys.executable,
+        "-m",
+        "steerstream_service",
+        "--model",
+        str(bundle),
+        "--listen",
+        "127.0.0.1:0",
+    ]
     server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
     address = ""

@@ -16,10 +16,10 @@ import numpy as np
 from benchmark.peers import worker
 from benchmark.peers.frameset import FrameSet
 from benchmark.peers.hosts.network import Network
-from model_export.bundle_runner import BundleDriver, BundleRunner
-from service.contract import FrameInput
-from service.jpeg import decode
-from service.preprocess import Picture
+from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner
+from steerstream_bundle.contract import FrameInput
+from steerstream_bundle.jpeg import decode
+from steerstream_bundle.preprocess import Picture
 
 _WARM_UP = 20
 US_PER_S = 1e6

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from service.contract import METADATA_KEY, Contract
-from service.jpeg import Scratch, decode
-from service.preprocess import Picture, prepare
+from steerstream_bundle.contract import METADATA_KEY, Contract
+from steerstream_bundle.jpeg import Scratch, decode
+from steerstream_bundle.preprocess import Picture, prepare
 
 _OPENVINO = "OpenVINOExecutionProvider"
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model_export.errors import ConfigError
-from service.contract import StateKind, StateTensor
+from steerstream_bundle.contract import StateKind, StateTensor
 
 State = tuple[Tensor, ...]
 

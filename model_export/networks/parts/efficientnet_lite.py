@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import fusion
 
-from service.contract import TrainingSource
+from steerstream_bundle.contract import TrainingSource
 
 _STEM = 32
 _STAGES = (

@@ -17,7 +17,7 @@ from torch.nn import functional
 from model_export.config import FrameConfig
 from model_export.networks.parts.comparison import Comparison
 from model_export.networks.parts.shapes import folded
-from simulation.camera import CameraConfig
+from steerstream_simulation.camera import CameraConfig
 
 _NEAREST_M = 12.5
 """Nearer ground lies below the picture."""

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.nn.utils import skip_init
 
 from model_export.config import HEADS
-from service.contract import STEERING_WHEEL_ANGLE
+from steerstream_bundle.contract import STEERING_WHEEL_ANGLE
 
 _ANGLE = HEADS.index(STEERING_WHEEL_ANGLE)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from model_export.networks.parts.cells import Recurrence, State
 from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.shapes import folded, framewise
-from service.contract import StateKind, StateTensor
+from steerstream_bundle.contract import StateKind, StateTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from model_export.networks.parts.shapes import framewise
-from service.contract import StateKind, StateTensor
+from steerstream_bundle.contract import StateKind, StateTensor
 
 
 class StreamedConvolution(nn.Module):

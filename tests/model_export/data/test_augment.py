@@ -9,9 +9,9 @@ import pytest
 
 from model_export.config import AugmentConfig, FrameConfig
 from model_export.data.augment import Augmentation, Viewpoint, recovery_angle_rad
-from service.preprocess import prepare
-from simulation.camera import Camera
-from simulation.road import road_from_curvature
+from steerstream_bundle.preprocess import prepare
+from steerstream_simulation.camera import Camera
+from steerstream_simulation.road import road_from_curvature
 
 FRAME = FrameConfig().contract()
 LABELS = np.array([[0.2, 15.0, 1.0], [-0.1, 14.0, np.nan]], np.float32)

@@ -11,7 +11,7 @@ import pytest
 from model_export.config import FrameConfig
 from model_export.data.recording import Sample, Span, cached, record
 from model_export.errors import DataError
-from service.preprocess import prepare
+from steerstream_bundle.preprocess import prepare
 
 FRAME = FrameConfig(height_px=8, width_px=12).contract()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_export.export import export
+from model_export.export.exporter import export
 from model_export.report import results
 from model_export.run import RunFolder
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_export.bundle_runner import BundleDriver, BundleRunner
 from model_export.data.recording import Sample, record, spans
-from model_export.evaluate import evaluate
+from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner
+from model_export.evaluation.evaluate import evaluate
 from model_export.report import accuracy, baselines, rendered
 
 PARTS = {

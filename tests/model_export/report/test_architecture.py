@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model_export import config as configs
-from model_export.export import contract, write
+from model_export.export.exporter import contract, write
 from model_export.networks import build
 from model_export.report.architecture import Architecture, Memory, read
 from model_export.report.diagram import draw

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from model_export.__main__ import main
-from model_export.optimize.verdict import PRECISIONS
+from model_export.export.reduced_precision.verdict import PRECISIONS
 from model_export.report import results
 
 

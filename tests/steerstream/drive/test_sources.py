@@ -7,7 +7,7 @@ import pytest
 from steerstream import ControlValues, MediaError
 from steerstream.drive.labels import Label
 from steerstream.drive.sources import decode, open_source
-from steerstream.video import VideoFile
+from steerstream.drive.video import VideoFile
 
 FIRST_ID = 1_479_425_441_182_877_835
 PERIOD_NS = 50_000_000

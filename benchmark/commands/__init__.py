@@ -1,0 +1,1 @@
+"""One module for each benchmark command, and what the commands share."""

@@ -1,0 +1,74 @@
+"""What a machine did meanwhile, and how its cores are shared."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from benchmark.host.cpu_time import core_time, family, used_s
+
+
+def split_cores() -> tuple[list[int], list[int]]:
+    """Return the cores for the server and those for the clients.
+
+    Clients get the last quarter, at least one core; where there is one core they share it.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    clients = max(1, len(cores) // 4)
+    return cores[:-clients] or cores, cores[-clients:]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Moment:
+    """Readings of the machine's counters, to be compared with later ones.
+
+    Attributes:
+        stolen_s: time that other guests of the host took from this one's cores.
+        busy_s: time that its cores were busy, whoever with.
+        cpu_s: time that a process and its children have run.
+        at_s: when.
+    """
+
+    stolen_s: float
+    busy_s: float
+    cpu_s: float
+    at_s: float
+
+    @classmethod
+    def now(cls, pid: int | None = None) -> Moment:
+        """Read the counters, with those of a process and its children where one is given."""
+        uptime_s = float(Path("/proc/uptime").read_text().split()[0])
+        cores = core_time()
+        cpu_s = 0.0 if pid is None else used_s(family(pid))
+        return cls(cores.stolen_s, cores.busy_s, cpu_s, uptime_s)
+
+    def cpu_since(self, before: Moment) -> float:
+        """Return the seconds that the process has run since an earlier reading."""
+        return self.cpu_s - before.cpu_s
+
+    def since(self, before: Moment, *, clients: float = 0.0) -> dict[str, float]:
+        """Return what was taken since an earlier reading, in cores.
+
+        Args:
+            before: the earlier reading.
+            clients: what the load generators took.
+
+        Returns:
+            ``stolen``, ``server_cpu``, and ``others_cpu``: what was busy with neither the server
+            nor the clients.
+        """
+        elapsed_s = max(self.at_s - before.at_s, 0.01)
+        server = self.cpu_since(before) / elapsed_s
+        busy = (self.busy_s - before.busy_s) / elapsed_s
+        return {
+            "stolen": round((self.stolen_s - before.stolen_s) / elapsed_s, 4),
+            "server_cpu": round(server, 3),
+            "others_cpu": round(max(0.0, busy - server - clients), 3),
+        }
+
+
+def resident_mb(pid: int) -> float:
+    """Return the resident memory of a process and its descendants, in megabytes."""
+    pages = sum(int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in family(pid))
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -1,0 +1,1 @@
+"""The load generator: vehicles in processes of their own, their pacing and their tallies."""

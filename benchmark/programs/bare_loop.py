@@ -1,0 +1,151 @@
+"""The network without a server: what the same work costs where nothing is served.
+
+It decodes, crops and steps in one loop on one core, with the server's own code, and answers orders
+on standard input, so that it can take turns with a server::
+
+    python -m benchmark.programs.bare_loop --model models/pilotnet_lstm.onnx
+    {"encoding": "jpeg", "width_px": 640, "height_px": 480, "sessions": 8, "seconds": 2.0}
+
+It runs as a process of its own, because clients never import the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.loadgen import synthetic_road
+from benchmark.loadgen.requests import PICTURES
+from steerstream_bundle import pictures, providers
+from steerstream_bundle.errors import BundleError, StepError
+from steerstream_bundle.loading import Bundle, load
+from steerstream_bundle.pictures import Image, JpegImage, RawImage
+from steerstream_bundle.runtime import Array, BoundGraph, Memory
+from steerstream_service.config import Config
+
+_TRIAL_S = 0.2
+
+
+class BareLoop:
+    """One network and the state of some sessions, bound to memory once.
+
+    Args:
+        bundle: the network.
+        images: what its sessions see, in turn.
+        sessions: rows of recurrent state.
+        batch: rows of a step.
+    """
+
+    def __init__(
+        self, bundle: Bundle, images: Sequence[Image], *, sessions: int, batch: int
+    ) -> None:
+        self._bundle = bundle
+        self._frame = bundle.contract.frame
+        self._images = itertools.cycle(images)
+        self._pixels = np.zeros((batch, *self._frame.shape), np.uint8)
+        self._max_pixels = Config().max_pixels
+        # A graph knows only the addresses of what it is bound to.
+        self._bound_memory: list[Array] = []
+        there_and_back = [self._bound(batch) for _ in range(sessions // batch)]
+        self._graphs = itertools.cycle(
+            [there for there, _ in there_and_back] + [back for _, back in there_and_back]
+        )
+
+    def run(self, seconds: float) -> tuple[int, float]:
+        """Step for a time; return the frames done and the seconds that they took."""
+        done, began_s = 0, time.perf_counter()
+        while (elapsed_s := time.perf_counter() - began_s) < seconds:
+            for row in self._pixels:
+                pictures.to_input(next(self._images), self._frame, self._max_pixels, row)
+            next(self._graphs).run()
+            done += len(self._pixels)
+        return done, elapsed_s
+
+    def _bound(self, batch: int) -> tuple[BoundGraph, BoundGraph]:
+        """Return a step from one copy of some sessions' state to another, and the step back."""
+        contract = self._bundle.contract
+        outputs = {name: np.zeros(batch, np.float32) for name in contract.value_tensors}
+        period = np.full(batch, 1 / contract.rate_hz, np.float32)
+        interval = {contract.interval_tensor: period} if contract.interval_tensor else {}
+        first, second = (
+            [np.zeros((batch, *pair.shape), np.float32) for pair in contract.state]
+            for _ in range(2)
+        )
+
+        self._bound_memory += [*outputs.values(), period, *first, *second]
+
+        def step(old: list[Array], new: list[Array]) -> BoundGraph:
+            inputs: dict[str, Array] = {contract.frame.tensor: self._pixels, **interval}
+            inputs |= {pair.input: rows for pair, rows in zip(contract.state, old, strict=True)}
+            results = {pair.output: rows for pair, rows in zip(contract.state, new, strict=True)}
+            return self._bundle.runtime.bind(_places(inputs), _places(outputs | results))
+
+        return step(first, second), step(second, first)
+
+
+def main() -> int:
+    """Serve orders until standard input ends; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark.programs.bare_loop", description=__doc__
+    )
+    parser.add_argument("--model", type=Path, required=True, help="bundle to run")
+    parser.add_argument("--provider", default=providers.AUTO, help="execution provider")
+    parser.add_argument("--threads", type=int, default=1, help="threads of one step")
+    options = parser.parse_args()
+    try:
+        provider = providers.choose(options.provider)
+        bundle = load(options.model, provider=provider, intra_op_threads=options.threads)
+    except (BundleError, StepError) as error:
+        print(f"bare_loop: {error}", file=sys.stderr)
+        return 2
+    _say({"provider": provider.name})
+    for line in sys.stdin:
+        _say(_carry_out(bundle, json.loads(line)))
+    return 0
+
+
+def _carry_out(bundle: Bundle, order: dict[str, Any]) -> dict[str, Any]:
+    images = _images(order["encoding"], order["width_px"], order["height_px"])
+    sessions = order["sessions"]
+    loops = {
+        batch: BareLoop(bundle, images, sessions=sessions, batch=batch)
+        for batch in sorted({1, sessions})
+    }
+    # The loop that is compared with is the better of one by one and all at once.
+    batch = max(loops, key=lambda size: _rate(loops[size].run, _TRIAL_S))
+    began_cpu_s = time.process_time()
+    done, elapsed_s = loops[batch].run(order["seconds"])
+    cpu = (time.process_time() - began_cpu_s) / elapsed_s
+    return {"fps": done / elapsed_s, "frames": done, "batch": batch, "cpu": cpu}
+
+
+def _rate(run: Callable[[float], tuple[int, float]], seconds: float) -> float:
+    done, elapsed_s = run(seconds)
+    return done / elapsed_s
+
+
+def _images(encoding: str, width_px: int, height_px: int) -> list[Image]:
+    made = synthetic_road.road_pictures(PICTURES, width_px=width_px, height_px=height_px)
+    if encoding == "jpeg":
+        return [JpegImage(data) for data in synthetic_road.jpegs(made)]
+    return [RawImage(width_px, height_px, picture.tobytes()) for picture in made]
+
+
+def _places(arrays: Mapping[str, Array]) -> dict[str, Memory]:
+    return {name: Memory.of(array) for name, array in arrays.items()}
+
+
+def _say(values: dict[str, Any]) -> None:
+    print(json.dumps(values), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

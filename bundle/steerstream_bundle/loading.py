@@ -1,0 +1,170 @@
+"""A bundle: one ONNX file whose metadata is its contract, checked against the file's graph."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from steerstream_bundle import providers
+from steerstream_bundle.contract import METADATA_KEY, Contract, ContractError
+from steerstream_bundle.errors import BundleError
+from steerstream_bundle.providers import Provider
+from steerstream_bundle.runtime import Array, Runtime, TensorInfo
+
+_FLOAT, _UINT8 = "tensor(float)", "tensor(uint8)"
+
+
+class Bundle:
+    """A network that can be served.
+
+    Args:
+        runtime: the graph.
+        sha256: digest of the file, in hexadecimal.
+
+    Attributes:
+        contract: what the metadata says of the network.
+
+    Raises:
+        BundleError: there is no contract, or the graph does not keep it.
+    """
+
+    def __init__(self, runtime: Runtime, sha256: str) -> None:
+        self.runtime = runtime
+        self.sha256 = sha256
+        self.contract = _contract(runtime)
+        _check(self.contract, runtime)
+        self._values = len(self.contract.value_tensors)
+        self._state_inputs = tuple(pair.input for pair in self.contract.state)
+        self._fetches = [*self.contract.value_tensors]
+        self._fetches += [pair.output for pair in self.contract.state]
+
+    def step(
+        self, frames: Array, state: Sequence[Array], interval_s: Array | None = None
+    ) -> tuple[Sequence[Array], Sequence[Array]]:
+        """Run the network once.
+
+        Args:
+            frames: uint8 [N, height, width, 3], RGB.
+            state: one float32 array [N, *shape] for each state tensor, in the contract's order.
+            interval_s: float32 [N], seconds since the last frame that each state has seen, for a
+                network that takes it; by default one period of the contract's rate.
+
+        Returns:
+            One float32 array [N] for each of ``contract.value_tensors``, and the new state in the
+            order of the old one.
+        """
+        contract = self.contract
+        feed = dict(zip(self._state_inputs, state, strict=True))
+        feed[contract.frame.tensor] = frames
+        if contract.interval_tensor:
+            if interval_s is None:
+                interval_s = np.full(len(frames), 1 / contract.rate_hz, np.float32)
+            feed[contract.interval_tensor] = interval_s
+        results = self.runtime.run(self._fetches, feed)
+        return results[: self._values], results[self._values :]
+
+
+def load(path: Path, *, provider: Provider = providers.CPU, intra_op_threads: int = 1) -> Bundle:
+    """Read one bundle.
+
+    Args:
+        path: the ONNX file.
+        provider: what runs it.
+        intra_op_threads: threads of one step on a CPU; 0 for one a core.
+
+    Raises:
+        BundleError: the file is missing, empty, no ONNX model, or breaks its contract. The message
+        begins with the path.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}") from None
+    if not data:
+        raise BundleError(f"{path}: the file is empty")
+    try:
+        runtime = Runtime(data, provider=provider, intra_op_threads=intra_op_threads)
+        return Bundle(runtime, hashlib.sha256(data).hexdigest())
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
+
+
+def load_all(
+    paths: Sequence[Path], *, provider: Provider = providers.CPU, intra_op_threads: int = 1
+) -> dict[str, Bundle]:
+    """Read bundles from files and folders, by name, in the order given; a folder's are sorted.
+
+    Args:
+        paths: ONNX files, and folders of them.
+        provider: what runs them.
+        intra_op_threads: threads of one step on a CPU; 0 for one a core.
+
+    Raises:
+        BundleError: a bundle is broken, a folder holds none, or two have one name.
+    """
+    bundles: dict[str, Bundle] = {}
+    for path in (file for given in paths for file in _files(given)):
+        bundle = load(path, provider=provider, intra_op_threads=intra_op_threads)
+        if bundle.contract.name in bundles:
+            raise BundleError(f"{path}: another bundle is named {bundle.contract.name!r} too")
+        bundles[bundle.contract.name] = bundle
+    return bundles
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    if files := sorted(path.glob("*.onnx")):
+        return files
+    raise BundleError(f"{path}: the folder holds no .onnx file")
+
+
+def _contract(runtime: Runtime) -> Contract:
+    text = runtime.metadata.get(METADATA_KEY)
+    if text is None:
+        raise BundleError(
+            f"no contract under {METADATA_KEY!r} in the metadata; "
+            "write the file with `python -m model_export export`"
+        )
+    try:
+        return Contract.from_json(text)
+    except ContractError as error:
+        raise BundleError(f"its contract is broken: {error}") from None
+
+
+def _check(contract: Contract, runtime: Runtime) -> None:
+    inputs = {info.name: info for info in runtime.inputs}
+    outputs = {info.name: info for info in runtime.outputs}
+    if extra := sorted(inputs.keys() - set(contract.input_tensors)):
+        raise BundleError(f"the graph has an input {extra[0]!r} that its contract does not name")
+    _check_tensor(inputs, "input", contract.frame.tensor, _UINT8, contract.frame.shape)
+    if contract.interval_tensor:
+        _check_tensor(inputs, "input", contract.interval_tensor, _FLOAT, ())
+    for pair in contract.state:
+        _check_tensor(inputs, "input", pair.input, _FLOAT, pair.shape)
+        _check_tensor(outputs, "output", pair.output, _FLOAT, pair.shape)
+    for tensor in contract.value_tensors:
+        _check_tensor(outputs, "output", tensor, _FLOAT, ())
+
+
+def _check_tensor(
+    tensors: dict[str, TensorInfo], side: str, name: str, kind: str, shape: tuple[int, ...]
+) -> None:
+    info = tensors.get(name)
+    if info is None:
+        raise BundleError(f"the contract names an {side} {name!r} that the graph does not have")
+    if info.type != kind:
+        raise BundleError(f"{side} {name!r} is {info.type} in the graph, must be {kind}")
+    if not _fits(info.shape, shape):
+        found = ["N" if size is None else size for size in info.shape]
+        raise BundleError(f"{side} {name!r} is {found} in the graph, must be {['N', *shape]}")
+
+
+def _fits(found: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a graph's shape has a free batch and then these sizes, as far as it states them."""
+    if len(found) != 1 + len(shape) or found[0] is not None:
+        return False
+    return all(have in (None, want) for have, want in zip(found[1:], shape, strict=True))

@@ -1,0 +1,118 @@
+"""Pictures as they come, and their way to the network's input.
+
+Sizes are checked before they cost memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Never
+
+import numpy as np
+
+from steerstream_bundle import jpeg
+from steerstream_bundle.contract import FrameInput
+from steerstream_bundle.errors import UndecodableError
+from steerstream_bundle.preprocess import Picture, Plane, prepare, prepare_nv12
+
+
+@dataclass(slots=True)
+class JpegImage:
+    """A JPEG file as it came; nothing of it is checked yet."""
+
+    data: bytes
+
+
+@dataclass(slots=True)
+class RawImage:
+    """Raw RGB8 pixels as they came, rows from the top; the stated size is not checked yet."""
+
+    width_px: int
+    height_px: int
+    pixels: bytes
+
+
+@dataclass(slots=True)
+class Nv12Image:
+    """NV12 planes as they came: Y, then U and V in turn; the stated size is not checked yet."""
+
+    width_px: int
+    height_px: int
+    planes: bytes
+    full_range: bool
+
+
+Image = JpegImage | RawImage | Nv12Image
+
+_CHEAP_PIXELS = 640 * 480
+"""Raw pixels that one core prepares in 100 us or less; a thread and back costs some 150 us."""
+
+_scratch = jpeg.Scratch()
+
+
+def is_cheap(image: Image | None) -> bool:
+    """Return whether a picture is prepared faster than a thread takes it over."""
+    if isinstance(image, RawImage | Nv12Image):
+        return image.width_px * image.height_px <= _CHEAP_PIXELS
+    return False
+
+
+def to_input(
+    image: Image | None, frame: FrameInput, max_pixels: int, out: Picture | None = None
+) -> Picture:
+    """Check, decode, crop and resize one picture.
+
+    Args:
+        image: the picture as it came.
+        frame: the input that the contract asks for.
+        max_pixels: largest picture, in pixels after decoding.
+        out: where to write, uint8 ``frame.shape`` and contiguous: memory that a step reads.
+
+    Returns:
+        uint8 ``frame.shape``, RGB, contiguous; ``out`` where it was given. Without it, raw pixels
+        that need no work are returned as a read-only view of the message.
+
+    Raises:
+        UndecodableError: the picture is missing, empty, damaged, too large, or not of its stated
+        size; the message says what to do, and ``out`` may hold anything.
+    """
+    if image is None:
+        _refuse("the frame holds no picture; set jpeg, rgb8 or nv12")
+    if isinstance(image, RawImage):
+        return prepare(_raw(image, max_pixels), frame, out)
+    if isinstance(image, Nv12Image):
+        luma, chroma = _planes(image, max_pixels)
+        return prepare_nv12(luma, chroma, frame, full_range=image.full_range, out=out)
+    # A thread's scratch memory must not leave it.
+    out = np.empty(frame.shape, np.uint8) if out is None else out
+    picture = jpeg.decode(image.data, frame, max_pixels=max_pixels, scratch=_scratch)
+    return prepare(picture, frame, out)
+
+
+def _raw(image: RawImage, max_pixels: int) -> Picture:
+    width, height = image.width_px, image.height_px
+    jpeg.check_size(width, height, max_pixels)
+    if len(image.pixels) != 3 * width * height:
+        _refuse(
+            f"rgb8 of {width}x{height} needs {3 * width * height} bytes, has {len(image.pixels)}; "
+            "send rows without padding, three bytes a pixel"
+        )
+    return np.frombuffer(image.pixels, np.uint8).reshape(height, width, 3)
+
+
+def _planes(image: Nv12Image, max_pixels: int) -> tuple[Plane, Plane]:
+    width, height = image.width_px, image.height_px
+    jpeg.check_size(width, height, max_pixels)
+    if width % 2 or height % 2:
+        _refuse(f"nv12 needs an even width and height, has {width}x{height}")
+    if len(image.planes) != 3 * width * height // 2:
+        _refuse(
+            f"nv12 of {width}x{height} needs {3 * width * height // 2} bytes, has "
+            f"{len(image.planes)}; send Y, then U and V in turn, rows without padding"
+        )
+    rows = np.frombuffer(image.planes, np.uint8).reshape(3 * height // 2, width)
+    return rows[:height], rows[height:].reshape(height // 2, width // 2, 2)
+
+
+def _refuse(text: str) -> Never:
+    raise UndecodableError(text)

@@ -1,0 +1,112 @@
+"""From a source picture to the network's input: what a bundle's contract means by crop and size.
+
+Training, evaluation and the server call these functions, so that a network is served exactly what
+it was trained on. A picture is halved by averages while it is at least twice the size of the input,
+which avoids aliasing, and then interpolated; a JPEG is halved by its decoder (:mod:`jpeg`).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from steerstream_bundle.contract import Crop, FrameInput
+
+# OpenCV would start threads of its own in every decoding thread.
+cv2.setNumThreads(1)
+
+Picture = npt.NDArray[np.uint8]
+"""uint8 [height, width, 3], RGB."""
+
+Plane = npt.NDArray[np.uint8]
+"""uint8 [height, width], or [height, width, N] of interleaved values."""
+
+
+def bounds(height: int, width: int, region: Crop) -> tuple[int, int, int, int]:
+    """Return top, bottom, left and right of a region, at least one pixel in each direction."""
+    top, left = int(region.top * height), int(region.left * width)
+    bottom = max(round(region.bottom * height), top + 1)
+    right = max(round(region.right * width), left + 1)
+    return top, bottom, left, right
+
+
+def crop(plane: Plane, region: Crop) -> Plane:
+    """Return the region of a picture or plane as a view."""
+    height, width = plane.shape[:2]
+    top, bottom, left, right = bounds(height, width, region)
+    return plane[top:bottom, left:right]
+
+
+def prepare(picture: Picture, frame: FrameInput, out: Picture | None = None) -> Picture:
+    """Crop and resize a source picture to the network's input.
+
+    Args:
+        picture: uint8 [H, W, 3] RGB of any size.
+        frame: the input that the contract asks for.
+        out: where to write, uint8 ``frame.shape`` and contiguous; a row of a batch, to save a copy.
+
+    Returns:
+        uint8 ``frame.shape``, RGB, contiguous; ``out`` where it was given. Without it, a picture
+        that needs no work is returned as a view.
+    """
+    region = crop(picture, frame.crop)
+    if region.shape != frame.shape:
+        return _resized(region, frame, out)
+    if out is None:
+        return np.ascontiguousarray(region)
+    out[...] = region
+    return out
+
+
+def prepare_nv12(
+    luma: Plane, chroma: Plane, frame: FrameInput, *, full_range: bool, out: Picture | None = None
+) -> Picture:
+    """Crop and resize a picture in NV12, and convert what is left of it to RGB by BT.601.
+
+    Args:
+        luma: Y, uint8 [H, W].
+        chroma: U and V, uint8 [H / 2, W / 2, 2].
+        frame: the input that the contract asks for.
+        full_range: whether the values are 0 to 255; otherwise Y is 16 to 235, U and V 16 to 240.
+        out: where to write, uint8 ``frame.shape`` and contiguous.
+
+    Returns:
+        uint8 ``frame.shape``, RGB, contiguous; ``out`` where it was given.
+    """
+    yuv = np.empty(frame.shape, np.uint8)
+    planes = [_resized(crop(plane, frame.crop), frame) for plane in (luma, chroma)]
+    cv2.mixChannels(planes, [yuv], [0, 0, 1, 1, 2, 2])
+    rgb = cv2.transform(yuv, _RGB_OF_YUV[full_range], dst=out)
+    return np.asarray(rgb, np.uint8)
+
+
+def _rgb_of_yuv(black: float, luma_range: float, chroma_range: float) -> npt.NDArray[np.float32]:
+    """Return the matrix [3, 4] from Y, U, V and 1 to red, green and blue (ITU-R BT.601)."""
+    luma, chroma = 255 / luma_range, 255 / chroma_range
+    matrix = np.array(
+        [
+            [luma, 0, 1.402 * chroma],
+            [luma, -0.344136 * chroma, -0.714136 * chroma],
+            [luma, 1.772 * chroma, 0],
+        ]
+    )
+    offset = -matrix @ [black, 128, 128]
+    return np.column_stack([matrix, offset]).astype(np.float32)
+
+
+_RGB_OF_YUV = {True: _rgb_of_yuv(0, 255, 255), False: _rgb_of_yuv(16, 219, 224)}
+
+
+def _resized(plane: Plane, frame: FrameInput, out: Plane | None = None) -> Plane:
+    height, width = frame.height_px, frame.width_px
+    while (rows := plane.shape[0] // height) > 1 or plane.shape[1] // width > 1:
+        columns = plane.shape[1] // width
+        halved = (
+            plane.shape[1] // (2 if columns > 1 else 1),
+            plane.shape[0] // (2 if rows > 1 else 1),
+        )
+        # Linear interpolation by exactly 2 is the average of two, and faster than INTER_AREA.
+        plane = np.asarray(cv2.resize(plane, halved, interpolation=cv2.INTER_LINEAR), np.uint8)
+    resized = cv2.resize(plane, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8)

@@ -1,0 +1,1 @@
+"""Running a bundle without a server, and scoring what it says."""

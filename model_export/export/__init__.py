@@ -1,0 +1,1 @@
+"""Export to ONNX, proof that the file says what PyTorch says, and reduced precision."""

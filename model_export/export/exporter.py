@@ -1,0 +1,148 @@
+"""From trained weights to a bundle: one ONNX file, one step, explicit state, contract inside."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+
+import onnx
+import torch
+
+from model_export.config import HEADS, Config
+from model_export.export.simplify import simplify
+from model_export.networks import DrivingNetwork, build
+from model_export.run import Result, RunFolder, load_weights
+from steerstream_bundle.contract import METADATA_KEY, UNITS, Contract, GapRule, Output, Provenance
+
+OPSET = 18
+_INTERVAL = "interval_s"
+_EXAMPLE_BATCH = 2
+"""Not 1: an exporter takes a size of one for a constant."""
+
+
+def export(run: RunFolder, path: Path) -> Contract:
+    """Write a run's best weights as a bundle, and return its contract.
+
+    Args:
+        run: a finished or unfinished training run.
+        path: the ONNX file to write; the bundle is named after it.
+
+    Raises:
+        RunError: the run has no weights yet.
+    """
+    config, result = run.load_config(), run.load_result()
+    network = build(config)
+    load_weights(network, result)
+    about = contract(network, config, result, name=path.stem)
+    write(network, about, path)
+    return about
+
+
+def contract(network: DrivingNetwork, config: Config, result: Result, *, name: str) -> Contract:
+    """Return what a server must know of a trained network."""
+    heads = zip(HEADS, config.heads.ordered(), result.training_mean, strict=True)
+    serving = config.serving
+    return Contract(
+        name=name,
+        frame=config.frame.contract(),
+        interval_tensor=_INTERVAL if network.takes_interval else "",
+        state=network.state_tensors,
+        outputs=tuple(
+            Output(
+                head=head,
+                tensor=head,
+                unit=UNITS[head],
+                minimum=bounds.minimum,
+                maximum=bounds.maximum,
+                training_mean=mean,
+                stddev_tensor=f"{head}_stddev",
+            )
+            for head, bounds, mean in heads
+        ),
+        rate_hz=serving.rate_hz,
+        gap=GapRule(reset_after_ms=serving.reset_after_ms),
+        warm_up_steps=serving.warm_up_steps,
+        limits_profile=serving.limits_profile,
+        provenance=Provenance(
+            sources=result.sources,
+            scores=result.scores,
+            git_revision=_git_revision(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+    )
+
+
+def write(network: DrivingNetwork, about: Contract, path: Path) -> None:
+    """Write a network and its contract as one ONNX file, whole or not at all."""
+    model = _to_onnx(network, about)
+    onnx.helper.set_model_props(model, {METADATA_KEY: about.to_json()})
+    onnx.checker.check_model(model, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(model.SerializeToString())
+    part.replace(path)
+
+
+def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
+    frames = torch.zeros(_EXAMPLE_BATCH, *about.frame.shape, dtype=torch.uint8)
+    interval = (torch.ones(_EXAMPLE_BATCH),) if about.interval_tensor else ()
+    example = (frames, *interval, *network.initial_state(_EXAMPLE_BATCH))
+    outputs = [*about.value_tensors, *(pair.output for pair in about.state)]
+    batch = torch.export.Dim("N", min=1)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # Of the exporter about its own inner workings; the checker and verify judge its result.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network.fused(),
+            example,
+            input_names=about.input_tensors,
+            output_names=outputs,
+            dynamic_shapes=_batched(batch, len(example) - 1),
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None, "the dynamo exporter returns a program"  # noqa: S101
+    model = _without_traces(program.model_proto)
+    simplify(model)
+    return model
+
+
+def _batched(batch: torch.export.Dim, others: int) -> dict[str, object]:
+    """Name the batch in every input; the exporter knows no empty ``inputs``."""
+    shapes: dict[str, object] = {"frame": {0: batch}}
+    if others:
+        shapes["inputs"] = tuple({0: batch} for _ in range(others))
+    return shapes
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop the exporter's notes on Python source lines: they name files of this machine."""
+    for node in model.graph.node:
+        _forget(node)
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+        _forget(value)
+    del model.graph.metadata_props[:]
+    return model
+
+
+def _forget(item: onnx.NodeProto | onnx.ValueInfoProto) -> None:
+    del item.metadata_props[:]
+    item.doc_string = ""
+
+
+def _git_revision() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, cwd=folder, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

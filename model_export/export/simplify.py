@@ -1,0 +1,62 @@
+"""What a graph can do without, to the last bit: steps of an exporter that only change shapes.
+
+A network is written for windows of frames, and a bundle makes one step. So the exporter adds the
+window's dimension and takes it away again, and ONNX Runtime copies the frame each time.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from model_export.export.onnx_graph import Graph
+
+_VIEWS = frozenset({"Unsqueeze", "Squeeze", "Reshape"})
+
+
+def simplify(model: onnx.ModelProto) -> None:
+    """Drop reshapes of reshapes, and those to the shape that is there already, in place."""
+    graph = Graph(model)
+    shapes = _shapes(model)
+    for node in graph.nodes:
+        if node.op_type != "Reshape" or not _is_plain(graph, node):
+            continue
+        node.input[0] = _source(graph, node.input[0])
+        if shapes.get(node.input[0]) == graph.constant(node.input[1]).tolist():
+            _bypass(graph, node)
+    graph.drop_unused_nodes()
+    graph.drop_unused_constants()
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """Return the shapes that are known but for the batch, which is -1, as a reshape's is."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    found = {}
+    for value in (*inferred.input, *inferred.value_info):
+        sizes = value.type.tensor_type.shape.dim
+        if sizes and not sizes[0].HasField("dim_value"):
+            found[value.name] = [-1, *(size.dim_value for size in sizes[1:])]
+    return found
+
+
+def _is_plain(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Whether a reshape says all sizes but the first, so that it can be applied to any view."""
+    if not graph.is_constant(node.input[1]):
+        return False
+    first, *others = graph.constant(node.input[1]).tolist()
+    return first == -1 and all(size > 0 for size in others)
+
+
+def _source(graph: Graph, tensor: str) -> str:
+    """Return the tensor of which this one is a view."""
+    maker = graph.maker(tensor)
+    while maker is not None and maker.op_type in _VIEWS:
+        tensor = maker.input[0]
+        maker = graph.maker(tensor)
+    return tensor
+
+
+def _bypass(graph: Graph, node: onnx.NodeProto) -> None:
+    """Let the users of a node's output read its input; outputs of the graph stay."""
+    for user in graph.users(node.output[0]):
+        names = [node.input[0] if name == node.output[0] else name for name in user.input]
+        user.input[:] = names

@@ -1,1 +1,0 @@
-"""What the Makefile runs beyond the packages' own commands."""

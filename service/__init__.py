@@ -1,5 +1,0 @@
-"""The steerstream server: sessions, state, scheduling and the network's runtime.
-
-Run it with ``python -m service``. It imports :mod:`steerstream` for the wire contract and never
-torch.
-"""

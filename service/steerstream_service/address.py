@@ -1,0 +1,109 @@
+"""The address to listen on: read, found free, and held for several processes."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from steerstream_service.errors import ConfigError, ListenError
+
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]/\s]+):(?P<port>\d{1,5})")
+_MAX_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A TCP address; an IPv6 host stands in brackets, and port 0 means any that is free."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return ``HOST:PORT``."""
+        return f"{self.host}:{self.port}"
+
+
+def parse(text: str) -> Place | None:
+    """Read ``HOST:PORT``; None for ``unix:PATH``.
+
+    Raises:
+        ListenError: it is neither.
+    """
+    if re.fullmatch(r"unix:.+", text):
+        return None
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match["port"]) > _MAX_PORT:
+        raise ListenError(f"cannot listen on {text!r}; give HOST:PORT or unix:PATH")
+    return Place(match["host"], int(match["port"]))
+
+
+def check_free(place: Place) -> None:
+    """Find out whether an address can be had: gRPC would say why only in its debug log.
+
+    Raises:
+        ListenError: it cannot.
+    """
+    with _bound(place) as probe, _explained(place):
+        probe.listen()
+
+
+@contextlib.contextmanager
+def hold(place: Place) -> Iterator[Place]:
+    """Keep a TCP port for processes that share it, and out of the hands of all others.
+
+    The socket never listens, so no vehicle is ever connected to it.
+
+    Yields:
+        The place, with the port that was taken.
+
+    Raises:
+        ListenError: the address cannot be had.
+    """
+    check_free(place)
+    with _bound(place) as held:
+        # Set after the bind, which so fails where another server shares the port among its own.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        yield Place(place.host, held.getsockname()[1])
+
+
+def write_address(path: Path | None, address: str) -> None:
+    """Leave an address in a file, for scripts that gave port 0; does nothing without a path.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    if path is None:
+        return
+    # Written aside and renamed, so that a reader never finds half an address.
+    aside = path.with_name(f"{path.name}.new")
+    try:
+        aside.write_text(f"{address}\n", encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _bound(place: Place) -> Iterator[socket.socket]:
+    with _explained(place):
+        found = socket.getaddrinfo(place.host.strip("[]"), place.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        taken = socket.socket(family, kind, protocol)
+    with taken:
+        with _explained(place):
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(address)
+        yield taken
+
+
+@contextlib.contextmanager
+def _explained(place: Place) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ListenError(f"cannot listen on {place}: {error.strerror}") from None

@@ -1,0 +1,1 @@
+"""Admission: who may open a session, what the server can carry, and who has to leave."""

@@ -1,0 +1,223 @@
+"""Who may open a session, and who has to go: models by name, one slot each, a load that fits."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from steerstream_bundle.errors import BundleError
+from steerstream_bundle.loading import Bundle
+from steerstream_service.admission.capacity import Capacity
+from steerstream_service.admission.frame_cost import Reading, available_cores
+from steerstream_service.admission.load import Demand
+from steerstream_service.admission.rate_meter import Pace
+from steerstream_service.admission.shedding import Shedding
+from steerstream_service.config import Config
+from steerstream_service.domain import Opening
+from steerstream_service.engine.model_queue import Lane
+from steerstream_service.engine.state_pool import Slot
+from steerstream_service.errors import (
+    BadTicketError,
+    BudgetTooSmallError,
+    DrainingError,
+    InvalidFieldError,
+    TooManySessionsError,
+    UnknownModelError,
+)
+from steerstream_service.session import vehicle_limits
+from steerstream_service.session.machine import Terms
+
+_NS_PER_MS = 1_000_000
+_LONGEST_PAUSE_NS = 200_000_000
+"""Of a session that sends more than it stated: within it the end of its stream is noticed."""
+
+
+class Model:
+    """A served model: its bundle, its lane in the engine, and the limits of its vehicle.
+
+    Raises:
+        BundleError: its contract names a limits profile that does not exist.
+    """
+
+    def __init__(self, bundle: Bundle, config: Config) -> None:
+        name = bundle.contract.limits_profile
+        if name not in vehicle_limits.PROFILES:
+            raise BundleError(
+                f"{bundle.contract.name}: limits profile {name!r} is not one of "
+                f"{sorted(vehicle_limits.PROFILES)}"
+            )
+        self.bundle = bundle
+        self.name = bundle.contract.name
+        self.rate_hz = bundle.contract.rate_hz
+        self.profile = vehicle_limits.PROFILES[name]
+        self.lane = Lane(bundle, sessions=config.max_sessions, max_batch=config.max_batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An admitted session: its name, its row in the state pool, and what was agreed."""
+
+    session_id: str
+    opening: Opening
+    model: Model
+    slot: Slot
+    terms: Terms
+    demand: Demand
+    pace: Pace
+    capacity: Capacity
+
+    @property
+    def budget_ms(self) -> float:
+        """The granted budget."""
+        return self.terms.budget_ns / _NS_PER_MS
+
+    def pause_ns(self, now_ns: int) -> int:
+        """Count a frame; returns for how long the session has to pause: 0 but for a surplus frame.
+
+        A frame beyond the stated rate is welcome on a server that has room for it.
+        """
+        wait_ns = self.pace.take(now_ns)
+        return min(wait_ns, _LONGEST_PAUSE_NS) if self.capacity.is_busy else 0
+
+
+class Admission:
+    """Admits sessions and takes their slots back.
+
+    Args:
+        models: what is served, by name.
+        default: name of the model for those who ask for none.
+        config: the server's settings.
+        cores: what this process may use of the CPU; by default all that it is given.
+        in_loop: whether the event loop's thread makes the steps and decodes as well.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        default: str,
+        config: Config,
+        cores: float | None = None,
+        *,
+        in_loop: bool = False,
+    ) -> None:
+        self.models = models
+        self.default = default
+        self.draining = False
+        self.capacity = Capacity(
+            {name: model.lane.cost for name, model in models.items()},
+            cores or available_cores(),
+            config.max_load,
+            Shedding(round(config.shed_after_s * 1e9), round(config.shed_notice_s * 1e9)),
+            steps_on_cpu=all(model.bundle.runtime.provider.on_cpu for model in models.values()),
+            in_loop=in_loop,
+        )
+        self._config = config
+        self._leases: dict[str, Lease] = {}
+        # Sessions that were told to go: they hold their slot, but are not counted any more.
+        self._leaving: set[str] = set()
+        self._openings = 0
+        self._frames = 0
+
+    @property
+    def sessions(self) -> int:
+        """Sessions that hold a slot."""
+        return len(self._leases)
+
+    def admit(self, opening: Opening) -> Lease:
+        """Give a session its slot.
+
+        Raises:
+            StreamError: it is refused; the type says why.
+        """
+        self._openings += 1
+        if self.draining:
+            raise DrainingError("the server is stopping; connect to another one")
+        if opening.ticket:
+            raise BadTicketError("this server resumes no sessions; open without a ticket")
+        model = self._model(opening.model)
+        budget_ns = self._budget_ns(opening.budget_ms, model)
+        demand = Demand(model.name, opening.frame_rate_hz or model.rate_hz, budget_ns)
+        if len(self._leases) >= self._config.max_sessions:
+            raise TooManySessionsError(
+                f"all {self._config.max_sessions} sessions are taken; try again later"
+            )
+        self.capacity.take(demand)
+        lease = Lease(
+            session_id=secrets.token_hex(8),
+            opening=opening,
+            model=model,
+            slot=model.lane.pool.allocate(),
+            terms=self._terms(model, opening, budget_ns),
+            demand=demand,
+            pace=Pace(demand.rate_hz),
+            capacity=self.capacity,
+        )
+        self._leases[lease.session_id] = lease
+        return lease
+
+    def release(self, lease: Lease) -> bool:
+        """Take a session's slot back, however it ended; returns whether it was still held."""
+        if self._leases.pop(lease.session_id, None) is None:
+            return False
+        lease.model.lane.pool.release(lease.slot)
+        if lease.session_id in self._leaving:
+            self._leaving.remove(lease.session_id)
+        else:
+            self.capacity.give_back(lease.demand)
+        return True
+
+    def review(self) -> list[Lease]:
+        """See how the server does; to be called a few times a second on the event loop's thread.
+
+        Returns:
+            Sessions that have to go so that the others stay in time, newest first.
+        """
+        conducts = [lease.pace.review() for lease in self._leases.values()]
+        self._frames += sum(conduct.within + conduct.surplus for conduct in conducts)
+        goal = self.capacity.review(Reading.now(self._frames, self._openings), conducts)
+        return [] if goal is None else self._let_go(goal)
+
+    def _let_go(self, goal: float) -> list[Lease]:
+        staying = [lease for name, lease in self._leases.items() if name not in self._leaving]
+        going = []
+        while len(staying) > 1 and self.capacity.load > goal:
+            lease = staying.pop()
+            self.capacity.give_back(lease.demand)
+            self._leaving.add(lease.session_id)
+            going.append(lease)
+        return going
+
+    def _model(self, name: str | None) -> Model:
+        model = self.models.get(name or self.default)
+        if model is None:
+            raise UnknownModelError(
+                f"no model {name!r} is served; choose one of {sorted(self.models)}"
+            )
+        return model
+
+    def _budget_ns(self, asked_ms: float | None, model: Model) -> int:
+        config = self._config
+        budget_ms = config.default_budget_ms if asked_ms is None else asked_ms
+        if budget_ms > config.max_budget_ms:
+            raise InvalidFieldError(
+                f"open.budget_ms must be at most {config.max_budget_ms:g}, is {budget_ms:g}"
+            )
+        smallest_ns = self.capacity.smallest_budget_ns(model.name)
+        smallest_ms = max(config.min_budget_ms, smallest_ns / _NS_PER_MS)
+        if budget_ms < smallest_ms:
+            raise BudgetTooSmallError(
+                f"a budget of {budget_ms:g} ms cannot be kept; ask for {smallest_ms:.3g} ms or more"
+            )
+        return round(budget_ms * _NS_PER_MS)
+
+    def _terms(self, model: Model, opening: Opening, budget_ns: int) -> Terms:
+        return Terms(
+            contract=model.bundle.contract,
+            profile=model.profile,
+            policy=opening.policy,
+            budget_ns=budget_ns,
+            max_waiting_frames=self._config.max_waiting_frames,
+            idle_timeout_ns=round(self._config.idle_timeout_s * 1e9),
+            expiring_notice_ns=round(self._config.expiring_notice_s * 1e9),
+        )

@@ -1,0 +1,127 @@
+"""What a server can take: what is asked for, what was measured, and whom it can still admit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from steerstream_service.admission.frame_cost import FrameCost, Reading
+from steerstream_service.admission.load import Costs, Demand, Load
+from steerstream_service.admission.rate_meter import Conduct
+from steerstream_service.admission.shedding import Shedding
+from steerstream_service.engine.step_cost import StepCost
+from steerstream_service.errors import TooManySessionsError
+
+_BUSY_NS = 2_000_000_000
+"""How long a server that was busy is taken for busy, so that surplus frames do not come and go."""
+_MS = 1e6
+
+
+class Capacity:
+    """Admits demands as long as the server can keep all their budgets.
+
+    Args:
+        steps: what steps cost, by model.
+        cores: what the process may use of the CPU.
+        max_load: the share of each resource that may be asked for.
+        shedding: decides when sessions have to go.
+        steps_on_cpu: whether a step takes the CPU's time, and no accelerator's.
+        in_loop: whether the event loop's thread makes the steps and decodes as well.
+    """
+
+    def __init__(
+        self,
+        steps: Mapping[str, StepCost],
+        cores: float,
+        max_load: float,
+        shedding: Shedding,
+        *,
+        steps_on_cpu: bool,
+        in_loop: bool = False,
+    ) -> None:
+        self._steps = steps
+        self._in_loop = in_loop
+        self._steps_on_cpu = steps_on_cpu
+        self._cores = cores
+        self._measured: FrameCost | None = None
+        self._max_load = max_load
+        self._shedding = shedding
+        self._load = Load()
+        self._sessions = 0
+        # The last refusal: in a crowd the next one asks for the same, and nothing has changed.
+        self._refused: tuple[Demand, str] | None = None
+        self._busy_until_ns = 0
+        self.is_busy = False
+
+    @property
+    def load(self) -> float:
+        """What is asked for, as a multiple of what is admitted on an undisturbed server."""
+        return max(share.value for share in self._load.shares(self._costs())) / self._max_load
+
+    def smallest_budget_ns(self, model: str) -> float:
+        """What a frame of a model takes where it has the server for itself."""
+        step_ns, frame = self._steps[model][1], self._frame
+        if not self._in_loop:
+            return step_ns + frame.loop_ns
+        # Its step and its decoding are the event loop's time, as soon as that was measured.
+        return step_ns if frame.is_guess else frame.loop_ns
+
+    def take(self, demand: Demand) -> None:
+        """Admit a session.
+
+        Raises:
+            TooManySessionsError: with it, not all sessions would be within their budgets. The first
+                session has nobody to be late for, and is always admitted.
+        """
+        if self._refused is not None and self._refused[0] == demand:
+            raise TooManySessionsError(self._refused[1])
+        costs = self._costs()
+        before = self._load.shares(costs)
+        self._load.add(demand)
+        bound = self._max_load * self._shedding.limit
+        fullest, was = max(zip(self._load.shares(costs), before, strict=True))
+        if fullest.value > bound and self._sessions:
+            self._load.remove(demand)
+            text = (
+                f"{demand.rate_hz:g} Hz within {demand.budget_ns / _MS:g} ms asks for "
+                f"{fullest.value - was.value:.1%} of the {fullest.resource}, of which "
+                f"{max(0.0, bound - was.value):.1%} is left; try again later"
+            )
+            self._refused = demand, text
+            raise TooManySessionsError(text)
+        self._sessions += 1
+
+    def give_back(self, demand: Demand) -> None:
+        """Count a session no longer."""
+        self._load.remove(demand)
+        self._sessions -= 1
+        self._refused = None
+
+    def review(self, reading: Reading, conducts: Sequence[Conduct]) -> float | None:
+        """Take note of how the server and its sessions did since the last review.
+
+        Returns:
+            The load to go back to by letting sessions go, or None.
+        """
+        self._refused = None
+        self._frame.update(reading)
+        faithful = [conduct for conduct in conducts if conduct.keeps_promise]
+        if self._frame.in_use >= self._max_load and faithful:
+            self._busy_until_ns = reading.at_ns + _BUSY_NS
+        self.is_busy = reading.at_ns < self._busy_until_ns
+        late = sum(conduct.is_often_late for conduct in faithful)
+        return self._shedding.update(reading.at_ns, self.load, late / max(1, len(faithful)))
+
+    def _costs(self) -> Costs:
+        frame = self._frame
+        is_known = self._steps_on_cpu and not frame.is_guess
+        most_ns = frame.cpu_ns - frame.loop_ns if is_known else math.inf
+        return Costs(self._steps, frame.cpu_ns, frame.loop_ns, frame.cores, most_ns)
+
+    @property
+    def _frame(self) -> FrameCost:
+        """What frames cost; first asked for when the steps have been measured."""
+        if self._measured is None:
+            step_ns = max(steps[1] for steps in self._steps.values())
+            self._measured = FrameCost(self._cores, step_ns, in_loop=self._in_loop)
+        return self._measured

@@ -1,0 +1,165 @@
+"""The server's settings: a flat TOML file, read strictly into one frozen dataclass.
+
+Every setting has a default, bounds and a reason; ``steerstream serve --help`` prints them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from typing import Any
+
+from steerstream_service.errors import ConfigError
+
+PROVIDERS = ("auto", "cuda", "openvino", "cpu", "tensorrt")
+"""What the setting ``provider`` may be."""
+
+STEPS_ON = ("auto", "thread", "loop")
+"""What the setting ``steps_on`` may be."""
+
+_MIB = 1024 * 1024
+
+
+def _setting(default: float, low: float, high: float, why: str) -> Any:  # noqa: ANN401
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "why": why})
+
+
+def _choice(default: str, choices: tuple[str, ...], why: str) -> Any:  # noqa: ANN401
+    return dataclasses.field(default=default, metadata={"choices": choices, "why": why})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings of a server."""
+
+    max_sessions: int = _setting(
+        64, 1, 65_536, "sessions at once; each holds one row of every state tensor"
+    )
+    max_waiting_frames: int = _setting(
+        8, 1, 1024, "frames of one EVERY session that wait; 0.4 s at 20 Hz, more is only latency"
+    )
+    max_message_bytes: int = _setting(
+        4 * _MIB, 64 * 1024, 64 * _MIB, "largest message; a raw RGB8 frame of 1280x720 is 2.8 MB"
+    )
+    max_pixels: int = _setting(
+        2_100_000, 1024, 100_000_000, "largest picture after decoding: 1920x1080 with a margin"
+    )
+    max_unsent_answers: int = _setting(
+        64, 2, 4096, "answers that wait for a client; beyond it the server reads no more frames"
+    )
+    open_timeout_s: float = _setting(
+        5.0, 0.1, 600.0, "from the start of a stream to its open message"
+    )
+    idle_timeout_s: float = _setting(
+        10.0, 0.2, 86_400.0, "without a frame, or with answers not taken, until a session ends"
+    )
+    expiring_notice_s: float = _setting(
+        2.0, 0.05, 3600.0, "before an idle session ends, its client is told"
+    )
+    drain_s: float = _setting(
+        10.0, 0.0, 3600.0, "from SIGTERM until the streams that are left are ended"
+    )
+    default_budget_ms: float = _setting(
+        50.0, 1.0, 60_000.0, "for a session that asks for none: one period of a 20 Hz camera"
+    )
+    max_load: float = _setting(
+        0.8,
+        0.1,
+        100.0,
+        "share of the CPU, the event loop and the engine that admitted sessions may ask for; the "
+        "rest is for bursts and for neighbours; far above 1, only max_sessions counts",
+    )
+    shed_after_s: float = _setting(
+        3.0, 0.1, 3600.0, "of overload until the newest sessions are let go"
+    )
+    shed_notice_s: float = _setting(
+        1.0, 0.0, 3600.0, "before a session is let go, its client is told"
+    )
+    min_budget_ms: float = _setting(
+        2.0, 0.1, 60_000.0, "smallest budget to ask for; below it the network stack alone may miss"
+    )
+    max_budget_ms: float = _setting(
+        10_000.0, 1.0, 600_000.0, "largest budget to ask for; lock-step simulators and replay"
+    )
+    decode_threads: int = _setting(
+        2, 1, 256, "threads that decode and resize; they leave Python's lock while they work"
+    )
+    max_batch: int = _setting(32, 1, 1024, "frames of different sessions in one step")
+    trace_every_frames: int = _setting(
+        20, 1, 1_000_000, "of so many frames of a session one is traced: one a second at 20 Hz"
+    )
+    intra_op_threads: int = _setting(
+        1, 0, 256, "threads of one step on a CPU; 0: one for each core"
+    )
+    steps_on: str = _choice(
+        "auto",
+        STEPS_ON,
+        "where networks run and JPEGs are decoded: in threads of their own, or in the event "
+        "loop's; auto: in the event loop's where the server has one core and no GPU",
+    )
+    provider: str = _choice(
+        "auto",
+        PROVIDERS,
+        "what runs the networks; auto: the first of cuda, openvino and cpu that is installed and "
+        "finds its device",
+    )
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            _check(item, getattr(self, item.name))
+        if not self.min_budget_ms <= self.default_budget_ms <= self.max_budget_ms:
+            raise ConfigError("default_budget_ms must lie between min_budget_ms and max_budget_ms")
+        if self.expiring_notice_s >= self.idle_timeout_s:
+            raise ConfigError("expiring_notice_s must be less than idle_timeout_s")
+
+
+def parse(text: str) -> Config:
+    """Read settings from TOML text.
+
+    Raises:
+        ConfigError: no TOML, an unknown setting, a wrong type, or a value out of its bounds; the
+        message names the setting.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not TOML: {error}") from None
+    defaults = {item.name: item.default for item in dataclasses.fields(Config)}
+    if unknown := sorted(data.keys() - defaults.keys()):
+        raise ConfigError(f"unknown setting {unknown[0]!r}; --help lists them all")
+    values: dict[str, Any] = {
+        name: _typed(name, value, type(defaults[name])) for name, value in data.items()
+    }
+    return Config(**values)
+
+
+def describe() -> str:
+    """Return one line for each setting: name, default, bounds and reason."""
+    lines = (
+        f"  {item.name} = {item.default}  ({_bounds(item)})\n      {item.metadata['why']}"
+        for item in dataclasses.fields(Config)
+    )
+    return "\n".join(lines)
+
+
+def _check(item: dataclasses.Field[Any], value: Any) -> None:  # noqa: ANN401
+    if choices := item.metadata.get("choices"):
+        if value not in choices:
+            raise ConfigError(f"{item.name} must be {_bounds(item)}, is {value!r}")
+    elif not item.metadata["low"] <= value <= item.metadata["high"]:
+        raise ConfigError(f"{item.name} must be from {_bounds(item)}, is {value}")
+
+
+def _bounds(item: dataclasses.Field[Any]) -> str:
+    if choices := item.metadata.get("choices"):
+        return f"one of {', '.join(choices)}"
+    return f"{item.metadata['low']} to {item.metadata['high']}"
+
+
+def _typed(name: str, value: object, kind: type) -> float | str:
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind or not isinstance(value, int | float | str):
+        raise ConfigError(f"{name} must be of type {kind.__name__}, is {value!r}")
+    return value

@@ -1,0 +1,205 @@
+"""The server's own words: what a vehicle sends and what it gets, free of protobuf and gRPC.
+
+The enumerations carry the numbers of the wire contract (``proto/steerstream/v1``), and a test
+compares them, so that :mod:`steerstream_service.transport.wire` needs no table for them.
+
+Nothing here is changed once it is made. What is made once a session is frozen; what is made for
+each frame is not, because a frozen object takes five times as long to make.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from steerstream_bundle.pictures import Image
+
+NEVER_NS = 1 << 62
+"""Later than any time of the monotonic clock."""
+
+
+class FramePolicy(enum.IntEnum):
+    """What happens to a frame that waits when a newer one of its session arrives."""
+
+    LATEST = 1
+    EVERY = 2
+
+
+class Validity(enum.IntEnum):
+    """How far a command can be trusted."""
+
+    VALID = 1
+    WARMING_UP = 2
+    HELD = 3
+    FALLBACK = 4
+
+
+class SkipReason(enum.IntEnum):
+    """Why a frame got no command of its own."""
+
+    LATE = 1
+    SUPERSEDED = 2
+    DUPLICATE = 3
+    OUT_OF_ORDER = 4
+    UNDECODABLE = 5
+    OVERLOADED = 6
+    FAILED = 7
+
+
+class Limit(enum.IntEnum):
+    """A limit between the network and the vehicle."""
+
+    STEERING_ANGLE = 1
+    STEERING_RATE = 2
+    LATERAL_ACCELERATION = 3
+    LATERAL_JERK = 4
+    SPEED = 5
+    ACCELERATION = 6
+    STEERING_TORQUE = 7
+    STEERING_TORQUE_RATE = 8
+
+
+@dataclass(slots=True)
+class Frame:
+    """One camera frame with the server's time of its arrival.
+
+    ``arrived_ns`` is the server's monotonic clock; ``capture_time_ns`` is the vehicle's, and the
+    two are never compared. ``image`` is None where the message held no picture.
+    """
+
+    sequence_number: int
+    capture_time_ns: int
+    image: Image | None
+    vehicle_speed_mps: float | None
+    arrived_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """The camera that a vehicle describes; zero stands for "not stated"."""
+
+    width_px: int
+    height_px: int
+    horizontal_fov_deg: float
+    mount_height_m: float
+    horizon_fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a vehicle asks for when it opens a session; None stands for the server's choice."""
+
+    vehicle_id: str
+    model: str | None
+    budget_ms: float | None
+    policy: FramePolicy
+    camera: Camera
+    ticket: bytes
+    frame_rate_hz: float | None
+
+
+@dataclass(slots=True)
+class ControlValues:
+    """One value for each head, left positive; None for a head that the network lacks."""
+
+    steering_wheel_angle_rad: float | None = None
+    speed_mps: float | None = None
+    steering_torque_nm: float | None = None
+
+
+@dataclass(slots=True)
+class Stddevs:
+    """The predicted standard deviation of each raw value; None for a head that has none."""
+
+    steering_wheel_angle_rad: float | None
+    speed_mps: float | None
+    steering_torque_nm: float | None
+
+
+@dataclass(slots=True)
+class Timings:
+    """What an answer cost on the server's monotonic clock, in nanoseconds."""
+
+    queue_ns: int
+    decode_ns: int
+    infer_ns: int
+    total_ns: int
+    batch_size: int
+
+
+@dataclass(slots=True)
+class Command:
+    """What a vehicle should do, for one frame.
+
+    ``stddevs`` belong to ``raw``; None where the network predicts none at all.
+    """
+
+    sequence_number: int
+    capture_time_ns: int
+    raw: ControlValues
+    limited: ControlValues
+    active_limits: tuple[Limit, ...]
+    validity: Validity
+    age_ms: float
+    alive_counter: int
+    state_epoch: int
+    step_count: int
+    timings: Timings
+    stddevs: Stddevs | None = None
+
+
+@dataclass(slots=True)
+class Skip:
+    """The answer to a frame that got no command of its own."""
+
+    sequence_number: int
+    capture_time_ns: int
+    reason: SkipReason
+    detail: str
+    held: Command | None
+
+
+@dataclass(frozen=True, slots=True)
+class DrainingNotice:
+    """The server is about to stop; the session ends when the time is over."""
+
+    ends_in_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiringNotice:
+    """The session sends nothing and ends when the time is over; a frame keeps it."""
+
+    ends_in_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SheddingNotice:
+    """The server lets this session go so that the others stay in time."""
+
+    ends_in_ms: int
+    retry_after_ms: int
+
+
+Notice = DrainingNotice | ExpiringNotice | SheddingNotice
+
+
+@dataclass(slots=True)
+class Stepped:
+    """A frame that the network saw: a value for each of the contract's ``value_tensors``."""
+
+    outputs: tuple[float, ...]
+    began_ns: int
+    infer_ns: int
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotStepped:
+    """A frame that the engine gave back, LATE or FAILED; the recurrent state has not seen it."""
+
+    reason: SkipReason
+    detail: str
+
+
+Outcome = Stepped | NotStepped

@@ -1,0 +1,167 @@
+"""Steps of one network whose state lies on an accelerator for its whole life.
+
+A step is one copy of the frames from pinned memory, one of the row numbers, one of the intervals if
+the network takes them, one run of the network with its pool inside (:mod:`pooled_graph`),
+and one copy of the answers back. Everything is begun in order, and the host waits once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from steerstream_bundle.loading import Bundle
+from steerstream_bundle.preprocess import Picture
+from steerstream_bundle.runtime import BoundGraph, Memory, Runtime
+from steerstream_service.engine import pooled_graph
+from steerstream_service.engine.accelerator import Accelerator, Bus
+from steerstream_service.engine.host_stepper import Rows, fitting
+from steerstream_service.engine.state_pool import Floats, Slot, Slots, initial_value
+
+_KEEP_WARM_S = 0.02
+"""A GPU lowers its clocks within tens of milliseconds, and the next run then takes several times
+longer (onnxruntime#16135, #23461). A step of one frame each 20 ms costs it about 1 %."""
+
+
+class DeviceStepper:
+    """One network, its state pool on the device, and the memory that batches pass through.
+
+    The graph of each bucket is captured by its first run, which :meth:`warm_up` makes on the
+    sentinel row: the rows of sessions are not touched, however often it is run for that.
+
+    Args:
+        bundle: the network.
+        sessions: slots of its state pool.
+        buckets: the sizes to which batches are padded; the last is the largest.
+        accelerator: where the pool lies.
+
+    Attributes:
+        bus: what goes between host and device.
+        keep_warm_s: after so long without a step, :meth:`warm_up` of the smallest bucket keeps the
+            next step quick.
+
+    Raises:
+        BundleError: the network cannot be run there.
+    """
+
+    keep_warm_s: float | None = _KEEP_WARM_S
+
+    def __init__(
+        self, bundle: Bundle, *, sessions: int, buckets: Sequence[int], accelerator: Accelerator
+    ) -> None:
+        contract, largest = bundle.contract, buckets[-1]
+        self.bundle = bundle
+        self.pool = Slots(sessions)
+        self.bus = Bus(accelerator)
+        self._buckets = buckets
+        self._period_s = 1 / contract.rate_hz
+        self._accelerator = accelerator
+        self._runtime = Runtime(
+            pooled_graph.build(bundle.runtime.model, contract, sessions),
+            provider=bundle.runtime.provider,
+            intra_op_threads=bundle.runtime.intra_op_threads,
+            provider_options=accelerator.provider_options,
+        )
+        self._frames = accelerator.staging((largest, *contract.frame.shape), np.uint8)
+        self._routes = accelerator.staging((2 * largest,), np.int64)
+        columns = len(contract.value_tensors) + 1
+        self._answers = accelerator.staging((largest, columns), np.float32)
+        self._frames_there = accelerator.allocate(self._frames.shape, np.uint8)
+        self._routes_there = accelerator.allocate(self._routes.shape, np.int64)
+        self._answers_there = accelerator.allocate(self._answers.shape, np.float32)
+        self._intervals: Floats | None = None
+        if contract.interval_tensor:
+            self._intervals = accelerator.staging((largest,), np.float32)
+            self._intervals_there = accelerator.allocate((largest,), np.float32)
+        self._pool_there = self._allocate_pool(sessions)
+        self._graphs = {bucket: self._bind(bucket) for bucket in buckets}
+
+    def warm_up(self, size: int) -> None:
+        """Run a batch on the sentinel slot.
+
+        Raises:
+            StepError: the network fails, or its outputs are not shaped as the contract says.
+        """
+        self._run([self.pool.sentinel] * size, [True] * size)
+
+    def step(
+        self,
+        pixels: Sequence[Picture],
+        slots: Sequence[Slot],
+        reset: Sequence[bool],
+        intervals_s: Sequence[float] | None = None,
+    ) -> Rows:
+        """Run one step over a batch and commit the new state.
+
+        Args:
+            pixels: uint8 [height, width, 3] for each frame.
+            slots: the sessions' rows of the pool, each at most once.
+            reset: whether a frame's step begins from the initial state.
+            intervals_s: seconds since the last frame that a state has seen, for a network that
+                takes them; by default one period of the contract's rate.
+
+        Raises:
+            StepError: the network failed; the state is as it was.
+        """
+        for row, picture in zip(self._frames, pixels, strict=False):
+            row[...] = picture
+        if self._intervals is not None:
+            self._intervals[: len(slots)] = self._period_s if intervals_s is None else intervals_s
+        self._run(slots, reset)
+        rows = self._answers[: len(slots)].tolist()
+        return Rows([tuple(row[:-1]) for row in rows], [row[-1] == 1 for row in rows])
+
+    def _run(self, slots: Sequence[Slot], reset: Sequence[bool]) -> None:
+        count = len(slots)
+        bucket = fitting(self._buckets, count)
+        routes = self._routes[: 2 * bucket]
+        routes[:] = self._route(slots, reset, bucket - count)
+        self.bus.upload("frames", self._frames_there, self._frames[:count])
+        self.bus.upload("routes", self._routes_there, routes)
+        if self._intervals is not None:
+            self.bus.upload("intervals", self._intervals_there, self._intervals[:count])
+        self._graphs[bucket].run()
+        self.bus.download("answers", self._answers[:count], self._answers_there)
+        self._accelerator.synchronize()
+
+    def _route(self, slots: Sequence[Slot], reset: Sequence[bool], padding: int) -> list[int]:
+        """Return which row each frame's state is read from, and then which it is written to.
+
+        A slot that was released meanwhile is not written: its row may be another session's now.
+        """
+        sentinel = self.pool.sentinel.index
+        initial = sentinel + 1
+        sources = [
+            initial if fresh else slot.index for slot, fresh in zip(slots, reset, strict=True)
+        ]
+        targets = [slot.index if self.pool.holds(slot) else sentinel for slot in slots]
+        return [*sources, *[initial] * padding, *targets, *[sentinel] * padding]
+
+    def _allocate_pool(self, sessions: int) -> list[Memory]:
+        pool = []
+        for pair in self.bundle.contract.state:
+            there = self._accelerator.allocate(
+                (sessions + pooled_graph.EXTRA_ROWS, *pair.shape), np.float32
+            )
+            here = self._accelerator.staging(pair.shape, np.float32)
+            here[...] = initial_value(pair)
+            self.bus.upload(pair.input, there.part(sessions + 1, 1), here)
+            self._accelerator.synchronize()
+            pool.append(there)
+        return pool
+
+    def _bind(self, bucket: int) -> BoundGraph:
+        contract = self.bundle.contract
+        inputs = {
+            contract.frame.tensor: self._frames_there.part(0, bucket),
+            pooled_graph.SOURCES: self._routes_there.part(0, bucket),
+            pooled_graph.TARGETS: self._routes_there.part(bucket, bucket),
+        }
+        if self._intervals is not None:
+            inputs[contract.interval_tensor] = self._intervals_there.part(0, bucket)
+        outputs = {pooled_graph.ANSWERS: self._answers_there.part(0, bucket)}
+        for pair, there in zip(contract.state, self._pool_there, strict=True):
+            inputs[pooled_graph.pool_input(pair)] = there
+            outputs[pooled_graph.pool_output(pair)] = there
+        return self._runtime.bind(inputs, outputs, self._accelerator.run_options(bucket))

@@ -1,0 +1,113 @@
+"""The engine on the event loop's own thread, for a server that has one core.
+
+There a second thread runs nothing beside the first: it hands frames over and back, and is taken off
+the core in the middle of a step whenever a message comes. Here the loop does one thing at a time:
+it decodes a picture or steps a batch, then reads and answers what came meanwhile. What that gains
+is in ``docs/decisions/0012-one-core.md``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from steerstream_service.engine.engine import Engine, deliver
+from steerstream_service.engine.model_queue import Job, Lane
+from steerstream_service.telemetry.observer import Observer
+
+LARGEST_STEP = 8
+"""Frames in a step, of any model: nothing is read, refused or answered while one runs."""
+_ENOUGH = 4
+"""Decoded frames that are stepped before another picture is decoded: the first of a crowd has
+waited long enough by then."""
+_PASSES = 3
+"""Passes of the event loop from one turn to the next. A message that came during a step wakes
+gRPC's poller, then its future, then the stream's reader; with fewer passes the next step begins
+with one or two of the frames that are here already, and a new stream waits for many turns."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class LoopEngine(Engine):
+    """Turns between passes of the event loop.
+
+    Args:
+        lanes: one for each model; on a CPU, for a device would be waited for here.
+        observer: is told of every step.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], observer: Observer | None = None) -> None:
+        super().__init__(lanes, observer)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._next: asyncio.Handle | None = None
+        # Bounded by the sessions: each has at most one picture with the decoder.
+        self._calls: deque[Callable[[], None]] = deque()
+
+    async def start(self) -> None:
+        """Warm up beside the event loop, which has no sessions yet; see :meth:`Engine.start`."""
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._warm_up)
+
+    def submit(self, job: Job) -> None:
+        """Give a frame to one of the next turns; see :meth:`Engine.submit`."""
+        job.lane.put(job)
+        self._go_on()
+
+    def call(self, call: Callable[[], None]) -> None:
+        """Have something done in a turn of its own; it must not raise."""
+        self._calls.append(call)
+        self._go_on()
+
+    async def stop(self) -> None:
+        """Take no further turn."""
+        if self._next is not None:
+            self._next.cancel()
+
+    def _go_on(self) -> None:
+        if self._next is None:
+            self._pass(_PASSES)
+
+    def _pass(self, left: int) -> None:
+        assert self._loop is not None, "the engine was started"  # noqa: S101
+        if left:
+            self._next = self._loop.call_soon(self._pass, left - 1)
+            return
+        self._next = None
+        if self._calls and sum(lane.waiting for lane in self._lanes) < _ENOUGH:
+            self._calls.popleft()()
+        else:
+            for results in self._turn():
+                deliver(results)
+        if self._calls or self._has_work:
+            self._go_on()
+
+
+class TurnExecutor(Executor):
+    """Calls functions in turns of an engine, on the event loop's thread.
+
+    Args:
+        engine: whose turns they are.
+    """
+
+    def __init__(self, engine: LoopEngine) -> None:
+        self._engine = engine
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Call a function in one of the next turns; see :class:`Executor`."""
+        future: Future[_T] = Future()
+        self._engine.call(partial(_call, future, partial(fn, *args, **kwargs)))
+        return future
+
+
+def _call(future: Future[_T], call: Callable[[], _T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(call())
+    except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
+        future.set_exception(error)

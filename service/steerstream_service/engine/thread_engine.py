@@ -1,0 +1,77 @@
+"""The engine on a thread of its own: steps run beside decoding and the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+
+from steerstream_bundle.errors import BundleError
+from steerstream_service.engine.engine import Engine, deliver
+from steerstream_service.engine.model_queue import Job, Lane
+from steerstream_service.telemetry.observer import Observer
+
+
+class ThreadEngine(Engine):
+    """Turns on one thread, which waits where there is no work.
+
+    Args:
+        lanes: one for each model.
+        observer: is told of every step.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], observer: Observer | None = None) -> None:
+        super().__init__(lanes, observer)
+        waits = [lane.keep_warm_s for lane in lanes if lane.keep_warm_s is not None]
+        self._keep_warm_s = min(waits, default=None)
+        # Bounded by the sessions: each has at most one frame here, and what it recalled.
+        self._inbox: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    async def start(self) -> None:
+        """Start the thread; see :meth:`Engine.start`."""
+        loop = asyncio.get_running_loop()
+        warm: asyncio.Future[None] = loop.create_future()
+        self._thread = threading.Thread(
+            target=self._main, args=(loop, warm), name="engine", daemon=True
+        )
+        self._thread.start()
+        await warm
+
+    def submit(self, job: Job) -> None:
+        """Give a frame to the thread; see :meth:`Engine.submit`."""
+        self._inbox.put(job)
+
+    async def stop(self) -> None:
+        """End the thread after the step that it is in."""
+        if self._thread is not None:
+            self._inbox.put(None)
+            await asyncio.to_thread(self._thread.join)
+
+    def _main(self, loop: asyncio.AbstractEventLoop, warm: asyncio.Future[None]) -> None:
+        try:
+            self._warm_up()
+        except BundleError as error:
+            loop.call_soon_threadsafe(warm.set_exception, error)
+            return
+        loop.call_soon_threadsafe(warm.set_result, None)
+        while self._collect():
+            for results in self._turn():
+                loop.call_soon_threadsafe(deliver, results)
+
+    def _collect(self) -> bool:
+        """Take what has come, and wait only if there is nothing to do; False ends the thread."""
+        idle = not self._has_work
+        while idle or not self._inbox.empty():
+            try:
+                job = self._inbox.get(timeout=self._keep_warm_s)
+            except Empty:
+                for lane in self._lanes:
+                    lane.keep_warm()
+                continue
+            if job is None:
+                return False
+            job.lane.put(job)
+            idle = False
+        return True

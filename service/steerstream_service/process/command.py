@@ -1,0 +1,185 @@
+"""``steerstream serve``: serve one or more bundles."""
+
+from __future__ import annotations
+
+from steerstream_service.process import environment  # noqa: F401 - before what reads it
+
+# isort: split
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from steerstream_bundle.errors import BundleError
+from steerstream_service import address, config
+from steerstream_service.errors import ConfigError, ListenError, StartError
+from steerstream_service.process.supervisor import Supervisor, WorkerFailedError
+from steerstream_service.telemetry import logs
+
+_EXIT_USAGE = 2
+_MAX_WORKERS = 256
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the server until SIGTERM or SIGINT.
+
+    Returns:
+        0 after a drain; 2 where the server could not start, with one line on stderr.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(given)
+    logs.configure(options.log_level, worker=options.worker and options.worker.number)
+    many = options.workers > 1 and options.worker is None
+    try:
+        with asyncio.Runner(loop_factory=None if many else _new_event_loop) as runner:
+            runner.run(_supervise(options, given) if many else _serve(options))
+    except (StartError, BundleError) as error:
+        if not (isinstance(error, WorkerFailedError) and error.explained):
+            sys.stderr.write(f"steerstream serve: {error}\n")
+        return _EXIT_USAGE
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> Coroutine[None, None, None]:
+    # Here and not above: a supervisor needs none of it, and its workers start the sooner.
+    from steerstream.extras import command_needs  # noqa: PLC0415
+
+    with command_needs("steerstream serve", "'steerstream[cpu]' or, on a GPU, 'steerstream[gpu]'"):
+        from steerstream_service.process import worker  # noqa: PLC0415
+    return worker.run(options)
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's, which takes a sixth off the event loop's share of a frame."""
+    try:
+        import uvloop  # noqa: PLC0415 - no wheels for Windows
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def _supervise(options: argparse.Namespace, given: Sequence[str]) -> None:
+    place = address.parse(options.listen)
+    if place is None:
+        raise ConfigError("workers share a TCP port; give --listen HOST:PORT")
+    with address.hold(place) as held:
+        supervisor = Supervisor(
+            [sys.executable, "-m", "steerstream", "serve", *given],
+            held,
+            count=options.workers,
+            on_ready=partial(address.write_address, options.port_file, str(held)),
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, supervisor.stop)
+        await supervisor.run()
+
+
+class _Worker(NamedTuple):
+    """What a supervisor tells its worker: which one it is, and its end of their line."""
+
+    number: int
+    line_fd: int
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line; the usage is behind ``--help``."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_EXIT_USAGE, f"steerstream serve: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="steerstream serve",
+        description="Serve recurrent driving networks to vehicles over gRPC.",
+        epilog="settings of the --config file (TOML, all optional), with their defaults:\n\n"
+        + config.describe(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model",
+        metavar="PATH",
+        type=Path,
+        action="append",
+        required=True,
+        help="a bundle (.onnx), or a folder of bundles; may be given more than once",
+    )
+    parser.add_argument(
+        "--default-model",
+        metavar="NAME",
+        help="the model for vehicles that ask for none; if not given, the first bundle, which of a "
+        "folder is the first by name",
+    )
+    parser.add_argument(
+        "--provider",
+        choices=config.PROVIDERS,
+        help="what runs the networks, in place of the setting provider",
+    )
+    parser.add_argument("--config", metavar="FILE", type=Path, help="settings, see below")
+    parser.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        default="127.0.0.1:50051",
+        help="HOST:PORT, port 0 for any free one, or unix:PATH (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--port-file",
+        metavar="FILE",
+        type=Path,
+        help="write the address here once the server listens, for scripts that gave port 0",
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=_workers,
+        default=1,
+        help="whole servers on this port, each a process with sessions and settings of its own "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--metrics",
+        metavar="HOST:PORT",
+        type=_place,
+        help="answer Prometheus here, at /metrics; each worker has a port of its own, this one and "
+        "those after it",
+    )
+    parser.add_argument(
+        "--traces",
+        metavar="URL",
+        help="send OpenTelemetry traces to this collector, as OTLP over gRPC: http://HOST:4317",
+    )
+    # From a supervisor to its workers only.
+    parser.add_argument("--worker", type=_worker, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="least level of the JSON lines on stderr (default: %(default)s)",
+    )
+    return parser
+
+
+def _workers(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= _MAX_WORKERS):
+        raise argparse.ArgumentTypeError(f"needs a number from 1 to {_MAX_WORKERS}, not {text}")
+    return int(text)
+
+
+def _place(text: str) -> address.Place:
+    try:
+        place = address.parse(text)
+    except ListenError:
+        place = None
+    if place is None:
+        raise argparse.ArgumentTypeError(f"needs HOST:PORT, not {text}")
+    return place
+
+
+def _worker(text: str) -> _Worker:
+    number, _, line_fd = text.partition(":")
+    return _Worker(int(number), int(line_fd))

@@ -1,0 +1,222 @@
+"""The server's life: it starts to listen, warms up, opens for sessions, and drains."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
+from steerstream_bundle.loading import Bundle
+from steerstream_service import address
+from steerstream_service.admission.admission import Admission, Model
+from steerstream_service.admission.frame_cost import available_cores
+from steerstream_service.config import Config
+from steerstream_service.engine.engine import Engine
+from steerstream_service.engine.loop_engine import LARGEST_STEP, LoopEngine, TurnExecutor
+from steerstream_service.engine.model_queue import Lane
+from steerstream_service.engine.thread_engine import ThreadEngine
+from steerstream_service.errors import ConfigError, ListenError
+from steerstream_service.telemetry.logs import fields
+from steerstream_service.telemetry.observer import Observer, SlotUse
+from steerstream_service.transport.servicer import DriveService
+
+_log = logging.getLogger(__name__)
+
+SERVICE_NAME = drive_service_pb2.DESCRIPTOR.services_by_name["DriveService"].full_name
+_OTHER_RPCS = 64
+"""RPCs beside sessions: health, reflection, descriptions, and streams that are refused."""
+_STOP_S = 1.0
+"""For RPCs that are left when all sessions have ended: health watches and descriptions."""
+_ALONE = (
+    # A second server on a taken port shall fail instead of sharing its vehicles.
+    ("grpc.so_reuseport", 0),
+)
+_SHARED = (
+    ("grpc.so_reuseport", 1),
+    # No new stream on an old connection: a vehicle that was refused comes back on another one, and
+    # so perhaps to another worker. Streams that are open go on as long as they like.
+    ("grpc.max_connection_age_ms", 500),
+)
+
+
+class Server:
+    """A server of one or more models.
+
+    Args:
+        bundles: the models, by name.
+        default_model: name of the model for those who ask for none.
+        config: the settings.
+        workers: processes that listen on the same port and share the CPU, this one included.
+        observer: is told of what happens to sessions, frames and steps.
+
+    Raises:
+        StartError: the default model is not among the bundles, or a bundle names unknown limits.
+    """
+
+    def __init__(
+        self,
+        bundles: Mapping[str, Bundle],
+        default_model: str,
+        config: Config,
+        *,
+        workers: int = 1,
+        observer: Observer | None = None,
+    ) -> None:
+        if default_model not in bundles:
+            raise ConfigError(f"default model {default_model!r} is not one of {sorted(bundles)}")
+        cores = available_cores() / workers
+        in_loop = _steps_in_loop(bundles, config, cores)
+        if in_loop:
+            config = dataclasses.replace(config, max_batch=min(config.max_batch, LARGEST_STEP))
+        models = {name: Model(bundle, config) for name, bundle in bundles.items()}
+        self.admission = Admission(models, default_model, config, cores, in_loop=in_loop)
+        self._config = config
+        self._shares_port = workers > 1
+        observer = observer or Observer()
+        lanes = [model.lane for model in models.values()]
+        self._engine, self._decoder = (
+            _in_loop(lanes, observer)
+            if in_loop
+            else _in_threads(lanes, observer, config.decode_threads)
+        )
+        self._stop = asyncio.Event()
+        self._health = health.aio.HealthServicer()
+        self._service = DriveService(self.admission, self._engine, self._decoder, config, observer)
+        self._server: grpc.aio.Server | None = None
+
+    async def startup(self, listen: str) -> str:
+        """Listen, with health NOT_SERVING.
+
+        Args:
+            listen: ``HOST:PORT`` with 0 for any free port, or ``unix:PATH``.
+
+        Returns:
+            The address in the same form, with the port that was taken.
+
+        Raises:
+            ListenError: the address is malformed or taken.
+        """
+        place = address.parse(listen)
+        if place is not None and not self._shares_port:
+            address.check_free(place)
+        self._server = grpc.aio.server(
+            options=_options(self._config, shares_port=self._shares_port),
+            maximum_concurrent_rpcs=2 * self._config.max_sessions + _OTHER_RPCS,
+        )
+        drive_service_pb2_grpc.add_DriveServiceServicer_to_server(self._service, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        taken = _listen(self._server, listen, place)
+        await self._server.start()
+        _log.info("listening", extra=fields(address=taken))
+        return taken
+
+    async def warm_up(self) -> None:
+        """Run every network at every size that it will be run at.
+
+        Raises:
+            BundleError: a network fails when it is run.
+        """
+        began = time.monotonic()
+        await self._engine.start()
+        _log.info(
+            "warm",
+            extra=fields(
+                models=sorted(self.admission.models),
+                default_model=self.admission.default,
+                warm_up_s=round(time.monotonic() - began, 3),
+                step_us={
+                    name: model.lane.step_cost_ns // 1000
+                    for name, model in self.admission.models.items()
+                },
+            ),
+        )
+
+    async def open(self) -> None:
+        """Let sessions open, and turn health to SERVING."""
+        self._service.open_for_sessions()
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        _log.info("serving")
+
+    def stop(self) -> None:
+        """Ask for an end; safe to call from a signal handler of the event loop."""
+        self._stop.set()
+
+    async def stopped(self) -> None:
+        """Wait until :meth:`stop` is called."""
+        await self._stop.wait()
+
+    def slots(self) -> dict[str, SlotUse]:
+        """Return the present use of each model's state pool, by the model's name."""
+        total = self._config.max_sessions
+        return {
+            name: SlotUse(total - model.lane.pool.free, total)
+            for name, model in self.admission.models.items()
+        }
+
+    async def shutdown(self) -> None:
+        """Drain the sessions, then end everything; returns when nothing runs any more."""
+        _log.info("draining", extra=fields(sessions=self.admission.sessions))
+        await self._health.enter_graceful_shutdown()
+        await self._service.drain(self._config.drain_s)
+        if self._server is not None:
+            await self._server.stop(_STOP_S)
+        # Server.stop may return before cancelled handlers have ended (grpc#37240).
+        self._service.reap()
+        await self._engine.stop()
+        self._decoder.shutdown(cancel_futures=True)
+        _log.info("stopped")
+
+    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", SERVICE_NAME):
+            await self._health.set(name, status)
+
+
+def _steps_in_loop(bundles: Mapping[str, Bundle], config: Config, cores: float) -> bool:
+    """Return whether steps and decoding are left to the event loop's thread."""
+    on_cpu = all(bundle.runtime.provider.on_cpu for bundle in bundles.values())
+    if config.steps_on == "loop" and not on_cpu:
+        raise ConfigError("steps_on must not be 'loop' on a GPU: the event loop would wait for it")
+    return config.steps_on == "loop" or (config.steps_on == "auto" and on_cpu and cores <= 1)
+
+
+def _in_loop(lanes: Sequence[Lane], observer: Observer) -> tuple[Engine, Executor]:
+    engine = LoopEngine(lanes, observer)
+    return engine, TurnExecutor(engine)
+
+
+def _in_threads(
+    lanes: Sequence[Lane], observer: Observer, decode_threads: int
+) -> tuple[Engine, Executor]:
+    decoder = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
+    return ThreadEngine(lanes, observer), decoder
+
+
+def _options(config: Config, *, shares_port: bool) -> list[tuple[str, int]]:
+    return [
+        *(_SHARED if shares_port else _ALONE),
+        ("grpc.max_receive_message_length", config.max_message_bytes),
+        # A vehicle that lost its link without a goodbye is found out within seconds.
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+        # Clients may ping as often as this server does.
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ]
+
+
+def _listen(server: grpc.aio.Server, listen: str, place: address.Place | None) -> str:
+    try:
+        port = server.add_insecure_port(listen)
+    except RuntimeError:
+        raise ListenError(f"cannot listen on {listen}; choose another address") from None
+    return str(address.Place(place.host, port)) if place else listen

@@ -1,0 +1,175 @@
+"""Several whole servers on one port: their start, their replacement, and their end.
+
+The kernel hands each connection to one of the workers, by a hash of its addresses. Each worker has
+all that a server has, so the end of one costs its own sessions and no others. The supervisor only
+holds the port, tells the workers when all are ready, and starts another where one has died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+from steerstream_service.address import Place
+from steerstream_service.errors import StartError
+from steerstream_service.process.worker_pipe import Line
+from steerstream_service.telemetry.logs import fields
+
+_log = logging.getLogger(__name__)
+
+_STABLE_S = 30.0
+"""A worker that lived so long is replaced at once: its fault is none of its start."""
+_MIN_PAUSE_S, _MAX_PAUSE_S = 1.0, 30.0
+"""Before the replacement of one that died sooner; twice as long each time."""
+
+_EXIT_USAGE = 2
+
+
+class WorkerFailedError(StartError):
+    """A worker ended before it could serve.
+
+    Attributes:
+        explained: whether the worker has said why, in its own line on stderr.
+    """
+
+    def __init__(self, index: int, exit_code: int) -> None:
+        super().__init__(f"worker {index} could not start: {_ending(exit_code)}")
+        self.explained = exit_code == _EXIT_USAGE
+
+
+class _Worker:
+    """One worker's process, and the line to it."""
+
+    def __init__(self, index: int, process: asyncio.subprocess.Process, line: Line) -> None:
+        self.index = index
+        self.process = process
+        self.line = line
+        self.began_s = time.monotonic()
+
+    @classmethod
+    async def spawn(cls, index: int, command: Sequence[str]) -> _Worker:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            end = ["--worker", f"{index}:{theirs.fileno()}"]
+            process = await asyncio.create_subprocess_exec(
+                *command, *end, pass_fds=[theirs.fileno()]
+            )
+        _log.info("worker_started", extra=fields(worker=index, pid=process.pid))
+        return cls(index, process, await Line.over(ours))
+
+    @property
+    def lived_s(self) -> float:
+        return time.monotonic() - self.began_s
+
+    async def ready(self) -> None:
+        if await self.line.ready() is None:
+            raise WorkerFailedError(self.index, await self.process.wait())
+
+    async def end(self) -> int:
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = await self.process.wait()
+        self.line.close()
+        return code
+
+
+class Supervisor:
+    """Keeps a number of workers alive.
+
+    Args:
+        command: what starts a worker; ``--worker NUMBER:FD`` is added.
+        place: the port that they share, held by the caller.
+        count: how many.
+        on_ready: called once, when every worker listens and is about to serve.
+    """
+
+    def __init__(
+        self, command: Sequence[str], place: Place, *, count: int, on_ready: Callable[[], None]
+    ) -> None:
+        self._command = [*command, "--listen", str(place)]
+        self._place = place
+        self._count = count
+        self._on_ready = on_ready
+        self._workers: dict[int, _Worker] = {}
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to drain all workers and return."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Start the workers and keep them until :meth:`stop` is called.
+
+        Raises:
+            WorkerFailedError: a worker could not start, before all of them served.
+            StartError: ``on_ready`` raised it.
+        """
+        keeping = asyncio.create_task(self._keep_all())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({keeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if keeping.done():
+                keeping.result()
+        finally:
+            keeping.cancel()
+            stopping.cancel()
+            await asyncio.gather(keeping, stopping, return_exceptions=True)
+            await self._end()
+
+    async def _keep_all(self) -> None:
+        await self._start()
+        async with asyncio.TaskGroup() as group:
+            for index in range(self._count):
+                group.create_task(self._keep(index))
+
+    async def _start(self) -> None:
+        # The first alone: what is wrong with the command is wrong with all, and is said once.
+        await (await self._spawn(0)).ready()
+        others = [await self._spawn(index) for index in range(1, self._count)]
+        for worker in others:
+            await worker.ready()
+        self._on_ready()
+        for worker in self._workers.values():
+            await worker.line.say_serve()
+        _log.info("workers_serving", extra=fields(workers=self._count, address=str(self._place)))
+
+    async def _keep(self, index: int) -> None:
+        """Replace a worker whenever it ends."""
+        pause_s = 0.0
+        while True:
+            worker = self._workers[index]
+            exit_code = await worker.process.wait()
+            worker.line.close()
+            short = worker.lived_s < _STABLE_S
+            pause_s = min(max(2 * pause_s, _MIN_PAUSE_S), _MAX_PAUSE_S) if short else 0.0
+            _log.error(
+                "worker_died",
+                extra=fields(worker=index, ending=_ending(exit_code), replaced_in_s=pause_s),
+            )
+            await asyncio.sleep(pause_s)
+            await self._replace(index)
+
+    async def _replace(self, index: int) -> None:
+        worker = await self._spawn(index)
+        if await worker.line.ready() is not None:
+            await worker.line.say_serve()
+            _log.info("worker_replaced", extra=fields(worker=index, pid=worker.process.pid))
+
+    async def _spawn(self, index: int) -> _Worker:
+        worker = await _Worker.spawn(index, self._command)
+        self._workers[index] = worker
+        return worker
+
+    async def _end(self) -> None:
+        codes = await asyncio.gather(*(worker.end() for worker in self._workers.values()))
+        _log.info("workers_stopped", extra=fields(exit_codes=codes))
+
+
+def _ending(exit_code: int) -> str:
+    if exit_code < 0:
+        return f"ended by {signal.Signals(-exit_code).name}"
+    return f"ended with exit code {exit_code}"

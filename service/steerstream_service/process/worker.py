@@ -1,0 +1,122 @@
+"""One server in this process: what ``steerstream serve`` runs, alone or as one of several."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from steerstream_bundle import loading, providers
+from steerstream_service import config
+from steerstream_service.address import write_address
+from steerstream_service.errors import ConfigError
+from steerstream_service.process.server import Server
+from steerstream_service.process.worker_pipe import Line
+from steerstream_service.telemetry.setup import Reporting
+
+_SWITCH_INTERVAL_S = 0.0002
+"""How long a thread that has Python's lock may keep others waiting. The default, 5 ms, is what the
+engine's thread would wait for a busy event loop after every step."""
+
+
+async def run(options: Namespace) -> None:
+    """Serve until SIGTERM or SIGINT, and drain.
+
+    Args:
+        options: the command line, see :mod:`steerstream_service.process.command`.
+
+    Raises:
+        StartError: the server cannot start.
+    """
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    settings = _settings(options.config)
+    bundles = loading.load_all(
+        options.model,
+        provider=providers.choose(options.provider or settings.provider),
+        intra_op_threads=settings.intra_op_threads,
+    )
+    reporting = Reporting(
+        metrics=options.metrics,
+        traces=options.traces,
+        trace_every_frames=settings.trace_every_frames,
+        worker=options.worker and options.worker.number,
+    )
+    server = Server(
+        bundles,
+        options.default_model or next(iter(bundles)),
+        settings,
+        workers=options.workers,
+        observer=reporting.observer,
+    )
+    await reporting.start(server.slots)
+    try:
+        await _live(server, options)
+    finally:
+        await reporting.stop()
+
+
+async def _live(server: Server, options: Namespace) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
+    if options.worker is None:
+        await _alone(server, options.listen, options.port_file)
+    else:
+        await _supervised(server, options.listen, options.worker.line_fd)
+
+
+async def _alone(server: Server, listen: str, port_file: Path | None) -> None:
+    address = await server.startup(listen)
+    try:
+        write_address(port_file, address)
+        await server.warm_up()
+        _settle_memory()
+        await server.open()
+        await server.stopped()
+    finally:
+        await server.shutdown()
+
+
+async def _supervised(server: Server, listen: str, line_fd: int) -> None:
+    # Warm before it listens: no connection waits here that another worker could serve.
+    await server.warm_up()
+    _settle_memory()
+    address = await server.startup(listen)
+    line = await Line.over(socket.socket(fileno=line_fd))
+    obeying = asyncio.create_task(_obey(server, line))
+    try:
+        await line.say_ready(address)
+        await server.stopped()
+    finally:
+        obeying.cancel()
+        await server.shutdown()
+        line.close()
+
+
+async def _obey(server: Server, line: Line) -> None:
+    if await line.serve():
+        await server.open()
+        await line.ended()
+    # Without a supervisor nobody would end this process.
+    server.stop()
+
+
+def _settle_memory() -> None:
+    """Set what start-up made aside: no collection has to look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def _settings(path: Path | None) -> config.Config:
+    if path is None:
+        return config.Config()
+    try:
+        return config.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None

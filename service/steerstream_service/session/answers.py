@@ -1,0 +1,185 @@
+"""The answers of one session: what a command says, and what holds where there is none."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from steerstream.checksum import ALIVE_COUNTER_MODULUS
+from steerstream_bundle.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE, Contract
+from steerstream_service.domain import (
+    Command,
+    ControlValues,
+    Frame,
+    Limit,
+    Skip,
+    SkipReason,
+    Stddevs,
+    Stepped,
+    Timings,
+    Validity,
+)
+from steerstream_service.session import vehicle_limits
+from steerstream_service.session.frame_stages import Pending
+from steerstream_service.session.recurrence import Recurrence
+
+REMEMBERED_ANSWERS = 64
+"""Frames that a session knows again: 3 s at 20 Hz, far beyond any retransmission that still helps.
+An older number is answered OUT_OF_ORDER."""
+
+_MS = 1_000_000
+
+
+class _Given(NamedTuple):
+    """A command, and when the frame arrived that its limited values are for."""
+
+    command: Command
+    arrived_ns: int
+
+
+class _Values(NamedTuple):
+    """What a command tells the vehicle, and when the frame arrived that it is for."""
+
+    limited: ControlValues
+    active_limits: tuple[Limit, ...]
+    validity: Validity
+    arrived_ns: int
+
+
+class Answers:
+    """Makes a session's answers, counts them, and remembers the last ones.
+
+    Args:
+        contract: what the network's outputs mean.
+        profile: the limits of the vehicle.
+        recurrence: what the network has seen; it has to be advanced before its command is made.
+    """
+
+    def __init__(
+        self, contract: Contract, profile: vehicle_limits.Profile, recurrence: Recurrence
+    ) -> None:
+        self._contract = contract
+        self._profile = profile
+        self._recurrence = recurrence
+        self._columns = _columns({output.head: at for at, output in enumerate(contract.outputs)})
+        self._has_stddevs = bool(contract.stddev_columns)
+        self._stddev_columns = _columns(contract.stddev_columns)
+        self._plausible = vehicle_limits.plausible(contract)
+        self._count = 0
+        self._held: _Given | None = None
+        self._memory: OrderedDict[int, _Given | None] = OrderedDict()
+
+    def knows(self, sequence_number: int) -> bool:
+        """Return whether a frame of this number was expected or answered lately."""
+        return sequence_number in self._memory
+
+    def expect(self, sequence_number: int) -> None:
+        """A frame of this number came, and its answer is to follow."""
+        self._remember(sequence_number, None)
+
+    def command(self, pending: Pending, outcome: Stepped, now_ns: int) -> Command:
+        """Make the command of a frame that the network saw.
+
+        Where the network said what no vehicle should follow, the last good values hold.
+        """
+        frame = pending.frame
+        raw = ControlValues(*_picked(outcome.outputs, self._columns))
+        stddevs = None
+        if self._has_stddevs:
+            stddevs = Stddevs(*_picked(outcome.outputs, self._stddev_columns))
+        usable = vehicle_limits.is_plausible(outcome.outputs, self._plausible)
+        values = self._limited(raw, pending) if usable else self._stand_in(frame)
+        command = Command(
+            frame.sequence_number,
+            frame.capture_time_ns,
+            raw,
+            values.limited,
+            values.active_limits,
+            values.validity,
+            (now_ns - values.arrived_ns) / _MS,
+            self._next_count(),
+            self._recurrence.epoch,
+            self._recurrence.step_count,
+            _timings(pending, outcome, now_ns),
+            stddevs,
+        )
+        given = _Given(command, values.arrived_ns)
+        if usable:
+            self._held = given
+        self._remember(frame.sequence_number, given)
+        return command
+
+    def skip(self, frame: Frame, reason: SkipReason, detail: str, now_ns: int) -> Skip:
+        """Make the answer to a frame without a command of its own: an earlier one holds."""
+        first = self._memory.get(frame.sequence_number)
+        if reason is SkipReason.DUPLICATE and first is not None:
+            held = self._again(first, first.command.validity, frame, now_ns)
+        elif self._held is not None:
+            held = self._again(self._held, Validity.HELD, frame, now_ns)
+        else:
+            held = None
+            self._next_count()
+        return Skip(frame.sequence_number, frame.capture_time_ns, reason, detail, held)
+
+    def _limited(self, raw: ControlValues, pending: Pending) -> _Values:
+        frame = pending.frame
+        limited, active = vehicle_limits.apply(
+            raw,
+            self._profile,
+            vehicle_speed_mps=frame.vehicle_speed_mps,
+            previous=self._previous(pending),
+        )
+        warm = self._recurrence.step_count > self._contract.warm_up_steps
+        validity = Validity.VALID if warm else Validity.WARMING_UP
+        return _Values(limited, active, validity, frame.arrived_ns)
+
+    def _previous(self, pending: Pending) -> vehicle_limits.Previous | None:
+        if pending.reset or self._held is None:
+            return None
+        last = self._held.command
+        interval_ns = pending.frame.capture_time_ns - last.capture_time_ns
+        return vehicle_limits.Previous(last.limited, interval_ns / 1e9)
+
+    def _stand_in(self, frame: Frame) -> _Values:
+        if self._held is None:
+            return _Values(ControlValues(), (), Validity.FALLBACK, frame.arrived_ns)
+        return _Values(self._held.command.limited, (), Validity.HELD, self._held.arrived_ns)
+
+    def _again(self, given: _Given, validity: Validity, frame: Frame, now_ns: int) -> Command:
+        """An earlier command, counted and aged anew; numbers and values are of its own frame."""
+        total_ns = now_ns - frame.arrived_ns
+        return replace(
+            given.command,
+            validity=validity,
+            age_ms=(now_ns - given.arrived_ns) / _MS,
+            alive_counter=self._next_count(),
+            timings=Timings(total_ns, 0, 0, total_ns, 0),
+        )
+
+    def _next_count(self) -> int:
+        self._count = (self._count + 1) % ALIVE_COUNTER_MODULUS
+        return self._count
+
+    def _remember(self, sequence_number: int, given: _Given | None) -> None:
+        self._memory[sequence_number] = given
+        if len(self._memory) > REMEMBERED_ANSWERS:
+            self._memory.popitem(last=False)
+
+
+def _columns(of_heads: Mapping[str, int]) -> list[int | None]:
+    """Where a step's values have the angle, the speed and the torque."""
+    return [of_heads.get(head) for head in (STEERING_WHEEL_ANGLE, SPEED, STEERING_TORQUE)]
+
+
+def _picked(values: Sequence[float], columns: Sequence[int | None]) -> list[float | None]:
+    return [None if at is None else values[at] for at in columns]
+
+
+def _timings(pending: Pending, outcome: Stepped, now_ns: int) -> Timings:
+    arrived_ns = pending.frame.arrived_ns
+    queue_ns = outcome.began_ns - arrived_ns - pending.decode_ns
+    return Timings(
+        queue_ns, pending.decode_ns, outcome.infer_ns, now_ns - arrived_ns, outcome.batch_size
+    )

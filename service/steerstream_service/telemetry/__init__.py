@@ -1,0 +1,1 @@
+"""Logs, metrics and traces. Nothing in the server depends on what they say."""

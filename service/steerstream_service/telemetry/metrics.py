@@ -1,0 +1,214 @@
+"""Prometheus metrics: counted in plain integers on the way, put into families when asked for.
+
+The library's own counters take a lock for each observation. Here each number has one thread that
+writes it (the event loop's or the engine's), and a scrape may read it at any time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from steerstream_service.domain import Command, Skip, SkipReason, Timings, Validity
+from steerstream_service.errors import ErrorReason
+from steerstream_service.telemetry.observer import Observer, SlotUse
+
+_NS_PER_S = 1e9
+
+DURATION_BOUNDS_S = (
+    *(0.0001, 0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075),
+    *(0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25, 1.0),
+)
+"""Dense where a step lies, on an accelerator or not, and up to the 50 ms of a 20 Hz camera; beyond
+that only the order of magnitude matters."""
+COUNT_BOUNDS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+STAGES = ("queue", "decode", "infer", "total")
+_MISSES = (SkipReason.LATE.name, SkipReason.OVERLOADED.name, SkipReason.FAILED.name)
+"""Skips that are the server's doing; the others are the vehicle's."""
+
+
+class Histogram:
+    """Counts of integers by upper bound, and their sum; one thread writes.
+
+    Args:
+        bounds: the upper bounds, each inclusive; one more bucket takes what is above.
+    """
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[int]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0
+
+    def add(self, value: int) -> None:
+        """Count one value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def put(self, family: HistogramMetricFamily, labels: Sequence[str], unit: float = 1.0) -> None:
+        """Add what was counted to a family; ``unit`` values are one of the family's."""
+        bounds = [*(str(bound / unit) for bound in self._bounds), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
+        family.add_metric(labels, buckets, self._sum / unit)
+
+
+def _durations() -> Histogram:
+    return Histogram([round(bound * _NS_PER_S) for bound in DURATION_BOUNDS_S])
+
+
+def _counts() -> Histogram:
+    return Histogram(COUNT_BOUNDS)
+
+
+class Metrics(Observer, Collector):
+    """Counts what it is told of."""
+
+    def __init__(self) -> None:
+        # Written by the event loop's thread.
+        self._queue, self._decode, self._infer, self._total = (_durations() for _ in STAGES)
+        self._commands = [0] * (1 + max(Validity))
+        self._skips = [0] * (1 + max(SkipReason))
+        self._late: Counter[str] = Counter()
+        self._opened: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._ended: Counter[str] = Counter()
+        # Written by the engine's thread.
+        self._steps: dict[str, Histogram] = defaultdict(_durations)
+        self._batches: dict[str, Histogram] = defaultdict(_counts)
+        self._waiting: dict[str, Histogram] = defaultdict(_counts)
+
+    def opened(self, session_id: str, vehicle_id: str, model: str) -> None:
+        """Count a session."""
+        del session_id, vehicle_id
+        self._opened[model] += 1
+
+    def refused(self, reason: ErrorReason) -> None:
+        """Count a refusal."""
+        self._refused[reason.name] += 1
+
+    def answered(self, session_id: str, budget_ns: int, command: Command) -> None:
+        """Count a command, where its time went, and a miss if it is over its budget."""
+        del session_id
+        timings = command.timings
+        self._queue.add(timings.queue_ns)
+        self._decode.add(timings.decode_ns)
+        self._infer.add(timings.infer_ns)
+        self._total.add(timings.total_ns)
+        self._commands[command.validity] += 1
+        if timings.total_ns > budget_ns:
+            self._late[_longest(timings)] += 1
+
+    def skipped(self, session_id: str, skip: Skip) -> None:
+        """Count a skip."""
+        del session_id
+        self._skips[skip.reason] += 1
+
+    def stepped(self, model: str, batch_size: int, step_ns: int, waiting: int) -> None:
+        """Count a step."""
+        self._steps[model].add(step_ns)
+        self._batches[model].add(batch_size)
+        self._waiting[model].add(waiting)
+
+    def ended(self, session_id: str, ended_by: str) -> None:
+        """Count an end."""
+        del session_id
+        self._ended[ended_by] += 1
+
+    def collect(self) -> Iterable[Metric]:
+        """Return all families; called for a scrape."""
+        commands = {validity.name: self._commands[validity] for validity in Validity}
+        skips = {reason.name: self._skips[reason] for reason in SkipReason}
+        yield self._stages()
+        yield _counter("commands", "Frames that got a command.", "validity", commands)
+        yield _counter("skips", "Frames that got none.", "reason", skips)
+        yield _counter(
+            "misses",
+            "Frames without a command within their budget, by the stage that took longest, "
+            "or by why there was none.",
+            "cause",
+            {**self._late, **{reason: skips[reason] for reason in _MISSES}},
+        )
+        yield _by_model("step_seconds", "Duration of a step.", self._steps, _NS_PER_S)
+        yield _by_model("step_frames", "Frames in a step.", self._batches)
+        yield _by_model("waiting_frames", "Frames left for the next step.", self._waiting)
+        yield _counter("sessions_opened", "Sessions admitted.", "model", self._opened)
+        yield _counter("sessions_ended", "Sessions ended.", "ended_by", self._ended)
+        yield _counter("streams_refused", "Streams refused.", "reason", self._refused)
+
+    def _stages(self) -> Metric:
+        family = HistogramMetricFamily(
+            "steerstream_stage_seconds",
+            "Where the time of a command went; total is from the frame's arrival to its answer.",
+            labels=["stage"],
+        )
+        histograms = (self._queue, self._decode, self._infer, self._total)
+        for stage, histogram in zip(STAGES, histograms, strict=True):
+            histogram.put(family, [stage], _NS_PER_S)
+        return family
+
+
+class Pools(Collector):
+    """The state pools.
+
+    Args:
+        slots: returns the present use of each model's pool, by the model's name.
+    """
+
+    def __init__(self, slots: Callable[[], Mapping[str, SlotUse]]) -> None:
+        self._slots = slots
+
+    def collect(self) -> Iterable[Metric]:
+        """Return both families; called for a scrape."""
+        pools = self._slots()
+        for name, text, index in (
+            ("slots_used", "Sessions that hold a slot in the state pool.", 0),
+            ("slots", "Slots of the state pool.", 1),
+        ):
+            family = GaugeMetricFamily(f"steerstream_{name}", text, labels=["model"])
+            for model, slots in pools.items():
+                family.add_metric([model], slots[index])
+            yield family
+
+
+def registry(metrics: Metrics, slots: Callable[[], Mapping[str, SlotUse]]) -> CollectorRegistry:
+    """Return everything that a scrape shows: what was counted, pools, process, and collector."""
+    whole = CollectorRegistry()
+    whole.register(metrics)
+    whole.register(Pools(slots))
+    ProcessCollector(registry=whole)
+    GCCollector(registry=whole)
+    return whole
+
+
+def _longest(timings: Timings) -> str:
+    spent = (timings.queue_ns, timings.decode_ns, timings.infer_ns)
+    return STAGES[spent.index(max(spent))]
+
+
+def _counter(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"steerstream_{name}", text, labels=[label])
+    for value, count in dict(counts).items():
+        family.add_metric([value.lower()], count)
+    return family
+
+
+def _by_model(
+    name: str, text: str, histograms: Mapping[str, Histogram], unit: float = 1.0
+) -> Metric:
+    family = HistogramMetricFamily(f"steerstream_{name}", text, labels=["model"])
+    for model, histogram in dict(histograms).items():
+        histogram.put(family, [model], unit)
+    return family

@@ -1,0 +1,119 @@
+"""OpenTelemetry traces: a span for each session, and under it one for every so many frames.
+
+A frame's span is made when its answer is known, from what the answer says it cost, so a frame that
+is not traced costs one division. A thread of the SDK's own sends the spans, as OTLP over gRPC.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple, Self
+
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
+
+from steerstream_service.domain import Command, Skip
+from steerstream_service.errors import ErrorReason
+from steerstream_service.telemetry.observer import Observer
+
+_NS_PER_US = 1_000
+
+
+class _Session(NamedTuple):
+    span: Span
+    context: Context
+    ids: Mapping[str, str]
+
+
+class Tracing(Observer):
+    """Makes spans of what it is told.
+
+    Args:
+        exporter: where spans go.
+        every: of how many frames one is traced, by their sequence numbers.
+        worker: which of several workers this process is; None where there is one server.
+    """
+
+    def __init__(self, exporter: SpanExporter, *, every: int, worker: int | None = None) -> None:
+        resource = {"service.name": "steerstream"}
+        if worker is not None:
+            resource["service.instance.id"] = str(worker)
+        self._provider = TracerProvider(resource=Resource.create(resource), shutdown_on_exit=False)
+        # What the exporter cannot take in time is dropped: the processor's queue is bounded.
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer(__name__)
+        self._every = every
+        self._sessions: dict[str, _Session] = {}
+
+    @classmethod
+    def to(cls, url: str, *, every: int, worker: int | None = None) -> Self:
+        """Send spans to a collector, ``http://HOST:4317`` for example."""
+        return cls(OTLPSpanExporter(endpoint=url), every=every, worker=worker)
+
+    def stop(self) -> None:
+        """Send what is left; blocks for some seconds where the collector does not answer."""
+        self._provider.shutdown()
+
+    def opened(self, session_id: str, vehicle_id: str, model: str) -> None:
+        """Begin a session's span, which is the root of its trace."""
+        ids = {"session_id": session_id, "vehicle_id": vehicle_id}
+        span = self._tracer.start_span("session", attributes={**ids, "model": model})
+        self._sessions[session_id] = _Session(span, set_span_in_context(span), ids)
+
+    def refused(self, reason: ErrorReason) -> None:
+        """A refused stream has no session, and no span."""
+
+    def answered(self, session_id: str, budget_ns: int, command: Command) -> None:
+        """Make the span of a frame that got a command."""
+        if command.sequence_number % self._every:
+            return
+        timings = command.timings
+        cost: dict[str, str | int | bool] = {
+            "validity": command.validity.name,
+            "queue_us": timings.queue_ns // _NS_PER_US,
+            "decode_us": timings.decode_ns // _NS_PER_US,
+            "infer_us": timings.infer_ns // _NS_PER_US,
+            "batch_size": timings.batch_size,
+            "late": timings.total_ns > budget_ns,
+        }
+        self._frame(session_id, command.sequence_number, timings.total_ns, cost)
+
+    def skipped(self, session_id: str, skip: Skip) -> None:
+        """Make the span of a frame that got none; how long it waited is not known."""
+        if skip.sequence_number % self._every:
+            return
+        status = Status(StatusCode.ERROR, skip.reason.name)
+        self._frame(session_id, skip.sequence_number, 0, {}, status)
+
+    def ended(self, session_id: str, ended_by: str) -> None:
+        """End a session's span."""
+        if session := self._sessions.pop(session_id, None):
+            session.span.set_attribute("ended_by", ended_by)
+            session.span.end()
+
+    def _frame(
+        self,
+        session_id: str,
+        sequence_number: int,
+        took_ns: int,
+        attributes: Mapping[str, str | int | bool],
+        status: Status | None = None,
+    ) -> None:
+        session = self._sessions.get(session_id)
+        if session is None:
+            return
+        now_ns = time.time_ns()
+        span = self._tracer.start_span(
+            "frame",
+            context=session.context,
+            start_time=now_ns - took_ns,
+            attributes={**session.ids, "sequence_number": sequence_number, **attributes},
+        )
+        if status is not None:
+            span.set_status(status)
+        span.end(now_ns)

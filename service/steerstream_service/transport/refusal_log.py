@@ -1,0 +1,52 @@
+"""Refused streams in the log: one line a second for all of them, however many there are.
+
+A crowd asks again and again. A line for each refusal would cost more than the refusal, and would
+bury what else there is to read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+
+from steerstream_service.errors import StreamError
+from steerstream_service.telemetry.logs import fields
+
+LINE_EVERY_S = 1.0
+_LONGEST_EXAMPLE = 200
+"""Characters; some texts name what the client sent."""
+
+_log = logging.getLogger(__name__)
+
+
+class Refusals:
+    """Counts refusals by their reason, and logs them. It belongs to the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._reasons: Counter[str] = Counter()
+        self._last = ""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def note(self, error: StreamError) -> None:
+        """Count a refusal; the first one since the last line sets the time of the next."""
+        self._reasons[error.reason.name] += 1
+        self._last = str(error)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LINE_EVERY_S, self.flush)
+
+    def flush(self) -> None:
+        """Log what was counted since the last line, if anything."""
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = None
+        _log.warning(
+            "streams_refused",
+            extra=fields(
+                refused=self._reasons.total(),
+                reasons=dict(self._reasons),
+                last=self._last[:_LONGEST_EXAMPLE],
+            ),
+        )
+        self._reasons.clear()

@@ -1,0 +1,278 @@
+"""The DriveService: opens streams, ends them with a status, and knows which are open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import Executor
+from typing import Any, NoReturn
+
+from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
+from steerstream_service.admission.admission import Admission, Lease
+from steerstream_service.admission.retry_hints import Waitlist
+from steerstream_service.config import Config
+from steerstream_service.domain import DrainingNotice, Opening, SheddingNotice
+from steerstream_service.engine.engine import Engine
+from steerstream_service.errors import (
+    DrainingError,
+    ErrorReason,
+    IdleError,
+    InternalError,
+    NotOpenError,
+    ShedError,
+    StreamError,
+    TooManySessionsError,
+)
+from steerstream_service.telemetry.logs import fields
+from steerstream_service.telemetry.observer import Observer
+from steerstream_service.transport import wire
+from steerstream_service.transport.deadline_timer import Alarm
+from steerstream_service.transport.refusal_log import Refusals
+from steerstream_service.transport.stream import Context, DriveStream, read
+
+REASON_KEY = "steerstream-reason"
+RETRY_AFTER_KEY = "steerstream-retry-after-ms"
+_REVIEW_S = 0.5
+"""From one look at the load to the next: ten frames of a session at 20 Hz."""
+_FLUSH_S = 1.0
+"""For the last answers and the status of streams that a drain ends."""
+
+_log = logging.getLogger(__name__)
+
+
+class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
+    """The servicer.
+
+    Args:
+        admission: who may open a session.
+        engine: where frames go.
+        decoder: where pictures are decoded that take a while.
+        config: the server's settings.
+        observer: is told of what happens to sessions and frames.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        engine: Engine,
+        decoder: Executor,
+        config: Config,
+        observer: Observer,
+    ) -> None:
+        self._admission = admission
+        self._engine = engine
+        self._decoder = decoder
+        self._config = config
+        self._observer = observer
+        self._alarm = Alarm()
+        self._limits = wire.server_limits(config)
+        self._contracts = {
+            name: wire.model_contract(model.bundle) for name, model in admission.models.items()
+        }
+        self._ready = asyncio.Event()
+        self._waitlist = Waitlist()
+        self._refusals = Refusals()
+        self._watching: asyncio.Task[None] | None = None
+        self._streams: set[DriveStream] = set()
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+
+    def open_for_sessions(self) -> None:
+        """Let sessions open, and watch the load; until then those that ask wait."""
+        self._ready.set()
+        self._watching = asyncio.create_task(self._watch_load())
+
+    async def Drive(  # type: ignore[override]  # noqa: N802 - the name in the wire contract
+        self,
+        request_iterator: Any,  # noqa: ANN401, ARG002 - messages are read from the context
+        context: Context,
+    ) -> None:
+        """Serve one session; see the wire contract."""
+        try:
+            await self._drive(context)
+        except StreamError as error:
+            await _abort(context, error)
+        except Exception:  # noqa: BLE001 - two of three: a fault ends its stream, and tells no secret
+            _log.exception("stream_failed")
+            await _abort(context, InternalError("a fault of the server; its log says more"))
+
+    async def DescribeModels(  # noqa: N802
+        self,
+        request: drive_service_pb2.DescribeModelsRequest,  # noqa: ARG002
+        context: Any,  # noqa: ANN401, ARG002
+    ) -> drive_service_pb2.DescribeModelsResponse:
+        """Describe the served models; see the wire contract."""
+        return drive_service_pb2.DescribeModelsResponse(
+            models=self._contracts.values(),
+            default_model=self._admission.default,
+            limits=self._limits,
+        )
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new sessions, tell the open ones, and end those that are left after a time."""
+        self._admission.draining = True
+        for stream in self._streams:
+            stream.send(DrainingNotice(round(seconds * 1000)))
+        if await self._emptied(seconds):
+            return
+        for stream in self._streams:
+            stream.end(DrainingError("the server is stopping; connect to another one"))
+        await self._emptied(_FLUSH_S)
+
+    def reap(self) -> None:
+        """Take back every slot, whatever has become of the streams' handlers."""
+        if self._watching is not None:
+            self._watching.cancel()
+        for stream in list(self._streams):
+            self._close(stream, "server stopped")
+        self._refusals.flush()
+
+    async def _drive(self, context: Context) -> None:
+        stream = self._stream(context, await self._admitted(context))
+        ended_by = "cancelled"
+        try:
+            await context.write(self._opened(stream.lease))
+            await stream.run()
+            ended_by = "client"
+        except StreamError as error:
+            ended_by = error.reason.name.lower()
+            raise
+        finally:
+            self._close(stream, ended_by)
+
+    async def _watch_load(self) -> None:
+        while True:
+            await asyncio.sleep(_REVIEW_S)
+            try:
+                self._review_load()
+            except Exception:  # noqa: BLE001 - three of three: a fault of one review ends no other
+                _log.exception("review_failed")
+
+    def _review_load(self) -> None:
+        if going := self._admission.review():
+            names = {lease.session_id for lease in going}
+            for stream in self._streams:
+                if stream.lease.session_id in names:
+                    self._let_go(stream)
+
+    def _let_go(self, stream: DriveStream) -> None:
+        """Tell a session that it ends, and end it after a while."""
+        notice_s, vehicle_id = self._config.shed_notice_s, stream.lease.opening.vehicle_id
+        retry_ms = self._waitlist.refused(vehicle_id, time.monotonic_ns())
+        stream.send(SheddingNotice(round(notice_s * 1000), retry_ms))
+        error = ShedError(
+            "the server can do less than it could, and lets its newest sessions go",
+            retry_after_ms=retry_ms,
+        )
+        asyncio.get_running_loop().call_later(notice_s, stream.end, error)
+        _log.warning("session_shed", extra=fields(session_id=stream.lease.session_id))
+
+    async def _admitted(self, context: Context) -> Lease:
+        try:
+            opening = wire.opening(await self._first(context))
+            await self._ready.wait()
+            wait_ns = self._waitlist.wait_ns(opening.vehicle_id, time.monotonic_ns())
+            if wait_ns:
+                await asyncio.sleep(wait_ns / 1e9)
+            return self._admit(opening)
+        except StreamError as error:
+            self._refusals.note(error)
+            self._observer.refused(error.reason)
+            raise
+
+    def _admit(self, opening: Opening) -> Lease:
+        try:
+            return self._admission.admit(opening)
+        except TooManySessionsError as error:
+            error.retry_after_ms = self._waitlist.refused(opening.vehicle_id, time.monotonic_ns())
+            raise
+
+    async def _first(self, context: Context) -> drive_service_pb2.DriveRequest:
+        seconds = self._config.open_timeout_s
+        try:
+            async with asyncio.timeout(seconds):
+                request = await read(context)
+        except TimeoutError:
+            raise IdleError(f"no open came within {seconds:g} s") from None
+        if request is None:
+            raise NotOpenError("the stream ended before it opened a session")
+        return request
+
+    def _stream(self, context: Context, lease: Lease) -> DriveStream:
+        """Make a session's stream; a fault in that gives the slot back, as nobody else would."""
+        try:
+            stream = DriveStream(
+                context,
+                lease,
+                engine=self._engine,
+                decoder=self._decoder,
+                alarm=self._alarm,
+                config=self._config,
+                observer=self._observer,
+            )
+        except BaseException:
+            self._admission.release(lease)
+            self._observer.refused(ErrorReason.INTERNAL)
+            raise
+        self._streams.add(stream)
+        self._none_left.clear()
+        return stream
+
+    def _opened(self, lease: Lease) -> drive_service_pb2.DriveResponse:
+        model = lease.model.bundle.contract.name
+        self._observer.opened(lease.session_id, lease.opening.vehicle_id, model)
+        _log.info(
+            "session_opened",
+            extra=fields(
+                session_id=lease.session_id,
+                vehicle_id=lease.opening.vehicle_id,
+                model=model,
+                policy=lease.terms.policy.name,
+                budget_ms=lease.budget_ms,
+                sessions=self._admission.sessions,
+            ),
+        )
+        return wire.opened(
+            session_id=lease.session_id,
+            model=self._contracts[model],
+            budget_ms=lease.budget_ms,
+            policy=lease.terms.policy,
+            limits=self._limits,
+        )
+
+    def _close(self, stream: DriveStream, ended_by: str) -> None:
+        """The one path on which sessions end; taking it again does nothing."""
+        stream.close()
+        if not self._admission.release(stream.lease):
+            return
+        self._streams.discard(stream)
+        if not self._streams:
+            self._none_left.set()
+        self._observer.ended(stream.lease.session_id, ended_by)
+        _log.info(
+            "session_ended",
+            extra=fields(
+                session_id=stream.lease.session_id,
+                vehicle_id=stream.lease.opening.vehicle_id,
+                ended_by=ended_by,
+                state_epoch=stream.session.state_epoch,
+                step_count=stream.session.step_count,
+                sessions=self._admission.sessions,
+            ),
+        )
+
+    async def _emptied(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._none_left.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+async def _abort(context: Context, error: StreamError) -> NoReturn:
+    metadata: tuple[tuple[str, str], ...] = ((REASON_KEY, f"ERROR_REASON_{error.reason.name}"),)
+    if error.retry_after_ms is not None:
+        metadata += ((RETRY_AFTER_KEY, str(error.retry_after_ms)),)
+    await context.abort(error.code, str(error), metadata)

@@ -1,0 +1,334 @@
+"""Between protobuf and the server's own words; every field that comes in is checked here."""
+
+from __future__ import annotations
+
+import math
+
+from steerstream.checksum import checksum_seed, fields_checksum
+from steerstream.v1 import command_pb2, drive_service_pb2, frame_pb2, model_pb2, session_pb2
+from steerstream_bundle.loading import Bundle
+from steerstream_bundle.pictures import Image, JpegImage, Nv12Image, RawImage
+from steerstream_service.config import Config
+from steerstream_service.domain import (
+    Camera,
+    Command,
+    ControlValues,
+    DrainingNotice,
+    ExpiringNotice,
+    Frame,
+    FramePolicy,
+    Notice,
+    Opening,
+    Skip,
+    Stddevs,
+    Timings,
+)
+from steerstream_service.errors import InvalidFieldError, NotOpenError
+
+_MAX_VEHICLE_ID = 128
+_MAX_MODEL_NAME = 256
+_MAX_TICKET_BYTES = 1024 * 1024
+"""Above any state worth a message; it is refused before anything is done with it."""
+_MAX_FRAME_RATE_HZ = 1000.0
+_SPEED_BOUND_MPS = 150.0
+"""540 km/h: beyond it a measured speed is a fault of the sensor."""
+_CAMERA_BOUNDS = {
+    "horizontal_fov_deg": (0.0, 360.0),
+    "mount_height_m": (0.0, 100.0),
+    "horizon_fraction": (-10.0, 10.0),
+}
+_MAX_UINT32 = 0xFFFF_FFFF
+_LATEST_VALUES = {
+    session_pb2.FRAME_POLICY_UNSPECIFIED,
+    session_pb2.FRAME_POLICY_LATEST,
+}
+
+
+def opening(request: drive_service_pb2.DriveRequest) -> Opening:
+    """Read the first message of a stream.
+
+    Raises:
+        NotOpenError: the message is not ``open``.
+        InvalidFieldError: a field is out of its range; the message names it.
+    """
+    if not request.HasField("open"):
+        found = request.WhichOneof("message") or "empty"
+        raise NotOpenError(f"the first message must be open, is {found}")
+    message = request.open
+    if len(message.ticket) > _MAX_TICKET_BYTES:
+        raise InvalidFieldError(f"open.ticket must be at most {_MAX_TICKET_BYTES} bytes")
+    rate = _number("open.frame_rate_hz", message.frame_rate_hz, 0.0, _MAX_FRAME_RATE_HZ)
+    budget = _number("open.budget_ms", message.budget_ms, 0.0, math.inf)
+    return Opening(
+        vehicle_id=_vehicle_id(message.vehicle_id),
+        model=_model_name(message.model) or None,
+        budget_ms=budget or None,
+        policy=_policy(message.frame_policy),
+        camera=_camera(message.camera),
+        ticket=message.ticket,
+        frame_rate_hz=rate or None,
+    )
+
+
+def frame(message: frame_pb2.Frame, arrived_ns: int) -> Frame:
+    """Read a frame; its picture is checked when it is decoded.
+
+    Raises:
+        InvalidFieldError: the vehicle's speed is no plausible number.
+    """
+    speed = None
+    if message.HasField("vehicle_speed_mps"):
+        speed = message.vehicle_speed_mps
+        _number("frame.vehicle_speed_mps", speed, -_SPEED_BOUND_MPS, _SPEED_BOUND_MPS)
+    return Frame(
+        message.sequence_number, message.capture_time_ns, _image(message), speed, arrived_ns
+    )
+
+
+def opened(
+    *,
+    session_id: str,
+    model: model_pb2.ModelContract,
+    budget_ms: float,
+    policy: FramePolicy,
+    limits: model_pb2.ServerLimits,
+) -> drive_service_pb2.DriveResponse:
+    """Return the answer to ``open``."""
+    return drive_service_pb2.DriveResponse(
+        opened=session_pb2.SessionOpened(
+            session_id=session_id,
+            model=model,
+            granted_budget_ms=budget_ms,
+            frame_policy=session_pb2.FramePolicy.ValueType(policy),
+            limits=limits,
+        )
+    )
+
+
+class Answerer:
+    """Writes the messages of one session.
+
+    Args:
+        session_id: the session's name, which is part of every command's checksum.
+    """
+
+    def __init__(self, session_id: str) -> None:
+        self._seed = checksum_seed(session_id)
+
+    def answer(self, message: Command | Skip | Notice) -> drive_service_pb2.DriveResponse:
+        """Return an answer to a frame, or a notice."""
+        response = drive_service_pb2.DriveResponse()
+        if isinstance(message, Command):
+            _write_command(response.command, message, self._seed)
+        elif isinstance(message, Skip):
+            _write_skip(response.skipped, message, self._seed)
+        elif isinstance(message, DrainingNotice):
+            response.notice.draining.ends_in_ms = message.ends_in_ms
+        elif isinstance(message, ExpiringNotice):
+            response.notice.expiring.ends_in_ms = message.ends_in_ms
+        else:
+            response.notice.shedding.ends_in_ms = message.ends_in_ms
+            response.notice.shedding.retry_after_ms = message.retry_after_ms
+        return response
+
+
+def model_contract(bundle: Bundle) -> model_pb2.ModelContract:
+    """Return what a client may want to know of a model."""
+    contract = bundle.contract
+    provenance = contract.provenance
+    return model_pb2.ModelContract(
+        name=contract.name,
+        bundle_sha256=bundle.sha256,
+        input_width_px=contract.frame.width_px,
+        input_height_px=contract.frame.height_px,
+        crop=model_pb2.CropFractions(
+            top=contract.frame.crop.top,
+            bottom=contract.frame.crop.bottom,
+            left=contract.frame.crop.left,
+            right=contract.frame.crop.right,
+        ),
+        rate_hz=contract.rate_hz,
+        outputs=[
+            model_pb2.ModelOutput(
+                head=output.head, unit=output.unit, minimum=output.minimum, maximum=output.maximum
+            )
+            for output in contract.outputs
+        ],
+        state=[
+            model_pb2.ModelState(name=tensor.input, shape=tensor.shape, kind=tensor.kind)
+            for tensor in contract.state
+        ],
+        reset_after_ms=contract.gap.reset_after_ms,
+        warm_up_steps=contract.warm_up_steps,
+        limits_profile=contract.limits_profile,
+        sources=[
+            model_pb2.TrainingSource(
+                name=source.name,
+                frames=source.frames,
+                heads=source.heads,
+                licence=source.licence,
+                rendered=source.rendered,
+            )
+            for source in provenance.sources
+        ],
+        scores=[
+            model_pb2.HeldOutScore(
+                source=score.source,
+                head=score.head,
+                frames=score.frames,
+                rmse=score.rmse,
+                note=score.note,
+            )
+            for score in provenance.scores
+        ],
+        git_revision=provenance.git_revision,
+    )
+
+
+def server_limits(config: Config) -> model_pb2.ServerLimits:
+    """Return the bounds on what clients send."""
+    return model_pb2.ServerLimits(
+        max_message_bytes=config.max_message_bytes,
+        max_pixels=config.max_pixels,
+        max_waiting_frames=config.max_waiting_frames,
+        idle_timeout_ms=_milliseconds(config.idle_timeout_s),
+        max_sessions=config.max_sessions,
+        min_budget_ms=config.min_budget_ms,
+        max_budget_ms=config.max_budget_ms,
+    )
+
+
+# Coming in.
+
+
+def _number(name: str, value: float, low: float, high: float) -> float:
+    if not (math.isfinite(value) and low <= value <= high):
+        raise InvalidFieldError(f"{name} must be a number from {low:g} to {high:g}, is {value}")
+    return value
+
+
+def _vehicle_id(text: str) -> str:
+    if not (1 <= len(text) <= _MAX_VEHICLE_ID and text.isascii() and text.isprintable()):
+        raise InvalidFieldError(
+            f"open.vehicle_id must be 1 to {_MAX_VEHICLE_ID} printable ASCII characters"
+        )
+    return text
+
+
+def _model_name(text: str) -> str:
+    if len(text) > _MAX_MODEL_NAME:
+        raise InvalidFieldError(f"open.model must be at most {_MAX_MODEL_NAME} characters")
+    return text
+
+
+def _policy(value: int) -> FramePolicy:
+    if value in _LATEST_VALUES:
+        return FramePolicy.LATEST
+    if value != session_pb2.FRAME_POLICY_EVERY:
+        raise InvalidFieldError(f"open.frame_policy must be LATEST or EVERY, is number {value}")
+    return FramePolicy.EVERY
+
+
+def _camera(message: session_pb2.CameraDescription) -> Camera:
+    for name, (low, high) in _CAMERA_BOUNDS.items():
+        _number(f"open.camera.{name}", getattr(message, name), low, high)
+    return Camera(
+        message.width_px,
+        message.height_px,
+        message.horizontal_fov_deg,
+        message.mount_height_m,
+        message.horizon_fraction,
+    )
+
+
+def _image(message: frame_pb2.Frame) -> Image | None:
+    kind = message.WhichOneof("image")
+    if kind == "jpeg":
+        return JpegImage(message.jpeg)
+    if kind == "rgb8":
+        raw = message.rgb8
+        return RawImage(raw.width_px, raw.height_px, raw.pixels)
+    if kind == "nv12":
+        video = message.nv12
+        return Nv12Image(video.width_px, video.height_px, video.planes, video.full_range)
+    return None
+
+
+# Going out.
+
+
+# Fields are set one by one: a message that is made from keywords takes three times as long.
+
+
+def _write_command(message: command_pb2.Command, command: Command, seed: int) -> None:
+    message.sequence_number = command.sequence_number
+    message.capture_time_ns = command.capture_time_ns
+    _write_values(message.raw, command.raw)
+    if command.stddevs is not None:
+        _write_stddevs(message.raw, command.stddevs)
+    _write_values(message.limited, command.limited)
+    if command.active_limits:
+        message.active_limits.extend(map(command_pb2.Limit.ValueType, command.active_limits))
+    message.validity = command_pb2.Validity.ValueType(command.validity)
+    message.age_ms = command.age_ms
+    message.alive_counter = command.alive_counter
+    message.state_epoch = state_epoch = command.state_epoch & _MAX_UINT32
+    message.step_count = command.step_count
+    _write_timings(message.timings, command.timings)
+    limited = command.limited
+    message.checksum = fields_checksum(
+        seed,
+        sequence_number=command.sequence_number,
+        capture_time_ns=command.capture_time_ns,
+        alive_counter=command.alive_counter,
+        validity=command.validity,
+        state_epoch=state_epoch,
+        angle_rad=limited.steering_wheel_angle_rad,
+        speed_mps=limited.speed_mps,
+        torque_nm=limited.steering_torque_nm,
+    )
+
+
+def _write_values(message: command_pb2.ControlValues, values: ControlValues) -> None:
+    # Present even where the network has no head: a client may rely on it.
+    message.SetInParent()
+    if values.steering_wheel_angle_rad is not None:
+        message.steering_wheel_angle_rad = values.steering_wheel_angle_rad
+    if values.speed_mps is not None:
+        message.speed_mps = values.speed_mps
+    if values.steering_torque_nm is not None:
+        message.steering_torque_nm = values.steering_torque_nm
+
+
+def _write_stddevs(message: command_pb2.ControlValues, stddevs: Stddevs) -> None:
+    if stddevs.steering_wheel_angle_rad is not None:
+        message.steering_wheel_angle_stddev_rad = stddevs.steering_wheel_angle_rad
+    if stddevs.speed_mps is not None:
+        message.speed_stddev_mps = stddevs.speed_mps
+    if stddevs.steering_torque_nm is not None:
+        message.steering_torque_stddev_nm = stddevs.steering_torque_nm
+
+
+def _write_timings(message: command_pb2.StageTimings, timings: Timings) -> None:
+    message.queue_us = _microseconds(timings.queue_ns)
+    message.decode_us = _microseconds(timings.decode_ns)
+    message.infer_us = _microseconds(timings.infer_ns)
+    message.total_us = _microseconds(timings.total_ns)
+    message.batch_size = timings.batch_size
+
+
+def _write_skip(message: command_pb2.FrameSkipped, skip: Skip, seed: int) -> None:
+    message.sequence_number = skip.sequence_number
+    message.capture_time_ns = skip.capture_time_ns
+    message.reason = command_pb2.SkipReason.ValueType(skip.reason)
+    message.detail = skip.detail
+    if skip.held is not None:
+        _write_command(message.held, skip.held, seed)
+
+
+def _microseconds(nanoseconds: int) -> int:
+    return min(max(nanoseconds // 1000, 0), _MAX_UINT32)
+
+
+def _milliseconds(seconds: float) -> int:
+    return min(round(seconds * 1000), _MAX_UINT32)

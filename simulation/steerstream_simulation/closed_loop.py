@@ -1,0 +1,265 @@
+"""The closed loop: what the driver answers moves what the camera sees next.
+
+Two ways of keeping time, with one rule: a command acts on the vehicle when it arrives.
+
+- Lock-step: simulated time. The world waits for each answer and then charges what it took, or a
+  stated delay: the command acts that long after the picture was taken, even if that is some
+  frames later.
+- Real time: the world keeps up with the wall clock. Frames are sent when they are due, and a
+  command acts from when it really came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from steerstream_simulation.drivers import Driver, Frame, Reply
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from steerstream_simulation.expert import Label
+    from steerstream_simulation.vehicle import Command
+    from steerstream_simulation.world import World
+
+RATE_HZ = 20.0
+
+_LAST_REPLY_WAIT_S = 1.0
+_START_NS = 1_000_000_000
+_LEAD_IN_NS = 50_000_000
+
+
+class DriverStoppedError(Exception):
+    """The driver gives no more replies though the drive is not over."""
+
+    def __init__(self) -> None:
+        super().__init__("the server ended the session before the drive was over")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One frame of a drive, with what stood there at its capture.
+
+    Attributes:
+        frame: The frame.
+        expert: What the expert would have done.
+        lateral_offset_m: Left of the lane's centre.
+        interventions: So far.
+        autonomy_percent: So far.
+    """
+
+    frame: Frame
+    expert: Label
+    lateral_offset_m: float
+    interventions: int
+    autonomy_percent: float
+
+
+Observer = Callable[[Moment, Reply | None], None]
+"""Told of each frame, once, with its reply; None where none came in time."""
+
+
+class LockStepClock:
+    """A clock of simulated time which runs on while an answer is waited for; it never goes back.
+
+    Args:
+        stands: Whether it stands at each frame's capture instead, so that nothing which goes by it
+            depends on how long an answer really took.
+    """
+
+    def __init__(self, *, stands: bool = False) -> None:
+        self._stands = stands
+        self._base_ns = _START_NS
+        self._wall_ns = time.monotonic_ns()
+        self._last_ns = _START_NS
+
+    def begin(self, capture_time_ns: int) -> None:
+        """Set the clock to a frame's capture."""
+        self._base_ns = capture_time_ns
+        self._wall_ns = time.monotonic_ns()
+
+    def now_ns(self) -> int:
+        """Return the time in nanoseconds."""
+        elapsed_ns = 0 if self._stands else time.monotonic_ns() - self._wall_ns
+        self._last_ns = max(self._last_ns, self._base_ns + elapsed_ns)
+        return self._last_ns
+
+
+@dataclass
+class CommandQueue:
+    """Commands on their way to the vehicle, in order of their arrival in simulated seconds."""
+
+    _waiting: list[tuple[float, int, Command]] = field(default_factory=list)
+    _newest: int = -1
+
+    def put(self, arrival_s: float, sequence_number: int, command: Command) -> None:
+        """Add a command that acts from a time on."""
+        heapq.heappush(self._waiting, (arrival_s, sequence_number, command))
+
+    def advance(self, world: World, time_s: float) -> None:
+        """Advance the world to a time; each command acts from its arrival.
+
+        A command that is overtaken by one for a newer frame is dropped.
+        """
+        while self._waiting and self._waiting[0][0] <= time_s:
+            arrival_s, sequence_number, command = heapq.heappop(self._waiting)
+            if sequence_number > self._newest:
+                world.advance_to(arrival_s)
+                world.command = command
+                self._newest = sequence_number
+        world.advance_to(time_s)
+
+
+def ignore(_moment: Moment, _reply: Reply | None) -> None:
+    """Observe nothing."""
+
+
+async def drive_lock_step(
+    world: World,
+    driver: Driver,
+    *,
+    frames: int,
+    clock: LockStepClock | None = None,
+    delay_ms: float | None = None,
+    rate_hz: float = RATE_HZ,
+    observe: Observer = ignore,
+) -> None:
+    """Drive in simulated time.
+
+    Args:
+        world: Where to drive.
+        driver: Who drives.
+        frames: How many pictures are taken.
+        clock: The clock that the driver goes by, if it has one.
+        delay_ms: From a picture to when its command acts, in place of what the answer really took;
+            None for that.
+        rate_hz: Pictures a second.
+        observe: Told of each frame.
+
+    Raises:
+        DriverStoppedError: If the driver gives no more replies.
+    """
+    queue = CommandQueue()
+    for number in range(frames):
+        due_s = number / rate_hz
+        queue.advance(world, due_s)
+        capture_ns = _START_NS + round(due_s * 1e9)
+        moment = _moment(world, number, capture_ns, world.capture(), rate_hz)
+        if clock is not None:
+            clock.begin(capture_ns)
+        await driver.send(moment.frame)
+        reply = await driver.receive()
+        if reply is None:
+            raise DriverStoppedError
+        if reply.command is not None:
+            charged_ms = reply.round_trip_ms if delay_ms is None else delay_ms
+            queue.put(due_s + charged_ms / 1e3, number, reply.command)
+        observe(moment, reply)
+    queue.advance(world, frames / rate_hz)
+
+
+async def drive_real_time(
+    world: World,
+    driver: Driver,
+    *,
+    frames: int,
+    rate_hz: float = RATE_HZ,
+    observe: Observer = ignore,
+) -> None:
+    """Drive by the wall clock; the driver's clock is `time.monotonic_ns`.
+
+    Args:
+        world: Where to drive.
+        driver: Who drives.
+        frames: How many pictures are taken.
+        rate_hz: Pictures a second.
+        observe: Told of each frame when its reply comes, or at the end.
+
+    Raises:
+        DriverStoppedError: If the driver gives no more replies.
+    """
+    loop = _RealTimeLoop(world, driver, rate_hz, observe)
+    await loop.run(frames)
+
+
+class _RealTimeLoop:
+    """Sends frames when they are due while another task takes the replies."""
+
+    def __init__(self, world: World, driver: Driver, rate_hz: float, observe: Observer) -> None:
+        self._world = world
+        self._driver = driver
+        self._rate_hz = rate_hz
+        self._observe = observe
+        self._queue = CommandQueue()
+        self._waiting: dict[int, Moment] = {}
+        self._settled = asyncio.Event()
+        self._start_ns = 0
+
+    async def run(self, frames: int) -> None:
+        self._start_ns = time.monotonic_ns() + _LEAD_IN_NS
+        receiver = asyncio.create_task(self._receive())
+        try:
+            for number in range(frames):
+                if receiver.done():
+                    break
+                await self._send(number)
+            await self._finish(frames / self._rate_hz)
+        finally:
+            receiver.cancel()
+            # Raises what ended the receiver, if that was not this cancellation.
+            with contextlib.suppress(asyncio.CancelledError):
+                await receiver
+        for moment in self._waiting.values():
+            self._observe(moment, None)
+
+    async def _send(self, number: int) -> None:
+        due_ns = self._start_ns + round(number / self._rate_hz * 1e9)
+        await self._sleep_until(due_ns)
+        self._queue.advance(self._world, number / self._rate_hz)
+        # In a thread, so that an answer that comes meanwhile is stamped at once.
+        image = await asyncio.to_thread(self._world.capture)
+        moment = _moment(self._world, number, due_ns, image, self._rate_hz)
+        self._waiting[number] = moment
+        self._settled.clear()
+        await self._driver.send(moment.frame)
+
+    async def _receive(self) -> None:
+        while (reply := await self._driver.receive()) is not None:
+            if reply.command is not None:
+                arrival_s = (reply.arrived_ns - self._start_ns) / 1e9
+                self._queue.put(arrival_s, reply.sequence_number, reply.command)
+            moment = self._waiting.pop(reply.sequence_number, None)
+            if moment is not None:
+                self._observe(moment, reply)
+            if not self._waiting:
+                self._settled.set()
+        raise DriverStoppedError
+
+    async def _sleep_until(self, due_ns: int) -> None:
+        await asyncio.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
+
+    async def _finish(self, end_s: float) -> None:
+        await self._sleep_until(self._start_ns + round(end_s * 1e9))
+        self._queue.advance(self._world, end_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_REPLY_WAIT_S):
+                await self._settled.wait()
+
+
+def _moment(
+    world: World, number: int, capture_ns: int, image: NDArray[np.uint8], rate_hz: float
+) -> Moment:
+    return Moment(
+        Frame(number, capture_ns, image, world.vehicle.speed_mps),
+        world.expert_label(1.0 / rate_hz),
+        world.position.lateral_offset_m,
+        world.score.interventions,
+        world.score.autonomy_percent,
+    )

@@ -1,0 +1,195 @@
+"""`steerstream simulate`: close the loop through a server, or just look at roads."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from steerstream import Encoding, SteerstreamError
+from steerstream.extras import command_needs
+from steerstream_simulation import EVALUATION_SEEDS
+
+with command_needs("steerstream simulate", "'steerstream[sim]'"):
+    import cv2
+
+    from steerstream_simulation import commands
+    from steerstream_simulation.camera import CameraConfig
+    from steerstream_simulation.closed_loop import DriverStoppedError
+    from steerstream_simulation.report import table
+    from steerstream_simulation.sheet import write_sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+_SMALLEST_PX, _LARGEST_PX = 64, 1920
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return the exit code."""
+    options = vars(_parser().parse_args(arguments))
+    # The world shares the machine with a server; OpenCV's own threads would take its cores.
+    cv2.setNumThreads(1)
+    run = options.pop("run")
+    try:
+        run(**options)
+    except (SteerstreamError, DriverStoppedError, OSError) as error:
+        sys.stderr.write(f"steerstream simulate: {error}\n")
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _drive(parser: argparse.ArgumentParser, **options: object) -> None:
+    del options["lock_step"]
+    if options["real_time"] and options["delay_ms"] is not None:
+        parser.error("argument --delay-ms: not allowed with argument --real-time")
+    sys.stdout.write(table(commands.drive(commands.DriveOptions(**options))) + "\n")  # type: ignore[arg-type]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="steerstream simulate", description=__doc__)
+    subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_drive(subcommands.add_parser("drive", help="drive a road through a server"))
+    _add_render(subcommands.add_parser("render", help="let the expert drive, without a server"))
+    _add_sheet(subcommands.add_parser("sheet", help="draw pictures of several roads"))
+    return parser
+
+
+def _add_drive(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Drive a road through a server and report how well the lane was kept. A command acts on "
+        "the vehicle when its answer arrives, not before. No network was trained on the roads "
+        f"{EVALUATION_SEEDS.start} to {EVALUATION_SEEDS.stop - 1}."
+    )
+    parser.add_argument("--target", required=True, metavar="HOST:PORT", help="the server")
+    _add_world(parser)
+    time = parser.add_mutually_exclusive_group()
+    time.add_argument(
+        "--lock-step",
+        action="store_true",
+        help="simulated time: wait for each answer and charge what it took (the default)",
+    )
+    time.add_argument("--real-time", action="store_true", help="keep up with the wall clock")
+    parser.add_argument(
+        "--delay-ms",
+        type=_not_negative,
+        metavar="MS",
+        help="in lock-step, a command acts so long after its picture was taken, in place of what "
+        "the answer really took, so that a drive can be repeated on a slower machine",
+    )
+    parser.add_argument(
+        "--budget-ms",
+        type=_positive,
+        default=50.0,
+        help="time that a frame may take (default: 50)",
+    )
+    parser.add_argument("--model", default="", help="a served model (default: the server's)")
+    parser.add_argument(
+        "--encoding",
+        type=_encoding,
+        default=Encoding.AUTO,
+        help="how pictures are sent: jpeg, rgb8 or auto (the default: jpeg)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
+    parser.add_argument("--save", type=_video, metavar="FILE.mp4", help="write a video there")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the drive there")
+    parser.set_defaults(run=functools.partial(_drive, parser))
+
+
+def _add_render(parser: argparse.ArgumentParser) -> None:
+    _add_world(parser)
+    parser.add_argument("--save", type=_video, required=True, metavar="FILE.mp4")
+    parser.set_defaults(run=commands.render)
+
+
+def _add_sheet(parser: argparse.ArgumentParser) -> None:
+    _add_camera(parser)
+    parser.add_argument(
+        "--seeds", type=_seeds, default=range(6), metavar="A..B", help="default: 0..5"
+    )
+    parser.add_argument("--save", type=Path, required=True, metavar="FILE.png", dest="path")
+    parser.set_defaults(run=write_sheet)
+
+
+def _add_world(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=_seed, default=0, help="draws the road (default: 0)")
+    parser.add_argument(
+        "--seconds", type=_positive, default=60.0, help="length of the drive (default: 60)"
+    )
+    _add_camera(parser)
+
+
+def _add_camera(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--size",
+        dest="camera",
+        type=_camera,
+        default=CameraConfig(),
+        metavar="WIDTHxHEIGHT",
+        help="of the pictures (default: 320x240)",
+    )
+
+
+def _camera(text: str) -> CameraConfig:
+    width, _, height = text.partition("x")
+    sides = (width, height)
+    if not all(side.isdecimal() and _SMALLEST_PX <= int(side) <= _LARGEST_PX for side in sides):
+        raise argparse.ArgumentTypeError(
+            f"give WIDTHxHEIGHT with {_SMALLEST_PX} to {_LARGEST_PX} pixels a side, such as "
+            f"320x240, not {text!r}"
+        )
+    return CameraConfig(width=int(width), height=int(height))
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"give a whole number from 0, not {text!r}")
+    return int(text)
+
+
+def _seeds(text: str) -> range:
+    first, dots, last = text.partition("..")
+    seeds = range(_seed(first), _seed(last if dots else first) + 1)
+    if not seeds:
+        raise argparse.ArgumentTypeError(f"give A..B with A not greater than B, not {text!r}")
+    return seeds
+
+
+def _positive(text: str) -> float:
+    value = _not_negative(text)
+    if value == 0.0:
+        raise argparse.ArgumentTypeError("give a number greater than 0")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    # A comparison that NaN fails as well.
+    if not 0.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"give a number from 0, not {text!r}")
+    return value
+
+
+def _encoding(text: str) -> Encoding:
+    try:
+        return Encoding(text)
+    except ValueError:
+        known = ", ".join(encoding.value for encoding in Encoding)
+        raise argparse.ArgumentTypeError(f"give one of {known}, not {text!r}") from None
+
+
+def _video(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() != ".mp4":
+        raise argparse.ArgumentTypeError(f"give a name that ends in .mp4, not {text!r}")
+    return path

@@ -1,0 +1,189 @@
+"""What the subcommands of `steerstream simulate` do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from steerstream import Encoding, FramePolicy
+from steerstream_simulation.closed_loop import (
+    RATE_HZ,
+    LockStepClock,
+    Moment,
+    drive_lock_step,
+    drive_real_time,
+)
+from steerstream_simulation.drivers import LocalDriver, expert_policy
+from steerstream_simulation.grpc_driver import connect, open_driver
+from steerstream_simulation.plot import DrivePlot
+from steerstream_simulation.progress import Progress
+from steerstream_simulation.recorder import Recorder
+from steerstream_simulation.report import DriveLog, summarise
+from steerstream_simulation.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from steerstream_simulation.camera import CameraConfig
+    from steerstream_simulation.closed_loop import Observer
+    from steerstream_simulation.drivers import Reply
+    from steerstream_simulation.grpc_driver import GrpcDriver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriveOptions:
+    """What a drive through a server is asked for.
+
+    Attributes:
+        target: The server, `HOST:PORT`.
+        seed: Of the road.
+        seconds: Length of the drive.
+        camera: Size of the pictures.
+        real_time: Whether to keep up with the wall clock.
+        delay_ms: In lock-step, from a picture to when its command acts, in place of what the answer
+            really took; None for that.
+        budget_ms: Time that a frame may take in the server.
+        model: A served model's name; empty for the server's default.
+        encoding: How pictures are sent.
+        save: The video's file, or None.
+        plot: The picture's file, or None.
+        json: The report's file, or None.
+    """
+
+    target: str
+    seed: int
+    seconds: float
+    camera: CameraConfig
+    real_time: bool = False
+    delay_ms: float | None = None
+    budget_ms: float = 50.0
+    model: str = ""
+    encoding: Encoding = Encoding.AUTO
+    save: Path | None = None
+    plot: Path | None = None
+    json: Path | None = None
+
+
+def drive(options: DriveOptions) -> dict[str, Any]:
+    """Drive a road through a server.
+
+    Returns:
+        The report; it is written to `options.json` as well.
+
+    Raises:
+        SteerstreamError: The server cannot be reached, refuses, or fails.
+        DriverStoppedError: The server ended the session before the drive was over.
+        OSError: A file cannot be written.
+    """
+    report = asyncio.run(_drive(options))
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+async def _drive(options: DriveOptions) -> dict[str, Any]:
+    clock = LockStepClock(stands=options.delay_ms is not None)
+    client = connect(options.target) if options.real_time else connect(options.target, clock.now_ns)
+    policy = FramePolicy.LATEST if options.real_time else FramePolicy.EVERY
+    # The road is drawn first, because an open session must not wait for it.
+    world = World(options.seed, seconds=options.seconds, camera=options.camera)
+    async with (
+        client,
+        open_driver(
+            client,
+            options.camera,
+            frame_policy=policy,
+            model=options.model,
+            budget_ms=options.budget_ms,
+            encoding=options.encoding,
+        ) as driver,
+    ):
+        log = DriveLog(options.budget_ms)
+        with _observer(options, log) as observe:
+            await _close_loop(options, world, driver, clock, observe)
+        return summarise(_settings(options, driver), world.score, log)
+
+
+async def _close_loop(
+    options: DriveOptions,
+    world: World,
+    driver: GrpcDriver,
+    clock: LockStepClock,
+    observe: Observer,
+) -> None:
+    frames = round(options.seconds * RATE_HZ)
+    if options.real_time:
+        await drive_real_time(world, driver, frames=frames, observe=observe)
+        return
+    await drive_lock_step(
+        world, driver, frames=frames, clock=clock, delay_ms=options.delay_ms, observe=observe
+    )
+
+
+def _settings(options: DriveOptions, driver: GrpcDriver) -> dict[str, Any]:
+    return {
+        "target": options.target,
+        "model": driver.session.info.model.name,
+        "seed": options.seed,
+        "mode": "real_time" if options.real_time else "lock_step",
+        "delay_ms": options.delay_ms,
+        "image_size_px": [options.camera.width, options.camera.height],
+        "rate_hz": RATE_HZ,
+    }
+
+
+@contextlib.contextmanager
+def _observer(options: DriveOptions, log: DriveLog) -> Iterator[Observer]:
+    with contextlib.ExitStack() as stack:
+        observers: list[Observer] = [log]
+        frames = round(options.seconds * RATE_HZ)
+        if options.plot is not None:
+            plot = DrivePlot(frames, budget_ms=options.budget_ms, rate_hz=RATE_HZ)
+            observers.append(plot)
+            stack.callback(plot.save, options.plot)
+        if options.save is not None:
+            recorder = Recorder(
+                options.save,
+                budget_ms=options.budget_ms,
+                title=f"seed {options.seed}",
+                writes_later=options.real_time,
+            )
+            observers.append(stack.enter_context(recorder))
+        progress = Progress(frames, "frames")
+        stack.enter_context(progress)
+
+        def observe(moment: Moment, reply: Reply | None) -> None:
+            for each in observers:
+                each(moment, reply)
+            progress.step(
+                f"lateral error {moment.lateral_offset_m:+.2f} m, "
+                f"interventions {moment.interventions}"
+            )
+
+        yield observe
+
+
+def render(*, seed: int, seconds: float, camera: CameraConfig, save: Path) -> None:
+    """Let the expert drive a road and save the video.
+
+    Raises:
+        SteerstreamError: The video cannot be written.
+    """
+    world = World(seed, seconds=seconds, camera=camera)
+    driver = LocalDriver(expert_policy(world))
+    frames = round(seconds * RATE_HZ)
+    with (
+        Recorder(save, budget_ms=50.0, title=f"seed {seed}  expert", writes_later=False) as video,
+        Progress(frames, "frames") as progress,
+    ):
+
+        def observe(moment: Moment, reply: Reply | None) -> None:
+            video(moment, reply)
+            progress.step()
+
+        asyncio.run(drive_lock_step(world, driver, frames=frames, observe=observe))

@@ -1,0 +1,110 @@
+"""Start the server, drive an unseen road through it, and leave figures, a video and a picture.
+
+``make demo`` runs this. With ``--data`` it also replays the held-out part of the real drive.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from reports import machine
+from steerstream.testing.server_process import ServerFailedError, serve
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "models" / "pilotnet_lstm.onnx"
+SEED = 7
+"""An evaluation seed: the world keeps 0 to 99 out of all training."""
+
+SECONDS = 60
+BUDGET_MS = 50
+REAL_DRIVE = Path("udacity_ch2_hmb3") / "labels.csv"
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why."""
+
+
+def main() -> int:
+    """Run the demo; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results")
+    parser.add_argument("--data", type=Path, help="folder with the driving data, to replay it too")
+    options = parser.parse_args()
+    try:
+        summary = run(options.out, options.data)
+    except (DemoError, ServerFailedError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    path = options.out / "summary.json"
+    path.write_text(json.dumps(summary, indent=1) + "\n")
+    print(f"\nSee {path}, {options.out / 'drive.mp4'} and {options.out / 'drive.png'}.")
+    return 0
+
+
+def run(out: Path, data: Path | None) -> dict[str, object]:
+    """Drive, and replay where there is data; return the summary, ready for JSON.
+
+    Raises:
+        DemoError: a part failed, or the data is not where it was said to be.
+        ServerFailedError: the server did not start.
+    """
+    # The commands run in the checkout, wherever this one was started.
+    out = out.resolve()
+    labels = None if data is None else data.resolve() / REAL_DRIVE
+    if labels is not None and not labels.is_file():
+        raise DemoError(f"no {labels}: --data names the folder that holds {REAL_DRIVE.parent}")
+    out.mkdir(parents=True, exist_ok=True)
+    summary: dict[str, object] = {"machine": machine.describe()}
+    print(f"Starting the server with {BUNDLE.relative_to(ROOT)}")
+    with serve(BUNDLE) as target, tempfile.TemporaryDirectory() as folder:
+        print(f"Driving {SECONDS} s on road {SEED}, which no training saw, through {target}\n")
+        summary["drive"] = _drive(target, out, Path(folder))
+        if labels is not None:
+            print("\nReplaying the real drive's held-out blocks as fast as they are answered\n")
+            summary["replay"] = _replay(target, labels, Path(folder))
+    return summary
+
+
+def _drive(target: str, out: Path, folder: Path) -> object:
+    return _module(
+        folder / "drive.json",
+        "simulation",
+        "drive",
+        "--real-time",
+        f"--target={target}",
+        f"--seed={SEED}",
+        f"--seconds={SECONDS}",
+        f"--budget-ms={BUDGET_MS}",
+        f"--save={out / 'drive.mp4'}",
+        f"--plot={out / 'drive.png'}",
+    )
+
+
+def _replay(target: str, labels: Path, folder: Path) -> object:
+    return _module(
+        folder / "replay.json",
+        "steerstream",
+        "drive",
+        "--as-fast-as-possible",
+        f"--target={target}",
+        f"--source={labels.parent}",
+        f"--labels={labels}",
+        "--split=validation",
+    )
+
+
+def _module(result: Path, module: str, *arguments: str) -> object:
+    """Run a module's command with its output shown; return the JSON that it wrote."""
+    command = [sys.executable, "-m", module, *arguments, f"--json={result}"]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:  # noqa: S603 - our own modules
+        raise DemoError(f"`python -m {module} {arguments[0]}` failed; its message stands above")
+    return json.loads(result.read_text())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""A driver at the other end of a gRPC stream: the steerstream client."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from typing import TYPE_CHECKING
+
+import steerstream
+from steerstream import Camera, Client, Encoding, FramePolicy, SafeCommand, Session, Skipped
+from steerstream import Command as WireCommand
+from steerstream_simulation.drivers import Frame, Reply
+from steerstream_simulation.vehicle import Command
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from steerstream_simulation.camera import CameraConfig
+
+
+class GrpcDriver:
+    """Sends frames into a session and follows what its guard lets through.
+
+    Args:
+        session: An open session.
+        encoding: How pictures are sent.
+    """
+
+    def __init__(self, session: Session, encoding: Encoding = Encoding.AUTO) -> None:
+        self.session = session
+        self._encoding = encoding
+        self._speed_mps = 0.0
+
+    async def send(self, frame: Frame) -> None:
+        """Send a frame.
+
+        Raises:
+            SteerstreamError: The session has ended.
+        """
+        self._speed_mps = self._speed_mps or frame.vehicle_speed_mps
+        await self.session.send_frame(
+            frame.image,
+            sequence_number=frame.sequence_number,
+            capture_time_ns=frame.capture_time_ns,
+            vehicle_speed_mps=frame.vehicle_speed_mps,
+            encoding=self._encoding,
+        )
+
+    async def receive(self) -> Reply | None:
+        """Wait for the next answer; notices are passed over.
+
+        Raises:
+            SteerstreamError: The session ended with an error.
+        """
+        async for answer in self.session:
+            if isinstance(answer, WireCommand | Skipped):
+                command = self._command(self.session.safe_command())
+                return Reply(
+                    answer.sequence_number, command, answer, answer.sent_ns, answer.received_ns
+                )
+        return None
+
+    def _command(self, safe: SafeCommand) -> Command | None:
+        if safe.steering_wheel_angle_rad is None:
+            return None
+        # A model without a speed head drives at the speed of the start.
+        self._speed_mps = self._speed_mps if safe.speed_mps is None else safe.speed_mps
+        return Command(safe.steering_wheel_angle_rad, self._speed_mps)
+
+
+@contextlib.asynccontextmanager
+async def open_driver(
+    client: Client,
+    camera: CameraConfig,
+    *,
+    frame_policy: FramePolicy,
+    model: str = "",
+    budget_ms: float = 50.0,
+    rate_hz: float = 20.0,
+    encoding: Encoding = Encoding.AUTO,
+    vehicle_id: str = "simulation",
+) -> AsyncIterator[GrpcDriver]:
+    """Open a session and drive through it for the time of an `async with` block.
+
+    Args:
+        client: A connected client.
+        camera: The world's camera, described to the server.
+        frame_policy: EVERY for lock-step, LATEST for real time.
+        model: A served model's name; empty for the server's default.
+        budget_ms: Milliseconds that a frame may take in the server.
+        rate_hz: Pictures a second.
+        encoding: How pictures are sent.
+        vehicle_id: The vehicle's name in the server's logs.
+
+    Raises:
+        SteerstreamError: The server does not open the session.
+    """
+    async with client.open_session(
+        vehicle_id=vehicle_id,
+        model=model,
+        budget_ms=budget_ms,
+        frame_policy=frame_policy,
+        frame_rate_hz=rate_hz,
+        camera=describe(camera),
+    ) as session:
+        yield GrpcDriver(session, encoding)
+
+
+def describe(camera: CameraConfig) -> Camera:
+    """Return the camera's description for the wire."""
+    return Camera(
+        width_px=camera.width,
+        height_px=camera.height,
+        horizontal_fov_deg=math.degrees(camera.field_of_view_rad),
+        mount_height_m=camera.height_m,
+        horizon_fraction=camera.horizon,
+    )
+
+
+def connect(target: str, clock: Callable[[], int] = time.monotonic_ns) -> Client:
+    """Return a client of a server, going by the loop's clock; it connects when it is entered."""
+    return steerstream.connect(target, clock=clock)

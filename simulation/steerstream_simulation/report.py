@@ -1,0 +1,93 @@
+"""What a drive is reported as: lane keeping, latency by stage, frames over the budget."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from steerstream import Command
+from steerstream.drive.histogram import Histogram
+
+if TYPE_CHECKING:
+    from steerstream_simulation.closed_loop import Moment
+    from steerstream_simulation.drivers import Reply
+    from steerstream_simulation.scoring import Score
+
+STAGES = ("round_trip", "queue", "decode", "infer", "server_total")
+
+
+class DriveLog:
+    """Collects latencies and outcomes of a drive; an `Observer` of the closed loop.
+
+    Args:
+        budget_ms: Round trips beyond it are counted, as are frames without a command of their own.
+    """
+
+    def __init__(self, budget_ms: float) -> None:
+        self.budget_ms = budget_ms
+        self.frames = 0
+        self.commands = 0
+        self.over_budget = 0
+        self._latencies = {stage: Histogram() for stage in STAGES}
+        self._angle_error_square_sum = 0.0
+
+    def __call__(self, moment: Moment, reply: Reply | None) -> None:
+        """Count a frame."""
+        self.frames += 1
+        if reply is None or not isinstance(reply.answer, Command):
+            self.over_budget += 1
+            return
+        self.commands += 1
+        self.over_budget += reply.round_trip_ms > self.budget_ms
+        self._latencies["round_trip"].add(reply.round_trip_ms)
+        timings = reply.answer.timings
+        for stage in ("queue", "decode", "infer"):
+            self._latencies[stage].add(getattr(timings, f"{stage}_us") / 1e3)
+        self._latencies["server_total"].add(timings.total_us / 1e3)
+        said = reply.answer.raw.steering_wheel_angle_rad
+        if said is not None:
+            self._angle_error_square_sum += (said - moment.expert.steering_wheel_angle_rad) ** 2
+
+    def summary(self) -> dict[str, Any]:
+        """Return the log's figures by name and unit."""
+        rmse = math.sqrt(self._angle_error_square_sum / max(self.commands, 1))
+        return {
+            "frames": self.frames,
+            "commands": self.commands,
+            "skipped_or_lost": self.frames - self.commands,
+            "budget_ms": self.budget_ms,
+            "frames_over_budget": self.over_budget,
+            "angle_rmse_to_expert_rad": round(rmse, 5),
+            "latency_ms": {stage: self._latencies[stage].summary() for stage in STAGES},
+        }
+
+
+def summarise(settings: dict[str, Any], score: Score, log: DriveLog) -> dict[str, Any]:
+    """Return one report of a drive: its settings, its score, its log."""
+    return {**settings, **score.summary(), **log.summary()}
+
+
+def table(report: dict[str, Any]) -> str:
+    """Return the report as lines for people."""
+    latency = report["latency_ms"]
+    lines = [
+        "lateral error   mean {lateral_error_mean_m:.3f}  rms {lateral_error_rms_m:.3f}  "
+        "max {lateral_error_max_m:.3f} m".format(**report),
+        "lane departures {lane_departures} ({outside_lane_s:.1f} s)".format(**report),
+        "interventions   {interventions}".format(**report),
+        "autonomy        {autonomy_percent:.2f} % of {simulated_s:.0f} s".format(**report),
+        "over budget     {frames_over_budget} of {frames} frames ({budget_ms:g} ms)".format(
+            **report
+        ),
+    ]
+    lines += [_stage_line(stage, figures) for stage, figures in latency.items()]
+    return "\n".join(lines)
+
+
+def _stage_line(stage: str, figures: dict[str, float | None]) -> str:
+    name = stage.replace("_", " ")
+    parts = (
+        f"{key.replace('_', '.')} {'-' if value is None else f'{value:.2f}'}"
+        for key, value in figures.items()
+    )
+    return f"{name:<16}{'  '.join(parts)} ms"

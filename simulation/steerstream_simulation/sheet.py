@@ -1,0 +1,46 @@
+"""A contact sheet: one row of pictures for each road."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from steerstream_simulation.camera import Camera
+from steerstream_simulation.road import generate_road
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from steerstream_simulation.camera import CameraConfig
+
+_PICTURES = 5
+_SPACING_M = 150.0
+
+
+def draw_sheet(seeds: Sequence[int], camera: CameraConfig) -> NDArray[np.uint8]:
+    """Return pictures from the lane's centre along each road, uint8 RGB."""
+    return np.concatenate([_row(seed, camera) for seed in seeds])
+
+
+def write_sheet(path: Path, seeds: Sequence[int], camera: CameraConfig) -> None:
+    """Draw a sheet into a picture file.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet = cv2.cvtColor(draw_sheet(seeds, camera), cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".png", sheet)
+    path.write_bytes(encoded.tobytes())
+
+
+def _row(seed: int, config: CameraConfig) -> NDArray[np.uint8]:
+    road = generate_road(seed, length_m=_PICTURES * _SPACING_M)
+    camera = Camera(road, config)
+    places = np.arange(_PICTURES) * _SPACING_M
+    return np.concatenate([camera.render(road.pose_at(at), at) for at in places], axis=1)

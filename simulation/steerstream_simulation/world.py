@@ -1,0 +1,94 @@
+"""A road, a vehicle on it, its camera, and the score of the drive."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from steerstream_simulation.camera import Camera, CameraConfig
+from steerstream_simulation.expert import FASTEST_MPS, Expert, Label
+from steerstream_simulation.road import generate_road
+from steerstream_simulation.scoring import Score
+from steerstream_simulation.vehicle import STEP_S, Command, Vehicle
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from steerstream_simulation.road import Position
+
+# An own network may drive faster than the expert; the road must not end under it.
+_LENGTH_RESERVE = 1.4
+_SCORE_STEPS = 4
+# Of a step: what floating point may add to a whole number of steps.
+_ROUNDING = 1e-6
+
+
+class World:
+    """A drive over the road of a seed.
+
+    Args:
+        seed: Draws the road and its looks.
+        seconds: How long the drive is to last; the road is long enough for it.
+        camera: Size and mounting.
+        expert_delay_s: Delay from picture to command that the expert's labels allow for.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        seconds: float,
+        camera: CameraConfig | None = None,
+        expert_delay_s: float = 0.03,
+    ) -> None:
+        self.road = generate_road(seed, length_m=FASTEST_MPS * _LENGTH_RESERVE * seconds + 50.0)
+        self.camera = Camera(self.road, camera)
+        self._expert = Expert(self.road, delay_s=expert_delay_s)
+        self.vehicle = Vehicle(self.road.pose_at(0.0), self._expert.target_speed_mps(0.0))
+        half_width = 0.5 * self.vehicle.parameters.width_m
+        self.score = Score(0.5 * self.road.lane_width_m - half_width)
+        self.position: Position = self.road.locate(self.vehicle.pose, 0.0)
+        self.command = Command(0.0, self.vehicle.speed_mps)
+        self._steps = 0
+
+    @property
+    def time_s(self) -> float:
+        """Simulated time since the start."""
+        return self._steps * STEP_S
+
+    def capture(self) -> NDArray[np.uint8]:
+        """Return what the camera sees now, uint8 RGB `[height, width, 3]`."""
+        return self.camera.render(self.vehicle.pose, self.position.arc_length_m)
+
+    def expert_label(self, interval_s: float) -> Label:
+        """Return what the expert would do here; `interval_s` since the label before."""
+        return self._expert.label(self.vehicle, self.position, interval_s)
+
+    def advance_to(self, time_s: float) -> None:
+        """Follow `command` until a time, rounded up to the vehicle's step.
+
+        Where the vehicle leaves its lane it is put back on the lane's centre, and the score counts
+        an intervention.
+        """
+        left = math.ceil(time_s / STEP_S - _ROUNDING) - self._steps
+        while left > 0:
+            steps = min(left, _SCORE_STEPS)
+            self.vehicle.advance(self.command, steps)
+            self._steps += steps
+            left -= steps
+            self.position = self.road.locate(self.vehicle.pose, self.position.arc_length_m)
+            if self.score.add(
+                self.position.lateral_offset_m, self.vehicle.speed_mps, steps * STEP_S
+            ):
+                self._put_back()
+
+    def _put_back(self) -> None:
+        speed, place = self.vehicle.speed_mps, self.position.arc_length_m
+        angle = self.vehicle.parameters.steering_wheel_angle_rad(
+            self.road.curvature_at(place), speed
+        )
+        self.vehicle.place(self.road.pose_at(place), speed, angle)
+        self.position = self.road.locate(self.vehicle.pose, place)
+        self.command = Command(angle, self.command.speed_mps)
+        self._expert.reset()

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmark.loadgen.tally import STAGES, Tally, total
+from steerstream.v1 import command_pb2, drive_service_pb2
+
+NS_PER_MS = 1_000_000
+
+
+def answered(*latencies_ms, budget_ms=50.0, late=0, silent=0):
+    tally = Tally(budget_ms=budget_ms, frames=len(latencies_ms) + late + silent)
+    timings = command_pb2.StageTimings(queue_us=1000, decode_us=2000, infer_us=3000, total_us=7000)
+    command = drive_service_pb2.DriveResponse(command=command_pb2.Command(timings=timings))
+    for latency_ms in latencies_ms:
+        tally.add_answer(command, round(latency_ms * NS_PER_MS), 0)
+    skip = command_pb2.FrameSkipped(reason=command_pb2.SKIP_REASON_LATE)
+    for _ in range(late):
+        tally.add_answer(drive_service_pb2.DriveResponse(skipped=skip), 0, 0)
+    return tally
+
+
+def test_late_skipped_and_unanswered_frames_are_misses():
+    summary = answered(10, 20, 51, late=1, silent=1).summary()
+    assert (summary["frames"], summary["commands"], summary["missed"]) == (5, 3, 3)
+    assert summary["missed_percent"] == 60.0
+    assert summary["misses"] == {"OVER_BUDGET": 1, "UNANSWERED": 1, "LATE": 1}
+
+
+def test_stages_are_the_servers_own():
+    latency = answered(10).summary()["latency_ms"]
+    found = [latency[stage]["p50"] for stage in STAGES]
+    assert found == pytest.approx([10, 7, 1, 2, 3], rel=1e-3)
+
+
+def test_tallies_add_up():
+    parts = [answered(10, 60), answered(20, late=2)]
+    parts[0].refused["TOO_MANY_SESSIONS"] = 2
+    whole = total(parts)
+    assert (whole.frames, whole.missed, whole.refused.total()) == (5, 3, 2)
+    assert whole.stages["round_trip"].max_ms == 60
+    assert whole.skipped == {"LATE": 2}
+
+
+def test_a_load_without_frames_has_figures_that_json_can_hold():
+    summary = Tally(budget_ms=50.0).summary()
+    assert summary["missed_percent"] is None
+    json.dumps(summary, allow_nan=False)

@@ -1,0 +1,174 @@
+"""The contract is read strictly: what is wrong is named, what is right comes back as it went."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from steerstream_bundle.contract import (
+    Contract,
+    ContractError,
+    Crop,
+    FrameInput,
+    GapRule,
+    Output,
+    Provenance,
+    Score,
+    StateKind,
+    StateTensor,
+    TrainingSource,
+)
+
+STEERING = Output(
+    head="steering_wheel_angle",
+    tensor="steering_wheel_angle",
+    unit="rad",
+    minimum=-8.0,
+    maximum=8.0,
+    training_mean=0.01,
+    stddev_tensor="steering_wheel_angle_stddev",
+)
+SPEED = Output(
+    head="speed", tensor="speed", unit="m/s", minimum=-5.0, maximum=60.0, training_mean=9.0
+)
+TORQUE = Output(
+    head="steering_torque",
+    tensor="torque",
+    unit="Nm",
+    minimum=-20.0,
+    maximum=20.0,
+    training_mean=0.0,
+    stddev_tensor="torque_stddev",
+)
+CONTRACT = Contract(
+    name="tiny",
+    frame=FrameInput(tensor="frame", height_px=66, width_px=200, crop=Crop(top=0.4, bottom=0.9)),
+    state=(
+        StateTensor(input="h", output="h_next", shape=(3,), kind=StateKind.RECURRENT),
+        StateTensor(
+            input="ring",
+            output="ring_next",
+            shape=(2, 2),
+            kind=StateKind.FEATURE_RING,
+            initial=(1.0, 2.0, 3.0, 4.0),
+        ),
+    ),
+    outputs=(STEERING,),
+    rate_hz=20.0,
+    gap=GapRule(reset_after_ms=500),
+    warm_up_steps=3,
+    limits_profile="passenger_car",
+    interval_tensor="interval_s",
+    provenance=Provenance(
+        sources=(
+            TrainingSource(
+                name="road", frames=7, heads=("speed",), licence="Apache-2.0", rendered=True
+            ),
+        ),
+        scores=(Score(source="road", head="speed", frames=7, rmse=0.5),),
+        git_revision="abc",
+        created="2026-11-23",
+    ),
+)
+
+
+def test_json_round_trip() -> None:
+    assert Contract.from_json(CONTRACT.to_json()) == CONTRACT
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("name",), "", "needs a name"),
+        (("name",), 3, "contract.name must be str"),
+        (("version",), 2, "version 2"),
+        (("rate_hz",), 0.0, "rate_hz"),
+        (("rate_hz",), float("inf"), "finite"),
+        (("rate_hz",), True, "contract.rate_hz must be float"),
+        (("warm_up_steps",), -1, "warm_up_steps"),
+        (("frame", "height_px"), 0, "frame size"),
+        (("frame", "height_px"), 66.5, "contract.frame.height_px must be int"),
+        (("frame", "crop", "top"), 0.95, "crop"),
+        (("frame", "crop", "colour"), "RGB", "unknown fields: colour"),
+        (("frame",), [], "contract.frame must be an object"),
+        (("state",), {}, "contract.state must be a list"),
+        (("state", 0, "kind"), "magic", "contract.state[0].kind must be one of"),
+        (("state", 0, "shape"), [], "positive sizes"),
+        (("state", 0, "initial"), [1.0, 2.0], "1 or 3 initial values"),
+        (("state", 1, "input"), "h", "two inputs share a tensor"),
+        (("state", 1, "input"), "frame", "two inputs share a tensor"),
+        (("state", 1, "input"), "interval_s", "two inputs share a tensor"),
+        (("interval_tensor",), "h", "two inputs share a tensor"),
+        (("interval_tensor",), None, "contract.interval_tensor must be str"),
+        (("state", 1, "output"), "h_next", "two outputs share a tensor"),
+        (("outputs", 0, "stddev_tensor"), "steering_wheel_angle", "two outputs share a tensor"),
+        (("outputs", 0, "stddev_tensor"), "ring_next", "two outputs share a tensor"),
+        (("outputs",), [], "outputs must hold"),
+        (("outputs", 0, "unit"), "deg", "'deg'"),
+        (("outputs", 0, "head"), "brake", "'brake'"),
+        (("outputs", 0, "minimum"), 9.0, "minimum < maximum"),
+        (("gap", "reset_after_ms"), 0, "reset_after_ms"),
+        (("provenance", "scores", 0, "rmse"), "good", "contract.provenance.scores[0].rmse"),
+    ],
+)
+def test_a_wrong_field_is_named(path: tuple[str | int, ...], value: object, message: str) -> None:
+    data = json.loads(CONTRACT.to_json())
+    place = data
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(ContractError) as caught:
+        Contract.from_json(json.dumps(data))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["name", "frame", "outputs", "gap", "limits_profile"])
+def test_a_missing_field_is_named(name: str) -> None:
+    data = json.loads(CONTRACT.to_json())
+    del data[name]
+    with pytest.raises(ContractError, match=rf"contract\.{name} is missing"):
+        Contract.from_json(json.dumps(data))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null"])
+def test_what_is_no_object_is_refused(text: str) -> None:
+    with pytest.raises(ContractError, match=r"not JSON|must be an object"):
+        Contract.from_json(text)
+
+
+def test_integers_are_read_as_floats_where_floats_belong() -> None:
+    text = CONTRACT.to_json().replace('"rate_hz": 20.0', '"rate_hz": 20')
+    assert Contract.from_json(text) == CONTRACT
+
+
+def test_no_head_twice() -> None:
+    with pytest.raises(ContractError, match="no head twice"):
+        dataclasses.replace(CONTRACT, outputs=(STEERING, STEERING))
+
+
+def test_what_an_older_bundle_leaves_out_it_does_not_have() -> None:
+    data = json.loads(CONTRACT.to_json())
+    del data["interval_tensor"], data["outputs"][0]["stddev_tensor"]
+    older = Contract.from_json(json.dumps(data))
+    assert (older.interval_tensor, older.outputs[0].stddev_tensor) == ("", "")
+    assert older.input_tensors == ("frame", "h", "ring")
+    assert older.value_tensors == ("steering_wheel_angle",)
+    assert older.stddev_columns == {}
+
+
+def test_standard_deviations_come_after_the_heads() -> None:
+    contract = dataclasses.replace(CONTRACT, outputs=(STEERING, SPEED, TORQUE))
+    heads = ("steering_wheel_angle", "speed", "torque")
+    stddevs = ("steering_wheel_angle_stddev", "torque_stddev")
+    assert contract.value_tensors == (*heads, *stddevs)
+    assert contract.stddev_columns == {"steering_wheel_angle": 3, "steering_torque": 4}
+    assert contract.input_tensors == ("frame", "interval_s", "h", "ring")
+
+
+def test_a_precision_is_one_that_bundles_come_in():
+    assert Provenance().precision == "fp32"
+    assert Contract.from_json(CONTRACT.to_json()).provenance.precision == "fp32"
+    with pytest.raises(ContractError, match="precision 'bf8' is not one of"):
+        Provenance(precision="bf8")

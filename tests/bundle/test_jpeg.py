@@ -1,0 +1,283 @@
+"""JPEGs are checked before they cost memory; any bytes end in a picture or a typed error."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from steerstream_bundle import jpeg as jpegs
+from steerstream_bundle.contract import Crop, FrameInput
+from steerstream_bundle.errors import UndecodableError
+from tests.service.vehicle import jpeg, pictures
+
+INPUT = FrameInput(tensor="frames", height_px=8, width_px=16, crop=Crop())
+WHOLE_SIZE = FrameInput(tensor="frames", height_px=48, width_px=96, crop=Crop())
+MAX_PIXELS = 100_000
+PICTURE = cv2.GaussianBlur(pictures(1, 3, (48, 96, 3))[0], (9, 9), 0)
+WHOLE = jpeg(PICTURE)
+PROGRESSIVE = jpeg(PICTURE, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+RESTARTS = jpeg(PICTURE, cv2.IMWRITE_JPEG_RST_INTERVAL, 4)
+
+
+def decode(data, frame=WHOLE_SIZE, max_pixels=MAX_PIXELS, scratch=None):
+    return jpegs.decode(data, frame, max_pixels=max_pixels, scratch=scratch)
+
+
+def refused(data, **options):
+    with pytest.raises(UndecodableError) as caught:
+        decode(data, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data", [WHOLE, PROGRESSIVE, RESTARTS, jpeg(PICTURE, cv2.IMWRITE_JPEG_OPTIMIZE, 1)]
+)
+def test_jpegs_of_all_usual_kinds_are_decoded(data):
+    assert np.abs(decode(data).astype(int) - PICTURE).mean() < 6
+
+
+@pytest.mark.parametrize("factor", [0x411111, 0x221111, 0x211111, 0x121111, 0x111111])
+def test_every_usual_chroma_subsampling_gives_red_green_blue(factor):
+    blue = np.full((16, 32, 3), (10, 20, 250), np.uint8)
+    found = decode(jpeg(blue, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor))
+    assert np.abs(found.astype(int) - blue).max() < 8
+
+
+def test_a_grey_jpeg_is_decoded():
+    done, data = cv2.imencode(".jpg", PICTURE[:, :, 0])
+    assert done
+    found = decode(data.tobytes())
+    assert found.shape == (48, 96, 3)
+    np.testing.assert_array_equal(found[:, :, 0], found[:, :, 2])
+
+
+def test_an_orientation_tag_turns_nothing():
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif
+    np.testing.assert_array_equal(decode(WHOLE[:2] + segment + WHOLE[2:]), decode(WHOLE))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "crop", "scaled"),
+    [
+        (48, 96, Crop(), (48, 96)),
+        (25, 96, Crop(), (48, 96)),
+        (24, 48, Crop(), (24, 48)),
+        (24, 49, Crop(), (48, 96)),
+        (12, 24, Crop(), (12, 24)),
+        (6, 12, Crop(), (6, 12)),
+        (1, 1, Crop(), (6, 12)),
+        (12, 48, Crop(top=0.5), (24, 48)),
+        (13, 48, Crop(top=0.5), (48, 96)),
+        (8, 24, Crop(left=0.25, right=0.75), (24, 48)),
+        (500, 500, Crop(), (48, 96)),
+    ],
+)
+def test_the_scale_is_the_smallest_that_holds_the_input(height, width, crop, scaled):
+    frame = FrameInput(tensor="frames", height_px=height, width_px=width, crop=crop)
+    assert decode(WHOLE, frame).shape == (*scaled, 3)
+
+
+@pytest.mark.parametrize("size", [(47, 95), (49, 97), (1, 1), (3, 200)])
+def test_odd_sizes_are_decoded_at_any_scale(size):
+    data = jpeg(np.full((*size, 3), 90, np.uint8))
+    for height, width in [(1, 1), (2, 2), (5, 10), (20, 40), (100, 100)]:
+        frame = FrameInput(tensor="frames", height_px=height, width_px=width, crop=Crop())
+        assert np.abs(decode(data, frame).astype(int) - 90).max() < 4
+
+
+def test_a_scaled_picture_is_the_average_of_the_whole():
+    half = FrameInput(tensor="frames", height_px=24, width_px=48, crop=Crop())
+    expected = cv2.resize(decode(WHOLE), (48, 24), interpolation=cv2.INTER_AREA)
+    assert np.abs(decode(WHOLE, half).astype(int) - expected).mean() < 2
+
+
+def test_scratch_memory_is_used_again_and_grows():
+    scratch = jpegs.Scratch()
+    small, whole = decode(WHOLE, INPUT, scratch=scratch), decode(WHOLE, scratch=scratch)
+    assert not np.shares_memory(small, whole)
+    again = decode(WHOLE, INPUT, scratch=scratch)
+    assert np.shares_memory(whole, again)
+    np.testing.assert_array_equal(again, small)
+
+
+def test_every_thread_has_scratch_memory_of_its_own():
+    scratch, found = jpegs.Scratch(), []
+    first = decode(WHOLE, scratch=scratch)
+    thread = threading.Thread(target=lambda: found.append(decode(WHOLE, scratch=scratch)))
+    thread.start()
+    thread.join()
+    assert not np.shares_memory(first, found[0])
+
+
+def test_other_threads_run_while_one_decodes():
+    """The decoder lets go of the interpreter: this thread counts on while that one decodes."""
+    large = jpeg(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), np.uint8))
+    frame = FrameInput(tensor="frames", height_px=1500, width_px=2000, crop=Crop())
+    began, ended = threading.Event(), threading.Event()
+
+    def work():
+        began.set()
+        decode(large, frame, max_pixels=10**7)
+        ended.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    began.wait()
+    turns = 0
+    while not ended.is_set():
+        turns += 1
+        time.sleep(0.001)
+    thread.join()
+    assert turns > 3
+
+
+def test_bytes_after_the_end_are_allowed():
+    np.testing.assert_array_equal(decode(WHOLE + bytes(64)), decode(WHOLE))
+
+
+@pytest.mark.parametrize("filling", [bytes(1), bytes(40), b"\0\xff\xff\0" * 3])
+def test_filling_before_the_end_is_allowed_as_usb_cameras_send_it(filling):
+    np.testing.assert_array_equal(decode(WHOLE[:-2] + filling + WHOLE[-2:]), decode(WHOLE))
+
+
+def test_other_bytes_before_the_end_are_damage():
+    assert "damaged" in refused(WHOLE[:-2] + b"\x12\x34\x56" * 9 + WHOLE[-2:])
+
+
+def test_a_piece_that_is_missing_from_the_middle_is_damage():
+    assert "damaged" in refused(WHOLE[: len(WHOLE) // 2] + WHOLE[-2:])
+
+
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.5, 0.9, 0.999])
+def test_a_truncated_jpeg_is_refused(part):
+    assert "truncated" in refused(WHOLE[: int(len(WHOLE) * part)])
+
+
+def test_the_end_marker_of_a_thumbnail_does_not_count():
+    thumbnail = jpeg(PICTURE[:8, :8])
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2) + thumbnail
+    data = WHOLE[:2] + segment + WHOLE[2:]
+    decode(data)
+    assert "truncated" in refused(data[:-2])
+
+
+@pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (65_535, 2), (400, 251)])
+def test_a_header_over_the_limit_is_refused_before_it_is_decoded(width, height):
+    data = bytearray(WHOLE)
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = height.to_bytes(2) + width.to_bytes(2)
+    assert f"{width}x{height} is over" in refused(bytes(data))
+
+
+def test_the_limit_itself_is_allowed():
+    decode(WHOLE, max_pixels=48 * 96)
+    assert "is over" in refused(WHOLE, max_pixels=48 * 96 - 1)
+
+
+def changed(marker: int, offset: int, value: int) -> bytes:
+    data = bytearray(WHOLE)
+    data[data.index(bytes([0xFF, marker])) + offset] = value
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (changed(0xC0, 1, 0xC9), "no header that can be read"),  # arithmetic coding
+        (changed(0xC0, 1, 0xC3), "no header that can be read"),  # lossless
+        (changed(0xC0, 4, 12), "12 bits"),
+        (changed(0xC0, 9, 4), "4 channels"),
+        (changed(0xC0, 11, 0), "damaged"),  # a sampling factor of zero
+        (changed(0xE0, 3, 0), "no header that can be read"),  # a segment without length
+        (b"\xff\xd8" + b"\xff\xfe\x00\x02" * 1000, "no header that can be read"),
+        (b"\xff\xd8" + b"\xff" * 1000, "truncated"),
+        (b"GIF89a", "not a JPEG"),
+        (b"", "empty"),
+    ],
+)
+def test_headers_that_cannot_be_used_are_refused(data, text):
+    assert text in refused(data)
+
+
+def test_a_second_frame_header_is_refused():
+    at = WHOLE.index(b"\xff\xc0")
+    end = at + 2 + int.from_bytes(WHOLE[at + 2 : at + 4])
+    second = bytearray(WHOLE[at:end])
+    second[5:9] = (8000).to_bytes(2) + (8000).to_bytes(2)
+    assert "no header" in refused(WHOLE[:end] + bytes(second) + WHOLE[end:])
+
+
+def scans_of_one_channel(count):
+    """A baseline file whose scans hold one channel each, as often as wanted."""
+    at = WHOLE.rindex(b"\xff\xda")
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + bytes(8)
+    return WHOLE[:at] + scan * count + WHOLE[-2:]
+
+
+def test_a_scan_bomb_is_refused():
+    at = PROGRESSIVE.rindex(b"\xff\xda")
+    bomb = PROGRESSIVE[:at] + PROGRESSIVE[at:-2] * 100 + PROGRESSIVE[-2:]
+    assert "scans" in refused(bomb)
+    assert "scans" in refused(scans_of_one_channel(65))
+    assert "damaged" in refused(scans_of_one_channel(64))
+
+
+def test_scans_beside_the_only_one_are_not_decoded():
+    at = WHOLE.rindex(b"\xff\xda")
+    assert "damaged" in refused(WHOLE[:at] + WHOLE[at:-2] * 100 + WHOLE[-2:])
+
+
+def test_bad_pictures_write_nothing_to_the_standard_streams(capfd):
+    for data in (WHOLE[:-2], WHOLE[:-2] + b"abc" * 9 + WHOLE[-2:], WHOLE[:400] + WHOLE[-2:]):
+        refused(data)
+    assert capfd.readouterr() == ("", "")
+
+
+def picture_or_typed_error(data, frame=INPUT):
+    with contextlib.suppress(UndecodableError):
+        found = decode(data, frame)
+        assert found.dtype == np.uint8
+        assert found.ndim == 3
+        assert found.size <= 3 * MAX_PIXELS
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_picture_or_a_typed_error(tail):
+    for data in (tail, b"\xff\xd8" + tail, WHOLE[:300] + tail, WHOLE[:300] + tail + b"\xff\xd9"):
+        picture_or_typed_error(data)
+
+
+@st.composite
+def mutations(draw):
+    """A real file with bytes overwritten, removed, repeated or swapped."""
+    data = bytearray(draw(st.sampled_from([WHOLE, PROGRESSIVE, RESTARTS])))
+    for _ in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, len(data) - 1))
+        size = draw(st.integers(1, 40))
+        piece = bytes(data[at : at + size])
+        match draw(st.sampled_from(["overwrite", "remove", "repeat", "insert", "marker"])):
+            case "overwrite":
+                data[at] = draw(st.integers(0, 255))
+            case "remove":
+                del data[at : min(at + size, len(data) - 1)]
+            case "repeat":
+                data[at:at] = piece * draw(st.integers(1, 3))
+            case "insert":
+                data[at:at] = draw(st.binary(min_size=1, max_size=20))
+            case "marker":
+                data[at : at + 2] = bytes([0xFF, draw(st.integers(0xC0, 0xFE))])
+    return bytes(data)
+
+
+@given(mutations(), st.sampled_from([INPUT, WHOLE_SIZE]))
+@example(WHOLE[:2] + WHOLE, INPUT)
+def test_any_mutation_of_a_real_file_is_a_picture_or_a_typed_error(data, frame):
+    picture_or_typed_error(data, frame)

@@ -1,0 +1,172 @@
+"""Pictures of every kind come to the network's input, or end in a typed error."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steerstream_bundle import pictures
+from steerstream_bundle.contract import Crop, FrameInput
+from steerstream_bundle.errors import UndecodableError
+from steerstream_bundle.pictures import JpegImage, Nv12Image, RawImage
+from steerstream_bundle.preprocess import prepare
+from tests.service import vehicle
+from tests.service.vehicle import jpeg
+
+INPUT = FrameInput(tensor="frames", height_px=8, width_px=16, crop=Crop())
+CROPPED = FrameInput(tensor="frames", height_px=8, width_px=16, crop=Crop(top=0.5))
+TALL = FrameInput(tensor="frames", height_px=40, width_px=16, crop=Crop(left=0.25))
+MAX_PIXELS = 100_000
+PICTURE = cv2.GaussianBlur(vehicle.pictures(1, 3, (48, 96, 3))[0], (9, 9), 0)
+WHOLE = jpeg(PICTURE)
+
+
+def to_input(image, frame=INPUT, max_pixels=MAX_PIXELS, out=None):
+    return pictures.to_input(image, frame, max_pixels, out)
+
+
+def refused(image, **options):
+    with pytest.raises(UndecodableError) as caught:
+        to_input(image, **options)
+    return str(caught.value)
+
+
+def raw(picture):
+    height, width = picture.shape[:2]
+    return RawImage(width, height, picture.tobytes())
+
+
+@pytest.mark.parametrize("frame", [INPUT, CROPPED])
+def test_a_raw_picture_is_prepared_like_the_training_s(frame):
+    np.testing.assert_array_equal(to_input(raw(PICTURE), frame), prepare(PICTURE, frame))
+
+
+@pytest.mark.parametrize("frame", [INPUT, CROPPED])
+def test_a_jpeg_is_close_to_its_pixels(frame):
+    found = to_input(JpegImage(WHOLE), frame)
+    assert np.abs(found.astype(int) - prepare(PICTURE, frame)).mean() < 6
+
+
+def test_a_prepared_jpeg_is_not_overwritten_by_the_next():
+    first = to_input(JpegImage(WHOLE))
+    before = first.copy()
+    to_input(JpegImage(jpeg(255 - PICTURE)))
+    np.testing.assert_array_equal(first, before)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        raw(PICTURE),
+        JpegImage(WHOLE),
+        raw(PICTURE[:8, :16]),
+        Nv12Image(16, 8, bytes(192), full_range=True),
+    ],
+)
+def test_a_picture_is_written_into_a_row_of_a_batch(image):
+    batch = np.zeros((3, *INPUT.shape), np.uint8)
+    assert to_input(image, out=batch[1]).base is batch
+    np.testing.assert_array_equal(batch[1], to_input(image))
+    assert not batch[[0, 2]].any()
+
+
+def test_raw_pixels_of_the_input_s_size_are_not_copied():
+    image = raw(PICTURE[:8, :16])
+    assert np.shares_memory(to_input(image), np.frombuffer(image.pixels, np.uint8))
+
+
+def nv12(picture, *, full_range):
+    """The planes of a picture in NV12, computed with floats by the definition of BT.601."""
+    height, width = picture.shape[:2]
+    red, green, blue = np.moveaxis(picture.astype(float), 2, 0) / 255
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    chroma = np.dstack([(blue - luma) / 1.772, (red - luma) / 1.402])
+    chroma = chroma.reshape(height // 2, 2, width // 2, 2, 2).mean(axis=(1, 3))
+    if full_range:
+        luma, chroma = 255 * luma, 128 + 255 * chroma
+    else:
+        luma, chroma = 16 + 219 * luma, 128 + 224 * chroma
+    values = np.concatenate([luma.ravel(), chroma.ravel()])
+    planes = np.clip(np.round(values), 0, 255).astype(np.uint8).tobytes()
+    return Nv12Image(width, height, planes, full_range)
+
+
+COLOURS = [
+    (0, 0, 0),
+    (255, 255, 255),
+    (255, 0, 0),
+    (0, 255, 0),
+    (0, 0, 255),
+    (255, 255, 0),
+    (90, 120, 60),
+    (30, 60, 200),
+]
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_colour_in_nv12_comes_back_within_the_rounding_of_yuv(colour, full_range):
+    """Half a step of Y is 0.6 of a value, half a step of U or V up to 1.0 of one."""
+    picture = np.full((8, 16, 3), colour, np.uint8)
+    found = to_input(nv12(picture, full_range=full_range))
+    assert np.abs(found.astype(int) - picture).max() <= 2
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("frame", [INPUT, CROPPED, TALL])
+def test_a_picture_in_nv12_is_close_to_its_pixels(frame, full_range):
+    found = to_input(nv12(PICTURE, full_range=full_range), frame)
+    assert found.flags.c_contiguous
+    assert np.abs(found.astype(int) - prepare(PICTURE, frame)).mean() < 3
+
+
+@pytest.mark.parametrize(("width", "height"), [(3, 4), (4, 3), (1, 1)])
+def test_nv12_of_odd_size_is_refused(width, height):
+    assert "even" in refused(Nv12Image(width, height, bytes(18), full_range=False))
+
+
+def test_only_raw_pictures_of_usual_size_are_cheap():
+    assert pictures.is_cheap(RawImage(640, 480, b""))
+    assert pictures.is_cheap(Nv12Image(640, 480, b"", full_range=False))
+    assert not pictures.is_cheap(RawImage(640, 481, b""))
+    assert not pictures.is_cheap(JpegImage(WHOLE))
+    assert not pictures.is_cheap(None)
+
+
+def test_a_frame_without_picture_is_refused():
+    assert "no picture" in refused(None)
+
+
+def test_the_limit_itself_is_allowed():
+    pixels = 48 * 96
+    to_input(JpegImage(WHOLE), max_pixels=pixels)
+    to_input(raw(PICTURE), max_pixels=pixels)
+    assert "is over" in refused(JpegImage(WHOLE), max_pixels=pixels - 1)
+    assert "is over" in refused(raw(PICTURE), max_pixels=pixels - 1)
+
+
+SIZES = st.integers(0, 5) | st.integers(0, 2**32 - 1)
+
+
+@given(SIZES, SIZES, st.integers(-1, 1))
+def test_any_raw_size_is_a_picture_or_a_typed_error(width, height, surplus):
+    fits = 0 < width * height <= 25
+    image = RawImage(width, height, bytes(max(3 * width * height + surplus, 0) if fits else 9))
+    if fits and surplus == 0:
+        assert to_input(image, max_pixels=25).shape == INPUT.shape
+    else:
+        refused(image, max_pixels=25)
+
+
+@given(SIZES, SIZES, st.integers(-1, 1))
+def test_any_nv12_size_is_a_picture_or_a_typed_error(width, height, surplus):
+    fits = 0 < width * height <= 25
+    size = max(3 * width * height // 2 + surplus, 0) if fits else 9
+    image = Nv12Image(width, height, bytes(size), full_range=False)
+    if fits and surplus == 0 and not (width % 2 or height % 2):
+        assert to_input(image, max_pixels=25).shape == INPUT.shape
+    else:
+        refused(image, max_pixels=25)

@@ -1,0 +1,122 @@
+"""Who gets in, who has to go, and that every slot comes back."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from steerstream_bundle import loading
+from steerstream_service.admission.admission import Admission, Model
+from steerstream_service.config import Config
+from steerstream_service.domain import Camera, FramePolicy, Opening
+from steerstream_service.errors import BudgetTooSmallError, TooManySessionsError
+from tests.service import bundles
+
+MS = 1_000_000
+
+
+def opening(**changes):
+    fields = {
+        "vehicle_id": "car",
+        "model": None,
+        "budget_ms": 50.0,
+        "policy": FramePolicy.LATEST,
+        "camera": Camera(0, 0, 0.0, 0.0, 0.0),
+        "ticket": b"",
+        "frame_rate_hz": None,
+    }
+    return Opening(**{**fields, **changes})
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return loading.load(bundles.recurrent(tmp_path / "tiny.onnx"))
+
+
+def admission(tiny, *, step_ms=1.0, cores=1.0, **settings):
+    config = Config(**settings)
+    model = Model(tiny, config)
+    for size in model.lane.cost.buckets:
+        model.lane.cost.measured(size, round(size * step_ms * MS))
+    return Admission({"tiny": model}, "tiny", config, cores)
+
+
+def fill(admitting, **asked):
+    """All leases that are to be had, and the refusal of one more."""
+    leases = []
+    while True:
+        try:
+            leases.append(admitting.admit(opening(**asked)))
+        except TooManySessionsError as error:
+            return leases, error
+
+
+def test_a_session_that_states_no_rate_asks_for_its_model_s(tiny):
+    stated, _ = fill(admission(tiny), frame_rate_hz=20.0)
+    unstated, error = fill(admission(tiny))
+    assert len(stated) == len(unstated) == 13
+    assert str(error).startswith("20 Hz within 50 ms asks for 5.8% of the CPU, of which ")
+
+
+def test_all_sessions_taken_is_a_reason_of_its_own(tiny):
+    leases, error = fill(admission(tiny, max_sessions=3))
+    assert len(leases) == 3
+    assert str(error) == "all 3 sessions are taken; try again later"
+
+
+def test_a_refusal_takes_no_slot_and_what_is_released_is_room(tiny):
+    admitting = admission(tiny)
+    leases, _ = fill(admitting)
+    pool = admitting.models["tiny"].lane.pool
+    assert pool.free == 64 - len(leases)
+    for lease in leases:
+        assert admitting.release(lease)
+        assert not admitting.release(lease)
+    assert pool.free == 64
+    assert admitting.capacity.load == 0
+    assert len(fill(admitting)[0]) == len(leases)
+
+
+def test_a_budget_below_what_a_frame_takes_cannot_be_kept(tiny):
+    admitting = admission(tiny, step_ms=4.0)
+    with pytest.raises(BudgetTooSmallError, match=r"ask for 4\.6 ms or more"):
+        admitting.admit(opening(budget_ms=4.5))
+
+
+def test_the_newest_go_first_until_the_rest_fits(tiny):
+    admitting = admission(tiny, shed_after_s=0.1, shed_notice_s=0.0)
+    leases, _ = fill(admitting)
+    cost = admitting.models["tiny"].lane.cost
+    assert admitting.review() == []
+    for _ in range(400):
+        cost.measured(1, 12 * MS)
+    going = _review_until_some_go(admitting)
+    assert 0 < len(going) < len(leases)
+    assert going == leases[: len(leases) - len(going) - 1 : -1]
+    assert admitting.capacity.load <= 1.0
+    assert admitting.sessions == len(leases), "they are served until they are ended"
+    for lease in going:
+        admitting.release(lease)
+    assert admitting.sessions == len(leases) - len(going)
+    for lease in leases:
+        admitting.release(lease)
+    assert admitting.capacity.load == 0
+
+
+def test_the_last_session_stays_however_slow_the_server(tiny):
+    admitting = admission(tiny, shed_after_s=0.1, shed_notice_s=0.0)
+    only = admitting.admit(opening())
+    for _ in range(300):
+        admitting.models["tiny"].lane.cost.measured(1, 900 * MS)
+    assert _review_until_some_go(admitting, reviews=30) == []
+    assert admitting.release(only)
+
+
+def _review_until_some_go(admitting, reviews=500):
+    """Reviews go by the process's own clock."""
+    for _ in range(reviews):
+        time.sleep(0.01)
+        if going := admitting.review():
+            return going
+    return []

@@ -1,0 +1,187 @@
+"""Who is admitted, what the refused are told, and how a load is followed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from steerstream_service.admission.capacity import Capacity
+from steerstream_service.admission.frame_cost import Reading
+from steerstream_service.admission.load import Demand
+from steerstream_service.admission.rate_meter import Conduct
+from steerstream_service.admission.shedding import Shedding
+from steerstream_service.errors import TooManySessionsError
+from tests.service.costs import table
+
+MS, S = 1_000_000, 1_000_000_000
+CAR = Demand("m", 20.0, 50 * MS)
+JPEG_CAR = Demand("m", 20.0, 45 * MS)
+
+
+def capacity(*, cores=8.0, max_load=0.85, step_ms=1.0, on_cpu=False, in_loop=False):
+    steps = {"m": table(lambda size: step_ms * size)}
+    shedding = Shedding(3 * S, 1 * S)
+    return Capacity(steps, cores, max_load, shedding, steps_on_cpu=on_cpu, in_loop=in_loop)
+
+
+def fill(server, demand=CAR):
+    """How many sessions get in, and the refusal of the next."""
+    for count in range(10_000):
+        try:
+            server.take(demand)
+        except TooManySessionsError as error:
+            return count, error
+    raise AssertionError
+
+
+def fits(server, demand):
+    """Whether one session more gets in."""
+    try:
+        server.take(demand)
+    except TooManySessionsError:
+        return False
+    return True
+
+
+def test_sessions_get_in_until_the_fullest_resource_is_full():
+    count, error = fill(capacity())
+    assert count == 42, "0.85 of an engine that takes 2 % of its time a session"
+    assert "20 Hz within 50 ms asks for 2.0% of the engine, of which 1.0% is left" in str(error)
+
+
+def test_on_one_core_the_cpu_is_full_first():
+    count, error = fill(capacity(cores=1.0))
+    assert count == 14
+    assert "of the CPU" in str(error)
+
+
+# What frames took of one core, at 1, 4, 8, 10, 12 and 14 vehicles at 20 Hz with JPEG of 640x480.
+VEHICLES = [1, 4, 8, 10, 12, 14]
+CPU_MS = [4.51, 4.37, 4.05, 3.73, 3.57, 3.30]
+LOOP_MS = [1.22, 0.98, 0.87, 0.73, 0.69, 0.61]
+# How long a step lasted, beside other threads on its core.
+STEP_MS = [1.3, 1.4, 1.7, 1.8, 2.5, 2.7]
+
+
+def measured(vehicles):
+    return {
+        "cpu_ms": float(np.interp(vehicles, VEHICLES, CPU_MS)),
+        "loop_ms": float(np.interp(vehicles, VEHICLES, LOOP_MS)),
+    }
+
+
+def test_vehicles_get_in_one_by_one_until_a_core_is_nearly_full():
+    """By what frames cost while there were few of them, 8 would get in; 12 to 14 are carried."""
+    server = capacity(cores=1.0, max_load=0.8, on_cpu=True)
+    drive = Drive(server, 0)
+    while fits(server, JPEG_CAR):
+        drive.sessions += 1
+        server._steps["m"]._speed = np.interp(drive.sessions, VEHICLES, STEP_MS)
+        assert [drive.go(**measured(drive.sessions)) for _ in range(40)] == [None] * 40
+    assert 11 <= drive.sessions <= 13
+
+
+def test_a_crowd_that_comes_at_once_is_let_in_by_the_guess_and_stays():
+    server = capacity(cores=1.0, max_load=0.8, step_ms=1.3, on_cpu=True)
+    count, _ = fill(server, JPEG_CAR)
+    assert 11 <= count <= 13
+    drive = Drive(server, count)
+    server._steps["m"]._speed = 2.5 / 1.3
+    assert [drive.go(**measured(count)) for _ in range(40)] == [None] * 40
+
+
+def test_a_refusal_takes_nothing_and_room_that_is_given_back_is_room():
+    server = capacity()
+    count, _ = fill(server)
+    full = server.load
+    assert fill(server)[0] == 0
+    server.give_back(CAR)
+    assert server.load < full
+    assert fill(server)[0] == 1
+    for _ in range(count):
+        server.give_back(CAR)
+    assert server.load == 0
+
+
+def test_a_session_that_asks_for_less_gets_in_where_another_does_not():
+    server = capacity()
+    fill(server)
+    server.give_back(CAR)
+    assert fill(server, Demand("m", 60.0, 20 * MS))[0] == 0
+    assert fill(server, Demand("m", 1.0, 1000 * MS))[0] > 0
+
+
+def test_the_first_session_is_late_for_nobody():
+    server = capacity(step_ms=40)
+    assert fill(server)[0] == 1
+
+
+def test_a_load_that_may_be_large_leaves_it_to_the_count():
+    server = capacity(max_load=100)
+    for _ in range(1000):
+        server.take(CAR)
+
+
+def test_the_smallest_budget_counts_a_step_once():
+    beside = capacity(step_ms=1.0)
+    assert beside.smallest_budget_ns("m") == pytest.approx(1.6 * MS)
+    within = capacity(cores=1.0, step_ms=1.0, on_cpu=True, in_loop=True)
+    assert within.smallest_budget_ns("m") == 1.0 * MS
+    drive = Drive(within, 40)
+    drive.go(within=0)
+    drive.go(cpu_ms=3.0, loop_ms=2.5, within=25, seconds=3)
+    assert within.smallest_budget_ns("m") == pytest.approx(2.5 * MS)
+
+
+class Drive:
+    """A server whose sessions all do the same, half a second at a time."""
+
+    def __init__(self, server, sessions):
+        self.server, self.sessions = server, sessions
+        self.reading = Reading(0, 0, 0, 0, 0, 0)
+
+    def go(self, *, cpu_ms=1.0, loop_ms=0.1, within=10, surplus=0, late=0, seconds=0.5):
+        frames = self.sessions * (within + surplus)
+        was = self.reading
+        self.reading = Reading(
+            was.at_ns + round(seconds * S),
+            was.cpu_ns + round(frames * cpu_ms * MS),
+            was.loop_ns + round(frames * loop_ms * MS),
+            was.frames + frames,
+            0,
+            0,
+        )
+        return self.server.review(self.reading, [Conduct(within, surplus, late)] * self.sessions)
+
+
+def test_a_neighbour_that_takes_the_cpu_lets_sessions_go_after_a_while():
+    server = capacity(cores=2.0)
+    count, _ = fill(server)
+    drive = Drive(server, count)
+    assert [drive.go() for _ in range(20)] == [None] * 20
+    goals = [goal for _ in range(12) if (goal := drive.go(cpu_ms=4.0)) is not None]
+    assert goals == [1.0]
+
+
+def test_many_late_sessions_keep_others_out():
+    server = capacity()
+    for _ in range(20):
+        server.take(CAR)
+    drive = Drive(server, 20)
+    goals = [goal for _ in range(9) if (goal := drive.go(late=3)) is not None]
+    assert len(goals) == 1
+    assert goals[0] < server.load
+    assert fill(server)[0] == 0
+
+
+def test_a_server_is_busy_while_it_has_no_room_and_somebody_keeps_to_the_rate():
+    server = capacity(cores=1.0)
+    drive = Drive(server, 40)
+    drive.go()
+    drive.go(cpu_ms=1.2)
+    assert server.is_busy
+    for _ in range(5):
+        drive.go(cpu_ms=0.1)
+    assert not server.is_busy
+    drive.go(cpu_ms=1.2, surplus=1)
+    assert not server.is_busy, "all are beyond their rates: nobody is in the way of anybody"

@@ -1,0 +1,70 @@
+"""When sessions have to go: after an overload that lasts, to a load that fits, and not in turns."""
+
+from __future__ import annotations
+
+import pytest
+
+from steerstream_service.admission.shedding import Shedding
+
+S = 1_000_000_000
+
+
+def run(shedding, seconds, *, load=0.5, late=0.0, start_s=0.0, step_s=0.5):
+    """What was decided, with the second in which it was."""
+    decided = []
+    for index in range(round(seconds / step_s)):
+        now_s = start_s + index * step_s
+        goal = shedding.update(round(now_s * S), load, late)
+        if goal is not None:
+            decided.append((now_s, goal))
+    return decided
+
+
+@pytest.fixture
+def shedding():
+    return Shedding(3 * S, 1 * S)
+
+
+def test_nobody_goes_while_all_fits(shedding):
+    assert run(shedding, 600, load=1.0) == []
+    assert shedding.limit == 1.0
+
+
+def test_a_cost_that_wavers_about_what_is_admitted_lets_nobody_go(shedding):
+    assert run(shedding, 600, load=1.15) == []
+
+
+def test_an_overload_that_passes_lets_nobody_go(shedding):
+    for second in range(0, 100, 4):
+        assert run(shedding, 3, load=3.0, start_s=second) == []
+        assert run(shedding, 1, load=1.0, start_s=second + 3) == []
+
+
+def test_an_overload_that_lasts_goes_back_to_what_fits(shedding):
+    assert run(shedding, 5, load=3.0) == [(3.0, 1.0)]
+
+
+def test_who_was_told_to_go_has_time_to_go(shedding):
+    assert run(shedding, 12, load=3.0) == [(3.0, 1.0), (7.0, 1.0), (11.0, 1.0)]
+
+
+def test_many_late_without_a_cost_that_shows_it_takes_a_step_back(shedding):
+    ((when_s, goal),) = run(shedding, 5, load=0.8, late=0.3)
+    assert when_s == 3.0
+    assert goal == pytest.approx(0.72)
+    assert 0.72 <= shedding.limit < 0.8, "nobody comes in their place at once"
+
+
+def test_few_late_are_their_own_affair(shedding):
+    assert run(shedding, 60, late=0.2) == []
+
+
+def test_the_limit_comes_back(shedding):
+    run(shedding, 5, load=1.0, late=1.0)
+    run(shedding, 60, start_s=5)
+    assert shedding.limit == 1.0
+
+
+def test_there_is_always_room_for_some(shedding):
+    run(shedding, 1000, load=1.0, late=1.0)
+    assert shedding.limit >= 0.1

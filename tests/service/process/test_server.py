@@ -1,0 +1,39 @@
+"""Where a server runs its networks, by the cores that it has."""
+
+from __future__ import annotations
+
+import pytest
+
+from steerstream_bundle import loading
+from steerstream_service.config import Config
+from steerstream_service.engine.loop_engine import LARGEST_STEP, LoopEngine, TurnExecutor
+from steerstream_service.engine.thread_engine import ThreadEngine
+from steerstream_service.process import server
+from steerstream_service.process.server import Server
+from tests.service import bundles
+
+
+@pytest.fixture
+def models(tmp_path):
+    return loading.load_all([bundles.recurrent(tmp_path / "tiny.onnx")])
+
+
+@pytest.mark.parametrize(
+    ("steps_on", "cores", "workers", "kind"),
+    [
+        ("auto", 1.0, 1, LoopEngine),
+        ("auto", 2.0, 1, ThreadEngine),
+        ("auto", 2.0, 2, LoopEngine),
+        ("thread", 1.0, 1, ThreadEngine),
+        ("loop", 2.0, 1, LoopEngine),
+    ],
+)
+def test_one_core_has_no_threads_to_spare(  # noqa: PLR0917 - the columns of its table
+    models, monkeypatch, steps_on, cores, workers, kind
+):
+    monkeypatch.setattr(server, "available_cores", lambda: cores)
+    made = Server(models, "tiny", Config(steps_on=steps_on), workers=workers)
+    assert type(made._engine) is kind
+    assert isinstance(made._decoder, TurnExecutor) == (kind is LoopEngine)
+    largest = made.admission.models["tiny"].lane.cost.buckets[-1]
+    assert largest == (LARGEST_STEP if kind is LoopEngine else Config().max_batch)

@@ -1,0 +1,129 @@
+"""What a command says, and what holds where there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from steerstream.checksum import ALIVE_COUNTER_MODULUS
+from steerstream_service.domain import Command, Frame, SkipReason, Stddevs, Stepped, Validity
+from steerstream_service.session.answers import REMEMBERED_ANSWERS, Answers
+from steerstream_service.session.frame_stages import Pending
+from steerstream_service.session.recurrence import Recurrence
+from steerstream_service.session.vehicle_limits import PROFILES
+from tests.service import bundles
+from tests.service.shell import MS, Shell
+
+
+def test_a_frame_gets_its_command():
+    shell = Shell()
+    shell.frame(7, 1000).wait(2).decode().wait(3)
+    command = shell.step((0.1, 10.0, 0.2)).answers[0]
+    assert isinstance(command, Command)
+    assert (command.sequence_number, command.capture_time_ns) == (7, 1000 * MS)
+    assert command.raw == command.limited
+    assert command.age_ms == 5.0
+    assert (command.state_epoch, command.step_count, command.alive_counter) == (0, 1, 1)
+
+
+def test_a_duplicate_is_answered_from_memory_and_steps_nothing():
+    shell = Shell()
+    first = shell.drive(0, 0, (0.3, 10.0, 0.0))
+    shell.drive(1, 50, (0.2, 10.0, 0.0))
+    shell.wait(7).frame(0, 0)
+    skip = shell.answers[-1]
+    assert (skip.reason, skip.held.sequence_number) == (SkipReason.DUPLICATE, 0)
+    assert skip.held.limited == first.limited
+    assert skip.held.validity is first.validity
+    assert skip.held.age_ms == 7.0
+    assert shell.session.step_count == 2
+
+
+def test_numbers_older_than_the_memory_are_out_of_order():
+    shell = Shell()
+    for number in range(REMEMBERED_ANSWERS + 1):
+        shell.drive(number, 50 * number)
+    shell.frame(1, 50)
+    assert shell.answers[-1].reason is SkipReason.DUPLICATE
+    shell.frame(0, 0)
+    assert shell.answers[-1].reason is SkipReason.OUT_OF_ORDER
+
+
+def test_unusable_outputs_fall_back_or_hold():
+    shell = Shell()
+    bad = (float("nan"), 10.0, 0.0)
+    first = shell.drive(0, 0, bad)
+    assert (first.validity, first.limited.steering_wheel_angle_rad) == (Validity.FALLBACK, None)
+    good = shell.drive(1, 50)
+    held = shell.wait(50).drive(2, 100, (9.0, 10.0, 0.0))
+    assert (held.validity, held.limited, held.age_ms) == (Validity.HELD, good.limited, 50.0)
+    assert held.step_count == 3
+    assert held.raw.steering_wheel_angle_rad == 9.0
+
+
+STDDEVS = {"outputs": bundles.timed_contract().outputs}
+"""Of angle and torque; their columns follow those of the three heads."""
+
+
+def test_raw_values_carry_standard_deviations_and_limited_ones_none():
+    command = Shell(**STDDEVS).drive(0, 0, (0.1, 10.0, 0.2, 0.01, 0.3))
+    assert command.raw == command.limited
+    assert command.stddevs == Stddevs(0.01, None, 0.3)
+
+
+def test_a_network_without_standard_deviations_says_none():
+    assert Shell().drive(0, 0).stddevs is None
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0, -0.01])
+def test_a_standard_deviation_that_cannot_be_one_makes_the_values_unusable(bad):
+    shell = Shell(**STDDEVS)
+    good = shell.drive(0, 0, (0.1, 10.0, 0.2, 0.01, 0.3))
+    for number, stddevs in enumerate([(bad, 0.3), (0.01, bad)], 1):
+        held = shell.drive(number, 50 * number, (0.4, 11.0, 0.2, *stddevs))
+        assert (held.validity, held.limited) == (Validity.HELD, good.limited)
+        assert held.raw.steering_wheel_angle_rad == 0.4
+
+
+def test_the_rate_is_limited_from_the_last_good_command():
+    shell = Shell()
+    shell.drive(0, 0, (0.0, 10.0, 0.0))
+    one = shell.drive(1, 50, (1.0, 10.0, 0.0))
+    shell.drive(2, 100, (float("nan"), 10.0, 0.0))
+    three = shell.drive(3, 150, (1.0, 10.0, 0.0))
+    step = one.limited.steering_wheel_angle_rad
+    assert three.limited.steering_wheel_angle_rad == pytest.approx(3 * step, rel=0.01)
+
+
+def test_the_first_command_of_an_epoch_has_no_rate():
+    shell = Shell()
+    shell.drive(0, 0, (0.0, 10.0, 0.0))
+    shell.session.reset()
+    assert shell.drive(1, 50, (1.0, 10.0, 0.0)).active_limits == ()
+
+
+def test_the_first_frames_of_an_epoch_are_warming_up():
+    shell = Shell()
+    kinds = [shell.drive(n, 1000 + 50 * n).validity for n in range(4)]
+    assert kinds == [Validity.WARMING_UP] * 2 + [Validity.VALID] * 2
+    shell.session.reset()
+    assert shell.drive(4, 1200).validity is Validity.WARMING_UP
+
+
+def test_an_undecodable_frame_holds_the_last_command():
+    shell = Shell()
+    good = shell.drive(0, 0)
+    skip = shell.frame(1, 50).wait(3).decode_fails().answers[-1]
+    assert (skip.reason, skip.detail) == (SkipReason.UNDECODABLE, "broken")
+    assert skip.held.limited == good.limited
+    assert (skip.held.sequence_number, skip.held.age_ms) == (0, 3.0)
+
+
+def test_the_alive_counter_wraps():
+    contract = bundles.contract()
+    answers = Answers(contract, PROFILES["passenger_car"], Recurrence(0, 0.05))
+    frame = Frame(0, 0, None, None, 0)
+    for _ in range(ALIVE_COUNTER_MODULUS - 2):
+        answers.skip(frame, SkipReason.LATE, "", 0)
+    pending = Pending(frame, 0, 0, 0)
+    step = Stepped((0.1, 10.0, 0.2), 0, 0, 1)
+    assert [answers.command(pending, step, 0).alive_counter for _ in range(3)] == [65_535, 0, 1]

@@ -1,0 +1,264 @@
+"""The session machine under any order of events, and each of its rules by example."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from steerstream.checksum import ALIVE_COUNTER_MODULUS
+from steerstream_service.domain import Command, FramePolicy, Skip, SkipReason, Validity
+from tests.service.shell import MS, Shell
+
+FRESH = {Validity.VALID, Validity.WARMING_UP}
+
+
+class Machine(RuleBasedStateMachine):
+    """Any order of frames, resets, decoder, engine, recalls and time."""
+
+    policy = FramePolicy.LATEST
+
+    def __init__(self):
+        super().__init__()
+        self.shell = Shell(self.policy)
+        self.capture_ms = 1000
+        self.last_number = -1
+        self.resets = []  # numbers of frames received before each reset
+
+    @rule(step=st.integers(1, 3), interval_ms=st.sampled_from([1, 50, 50, 50, 300, 301, 5000]))
+    def frame(self, step, interval_ms):
+        self.last_number += step
+        self.capture_ms += interval_ms
+        self.shell.frame(self.last_number, self.capture_ms)
+
+    @rule(back=st.integers(0, 100))
+    def frame_again(self, back):
+        self.shell.frame(max(self.last_number - back, 0), self.capture_ms)
+        self.last_number = max(self.last_number, 0)
+
+    @rule()
+    def frame_from_the_past(self):
+        self.last_number += 1
+        self.shell.frame(self.last_number, 1)
+
+    @rule()
+    def reset(self):
+        self.shell.session.reset()
+        self.resets.append(len(self.shell.received))
+
+    @precondition(lambda self: self.shell.decoding)
+    @rule(works=st.sampled_from([True, True, True, False]))
+    def decoder(self, works):
+        self.shell.decode() if works else self.shell.decode_fails()
+
+    @precondition(lambda self: self.shell.submitted)
+    @rule()
+    def engine_begins(self):
+        self.shell.begin()
+
+    @precondition(lambda self: self.shell.submitted)
+    @rule(how=st.sampled_from(["step", "step", "step", "bad", "fail", "late"]))
+    def engine(self, how):
+        if how == "step":
+            self.shell.step()
+        elif how == "bad":
+            self.shell.step((float("nan"), 10.0, 0.0))
+        else:
+            self.shell.step_fails(SkipReason.FAILED if how == "fail" else SkipReason.LATE)
+
+    @rule(ms=st.sampled_from([0.5, 1, 10, 49, 60]))
+    def time(self, ms):
+        self.shell.wait(ms).tick()
+
+    @invariant()
+    def bounded(self):
+        every = self.policy is FramePolicy.EVERY
+        assert len(self.shell.session._waiting) <= (3 if every else 1)
+
+    @invariant()
+    def never_two_answers(self):
+        unanswered = len(self.shell.received) - len(self.shell.answers)
+        assert unanswered == self.shell.session.unanswered >= 0
+
+    def teardown(self):
+        shell = self.shell
+        while shell.decoding or shell.submitted:
+            if shell.decoding:
+                shell.decode()
+            if shell.submitted:
+                shell.step()
+        answered = [answer.sequence_number for answer in shell.answers]
+        assert sorted(answered) == sorted(shell.received)
+        if self.policy is FramePolicy.EVERY:
+            assert answered == shell.received
+        self.check_counters()
+        self.check_epochs()
+        self.check_ages()
+
+    def check_counters(self):
+        for index, answer in enumerate(self.shell.answers, start=1):
+            command = answer if isinstance(answer, Command) else answer.held
+            if command is not None:
+                assert command.alive_counter == index % ALIVE_COUNTER_MODULUS
+
+    def check_epochs(self):
+        """Epoch and step count follow from the frames that were stepped, and from no others."""
+        fresh = {
+            answer.sequence_number: answer
+            for answer in self.shell.answers
+            if isinstance(answer, Command)
+        }
+        assert list(fresh) == [pending.frame.sequence_number for pending in self.shell.stepped]
+        epoch = applied = count = 0
+        last_ms = None
+        for pending in self.shell.stepped:
+            resets = pending.resets_before - applied
+            gap = last_ms is not None and pending.frame.capture_time_ns - last_ms > 300 * MS
+            epoch += resets or int(gap)
+            count = 1 if resets or gap else count + 1
+            applied, last_ms = pending.resets_before, pending.frame.capture_time_ns
+            command = fresh[pending.frame.sequence_number]
+            assert (command.state_epoch, command.step_count) == (epoch, count)
+
+    def check_ages(self):
+        """A held command is the last good one, and as old as the frame that it was for."""
+        arrived_ns = {
+            pending.frame.sequence_number: pending.frame.arrived_ns
+            for pending in self.shell.stepped
+        }
+        good = None
+        for answer, answered_ns in zip(self.shell.answers, self.shell.answered_ns, strict=True):
+            command = answer if isinstance(answer, Command) else answer.held
+            if isinstance(answer, Command) and answer.validity in FRESH:
+                good = answer
+            elif isinstance(answer, Skip) and answer.reason is SkipReason.DUPLICATE:
+                continue
+            if good is None:
+                assert command is None or command.validity is Validity.FALLBACK
+            else:
+                assert command.limited == good.limited
+                age_ns = answered_ns - arrived_ns[good.sequence_number]
+                assert command.age_ms == pytest.approx(age_ns / MS)
+
+
+class EveryMachine(Machine):
+    policy = FramePolicy.EVERY
+
+
+TestLatest = Machine.TestCase
+TestLatest.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestEvery = EveryMachine.TestCase
+TestEvery.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+def test_latest_supersedes_the_frame_that_waits():
+    shell = Shell().frame(0, 0).frame(1, 50).frame(2, 100)
+    (answer,) = shell.answers
+    assert (answer.sequence_number, answer.reason) == (1, SkipReason.SUPERSEDED)
+
+
+def test_latest_takes_an_older_frame_back_from_the_engine():
+    shell = Shell().frame(0, 0).decode().frame(1, 50).decode()
+    assert [(a.sequence_number, a.reason) for a in shell.answers] == [(0, SkipReason.SUPERSEDED)]
+    assert shell.submitted.frame.sequence_number == 1
+
+
+def test_a_step_that_began_is_not_taken_back():
+    shell = Shell().frame(0, 0).decode().begin().frame(1, 50).decode()
+    assert shell.answers == []
+    shell.step().step()
+    assert [a.sequence_number for a in shell.answers] == [0, 1]
+
+
+def test_every_answers_one_frame_too_many_with_overloaded_in_order():
+    shell = Shell(FramePolicy.EVERY, max_waiting=2)
+    for number in range(5):
+        shell.frame(number, 50 * number)
+    assert shell.answers == []
+    for _ in range(4):
+        shell.decode()
+        if shell.submitted:
+            shell.step()
+        if not shell.decoding:
+            break
+    assert [a.sequence_number for a in shell.answers] == [0, 1, 2, 3, 4][: len(shell.answers)]
+    reasons = [a.reason for a in shell.answers if isinstance(a, Skip)]
+    assert reasons == [SkipReason.OVERLOADED] * 2
+
+
+def test_a_surplus_frame_costs_neither_a_decode_nor_the_frame_that_waits():
+    shell = Shell().frame(0, 0).frame(1, 50).frame(2, 100, is_surplus=True)
+    (skip,) = shell.answers
+    assert (skip.sequence_number, skip.reason) == (2, SkipReason.OVERLOADED)
+    assert "state it when opening" in skip.detail
+    shell.decode().step().decode().step()
+    assert [a.sequence_number for a in shell.answers] == [2, 0, 1]
+
+
+def test_under_every_a_surplus_frame_only_waits():
+    shell = Shell(FramePolicy.EVERY).frame(0, 0, is_surplus=True)
+    assert isinstance(shell.decode().step().answers[0], Command)
+
+
+def test_a_duplicate_of_a_frame_in_flight_is_known():
+    shell = Shell().frame(0, 0).frame(0, 0)
+    assert shell.answers[0].reason is SkipReason.DUPLICATE
+    assert shell.answers[0].held is None
+
+
+@pytest.mark.parametrize(("number", "capture_ms"), [(3, 2000), (6, 1000), (6, 999)])
+def test_numbers_and_times_only_go_up(number, capture_ms):
+    shell = Shell()
+    shell.drive(5, 1000)
+    skip = shell.frame(number, capture_ms).answers[-1]
+    assert skip.reason is SkipReason.OUT_OF_ORDER
+    assert skip.held.validity is Validity.HELD
+    assert shell.drive(7, 1050).step_count == 2
+
+
+def test_a_number_that_was_refused_may_come_again_and_its_age_is_that_of_the_frame_taken():
+    shell = Shell().frame(0, 1).frame(1, 1).wait(0.5).frame(1, 1000)
+    refused = shell.answers[0]
+    assert (refused.sequence_number, refused.reason) == (1, SkipReason.OUT_OF_ORDER)
+    shell.decode().step().decode().step()
+    taken = shell.answers[-1]
+    assert isinstance(taken, Command)
+    assert (taken.sequence_number, taken.age_ms) == (1, 0.0)
+    held = shell.wait(2).frame(2, 1000).answers[-1].held
+    assert (held.sequence_number, held.age_ms) == (1, 2.0)
+
+
+def test_a_frame_that_would_be_late_is_answered_in_time_and_costs_no_step():
+    shell = Shell()
+    shell.drive(0, 0)
+    shell.frame(1, 50).wait(47.9).tick()
+    assert len(shell.answers) == 1
+    assert shell.session.give_up_ns - shell.now_ns == pytest.approx(0.1 * MS)
+    shell.wait(0.1).tick()
+    skip = shell.answers[-1]
+    assert (skip.reason, skip.held.validity) == (SkipReason.LATE, Validity.HELD)
+    assert skip.held.age_ms == pytest.approx(48)
+    shell.decode()
+    assert shell.submitted is None
+    assert shell.drive(2, 100).step_count == 2
+
+
+def test_a_late_frame_is_taken_back_from_the_engine():
+    shell = Shell().frame(0, 0).decode().wait(50).tick()
+    assert shell.answers[0].reason is SkipReason.LATE
+    assert shell.submitted is None
+
+
+def test_two_frames_given_up_at_once_are_counted_in_the_order_in_which_they_leave():
+    shell = Shell()
+    shell.drive(0, 0)
+    shell.frame(1, 50).decode().frame(2, 100).wait(60).tick()
+    assert [a.sequence_number for a in shell.answers[1:]] == [2, 1]
+    assert [a.held.alive_counter for a in shell.answers[1:]] == [2, 3]
+
+
+def test_a_step_that_began_is_answered_even_if_late():
+    shell = Shell().frame(0, 0).decode().begin().wait(60).tick()
+    assert shell.answers == []
+    assert isinstance(shell.step().answers[0], Command)

@@ -1,0 +1,186 @@
+"""Metrics: what is counted, in the text that Prometheus reads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from steerstream_service.address import Place
+from steerstream_service.domain import Command, ControlValues, Skip, SkipReason, Timings, Validity
+from steerstream_service.errors import ErrorReason, ListenError
+from steerstream_service.telemetry.metrics import DURATION_BOUNDS_S, Histogram, Metrics, registry
+from steerstream_service.telemetry.observer import SlotUse
+
+prometheus = pytest.importorskip("prometheus_client")
+parser = pytest.importorskip("prometheus_client.parser")
+
+MS = 1_000_000
+BUDGET_NS = 50 * MS
+
+
+def command(queue=1, decode=2, infer=3, total=7, validity=Validity.VALID):
+    values = ControlValues(0.1, 10.0, 0.2)
+    timings = Timings(queue * MS, decode * MS, infer * MS, total * MS, 4)
+    return Command(0, 1, values, values, (), validity, 0.0, 0, 0, 1, timings)
+
+
+def skip(reason):
+    return Skip(0, 1, reason, "why", None)
+
+
+def slots():
+    return {"tiny": SlotUse(2, 64)}
+
+
+def samples(observer):
+    text = prometheus.generate_latest(registry(observer, slots)).decode()
+    return {
+        (sample.name, *sorted(sample.labels.values(), key=_is_bound)): sample.value
+        for family in parser.text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def _is_bound(label):
+    return label[0].isdigit() or label == "+Inf"
+
+
+def test_a_command_counts_in_every_stage():
+    observer = Metrics()
+    observer.answered("a", BUDGET_NS, command())
+    observer.answered("a", BUDGET_NS, command(validity=Validity.WARMING_UP))
+    found = samples(observer)
+    stage = "steerstream_stage_seconds"
+    for name, seconds in (("queue", 0.001), ("decode", 0.002), ("infer", 0.003), ("total", 0.007)):
+        assert found[f"{stage}_count", name] == 2
+        assert found[f"{stage}_sum", name] == pytest.approx(2 * seconds)
+        assert found[f"{stage}_bucket", name, "+Inf"] == 2
+    assert found[f"{stage}_bucket", "infer", "0.002"] == 0
+    assert found[f"{stage}_bucket", "infer", "0.003"] == 2
+    assert found["steerstream_commands_total", "valid"] == 1
+    assert found["steerstream_commands_total", "warming_up"] == 1
+
+
+def test_a_late_command_is_a_miss_of_the_stage_that_took_longest():
+    observer = Metrics()
+    observer.answered("a", BUDGET_NS, command(queue=40, total=50))
+    observer.answered("a", BUDGET_NS, command(queue=45, total=51))
+    observer.answered("a", BUDGET_NS, command(decode=45, total=51))
+    found = samples(observer)
+    assert found["steerstream_misses_total", "queue"] == 1
+    assert found["steerstream_misses_total", "decode"] == 1
+
+
+def test_only_skips_of_the_servers_doing_are_misses():
+    observer = Metrics()
+    for reason in SkipReason:
+        observer.skipped("a", skip(reason))
+    found = samples(observer)
+    for reason in SkipReason:
+        assert found["steerstream_skips_total", reason.name.lower()] == 1
+    causes = {key[1] for key in found if key[0] == "steerstream_misses_total"}
+    assert causes == {"late", "overloaded", "failed"}
+
+
+def test_steps_batches_and_what_waits_are_kept_by_model():
+    observer = Metrics()
+    observer.stepped("tiny", 3, 2 * MS, 5)
+    observer.stepped("other", 32, 9 * MS, 0)
+    found = samples(observer)
+    assert found["steerstream_step_seconds_sum", "tiny"] == pytest.approx(0.002)
+    assert found["steerstream_step_frames_bucket", "tiny", "2.0"] == 0
+    assert found["steerstream_step_frames_bucket", "tiny", "4.0"] == 1
+    assert found["steerstream_waiting_frames_sum", "tiny"] == 5
+    assert found["steerstream_step_frames_sum", "other"] == 32
+
+
+def test_sessions_refusals_and_slots():
+    observer = Metrics()
+    observer.opened("a", "vehicle", "tiny")
+    observer.ended("a", "client")
+    observer.refused(ErrorReason.TOO_MANY_SESSIONS)
+    found = samples(observer)
+    assert found["steerstream_sessions_opened_total", "tiny"] == 1
+    assert found["steerstream_sessions_ended_total", "client"] == 1
+    assert found["steerstream_streams_refused_total", "too_many_sessions"] == 1
+    assert found["steerstream_slots_used", "tiny"] == 2
+    assert found["steerstream_slots", "tiny"] == 64
+
+
+def test_the_process_is_shown_too():
+    found = samples(Metrics())
+    assert found[("process_resident_memory_bytes",)] > 0
+    assert ("python_gc_collections_total", "2") in found
+
+
+@pytest.mark.parametrize("value", [0, 1, 2, 3, 10**12])
+def test_a_histogram_puts_each_value_at_or_below_its_bound(value):
+    bounds = (0, 1, 2)
+    histogram = Histogram(bounds)
+    histogram.add(value)
+    family = prometheus.core.HistogramMetricFamily("h", "text", labels=[])
+    histogram.put(family, [])
+    counts = {s.labels["le"]: s.value for s in family.samples if s.name == "h_bucket"}
+    assert counts == {**{str(float(b)): float(value <= b) for b in bounds}, "+Inf": 1.0}
+
+
+def test_bounds_ascend():
+    assert list(DURATION_BOUNDS_S) == sorted(set(DURATION_BOUNDS_S))
+
+
+# The endpoint.
+
+
+@contextlib.asynccontextmanager
+async def endpoint(observer):
+    from steerstream_service.telemetry.metrics_endpoint import Endpoint
+
+    served = Endpoint(registry(observer, slots))
+    port = (await served.start(Place("127.0.0.1", 0))).port
+    try:
+        yield port
+    finally:
+        await served.stop()
+
+
+async def ask(port, request):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    return answer.decode()
+
+
+async def test_a_scrape_gets_all_families():
+    observer = Metrics()
+    observer.answered("a", BUDGET_NS, command())
+    async with endpoint(observer) as port:
+        answer = await ask(port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    head, _, body = answer.partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 200 OK")
+    assert f"Content-Length: {len(body)}" in head
+    names = {family.name for family in parser.text_string_to_metric_families(body)}
+    assert {"steerstream_stage_seconds", "process_cpu_seconds"} <= names
+
+
+@pytest.mark.parametrize(
+    "request_", [b"GET / HTTP/1.1\r\n\r\n", b"POST /metrics HTTP/1.1\r\n\r\n", b"\r\n\r\n"]
+)
+async def test_anything_else_is_not_found(request_):
+    async with endpoint(Metrics()) as port:
+        assert (await ask(port, request_)).startswith("HTTP/1.1 404 Not Found")
+
+
+async def test_a_request_without_end_is_closed():
+    async with endpoint(Metrics()) as port:
+        assert await ask(port, b"x" * 100_000) == ""
+
+
+async def test_a_taken_port_is_named():
+    from steerstream_service.telemetry.metrics_endpoint import Endpoint
+
+    async with endpoint(Metrics()) as port:
+        with pytest.raises(ListenError, match=f"cannot serve metrics on 127.0.0.1:{port}"):
+            await Endpoint(registry(Metrics(), slots)).start(Place("127.0.0.1", port))

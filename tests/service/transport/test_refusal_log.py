@@ -1,0 +1,90 @@
+"""Refusals are in the log, and no crowd can fill it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import grpc
+import pytest
+
+from steerstream.v1 import session_pb2
+from steerstream_service.errors import InvalidFieldError, TooManySessionsError
+from steerstream_service.transport import refusal_log
+from steerstream_service.transport.refusal_log import Refusals
+from tests.service import bundles
+from tests.service.vehicle import Vehicle, running
+
+
+@pytest.fixture
+def lines(caplog):
+    """The fields of the lines about refusals so far."""
+    caplog.set_level(logging.INFO)
+
+    def found():
+        return [
+            record.steerstream_fields
+            for record in caplog.records
+            if record.getMessage() == "streams_refused"
+        ]
+
+    return found
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """A line as soon as the event loop comes to it, in place of a second later."""
+    monkeypatch.setattr(refusal_log, "LINE_EVERY_S", 0.0)
+
+
+async def test_a_flood_of_refusals_is_one_line_with_counts_by_reason(lines, hasty):
+    noted = Refusals()
+    for number in range(1000):
+        noted.note(TooManySessionsError(f"no room for {number}"))
+    noted.note(InvalidFieldError("open.budget_ms must be at least 0"))
+    assert lines() == []
+    await asyncio.sleep(0.01)
+    assert lines() == [
+        {
+            "refused": 1001,
+            "reasons": {"TOO_MANY_SESSIONS": 1000, "INVALID_FIELD": 1},
+            "last": "open.budget_ms must be at least 0",
+        }
+    ]
+
+
+async def test_each_line_counts_only_what_came_since_the_last_one(lines, hasty):
+    noted = Refusals()
+    for count in (3, 2):
+        for _ in range(count):
+            noted.note(TooManySessionsError("no room"))
+        await asyncio.sleep(0.01)
+    assert [line["refused"] for line in lines()] == [3, 2]
+
+
+async def test_without_refusals_there_is_no_line(lines, hasty):
+    noted = Refusals()
+    noted.note(TooManySessionsError("no room"))
+    noted.flush()
+    noted.flush()
+    await asyncio.sleep(0.01)
+    assert [line["refused"] for line in lines()] == [1]
+
+
+async def test_what_a_client_sent_makes_no_line_longer_than_it_has_to_be(lines, hasty):
+    Refusals().note(InvalidFieldError("x" * 10_000))
+    await asyncio.sleep(0.01)
+    assert len(lines()[0]["last"]) == 200
+
+
+async def test_a_server_logs_whom_it_refused_before_it_ends(lines, tmp_path):
+    async with running(bundles.recurrent(tmp_path / "tiny.onnx"), max_sessions=1) as run:
+        driving = await run.vehicle()
+        for number in range(3):
+            late = Vehicle(run.stub())
+            await late.send(open=session_pb2.OpenSession(vehicle_id=f"late-{number}"))
+            assert (await late.failure())[1] == "ERROR_REASON_TOO_MANY_SESSIONS"
+        assert await driving.done() is grpc.StatusCode.OK
+    assert sum(line["refused"] for line in lines()) == 3
+    assert {reason for line in lines() for reason in line["reasons"]} == {"TOO_MANY_SESSIONS"}
+    assert lines()[-1]["last"] == "all 1 sessions are taken; try again later"

@@ -114,9 +114,10 @@ def _address(process: subprocess.Popen[bytes], folder: Path) -> str:
 
 def _serves(address: str) -> bool:
     with grpc.insecure_channel(address) as channel:
+        check: grpc.UnaryUnaryMultiCallable[bytes, bytes]
         check = channel.unary_unary("/grpc.health.v1.Health/Check")
         try:
-            return bool(check(b"", timeout=_HEALTH_TIMEOUT_S) == _SERVING)
+            return check(b"", timeout=_HEALTH_TIMEOUT_S) == _SERVING
         except grpc.RpcError:
             return False
 

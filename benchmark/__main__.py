@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: ``python -m benchmark latency``, and so on."""
+"""The command line of the benchmarks: `python -m benchmark latency`, and so on."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ COMMANDS: dict[str, ModuleType] = {
     "gpu": gpu,
     "peers": peers,
 }
-"""Each has ``HELP``, ``add_arguments(parser)``, ``run(options)``, which returns what JSON can hold,
-``table(results)``, which returns Markdown, and most ``plot(results, path)``."""
+"""Each has `HELP`, `add_arguments(parser)`, `run(options)`, which returns what JSON can hold,
+`table(results)`, which returns Markdown, and most `plot(results, path)`."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line; the usage is behind ``--help``."""
+    """A parser that says what is wrong in one line; the usage is behind `--help`."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"benchmark: {message}; see {self.prog} --help\n")

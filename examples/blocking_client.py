@@ -1,5 +1,5 @@
 # ruff: noqa: INP001
-"""In lock-step, without async: ``python examples/blocking_client.py localhost:50051 *.jpg``."""
+"""In lock-step, without async: `python examples/blocking_client.py localhost:50051 *.jpg`."""
 
 import sys
 from pathlib import Path

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001
-"""Drive at 20 Hz from pictures: ``python examples/minimal_client.py localhost:50051 *.jpg``."""
+"""Drive at 20 Hz from pictures: `python examples/minimal_client.py localhost:50051 *.jpg`."""
 
 import asyncio
 import sys

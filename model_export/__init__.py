@@ -1,5 +1,5 @@
 """Networks for steerstream: data, training, export to a bundle, verification and evaluation.
 
-Run it with ``python -m model_export``. Of the server it imports only what a bundle means:
-:mod:`steerstream_bundle.contract` and :mod:`steerstream_bundle.preprocess`.
+Run it with `python -m model_export`. Of the server it imports only what a bundle means:
+`steerstream_bundle.contract` and `steerstream_bundle.preprocess`.
 """

@@ -1,4 +1,4 @@
-"""The command line of training: ``python -m model_export --help`` lists its commands."""
+"""The command line of training: `python -m model_export --help` lists its commands."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ class NetworkConfig:
     """Which network, and what it lets choose.
 
     Attributes:
-        kind: the name of a file in :mod:`model_export.networks`.
-        settings: keys of that network's own ``Settings``.
+        kind: the name of a file in `model_export.networks`.
+        settings: keys of that network's own `Settings`.
     """
 
     kind: str
@@ -79,14 +79,14 @@ class HeadConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadsConfig:
-    """The three outputs, in the order of :data:`HEADS`."""
+    """The three outputs, in the order of `HEADS`."""
 
     steering_wheel_angle: HeadConfig
     speed: HeadConfig
     steering_torque: HeadConfig
 
     def ordered(self) -> tuple[HeadConfig, ...]:
-        """Return the heads in the order of :data:`HEADS`."""
+        """Return the heads in the order of `HEADS`."""
         return (self.steering_wheel_angle, self.speed, self.steering_torque)
 
 
@@ -140,7 +140,7 @@ class SourceConfig:
     """One source of training data.
 
     Attributes:
-        kind: a name in :data:`model_export.data.sources.READERS`.
+        kind: a name in `model_export.data.sources.READERS`.
         lanes: parallel sequences of each batch that come from this source.
         loss_weight: factor on the loss of its frames.
         heads: labels to use of those that the source has; empty for all.
@@ -182,7 +182,7 @@ class StageConfig:
         stddev_only: train the predicted standard deviations alone, without dropout; the means and
             the state stay exactly as they were.
         dagger_roads: before the stage, drive so many new roads with the network; the expert's
-            labels for these drives join the source ``rendered`` (DAgger, arXiv 1011.0686).
+            labels for these drives join the source `rendered` (DAgger, arXiv 1011.0686).
         dagger_seconds: length of each of these drives.
     """
 
@@ -215,7 +215,7 @@ class TrainingConfig:
             stage early, so that the validation split has no say and its scores do not flatter.
         label_delay_ms: labels are those of so much later than the frame, so that a network says
             what is right when its command acts.
-        fresh_cell: of the run that ``--start`` names, take over the encoder alone, so that another
+        fresh_cell: of the run that `--start` names, take over the encoder alone, so that another
             cell learns on the same features.
     """
 

@@ -24,7 +24,7 @@ class Result:
     """A finished stage's best weights, and what a bundle's metadata says of them.
 
     Attributes:
-        weights: the network's ``state_dict``.
+        weights: the network's `state_dict`.
         sources: what it was trained on.
         scores: RMSE on validation, by source and head.
         training_mean: mean label of each head over all sources that label it.
@@ -90,7 +90,7 @@ class RunFolder:
 
         Raises:
             ConfigError: the configuration is malformed.
-            RunError: the folder is of a run with another configuration, or ``start`` has no
+            RunError: the folder is of a run with another configuration, or `start` has no
                 weights.
         """
         wanted = configs.load(config)

@@ -1,4 +1,4 @@
-"""Fail if the committed stubs differ from what ``proto/`` generates."""
+"""Fail if the committed stubs differ from what `proto/` generates."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Generate the Python stubs of the wire contract: ``python proto/generate.py OUT``.
+"""Generate the Python stubs of the wire contract: `python proto/generate.py OUT`.
 
-The ``.pyi`` files come from mypy-protobuf, which types maps and repeated fields fully.
-Files go to ``OUT/steerstream/v1``. ``make check`` runs this into a temporary folder and compares.
+The `.pyi` files come from mypy-protobuf, which types maps and repeated fields fully.
+Files go to `OUT/steerstream/v1`. `make check` runs this into a temporary folder and compares.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def made_by(result: Mapping[str, Any]) -> str:
     """Return two lines of Markdown: the command of a result, and what it ran on.
 
     Args:
-        result: ``command``, and as ``machine`` what :func:`describe` said.
+        result: `command`, and as `machine` what `describe` said.
     """
     machine = result["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
@@ -78,7 +78,7 @@ def _cpuinfo(name: str) -> str:
 
 
 def _revision() -> str | None:
-    """Return the checkout's revision, with ``+`` where files differ from it; None outside one."""
+    """Return the checkout's revision, with `+` where files differ from it; None outside one."""
     command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
         result = subprocess.run(  # noqa: S603 - a fixed command

@@ -12,7 +12,7 @@ class StaleError(Exception):
 
 
 def between(page: str, name: str, content: str) -> str:
-    """Return a page with what stands between ``<!-- name:begin -->`` and ``<!-- name:end -->``.
+    """Return a page with what stands between `<!-- name:begin -->` and `<!-- name:end -->`.
 
     A page without these markers stays as it is.
     """

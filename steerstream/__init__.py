@@ -8,8 +8,8 @@
             async for answer in session:
                 ...
 
-:mod:`steerstream.blocking` is the same without ``async``; :mod:`steerstream.testing` is a server
-for tests that needs no network; :mod:`steerstream.errors` draws the tree of exceptions.
+`steerstream.blocking` is the same without `async`; `steerstream.testing` is a server
+for tests that needs no network; `steerstream.errors` draws the tree of exceptions.
 """
 
 from steerstream import quiet as _quiet  # noqa: F401 - before gRPC is imported

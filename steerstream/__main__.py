@@ -1,4 +1,4 @@
-"""The ``steerstream`` command: serve, drive, simulate, or ask a server what it serves."""
+"""The `steerstream` command: serve, drive, simulate, or ask a server what it serves."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ class TicketIssued:
     """Sealed state with which the session can resume on another server.
 
     Attributes:
-        ticket: to be passed to ``Client.open_session`` as it is.
+        ticket: to be passed to `Client.open_session` as it is.
         sequence_number: the last frame that the sealed state has seen.
         valid_for_ms: milliseconds for which it is accepted, from when the notice was sent.
     """

@@ -1,4 +1,4 @@
-"""The client without ``async``: the same calls, run by an event loop on a thread of its own.
+"""The client without `async`: the same calls, run by an event loop on a thread of its own.
 
 ::
 
@@ -110,7 +110,7 @@ def _opening(
 
 
 class Session:
-    """One vehicle's stream; see :class:`steerstream.Session`."""
+    """One vehicle's stream; see `steerstream.Session`."""
 
     def __init__(self, twin: async_session.Session, thread: _LoopThread) -> None:
         self._twin = twin
@@ -166,7 +166,7 @@ class Session:
         return self._thread.call(self._twin.safe_command)
 
     def latest_command(self, *, max_age_ms: float) -> Command | None:
-        """See :meth:`steerstream.Session.latest_command`."""
+        """See `steerstream.Session.latest_command`."""
         return self._thread.call(lambda: self._twin.latest_command(max_age_ms=max_age_ms))
 
     async def _next(self) -> Answer | None:
@@ -178,7 +178,7 @@ class _Broken(Exception):  # noqa: N818
 
 
 class OpenSession:
-    """A session for the time of a ``with`` block; :meth:`Client.open_session` makes it."""
+    """A session for the time of a `with` block; `Client.open_session` makes it."""
 
     def __init__(
         self, twin: AbstractAsyncContextManager[async_session.Session], thread: _LoopThread
@@ -206,7 +206,7 @@ class OpenSession:
 
 
 class Client:
-    """A connection to one server; :func:`connect` makes it. See :class:`steerstream.Client`."""
+    """A connection to one server; `connect` makes it. See `steerstream.Client`."""
 
     def __init__(self, twin: async_client.Client) -> None:
         self._twin = twin

@@ -32,7 +32,7 @@ def command_checksum(session_id: str, command: command_pb2.Command) -> int:
 
     Args:
         session_id: the id that the server gave when it opened the session.
-        command: the command; its own ``checksum`` field is not read.
+        command: the command; its own `checksum` field is not read.
 
     Returns:
         An unsigned 32-bit number.

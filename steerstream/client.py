@@ -41,12 +41,12 @@ def connect(
                 answer = await session.request(jpeg)
 
     Args:
-        target: ``HOST:PORT``, or any name that gRPC resolves, such as ``unix:/path``.
+        target: `HOST:PORT`, or any name that gRPC resolves, such as `unix:/path`.
         tls: how to encrypt; None for plain text.
         metadata: sent with every call, such as a token.
         timeout_s: how long connecting, opening and describing may take, in seconds each.
-        wait_for_server: keep trying until ``timeout_s`` where the server refuses the connection.
-        transport: takes the place of gRPC; see :mod:`steerstream.testing`.
+        wait_for_server: keep trying until `timeout_s` where the server refuses the connection.
+        transport: takes the place of gRPC; see `steerstream.testing`.
         clock: the client's monotonic clock, in nanoseconds.
     """
     return Client(
@@ -61,7 +61,7 @@ def connect(
 
 
 class Client:
-    """A connection to one server, for any number of sessions; :func:`connect` makes it."""
+    """A connection to one server, for any number of sessions; `connect` makes it."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class Client:
         ticket: bytes = b"",
         guard: Guard | None = None,
     ) -> AsyncIterator[Session]:
-        """Open a session for the time of an ``async with`` block.
+        """Open a session for the time of an `async with` block.
 
         Args:
             vehicle_id: the vehicle's name, 1 to 128 printable ASCII characters.
@@ -157,7 +157,7 @@ class Client:
             guard: judges the answers; by default one with the default bounds.
 
         Raises:
-            SessionRefused: the server does not open it; ``reason`` says why.
+            SessionRefused: the server does not open it; `reason` says why.
             BadRequest: an argument is out of its range.
             ServerDraining: the server is about to stop.
             ConnectionFailed: the server is gone.

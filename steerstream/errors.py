@@ -17,8 +17,8 @@
     ├── MediaError           pictures, labels or a video cannot be read or written
     └── MissingExtra         an optional package is not installed (also an ImportError)
 
-Errors that came over the wire carry the gRPC status in ``code`` and the server's machine-readable
-reason, from the trailing metadata ``steerstream-reason``, in ``reason``.
+Errors that came over the wire carry the gRPC status in `code` and the server's machine-readable
+reason, from the trailing metadata `steerstream-reason`, in `reason`.
 """
 
 # ruff: noqa: N818 - the names say what happened, as httpx's do
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class ErrorReason(enum.StrEnum):
-    """Why the server ended a stream; the names of the contract's ``ErrorReason``."""
+    """Why the server ended a stream; the names of the contract's `ErrorReason`."""
 
     UNSPECIFIED = "ERROR_REASON_UNSPECIFIED"
     NOT_OPEN = "ERROR_REASON_NOT_OPEN"
@@ -86,11 +86,11 @@ class ConnectionFailed(SteerstreamError):
 
 
 class SessionRefused(SteerstreamError):
-    """The server does not open the session; ``retry_after_s`` may say when to try again."""
+    """The server does not open the session; `retry_after_s` may say when to try again."""
 
 
 class UnknownModel(SessionRefused):
-    """No model of that name is served; ``Client.describe_models`` lists them."""
+    """No model of that name is served; `Client.describe_models` lists them."""
 
 
 class BadRequest(SteerstreamError):
@@ -112,7 +112,7 @@ class SessionExpired(SessionLost):
 class SessionShed(SessionLost):
     """The server let the session go so that others stay in time; open one on another server.
 
-    ``retry_after_s`` says when this one may have room again.
+    `retry_after_s` says when this one may have room again.
     """
 
 

@@ -42,7 +42,7 @@ def command_needs(command: str, install: str) -> Iterator[None]:
 
     Args:
         command: the command's name, which begins the line.
-        install: what to give to ``pip install``.
+        install: what to give to `pip install`.
 
     Raises:
         SystemExit: a package is not installed; the exit code is 2.

@@ -12,7 +12,7 @@ class Inbox:
     """A bounded queue between the reader of a stream and the user of its session.
 
     What happens when it is full follows the session's frame policy. Where only the newest matters
-    (LATEST), the oldest answer is dropped and counted; where all are wanted (EVERY), ``put`` waits,
+    (LATEST), the oldest answer is dropped and counted; where all are wanted (EVERY), `put` waits,
     the stream is not read, and the flow control of gRPC slows the server down. Of each kind of
     notice only the newest is kept, so news needs no bound of its own and never blocks.
 

@@ -1,6 +1,6 @@
 """The client's own bounds on what it follows, as pure functions.
 
-The server limits what it sends (``vehicle_limits.py`` in ``service/``), with tighter bounds that
+The server limits what it sends (`vehicle_limits.py` in `service/`), with tighter bounds that
 depend on speed. These are the vehicle's last guard: wide enough never to act on a healthy server,
 tight enough that a broken one does no harm. Every default names its source.
 """
@@ -61,13 +61,13 @@ def clamp(value: float, low: float, high: float) -> float:
 
 
 def slew(value: float, previous: float | None, *, rate_per_s: float, elapsed_s: float) -> float:
-    """Return the value nearest to ``value`` that is reached from ``previous`` in time.
+    """Return the value nearest to `value` that is reached from `previous` in time.
 
     Args:
         value: where to go.
         previous: where it was; None sets no bound.
         rate_per_s: greatest change a second, in the value's unit.
-        elapsed_s: seconds since it was at ``previous``.
+        elapsed_s: seconds since it was at `previous`.
     """
     if previous is None:
         return value

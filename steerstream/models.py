@@ -65,7 +65,7 @@ class ModelState:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TrainingSource:
-    """One source of training data; ``rendered`` is True where pictures were drawn."""
+    """One source of training data; `rendered` is True where pictures were drawn."""
 
     name: str
     frames: int

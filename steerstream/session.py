@@ -69,7 +69,7 @@ class FrameOptions(TypedDict, total=False):
 
 
 class Session:
-    """One vehicle's stream; ``Client.open_session`` makes it.
+    """One vehicle's stream; `Client.open_session` makes it.
 
     It is an asynchronous context manager, and an asynchronous iterator of answers that ends when
     the stream does. One background task reads the stream; it ends with the session.
@@ -133,13 +133,13 @@ class Session:
     async def send_frame(self, image: Image, **options: Unpack[FrameOptions]) -> int:
         """Send a frame; the iterator yields its answer.
 
-        Waits while ``MAX_IN_FLIGHT`` frames have no answer; under EVERY while as many have none as
+        Waits while `MAX_IN_FLIGHT` frames have no answer; under EVERY while as many have none as
         may wait in the server. Under EVERY somebody must read the answers meanwhile: the server is
         slowed down when nobody does.
 
         Args:
-            image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (:class:`Nv12`).
-            **options: see :class:`FrameOptions`.
+            image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (`Nv12`).
+            **options: see `FrameOptions`.
 
         Returns:
             The frame's sequence number.
@@ -157,9 +157,9 @@ class Session:
         """Send a frame and wait for its answer, which the iterator then does not yield.
 
         Args:
-            image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (:class:`Nv12`).
+            image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (`Nv12`).
             timeout_s: how long to wait for the answer, in seconds.
-            **options: see :class:`FrameOptions`.
+            **options: see `FrameOptions`.
 
         Raises:
             AnswerTimeout: no answer came in time.
@@ -203,7 +203,7 @@ class Session:
         """Return the newest undamaged command with values, or None if it is too old.
 
         Args:
-            max_age_ms: the greatest age of its values, by :meth:`Command.age_at_ms`.
+            max_age_ms: the greatest age of its values, by `Command.age_at_ms`.
         """
         latest = self._latest
         if latest is None or latest.age_at_ms(self._clock()) > max_age_ms:

@@ -1,6 +1,6 @@
 """How messages travel: the seam between the client and gRPC.
 
-A test passes :class:`steerstream.testing.FakeTransport` in place of :class:`GrpcTransport`.
+A test passes `steerstream.testing.FakeTransport` in place of `GrpcTransport`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Stream(Protocol):
         Cancelling the caller must leave the stream usable and the message whole.
 
         Raises:
-            RpcFailed: the stream has ended; ``receive`` knows why.
+            RpcFailed: the stream has ended; `receive` knows why.
         """
 
     async def receive(self) -> drive_service_pb2.DriveResponse | None:
@@ -97,7 +97,7 @@ class Tls:
     Attributes:
         ca_file: certificates of the authorities to trust, PEM; None for gRPC's own.
         certificate_file: the client's certificate chain, PEM, where the server asks for one.
-        key_file: the client's private key, PEM; goes with ``certificate_file``.
+        key_file: the client's private key, PEM; goes with `certificate_file`.
     """
 
     ca_file: Path | str | None = None
@@ -125,7 +125,7 @@ class GrpcTransport:
     """A gRPC channel. It is made inside the event loop that uses it.
 
     Args:
-        target: ``HOST:PORT``, or any name that gRPC resolves, such as ``unix:/path``.
+        target: `HOST:PORT`, or any name that gRPC resolves, such as `unix:/path`.
         tls: how to encrypt; None for plain text.
         metadata: sent with every call, such as a token.
     """
@@ -142,7 +142,7 @@ class GrpcTransport:
         self._stub = drive_service_pb2_grpc.DriveServiceStub(self._channel)
 
     async def connect(self, *, timeout_s: float, wait_for_server: bool) -> None:
-        """Wait until the channel is ready; see :meth:`Transport.connect`."""
+        """Wait until the channel is ready; see `Transport.connect`."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._ready(wait_for_server=wait_for_server)
@@ -150,7 +150,7 @@ class GrpcTransport:
             raise self._unavailable(f"did not answer within {timeout_s:g} s") from None
 
     async def describe_models(self, timeout_s: float) -> drive_service_pb2.DescribeModelsResponse:
-        """Call DescribeModels; see :meth:`Transport.describe_models`."""
+        """Call DescribeModels; see `Transport.describe_models`."""
         request = drive_service_pb2.DescribeModelsRequest()
         with _rpc_errors():
             return await self._stub.DescribeModels(
@@ -158,11 +158,11 @@ class GrpcTransport:
             )
 
     async def drive(self) -> GrpcStream:
-        """Begin a stream; see :meth:`Transport.drive`."""
+        """Begin a stream; see `Transport.drive`."""
         return GrpcStream(self._stub.Drive(metadata=self._metadata))
 
     async def close(self) -> None:
-        """Close the channel; see :meth:`Transport.close`."""
+        """Close the channel; see `Transport.close`."""
         await self._channel.close()
 
     async def _ready(self, *, wait_for_server: bool) -> None:
@@ -195,7 +195,7 @@ class GrpcStream:
         call.add_done_callback(self._note_status)
 
     async def send(self, request: drive_service_pb2.DriveRequest) -> None:
-        """Send a message; see :meth:`Stream.send`.
+        """Send a message; see `Stream.send`.
 
         gRPC cancels the whole call when a write is cancelled, and takes one write at a time. So
         the write goes on where its caller is cancelled, and the next one waits for it.
@@ -208,7 +208,7 @@ class GrpcStream:
             await asyncio.shield(self._writing)
 
     async def receive(self) -> drive_service_pb2.DriveResponse | None:
-        """Return the next message; see :meth:`Stream.receive`."""
+        """Return the next message; see `Stream.receive`."""
         try:
             response = await self._call.read()
         except grpc.aio.AioRpcError as error:
@@ -216,7 +216,7 @@ class GrpcStream:
         return response if isinstance(response, drive_service_pb2.DriveResponse) else None
 
     async def finish(self) -> None:
-        """Close the sending half; see :meth:`Stream.finish`."""
+        """Close the sending half; see `Stream.finish`."""
         async with self._turn:
             with contextlib.suppress(RpcFailed):
                 if self._writing is not None:
@@ -225,7 +225,7 @@ class GrpcStream:
                 await self._call.done_writing()
 
     async def abort(self) -> None:
-        """Cancel the call; see :meth:`Stream.abort`."""
+        """Cancel the call; see `Stream.abort`."""
         self._call.cancel()
         if self._writing is not None:
             await asyncio.wait([self._writing])

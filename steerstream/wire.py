@@ -82,7 +82,7 @@ def session_info(response: drive_service_pb2.DriveResponse) -> SessionInfo:
     """Read the first answer of a stream.
 
     Raises:
-        ProtocolError: it is not ``opened``, or leaves the policy open.
+        ProtocolError: it is not `opened`, or leaves the policy open.
     """
     if response.WhichOneof("message") != "opened":
         raise ProtocolError("the server's first answer is not 'opened'; check its version")

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Search, confirm with a run of ``--seconds``, and measure 80 % of what was found.
+    """Search, confirm with a run of `--seconds`, and measure 80 % of what was found.
 
     Raises:
         BenchmarkError: the server or a load generator could not do its part.

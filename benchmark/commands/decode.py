@@ -40,8 +40,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure in a process of its own.
 
     Returns:
-        ``jpeg``: best and median microseconds by pictures and way; ``raw``: the same by kind;
-        ``rmse_rad``: by way and size, empty without the data.
+        `jpeg`: best and median microseconds by pictures and way; `raw`: the same by kind;
+        `rmse_rad`: by way and size, empty without the data.
 
     Raises:
         BenchmarkError: the bundle or the data cannot be used.

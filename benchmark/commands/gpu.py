@@ -62,7 +62,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _network(options: argparse.Namespace) -> dict[str, Any]:
-    """Run :mod:`benchmark.programs.device_steps` and judge what it found."""
+    """Run `benchmark.programs.device_steps` and judge what it found."""
     command = [
         sys.executable,
         "-m",

@@ -86,7 +86,7 @@ def server(options: argparse.Namespace, **fixed: float) -> Iterator[Server]:
     """Run the server that the options ask for; the context ends it.
 
     Args:
-        options: with those of :func:`add_server`.
+        options: with those of `add_server`.
         **fixed: settings of the server that the benchmark needs; the user's come before them.
 
     Raises:
@@ -116,7 +116,7 @@ def clients(options: argparse.Namespace) -> Iterator[Crew]:
 
 
 def counts(text: str) -> list[int]:
-    """Read positive numbers such as ``1,8,16``."""
+    """Read positive numbers such as `1,8,16`."""
     return [positive(item) for item in text.split(",")]
 
 
@@ -128,7 +128,7 @@ def positive(text: str) -> int:
 
 
 def settings(text: str) -> dict[str, float | str]:
-    """Read settings such as ``max_batch=8,provider=cpu``."""
+    """Read settings such as `max_batch=8,provider=cpu`."""
     found: dict[str, float | str] = {}
     for item in filter(None, text.split(",")):
         name, _, value = item.partition("=")
@@ -139,7 +139,7 @@ def settings(text: str) -> dict[str, float | str]:
 
 
 def cores(text: str) -> list[int]:
-    """Read cores such as ``0,1``."""
+    """Read cores such as `0,1`."""
     items = text.split(",")
     if not all(item.isdecimal() for item in items):
         raise argparse.ArgumentTypeError(f"needs cores such as 0,1, not {text!r}")
@@ -147,7 +147,7 @@ def cores(text: str) -> list[int]:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Read ``WIDTHxHEIGHT``."""
+    """Read `WIDTHxHEIGHT`."""
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise argparse.ArgumentTypeError(f"needs WIDTHxHEIGHT such as 640x480, not {text!r}")

@@ -17,7 +17,7 @@ def percentiles(path: Path, lines: Mapping[str, Mapping[str, float | None]], uni
     """Draw one line of percentiles for each name.
 
     Args:
-        path: where to, ending in ``.svg`` or ``.png``.
+        path: where to, ending in `.svg` or `.png`.
         lines: summaries of histograms, by name.
         unit: the values' axis.
     """
@@ -40,7 +40,7 @@ def curves(
     """Draw values over one axis, a line for each name.
 
     Args:
-        path: where to, ending in ``.svg`` or ``.png``.
+        path: where to, ending in `.svg` or `.png`.
         x: the axis' values.
         lines: values, by name.
         labels: of the horizontal and the vertical axis.
@@ -61,7 +61,7 @@ def bars(
     """Draw groups of bars, one bar in each group for each name.
 
     Args:
-        path: where to, ending in ``.svg`` or ``.png``.
+        path: where to, ending in `.svg` or `.png`.
         groups: names along the axis.
         values: one for each group, by name.
         unit: the values' axis.

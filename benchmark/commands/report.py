@@ -1,6 +1,6 @@
 """Write docs/performance.md and the README's latency table from benchmark/results.
 
-Every file ``benchmark/results/NAME.json`` is one section with its picture; ``NAME.md`` beside it,
+Every file `benchmark/results/NAME.json` is one section with its picture; `NAME.md` beside it,
 where there is one, is what a person has to say about it.
 """
 
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     """Write the files, or check that they are what would be written; return the exit code.
 
     Raises:
-        BenchmarkError: a result cannot be read, or with ``--check`` a file differs.
+        BenchmarkError: a result cannot be read, or with `--check` a file differs.
     """
     results = load_results(options.root / RESULTS)
     written = {PAGE: page(options.root, results)}

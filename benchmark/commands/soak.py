@@ -128,7 +128,7 @@ class _Memory:
 
 
 def thinned(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return evenly spaced samples, the last one among them, at most :data:`KEPT`."""
+    """Return evenly spaced samples, the last one among them, at most `KEPT`."""
     step = -(-len(samples) // KEPT) or 1
     return samples[::-step][::-1]
 
@@ -140,7 +140,7 @@ def slope(samples: list[tuple[float, float]]) -> dict[str, float | None]:
         samples: seconds and megabytes.
 
     Returns:
-        ``slope_mb_per_h`` and its standard error; None where there are too few samples.
+        `slope_mb_per_h` and its standard error; None where there are too few samples.
     """
     kept = samples[int(len(samples) * WARM_UP) :]
     if len(kept) < 4:

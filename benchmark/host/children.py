@@ -18,14 +18,14 @@ _STOP_S = 10.0
 
 
 class Bare:
-    """A bare loop that waits for orders; :func:`bare_loop` makes it."""
+    """A bare loop that waits for orders; `bare_loop` makes it."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.provider: str = self._answer()["provider"]
 
     def run(self, **order: object) -> dict[str, Any]:
-        """Run the loop as :mod:`benchmark.programs.bare_loop` says and return what it measured.
+        """Run the loop as `benchmark.programs.bare_loop` says and return what it measured.
 
         Raises:
             BenchmarkError: it ended.
@@ -46,7 +46,7 @@ class Bare:
 
 @contextlib.contextmanager
 def bare_loop(model: Path, *, options: Sequence[str], cores: Sequence[int]) -> Iterator[Bare]:
-    """Run :mod:`benchmark.programs.bare_loop` until the context ends.
+    """Run `benchmark.programs.bare_loop` until the context ends.
 
     Raises:
         BenchmarkError: it did not start.
@@ -59,7 +59,7 @@ def bare_loop(model: Path, *, options: Sequence[str], cores: Sequence[int]) -> I
 
 @contextlib.contextmanager
 def echo_server(*, cores: Sequence[int]) -> Iterator[Server]:
-    """Run :mod:`benchmark.programs.echo` until the context ends.
+    """Run `benchmark.programs.echo` until the context ends.
 
     Raises:
         BenchmarkError: it did not start.

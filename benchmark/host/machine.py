@@ -55,7 +55,7 @@ class Moment:
             clients: what the load generators took.
 
         Returns:
-            ``stolen``, ``server_cpu``, and ``others_cpu``: what was busy with neither the server
+            `stolen`, `server_cpu`, and `others_cpu`: what was busy with neither the server
             nor the clients.
         """
         elapsed_s = max(self.at_s - before.at_s, 0.01)

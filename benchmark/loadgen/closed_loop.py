@@ -1,7 +1,7 @@
 """Closed-loop load: sessions that each send a frame as soon as the last one is answered.
 
 It measures throughput, and the latency of a server that is never idle; for latency at a camera's
-rate see :mod:`benchmark.loadgen.open_loop`.
+rate see `benchmark.loadgen.open_loop`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ClosedLoop:
     Attributes:
         sessions: how many at once, each with one frame under way.
         seconds: length of the measurement.
-        images: items of :func:`benchmark.loadgen.requests.road_images`.
+        images: items of `benchmark.loadgen.requests.road_images`.
         warm_up_s: how long the sessions run before frames are counted.
         budget_ms: what the server is asked for.
     """

@@ -27,7 +27,7 @@ Job = open_loop.Load | closed_loop.ClosedLoop | Flood
 
 
 class Crew:
-    """Processes that generate load; :func:`crew` makes it."""
+    """Processes that generate load; `crew` makes it."""
 
     def __init__(self, workers: Sequence[ProcessPoolExecutor]) -> None:
         self._workers = workers

@@ -24,7 +24,7 @@ class Flood:
 
     Attributes:
         seconds: how long.
-        images: items of :func:`benchmark.loadgen.requests.road_images`.
+        images: items of `benchmark.loadgen.requests.road_images`.
         budget_ms: what it asks for.
         rate_hz: what it says that it will send.
     """

@@ -52,7 +52,7 @@ class Load:
         rate_hz: frames a second of each.
         seconds: length of the measurement.
         budget_ms: from when a frame was due to its command at the vehicle.
-        images: items of :func:`benchmark.loadgen.requests.road_images`.
+        images: items of `benchmark.loadgen.requests.road_images`.
         declared_rate_hz: what the vehicles say that they will send; None for what they do send.
         network_ms: the part of the budget that is kept for the way there and back; the server is
             asked for the rest.

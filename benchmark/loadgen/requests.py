@@ -23,10 +23,10 @@ EVERY = session_pb2.FRAME_POLICY_EVERY
 
 
 def road_images(encoding: str, width_px: int, height_px: int, count: int = PICTURES) -> list[bytes]:
-    """Return road-like pictures, each as the image field of a ``Frame`` in its wire format.
+    """Return road-like pictures, each as the image field of a `Frame` in its wire format.
 
     Args:
-        encoding: one of :data:`ENCODINGS`.
+        encoding: one of `ENCODINGS`.
         width_px: columns.
         height_px: rows.
         count: how many different ones.
@@ -45,7 +45,7 @@ def road_images(encoding: str, width_px: int, height_px: int, count: int = PICTU
 
 
 def jpeg_images(files: Sequence[bytes]) -> list[bytes]:
-    """Return JPEG files, each as the image field of a ``Frame`` in its wire format."""
+    """Return JPEG files, each as the image field of a `Frame` in its wire format."""
     return [frame_pb2.Frame(jpeg=data).SerializeToString() for data in files]
 
 
@@ -67,7 +67,7 @@ def frame_request(image: bytes, sequence_number: int, capture_time_ns: int) -> b
     """Return the request that carries a frame.
 
     Args:
-        image: an item of :func:`road_images`.
+        image: an item of `road_images`.
         sequence_number: greater than the one before.
         capture_time_ns: when it was due; the answer brings it back.
     """

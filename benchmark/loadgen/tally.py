@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from benchmark.loadgen.stream import Response
 
 STAGES = ("round_trip", "server", "queue", "decode", "infer")
-"""``round_trip`` counts from when a frame was due; ``server`` from its arrival to its answer, of
-which ``queue``, ``decode`` and ``infer`` are parts."""
+"""`round_trip` counts from when a frame was due; `server` from its arrival to its answer, of
+which `queue`, `decode` and `infer` are parts."""
 NS_PER_MS = 1e6
 _US_PER_MS = 1e3
 

@@ -1,4 +1,4 @@
-"""The same bundle behind what a user would otherwise pick: ``python -m benchmark peers``.
+"""The same bundle behind what a user would otherwise pick: `python -m benchmark peers`.
 
 Each peer's server runs in an environment of its own and imports a part of this package there, so
 that this module imports nothing that such an environment lacks.
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         PeersError: an environment or a server failed, or an option names nothing.
 
     Returns:
-        ``frames`` says what was sent, ``peers`` holds the figures of each by name, ``failed`` names
+        `frames` says what was sent, `peers` holds the figures of each by name, `failed` names
         those whose state was wrong or that broke down, and have none.
     """
     from benchmark.peers import comparison  # noqa: PLC0415 - the peers' environments lack its needs

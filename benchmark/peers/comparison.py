@@ -32,7 +32,7 @@ Results = dict[str, Figures]
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """See :func:`benchmark.peers.run`."""
+    """See `benchmark.peers.run`."""
     if options.quick:
         vars(options).update(_QUICK)
     chosen = _peers(options)
@@ -59,7 +59,7 @@ def _peers(options: argparse.Namespace) -> list[Peer]:
 
 
 def _install(chosen: list[Peer], folder: Path) -> dict[str, Path]:
-    """Return each peer's interpreter; the load generator's stands under ``client``."""
+    """Return each peer's interpreter; the load generator's stands under `client`."""
     pythons = {
         peer.name: environments.install(peer.requirements, folder, resolve=peer.resolve)
         if peer.requirements

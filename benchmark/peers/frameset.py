@@ -44,7 +44,7 @@ class FrameSet:
 
     @classmethod
     def load(cls, path: Path) -> FrameSet:
-        """Read what :meth:`save` wrote."""
+        """Read what `save` wrote."""
         with np.load(path) as stored:
             data, sizes = stored["data"].tobytes(), stored["sizes"].tolist()
             width, height = stored["picture"].tolist()

@@ -49,7 +49,7 @@ class Peer:
         name: on the command line and in results.
         title: in tables.
         packages: whose versions a result states.
-        transport: a name in :mod:`benchmark.peers.client.transports`.
+        transport: a name in `benchmark.peers.client.transports`.
         command: makes the server's command line, and its files.
         requirements: name of its list of packages; None runs it in this environment.
         resolve: let pip add what the listed packages ask for; where a package asks for versions

@@ -148,7 +148,7 @@ def vanish(bench: Bench, server: Server, how: str) -> Figures:
     Args:
         bench: what measurements share.
         server: the peer, with as many slots.
-        how: ``killed``, the system closes the connections; ``silent``, nobody does, as when a
+        how: `killed`, the system closes the connections; `silent`, nobody does, as when a
             vehicle drives into a tunnel.
     """
     job = server.job(bench.frames["rgb8"])

@@ -34,7 +34,7 @@ def serve(jobs: Mapping[str, Callable[..., Any]]) -> None:
 
 
 class Worker:
-    """The other end of :func:`serve`.
+    """The other end of `serve`.
 
     Args:
         process: it, with pipes for standard input and output.
@@ -63,7 +63,7 @@ class Worker:
             raise JobError(f"the process for {job} has ended") from None
 
     def result(self) -> Any:  # noqa: ANN401 - whatever the job returns
-        """Wait for the job that :meth:`begin` started.
+        """Wait for the job that `begin` started.
 
         Raises:
             JobError: the job failed, or the process ended.

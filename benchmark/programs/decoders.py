@@ -1,6 +1,6 @@
 """Times ways from a JPEG to the network's input on one core, and scores the network on what comes.
 
-:mod:`decode` runs it as a process of its own, because it imports the server and the
+`decode` runs it as a process of its own, because it imports the server and the
 reading of labels::
 
     python -m benchmark.programs.decoders --model models/pilotnet_lstm.onnx --data ../shared/data
@@ -163,7 +163,7 @@ def accuracy(
 
 
 def measure(runner: BundleRunner, data: Path, rounds: int) -> dict[str, Any]:
-    """Return everything that :mod:`benchmark.commands.decode` shows."""
+    """Return everything that `benchmark.commands.decode` shows."""
     frame = runner.contract.frame
     calls = {name: _prepared(way, frame) for name, way in ways().items()}
     jpegs = {

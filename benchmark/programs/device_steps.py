@@ -1,11 +1,11 @@
 """A network on an accelerator without a server: right, with its state at home, and how quick.
 
-It is the server's own stepper in a process of its own, for :mod:`gpu`; it prints one
+It is the server's own stepper in a process of its own, for `gpu`; it prints one
 object of JSON::
 
     python -m benchmark.programs.device_steps --model models/pilotnet_lstm.onnx --provider cuda
 
-``--provider cpu`` rehearses it where there is no GPU: the same graph with its pool inside, on the
+`--provider cpu` rehearses it where there is no GPU: the same graph with its pool inside, on the
 host.
 """
 
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(there: Bundle, here: Bundle, steps: int) -> dict[str, Any]:
-    """Return what :mod:`benchmark.commands.gpu` shows of one network.
+    """Return what `benchmark.commands.gpu` shows of one network.
 
     Args:
         there: the network on the accelerator.

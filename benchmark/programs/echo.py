@@ -1,6 +1,6 @@
 """A server that does nothing: what gRPC itself costs here, for messages of the same size.
 
-``python -m benchmark.programs.echo`` listens on a free port, prints it, and answers every frame
+`python -m benchmark.programs.echo` listens on a free port, prints it, and answers every frame
 with a command that is always the same, until standard input ends. No server on the same gRPC can
 answer more frames a second on one core.
 """

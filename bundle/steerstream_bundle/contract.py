@@ -1,8 +1,8 @@
 """The contract of a bundle: everything a server must know of a network, and nothing of its name.
 
-A bundle is one ONNX file. Its metadata holds one JSON object under :data:`METADATA_KEY`; this
-module is the definition of that object. The exporter writes it with :meth:`Contract.to_json`, the
-server and the evaluation read it with :meth:`Contract.from_json`. A network that keeps the contract
+A bundle is one ONNX file. Its metadata holds one JSON object under `METADATA_KEY`; this
+module is the definition of that object. The exporter writes it with `Contract.to_json`, the
+server and the evaluation read it with `Contract.from_json`. A network that keeps the contract
 is served, whatever it is called.
 
 Tensors carry the batch first. Shapes in a contract leave the batch out.
@@ -85,7 +85,7 @@ class FrameInput:
 class StateTensor:
     """One pair of recurrent state tensors: float32 [N, *shape] into the graph, the same out of it.
 
-    ``initial`` holds the value at a session's start, flattened: one number for all elements, or one
+    `initial` holds the value at a session's start, flattened: one number for all elements, or one
     for each.
     """
 
@@ -109,9 +109,9 @@ class StateTensor:
 class Output:
     """One head: a float32 tensor [N] in SI units, left positive.
 
-    ``minimum`` and ``maximum`` bound what is plausible; a value outside, or one that is not a
-    number, never leaves the server as valid. ``training_mean`` is the mean label, the simplest
-    predictor to compare with. ``stddev_tensor`` names the head's predicted standard deviation,
+    `minimum` and `maximum` bound what is plausible; a value outside, or one that is not a
+    number, never leaves the server as valid. `training_mean` is the mean label, the simplest
+    predictor to compare with. `stddev_tensor` names the head's predicted standard deviation,
     float32 [N] in the same unit, above zero; empty where the network predicts none.
     """
 
@@ -134,7 +134,7 @@ class Output:
 class GapRule:
     """How a gap between two frames is bridged.
 
-    The state advances only by frames that the network saw. Up to ``reset_after_ms`` between two
+    The state advances only by frames that the network saw. Up to `reset_after_ms` between two
     capture times it is held; beyond that it says nothing of the present road, and a new epoch
     begins from the initial state.
     """
@@ -172,7 +172,7 @@ class Score:
 class Provenance:
     """What a bundle was trained on, how it scored, and which code made it.
 
-    ``precision`` is what its weights are computed in: ``fp32``, ``fp16`` or ``int8``. Tensors at
+    `precision` is what its weights are computed in: `fp32`, `fp16` or `int8`. Tensors at
     the graph's border are the same in all.
     """
 
@@ -191,8 +191,8 @@ class Provenance:
 class Contract:
     """Everything a server must know of a bundle.
 
-    ``interval_tensor`` names an input float32 [N]: seconds between the captures of this frame and
-    of the last one that the state has seen, 1 / ``rate_hz`` where it has seen none in this epoch.
+    `interval_tensor` names an input float32 [N]: seconds between the captures of this frame and
+    of the last one that the state has seen, 1 / `rate_hz` where it has seen none in this epoch.
     It is empty where the network takes none.
     """
 
@@ -244,7 +244,7 @@ class Contract:
 
     @property
     def stddev_columns(self) -> dict[str, int]:
-        """Where among :attr:`value_tensors` the standard deviation of each head is that has one."""
+        """Where among `value_tensors` the standard deviation of each head is that has one."""
         heads = [output.head for output in self.outputs if output.stddev_tensor]
         return {head: at for at, head in enumerate(heads, len(self.outputs))}
 

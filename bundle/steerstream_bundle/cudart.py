@@ -1,7 +1,7 @@
 """The few functions of the CUDA runtime that the server calls itself, through ctypes.
 
 ONNX Runtime gives no asynchronous copy and no pinned memory that a NumPy array could lie in. The
-library comes with the ``gpu`` extra, as a dependency of ONNX Runtime.
+library comes with the `gpu` extra, as a dependency of ONNX Runtime.
 """
 
 from __future__ import annotations

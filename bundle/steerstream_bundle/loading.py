@@ -53,7 +53,7 @@ class Bundle:
                 network that takes it; by default one period of the contract's rate.
 
         Returns:
-            One float32 array [N] for each of ``contract.value_tensors``, and the new state in the
+            One float32 array [N] for each of `contract.value_tensors`, and the new state in the
             order of the old one.
         """
         contract = self.contract

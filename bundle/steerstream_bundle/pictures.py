@@ -66,15 +66,15 @@ def to_input(
         image: the picture as it came.
         frame: the input that the contract asks for.
         max_pixels: largest picture, in pixels after decoding.
-        out: where to write, uint8 ``frame.shape`` and contiguous: memory that a step reads.
+        out: where to write, uint8 `frame.shape` and contiguous: memory that a step reads.
 
     Returns:
-        uint8 ``frame.shape``, RGB, contiguous; ``out`` where it was given. Without it, raw pixels
+        uint8 `frame.shape`, RGB, contiguous; `out` where it was given. Without it, raw pixels
         that need no work are returned as a read-only view of the message.
 
     Raises:
         UndecodableError: the picture is missing, empty, damaged, too large, or not of its stated
-        size; the message says what to do, and ``out`` may hold anything.
+        size; the message says what to do, and `out` may hold anything.
     """
     if image is None:
         _refuse("the frame holds no picture; set jpeg, rgb8 or nv12")

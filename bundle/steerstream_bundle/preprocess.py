@@ -2,7 +2,7 @@
 
 Training, evaluation and the server call these functions, so that a network is served exactly what
 it was trained on. A picture is halved by averages while it is at least twice the size of the input,
-which avoids aliasing, and then interpolated; a JPEG is halved by its decoder (:mod:`jpeg`).
+which avoids aliasing, and then interpolated; a JPEG is halved by its decoder (`jpeg`).
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def prepare(picture: Picture, frame: FrameInput, out: Picture | None = None) -> 
     Args:
         picture: uint8 [H, W, 3] RGB of any size.
         frame: the input that the contract asks for.
-        out: where to write, uint8 ``frame.shape`` and contiguous; a row of a batch, to save a copy.
+        out: where to write, uint8 `frame.shape` and contiguous; a row of a batch, to save a copy.
 
     Returns:
-        uint8 ``frame.shape``, RGB, contiguous; ``out`` where it was given. Without it, a picture
+        uint8 `frame.shape`, RGB, contiguous; `out` where it was given. Without it, a picture
         that needs no work is returned as a view.
     """
     region = crop(picture, frame.crop)
@@ -69,10 +69,10 @@ def prepare_nv12(
         chroma: U and V, uint8 [H / 2, W / 2, 2].
         frame: the input that the contract asks for.
         full_range: whether the values are 0 to 255; otherwise Y is 16 to 235, U and V 16 to 240.
-        out: where to write, uint8 ``frame.shape`` and contiguous.
+        out: where to write, uint8 `frame.shape` and contiguous.
 
     Returns:
-        uint8 ``frame.shape``, RGB, contiguous; ``out`` where it was given.
+        uint8 `frame.shape`, RGB, contiguous; `out` where it was given.
     """
     yuv = np.empty(frame.shape, np.uint8)
     planes = [_resized(crop(plane, frame.crop), frame) for plane in (luma, chroma)]

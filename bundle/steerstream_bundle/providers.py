@@ -1,7 +1,7 @@
 """The execution providers of ONNX Runtime that the server knows, and the choice among them.
 
 Each comes with a flavour of ONNX Runtime, an extra of this project, and two flavours cannot live in
-one environment: what is installed is therefore already a choice, and ``auto`` follows it.
+one environment: what is installed is therefore already a choice, and `auto` follows it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Provider:
     """One way to run a network.
 
     Attributes:
-        name: what the setting ``provider`` calls it.
+        name: what the setting `provider` calls it.
         ort_name: what ONNX Runtime calls it.
         extra: the extra of this project that installs it.
         on_cpu: whether a step takes the CPU's own time.
@@ -89,7 +89,7 @@ TENSORRT = Provider(
 )
 
 PREFERENCE = (CUDA, OPENVINO, CPU)
-"""What ``auto`` chooses from, best first. TensorRT builds for minutes at a start: only if asked."""
+"""What `auto` chooses from, best first. TensorRT builds for minutes at a start: only if asked."""
 PROVIDERS = {provider.name: provider for provider in (*PREFERENCE, TENSORRT)}
 
 
@@ -97,7 +97,7 @@ def choose(wanted: str = AUTO) -> Provider:
     """Return the provider that is asked for, or the best that is installed and finds its device.
 
     Args:
-        wanted: a name in :data:`PROVIDERS`, or ``auto``.
+        wanted: a name in `PROVIDERS`, or `auto`.
 
     Raises:
         ProviderError: it is unknown, not installed, or its device is missing; the message says what

@@ -45,7 +45,7 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A tensor's place: on the host, or on the device that ONNX Runtime calls ``device``.
+    """A tensor's place: on the host, or on the device that ONNX Runtime calls `device`.
 
     Whoever makes one keeps the memory behind the address alive.
     """
@@ -143,7 +143,7 @@ class Runtime:
 
 
 class BoundGraph:
-    """A graph whose inputs and outputs are tied to memory; see :meth:`Runtime.bind`."""
+    """A graph whose inputs and outputs are tied to memory; see `Runtime.bind`."""
 
     def __init__(
         self,

@@ -1,12 +1,12 @@
 """Random changes to a sequence that keep its labels true.
 
-One :class:`Augmentation` is drawn for a whole pass over a sequence, so that a mirrored or shifted
+One `Augmentation` is drawn for a whole pass over a sequence, so that a mirrored or shifted
 road stays so from frame to frame, as a recurrent network must see it; only the sensor's noise
 differs from frame to frame.
 
 A camera that is moved left by y and turned left by psi sees the driven path from elsewhere. The
 label becomes the angle that leads back to the path over the recovery distance L (pure pursuit):
-its curvature changes by ``-2 (y + L psi) / L**2``. Speed stays as it was; the torque that a driver
+its curvature changes by `-2 (y + L psi) / L**2`. Speed stays as it was; the torque that a driver
 would have felt is not known, so its label is dropped.
 """
 
@@ -75,7 +75,7 @@ class Augmentation:
         self._noise = rng.uniform(0, config.noise)
 
     def picture(self, picture: Picture, index: int) -> Picture:
-        """Change one prepared picture; ``index`` is its place in the sequence."""
+        """Change one prepared picture; `index` is its place in the sequence."""
         lit = cv2.LUT(self._blurred(self._moved(picture)), self._tones)
         if self._shadow is not None:
             lit = cv2.multiply(lit, self._shadow, dtype=cv2.CV_8U)

@@ -39,7 +39,7 @@ class FeatureCache:
     """Encodes recordings with one network's encoder as it is now.
 
     Args:
-        network: its :meth:`DrivingNetwork.perceive` is used, in evaluation mode.
+        network: its `DrivingNetwork.perceive` is used, in evaluation mode.
         frame: the network's picture.
         seed: decides the augmentations.
         folder: where features are kept.

@@ -1,11 +1,11 @@
-"""Estimate the real camera's focal length: ``python -m model_export.data.focal_length --data DIR``.
+"""Estimate the real camera's focal length: `python -m model_export.data.focal_length --data DIR`.
 
 The recordings come without a calibration. On a flat road, x pixels right of and y pixels below the
-horizon's centre, a picture flows from frame to frame by ``(a x y + b, a y^2 + c)``: ``a`` is
-``T / (f h)`` for the distance T driven by a camera h above the ground, ``b = f theta`` for the turn
-theta, and c for pitch. So ``b / a = f^2 h theta / T = f^2 h kappa``,
+horizon's centre, a picture flows from frame to frame by `(a x y + b, a y^2 + c)`: `a` is
+`T / (f h)` for the distance T driven by a camera h above the ground, `b = f theta` for the turn
+theta, and c for pitch. So `b / a = f^2 h theta / T = f^2 h kappa`,
 whatever the speed, and the curvature kappa follows from the steering wheel angle:
-``kappa = angle / (ratio (L + K v^2))``.
+`kappa = angle / (ratio (L + K v^2))`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Labels files: CSV with one row a frame, in the format of the driving data's README.
 
-Columns: ``frame_id`` (nanoseconds), ``filename`` (relative to the file), ``steering_angle_rad``,
-``speed_mps``, ``steering_torque_nm``, ``block`` and ``split``. Only ``frame_id`` must be there.
+Columns: `frame_id` (nanoseconds), `filename` (relative to the file), `steering_angle_rad`,
+`speed_mps`, `steering_torque_nm`, `block` and `split`. Only `frame_id` must be there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LabelTable:
 
     Attributes:
         frame_ids: int64 [N], nanoseconds.
-        labels: float32 [N, 3] in the order of ``HEADS``, NaN where a column is absent.
+        labels: float32 [N, 3] in the order of `HEADS`, NaN where a column is absent.
         starts: bool [N], whether the recurrent state is reset before a frame.
         images: N paths, empty if the file names none.
         blocks: N names of blocks, empty strings if the file has none.

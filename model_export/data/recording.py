@@ -39,7 +39,7 @@ class Sample(NamedTuple):
 
 
 class Span(NamedTuple):
-    """An unbroken sequence of a recording: frames from ``first`` up to ``last``, not included."""
+    """An unbroken sequence of a recording: frames from `first` up to `last`, not included."""
 
     first: int
     last: int
@@ -65,7 +65,7 @@ class Recording:
     folder: Path
 
     def intervals_s(self, first_s: float) -> npt.NDArray[np.float32]:
-        """Return the time since the frame before, [N]; ``first_s`` where a sequence begins."""
+        """Return the time since the frame before, [N]; `first_s` where a sequence begins."""
         intervals = np.diff(self.times_s, prepend=0.0).astype(np.float32)
         intervals[[span.first for span in self.spans]] = first_s
         return intervals
@@ -81,7 +81,7 @@ def record(samples: Iterable[Sample], frame: FrameInput, folder: Path) -> Record
 
 
 def open_recording(folder: Path, frame: FrameInput) -> Recording:
-    """Open what :func:`record` wrote; the frames stay on disk."""
+    """Open what `record` wrote; the frames stay on disk."""
     with np.load(folder / "labels.npz") as stored:
         labels, starts, times_s = stored["labels"], stored["starts"], stored["times_s"]
     shape = (len(labels), *frame.shape)
@@ -98,7 +98,7 @@ def cached(
 
     Args:
         make: reads or renders the source.
-        key: everything that decides what ``make`` returns.
+        key: everything that decides what `make` returns.
         frame: size and crop to prepare.
         cache: folder of all recordings.
     """
@@ -109,7 +109,7 @@ def cached(
 
 
 def spans(starts: npt.NDArray[np.bool_]) -> tuple[Span, ...]:
-    """Return the sequences that begin where ``starts`` is true."""
+    """Return the sequences that begin where `starts` is true."""
     firsts = np.flatnonzero(starts).tolist()
     return tuple(Span(*pair) for pair in zip(firsts, [*firsts[1:], len(starts)], strict=True))
 

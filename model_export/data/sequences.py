@@ -26,7 +26,7 @@ from steerstream_bundle.preprocess import Picture
 class LaneSource:
     """What a lane draws from: recordings, the heads that it teaches, and how it is changed.
 
-    Recordings of features cannot be changed: there ``augment`` is None.
+    Recordings of features cannot be changed: there `augment` is None.
     """
 
     recordings: tuple[Recording, ...]
@@ -115,7 +115,7 @@ class LaneSampler:
         return Batch(frames, labels, weights, resets, intervals)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what :meth:`load_state_dict` needs to go on with the very same batches."""
+        """Return what `load_state_dict` needs to go on with the very same batches."""
         passes = [_numbers(lane_pass) for lane_pass in self._passes]
         return {"rng": self._rng.bit_generator.state, "passes": passes}
 

@@ -192,7 +192,7 @@ def read_split(
 
     Args:
         name: the kind of source.
-        split: ``train``, ``holdout`` or ``validation``.
+        split: `train`, `holdout` or `validation`.
         options: those that are not the kind's defaults.
         frame: the network's picture.
         rate_hz: of what is rendered.

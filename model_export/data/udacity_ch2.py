@@ -27,9 +27,9 @@ def read(
 
     Args:
         data: folder of the driving data.
-        split: ``train``, ``holdout`` or ``validation``.
+        split: `train`, `holdout` or `validation`.
         frame: the network's picture, which JPEGs are decoded for.
-        holdout: blocks of the training rows that are not ``train`` but ``holdout``.
+        holdout: blocks of the training rows that are not `train` but `holdout`.
 
     Raises:
         DataError: the folder, its labels or one of its pictures is missing or broken, or a block

@@ -39,7 +39,7 @@ def read(
 
     Args:
         data: folder of the driving data.
-        split: ``train``; ``holdout``: pieces of the same drives; or ``validation``: one drive
+        split: `train`; `holdout`: pieces of the same drives; or `validation`: one drive
             that no training sees.
         chunk_s: a drive is cut into pieces of this length, each with looks of its own.
         rate_hz: of the recordings.

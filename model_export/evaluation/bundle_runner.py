@@ -84,7 +84,7 @@ class BundleRunner:
                 bundle that takes it; by default one period of the contract's rate.
 
         Returns:
-            One array [N] for each of the contract's ``value_tensors``: heads, then their standard
+            One array [N] for each of the contract's `value_tensors`: heads, then their standard
             deviations. And the new state.
         """
         contract = self.contract
@@ -146,11 +146,11 @@ class BundleDriver:
         )
 
     def outputs(self, picture: Picture, interval_s: float | None = None) -> dict[str, float]:
-        """Return every head's output in SI units; see :meth:`predict`."""
+        """Return every head's output in SI units; see `predict`."""
         return self.predict(picture, interval_s).outputs
 
     def drive(self, picture: Picture) -> tuple[float, float]:
-        """Return angle and speed: a policy of :mod:`steerstream_simulation.drivers`."""
+        """Return angle and speed: a policy of `steerstream_simulation.drivers`."""
         outputs = self.outputs(picture)
         return outputs[STEERING_WHEEL_ANGLE], outputs[SPEED]
 

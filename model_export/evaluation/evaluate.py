@@ -35,7 +35,7 @@ class Evaluation:
     Attributes:
         table: the labels.
         shown: bool [N], which frames the network was shown.
-        outputs: float64 [N, 3] in the order of ``HEADS``, SI units; NaN where a frame was not
+        outputs: float64 [N, 3] in the order of `HEADS`, SI units; NaN where a frame was not
             shown, and for heads that the bundle lacks.
         stddevs: their predicted standard deviations; NaN where there is none.
         contract: of the bundle.
@@ -71,8 +71,8 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """Return all figures as plain values: overall, by split and by block.
 
-        They are of the frames that were shown. Where others were not, ``held`` has those of all
-        frames with the last output held, and ``loss`` says which were lost.
+        They are of the frames that were shown. Where others were not, `held` has those of all
+        frames with the last output held, and `loss` says which were lost.
         """
         summary = {"bundle": self.contract.name, **self._figures(self.heads, self.shown)}
         if self.loss:

@@ -114,7 +114,7 @@ def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
 
 
 def _batched(batch: torch.export.Dim, others: int) -> dict[str, object]:
-    """Name the batch in every input; the exporter knows no empty ``inputs``."""
+    """Name the batch in every input; the exporter knows no empty `inputs`."""
     shapes: dict[str, object] = {"frame": {0: batch}}
     if others:
         shapes["inputs"] = tuple({0: batch} for _ in range(others))

@@ -73,7 +73,7 @@ def verify(bundle: Path, run: RunFolder, frames: int = FRAMES) -> Verification:
     Eight sessions on one rendered road, each at a place of its own, share batches that are composed
     at random of one to eight of them, until every session has carried its state over so many
     frames. Each side carries its own state, so that errors may add up as they would in use. How
-    much they may is a matter of the bundle's precision (:mod:`model_export.export.tolerances`).
+    much they may is a matter of the bundle's precision (`model_export.export.tolerances`).
 
     Args:
         bundle: the ONNX file.
@@ -91,7 +91,7 @@ def verify(bundle: Path, run: RunFolder, frames: int = FRAMES) -> Verification:
 
 
 def verify_against(bundle: Path, reference: Path, frames: int = FRAMES) -> Verification:
-    """Compare a bundle with the one that it was optimised from, as :func:`verify` does with a run.
+    """Compare a bundle with the one that it was optimised from, as `verify` does with a run.
 
     Args:
         bundle: the ONNX file.

@@ -1,6 +1,6 @@
-"""The networks: one file each, found by its name, which a configuration gives as ``kind``.
+"""The networks: one file each, found by its name, which a configuration gives as `kind`.
 
-A network's file defines ``NETWORK``, a subclass of :class:`DrivingNetwork`. Nothing else names it.
+A network's file defines `NETWORK`, a subclass of `DrivingNetwork`. Nothing else names it.
 One outside of this package is found by its module's full name, with a dot in it.
 """
 

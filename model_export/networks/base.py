@@ -33,23 +33,23 @@ class Prediction(NamedTuple):
 class DrivingNetwork(nn.Module, ABC):
     """A network that turns one frame and its state into one command.
 
-    A subclass says how it sees (:meth:`perceive`) and what it makes of that over time
-    (:meth:`follow`), and what each has to remember from frame to frame. Training, export and
+    A subclass says how it sees (`perceive`) and what it makes of that over time
+    (`follow`), and what each has to remember from frame to frame. Training, export and
     verification need no more.
 
     Args:
         config: the run's configuration.
-        settings: the network's own part of it, of the type ``Settings``.
+        settings: the network's own part of it, of the type `Settings`.
 
     Attributes:
         period_s: nominal time between frames.
     """
 
     Settings: ClassVar[type[Any]]
-    """A frozen dataclass: the keys that ``[network.settings]`` takes."""
+    """A frozen dataclass: the keys that `[network.settings]` takes."""
 
     pretraining: ClassVar[tuple[TrainingSource, ...]] = ()
-    """What :meth:`load_pretrained` brings, for a bundle's metadata."""
+    """What `load_pretrained` brings, for a bundle's metadata."""
 
     heads: Heads
     """The last layer, of a network that has one."""
@@ -65,17 +65,17 @@ class DrivingNetwork(nn.Module, ABC):
 
     @property
     def takes_interval(self) -> bool:
-        """Whether it wants to know how long the frame before is ago; see :meth:`timed`."""
+        """Whether it wants to know how long the frame before is ago; see `timed`."""
         return False
 
     @property
     def recurrent_tensors(self) -> tuple[StateTensor, ...]:
-        """What :meth:`follow` remembers; nothing by default."""
+        """What `follow` remembers; nothing by default."""
         return ()
 
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
-        """What :meth:`perceive` remembers; nothing by default."""
+        """What `perceive` remembers; nothing by default."""
         return ()
 
     @property
@@ -98,7 +98,7 @@ class DrivingNetwork(nn.Module, ABC):
 
         Args:
             frames: the windows.
-            visual: of :attr:`visual_tensors`, before the first frame.
+            visual: of `visual_tensors`, before the first frame.
 
         Returns:
             The features, and the new visual state.
@@ -109,14 +109,14 @@ class DrivingNetwork(nn.Module, ABC):
         """Turn windows of features [B, T, ...] into raw outputs [B, T, 3] and the new state."""
 
     def taught(self, features: Tensor, recurrent: State) -> tuple[tuple[RawOutput, ...], State]:
-        """Return as :meth:`follow` does what :meth:`learn` has to judge: all of it, one by one."""
+        """Return as `follow` does what `learn` has to judge: all of it, one by one."""
         raw, after = self.follow(features, recurrent)
         return (raw,), after
 
     def timed(self, features: Tensor, intervals_s: Tensor) -> Tensor:  # noqa: ARG002
         """Bring the time since the frame before [B, T] into features [B, T, ...].
 
-        Only networks that take the interval say how; :meth:`follow` gets what this returns.
+        Only networks that take the interval say how; `follow` gets what this returns.
         """
         return features
 
@@ -159,7 +159,7 @@ class DrivingNetwork(nn.Module, ABC):
 
         Args:
             frames: uint8 [B, T, height, width, 3], or float16 [B, T, ...]: features that
-                :meth:`perceive` gave before.
+                `perceive` gave before.
             state: before the first frame.
             intervals_s: float32 [B, T], time since the frame before; the nominal period by
                 default. Networks that do not take it are the same for any.
@@ -184,7 +184,7 @@ class DrivingNetwork(nn.Module, ABC):
         return features, state[:recurrent], visual
 
     def see(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
-        """Return the features of windows, computed or stored; see :meth:`unroll`."""
+        """Return the features of windows, computed or stored; see `unroll`."""
         return (
             (frames.float(), visual)
             if frames.is_floating_point()
@@ -192,7 +192,7 @@ class DrivingNetwork(nn.Module, ABC):
         )
 
     def learning_state(self, batch: int) -> State:
-        """Return the state that :meth:`learn` begins with."""
+        """Return the state that `learn` begins with."""
         return self.initial_state(batch)
 
     def learn(
@@ -208,12 +208,12 @@ class DrivingNetwork(nn.Module, ABC):
         """Return the training losses over windows, and the state to carry on.
 
         Args:
-            frames: as :meth:`unroll` takes them.
+            frames: as `unroll` takes them.
             labels: [B, T, 3] in SI units, NaN where a head is not labelled.
             weights: [B], factor on each lane.
-            state: of :meth:`learning_state`, carried from window to window.
+            state: of `learning_state`, carried from window to window.
             loss: the usual loss of the means.
-            intervals_s: as :meth:`unroll` takes them.
+            intervals_s: as `unroll` takes them.
         """
         features, recurrent, visual = self._noticed(frames, state, intervals_s)
         said, after = self.taught(features, recurrent)

@@ -4,8 +4,8 @@ The encoder is EfficientNet-Lite0 with its ImageNet weights, chopped at the feat
 blocks. It runs once a frame. The LSTM carries its state from frame to frame, or, as Chauffeur's
 did, is run anew over a ring of the last features; a setting decides. Beside what the encoder sees
 of one frame, the LSTM is told how far the picture moved since the frame before
-(:mod:`model_export.networks.parts.motion`); that, too, is a setting, and so is how many such LSTMs
-there are over the one encoder (:mod:`model_export.networks.parts.member`).
+(`model_export.networks.parts.motion`); that, too, is a setting, and so is how many such LSTMs
+there are over the one encoder (`model_export.networks.parts.member`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LEAST_PERIODS = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChauffeurSettings(MemberSettings):
-    """Settings of :class:`Chauffeur`; those of its members among them.
+    """Settings of `Chauffeur`; those of its members among them.
 
     Attributes:
         blocks: of EfficientNet-Lite0's 16 that are kept.
@@ -133,7 +133,7 @@ class Chauffeur(DrivingNetwork):
         self.trunk.load_pretrained()
 
     def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
-        """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`.
+        """Turn windows of frames into features [B, T, F]; see `DrivingNetwork.perceive`.
 
         They are EfficientNet-Lite0's, then how far the picture moved.
         """
@@ -145,7 +145,7 @@ class Chauffeur(DrivingNetwork):
         return torch.cat(features, dim=2), tuple(after)
 
     def timed(self, features: Tensor, intervals_s: Tensor) -> Tensor:
-        """Bring the interval into features; see :meth:`DrivingNetwork.timed`."""
+        """Bring the interval into features; see `DrivingNetwork.timed`."""
         periods = (intervals_s / self.period_s).clamp_min(_LEAST_PERIODS).unsqueeze(2)
         size = math.prod(self.trunk.shape)
         widths = [size, *(motion.width for motion in self.motions)]
@@ -155,7 +155,7 @@ class Chauffeur(DrivingNetwork):
         return torch.cat((seen, *moved), dim=2)
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
-        """Advance over windows; see :meth:`DrivingNetwork.follow`."""
+        """Advance over windows; see `DrivingNetwork.follow`."""
         said, after = self.taught(features, recurrent)
         return pooled(said), after
 

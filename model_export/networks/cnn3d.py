@@ -2,7 +2,7 @@
 
 PilotNet's five convolutions, each of which also sees the frame before or the two before: together
 the last eight frames. Batch normalisation, then fully connected. What it knows of the past is
-exactly the clip, so its state is a ring, held as :mod:`model_export.networks.parts.streamed`
+exactly the clip, so its state is a ring, held as `model_export.networks.parts.streamed`
 explains.
 """
 
@@ -27,7 +27,7 @@ _LAYERS = ((3, 5, 2), (3, 5, 2), (2, 5, 2), (2, 3, 1), (2, 3, 1))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cnn3dSettings:
-    """Settings of :class:`Cnn3d`.
+    """Settings of `Cnn3d`.
 
     Attributes:
         channels: of each convolution.
@@ -69,7 +69,7 @@ class Cnn3d(DrivingNetwork):
         return (self.layers, self.norms)
 
     def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
-        """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`."""
+        """Turn windows of frames into features [B, T, F]; see `DrivingNetwork.perceive`."""
         features, after = framewise(pixels, frames), []
         for layer, norm, memory in zip(self.layers, self.norms, visual, strict=True):
             features, later = layer(features, memory)

@@ -6,7 +6,7 @@ Then an LSTM with a projection, which is fed with the visual feature and with th
 output; the head sees the LSTM, the previous output and the visual feature. The initial state is
 trained. Pictures are 66x200 where Komanda had 480x640, so the first convolution is [3,8,8] with
 stride 2 where it had [3,12,12] with stride 6. One shortcut more, a setting: how far the picture
-moved sideways and the ground forward (:mod:`model_export.networks.parts.motion`), which Komanda's
+moved sideways and the ground forward (`model_export.networks.parts.motion`), which Komanda's
 convolutions learned from eight times as many frames.
 
 Its loss has two parts: the network runs once on its own outputs and once on the true ones, and
@@ -51,7 +51,7 @@ _RECURRENT = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KomandaSettings:
-    """Settings of :class:`Komanda`; the original's values in brackets.
+    """Settings of `Komanda`; the original's values in brackets.
 
     Attributes:
         channels: of every convolution (64).
@@ -122,7 +122,7 @@ class Komanda(DrivingNetwork):
         return (self.layers, self.shortcuts, self.dense)
 
     def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
-        """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`.
+        """Turn windows of frames into features [B, T, F]; see `DrivingNetwork.perceive`.
 
         They are the sum of what convolutions, shortcuts and dense layers see, then what moved.
         """
@@ -147,7 +147,7 @@ class Komanda(DrivingNetwork):
         return total + self.dense(features.flatten(2)), after
 
     def _normed(self, features: Tensor) -> Tensor:
-        """Turn what :meth:`perceive` gave into the visual feature."""
+        """Turn what `perceive` gave into the visual feature."""
         seen, *moved = torch.split(features, self._widths, dim=2)
         visual: Tensor = self.hide(self.norm(functional.elu(seen)))
         for shortcut, by in zip(self.moved, moved, strict=True):
@@ -155,7 +155,7 @@ class Komanda(DrivingNetwork):
         return visual
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
-        """Run on the network's own outputs; see :meth:`DrivingNetwork.follow`."""
+        """Run on the network's own outputs; see `DrivingNetwork.follow`."""
         return self._run(self._normed(features), recurrent, None)
 
     def initial_state(self, batch: int) -> State:
@@ -178,9 +178,9 @@ class Komanda(DrivingNetwork):
         *,
         intervals_s: Tensor | None = None,
     ) -> tuple[Losses, State]:
-        """Return Komanda's loss of both runs; see :meth:`DrivingNetwork.learn`.
+        """Return Komanda's loss of both runs; see `DrivingNetwork.learn`.
 
-        ``loss`` has no part in it: errors are squared, of outputs scaled to unit variance.
+        `loss` has no part in it: errors are squared, of outputs scaled to unit variance.
         """
         del loss, intervals_s
         taught, own = state[:_RECURRENT], state[_RECURRENT : 2 * _RECURRENT]

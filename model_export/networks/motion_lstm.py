@@ -21,7 +21,7 @@ from steerstream_bundle.contract import StateTensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionLstmSettings:
-    """Settings of :class:`MotionLstm`.
+    """Settings of `MotionLstm`.
 
     Attributes:
         hidden: width of the recurrent state.
@@ -58,12 +58,12 @@ class MotionLstm(DrivingNetwork):
         return (self.motion,)
 
     def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
-        """Turn windows of frames into features [B, T, 6]; see :meth:`DrivingNetwork.perceive`."""
+        """Turn windows of frames into features [B, T, 6]; see `DrivingNetwork.perceive`."""
         moved, after = self.motion.follow(frames, *visual)
         return moved, (after,)
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
-        """Advance frame by frame; see :meth:`DrivingNetwork.follow`."""
+        """Advance frame by frame; see `DrivingNetwork.follow`."""
         inputs = []
         for moved in features.unbind(1):
             output, recurrent = self.recurrence(moved, recurrent)

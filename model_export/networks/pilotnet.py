@@ -26,7 +26,7 @@ _DENSE = (100, 50, 10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PilotNetSettings:
-    """Settings of :class:`PilotNet`.
+    """Settings of `PilotNet`.
 
     Attributes:
         dropout: share of the convolutions' features that are dropped in training.
@@ -55,7 +55,7 @@ class PilotNet(DrivingNetwork):
         return (self.convolutions, self.dense)
 
     def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
-        """Turn windows of frames into features [B, T, 10]; see :meth:`DrivingNetwork.perceive`."""
+        """Turn windows of frames into features [B, T, 10]; see `DrivingNetwork.perceive`."""
         return framewise(self._features, frames), visual
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:

@@ -2,9 +2,9 @@
 
 The lecture's own design (MIT 6.S094): a convolutional network sees, a recurrent one remembers. The
 heads see the cells' output and the present feature, as in Komanda. The cell is a setting, so that
-plain RNN, GRU and LSTM can be compared; one to three layers. With the setting ``motion`` the cells
+plain RNN, GRU and LSTM can be compared; one to three layers. With the setting `motion` the cells
 are also told how far the picture moved sideways since the frame before
-(:mod:`model_export.networks.parts.motion`).
+(`model_export.networks.parts.motion`).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from steerstream_bundle.contract import StateTensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PilotNetLstmSettings:
-    """Settings of :class:`PilotNetLstm`.
+    """Settings of `PilotNetLstm`.
 
     Attributes:
-        cell: ``rnn``, ``gru`` or ``lstm``.
+        cell: `rnn`, `gru` or `lstm`.
         layers: recurrent layers, 1 to 3.
         features: width of the visual feature that a frame becomes.
         hidden: width of the recurrent state.
@@ -66,7 +66,7 @@ class PilotNetLstm(DrivingNetwork):
 
     @property
     def recurrent_tensors(self) -> tuple[StateTensor, ...]:
-        """The cells' state, ``hidden`` numbers each."""
+        """The cells' state, `hidden` numbers each."""
         return self.recurrence.state_tensors
 
     @property
@@ -79,7 +79,7 @@ class PilotNetLstm(DrivingNetwork):
         return (self.convolutions, self.project)
 
     def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
-        """Turn windows of frames into features [B, T, F]; see :meth:`DrivingNetwork.perceive`.
+        """Turn windows of frames into features [B, T, F]; see `DrivingNetwork.perceive`.
 
         They are what the convolutions see, then how far the picture moved.
         """
@@ -90,7 +90,7 @@ class PilotNetLstm(DrivingNetwork):
         return torch.cat((seen, moved), dim=2), (after,)
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
-        """Advance frame by frame; see :meth:`DrivingNetwork.follow`."""
+        """Advance frame by frame; see `DrivingNetwork.follow`."""
         width = self.settings.features
         inputs = torch.cat((self.dropout(features[..., :width]), features[..., width:]), dim=2)
         known = []

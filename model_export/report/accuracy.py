@@ -69,7 +69,7 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _covered(evaluation: Evaluation, head: str) -> list[float]:
-    """Return the share of errors within each of the intervals of :data:`LEVELS`."""
+    """Return the share of errors within each of the intervals of `LEVELS`."""
     column = HEADS.index(head)
     errors = evaluation.outputs[:, column] - evaluation.table.labels[:, column]
     ratios = np.abs(errors / evaluation.stddevs[:, column])

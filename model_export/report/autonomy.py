@@ -1,6 +1,6 @@
-"""Drive the ten unseen roads and print how it went: ``python -m model_export measure autonomy``.
+"""Drive the ten unseen roads and print how it went: `python -m model_export measure autonomy`.
 
-A command acts when its answer came, or, with ``--delay-ms``, a stated time after its picture: then
+A command acts when its answer came, or, with `--delay-ms`, a stated time after its picture: then
 the figures depend on the network alone and not on how busy this machine is.
 """
 

@@ -1,4 +1,4 @@
-"""What the commands ``measure`` and ``report`` do."""
+"""What the commands `measure` and `report` do."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def measure_optimized(found: Sequence[Path], labels: Path, root: Path) -> None:
 
     Args:
         found: FP32 bundles.
-        labels: labels file with rows of split ``validation`` and of split ``train``.
+        labels: labels file with rows of split `validation` and of split `train`.
         root: the checkout that gets the results.
 
     Raises:

@@ -21,10 +21,10 @@ class Evidence:
         name: its own, by which a client asks for it.
         size_bytes: of its file.
         architecture: what is in it.
-        accuracy: results by ``measure accuracy``, or None where it was not measured.
-        speed: results by ``measure speed``.
-        closed_loop: results by ``model_export.report.autonomy``.
-        optimized: results by ``measure optimized``.
+        accuracy: results by `measure accuracy`, or None where it was not measured.
+        speed: results by `measure speed`.
+        closed_loop: results by `model_export.report.autonomy`.
+        optimized: results by `measure optimized`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The command lines of ``measure`` and ``report``."""
+"""The command lines of `measure` and `report`."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from reports import machine
 
 FOLDER = Path("model_export/results")
 ACCURACY, SPEED, CLOSED_LOOP, OPTIMIZED = "accuracy", "speed", "autonomy", "optimized"
-"""What is measured, as its file's ``benchmark`` says."""
+"""What is measured, as its file's `benchmark` says."""
 
 Result = Mapping[str, Any]
 

@@ -80,7 +80,7 @@ def losses(evidence: Sequence[Evidence], key: str) -> str:
 
     Args:
         evidence: of all bundles.
-        key: ``rmse`` over the frames that are shown, ``rmse_held`` over all.
+        key: `rmse` over the frames that are shown, `rmse_held` over all.
     """
     measured = [found for found in evidence if found.accuracy]
     if not measured:

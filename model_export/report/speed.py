@@ -25,7 +25,7 @@ _ROUND_S = 0.2
 def measure(bundles: Sequence[Path], rounds: int = ROUNDS) -> list[dict[str, Any]]:
     """Return each bundle's milliseconds a frame, ready for JSON.
 
-    There is ``batch_1_ms`` and ``batch_16_ms``, each with median, least and most over the rounds.
+    There is `batch_1_ms` and `batch_16_ms`, each with median, least and most over the rounds.
 
     Raises:
         BundleError: a file is no bundle.

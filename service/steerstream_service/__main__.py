@@ -1,4 +1,4 @@
-"""``python -m steerstream_service``: the process behind ``steerstream serve``."""
+"""`python -m steerstream_service`: the process behind `steerstream serve`."""
 
 from __future__ import annotations
 

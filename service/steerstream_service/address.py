@@ -23,12 +23,12 @@ class Place:
     port: int
 
     def __str__(self) -> str:
-        """Return ``HOST:PORT``."""
+        """Return `HOST:PORT`."""
         return f"{self.host}:{self.port}"
 
 
 def parse(text: str) -> Place | None:
-    """Read ``HOST:PORT``; None for ``unix:PATH``.
+    """Read `HOST:PORT`; None for `unix:PATH`.
 
     Raises:
         ListenError: it is neither.

@@ -1,6 +1,6 @@
 """The server's settings: a flat TOML file, read strictly into one frozen dataclass.
 
-Every setting has a default, bounds and a reason; ``steerstream serve --help`` prints them.
+Every setting has a default, bounds and a reason; `steerstream serve --help` prints them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from steerstream_service.errors import ConfigError
 
 PROVIDERS = ("auto", "cuda", "openvino", "cpu", "tensorrt")
-"""What the setting ``provider`` may be."""
+"""What the setting `provider` may be."""
 
 STEPS_ON = ("auto", "thread", "loop")
-"""What the setting ``steps_on`` may be."""
+"""What the setting `steps_on` may be."""
 
 _MIB = 1024 * 1024
 

@@ -1,7 +1,7 @@
 """The server's own words: what a vehicle sends and what it gets, free of protobuf and gRPC.
 
-The enumerations carry the numbers of the wire contract (``proto/steerstream/v1``), and a test
-compares them, so that :mod:`steerstream_service.transport.wire` needs no table for them.
+The enumerations carry the numbers of the wire contract (`proto/steerstream/v1`), and a test
+compares them, so that `steerstream_service.transport.wire` needs no table for them.
 
 Nothing here is changed once it is made. What is made once a session is frozen; what is made for
 each frame is not, because a frozen object takes five times as long to make.
@@ -63,8 +63,8 @@ class Limit(enum.IntEnum):
 class Frame:
     """One camera frame with the server's time of its arrival.
 
-    ``arrived_ns`` is the server's monotonic clock; ``capture_time_ns`` is the vehicle's, and the
-    two are never compared. ``image`` is None where the message held no picture.
+    `arrived_ns` is the server's monotonic clock; `capture_time_ns` is the vehicle's, and the
+    two are never compared. `image` is None where the message held no picture.
     """
 
     sequence_number: int
@@ -131,7 +131,7 @@ class Timings:
 class Command:
     """What a vehicle should do, for one frame.
 
-    ``stddevs`` belong to ``raw``; None where the network predicts none at all.
+    `stddevs` belong to `raw`; None where the network predicts none at all.
     """
 
     sequence_number: int
@@ -186,7 +186,7 @@ Notice = DrainingNotice | ExpiringNotice | SheddingNotice
 
 @dataclass(slots=True)
 class Stepped:
-    """A frame that the network saw: a value for each of the contract's ``value_tensors``."""
+    """A frame that the network saw: a value for each of the contract's `value_tensors`."""
 
     outputs: tuple[float, ...]
     began_ns: int

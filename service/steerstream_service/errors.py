@@ -18,7 +18,7 @@
         ├── IdleError               DEADLINE_EXCEEDED    IDLE
         └── InternalError           INTERNAL             INTERNAL
 
-What can be wrong with a bundle, or with one step of it, is in :mod:`steerstream_bundle.errors`.
+What can be wrong with a bundle, or with one step of it, is in `steerstream_bundle.errors`.
 Every message says what to do and may go over the wire.
 """
 
@@ -78,7 +78,7 @@ class StreamError(ServiceError):
 
 
 class NotOpenError(StreamError):
-    """The first message was not ``open``, or ``open`` came twice."""
+    """The first message was not `open`, or `open` came twice."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
     reason = ErrorReason.NOT_OPEN

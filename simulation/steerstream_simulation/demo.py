@@ -1,6 +1,6 @@
 """Start the server, drive an unseen road through it, and leave figures, a video and a picture.
 
-``make demo`` runs this. With ``--data`` it also replays the held-out part of the real drive.
+`make demo` runs this. With `--data` it also replays the held-out part of the real drive.
 """
 
 from __future__ import annotations

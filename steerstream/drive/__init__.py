@@ -1,1 +1,1 @@
-"""``steerstream drive``: stream recorded or live pictures to a server and watch it."""
+"""`steerstream drive`: stream recorded or live pictures to a server and watch it."""

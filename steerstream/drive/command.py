@@ -1,4 +1,4 @@
-"""The commands ``drive`` and ``models``: options in, exit code out."""
+"""The commands `drive` and `models`: options in, exit code out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INTERRUPTED = 130
 
 
 def add_drive_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``drive``."""
+    """Add the options of `drive`."""
     add = parser.add_argument
     add("--source", required=True, help="a folder of pictures, a video file, or a camera's number")
     add("--labels", type=Path, help="CSV file with the truth; only its pictures are sent, in order")
@@ -46,7 +46,7 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_models_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``models``."""
+    """Add the options of `models`."""
     parser.add_argument("--target", required=True, help="HOST:PORT of the server")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -59,7 +59,7 @@ def _positive(text: str) -> float:
 
 
 async def drive(options: argparse.Namespace) -> int:
-    """Run ``drive``.
+    """Run `drive`.
 
     Raises:
         SteerstreamError: something is wrong with the options, the source or the server.
@@ -128,7 +128,7 @@ def _show(
 
 
 async def models(options: argparse.Namespace) -> int:
-    """Run ``models``.
+    """Run `models`.
 
     Raises:
         SteerstreamError: the server was not reached.

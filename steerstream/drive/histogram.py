@@ -22,7 +22,7 @@ _LINEAR_BITS = 11
 """Each power of two holds 2^10 buckets, none wider than 1/1024 of its values."""
 _HALF = 1 << (_LINEAR_BITS - 1)
 HIGHEST_MS = 3_600_000.0
-"""An hour; what is longer counts there, and :attr:`Histogram.max_ms` still tells it."""
+"""An hour; what is longer counts there, and `Histogram.max_ms` still tells it."""
 _HIGHEST_US = round(HIGHEST_MS * _US_PER_MS)
 _BUCKETS = (_HIGHEST_US.bit_length() - _LINEAR_BITS + 2) * _HALF
 _FORMAT = "hdr-us-10"
@@ -95,7 +95,7 @@ class Histogram:
         return min(_upper_edge_ms(bucket), self.max_ms)
 
     def summary(self) -> dict[str, float | None]:
-        """Return :data:`PERCENTILES` and ``max`` by name, in milliseconds; None if there are none.
+        """Return `PERCENTILES` and `max` by name, in milliseconds; None if there are none.
 
         A percentile beyond what the count can tell, such as the 99.99th of a thousand, is the
         largest duration.
@@ -116,7 +116,7 @@ class Histogram:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Read what :meth:`to_json` wrote.
+        """Read what `to_json` wrote.
 
         Raises:
             ValueError: it is of another format.

@@ -40,8 +40,8 @@ def read_labels(path: Path, *, split: str | None = None) -> list[Label]:
     """Read the rows of a labels file in order.
 
     Args:
-        path: a CSV file with at least ``frame_id`` and ``filename``.
-        split: keep only rows whose ``split`` is this; None keeps all.
+        path: a CSV file with at least `frame_id` and `filename`.
+        split: keep only rows whose `split` is this; None keeps all.
 
     Raises:
         MediaError: the file cannot be read, lacks a column, or no row is left.

@@ -65,7 +65,7 @@ def draw_overlay(
         latencies_ms: latencies of the frames before, oldest first, for the sparkline.
 
     Returns:
-        The picture, scaled up by a whole factor to at least ``MIN_WIDTH_PX`` columns.
+        The picture, scaled up by a whole factor to at least `MIN_WIDTH_PX` columns.
 
     Raises:
         MissingExtra: OpenCV is not installed.

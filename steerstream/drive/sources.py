@@ -72,7 +72,7 @@ def open_source(
     """Open a folder of pictures, a video file, or a camera by its number or device.
 
     Args:
-        source: a folder, a file, ``0``, ``1``, ..., or ``/dev/videoN``.
+        source: a folder, a file, `0`, `1`, ..., or `/dev/videoN`.
         labels: send only these pictures, in this order; only for a folder.
         rate_hz: pictures a second; by default the source's own.
 

@@ -18,7 +18,7 @@ HEADS = {
 """Each head's field and unit."""
 
 STAGES = ("queue", "decode", "infer", "total")
-"""Stages of the server, as ``StageTimings`` names them."""
+"""Stages of the server, as `StageTimings` names them."""
 
 
 @dataclasses.dataclass(slots=True)

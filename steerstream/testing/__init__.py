@@ -7,7 +7,7 @@ No socket, no network, no thread::
         async with client.open_session(vehicle_id="car") as session:
             command = await session.request(b"a picture")
 
-With a :class:`VirtualClock` latencies pass at once, and times are exact::
+With a `VirtualClock` latencies pass at once, and times are exact::
 
     clock = VirtualClock()
     server = FakeServer(lambda frame: Reply(latency_ms=30), clock=clock)

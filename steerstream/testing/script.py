@@ -48,7 +48,7 @@ class Reply:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Skip:
-    """Answer the frame with a typed skip; ``latency_ms`` None is the server's own."""
+    """Answer the frame with a typed skip; `latency_ms` None is the server's own."""
 
     reason: SkipReason = SkipReason.LATE
     detail: str = "scripted"

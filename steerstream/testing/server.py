@@ -30,7 +30,7 @@ class FakeServer:
         idle_timeout_ms: what it says of its limits.
 
     Attributes:
-        received: the last requests of all sessions, at most ``MAX_REMEMBERED``.
+        received: the last requests of all sessions, at most `MAX_REMEMBERED`.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ STOP_TIMEOUT_S = 30.0
 _HEALTH_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 _SERVING = b"\x08\x01"
-"""A ``HealthCheckResponse`` with status SERVING, so that no package of stubs is needed for it."""
+"""A `HealthCheckResponse` with status SERVING, so that no package of stubs is needed for it."""
 
 
 class ServerFailedError(RuntimeError):
@@ -44,7 +44,7 @@ class Server:
 
 @contextlib.contextmanager
 def serve(model: Path, *, options: Sequence[str] = ()) -> Iterator[str]:
-    """Run ``steerstream serve`` until the context ends, then stop it with SIGTERM.
+    """Run `steerstream serve` until the context ends, then stop it with SIGTERM.
 
     Args:
         model: a bundle, or a folder of bundles.
@@ -68,7 +68,7 @@ def launch(
     settings: Mapping[str, float | str] | None = None,
     cores: Sequence[int] | None = None,
 ) -> Iterator[Server]:
-    """Do as :func:`serve` does, with more say.
+    """Do as `serve` does, with more say.
 
     Args:
         model: a bundle, or a folder of bundles.

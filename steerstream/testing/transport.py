@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FakeTransport:
-    """A connection to a fake server; it is passed to :func:`steerstream.connect`."""
+    """A connection to a fake server; it is passed to `steerstream.connect`."""
 
     def __init__(self, server: FakeServer) -> None:
         self._server = server

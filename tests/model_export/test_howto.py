@@ -20,7 +20,7 @@ SMALLER = {"steps = 600": "steps = 3", "roads = 20": "roads = 1", "seconds = 20.
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that holds ``mine`` with the page's two files; the present folder."""
+    """A folder that holds `mine` with the page's two files; the present folder."""
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "strip_gru.py").write_text(block("python"))

@@ -1,9 +1,9 @@
 """Small bundles with known behaviour, written with onnx.helper: the real file format, no training.
 
-The pictures are 8x16. ``x`` is the mean colour, [N, 3] from 0 to 1. The recurrent bundle is
-``h' = tanh(0.8 h + x)``; its angle is the sum of ``h'`` less 1.5, its speed 10 ``h'[0]``, and its
-torque ``h'[1] - h'[2]``. The timed bundle is the same with ``20 interval_s x`` for ``x``, which at
-20 Hz is the same; its angle's standard deviation is 0.1 + interval_s, its torque's 2 ``h'[0]``.
+The pictures are 8x16. `x` is the mean colour, [N, 3] from 0 to 1. The recurrent bundle is
+`h' = tanh(0.8 h + x)`; its angle is the sum of `h'` less 1.5, its speed 10 `h'[0]`, and its
+torque `h'[1] - h'[2]`. The timed bundle is the same with `20 interval_s x` for `x`, which at
+20 Hz is the same; its angle's standard deviation is 0.1 + interval_s, its torque's 2 `h'[0]`.
 """
 
 from __future__ import annotations

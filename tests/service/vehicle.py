@@ -94,7 +94,7 @@ class Vehicle:
         await self.call.write(drive_service_pb2.DriveRequest(**message))
 
     async def frame(self, picture: np.ndarray | None = None, **fields) -> int:
-        """Send a frame, as raw pixels unless ``jpeg`` or ``rgb8`` is given; returns its number."""
+        """Send a frame, as raw pixels unless `jpeg` or `rgb8` is given; returns its number."""
         self.number = fields.setdefault("sequence_number", self.number + 1)
         fields.setdefault("capture_time_ns", 1 + FRAME_NS * self.number)
         if picture is not None:

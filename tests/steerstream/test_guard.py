@@ -18,7 +18,7 @@ def ns(milliseconds: float) -> int:
 
 
 def drive(guard: Guard, number: int, **changes) -> tuple[Intervention, ...]:
-    """Send frame ``number`` of a 20 Hz camera and take its answer 8 ms later."""
+    """Send frame `number` of a 20 Hz camera and take its answer 8 ms later."""
     sent_ms = number * PERIOD_MS
     guard.frame_sent(number, ns(sent_ms), ns(sent_ms))
     answer = command(number, sent_ms, **changes)

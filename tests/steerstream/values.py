@@ -39,7 +39,7 @@ SKIPPED = Skipped(
 def command(
     number: int, sent_ms: float, *, received_ms: float | None = None, **changes: object
 ) -> Command:
-    """A command for frame ``number`` that was captured when it was sent."""
+    """A command for frame `number` that was captured when it was sent."""
     received = sent_ms + 8.0 if received_ms is None else received_ms
     defaults = {
         "sequence_number": number,
@@ -52,7 +52,7 @@ def command(
 
 
 def skipped(number: int, sent_ms: float, reason: SkipReason = SkipReason.LATE) -> Skipped:
-    """A skip of frame ``number``."""
+    """A skip of frame `number`."""
     return dataclasses.replace(
         SKIPPED,
         sequence_number=number,

@@ -1,4 +1,4 @@
-"""``python -m benchmark.peers.client``: the load generator's process; jobs come as JSON lines."""
+"""`python -m benchmark.peers.client`: the load generator's process; jobs come as JSON lines."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ class Client:
         self._held: list[Link] = []
 
     def outputs(self, *, sequences: list[list[int]], **job: Any) -> Any:  # noqa: ANN401 - JSON
-        """See :func:`loads.outputs`."""
+        """See `loads.outputs`."""
         there, _, _ = self._prepare(job)
         return self._run(loads.outputs(there, next(self._numbers), sequences))
 
     def closed(self, **job: Any) -> Any:  # noqa: ANN401 - JSON
-        """See :func:`loads.closed`."""
+        """See `loads.closed`."""
         there, pictures, rest = self._prepare(job)
         return self._run(loads.closed(there, next(self._numbers), pictures, **rest))
 
     def paced(self, **job: Any) -> Any:  # noqa: ANN401 - JSON
-        """See :func:`loads.paced`."""
+        """See `loads.paced`."""
         there, pictures, rest = self._prepare(job)
         return self._run(loads.paced(there, next(self._numbers), pictures, **rest))
 
     def hold(self, **job: Any) -> None:  # noqa: ANN401 - JSON
-        """See :func:`loads.hold`; the sessions stay open until this process ends."""
+        """See `loads.hold`; the sessions stay open until this process ends."""
         there, _, rest = self._prepare(job)
         self._held += self._run(loads.hold(there, next(self._numbers), **rest))
 
     def reopen(self, **job: Any) -> Any:  # noqa: ANN401 - JSON
-        """See :func:`loads.reopen`."""
+        """See `loads.reopen`."""
         there, _, rest = self._prepare(job)
         return self._run(loads.reopen(there, next(self._numbers), **rest))
 

@@ -42,7 +42,7 @@ class DriveTransport:
         self._metadata = metadata
 
     async def open(self, session: int, terms: Terms) -> DriveLink:
-        """Open a session; see :meth:`links.Transport.open`."""
+        """Open a session; see `links.Transport.open`."""
         channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
         stub = drive_service_pb2_grpc.DriveServiceStub(channel)
         link = DriveLink(channel, stub.Drive(metadata=self._metadata), self._frames)
@@ -62,7 +62,7 @@ class DriveTransport:
 
 
 class DriveLink:
-    """One stream; see :class:`links.Link`."""
+    """One stream; see `links.Link`."""
 
     def __init__(self, channel: grpc.aio.Channel, call: _Call, frames: FrameSet) -> None:
         self._channel = channel
@@ -89,14 +89,14 @@ class DriveLink:
             raise EndedError("the stream ended before it was opened")
 
     async def send(self, number: int, frame: int) -> None:
-        """Send a frame; see :meth:`links.Link.send`."""
+        """Send a frame; see `links.Link.send`."""
         try:
             await self._call.write(self._request(number, frame))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             raise EndedError("the stream has ended") from None
 
     async def receive(self) -> Answer:
-        """Return the next answer; see :meth:`links.Link.receive`."""
+        """Return the next answer; see `links.Link.receive`."""
         while True:
             try:
                 response = await self._call.read()
@@ -111,7 +111,7 @@ class DriveLink:
                     return Answer(response.skipped.sequence_number, None)
 
     async def close(self) -> None:
-        """Half-close and wait for the end; see :meth:`links.Link.close`."""
+        """Half-close and wait for the end; see `links.Link.close`."""
         with contextlib.suppress(
             TimeoutError, EndedError, grpc.aio.AioRpcError, asyncio.InvalidStateError
         ):
@@ -122,7 +122,7 @@ class DriveLink:
         await self.abort()
 
     async def abort(self) -> None:
-        """Cancel and close; see :meth:`links.Link.abort`."""
+        """Cancel and close; see `links.Link.abort`."""
         self._call.cancel()
         await self._channel.close()
 

@@ -62,7 +62,7 @@ async def closed(
     """Let each session send its next frame as soon as it has the last answer.
 
     Returns:
-        ``fps`` of all sessions, ``p50_ms`` and ``p99_ms`` of the round trips.
+        `fps` of all sessions, `p50_ms` and `p99_ms` of the round trips.
     """
     links = await asyncio.gather(
         *(transport.open(first_session + index, _endless(sessions)) for index in range(sessions))

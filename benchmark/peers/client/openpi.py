@@ -39,7 +39,7 @@ class OpenpiTransport:
 
 
 class OpenpiLink:
-    """One connection; see :class:`links.Link`."""
+    """One connection; see `links.Link`."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class OpenpiLink:
         self._numbers: deque[int] = deque()
 
     async def send(self, number: int, frame: int) -> None:
-        """Send a frame; see :meth:`links.Link.send`."""
+        """Send a frame; see `links.Link.send`."""
         observation = {"session": self._session, "start": number == 0, "image": self._images[frame]}
         self._numbers.append(number)
         try:
@@ -63,7 +63,7 @@ class OpenpiLink:
             raise EndedError("the connection is closed") from None
 
     async def receive(self) -> Answer:
-        """Return the next answer; see :meth:`links.Link.receive`."""
+        """Return the next answer; see `links.Link.receive`."""
         try:
             message = await self._socket.recv()
         except ConnectionClosed:
@@ -74,12 +74,12 @@ class OpenpiLink:
         return Answer(self._numbers.popleft(), tuple(outputs.tolist()))
 
     async def close(self) -> None:
-        """Close the connection with websocket's handshake; see :meth:`links.Link.close`."""
+        """Close the connection with websocket's handshake; see `links.Link.close`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_S):
                 await self._socket.close()
         await self.abort()
 
     async def abort(self) -> None:
-        """Drop the connection; see :meth:`links.Link.abort`."""
+        """Drop the connection; see `links.Link.abort`."""
         self._socket.transport.abort()

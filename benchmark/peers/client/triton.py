@@ -1,6 +1,6 @@
 """Triton's streaming gRPC protocol, as far as sequences need it.
 
-The messages are a part of ``grpc_service.proto`` (KServe's predict protocol, version 2, with
+The messages are a part of `grpc_service.proto` (KServe's predict protocol, version 2, with
 Triton's stream), built here with its field numbers: the packages that bring Triton's stubs do not
 load beside this protobuf.
 """
@@ -143,7 +143,7 @@ class TritonTransport:
 
 
 class TritonLink:
-    """One sequence; see :class:`links.Link`."""
+    """One sequence; see `links.Link`."""
 
     def __init__(
         self,
@@ -159,12 +159,12 @@ class TritonLink:
         self._sent = 0
 
     async def send(self, number: int, frame: int) -> None:
-        """Send a frame; see :meth:`links.Link.send`."""
+        """Send a frame; see `links.Link.send`."""
         await self._write(request(self._correlation_id, number, self._packed[frame]))
         self._sent = number + 1
 
     async def receive(self) -> Answer:
-        """Return the next answer; see :meth:`links.Link.receive`."""
+        """Return the next answer; see `links.Link.receive`."""
         try:
             response = await self._call.read()
         except grpc.aio.AioRpcError as error:
@@ -174,7 +174,7 @@ class TritonLink:
         return answer(response)
 
     async def close(self) -> None:
-        """End the sequence with one frame more; see :meth:`links.Link.close`."""
+        """End the sequence with one frame more; see `links.Link.close`."""
         with contextlib.suppress(TimeoutError, EndedError):
             async with asyncio.timeout(_GOODBYE_S):
                 last = request(self._correlation_id, self._sent, self._packed[0], end=True)
@@ -184,7 +184,7 @@ class TritonLink:
         await self.abort()
 
     async def abort(self) -> None:
-        """Cancel and close; see :meth:`links.Link.abort`."""
+        """Cancel and close; see `links.Link.abort`."""
         self._call.cancel()
         await self._channel.close()
 

@@ -1,7 +1,7 @@
 """The bare loop and the reference, in one process that does jobs.
 
 The loop is the network and the decoder without any server. The reference is what
-``python -m model_export evaluate`` computes: its own driver of a bundle, picture by picture.
+`python -m model_export evaluate` computes: its own driver of a bundle, picture by picture.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Bare:
         """Decode and step one frame after the other.
 
         Returns:
-            ``fps``, and the median time of a frame as ``p50_us``.
+            `fps`, and the median time of a frame as `p50_us`.
         """
         stored = FrameSet.load(Path(frames))
         state = self._network.initial_state()

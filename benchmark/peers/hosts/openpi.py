@@ -29,7 +29,7 @@ class DrivingPolicy(BasePolicy):  # type: ignore[misc]  # openpi has no types
         self._states: dict[int, State] = {}
 
     def infer(self, obs: dict[str, Any]) -> dict[str, Any]:
-        """Return ``outputs``, float32 [3], for ``session``, ``start`` and ``image``."""
+        """Return `outputs`, float32 [3], for `session`, `start` and `image`."""
         session = obs["session"]
         if obs["start"]:
             self._states[session] = self._network.initial_state()

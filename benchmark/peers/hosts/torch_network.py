@@ -40,7 +40,7 @@ class TorchNetwork(Network):
         self._network = network.eval()
 
     def step(self, frames: Array, state: Sequence[Array]) -> tuple[Array, State]:
-        """Run one step; see :meth:`Network.step`."""
+        """Run one step; see `Network.step`."""
         with torch.inference_mode():
             results = self._network(*(torch.from_numpy(each) for each in (frames, *state)))
         arrays = [result.numpy() for result in results]

@@ -1,4 +1,4 @@
-"""The network in Triton's Python backend, as the ``model.py`` of its repository imports it.
+"""The network in Triton's Python backend, as the `model.py` of its repository imports it.
 
 The sequence batcher gives each execution at most one request of a sequence. The state lies in a
 dict by correlation id: with this backend, Triton's implicit state silently feeds zeros.

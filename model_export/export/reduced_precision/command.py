@@ -1,4 +1,4 @@
-"""``python -m model_export optimize``: make a smaller bundle, measure both, judge."""
+"""`python -m model_export optimize`: make a smaller bundle, measure both, judge."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def optimize(
 
     Args:
         bundle: the FP32 bundle.
-        precision: ``fp16`` or ``int8``.
+        precision: `fp16` or `int8`.
         out: the file to write; the new bundle is named after it.
-        labels: labels file with rows of split ``validation`` and, for INT8, of split ``train``.
+        labels: labels file with rows of split `validation` and, for INT8, of split `train`.
         images: folder of the pictures; the labels file's own by default.
         keep: write the bundle even where it is refused.
 

@@ -6,8 +6,8 @@ Choices, each measured on a CPU with AVX2 and without VNNI (see the README):
 - Weights in 7 bits, a scale a channel: AVX2 adds two products in 16 bits, which two full 8-bit
   products can overflow.
 - QDQ rather than QOperator: as fast once ONNX Runtime has fused it, and the graph stays standard.
-- Pixels are used as they are, and several at a time (:mod:`wide_pixels`);
-  channels come in multiples of 8 (:mod:`model_export.export.reduced_precision.aligned_channels`).
+- Pixels are used as they are, and several at a time (`wide_pixels`);
+  channels come in multiples of 8 (`model_export.export.reduced_precision.aligned_channels`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command ``optimize`` on the command line."""
+"""The command `optimize` on the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Commands = argparse._SubParsersAction  # noqa: SLF001
 
 
 def add_optimize(commands: _Commands[argparse.ArgumentParser]) -> None:
-    """Add the command ``optimize``."""
+    """Add the command `optimize`."""
     command = commands.add_parser(
         "optimize",
         help="make an FP16 or INT8 bundle, judge it beside its FP32 bundle; 1 if refused",

@@ -46,7 +46,7 @@ class Cell(nn.Module, ABC):
 
 
 class PlainCell(Cell):
-    """``h = tanh(W [x, h] + b)``, started as the identity so that it can remember at all."""
+    """`h = tanh(W [x, h] + b)`, started as the identity so that it can remember at all."""
 
     names = ("h",)
 
@@ -128,7 +128,7 @@ class ProjectedLstmCell(Cell):
             self.gates.bias[hidden : 2 * hidden] = 1.0
 
     def inside(self, inputs: Tensor, state: State) -> Inside:
-        """As in :class:`LstmCell`, upon the projection."""
+        """As in `LstmCell`, upon the projection."""
         return _lstm_inside(self.gates(torch.cat((inputs, state[0]), dim=1)))
 
     def forward(self, inputs: Tensor, state: State) -> State:
@@ -148,7 +148,7 @@ class Recurrence(nn.Module):
     """One to three cells of one kind, each fed by the one below.
 
     Args:
-        cell: a name in :data:`CELLS`.
+        cell: a name in `CELLS`.
         inputs: width of what the lowest is fed with.
         hidden: width of each cell's state.
         layers: cells.

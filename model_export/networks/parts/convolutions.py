@@ -17,7 +17,7 @@ PILOTNET = ((24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1))
 class PilotNetConvolutions(nn.Sequential):
     """Five convolutions on uint8 frames, each with batch normalisation, which PilotNet has not.
 
-    :meth:`folded` leaves PilotNet's own: convolutions with biases.
+    `folded` leaves PilotNet's own: convolutions with biases.
     """
 
     def __init__(self) -> None:

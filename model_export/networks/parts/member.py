@@ -21,12 +21,12 @@ from steerstream_bundle.contract import StateKind, StateTensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberSettings:
-    """Settings of :class:`Member`.
+    """Settings of `Member`.
 
     Attributes:
         channels: to which the encoder's features are reduced.
         features: width of the visual feature that a frame becomes.
-        cell: ``rnn``, ``gru`` or ``lstm``.
+        cell: `rnn`, `gru` or `lstm`.
         layers: recurrent layers, 1 to 3.
         hidden: width of each.
         pace: width of the cell beside them that knows how fast the ground comes nearer.
@@ -122,12 +122,12 @@ class Members(nn.Module):
     Args:
         count: of them, 1 or more.
         settings: of each.
-        seen: see :class:`Member`.
+        seen: see `Member`.
         moved: see there.
         ahead: see there.
 
     Attributes:
-        state_tensors: those of one member, ``count`` times as wide.
+        state_tensors: those of one member, `count` times as wide.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class _Memory(nn.Module):
         ahead: numbers that tell of forward motion; 0 for no recurrence of the pace.
 
     Attributes:
-        inputs: numbers that a frame brings: the visual feature, ``moved``, ``ahead``.
+        inputs: numbers that a frame brings: the visual feature, `moved`, `ahead`.
         width: numbers that are known after a frame: those of the inputs and of the cells' outputs.
         steering: how many of them, from the first on, have nothing of the pace.
     """

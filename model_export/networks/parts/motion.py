@@ -69,7 +69,7 @@ class SidewaysMotion(Comparison):
         self.register_buffer("blur", torch.tensor(_BLUR).view(1, 1, 1, -1) / 16, persistent=False)
 
     def look(self, frames: Tensor) -> Tensor:
-        """Turn frames into blurred rows and columns [N, *shape]; see :meth:`Comparison.look`."""
+        """Turn frames into blurred rows and columns [N, *shape]; see `Comparison.look`."""
         grey = frames[:, self._first : self._last].float().mean(-1)[:, None]
         blurred = functional.conv2d(
             functional.avg_pool2d(grey, (_VERTICAL, 1)), self.get_buffer("blur"), padding=(0, 2)

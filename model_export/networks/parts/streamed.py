@@ -73,7 +73,7 @@ class StreamedConvolution(nn.Module):
         return framewise(self.slices, inputs)
 
     def gather(self, parts: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the contributions up as they come; see :meth:`forward`."""
+        """Add the contributions up as they come; see `forward`."""
         width, outputs = self._channels, []
         for part in parts.unbind(1):
             outputs.append(part[:, :width] + memory[:, :width])
@@ -88,7 +88,7 @@ class StreamedConvolution(nn.Module):
 
 
 def memories(layers: Sequence[StreamedConvolution]) -> tuple[StateTensor, ...]:
-    """Return what a stack remembers, as a bundle's contract states it: ``seen1`` and so on."""
+    """Return what a stack remembers, as a bundle's contract states it: `seen1` and so on."""
     kinds = [StateKind.FRAME_RING] + [StateKind.FEATURE_RING] * (len(layers) - 1)
     return tuple(
         StateTensor(input=name, output=f"{name}_next", shape=layer.memory_shape, kind=kind)

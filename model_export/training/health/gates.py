@@ -29,11 +29,11 @@ class GateUse:
 
     A saturated value is below 0.05 or above 0.95: there a sigmoid's slope is less than a fifth of
     its greatest, and little is learnt. The candidate's tanh is put on the same scale, as
-    ``(1 + tanh) / 2``, so its saturation is a magnitude above 0.9.
+    `(1 + tanh) / 2`, so its saturation is a magnitude above 0.9.
 
     Attributes:
         cell: the cell's name in its network.
-        gate: ``input``, ``forget``, ``output``; ``reset``, ``update``; or ``candidate``.
+        gate: `input`, `forget`, `output`; `reset`, `update`; or `candidate`.
         shares: float64 [BINS] of all values, over units and frames; their sum is 1.
     """
 
@@ -68,7 +68,7 @@ class GateUse:
 
 
 class GateWatch:
-    """Counts the values of every gate of a network while :meth:`watching`.
+    """Counts the values of every gate of a network while `watching`.
 
     Args:
         network: its cells are found by their type.

@@ -33,7 +33,7 @@ STEPS = 50
 """Frames of a window; 2.5 s at 20 Hz."""
 
 GREATEST_CHANGE = 1000.0
-"""Times that a gradient may shrink or grow over ``STEPS`` steps."""
+"""Times that a gradient may shrink or grow over `STEPS` steps."""
 
 _FEWEST_STEPS = 4
 _LEAST_NORM = 1e-30
@@ -41,7 +41,7 @@ _LEAST_NORM = 1e-30
 
 
 class Verdict(enum.StrEnum):
-    """What becomes of a gradient over ``STEPS`` steps at its fitted decay."""
+    """What becomes of a gradient over `STEPS` steps at its fitted decay."""
 
     VANISHING = "vanishing"
     KEPT = "kept"
@@ -73,7 +73,7 @@ class GradientFlow:
 
     @property
     def median(self) -> FloatArray:
-        """Medians [steps] of :attr:`relative` over the windows."""
+        """Medians [steps] of `relative` over the windows."""
         return np.asarray(np.median(self.relative, axis=0), np.float64)
 
     @property
@@ -92,7 +92,7 @@ class GradientFlow:
 
     @property
     def verdict(self) -> Verdict:
-        """By what :attr:`decay_per_step` makes of a gradient over ``STEPS`` steps."""
+        """By what `decay_per_step` makes of a gradient over `STEPS` steps."""
         change = self.decay_per_step**STEPS
         if change < 1 / GREATEST_CHANGE:
             return Verdict.VANISHING
@@ -121,7 +121,7 @@ def measure_gradients(
     Args:
         network: in evaluation mode; its cells are found by their type.
         loss: of the heads' means.
-        recording: frames with labels; windows are as long as ``STEPS``, or as the longest sequence.
+        recording: frames with labels; windows are as long as `STEPS`, or as the longest sequence.
 
     Returns:
         One flow for each state tensor of each cell; none for a network without cells.

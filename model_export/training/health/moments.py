@@ -39,7 +39,7 @@ class Moment(NamedTuple):
 def worst_moments(
     truth_rad: FloatArray, predicted_rad: FloatArray, stddev_rad: FloatArray, rate_hz: float
 ) -> list[Moment]:
-    """Return at most ``MOMENTS`` moments, the worst first, at least ``APART_S`` apart.
+    """Return at most `MOMENTS` moments, the worst first, at least `APART_S` apart.
 
     Args:
         truth_rad: [N], NaN where a frame has no label; such a frame is no moment.

@@ -1,7 +1,7 @@
 """A contact sheet of the worst moments, with the paths of truth and prediction on the road.
 
 The paths are those that the two angles would steer a vehicle along, as the recordings' camera sees
-them (:class:`CameraConfig`). The sheet shows real frames, which are not ours to
+them (`CameraConfig`). The sheet shows real frames, which are not ours to
 publish: it belongs in the run's folder and nowhere else.
 """
 

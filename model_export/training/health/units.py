@@ -29,7 +29,7 @@ class LayerFiring:
 
     Attributes:
         layer: name in the network of the last module with weights before the rectifier.
-        rectifier: ``ReLU``, ``ReLU6`` or ``ELU``.
+        rectifier: `ReLU`, `ReLU6` or `ELU`.
         units: of the layer.
         dead: units that never fire.
         firing: share of all values, over units, places and frames, that are above zero.
@@ -63,7 +63,7 @@ class _Tally:
 
 
 class UnitWatch:
-    """Counts what every rectifier of a network gives while :meth:`watching`.
+    """Counts what every rectifier of a network gives while `watching`.
 
     Rectifiers are caught as torch's functions are called, because networks call these as often as
     they hold modules of them.

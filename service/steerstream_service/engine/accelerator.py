@@ -1,6 +1,6 @@
 """The memory of an accelerator and the ways to and from it: all in which a GPU differs from a CPU.
 
-:class:`Cuda` is a GPU. :class:`Host` has the same two kinds of memory and copies between them, but
+`Cuda` is a GPU. `Host` has the same two kinds of memory and copies between them, but
 both lie in the host's, so that everything else runs and is tested where there is no GPU.
 """
 
@@ -57,7 +57,7 @@ class Bus:
         accelerator: what copies.
 
     Attributes:
-        to_device: bytes that went to the device since :meth:`forget`.
+        to_device: bytes that went to the device since `forget`.
         to_host: bytes that came from it.
     """
 

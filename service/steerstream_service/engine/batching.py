@@ -25,7 +25,7 @@ delay its first frame, and measured costs are no better than that."""
 class Batch(NamedTuple):
     """Which frames to take, of those that wait in the order of their deadlines.
 
-    The first ``late`` are given up, and the next ``size`` make the step.
+    The first `late` are given up, and the next `size` make the step.
     """
 
     late: int
@@ -59,7 +59,7 @@ def choose(deadlines_ns: Sequence[int], now_ns: int, cost: StepCost, free_by_ns:
 
 
 def paying(waiting: int, cost: StepCost) -> int:
-    """Return the size that pays where this many frames wait: see :data:`_WORTH`."""
+    """Return the size that pays where this many frames wait: see `_WORTH`."""
     sizes = _sizes(waiting, cost)
     each = [(cost[size] + _TURN_NS) / size for size in sizes]
     enough = min(each) * _WORTH

@@ -1,7 +1,7 @@
 """Steps of one network whose state lies on an accelerator for its whole life.
 
 A step is one copy of the frames from pinned memory, one of the row numbers, one of the intervals if
-the network takes them, one run of the network with its pool inside (:mod:`pooled_graph`),
+the network takes them, one run of the network with its pool inside (`pooled_graph`),
 and one copy of the answers back. Everything is begun in order, and the host waits once.
 """
 
@@ -27,7 +27,7 @@ longer (onnxruntime#16135, #23461). A step of one frame each 20 ms costs it abou
 class DeviceStepper:
     """One network, its state pool on the device, and the memory that batches pass through.
 
-    The graph of each bucket is captured by its first run, which :meth:`warm_up` makes on the
+    The graph of each bucket is captured by its first run, which `warm_up` makes on the
     sentinel row: the rows of sessions are not touched, however often it is run for that.
 
     Args:
@@ -38,7 +38,7 @@ class DeviceStepper:
 
     Attributes:
         bus: what goes between host and device.
-        keep_warm_s: after so long without a step, :meth:`warm_up` of the smallest bucket keeps the
+        keep_warm_s: after so long without a step, `warm_up` of the smallest bucket keeps the
             next step quick.
 
     Raises:

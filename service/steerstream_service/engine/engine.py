@@ -8,11 +8,11 @@ It turns in three beats, for one model at a time:
 
 There is no timer: an idle engine begins with the first frame that comes, and frames that come while
 a step runs make up the next batch. Frames are taken by their deadlines. A session has at most one
-frame here at a time, which :mod:`machine` sees to, so a batch never holds two of one.
+frame here at a time, which `machine` sees to, so a batch never holds two of one.
 
 Where there is more than one core, or a GPU, the turns have a thread of their own
-(:mod:`steerstream_service.engine.thread_engine`); on one core they are turns of the event loop
-(:mod:`steerstream_service.engine.loop_engine`).
+(`steerstream_service.engine.thread_engine`); on one core they are turns of the event loop
+(`steerstream_service.engine.loop_engine`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Results = Iterable[tuple[Job, Outcome]]
 class Engine(ABC):
     """Runs the lanes of all models in turns.
 
-    :meth:`start`, :meth:`submit` and :meth:`stop` belong to the event loop's thread.
+    `start`, `submit` and `stop` belong to the event loop's thread.
 
     Args:
         lanes: one for each model.

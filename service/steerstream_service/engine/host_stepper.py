@@ -1,7 +1,7 @@
 """Steps of one network over its sessions' state: gather, run, commit, for one batch at a time.
 
-A stepper belongs to the engine's thread, except where :mod:`state_pool` says otherwise. This one
-keeps the state in the host's memory; :mod:`device_stepper` keeps it on a GPU.
+A stepper belongs to the engine's thread, except where `state_pool` says otherwise. This one
+keeps the state in the host's memory; `device_stepper` keeps it on a GPU.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from steerstream_service.engine.state_pool import Floats, Slot, StatePool
 class Rows(NamedTuple):
     """What a step brought: for each frame its values, and whether they may be used.
 
-    The values are those of the contract's ``value_tensors``, in their order.
+    The values are those of the contract's `value_tensors`, in their order.
     A row is unfit where the network's new state was not a number; the state is then as it was.
     """
 
@@ -50,7 +50,7 @@ class Stepper:
         buckets: the sizes to which batches are padded where padding pays; the last is the largest.
 
     Attributes:
-        keep_warm_s: after so long without a step, :meth:`warm_up` of the smallest bucket keeps the
+        keep_warm_s: after so long without a step, `warm_up` of the smallest bucket keeps the
             next step quick; None where idling costs nothing.
     """
 

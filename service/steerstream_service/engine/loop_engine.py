@@ -3,7 +3,7 @@
 There a second thread runs nothing beside the first: it hands frames over and back, and is taken off
 the core in the middle of a step whenever a message comes. Here the loop does one thing at a time:
 it decodes a picture or steps a batch, then reads and answers what came meanwhile. What that gains
-is in ``docs/decisions/0012-one-core.md``.
+is in `docs/decisions/0012-one-core.md`.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class LoopEngine(Engine):
         self._calls: deque[Callable[[], None]] = deque()
 
     async def start(self) -> None:
-        """Warm up beside the event loop, which has no sessions yet; see :meth:`Engine.start`."""
+        """Warm up beside the event loop, which has no sessions yet; see `Engine.start`."""
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._warm_up)
 
     def submit(self, job: Job) -> None:
-        """Give a frame to one of the next turns; see :meth:`Engine.submit`."""
+        """Give a frame to one of the next turns; see `Engine.submit`."""
         job.lane.put(job)
         self._go_on()
 
@@ -98,7 +98,7 @@ class TurnExecutor(Executor):
         self._engine = engine
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Call a function in one of the next turns; see :class:`Executor`."""
+        """Call a function in one of the next turns; see `Executor`."""
         future: Future[_T] = Future()
         self._engine.call(partial(_call, future, partial(fn, *args, **kwargs)))
         return future

@@ -105,7 +105,7 @@ class Lane:
 
     @property
     def keep_warm_s(self) -> float | None:
-        """After so long without a frame, :meth:`keep_warm` is due; None: never."""
+        """After so long without a frame, `keep_warm` is due; None: never."""
         return self._stepper.keep_warm_s
 
     @property
@@ -155,7 +155,7 @@ class Lane:
             self._stepper.warm_up(self.cost.buckets[0])
 
     def choose(self, now_ns: int, free_by_ns: int = NEVER_NS) -> tuple[list[Job], list[Job]]:
-        """Take a batch from what waits, earliest deadline first; see :mod:`batching`.
+        """Take a batch from what waits, earliest deadline first; see `batching`.
 
         Args:
             now_ns: the time.

@@ -8,7 +8,7 @@ come out.
 A pool has two rows more than there are slots: the *sentinel*, where rows go that nobody wants, and
 the *initial* row, from which sessions begin.
 
-Needs the package ``onnx``, which only the ``gpu`` and ``train`` extras install.
+Needs the package `onnx`, which only the `gpu` and `train` extras install.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from steerstream_bundle.runtime import Array
 
 SOURCES, TARGETS, ANSWERS = "pool.sources", "pool.targets", "pool.answers"
 """Rows to read, int64 [N]; rows to write, int64 [N]; and float32 [N, values + 1]: the contract's
-``value_tensors``, and 1 where the row's new state was written, else 0."""
+`value_tensors`, and 1 where the row's new state was written, else 0."""
 EXTRA_ROWS = 2
 """The sentinel and, after it, the initial row."""
 

@@ -30,7 +30,7 @@ class ThreadEngine(Engine):
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
-        """Start the thread; see :meth:`Engine.start`."""
+        """Start the thread; see `Engine.start`."""
         loop = asyncio.get_running_loop()
         warm: asyncio.Future[None] = loop.create_future()
         self._thread = threading.Thread(
@@ -40,7 +40,7 @@ class ThreadEngine(Engine):
         await warm
 
     def submit(self, job: Job) -> None:
-        """Give a frame to the thread; see :meth:`Engine.submit`."""
+        """Give a frame to the thread; see `Engine.submit`."""
         self._inbox.put(job)
 
     async def stop(self) -> None:

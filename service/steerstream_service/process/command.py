@@ -1,4 +1,4 @@
-"""``steerstream serve``: serve one or more bundles."""
+"""`steerstream serve`: serve one or more bundles."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class _Worker(NamedTuple):
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line; the usage is behind ``--help``."""
+    """A parser that says what is wrong in one line; the usage is behind `--help`."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(_EXIT_USAGE, f"steerstream serve: {message}; see {self.prog} --help\n")

@@ -1,7 +1,7 @@
 """What libraries read from the environment when they are imported: import this before them.
 
 Nothing here overrules an operator: what is set already stays. The figures behind each choice are in
-``docs/decisions/0009-one-process-and-many.md``.
+`docs/decisions/0009-one-process-and-many.md`.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class Server:
         """Listen, with health NOT_SERVING.
 
         Args:
-            listen: ``HOST:PORT`` with 0 for any free port, or ``unix:PATH``.
+            listen: `HOST:PORT` with 0 for any free port, or `unix:PATH`.
 
         Returns:
             The address in the same form, with the port that was taken.
@@ -153,7 +153,7 @@ class Server:
         self._stop.set()
 
     async def stopped(self) -> None:
-        """Wait until :meth:`stop` is called."""
+        """Wait until `stop` is called."""
         await self._stop.wait()
 
     def slots(self) -> dict[str, SlotUse]:

@@ -81,7 +81,7 @@ class Supervisor:
     """Keeps a number of workers alive.
 
     Args:
-        command: what starts a worker; ``--worker NUMBER:FD`` is added.
+        command: what starts a worker; `--worker NUMBER:FD` is added.
         place: the port that they share, held by the caller.
         count: how many.
         on_ready: called once, when every worker listens and is about to serve.
@@ -98,15 +98,15 @@ class Supervisor:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Ask :meth:`run` to drain all workers and return."""
+        """Ask `run` to drain all workers and return."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Start the workers and keep them until :meth:`stop` is called.
+        """Start the workers and keep them until `stop` is called.
 
         Raises:
             WorkerFailedError: a worker could not start, before all of them served.
-            StartError: ``on_ready`` raised it.
+            StartError: `on_ready` raised it.
         """
         keeping = asyncio.create_task(self._keep_all())
         stopping = asyncio.create_task(self._stopping.wait())

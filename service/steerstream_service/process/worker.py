@@ -1,4 +1,4 @@
-"""One server in this process: what ``steerstream serve`` runs, alone or as one of several."""
+"""One server in this process: what `steerstream serve` runs, alone or as one of several."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def run(options: Namespace) -> None:
     """Serve until SIGTERM or SIGINT, and drain.
 
     Args:
-        options: the command line, see :mod:`steerstream_service.process.command`.
+        options: the command line, see `steerstream_service.process.command`.
 
     Raises:
         StartError: the server cannot start.

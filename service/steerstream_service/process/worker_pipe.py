@@ -1,7 +1,7 @@
 """The line between a supervisor and each of its workers: two words, and its end.
 
-A worker says ``ready ADDRESS`` when its networks are warm and its socket listens. It is told
-``serve`` when all workers are that far, and then opens for sessions. A line that ends tells either
+A worker says `ready ADDRESS` when its networks are warm and its socket listens. It is told
+`serve` when all workers are that far, and then opens for sessions. A line that ends tells either
 side that the other one is gone.
 """
 

@@ -1,6 +1,6 @@
-"""What a session wants done; its shell (:mod:`stream`) carries it out.
+"""What a session wants done; its shell (`stream`) carries it out.
 
-The methods named here are those of :class:`steerstream_service.session.machine.Session`.
+The methods named here are those of `steerstream_service.session.machine.Session`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from steerstream_service.session.frame_stages import Pending
 
 @dataclass(slots=True)
 class Decode:
-    """Decode the frame, then call ``decoded`` or ``undecodable``."""
+    """Decode the frame, then call `decoded` or `undecodable`."""
 
     pending: Pending
 
 
 @dataclass(slots=True)
 class Submit:
-    """Give the frame to the engine, then call ``finished``."""
+    """Give the frame to the engine, then call `finished`."""
 
     pending: Pending
 
 
 @dataclass(slots=True)
 class Recall:
-    """Take the frame back if the engine has not begun; then call ``recalled``."""
+    """Take the frame back if the engine has not begun; then call `recalled`."""
 
     pending: Pending
 

@@ -1,6 +1,6 @@
 """The stages of a frame in its session, and what leads from one to the next.
 
-A frame goes through these stages, and :data:`TRANSITIONS` is all there is to know of them::
+A frame goes through these stages, and `TRANSITIONS` is all there is to know of them::
 
     WAITING -> DECODING -> DECODED -> SUBMITTED -> ANSWERED
 """

@@ -28,7 +28,7 @@ class Silence:
         self._since_ns = now_ns
         self._noticed = False
         self.next_wake_ns = now_ns + self._notice_after_ns
-        """When :meth:`tick` wants to be called next."""
+        """When `tick` wants to be called next."""
 
     def tick(self, now_ns: int) -> list[Action]:
         """Time has passed."""

@@ -1,8 +1,8 @@
 """One vehicle's session as a state machine: no socket, no clock, no thread.
 
-The shell (:mod:`stream`) tells it what happened and when; it answers with the actions of
-:mod:`actions` for the shell to carry out. A frame goes through the stages of
-:mod:`frame_stages`; what a frame is answered is made in :mod:`answers`.
+The shell (`stream`) tells it what happened and when; it answers with the actions of
+`actions` for the shell to carry out. A frame goes through the stages of
+`frame_stages`; what a frame is answered is made in `answers`.
 
 A session keeps at most one frame with the decoder, one that is decoded, and one with the engine, so
 that decoding overlaps with the step before. Under LATEST at most one more waits, and a decoded
@@ -68,7 +68,7 @@ class Session:
 
     Args:
         terms: what was agreed.
-        opened_ns: the server's monotonic clock at open; every later ``now_ns`` is of that clock.
+        opened_ns: the server's monotonic clock at open; every later `now_ns` is of that clock.
     """
 
     def __init__(self, terms: Terms, opened_ns: int) -> None:
@@ -114,7 +114,7 @@ class Session:
 
     @property
     def give_up_ns(self) -> int:
-        """When :meth:`tick` wants to be called for the frames that are here; else ``NEVER_NS``.
+        """When `tick` wants to be called for the frames that are here; else `NEVER_NS`.
 
         A frame that is yet to come wants it no sooner than half a budget after its arrival.
         """
@@ -122,11 +122,11 @@ class Session:
 
     @property
     def silence_ns(self) -> int:
-        """When :meth:`tick` wants to be called if no frame comes."""
+        """When `tick` wants to be called if no frame comes."""
         return self._silence.next_wake_ns
 
     def receive(self, frame: Frame, step_cost_ns: int, *, is_surplus: bool = False) -> list[Action]:
-        """A frame came; its ``arrived_ns`` is the present time.
+        """A frame came; its `arrived_ns` is the present time.
 
         Args:
             frame: the frame.

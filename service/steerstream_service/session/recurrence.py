@@ -24,7 +24,7 @@ class Recurrence:
         self._seen_capture_ns = 0
 
     def begin(self, pending: Pending) -> None:
-        """Decide from what state a step begins; it becomes true with :meth:`advance`."""
+        """Decide from what state a step begins; it becomes true with `advance`."""
         resets = pending.resets_before - self._applied_resets
         gap_ns = pending.frame.capture_time_ns - self._seen_capture_ns
         if resets == 0 and self.step_count > 0:

@@ -2,13 +2,13 @@
 
 Order: speed first, because steering is judged at a speed; then steering; then torque. Within each,
 what limits the change since the last command comes before what bounds the value, so that the
-bounds hold whatever came before. That is the order of opendbc's ``apply_steer_angle_limits_vm``.
+bounds hold whatever came before. That is the order of opendbc's `apply_steer_angle_limits_vm`.
 
-Steering is judged by the steady state of the single-track model, as opendbc's ``VehicleModel``
+Steering is judged by the steady state of the single-track model, as opendbc's `VehicleModel`
 does: curvature = angle / (ratio x (wheelbase + understeer x speed²)), and lateral acceleration =
 curvature x speed².
 
-At 20 Hz, what the profile ``passenger_car`` allows:
+At 20 Hz, what the profile `passenger_car` allows:
 
 ======== ============================ =====================================================
 speed    largest angle                largest change of the angle from one frame to the next
@@ -108,7 +108,7 @@ Bounds = tuple[float, float]
 
 
 def plausible(contract: Contract) -> tuple[Bounds, ...]:
-    """Return the bounds of what a step brings, in the order of the contract's ``value_tensors``.
+    """Return the bounds of what a step brings, in the order of the contract's `value_tensors`.
 
     Heads have those that the contract states. A standard deviation is a number above zero.
     """

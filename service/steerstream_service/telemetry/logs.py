@@ -1,6 +1,6 @@
 """Structured logs: one JSON object a line on stderr, with the session's ids, never a picture.
 
-``_log.info("session_opened", extra=fields(session_id=...))``: the message is the event's
+`_log.info("session_opened", extra=fields(session_id=...))`: the message is the event's
 name, the fields are its data.
 """
 
@@ -15,7 +15,7 @@ _FIELDS = "steerstream_fields"
 
 
 def fields(**values: object) -> dict[str, object]:
-    """Return the ``extra`` of a log call that adds the given fields to its line."""
+    """Return the `extra` of a log call that adds the given fields to its line."""
     return {_FIELDS: values}
 
 
@@ -49,7 +49,7 @@ def configure(level: str, *, worker: int | None = None) -> None:
     """Send all logs of the process to stderr as JSON lines.
 
     Args:
-        level: ``debug``, ``info``, ``warning`` or ``error``.
+        level: `debug`, `info`, `warning` or `error`.
         worker: which of several workers this process is.
     """
     handler = logging.StreamHandler(sys.stderr)

@@ -59,7 +59,7 @@ class Histogram:
         self._sum += value
 
     def put(self, family: HistogramMetricFamily, labels: Sequence[str], unit: float = 1.0) -> None:
-        """Add what was counted to a family; ``unit`` values are one of the family's."""
+        """Add what was counted to a family; `unit` values are one of the family's."""
         bounds = [*(str(bound / unit) for bound in self._bounds), "+Inf"]
         buckets = list(zip(bounds, accumulate(self._counts), strict=True))
         family.add_metric(labels, buckets, self._sum / unit)

@@ -29,7 +29,7 @@ _MAX_SCRAPES = 8
 
 
 class Endpoint:
-    """Answers ``GET /metrics``.
+    """Answers `GET /metrics`.
 
     Args:
         registry: what is shown.

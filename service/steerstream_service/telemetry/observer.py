@@ -19,7 +19,7 @@ class SlotUse(NamedTuple):
 class Observer:
     """Told of everything that happens to sessions, frames and steps; this one ignores it all.
 
-    All but :meth:`stepped` are called on the event loop's thread. None may raise or wait: they
+    All but `stepped` are called on the event loop's thread. None may raise or wait: they
     stand in the way of the frame that they are told of.
     """
 
@@ -30,16 +30,16 @@ class Observer:
         """A stream was refused before it had a session."""
 
     def answered(self, session_id: str, budget_ns: int, command: Command) -> None:
-        """A frame got a command; ``budget_ns`` is what its session was granted."""
+        """A frame got a command; `budget_ns` is what its session was granted."""
 
     def skipped(self, session_id: str, skip: Skip) -> None:
         """A frame got no command of its own."""
 
     def stepped(self, model: str, batch_size: int, step_ns: int, waiting: int) -> None:
-        """The engine's thread made a step; ``waiting`` frames were left for the next one."""
+        """The engine's thread made a step; `waiting` frames were left for the next one."""
 
     def ended(self, session_id: str, ended_by: str) -> None:
-        """A session ended; ``ended_by`` is ``client``, ``cancelled``, or the reason of an error."""
+        """A session ended; `ended_by` is `client`, `cancelled`, or the reason of an error."""
 
 
 class Observers(Observer):

@@ -52,7 +52,7 @@ class Tracing(Observer):
 
     @classmethod
     def to(cls, url: str, *, every: int, worker: int | None = None) -> Self:
-        """Send spans to a collector, ``http://HOST:4317`` for example."""
+        """Send spans to a collector, `http://HOST:4317` for example."""
         return cls(OTLPSpanExporter(endpoint=url), every=every, worker=worker)
 
     def stop(self) -> None:

@@ -34,12 +34,12 @@ class Alarm:
 
         Args:
             look: called with the present time by the time that is set, or before; it returns when
-                it wants to be called next, later than now, or ``NEVER_NS``. It must not raise.
+                it wants to be called next, later than now, or `NEVER_NS`. It must not raise.
         """
         return Watch(self, look)
 
     def push(self, when_ns: int, watch: Watch) -> None:
-        """For :class:`Watch` alone."""
+        """For `Watch` alone."""
         heappush(self._heap, (when_ns, next(self._numbers), watch))
         if when_ns < self._timer_ns:
             self._set(when_ns)
@@ -88,7 +88,7 @@ class Watch:
         self._look = None
 
     def ask(self, when_ns: int, now_ns: int) -> int:
-        """For :class:`Alarm` alone: when the entry of this time wants to be looked at next."""
+        """For `Alarm` alone: when the entry of this time wants to be looked at next."""
         if when_ns != self._when_ns:
             return NEVER_NS
         self._when_ns = NEVER_NS if self._look is None else self._look(now_ns)

@@ -48,7 +48,7 @@ def opening(request: drive_service_pb2.DriveRequest) -> Opening:
     """Read the first message of a stream.
 
     Raises:
-        NotOpenError: the message is not ``open``.
+        NotOpenError: the message is not `open`.
         InvalidFieldError: a field is out of its range; the message names it.
     """
     if not request.HasField("open"):
@@ -93,7 +93,7 @@ def opened(
     policy: FramePolicy,
     limits: model_pb2.ServerLimits,
 ) -> drive_service_pb2.DriveResponse:
-    """Return the answer to ``open``."""
+    """Return the answer to `open`."""
     return drive_service_pb2.DriveResponse(
         opened=session_pb2.SessionOpened(
             session_id=session_id,

@@ -11,7 +11,7 @@ from model_export.networks.parts.motion import SidewaysMotion
 
 
 def scene(shift: float, gain: float = 1.0) -> torch.Tensor:
-    """A picture [1, 60, 200, 3] of blurred noise, moved right by ``shift`` pixels."""
+    """A picture [1, 60, 200, 3] of blurred noise, moved right by `shift` pixels."""
     noise = np.random.default_rng(4).integers(0, 256, (60, 260), np.uint8)
     smooth = cv2.GaussianBlur(noise, (0, 0), 2) * gain
     move = np.array([[1, 0, shift], [0, 1, 0]], np.float64)

@@ -1,14 +1,14 @@
 """The errors of training and export.
 
-::
-
-    ModelExportError            one line on stderr, exit code 2
-    ├── ConfigError             the configuration file
-    ├── DataError               a source of training data, or a labels file
-    ├── OptionError             an option of a command
-    ├── RunError                a folder of a training run
-    ├── BundleError             an ONNX file
-    └── ReportError             a file of results, or a page that is not what they say
+```text
+ModelExportError            one line on stderr, exit code 2
+├── ConfigError             the configuration file
+├── DataError               a source of training data, or a labels file
+├── OptionError             an option of a command
+├── RunError                a folder of a training run
+├── BundleError             an ONNX file
+└── ReportError             a file of results, or a page that is not what they say
+```
 
 Every message says what to do.
 """

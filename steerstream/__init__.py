@@ -1,12 +1,12 @@
 """The vehicle client of steerstream: camera frames out, steering, speed and torque back, in time.
 
-::
-
-    async with steerstream.connect("localhost:50051") as client:
-        async with client.open_session(vehicle_id="car-7", budget_ms=50) as session:
-            await session.send_frame(jpeg)
-            async for answer in session:
-                ...
+```python
+async with steerstream.connect("localhost:50051") as client:
+    async with client.open_session(vehicle_id="car-7", budget_ms=50) as session:
+        await session.send_frame(jpeg)
+        async for answer in session:
+            ...
+```
 
 `steerstream.blocking` is the same without `async`; `steerstream.testing` is a server
 for tests that needs no network; `steerstream.errors` draws the tree of exceptions.

@@ -1,10 +1,10 @@
 """The client without `async`: the same calls, run by an event loop on a thread of its own.
 
-::
-
-    with steerstream.blocking.connect("localhost:50051") as client:
-        with client.open_session(vehicle_id="car-7") as session:
-            answer = session.request(jpeg)
+```python
+with steerstream.blocking.connect("localhost:50051") as client:
+    with client.open_session(vehicle_id="car-7") as session:
+        answer = session.request(jpeg)
+```
 """
 
 from __future__ import annotations

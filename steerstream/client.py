@@ -34,11 +34,11 @@ def connect(
 ) -> Client:
     """Return a client that connects when it is entered.
 
-    ::
-
-        async with steerstream.connect("localhost:50051") as client:
-            async with client.open_session(vehicle_id="car-7") as session:
-                answer = await session.request(jpeg)
+    ```python
+    async with steerstream.connect("localhost:50051") as client:
+        async with client.open_session(vehicle_id="car-7") as session:
+            answer = await session.request(jpeg)
+    ```
 
     Args:
         target: `HOST:PORT`, or any name that gRPC resolves, such as `unix:/path`.

@@ -1,21 +1,21 @@
 """What can go wrong, as a tree of exceptions.
 
-::
-
-    SteerstreamError
-    ├── ConnectionFailed     no server was reached
-    ├── SessionRefused       the server answered and said no: full, budget too small, credentials
-    │   └── UnknownModel     no model of that name is served
-    ├── BadRequest           what was sent is out of its range
-    ├── ServerDraining       the server stops: open the session elsewhere
-    ├── SessionLost          an open session ended with an error
-    │   ├── SessionExpired   it sent no frame for too long
-    │   └── SessionShed      the server let it go so that others stay in time
-    ├── SessionClosed        the session was used after its end
-    ├── AnswerTimeout        a frame had no answer in time (also a TimeoutError)
-    ├── ProtocolError        the server broke the wire contract, or speaks another one
-    ├── MediaError           pictures, labels or a video cannot be read or written
-    └── MissingExtra         an optional package is not installed (also an ImportError)
+```text
+SteerstreamError
+├── ConnectionFailed     no server was reached
+├── SessionRefused       the server answered and said no: full, budget too small, credentials
+│   └── UnknownModel     no model of that name is served
+├── BadRequest           what was sent is out of its range
+├── ServerDraining       the server stops: open the session elsewhere
+├── SessionLost          an open session ended with an error
+│   ├── SessionExpired   it sent no frame for too long
+│   └── SessionShed      the server let it go so that others stay in time
+├── SessionClosed        the session was used after its end
+├── AnswerTimeout        a frame had no answer in time (also a TimeoutError)
+├── ProtocolError        the server broke the wire contract, or speaks another one
+├── MediaError           pictures, labels or a video cannot be read or written
+└── MissingExtra         an optional package is not installed (also an ImportError)
+```
 
 Errors that came over the wire carry the gRPC status in `code` and the server's machine-readable
 reason, from the trailing metadata `steerstream-reason`, in `reason`.

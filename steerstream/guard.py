@@ -1,11 +1,13 @@
 """The client's guard: turns answers and time into what the vehicle may do.
 
 It takes data and returns data: no socket, no clock, no thread. A session feeds it; a vehicle with
-a transport of its own can feed it as well::
+a transport of its own can feed it as well:
 
-    guard.frame_sent(sequence_number, capture_time_ns, now_ns)
-    guard.received(answer, now_ns)
-    safe = guard.safe_command(now_ns)  # as often as the actuators want one
+```python
+guard.frame_sent(sequence_number, capture_time_ns, now_ns)
+guard.received(answer, now_ns)
+safe = guard.safe_command(now_ns)  # as often as the actuators want one
+```
 """
 
 from __future__ import annotations

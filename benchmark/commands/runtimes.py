@@ -1,8 +1,10 @@
 """ONNX Runtime's settings beside each other: what a frame costs with each, in turns on one core.
 
-For the decision in docs/decisions/0006; run it in an environment with the flavour to look at::
+For the decision in docs/decisions/0006; run it in an environment with the flavour to look at:
 
-    python -m benchmark.commands.runtimes --model models/pilotnet_lstm.onnx
+```sh
+python -m benchmark.commands.runtimes --model models/pilotnet_lstm.onnx
+```
 """
 
 from __future__ import annotations

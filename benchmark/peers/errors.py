@@ -1,12 +1,12 @@
 """The errors of the comparison.
 
-::
-
-    PeersError
-    ├── InstallError       an environment could not be made
-    ├── StartError         a peer's server did not answer a frame
-    ├── JobError           a measurement failed in its process
-    └── StateDiffersError  a peer's outputs are not those of the bundle: it gets no figures
+```text
+PeersError
+├── InstallError       an environment could not be made
+├── StartError         a peer's server did not answer a frame
+├── JobError           a measurement failed in its process
+└── StateDiffersError  a peer's outputs are not those of the bundle: it gets no figures
+```
 """
 
 from __future__ import annotations

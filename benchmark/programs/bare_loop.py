@@ -1,10 +1,12 @@
 """The network without a server: what the same work costs where nothing is served.
 
 It decodes, crops and steps in one loop on one core, with the server's own code, and answers orders
-on standard input, so that it can take turns with a server::
+on standard input, so that it can take turns with a server:
 
-    python -m benchmark.programs.bare_loop --model models/pilotnet_lstm.onnx
-    {"encoding": "jpeg", "width_px": 640, "height_px": 480, "sessions": 8, "seconds": 2.0}
+```sh
+python -m benchmark.programs.bare_loop --model models/pilotnet_lstm.onnx
+{"encoding": "jpeg", "width_px": 640, "height_px": 480, "sessions": 8, "seconds": 2.0}
+```
 
 It runs as a process of its own, because clients never import the server.
 """

@@ -1,9 +1,11 @@
 """Times ways from a JPEG to the network's input on one core, and scores the network on what comes.
 
 `decode` runs it as a process of its own, because it imports the server and the
-reading of labels::
+reading of labels:
 
-    python -m benchmark.programs.decoders --model models/pilotnet_lstm.onnx --data ../shared/data
+```sh
+python -m benchmark.programs.decoders --model models/pilotnet_lstm.onnx --data ../shared/data
+```
 
 Decoders that are not installed are left out. It prints one JSON object.
 """

@@ -1,11 +1,11 @@
 """What can be wrong with a bundle, with where it runs, and with one step of it.
 
-::
-
-    BundleError             the file cannot be served: one line on stderr, exit code 2
-    └── ProviderError       what should run it is not to be had on this machine
-    UndecodableError        one frame's picture is unusable; the session goes on
-    StepError               the network failed on one batch; the state is as it was
+```text
+BundleError             the file cannot be served: one line on stderr, exit code 2
+└── ProviderError       what should run it is not to be had on this machine
+UndecodableError        one frame's picture is unusable; the session goes on
+StepError               the network failed on one batch; the state is as it was
+```
 
 Every message says what to do and may go over the wire.
 """

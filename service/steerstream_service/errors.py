@@ -1,22 +1,22 @@
 """The errors of the server.
 
-::
-
-    ServiceError
-    ├── StartError              the server cannot start: one line on stderr, exit code 2
-    │   ├── ConfigError         the configuration file
-    │   └── ListenError         the address to listen on
-    └── StreamError             ends a stream; carries a gRPC status code and an ErrorReason
-        ├── NotOpenError            INVALID_ARGUMENT     NOT_OPEN
-        ├── InvalidFieldError       INVALID_ARGUMENT     INVALID_FIELD
-        ├── UnknownModelError       NOT_FOUND            UNKNOWN_MODEL
-        ├── BadTicketError          INVALID_ARGUMENT     BAD_TICKET
-        ├── TooManySessionsError    RESOURCE_EXHAUSTED   TOO_MANY_SESSIONS
-        ├── BudgetTooSmallError     FAILED_PRECONDITION  BUDGET_TOO_SMALL
-        ├── DrainingError           UNAVAILABLE          DRAINING
-        ├── ShedError               UNAVAILABLE          SHED
-        ├── IdleError               DEADLINE_EXCEEDED    IDLE
-        └── InternalError           INTERNAL             INTERNAL
+```text
+ServiceError
+├── StartError              the server cannot start: one line on stderr, exit code 2
+│   ├── ConfigError         the configuration file
+│   └── ListenError         the address to listen on
+└── StreamError             ends a stream; carries a gRPC status code and an ErrorReason
+    ├── NotOpenError            INVALID_ARGUMENT     NOT_OPEN
+    ├── InvalidFieldError       INVALID_ARGUMENT     INVALID_FIELD
+    ├── UnknownModelError       NOT_FOUND            UNKNOWN_MODEL
+    ├── BadTicketError          INVALID_ARGUMENT     BAD_TICKET
+    ├── TooManySessionsError    RESOURCE_EXHAUSTED   TOO_MANY_SESSIONS
+    ├── BudgetTooSmallError     FAILED_PRECONDITION  BUDGET_TOO_SMALL
+    ├── DrainingError           UNAVAILABLE          DRAINING
+    ├── ShedError               UNAVAILABLE          SHED
+    ├── IdleError               DEADLINE_EXCEEDED    IDLE
+    └── InternalError           INTERNAL             INTERNAL
+```
 
 What can be wrong with a bundle, or with one step of it, is in `steerstream_bundle.errors`.
 Every message says what to do and may go over the wire.

@@ -1,17 +1,21 @@
 """A scripted server inside the process, for tests of programs that use this package.
 
-No socket, no network, no thread::
+No socket, no network, no thread:
 
-    server = FakeServer([Reply(steering_wheel_angle_rad=0.1), Skip(SkipReason.LATE), Drop()])
-    async with steerstream.connect("fake", transport=server.transport()) as client:
-        async with client.open_session(vehicle_id="car") as session:
-            command = await session.request(b"a picture")
+```python
+server = FakeServer([Reply(steering_wheel_angle_rad=0.1), Skip(SkipReason.LATE), Drop()])
+async with steerstream.connect("fake", transport=server.transport()) as client:
+    async with client.open_session(vehicle_id="car") as session:
+        command = await session.request(b"a picture")
+```
 
-With a `VirtualClock` latencies pass at once, and times are exact::
+With a `VirtualClock` latencies pass at once, and times are exact:
 
-    clock = VirtualClock()
-    server = FakeServer(lambda frame: Reply(latency_ms=30), clock=clock)
-    client = steerstream.connect("fake", transport=server.transport(), clock=clock.now_ns)
+```python
+clock = VirtualClock()
+server = FakeServer(lambda frame: Reply(latency_ms=30), clock=clock)
+client = steerstream.connect("fake", transport=server.transport(), clock=clock.now_ns)
+```
 """
 
 from steerstream.testing.clock import FakeClock, RealClock, VirtualClock

@@ -1,8 +1,10 @@
 """The stages of a frame in its session, and what leads from one to the next.
 
-A frame goes through these stages, and `TRANSITIONS` is all there is to know of them::
+A frame goes through these stages, and `TRANSITIONS` is all there is to know of them:
 
-    WAITING -> DECODING -> DECODED -> SUBMITTED -> ANSWERED
+```text
+WAITING -> DECODING -> DECODED -> SUBMITTED -> ANSWERED
+```
 """
 
 from __future__ import annotations

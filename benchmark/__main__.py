@@ -8,9 +8,9 @@ import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
 
 from benchmark.errors import BenchmarkError
+from steerstream.command_line import CANNOT_START, Parser
 from steerstream.extras import command_needs
 from steerstream.testing.server_process import ServerFailedError
 
@@ -44,16 +44,9 @@ COMMANDS: dict[str, ModuleType] = {
 `table(results)`, which returns Markdown, and most `plot(results, path)`."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line; the usage is behind `--help`."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"benchmark: {message}; see {self.prog} --help\n")
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the command line's parser."""
-    top = _Parser(prog="python -m benchmark", description=__doc__)
+    top = Parser(prog="python -m benchmark", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():
         command = commands.add_parser(
@@ -81,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         _run(COMMANDS[options.command], options, given)
     except (BenchmarkError, ServerFailedError, OSError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
-        return 2
+        return CANNOT_START
     return 0
 
 

@@ -12,6 +12,15 @@ from model_export.errors import ModelExportError
 from model_export.export.reduced_precision.options import add_optimize
 from model_export.options import Commands, add_data
 from model_export.report import options as report_options
+from steerstream.command_line import (
+    CANNOT_START,
+    INTERRUPTED,
+    Parser,
+    count,
+    positive,
+    share,
+    whole,
+)
 from steerstream.extras import command_needs
 
 
@@ -23,15 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code: int = options.run(options)
     except ModelExportError as error:
         print(f"model_export: {error}", file=sys.stderr)
-        return 2
+        return CANNOT_START
     except KeyboardInterrupt:
         print("model_export: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m model_export", description="Train networks and make bundles of them."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -59,7 +68,7 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
         " (with fresh_cell in its configuration: the same encoder)",
     )
     command.add_argument(
-        "--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)"
+        "--threads", type=count, default=1, metavar="N", help="threads of torch (default: 1)"
     )
     command.set_defaults(run=_train)
 
@@ -93,13 +102,13 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     command.add_argument("--split", metavar="NAME", help="rows of one split only (default: all)")
     command.add_argument(
-        "--drop", type=float, default=0.0, metavar="P", help="share of frames lost, 0 to 0.9"
+        "--drop", type=share, default=0.0, metavar="P", help="share of frames lost, 0 to 0.9"
     )
     command.add_argument(
-        "--rate", type=float, metavar="HZ", help="frames a second (default: the recording's)"
+        "--rate", type=positive, metavar="HZ", help="frames a second (default: the recording's)"
     )
     command.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="which frames are lost (default: 0)"
+        "--seed", type=whole, default=0, metavar="N", help="which frames are lost (default: 0)"
     )
     command.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
     command.add_argument("--plot", type=Path, metavar="OUT.png", help="draw truth and prediction")

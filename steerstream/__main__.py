@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from importlib import metadata
 from typing import NoReturn
 
+from steerstream.command_line import CANNOT_START, Parser
 from steerstream.drive import command
 from steerstream.errors import (
     AnswerTimeout,
@@ -19,9 +20,6 @@ from steerstream.errors import (
     SessionLost,
     SteerstreamError,
 )
-
-CANNOT_START = 2
-"""Something is wrong with the options, the files or the server: nothing was done."""
 
 BROKE_OFF = 1
 """The session was lost on the way."""
@@ -61,13 +59,12 @@ def _simulate(arguments: Sequence[str]) -> int:
     return exit_code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="steerstream",
         description="Recurrent driving networks over gRPC: the server, a vehicle, and a world.",
         epilog="Exit codes: 0 done; 1 the session was lost on the way; 2 wrong options, files or"
         " server; 130 ended by Ctrl-C.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--version", action="version", version=f"steerstream {metadata.version('steerstream')}"

@@ -19,6 +19,7 @@ from benchmark.loadgen.crew import Crew
 from benchmark.loadgen.open_loop import Load
 from benchmark.loadgen.tally import Tally
 from reports import text
+from steerstream.command_line import count
 from steerstream.testing.server_process import Server
 
 HELP = "the most vehicles that are carried within the budget"
@@ -38,10 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_server(parser)
     shared.add_workers(parser)
     shared.add_load(parser, seconds=20.0)
-    parser.add_argument(
-        "--most", type=shared.positive, default=1024, help="vehicles to try at most"
-    )
-    parser.add_argument("--start", type=shared.positive, default=8, help="vehicles to try first")
+    parser.add_argument("--most", type=count, default=1024, help="vehicles to try at most")
+    parser.add_argument("--start", type=count, default=8, help="vehicles to try first")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

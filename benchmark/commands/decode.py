@@ -18,6 +18,7 @@ from typing import Any
 from benchmark.commands.options import DEFAULT_MODEL
 from benchmark.errors import BenchmarkError
 from reports import text
+from steerstream.command_line import count
 
 HELP = "time JPEG decoders and score the network on what they give"
 
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path(os.environ.get("STEERSTREAM_DATA", _CHECKOUT.parent / "shared" / "data")),
         help="folder with the driving data (default: STEERSTREAM_DATA, then ../shared/data)",
     )
-    parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the best counts")
+    parser.add_argument("--rounds", type=count, default=7, help="rounds, of which the best counts")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from benchmark.loadgen.closed_loop import ClosedLoop
 from benchmark.loadgen.crew import Crew
 from benchmark.loadgen.tally import Tally, total
 from reports import text
+from steerstream.command_line import count, positive
 from steerstream.testing.server_process import Server
 
 HELP = "frames a second served, divided by those of a bare loop"
@@ -39,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_server(parser)
     add = parser.add_argument
     add("--sessions", type=shared.counts, default="1,8,32", help="sessions at once")
-    add("--rounds", type=shared.positive, default=3, help="turns of each")
-    add("--seconds", type=float, default=2.0, help="length of a turn")
+    add("--rounds", type=count, default=3, help="turns of each")
+    add("--seconds", type=positive, default=2.0, help="length of a turn")
 
 
 def run(options: argparse.Namespace) -> list[dict[str, Any]]:

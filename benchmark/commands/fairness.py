@@ -20,6 +20,7 @@ from benchmark.loadgen.flood import Flood
 from benchmark.loadgen.open_loop import OPEN_EVERY_S, Load
 from benchmark.loadgen.tally import Tally, total
 from reports import text
+from steerstream.command_line import count
 from steerstream.testing.server_process import Server
 
 HELP = "what vehicles that behave feel of one that floods"
@@ -33,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_server(parser)
     shared.add_load(parser, seconds=6.0)
     add = parser.add_argument
-    add("--vehicles", type=shared.positive, default=8, help="vehicles that behave")
-    add("--rounds", type=shared.positive, default=3, help="turns of each way")
+    add("--vehicles", type=count, default=8, help="vehicles that behave")
+    add("--rounds", type=count, default=3, help="turns of each way")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from benchmark.commands import capacity, latency
 from benchmark.commands import options as shared
 from benchmark.errors import BenchmarkError
 from reports import text
+from steerstream.command_line import count
 
 HELP = "a GPU's answers, bus, steps with and without graphs, latency and capacity"
 _STEPS_S = 120.0
@@ -30,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_workers(parser)
     shared.add_load(parser, seconds=20.0)
     add = parser.add_argument
-    add("--steps", type=shared.positive, default=500, help="steps of each measurement of a step")
+    add("--steps", type=count, default=500, help="steps of each measurement of a step")
     add("--sessions", type=shared.counts, default="1,64,250,500", help="vehicles of `latency`")
-    add("--start", type=shared.positive, default=64, help="vehicles that `capacity` tries first")
-    add("--most", type=shared.positive, default=1500, help="vehicles that it tries at most")
+    add("--start", type=count, default=64, help="vehicles that `capacity` tries first")
+    add("--most", type=count, default=1500, help="vehicles that it tries at most")
     parser.set_defaults(provider="cuda")
 
 

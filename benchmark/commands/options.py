@@ -13,6 +13,7 @@ from benchmark.host import machine
 from benchmark.loadgen import requests
 from benchmark.loadgen.crew import Crew, crew
 from benchmark.loadgen.open_loop import Load
+from steerstream.command_line import count, not_negative, positive
 from steerstream.testing.server_process import Server, launch
 
 DEFAULT_MODEL = Path("models/pilotnet_lstm.onnx")
@@ -31,7 +32,7 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     add("--settings", type=settings, default="", help="of the server: max_batch=8,max_load=0.7")
     add("--server-cores", type=cores, default=_text(server), help="cores of the server")
     add("--client-cores", type=cores, default=_text(clients), help="cores of the load generators")
-    add("--processes", type=positive, help="load generators; by default one a client core")
+    add("--processes", type=count, help="load generators; by default one a client core")
     parser.set_defaults(workers=1)
 
 
@@ -39,7 +40,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add how many workers the server has, for benchmarks that mean something with several."""
     parser.add_argument(
         "--workers",
-        type=positive,
+        type=count,
         default=1,
         help="whole servers on the one port; the kernel spreads vehicles over them unevenly, so "
         "that one may refuse while another has room",
@@ -49,10 +50,15 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
 def add_load(parser: argparse.ArgumentParser, *, seconds: float) -> None:
     """Add what says what the vehicles do."""
     add = parser.add_argument
-    add("--rate-hz", type=float, default=20.0, help="frames a second of each vehicle")
-    add("--seconds", type=float, default=seconds, help="length of each run")
-    add("--budget-ms", type=float, default=50.0, help="from when a frame was due to its command")
-    add("--network-ms", type=float, default=5.0, help="part of the budget kept for the network")
+    add("--rate-hz", type=positive, default=20.0, help="frames a second of each vehicle")
+    add("--seconds", type=positive, default=seconds, help="length of each run")
+    add("--budget-ms", type=positive, default=50.0, help="from when a frame was due to its command")
+    add(
+        "--network-ms",
+        type=not_negative,
+        default=5.0,
+        help="part of the budget kept for the network",
+    )
     add_pictures(parser)
 
 
@@ -117,14 +123,7 @@ def clients(options: argparse.Namespace) -> Iterator[Crew]:
 
 def counts(text: str) -> list[int]:
     """Read positive numbers such as `1,8,16`."""
-    return [positive(item) for item in text.split(",")]
-
-
-def positive(text: str) -> int:
-    """Read a positive number."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"needs a positive number, not {text!r}")
-    return int(text)
+    return [count(item) for item in text.split(",")]
 
 
 def settings(text: str) -> dict[str, float | str]:

@@ -21,6 +21,7 @@ from benchmark.loadgen.crew import Crew, crew
 from benchmark.loadgen.open_loop import OPEN_EVERY_S, Load, Retry
 from benchmark.loadgen.tally import Tally, total
 from reports import text
+from steerstream.command_line import count, positive
 from steerstream.testing.server_process import Server
 
 HELP = "0.5 to 4 times what the server can carry: goodput, misses, refusals"
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_workers(parser)
     shared.add_load(parser, seconds=8.0)
     add = parser.add_argument
-    add("--capacity", type=shared.positive, help="vehicles that are carried; searched if not given")
+    add("--capacity", type=count, help="vehicles that are carried; searched if not given")
     add("--factors", type=_factors, default=FACTORS, help="times the capacity, one run each")
 
 
@@ -148,10 +149,4 @@ def _row(run: dict[str, Any], peak: float) -> list[str]:
 
 
 def _factors(given: str) -> list[float]:
-    try:
-        factors = [float(item) for item in given.split(",")]
-    except ValueError:
-        factors = [0.0]
-    if min(factors) <= 0:
-        raise argparse.ArgumentTypeError(f"needs factors such as {FACTORS}, not {given!r}")
-    return factors
+    return [positive(item) for item in given.split(",")]

@@ -9,7 +9,6 @@ python -m benchmark.commands.runtimes --model models/pilotnet_lstm.onnx
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import time
@@ -22,6 +21,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from reports import text
+from steerstream.command_line import Parser, count
 
 _TURNS = 9
 _FRAMES_A_TURN = 48
@@ -35,11 +35,9 @@ Variant = tuple[str, dict[str, str], Callable[[Any], None]]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmark.commands.runtimes", description=__doc__
-    )
+    parser = Parser(prog="python -m benchmark.commands.runtimes", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="bundle to run")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="frames in a step")
+    parser.add_argument("--batches", type=count, nargs="+", default=[1, 8], help="frames in a step")
     options = parser.parse_args(arguments)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     model = options.model.read_bytes()

@@ -22,6 +22,7 @@ from benchmark.host.machine import resident_mb
 from benchmark.loadgen.crew import Crew
 from benchmark.loadgen.open_loop import Load
 from reports import text
+from steerstream.command_line import count, positive, share
 from steerstream.testing.server_process import Server
 
 HELP = "minutes of sessions that come and go: memory slope, lost slots, p99 by minute"
@@ -42,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_server(parser)
     shared.add_load(parser, seconds=MINUTE_S)
     add = parser.add_argument
-    add("--minutes", type=float, default=2.0, help="how long")
-    add("--vehicles", type=shared.positive, default=8, help="vehicles at once")
-    add("--lifetime-s", type=float, default=5.0, help="mean length of a session")
-    add("--vanishing", type=float, default=0.3, help="share of sessions without a goodbye")
+    add("--minutes", type=positive, default=2.0, help="how long")
+    add("--vehicles", type=count, default=8, help="vehicles at once")
+    add("--lifetime-s", type=positive, default=5.0, help="mean length of a session")
+    add("--vanishing", type=share, default=0.3, help="share of sessions without a goodbye")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -16,6 +16,9 @@ PHASES = ("throughput", "paced", "capacity", "overload", "vanish")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the comparison."""
+    # Not above: the peers' environments lack the client.
+    from steerstream.command_line import count, positive  # noqa: PLC0415
+
     add = parser.add_argument
     add("--model", type=Path, default=Path("models/pilotnet_lstm.onnx"), help="bundle to serve")
     add("--peers", type=_names, default=[], help="names, with commas; all but the optional ones")
@@ -23,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--phases", type=_names, default=list(PHASES), help="what to measure, with commas")
     add("--environments", type=Path, default=Path("build/peers"), help="where peers are installed")
     add("--data", type=Path, help="driving data, for real frames; see the README")
-    add("--seconds", type=float, default=1.5, help="counted time of one measurement")
-    add("--rounds", type=int, default=2, help="interleaved repeats of each throughput")
+    add("--seconds", type=positive, default=1.5, help="counted time of one measurement")
+    add("--rounds", type=count, default=2, help="interleaved repeats of each throughput")
     add("--quick", action="store_true", help="half a second and one round: does it work at all?")
     add("--install-only", action="store_true", help="make the environments and stop")
     add("--merge", action="store_true", help="keep what the file of --json holds of other runs")

@@ -13,7 +13,6 @@ It runs as a process of its own, because clients never import the server.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import sys
@@ -26,6 +25,7 @@ import numpy as np
 
 from benchmark.loadgen import synthetic_road
 from benchmark.loadgen.requests import PICTURES
+from steerstream.command_line import Parser, whole
 from steerstream_bundle import pictures, providers
 from steerstream_bundle.errors import BundleError, StepError
 from steerstream_bundle.loading import Bundle, load
@@ -95,12 +95,10 @@ class BareLoop:
 
 def main() -> int:
     """Serve orders until standard input ends; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmark.programs.bare_loop", description=__doc__
-    )
+    parser = Parser(prog="python -m benchmark.programs.bare_loop", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="bundle to run")
     parser.add_argument("--provider", default=providers.AUTO, help="execution provider")
-    parser.add_argument("--threads", type=int, default=1, help="threads of one step")
+    parser.add_argument("--threads", type=whole, default=1, help="threads of one step")
     options = parser.parse_args()
     try:
         provider = providers.choose(options.provider)

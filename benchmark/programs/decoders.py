@@ -12,7 +12,6 @@ Decoders that are not installed are left out. It prints one JSON object.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import itertools
 import json
@@ -32,6 +31,7 @@ from benchmark.loadgen import synthetic_road
 from model_export.data.labels import read_labels
 from model_export.errors import ModelExportError
 from model_export.evaluation.bundle_runner import BundleRunner
+from steerstream.command_line import Parser, count
 from steerstream_bundle import pictures
 from steerstream_bundle.contract import FrameInput
 from steerstream_bundle.pictures import Image, JpegImage, Nv12Image, RawImage
@@ -177,12 +177,10 @@ def measure(runner: BundleRunner, data: Path, rounds: int) -> dict[str, Any]:
 
 def main() -> int:
     """Measure on one core and print the results; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmark.programs.decoders", description=__doc__
-    )
+    parser = Parser(prog="python -m benchmark.programs.decoders", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="bundle to decode for")
     parser.add_argument("--data", type=Path, required=True, help="folder with the driving data")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the best counts")
+    parser.add_argument("--rounds", type=count, default=7, help="rounds, of which the best counts")
     options = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     try:

@@ -11,7 +11,6 @@ host.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.loadgen import synthetic_road
+from steerstream.command_line import Parser, count
 from steerstream_bundle import cudart, providers
 from steerstream_bundle.errors import BundleError, StepError
 from steerstream_bundle.loading import Bundle, load
@@ -43,12 +43,10 @@ _SEED = 7
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmark.programs.device_steps", description=__doc__
-    )
+    parser = Parser(prog="python -m benchmark.programs.device_steps", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="bundle to run")
     parser.add_argument("--provider", choices=("cuda", "cpu"), default="cuda", help="what runs it")
-    parser.add_argument("--steps", type=int, default=500, help="steps of each measurement")
+    parser.add_argument("--steps", type=count, default=500, help="steps of each measurement")
     options = parser.parse_args(arguments)
     try:
         provider = providers.choose(options.provider)

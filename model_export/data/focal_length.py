@@ -10,7 +10,6 @@ whatever the speed, and the curvature kappa follows from the steering wheel angl
 
 from __future__ import annotations
 
-import argparse
 import csv
 import itertools
 import math
@@ -22,6 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from steerstream.command_line import Parser
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.vehicle import VehicleParameters
 
@@ -44,7 +44,7 @@ _ROBUST_FLOOR_PX = 0.15
 
 def main() -> None:
     """Print the estimate."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with the driving data")
     folder = parser.parse_args().data / "udacity_ch2_hmb3"
     ratios = np.array([turn / forward / angle for angle, forward, turn in flows(folder)])

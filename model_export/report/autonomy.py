@@ -17,6 +17,7 @@ import cv2
 
 from reports import machine
 from steerstream import SteerstreamError
+from steerstream.command_line import Parser, count, not_negative, positive
 from steerstream.testing.server_process import ServerFailedError, serve
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import DriverStoppedError
@@ -85,20 +86,20 @@ def run(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_export measure autonomy", description=__doc__
-    )
+    parser = Parser(prog="python -m model_export measure autonomy", description=__doc__)
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "pilotnet_lstm.onnx")
     parser.add_argument(
         "--delay-ms",
-        type=float,
+        type=not_negative,
         nargs="+",
         metavar="MS",
         help="from a picture to when its command acts; several are driven one after the other "
         "(default: what answers really take)",
     )
-    parser.add_argument("--roads", type=int, default=ROADS, metavar="N", help="default: all ten")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each drive (default: 60)")
+    parser.add_argument("--roads", type=count, default=ROADS, metavar="N", help="default: all ten")
+    parser.add_argument(
+        "--seconds", type=positive, default=60.0, help="of each drive (default: 60)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     return parser
 

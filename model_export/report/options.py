@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from model_export.options import CHECKOUT, Commands, add_data
+from steerstream.command_line import count
 
 
 def add_measure(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -25,7 +26,7 @@ def add_measure(commands: Commands[argparse.ArgumentParser]) -> None:
     accuracy.set_defaults(run=_measure_accuracy)
     speed = kinds.add_parser("speed", help="milliseconds a frame, the bundles in turns")
     _add_bundles(speed)
-    speed.add_argument("--rounds", type=int, default=11, metavar="N", help="default: 11")
+    speed.add_argument("--rounds", type=count, default=11, metavar="N", help="default: 11")
     speed.set_defaults(run=_measure_speed)
     optimized = kinds.add_parser("optimized", help="what FP16 and INT8 would cost and gain")
     _add_bundles(optimized)

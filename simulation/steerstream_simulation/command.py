@@ -9,6 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steerstream import Encoding, SteerstreamError
+from steerstream.command_line import (
+    CANNOT_START,
+    INTERRUPTED,
+    Parser,
+    not_negative,
+    positive,
+    whole,
+)
 from steerstream.extras import command_needs
 from steerstream_simulation import EVALUATION_SEEDS
 
@@ -24,9 +32,6 @@ with command_needs("steerstream simulate", "'steerstream[sim]'"):
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
-
 _SMALLEST_PX, _LARGEST_PX = 64, 1920
 
 
@@ -40,9 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(**options)
     except (SteerstreamError, DriverStoppedError, OSError) as error:
         sys.stderr.write(f"steerstream simulate: {error}\n")
-        return EXIT_ERROR
+        return CANNOT_START
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     return 0
 
 
@@ -53,8 +58,8 @@ def _drive(parser: argparse.ArgumentParser, **options: object) -> None:
     sys.stdout.write(table(commands.drive(commands.DriveOptions(**options))) + "\n")  # type: ignore[arg-type]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="steerstream simulate", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="steerstream simulate", description=__doc__)
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_drive(subcommands.add_parser("drive", help="drive a road through a server"))
     _add_render(subcommands.add_parser("render", help="let the expert drive, without a server"))
@@ -79,14 +84,14 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
     time.add_argument("--real-time", action="store_true", help="keep up with the wall clock")
     parser.add_argument(
         "--delay-ms",
-        type=_not_negative,
+        type=not_negative,
         metavar="MS",
         help="in lock-step, a command acts so long after its picture was taken, in place of what "
         "the answer really took, so that a drive can be repeated on a slower machine",
     )
     parser.add_argument(
         "--budget-ms",
-        type=_positive,
+        type=positive,
         default=50.0,
         help="time that a frame may take (default: 50)",
     )
@@ -119,9 +124,9 @@ def _add_sheet(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_world(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=_seed, default=0, help="draws the road (default: 0)")
+    parser.add_argument("--seed", type=whole, default=0, help="draws the road (default: 0)")
     parser.add_argument(
-        "--seconds", type=_positive, default=60.0, help="length of the drive (default: 60)"
+        "--seconds", type=positive, default=60.0, help="length of the drive (default: 60)"
     )
     _add_camera(parser)
 
@@ -148,36 +153,12 @@ def _camera(text: str) -> CameraConfig:
     return CameraConfig(width=int(width), height=int(height))
 
 
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"give a whole number from 0, not {text!r}")
-    return int(text)
-
-
 def _seeds(text: str) -> range:
     first, dots, last = text.partition("..")
-    seeds = range(_seed(first), _seed(last if dots else first) + 1)
+    seeds = range(whole(first), whole(last if dots else first) + 1)
     if not seeds:
         raise argparse.ArgumentTypeError(f"give A..B with A not greater than B, not {text!r}")
     return seeds
-
-
-def _positive(text: str) -> float:
-    value = _not_negative(text)
-    if value == 0.0:
-        raise argparse.ArgumentTypeError("give a number greater than 0")
-    return value
-
-
-def _not_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    # A comparison that NaN fails as well.
-    if not 0.0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"give a number from 0, not {text!r}")
-    return value
 
 
 def _encoding(text: str) -> Encoding:

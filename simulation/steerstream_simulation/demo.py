@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from reports import machine
+from steerstream.command_line import Parser
 from steerstream.testing.server_process import ServerFailedError, serve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ class DemoError(Exception):
 
 def main() -> int:
     """Run the demo; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results")
     parser.add_argument("--data", type=Path, help="folder with the driving data, to replay it too")
     options = parser.parse_args()

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import steerstream
+from steerstream.command_line import INTERRUPTED, positive
 from steerstream.drive import report
 from steerstream.drive.labels import read_labels
 from steerstream.drive.progress import Progress
@@ -21,9 +22,6 @@ from steerstream.drive.sources import Source, open_source
 from steerstream.drive.tally import Tally
 from steerstream.errors import MediaError
 from steerstream.models import FramePolicy, ServedModels, SessionInfo
-
-INTERRUPTED = 130
-"""The exit code of a program that Ctrl-C ended."""
 
 
 def add_drive_options(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +33,10 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     add("--target", required=True, help="HOST:PORT of the server")
     add("--model", default="", help="name of a served model (default: the server's default)")
     add("--vehicle-id", default="steerstream-drive", help="name of the vehicle in the server's log")
-    add("--budget-ms", type=_positive, default=50.0, help="latency budget of a frame (default: 50)")
+    add("--budget-ms", type=positive, default=50.0, help="latency budget of a frame (default: 50)")
     add("--policy", choices=("latest", "every"), help="frame policy (default: latest in real time,"
         " every with --as-fast-as-possible)")  # fmt: skip
-    add("--rate-hz", type=_positive, help="pictures a second (default: the source's own)")
+    add("--rate-hz", type=positive, help="pictures a second (default: the source's own)")
     add("--as-fast-as-possible", action="store_true", help="send a picture when the one before is"
         " answered, not when it is due")  # fmt: skip
     add("--save", type=Path, help="write a video with steering and latency drawn over, .mp4")
@@ -49,13 +47,6 @@ def add_models_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `models`."""
     parser.add_argument("--target", required=True, help="HOST:PORT of the server")
     parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive number, not {text}")
-    return value
 
 
 async def drive(options: argparse.Namespace) -> int:

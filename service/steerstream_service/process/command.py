@@ -12,15 +12,15 @@ import sys
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
+from steerstream.command_line import CANNOT_START, Parser, count
 from steerstream_bundle.errors import BundleError
 from steerstream_service import address, config
 from steerstream_service.errors import ConfigError, ListenError, StartError
 from steerstream_service.process.supervisor import Supervisor, WorkerFailedError
 from steerstream_service.telemetry import logs
 
-_EXIT_USAGE = 2
 _MAX_WORKERS = 256
 
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (StartError, BundleError) as error:
         if not (isinstance(error, WorkerFailedError) and error.explained):
             sys.stderr.write(f"steerstream serve: {error}\n")
-        return _EXIT_USAGE
+        return CANNOT_START
     return 0
 
 
@@ -86,15 +86,8 @@ class _Worker(NamedTuple):
     line_fd: int
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line; the usage is behind `--help`."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(_EXIT_USAGE, f"steerstream serve: {message}; see {self.prog} --help\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="steerstream serve",
         description="Serve recurrent driving networks to vehicles over gRPC.",
         epilog="settings of the --config file (TOML, all optional), with their defaults:\n\n"
@@ -165,9 +158,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _workers(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= _MAX_WORKERS):
-        raise argparse.ArgumentTypeError(f"needs a number from 1 to {_MAX_WORKERS}, not {text}")
-    return int(text)
+    workers = count(text)
+    if workers > _MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"needs at most {_MAX_WORKERS}, not {text}")
+    return workers
 
 
 def _place(text: str) -> address.Place:

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 
+from steerstream.command_line import CANNOT_START
 from steerstream_service.address import Place
 from steerstream_service.errors import StartError
 from steerstream_service.process.worker_pipe import Line
@@ -26,8 +27,6 @@ _STABLE_S = 30.0
 _MIN_PAUSE_S, _MAX_PAUSE_S = 1.0, 30.0
 """Before the replacement of one that died sooner; twice as long each time."""
 
-_EXIT_USAGE = 2
-
 
 class WorkerFailedError(StartError):
     """A worker ended before it could serve.
@@ -38,7 +37,7 @@ class WorkerFailedError(StartError):
 
     def __init__(self, index: int, exit_code: int) -> None:
         super().__init__(f"worker {index} could not start: {_ending(exit_code)}")
-        self.explained = exit_code == _EXIT_USAGE
+        self.explained = exit_code == CANNOT_START
 
 
 class _Worker:

@@ -170,4 +170,7 @@ def test_wrong_options_exit_2(words, capsys):
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert caught.value.code == 2
-    assert "usage:" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("steerstream")
+    assert error.endswith(" --help\n")
+    assert error.count("\n") == 1

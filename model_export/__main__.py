@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
+    parser: argparse.ArgumentParser = Parser(
         prog="python -m model_export", description="Train networks and make bundles of them."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

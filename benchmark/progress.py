@@ -1,29 +1,25 @@
-"""What a benchmark is doing: a bar on a terminal, a line elsewhere."""
+"""Progress of a measurement whose length is known beforehand."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Iterator
 
-_WIDTH = 28
+from steerstream.progress import ProgressLine, bar
+
 _REDRAW_S = 0.2
 
 
 @contextlib.contextmanager
 def step(what: str, seconds: float) -> Iterator[None]:
-    """Show on standard error that a step of a known length runs.
+    """Show on standard error that a measurement is running.
 
     Args:
-        what: what runs.
-        seconds: how long it will take.
+        what: What is measured.
+        seconds: How long it will take.
     """
-    if not sys.stderr.isatty():
-        print(f"{what} ...", file=sys.stderr, flush=True)
-        yield
-        return
     over = threading.Event()
     drawing = threading.Thread(target=_draw, args=(what, seconds, over), daemon=True)
     drawing.start()
@@ -36,11 +32,9 @@ def step(what: str, seconds: float) -> Iterator[None]:
 
 def _draw(what: str, seconds: float, over: threading.Event) -> None:
     began_s = time.monotonic()
-    while not over.wait(_REDRAW_S):
-        elapsed_s = time.monotonic() - began_s
-        filled = min(_WIDTH, int(_WIDTH * elapsed_s / max(seconds, 0.1)))
-        bar = "#" * filled + "." * (_WIDTH - filled)
-        sys.stderr.write(f"\r{bar} {elapsed_s:4.0f} s  {what}\x1b[K")
-        sys.stderr.flush()
-    sys.stderr.write("\r\x1b[K")
-    sys.stderr.flush()
+    with ProgressLine() as line:
+        while True:
+            elapsed_s = time.monotonic() - began_s
+            line.show(f"{bar(elapsed_s, seconds)} {elapsed_s:4.0f} s  {what}")
+            if over.wait(_REDRAW_S):
+                return

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from steerstream import progress
+from steerstream.progress import ProgressLine, bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_log_gets_the_first_state_and_one_a_minute(clock):
+    log = io.StringIO()
+    with ProgressLine(log) as line:
+        for second in range(130):
+            clock[0] = 1000.0 + second
+            line.show(f"{second} done")
+    assert log.getvalue() == "0 done\n60 done\n120 done\n"
+
+
+def test_a_terminal_gets_one_line_that_is_redrawn_cut_to_its_width_and_removed(clock, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "11")
+    terminal = Terminal()
+    with ProgressLine(terminal) as line:
+        line.show("first, and much too long")
+        line.show("too soon")
+        clock[0] += 0.1
+        line.show("second")
+    assert terminal.getvalue() == "\rfirst, and\x1b[K\rsecond\x1b[K\r\x1b[K"
+
+
+@pytest.mark.parametrize(("done", "filled"), [(0, 0), (5, 14), (10, 28), (15, 28)])
+def test_a_bar_is_filled_by_what_is_done(done, filled):
+    assert bar(done, 10) == "#" * filled + "." * (28 - filled)
+
+
+def test_a_bar_of_nothing_is_full():
+    assert bar(0, 0) == "#" * 28

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from model_export import strict
 from model_export.errors import ConfigError
 from steerstream_bundle.contract import (
     SPEED,
@@ -21,6 +20,15 @@ from steerstream_bundle.contract import (
     Crop,
     FrameInput,
 )
+from steerstream_bundle.strict import Reader
+
+READER = Reader(
+    error=ConfigError,
+    key="key {!r}",
+    types={dict: "a table"},
+    unknown="unknown key {first}; known here: {known}",
+)
+"""For configurations, and for what networks and sources define of their own in them."""
 
 HEADS = (STEERING_WHEEL_ANGLE, SPEED, STEERING_TORQUE)
 """Order of the heads in every label array and network output."""
@@ -280,7 +288,7 @@ def load(path: Path) -> Config:
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        return strict.build(Config, data)
+        return READER.read(Config, data)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -14,10 +14,10 @@ import dataclasses
 import enum
 import json
 import math
-import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+
+from steerstream_bundle.strict import Reader
 
 METADATA_KEY = "steerstream.contract"
 VERSION = 1
@@ -30,11 +30,17 @@ UNITS = {STEERING_WHEEL_ANGLE: "rad", SPEED: "m/s", STEERING_TORQUE: "Nm"}
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
-_T = TypeVar("_T")
-
 
 class ContractError(ValueError):
     """A bundle's contract is missing, malformed, or at odds with itself."""
+
+
+_READER = Reader(
+    error=ContractError,
+    types={dict: "an object", list: "a list"},
+    of_type="",
+    unknown="{path} has unknown fields: {names}",
+)
 
 
 class StateKind(enum.StrEnum):
@@ -258,67 +264,15 @@ class Contract:
 
         Raises:
             ContractError: the text is no JSON, a field is missing, unknown or of the wrong type, or
-            the values
-                contradict each other. The message names the field.
+                the values contradict each other. The message names the field.
         """
         try:
             data = json.loads(text)
         except json.JSONDecodeError as error:
             raise ContractError(f"the contract is not JSON: {error}") from None
-        return _build(cls, data, "contract")
+        return _READER.read(cls, data, "contract")
 
 
 def _refuse_twins(side: str, tensors: Sequence[str]) -> None:
     if len(set(tensors)) != len(tensors):
         raise ContractError(f"two {side} share a tensor: {list(tensors)}")
-
-
-def _build(kind: type[_T], data: object, path: str) -> _T:
-    """Make a dataclass from a JSON object, strictly: every field known, present and of its type."""
-    if not isinstance(data, dict):
-        raise ContractError(f"{path} must be an object, is {type(data).__name__}")
-    hints = typing.get_type_hints(kind)
-    fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if unknown := data.keys() - fields.keys():
-        raise ContractError(f"{path} has unknown fields: {', '.join(sorted(unknown))}")
-    values: dict[str, Any] = {}
-    for name, item in fields.items():
-        if name in data:
-            values[name] = _value(hints[name], data[name], f"{path}.{name}")
-        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
-            raise ContractError(f"{path}.{name} is missing")
-    return kind(**values)
-
-
-def _value(hint: Any, value: object, path: str) -> Any:  # noqa: ANN401
-    if typing.get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise ContractError(f"{path} must be a list")
-        item_hint = typing.get_args(hint)[0]
-        return tuple(
-            _value(item_hint, item, f"{path}[{index}]") for index, item in enumerate(value)
-        )
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast("type[Any]", hint), value, path)
-    if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
-        return _enum(hint, value, path)
-    return _scalar(hint, value, path)
-
-
-def _enum(hint: type[enum.StrEnum], value: object, path: str) -> enum.StrEnum:
-    try:
-        return hint(str(value))
-    except ValueError:
-        raise ContractError(
-            f"{path} must be one of {[str(item) for item in hint]}, is {value!r}"
-        ) from None
-
-
-def _scalar(hint: Any, value: object, path: str) -> object:  # noqa: ANN401
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not hint:
-        raise ContractError(f"{path} must be {hint.__name__}, is {value!r}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ContractError(f"{path} must be finite")
-    return value

@@ -9,8 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from model_export import strict
-from model_export.config import Config
+from model_export.config import READER, Config
 from model_export.errors import ConfigError
 from model_export.networks.base import DrivingNetwork, State
 
@@ -31,7 +30,7 @@ def build(config: Config) -> DrivingNetwork:
     """
     network = _found(config.network.kind)
     settings = dict(config.network.settings)
-    return network(config, strict.build(network.Settings, settings, "network.settings"))
+    return network(config, READER.read(network.Settings, settings, "network.settings"))
 
 
 def _found(kind: str) -> type[DrivingNetwork]:

@@ -10,6 +10,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any
 
+from steerstream_bundle.strict import Reader
 from steerstream_service.errors import ConfigError
 
 PROVIDERS = ("auto", "cuda", "openvino", "cpu", "tensorrt")
@@ -19,6 +20,10 @@ STEPS_ON = ("auto", "thread", "loop")
 """What the setting `steps_on` may be."""
 
 _MIB = 1024 * 1024
+# Bounds are checked below, and say more of a value that is not finite.
+_READER = Reader(
+    error=ConfigError, unknown="unknown setting {first}; --help lists them all", finite=False
+)
 
 
 def _setting(default: float, low: float, high: float, why: str) -> Any:  # noqa: ANN401
@@ -125,13 +130,7 @@ def parse(text: str) -> Config:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not TOML: {error}") from None
-    defaults = {item.name: item.default for item in dataclasses.fields(Config)}
-    if unknown := sorted(data.keys() - defaults.keys()):
-        raise ConfigError(f"unknown setting {unknown[0]!r}; --help lists them all")
-    values: dict[str, Any] = {
-        name: _typed(name, value, type(defaults[name])) for name, value in data.items()
-    }
-    return Config(**values)
+    return _READER.read(Config, data)
 
 
 def describe() -> str:
@@ -155,11 +154,3 @@ def _bounds(item: dataclasses.Field[Any]) -> str:
     if choices := item.metadata.get("choices"):
         return f"one of {', '.join(choices)}"
     return f"{item.metadata['low']} to {item.metadata['high']}"
-
-
-def _typed(name: str, value: object, kind: type) -> float | str:
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind or not isinstance(value, int | float | str):
-        raise ConfigError(f"{name} must be of type {kind.__name__}, is {value!r}")
-    return value

@@ -13,7 +13,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## Drive 60 s on an unseen road; DATA=DIR replays the real drive as well
-	@$(BIN)/python -m steerstream_simulation.demo --out demo $(if $(DATA),--data $(DATA))
+	@$(BIN)/python -m benchmark.demo --out demo $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/.dev ## Run the test suite
 	@$(BIN)/python -m pytest -q

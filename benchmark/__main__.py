@@ -14,7 +14,7 @@ from steerstream.command_line import CANNOT_START, Parser
 from steerstream.extras import command_needs
 from steerstream.testing.server_process import ServerFailedError
 
-with command_needs("benchmark", "'steerstream[cpu,sim]'"):
+with command_needs("benchmark", "cpu,sim"):
     from benchmark import peers
     from benchmark.commands import (
         capacity,

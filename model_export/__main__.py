@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 1 for a failed verification, 2 for bad input."""
     options = _parser().parse_args(arguments)
     try:
-        with command_needs("model_export", "'steerstream[train]'"):
+        with command_needs("model_export", "train"):
             code: int = options.run(options)
     except ModelExportError as error:
         print(f"model_export: {error}", file=sys.stderr)

@@ -64,7 +64,8 @@ def _parser() -> Parser:
         prog="steerstream",
         description="Recurrent driving networks over gRPC: the server, a vehicle, and a world.",
         epilog="Exit codes: 0 done; 1 the session was lost on the way; 2 wrong options, files or"
-        " server; 130 ended by Ctrl-C.",
+        " server; 130 ended by Ctrl-C. Training (python -m model_export) and benchmarks (python -m"
+        " benchmark) are commands of a checkout only.",
     )
     parser.add_argument(
         "--version", action="version", version=f"steerstream {metadata.version('steerstream')}"

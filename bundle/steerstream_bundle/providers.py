@@ -28,7 +28,7 @@ class Provider:
     Attributes:
         name: what the setting `provider` calls it.
         ort_name: what ONNX Runtime calls it.
-        extra: the extra of this project that installs it.
+        package: the requirement that installs it.
         on_cpu: whether a step takes the CPU's own time.
         pads_batches: whether a batch is filled up to its bucket. With a fixed set of shapes,
             kernels are chosen and graphs captured at warm-up; on a CPU a padded row costs as much
@@ -42,7 +42,7 @@ class Provider:
 
     name: str
     ort_name: str
-    extra: str
+    package: str
     on_cpu: bool = False
     pads_batches: bool = False
     pool_on_device: bool = False
@@ -62,7 +62,7 @@ _CUDA_OPTIONS = {
 CUDA = Provider(
     name="cuda",
     ort_name="CUDAExecutionProvider",
-    extra="gpu",
+    package="onnxruntime-gpu[cuda,cudnn]",
     pads_batches=True,
     pool_on_device=True,
     options=_CUDA_OPTIONS,
@@ -71,7 +71,7 @@ CUDA = Provider(
 OPENVINO = Provider(
     name="openvino",
     ort_name="OpenVINOExecutionProvider",
-    extra="openvino",
+    package="onnxruntime-openvino",
     on_cpu=True,
     # Left to itself it computes in bfloat16 where the CPU has units for that: within 4e-4 of f32,
     # which is outside the tolerance that bundles are verified to.
@@ -79,11 +79,11 @@ OPENVINO = Provider(
     thread_option="num_of_threads",
     compiles_shapes=True,
 )
-CPU = Provider(name="cpu", ort_name="CPUExecutionProvider", extra="cpu", on_cpu=True)
+CPU = Provider(name="cpu", ort_name="CPUExecutionProvider", package="onnxruntime", on_cpu=True)
 TENSORRT = Provider(
     name="tensorrt",
     ort_name="TensorrtExecutionProvider",
-    extra="gpu",
+    package="onnxruntime-gpu[cuda,cudnn]",
     pads_batches=True,
     missing=cudart.missing,
 )
@@ -117,7 +117,7 @@ def _reason_against(provider: Provider) -> str | None:
     installed = onnxruntime.get_available_providers()
     if provider.ort_name not in installed:
         return (
-            f"it is not installed; make an environment of its own with "
-            f"pip install 'steerstream[{provider.extra}]'"
+            f"it is not installed; remove the installed flavour of ONNX Runtime, then "
+            f"pip install '{provider.package}'"
         )
     return provider.missing()

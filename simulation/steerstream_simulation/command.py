@@ -20,7 +20,7 @@ from steerstream.command_line import (
 from steerstream.extras import command_needs
 from steerstream_simulation import EVALUATION_SEEDS
 
-with command_needs("steerstream simulate", "'steerstream[sim]'"):
+with command_needs("steerstream simulate", "sim"):
     import cv2
 
     from steerstream_simulation import commands

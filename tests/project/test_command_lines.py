@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from steerstream_service.process import command as serve
+from tests.project.test_repository import tracked_files
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 WITHOUT = """
 import runpy, sys
 missing, command, *sys.argv[1:] = sys.argv[1:]
@@ -30,28 +37,30 @@ def run_without(missing, command, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("extra", "name", "command"),
+    ("extras", "name", "command"),
     [
-        ("steerstream[cpu]", "serve", ["steerstream_service", "--model", "models"]),
+        (["cpu", "gpu"], "serve", ["steerstream_service", "--model", "models"]),
         (
-            "steerstream[sim]",
+            ["sim"],
             "simulate",
             ["steerstream", "simulate", "sheet", "--save", "none.png"],
         ),
-        ("steerstream[cpu,sim]", "benchmark", ["benchmark", "latency"]),
+        (["cpu,sim"], "benchmark", ["benchmark", "latency"]),
         (
-            "steerstream[train]",
+            ["train"],
             "model_export",
             ["model_export", "train", "--config", "none", "--out", "none"],
         ),
     ],
 )
-def test_a_missing_extra_is_named_in_one_line(extra, name, command):
+def test_a_missing_extra_is_named_in_one_line_with_the_command_to_install_it(extras, name, command):
     result = run_without(OPTIONAL, *command)
     assert result.returncode == 2
     assert result.stderr.startswith((f"{name}: ", f"steerstream {name}: "))
-    assert f"is not installed; pip install '{extra}'" in result.stderr
+    hint = " or ".join(f"pip install -e '{ROOT}[{extra}]'" for extra in extras)
+    assert result.stderr.endswith(f" is not installed; {hint}\n")
     assert result.stderr.count("\n") == 1
+    assert set(",".join(extras).split(",")) <= PROJECT["optional-dependencies"].keys()
 
 
 def test_a_module_of_ours_that_is_missing_shows_itself():
@@ -61,3 +70,36 @@ def test_a_module_of_ours_that_is_missing_shows_itself():
     assert result.returncode == 1
     assert "ModuleNotFoundError" in result.stderr
     assert "steerstream_service.process.server" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["steerstream"],
+        *(["steerstream", name] for name in ("drive", "models", "simulate", "serve")),
+        *(["steerstream", "simulate", name] for name in ("drive", "render", "sheet")),
+        *(["model_export", name] for name in ("train", "export", "verify", "evaluate", "health")),
+        *(["benchmark", name] for name in ("latency", "soak", "peers", "report")),
+    ],
+    ids=" ".join,
+)
+def test_no_option_can_be_abbreviated(command, monkeypatch, capsys):
+    monkeypatch.setattr("os.execv", lambda _, arguments: serve.main(arguments[3:]))
+    main = importlib.import_module(f"{command[0]}.__main__").main
+    with pytest.raises(SystemExit) as stop:
+        main([*command[1:], "--hel"])
+    assert stop.value.code == 2
+    assert not capsys.readouterr().out
+
+
+def test_no_parser_allows_abbreviations():
+    """Every parser is the shared one, or, in a peer's own environment, one set up like it."""
+    calls = [
+        ast.unparse(node)
+        for path in tracked_files()
+        if path.suffix == ".py" and "tests" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("ArgumentParser")
+    ]
+    assert calls
+    assert [call for call in calls if "allow_abbrev=False" not in call] == []

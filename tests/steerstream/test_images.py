@@ -117,7 +117,7 @@ async def test_without_opencv_pixels_are_sent_raw(monkeypatch):
         images._uses_jpeg_by_default.cache_clear()
 
 
-async def test_asking_for_jpeg_without_opencv_names_the_extra(monkeypatch):
+async def test_asking_for_jpeg_without_opencv_names_the_command_to_install_it(monkeypatch):
     real_import = builtins.__import__
 
     def no_opencv(name, *args, **kwargs):
@@ -126,7 +126,7 @@ async def test_asking_for_jpeg_without_opencv_names_the_extra(monkeypatch):
         return real_import(name, *args, **kwargs)
 
     monkeypatch.setattr(importlib, "import_module", no_opencv)
-    with pytest.raises(MissingExtra, match=r"steerstream\[sim\]"):
+    with pytest.raises(MissingExtra, match=r"JPEG encoding needs OpenCV.*pip install .*\[sim\]"):
         await encode(picture(), Encoding.JPEG)
 
 

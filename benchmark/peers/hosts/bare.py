@@ -79,7 +79,7 @@ def _picture(stored: FrameSet, data: bytes, frame: FrameInput) -> Picture:
 
 def main() -> None:
     """Serve jobs until standard input ends."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--model", type=Path, required=True)
     bare = Bare(parser.parse_args().model)
     worker.serve({"loop": bare.loop, "reference": bare.reference})

@@ -40,7 +40,7 @@ class DrivingPolicy(BasePolicy):  # type: ignore[misc]  # openpi has no types
 
 def main() -> None:
     """Serve until the process is ended."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()

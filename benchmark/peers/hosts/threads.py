@@ -87,7 +87,7 @@ def response(frame: frame_pb2.Frame, outputs: Array) -> drive_service_pb2.DriveR
 
 def main() -> None:
     """Serve until SIGTERM."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)

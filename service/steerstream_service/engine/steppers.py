@@ -45,7 +45,7 @@ def _on_gpu(bundle: Bundle, sessions: int, buckets: Sequence[int]) -> DeviceStep
         from steerstream_bundle import cudart  # noqa: PLC0415
         from steerstream_service.engine import accelerator, device_stepper  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise BundleError(f"{error}; pip install 'steerstream[gpu]'") from None
+        raise BundleError(f"{error}; pip install onnx") from None
 
     def stepper(*, graphs: bool) -> DeviceStepper:
         return device_stepper.DeviceStepper(

@@ -48,7 +48,7 @@ def _serve(options: argparse.Namespace) -> Coroutine[None, None, None]:
     # Here and not above: a supervisor needs none of it, and its workers start the sooner.
     from steerstream.extras import command_needs  # noqa: PLC0415
 
-    with command_needs("steerstream serve", "'steerstream[cpu]' or, on a GPU, 'steerstream[gpu]'"):
+    with command_needs("steerstream serve", "cpu", "gpu"):
         from steerstream_service.process import worker  # noqa: PLC0415
     return worker.run(options)
 

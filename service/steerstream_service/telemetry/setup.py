@@ -70,13 +70,13 @@ class Reporting:
 
 
 def _metrics() -> Metrics:
-    with command_needs("steerstream serve", "'steerstream[metrics]'"):
+    with command_needs("steerstream serve", "metrics"):
         from steerstream_service.telemetry.metrics import Metrics  # noqa: PLC0415
     return Metrics()
 
 
 def _tracing(url: str, every: int, worker: int | None) -> Tracing:
-    with command_needs("steerstream serve", "'steerstream[otel]'"):
+    with command_needs("steerstream serve", "otel"):
         from steerstream_service.telemetry.tracing import Tracing  # noqa: PLC0415
     return Tracing.to(url, every=every, worker=worker)
 

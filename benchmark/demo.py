@@ -15,7 +15,7 @@ from reports import machine
 from steerstream.command_line import Parser
 from steerstream.testing.server_process import ServerFailedError, serve
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "models" / "pilotnet_lstm.onnx"
 SEED = 7
 """An evaluation seed: the world keeps 0 to 99 out of all training."""
@@ -53,9 +53,7 @@ def run(out: Path, data: Path | None) -> dict[str, object]:
         DemoError: a part failed, or the data is not where it was said to be.
         ServerFailedError: the server did not start.
     """
-    # The commands run in the checkout, wherever this one was started.
-    out = out.resolve()
-    labels = None if data is None else data.resolve() / REAL_DRIVE
+    labels = None if data is None else data / REAL_DRIVE
     if labels is not None and not labels.is_file():
         raise DemoError(f"no {labels}: --data names the folder that holds {REAL_DRIVE.parent}")
     out.mkdir(parents=True, exist_ok=True)
@@ -71,9 +69,9 @@ def run(out: Path, data: Path | None) -> dict[str, object]:
 
 
 def _drive(target: str, out: Path, folder: Path) -> object:
-    return _module(
+    return _steerstream(
         folder / "drive.json",
-        "simulation",
+        "simulate",
         "drive",
         "--real-time",
         f"--target={target}",
@@ -86,9 +84,8 @@ def _drive(target: str, out: Path, folder: Path) -> object:
 
 
 def _replay(target: str, labels: Path, folder: Path) -> object:
-    return _module(
+    return _steerstream(
         folder / "replay.json",
-        "steerstream",
         "drive",
         "--as-fast-as-possible",
         f"--target={target}",
@@ -98,11 +95,11 @@ def _replay(target: str, labels: Path, folder: Path) -> object:
     )
 
 
-def _module(result: Path, module: str, *arguments: str) -> object:
-    """Run a module's command with its output shown; return the JSON that it wrote."""
-    command = [sys.executable, "-m", module, *arguments, f"--json={result}"]
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:  # noqa: S603 - our own modules
-        raise DemoError(f"`python -m {module} {arguments[0]}` failed; its message stands above")
+def _steerstream(result: Path, *arguments: str) -> object:
+    """Run a command of `steerstream` with its output shown; return the JSON that it wrote."""
+    command = [sys.executable, "-m", "steerstream", *arguments, f"--json={result}"]
+    if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own command
+        raise DemoError(f"`steerstream {arguments[0]}` failed; its message stands above")
     return json.loads(result.read_text())
 
 

@@ -1,0 +1,25 @@
+"""`make demo`: the server, a drive, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmark import demo
+
+
+def test_the_demo_leaves_figures_a_video_and_a_picture(monkeypatch, tmp_path):
+    monkeypatch.setattr(demo, "SECONDS", 1)
+    monkeypatch.setattr("sys.argv", ["demo", "--out", str(tmp_path / "out")])
+    assert demo.main() == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["drive"]["frames"] == 20
+    for name in ("drive.mp4", "drive.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 0
+
+
+def test_data_that_is_not_there_is_named_before_anything_starts(tmp_path):
+    with pytest.raises(demo.DemoError, match=r"labels\.csv: --data names the folder"):
+        demo.run(tmp_path / "out", tmp_path)
+    assert not (tmp_path / "out").exists()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
 
 from benchmark.errors import BenchmarkError
+from steerstream import whole_file
 from steerstream.command_line import CANNOT_START, Parser
 from steerstream.extras import command_needs
 from steerstream.testing.server_process import ServerFailedError
@@ -89,7 +89,7 @@ def _run(module: ModuleType, options: argparse.Namespace, given: list[str]) -> N
             "machine": described,
             "results": results,
         }
-        options.json.write_text(json.dumps(written, indent=1, allow_nan=False) + "\n")
+        whole_file.write_json(options.json, written)
     if getattr(options, "plot", None):
         module.plot(results, options.plot)
 

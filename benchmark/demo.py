@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from reports import machine
+from steerstream import whole_file
 from steerstream.command_line import Parser
 from steerstream.testing.server_process import ServerFailedError, serve
 
@@ -41,7 +42,7 @@ def main() -> int:
         print(f"demo: {error}", file=sys.stderr)
         return 2
     path = options.out / "summary.json"
-    path.write_text(json.dumps(summary, indent=1) + "\n")
+    whole_file.write_json(path, summary)
     print(f"\nSee {path}, {options.out / 'drive.mp4'} and {options.out / 'drive.png'}.")
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from model_export.errors import ModelExportError
 from model_export.export.reduced_precision.options import add_optimize
 from model_export.options import Commands, add_data
 from model_export.report import options as report_options
+from steerstream import whole_file
 from steerstream.command_line import (
     CANNOT_START,
     INTERRUPTED,
@@ -183,8 +183,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     result = evaluate(options.bundle, options.labels, options.images, options.split, loss)
     print("\n".join(report(result)))
     if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result.summary(), indent=1) + "\n", encoding="utf-8")
+        whole_file.write_json(options.json, result.summary())
     if options.plot is not None:
         from model_export.evaluation.plots import plot_evaluation  # noqa: PLC0415
 
@@ -206,9 +205,7 @@ def _health(options: argparse.Namespace) -> int:
     for path in health.draw(found, options.out):
         print(path)
     if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        figures = [health.summary(one) for one in found]
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        whole_file.write_json(options.json, [health.summary(one) for one in found])
     return 0
 
 

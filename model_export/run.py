@@ -16,6 +16,7 @@ from model_export import config as configs
 from model_export.config import Config
 from model_export.errors import RunError
 from model_export.networks.base import DrivingNetwork
+from steerstream.whole_file import replacing
 from steerstream_bundle.contract import Score, TrainingSource
 
 
@@ -184,6 +185,5 @@ def _read(path: Path) -> Result:
 
 def save(content: dict[str, Any], path: Path) -> None:
     """Write a file of tensors and plain values, whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    torch.save(content, part)
-    part.replace(path)
+    with replacing(path) as part:
+        torch.save(content, part)

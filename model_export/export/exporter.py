@@ -15,6 +15,7 @@ from model_export.config import HEADS, Config
 from model_export.export.simplify import simplify
 from model_export.networks import DrivingNetwork, build
 from model_export.run import Result, RunFolder, load_weights
+from steerstream import whole_file
 from steerstream_bundle.contract import METADATA_KEY, UNITS, Contract, GapRule, Output, Provenance
 
 OPSET = 18
@@ -80,10 +81,7 @@ def write(network: DrivingNetwork, about: Contract, path: Path) -> None:
     model = _to_onnx(network, about)
     onnx.helper.set_model_props(model, {METADATA_KEY: about.to_json()})
     onnx.checker.check_model(model, full_check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(model.SerializeToString())
-    part.replace(path)
+    whole_file.write_bytes(path, model.SerializeToString())
 
 
 def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:

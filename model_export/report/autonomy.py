@@ -7,7 +7,6 @@ the figures depend on the network alone and not on how busy this machine is.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import cv2
 
 from reports import machine
-from steerstream import SteerstreamError
+from steerstream import SteerstreamError, whole_file
 from steerstream.command_line import Parser, count, not_negative, positive
 from steerstream.testing.server_process import ServerFailedError, serve
 from steerstream_simulation.camera import CameraConfig
@@ -52,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "machine": machine.describe(),
             "results": drives,
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        whole_file.write_json(options.json, report)
     return int(any(drive["interventions"] for drive in drives))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from model_export.errors import BundleError, ReportError
 from reports import machine
+from steerstream import whole_file
 
 FOLDER = Path("model_export/results")
 ACCURACY, SPEED, CLOSED_LOOP, OPTIMIZED = "accuracy", "speed", "autonomy", "optimized"
@@ -51,8 +52,7 @@ def write(path: Path, kind: str, measured: str, command: str, results: object) -
         "machine": machine.describe(),
         "results": results,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    whole_file.write_json(path, content)
 
 
 def load(root: Path, kind: str, bundles: Sequence[Path]) -> dict[str, Result]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from steerstream import whole_file
 from steerstream_service.errors import ConfigError, ListenError
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]/\s]+):(?P<port>\d{1,5})")
@@ -79,11 +80,8 @@ def write_address(path: Path | None, address: str) -> None:
     """
     if path is None:
         return
-    # Written aside and renamed, so that a reader never finds half an address.
-    aside = path.with_name(f"{path.name}.new")
     try:
-        aside.write_text(f"{address}\n", encoding="utf-8")
-        aside.replace(path)
+        whole_file.write_text(path, f"{address}\n")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
 

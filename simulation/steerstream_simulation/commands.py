@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from steerstream import Encoding, FramePolicy
+from steerstream import Encoding, FramePolicy, whole_file
 from steerstream_simulation.closed_loop import (
     RATE_HZ,
     LockStepClock,
@@ -81,8 +80,7 @@ def drive(options: DriveOptions) -> dict[str, Any]:
     """
     report = asyncio.run(_drive(options))
     if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+        whole_file.write_json(options.json, report)
     return report
 
 

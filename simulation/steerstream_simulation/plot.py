@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
+from steerstream import whole_file
 from steerstream_simulation.scoring import INTERVENTION_OFFSET_M
 
 if TYPE_CHECKING:
@@ -68,9 +69,8 @@ class DrivePlot:
         Raises:
             OSError: If the file cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
         _, encoded = cv2.imencode(".png", cv2.cvtColor(self.draw(), cv2.COLOR_RGB2BGR))
-        path.write_bytes(encoded.tobytes())
+        whole_file.write_bytes(path, encoded.tobytes())
 
     def draw(self) -> NDArray[np.uint8]:
         """Return the picture, uint8 RGB."""

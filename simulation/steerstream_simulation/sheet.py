@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from steerstream import whole_file
 from steerstream_simulation.camera import Camera
 from steerstream_simulation.road import generate_road
 
@@ -33,10 +34,9 @@ def write_sheet(path: Path, seeds: Sequence[int], camera: CameraConfig) -> None:
     Raises:
         OSError: If the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     sheet = cv2.cvtColor(draw_sheet(seeds, camera), cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".png", sheet)
-    path.write_bytes(encoded.tobytes())
+    whole_file.write_bytes(path, encoded.tobytes())
 
 
 def _row(seed: int, config: CameraConfig) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import steerstream
+from steerstream import whole_file
 from steerstream.command_line import INTERRUPTED, positive
 from steerstream.drive import report
 from steerstream.drive.labels import read_labels
@@ -113,7 +114,7 @@ def _show(
     if options.json:
         result = report.as_json(tally, info, source=source.name, elapsed_s=elapsed_s)
         try:
-            options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            whole_file.write_json(options.json, result)
         except OSError as error:
             raise MediaError(f"cannot write {options.json}: {error.strerror}") from error
 

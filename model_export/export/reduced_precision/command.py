@@ -21,6 +21,7 @@ from model_export.export.reduced_precision.int8 import to_int8
 from model_export.export.reduced_precision.race import race
 from model_export.export.reduced_precision.verdict import Figures, Verdict
 from model_export.export.simplify import simplify
+from steerstream import whole_file
 from steerstream_bundle.contract import Contract, Score
 
 TRAINING, VALIDATION = "train", "validation"
@@ -119,7 +120,4 @@ def _scored(contract: Contract, evaluation: Evaluation, verdict: Verdict, labels
 
 def _write(model: onnx.ModelProto, contract: Contract, path: Path) -> None:
     set_contract(model, contract)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(model.SerializeToString())
-    part.replace(path)
+    whole_file.write_bytes(path, model.SerializeToString())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from model_export.export.reduced_precision.verdict import PRECISIONS
+from steerstream import whole_file
 
 _Commands = argparse._SubParsersAction  # noqa: SLF001
 
@@ -48,6 +48,5 @@ def _optimize(options: argparse.Namespace) -> int:
     )
     print("\n".join(verdict.lines()))
     if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(verdict.summary(), indent=1) + "\n", encoding="utf-8")
+        whole_file.write_json(options.json, verdict.summary())
     return 0 if verdict.accepted else 1

@@ -1,0 +1,81 @@
+"""Files that are written whole or not at all: a reader never finds half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Let a file be written beside another one, whose place it takes when the block has ended.
+
+    After an error the old file, if any, is as it was. Missing folders are made.
+
+    Args:
+        path: the file. A link stays a link, and a device such as `/dev/stdout` is written directly.
+
+    Yields:
+        Where to write, in the same folder and so on the same file system.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    whole = path.resolve()
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    if whole.exists() and not whole.is_file():
+        yield whole
+        return
+    part = whole.with_name(f"{whole.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(whole)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, as UTF-8.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file; numbers that are not finite, which JSON lacks, become null.
+
+    Args:
+        path: the file.
+        content: dictionaries, lists, strings, numbers, truth values and None.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content

@@ -1,0 +1,60 @@
+"""A file is there whole, or as it was before."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+
+import pytest
+
+from steerstream import whole_file
+
+
+def test_a_file_takes_the_old_ones_place(tmp_path):
+    path = tmp_path / "new folder" / "file"
+    for text in ("first", "second"):
+        whole_file.write_text(path, text)
+        assert path.read_text() == text
+    assert [item.name for item in path.parent.iterdir()] == ["file"]
+
+
+def test_after_an_error_the_old_file_is_as_it_was(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with contextlib.suppress(ZeroDivisionError), whole_file.replacing(path) as part:
+        part.write_text("half")
+        assert path.read_text() == "old"
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "link").symlink_to("target")
+    whole_file.write_bytes(tmp_path / "link", b"content")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"content"
+
+
+def test_a_device_is_written_directly(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        whole_file.write_text(tmp_path / "pipe", "content")
+        assert os.read(reader, 100) == b"content"
+    finally:
+        os.close(reader)
+
+
+def test_a_file_that_cannot_be_written_is_an_os_error(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file"):
+        whole_file.write_text(tmp_path / "file" / "below", "text")
+
+
+def test_json_has_no_number_that_json_lacks(tmp_path):
+    path = tmp_path / "file.json"
+    whole_file.write_json(path, {"a": [1.5, math.nan, (-math.inf, True)], "b": None})
+    assert json.loads(path.read_text()) == {"a": [1.5, None, [None, True]], "b": None}

@@ -87,7 +87,7 @@ def test_the_client_needs_no_extra() -> None:
     assert base == {"grpcio", "protobuf", "numpy"}
 
 
-@pytest.mark.parametrize("name", ["demo", "test", "check", "bench", "proto", "help"])
+@pytest.mark.parametrize("name", ["demo", "test", "test-newest", "check", "bench", "proto", "help"])
 def test_make_lists_its_targets(name: str) -> None:
     listing = subprocess.run(
         ["make", "--no-print-directory", "help"],

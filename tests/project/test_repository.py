@@ -53,6 +53,15 @@ def test_stubs_are_generated_with_the_oldest_supported_grpc() -> None:
     assert str(oldest["grpcio-tools"]) == "==" + str(oldest["grpcio"]).removeprefix(">=")
 
 
+def test_the_oldest_protobuf_loads_the_stubs() -> None:
+    """A runtime older than the generator, even by a patch release, refuses to import them."""
+    (protobuf,) = (item for item in requirements() if item.name == "protobuf")
+    for stub in sorted((ROOT / "steerstream" / "v1").glob("*_pb2.py")):
+        generator = re.search(r"^# Protobuf Python Version: (\S+)", read_text(stub), re.MULTILINE)
+        assert generator is not None
+        assert str(protobuf.specifier) == f">={generator[1]}"
+
+
 def test_links_in_documents_lead_somewhere() -> None:
     documents = [path for path in tracked_files() if path.suffix == ".md"]
     assert documents

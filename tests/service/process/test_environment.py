@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from service import environment
+from steerstream_service.process import environment
 
 BOTH = "-event_engine_listener,-event_engine_client"
 START = """
-from service import environment
+from steerstream_service.process import environment
 import os, grpc
 grpc.insecure_channel("127.0.0.1:1").close()
 print(os.environ["GRPC_EXPERIMENTS"])

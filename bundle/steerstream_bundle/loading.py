@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from steerstream_bundle.contract import METADATA_KEY, Contract, ContractError
 from steerstream_bundle.errors import BundleError
 from steerstream_bundle.providers import Provider
 from steerstream_bundle.runtime import Array, Runtime, TensorInfo
+
+SHIPPED = Path(str(resources.files("steerstream_bundle"))) / "default.onnx"
+"""The bundle that comes with this package."""
 
 _FLOAT, _UINT8 = "tensor(float)", "tensor(uint8)"
 

@@ -16,6 +16,9 @@ from steerstream_service.errors import ConfigError
 PROVIDERS = ("auto", "cuda", "openvino", "cpu", "tensorrt")
 """What the setting `provider` may be."""
 
+DEFAULT_MODEL = "pilotnet_lstm"
+"""The network to drive with, among those that ship."""
+
 STEPS_ON = ("auto", "thread", "loop")
 """What the setting `steps_on` may be."""
 

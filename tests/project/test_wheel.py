@@ -43,10 +43,7 @@ def everything(wheel, tmp_path_factory):
 @pytest.fixture
 def server(everything, tmp_path):
     """The address of a server that was told nothing but where to listen."""
-    bundle = str(everything.site_packages / "steerstream_bundle" / "default.onnx")
-    command = everything.command(
-        "serve", "--model", bundle, "--listen", "127.0.0.1:0", "--port-file", "address"
-    )
+    command = everything.command("serve", "--listen", "127.0.0.1:0", "--port-file", "address")
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment_variables(), stderr=subprocess.PIPE, text=True
     ) as process:

@@ -15,9 +15,9 @@ import grpc
 import numpy as np
 import pytest
 
-from steerstream.v1 import drive_service_pb2_grpc
+from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 from steerstream_bundle.contract import METADATA_KEY
-from steerstream_service.config import Config, parse
+from steerstream_service.config import DEFAULT_MODEL, Config, parse
 from tests.service import bundles
 from tests.service.processes import ROOT, command, process, refusal
 from tests.service.vehicle import Vehicle
@@ -84,6 +84,35 @@ def test_an_unknown_default_model_is_one_line_and_exit_code_2(tiny):
     assert line == "steerstream serve: default model 'other' is not one of ['tiny']\n"
 
 
+def test_several_models_without_a_default_are_one_line_and_exit_code_2(tiny, tmp_path):
+    other = bundles.stateless(tmp_path / "a.onnx")
+    line = refusal("--model", tiny, "--model", other)
+    assert line == (
+        "steerstream serve: which model is the default? "
+        "choose --default-model of ['stateless', 'tiny']\n"
+    )
+
+
+def test_the_network_to_drive_with_is_the_default_among_several(tmp_path):
+    bundles.recurrent(tmp_path / "z.onnx", name=DEFAULT_MODEL)
+    bundles.stateless(tmp_path / "a.onnx")
+    with process("--model", tmp_path, folder=tmp_path) as (_, address):
+        assert described(address).default_model == DEFAULT_MODEL
+
+
+def test_without_a_model_the_bundle_that_ships_is_served(tmp_path):
+    with process(folder=tmp_path) as (_, address):
+        answer = described(address)
+    assert [model.name for model in answer.models] == [DEFAULT_MODEL]
+    assert answer.default_model == DEFAULT_MODEL
+
+
+def described(address):
+    with grpc.insecure_channel(address) as channel:
+        stub = drive_service_pb2_grpc.DriveServiceStub(channel)
+        return stub.DescribeModels(drive_service_pb2.DescribeModelsRequest(), timeout=60)
+
+
 def test_a_taken_port_is_one_line_and_exit_code_2(tiny):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -101,7 +130,7 @@ def test_a_malformed_address_is_one_line_and_exit_code_2(tiny, address):
 
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
-    [([], "--model"), (["--model"], "--model"), (["--model", "a", "--wat"], "--wat")],
+    [(["--model"], "--model"), (["--port", "5"], "--port 5"), (["--model", "a", "--wat"], "--wat")],
 )
 def test_a_wrong_option_is_one_line_and_exit_code_2(arguments, wrong):
     result = subprocess.run(

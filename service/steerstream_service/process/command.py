@@ -99,14 +99,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         type=Path,
         action="append",
-        required=True,
-        help="a bundle (.onnx), or a folder of bundles; may be given more than once",
+        help="a bundle (.onnx), or a folder of bundles; may be given more than once (default: the "
+        "bundle that comes with steerstream)",
     )
     parser.add_argument(
         "--default-model",
         metavar="NAME",
-        help="the model for vehicles that ask for none; if not given, the first bundle, which of a "
-        "folder is the first by name",
+        help="the model for vehicles that ask for none (default: the only one, or "
+        f"{config.DEFAULT_MODEL})",
     )
     parser.add_argument(
         "--provider",

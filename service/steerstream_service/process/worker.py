@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from argparse import Namespace
+from collections.abc import Collection
 from pathlib import Path
 
 from steerstream_bundle import loading, providers
@@ -35,7 +36,7 @@ async def run(options: Namespace) -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     settings = _settings(options.config)
     bundles = loading.load_all(
-        options.model,
+        options.model or [loading.SHIPPED],
         provider=providers.choose(options.provider or settings.provider),
         intra_op_threads=settings.intra_op_threads,
     )
@@ -47,7 +48,7 @@ async def run(options: Namespace) -> None:
     )
     server = Server(
         bundles,
-        options.default_model or next(iter(bundles)),
+        options.default_model or _default_model(bundles),
         settings,
         workers=options.workers,
         observer=reporting.observer,
@@ -103,6 +104,19 @@ async def _obey(server: Server, line: Line) -> None:
         await line.ended()
     # Without a supervisor nobody would end this process.
     server.stop()
+
+
+def _default_model(names: Collection[str]) -> str:
+    """Return the model for vehicles that ask for none.
+
+    Raises:
+        ConfigError: there are several models, and none of them is known to be one to drive with.
+    """
+    if config.DEFAULT_MODEL in names:
+        return config.DEFAULT_MODEL
+    if len(names) > 1:
+        raise ConfigError(f"which model is the default? choose --default-model of {sorted(names)}")
+    return next(iter(names))
 
 
 def _settle_memory() -> None:

@@ -18,8 +18,11 @@ help: ## Show this list
 demo: $(VENV)/.demo ## Drive 60 s on an unseen road; DATA=DIR replays the real drive as well
 	@$(BIN)/python -m benchmark.demo --out demo $(if $(DATA),--data $(DATA))
 
-test: $(VENV)/.dev ## Run the test suite
-	@$(BIN)/python -m pytest -q
+test: $(VENV)/.dev ## Run the test suite; fail below 95 % of bundle/, service/ or steerstream/
+	@$(BIN)/python -m pytest -q --cov --cov-report=
+	@for folder in bundle service steerstream; do \
+		$(BIN)/coverage report --include="$$folder/*" --fail-under=95 || exit; \
+	done
 
 # What `pip install` gives a user today. grpcio-tools is left out: it holds protobuf, and with it the
 # rest of gRPC, at the version that the stubs are generated with.
@@ -44,7 +47,7 @@ proto: $(VENV)/.dev ## Generate the stubs in steerstream/v1 from proto/
 	@$(BIN)/python proto/generate.py .
 
 clean: ## Remove what the other targets made, but not the environment
-	rm -rf demo build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .coverage* demo build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # A stamp stands for one set of packages; a change of the pins installs it again.
 $(BIN)/python:

@@ -29,7 +29,8 @@ test: $(VENV)/.dev ## Run the test suite; fail below 95 % of bundle/, service/ o
 test-newest: ## Run the suite on the newest versions that pyproject.toml allows (TESTS=... for a part)
 	@test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
 	@$(NEWEST_PIP) torch
-	@$(NEWEST_PIP) -e '.[cpu,metrics,otel,sim,train]' hypothesis pytest pytest-asyncio
+	@$(NEWEST_PIP) -e '.[cpu,metrics,otel,sim,train]' hypothesis pytest pytest-asyncio \
+		pytest-timeout setuptools
 	@$(NEWEST)/bin/python -m pytest -q $(TESTS)
 
 check: $(VENV)/.dev ## Lint, types, layers, wire contract, stubs in step

@@ -10,7 +10,7 @@ NEWEST_PIP := $(NEWEST)/bin/pip install --quiet --disable-pip-version-check --up
 DATA   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest check bench proto clean
+.PHONY: help demo test test-newest check bench docs findings proto clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,12 @@ check: $(VENV)/.dev ## Lint, types, layers, wire contract, stubs in step
 bench: $(VENV)/.demo ## Measure latency and print the README's table
 	@$(BIN)/python -m benchmark latency
 
+docs: $(VENV)/.docs ## Build the documents and the API reference into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+findings: ## Check what is known of outside libraries; takes minutes and the network
+	@status=0; for script in findings/[a-z]*.py; do $(PYTHON) -B $$script || status=1; done; exit $$status
+
 proto: $(VENV)/.dev ## Generate the stubs in steerstream/v1 from proto/
 	@$(BIN)/python proto/generate.py .
 
@@ -58,6 +64,11 @@ $(BIN)/python:
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing the server, the client and the world into $(VENV)"
 	@$(PIP) -e '.[cpu,sim]'
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the documents' tools into $(VENV)"
+	@$(PIP) -e '.[docs]'
 	@touch $@
 
 # torch comes first: what depends on it must find it installed.

@@ -81,7 +81,7 @@ def load(path: Path, *, provider: Provider = providers.CPU, intra_op_threads: in
 
     Raises:
         BundleError: the file is missing, empty, no ONNX model, or breaks its contract. The message
-        begins with the path.
+            begins with the path.
     """
     try:
         data = path.read_bytes()

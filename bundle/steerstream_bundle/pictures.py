@@ -74,7 +74,7 @@ def to_input(
 
     Raises:
         UndecodableError: the picture is missing, empty, damaged, too large, or not of its stated
-        size; the message says what to do, and `out` may hold anything.
+            size; the message says what to do, and `out` may hold anything.
     """
     if image is None:
         _refuse("the frame holds no picture; set jpeg, rgb8 or nv12")

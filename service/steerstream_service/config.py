@@ -127,7 +127,7 @@ def parse(text: str) -> Config:
 
     Raises:
         ConfigError: no TOML, an unknown setting, a wrong type, or a value out of its bounds; the
-        message names the setting.
+            message names the setting.
     """
     try:
         data = tomllib.loads(text)

@@ -19,12 +19,7 @@ from steerstream.errors import (
     SteerstreamError,
     UnknownModel,
 )
-
-REASON_KEY = "steerstream-reason"
-"""Key of the trailing metadata that holds the name of an ErrorReason."""
-
-RETRY_AFTER_KEY = "steerstream-retry-after-ms"
-"""Key of the trailing metadata that may hold a hint when to try again, in milliseconds."""
+from steerstream.metadata import REASON_KEY, RETRY_AFTER_KEY
 
 _HINTS: dict[type[SteerstreamError], str] = {
     ConnectionFailed: "check the target and that the server runs",

@@ -30,7 +30,7 @@ from steerstream_bundle.loading import Bundle, load
 from steerstream_bundle.preprocess import Picture
 from steerstream_service.engine.accelerator import Accelerator, Cuda, Host
 from steerstream_service.engine.device_stepper import DeviceStepper
-from steerstream_service.engine.host_stepper import Stepper
+from steerstream_service.engine.host_stepper import HostStepper
 
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 TOLERANCE = 1e-4
@@ -96,7 +96,7 @@ def _compare(
     device: DeviceStepper, here: Bundle, film: Sequence[Picture], steps: int
 ) -> dict[str, Any]:
     """Drive sessions in changing company on both sides; each side carries its own state."""
-    host = Stepper(here, sessions=_SESSIONS, buckets=[_SESSIONS])
+    host = HostStepper(here, sessions=_SESSIONS, buckets=[_SESSIONS])
     ours = [device.pool.allocate() for _ in range(_SESSIONS)]
     theirs = [host.pool.allocate() for _ in range(_SESSIONS)]
     generator, seen = np.random.default_rng(_SEED), [0] * _SESSIONS

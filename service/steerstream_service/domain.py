@@ -12,8 +12,6 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from steerstream_bundle.pictures import Image
-
 NEVER_NS = 1 << 62
 """Later than any time of the monotonic clock."""
 
@@ -59,19 +57,12 @@ class Limit(enum.IntEnum):
     STEERING_TORQUE_RATE = 8
 
 
-@dataclass(slots=True)
-class Frame:
-    """One camera frame with the server's time of its arrival.
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A session's row of the state pool, valid while the row's generation is this one."""
 
-    `arrived_ns` is the server's monotonic clock; `capture_time_ns` is the vehicle's, and the
-    two are never compared. `image` is None where the message held no picture.
-    """
-
-    sequence_number: int
-    capture_time_ns: int
-    image: Image | None
-    vehicle_speed_mps: float | None
-    arrived_ns: int
+    index: int
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)

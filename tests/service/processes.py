@@ -6,8 +6,12 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+
+TIMEOUT_S = 120
+"""For a start, however busy the machine is; a server that takes longer hangs."""
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,6 +28,7 @@ def refusal(*arguments: object) -> str:
         capture_output=True,
         text=True,
         check=False,
+        timeout=TIMEOUT_S,
     )
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
@@ -42,10 +47,22 @@ def process(*arguments: object, folder: Path) -> Iterator[tuple[subprocess.Popen
         text=True,
     )
     try:
-        # Its log is JSON lines; the port file is there before a server, or the last worker, serves.
-        while json.loads(server.stderr.readline())["event"] != "serving":
-            pass
+        # The port file is there before a server, or its last worker, logs that it serves.
+        _wait_for_event(server, "serving")
         yield server, port_file.read_text().strip()
     finally:
         server.kill()
         server.communicate()
+
+
+def _wait_for_event(server: subprocess.Popen[str], event: str) -> None:
+    """Read the server's log, one JSON object a line, up to an event; the log ends with a server."""
+    watchdog = threading.Timer(TIMEOUT_S, server.kill)
+    watchdog.start()
+    try:
+        for line in server.stderr:
+            if json.loads(line)["event"] == event:
+                return
+    finally:
+        watchdog.cancel()
+    raise AssertionError(f"the server ended, or was stopped after {TIMEOUT_S} s, before {event!r}")

@@ -1,17 +1,24 @@
-"""The shell of a session in place of stream and engine, one event at a time."""
+"""Stands in for the stream, the decoder and the engine around a session."""
 
 from __future__ import annotations
 
+from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.pictures import RawImage
 from steerstream_service.domain import (
     ExpiringNotice,
-    Frame,
     FramePolicy,
     NotStepped,
     SkipReason,
     Stepped,
 )
-from steerstream_service.session.actions import Decode, End, Recall, Send, Submit
+from steerstream_service.session.frame_stages import (
+    Decode,
+    End,
+    FrameRecord,
+    Recall,
+    Send,
+    Submit,
+)
 from steerstream_service.session.machine import Session, Terms
 from steerstream_service.session.vehicle_limits import PROFILES
 from tests.service import bundles
@@ -22,7 +29,7 @@ IMAGE = RawImage(16, 8, b"")
 
 
 class Shell:
-    """Carries out what a session decides, one event at a time, in place of stream and engine."""
+    """Carries out what a session decides, one event at a time."""
 
     def __init__(self, policy=FramePolicy.LATEST, *, max_waiting=3, **contract):
         self.session = Session(
@@ -55,48 +62,50 @@ class Shell:
                     if not isinstance(message, ExpiringNotice):
                         self.answers.append(message)
                         self.answered_ns.append(self.now_ns)
-                case Decode(pending):
+                case Decode(record):
                     assert self.decoding is None, "two frames with the decoder"
-                    self.decoding = pending
-                case Submit(pending):
+                    self.decoding = record
+                case Submit(record):
                     assert self.submitted is None, "two frames with the engine"
-                    self.submitted, self.begun = pending, False
-                case Recall(pending):
-                    assert pending is self.submitted
+                    self.submitted, self.begun = record, False
+                case Recall(record):
+                    assert record is self.submitted
                     if not self.begun:
                         self.submitted = None
                         # As in the stream: after what was decided with it.
-                        actions += self.session.recalled(pending, self.now_ns)
+                        actions += self.session.recalled(record, self.now_ns)
                 case End(error):
                     self.sent.append(error)
         return self
 
     def frame(self, number, capture_ms, *, speed=10.0, is_surplus=False):
-        frame = Frame(number, capture_ms * MS, IMAGE, speed, self.now_ns)
+        record = FrameRecord(number, capture_ms * MS, IMAGE, speed, self.now_ns)
         self.received.append(number)
-        return self.perform(self.session.receive(frame, COST_NS, is_surplus=is_surplus))
+        return self.perform(self.session.receive(record, COST_NS, is_surplus=is_surplus))
 
     def decode(self):
-        pending, self.decoding = self.decoding, None
-        return self.perform(self.session.decoded(pending, "pixels", 0))
+        record, self.decoding = self.decoding, None
+        return self.perform(self.session.decoded(record, self.now_ns))
 
     def decode_fails(self):
-        pending, self.decoding = self.decoding, None
-        return self.perform(self.session.undecodable(pending, "broken", self.now_ns))
+        record, self.decoding = self.decoding, None
+        record.undecodable = UndecodableError("broken")
+        return self.perform(self.session.decoded(record, self.now_ns))
 
     def begin(self):
         self.begun = True
         return self
 
     def step(self, outputs=(0.1, 10.0, 0.2)):
-        pending, self.submitted = self.submitted, None
-        self.stepped.append(pending)
-        outcome = Stepped(outputs, self.now_ns, 0, 1)
-        return self.perform(self.session.finished(pending, outcome, self.now_ns))
+        record, self.submitted = self.submitted, None
+        self.stepped.append(record)
+        record.outcome = Stepped(outputs, self.now_ns, 0, 1)
+        return self.perform(self.session.finished(record, self.now_ns))
 
     def step_fails(self, reason=SkipReason.FAILED):
-        pending, self.submitted = self.submitted, None
-        return self.perform(self.session.finished(pending, NotStepped(reason, "why"), self.now_ns))
+        record, self.submitted = self.submitted, None
+        record.outcome = NotStepped(reason, "why")
+        return self.perform(self.session.finished(record, self.now_ns))
 
     def wait(self, ms):
         self.now_ns += round(ms * MS)

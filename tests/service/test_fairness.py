@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -13,9 +13,12 @@ import pytest
 from steerstream.v1 import command_pb2, session_pb2
 from steerstream_bundle import loading
 from steerstream_service.domain import Stepped
-from steerstream_service.engine.model_queue import Job, Lane
-from steerstream_service.engine.thread_engine import ThreadEngine
-from tests.service import bundles
+from steerstream_service.engine import engine as engine_module
+from steerstream_service.engine.engine import deliver
+from steerstream_service.engine.loop_engine import LoopEngine
+from steerstream_service.engine.model_queue import ModelQueue
+from tests.service import bundles, costs
+from tests.service.records import submitted
 from tests.service.vehicle import pictures, running, values
 
 GREY = np.full((8, 16, 3), 100, np.uint8)
@@ -127,33 +130,47 @@ async def test_a_slow_reader_is_not_read_from_without_bound(tiny):
         assert await other.done() is grpc.StatusCode.OK
 
 
-async def test_a_lane_with_nearer_deadlines_leaves_the_other_its_turn(tmp_path):
+def test_a_model_with_nearer_deadlines_leaves_the_other_its_turn(tmp_path, monkeypatch):
     """Frames of one model always have nearer deadlines; the other's frame is in time all the same.
 
-    The busy lane never runs dry: whatever was answered is replaced at once.
+    The busy queue never runs dry: each frame that is answered is replaced at once. Time is what
+    the steps say that they take.
     """
-    busy = Lane(loading.load(bundles.recurrent(tmp_path / "a.onnx")), sessions=8, max_batch=2)
-    rare = Lane(loading.load(bundles.stateless(tmp_path / "b.onnx")), sessions=8, max_batch=2)
-    engine = ThreadEngine([busy, rare])
-    await engine.start()
-    done = asyncio.get_running_loop().create_future()
+    busy = ModelQueue(loading.load(bundles.recurrent(tmp_path / "a.onnx")), sessions=8, max_batch=2)
+    rare = ModelQueue(loading.load(bundles.stateless(tmp_path / "b.onnx")), sessions=8, max_batch=2)
+    engine = LoopEngine([busy, rare])
+    now_ns = 0
 
-    def submit(lane, slot, reply, budget_ms):
-        deadline_ns = time.monotonic_ns() + budget_ms * MS
-        terms = {"reset": True, "interval_s": 0.05, "deadline_ns": deadline_ns}
-        engine.submit(Job(lane, slot, GREY, **terms, reply=reply))
+    def timed(queue):
+        step = queue.step
 
-    def refill(slot):
-        def reply(_outcome):
-            if not done.done():
-                submit(busy, slot, reply, 200)
+        def timed_step(batch):
+            nonlocal now_ns
+            step(batch)
+            now_ns += queue.cost[len(batch)]
 
-        submit(busy, slot, reply, 200)
+        return timed_step
+
+    monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic_ns=lambda: now_ns))
+    for queue in (busy, rare):
+        monkeypatch.setattr(queue, "cost", costs.table(lambda size: 10.0 * size, max_batch=2))
+        monkeypatch.setattr(queue.cost, "measured", lambda *_, **__: None)
+        monkeypatch.setattr(queue, "step", timed(queue))
+
+    def put_busy(record=None):
+        slot = record.slot if record else None
+        deadline_ns = now_ns + 200 * MS
+        busy.put(submitted(busy, slot=slot, deadline_ns=deadline_ns, reply=put_busy))
 
     for _ in range(8):
-        refill(busy.pool.allocate())
-    began_ns = time.monotonic_ns()
-    submit(rare, rare.pool.allocate(), done.set_result, 1000)
-    assert isinstance(await done, Stepped)
-    assert time.monotonic_ns() - began_ns < 1000 * MS
-    await engine.stop()
+        put_busy()
+    answered = []
+    rare.put(submitted(rare, deadline_ns=1000 * MS, reply=answered.append))
+    steps = 0
+    while not answered:
+        for records in engine._turn():
+            deliver(records)
+            steps += 1
+        assert now_ns <= 1000 * MS, "the rare frame was not answered in time"
+    assert isinstance(answered[0].outcome, Stepped)
+    assert steps > 10, "the busy model had its turns before"

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 
 import grpc
 
-from steerstream.failures import REASON_KEY, RpcFailed
+from steerstream.failures import RpcFailed
+from steerstream.metadata import REASON_KEY
 from steerstream.testing import FakeServer, Reply
 from steerstream.transport import Stream
 from steerstream.v1 import drive_service_pb2_grpc

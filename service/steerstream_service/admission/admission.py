@@ -14,9 +14,8 @@ from steerstream_service.admission.load import Demand
 from steerstream_service.admission.rate_meter import Pace
 from steerstream_service.admission.shedding import Shedding
 from steerstream_service.config import Config
-from steerstream_service.domain import Opening
-from steerstream_service.engine.model_queue import Lane
-from steerstream_service.engine.state_pool import Slot
+from steerstream_service.domain import Opening, Slot
+from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.errors import (
     BadTicketError,
     BudgetTooSmallError,
@@ -34,7 +33,7 @@ _LONGEST_PAUSE_NS = 200_000_000
 
 
 class Model:
-    """A served model: its bundle, its lane in the engine, and the limits of its vehicle.
+    """A served model: its bundle, its queue in the engine, and the limits of its vehicle.
 
     Raises:
         BundleError: its contract names a limits profile that does not exist.
@@ -51,7 +50,7 @@ class Model:
         self.name = bundle.contract.name
         self.rate_hz = bundle.contract.rate_hz
         self.profile = vehicle_limits.PROFILES[name]
-        self.lane = Lane(bundle, sessions=config.max_sessions, max_batch=config.max_batch)
+        self.queue = ModelQueue(bundle, sessions=config.max_sessions, max_batch=config.max_batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class Admission:
         self.default = default
         self.draining = False
         self.capacity = Capacity(
-            {name: model.lane.cost for name, model in models.items()},
+            {name: model.queue.cost for name, model in models.items()},
             cores or available_cores(),
             config.max_load,
             Shedding(round(config.shed_after_s * 1e9), round(config.shed_notice_s * 1e9)),
@@ -147,7 +146,7 @@ class Admission:
             session_id=secrets.token_hex(8),
             opening=opening,
             model=model,
-            slot=model.lane.pool.allocate(),
+            slot=model.queue.pool.allocate(),
             terms=self._terms(model, opening, budget_ns),
             demand=demand,
             pace=Pace(demand.rate_hz),
@@ -160,7 +159,7 @@ class Admission:
         """Take a session's slot back, however it ended; returns whether it was still held."""
         if self._leases.pop(lease.session_id, None) is None:
             return False
-        lease.model.lane.pool.release(lease.slot)
+        lease.model.queue.pool.release(lease.slot)
         if lease.session_id in self._leaving:
             self._leaving.remove(lease.session_id)
         else:

@@ -1,4 +1,4 @@
-"""The memory of an accelerator and the ways to and from it: all in which a GPU differs from a CPU.
+"""The memory of an accelerator, and the copies to and from it: how a GPU differs from a CPU.
 
 `Cuda` is a GPU. `Host` has the same two kinds of memory and copies between them, but
 both lie in the host's, so that everything else runs and is tested where there is no GPU.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,35 +19,35 @@ from steerstream_bundle import cudart
 from steerstream_bundle.runtime import Array, Memory
 
 
-class Accelerator(Protocol):
+class Accelerator(ABC):
     """Memory of a device, memory of the host from which it copies, and the order of its work."""
 
     provider_options: Mapping[str, str]
     """For the runtime whose graphs work on the memory."""
 
+    @abstractmethod
     def allocate(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Memory:
         """Return zeroed memory of the device, which stays for the life of the accelerator."""
-        ...
 
+    @abstractmethod
     def staging(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Return zeroed memory of the host from and to which the device copies at its best."""
-        ...
 
+    @abstractmethod
     def upload(self, target: Memory, source: Array) -> None:
         """Begin to copy an array of staging memory to the device."""
-        ...
 
+    @abstractmethod
     def download(self, target: Array, source: Memory) -> None:
         """Begin to copy from the device until an array of staging memory is full."""
-        ...
 
+    @abstractmethod
     def run_options(self, bucket: int) -> Mapping[str, str]:
         """Return what ONNX Runtime must know to run a bucket in order with the copies."""
-        ...
 
+    @abstractmethod
     def synchronize(self) -> None:
         """Wait until all that was begun is done."""
-        ...
 
 
 class Bus:
@@ -77,12 +77,12 @@ class Bus:
         self._accelerator.download(target, source)
 
     def forget(self) -> None:
-        """Count anew."""
+        """Begin to count from zero."""
         self.to_device.clear()
         self.to_host.clear()
 
 
-class Host:
+class Host(Accelerator):
     """An accelerator that is the CPU itself."""
 
     provider_options: Mapping[str, str] = {}
@@ -115,7 +115,7 @@ class Host:
         """Return: everything is done."""
 
 
-class Cuda:
+class Cuda(Accelerator):
     """The first GPU, with one stream in which copies and graphs follow each other.
 
     Memory is given back when the process ends: a server's pools live that long.

@@ -7,25 +7,31 @@ and one copy of the answers back. Everything is begun in order, and the host wai
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 
+from steerstream_bundle import cudart
+from steerstream_bundle.errors import BundleError, StepError
 from steerstream_bundle.loading import Bundle
-from steerstream_bundle.preprocess import Picture
 from steerstream_bundle.runtime import BoundGraph, Memory, Runtime
-from steerstream_service.engine import pooled_graph
+from steerstream_service.domain import Slot
+from steerstream_service.engine import accelerator, pooled_graph
 from steerstream_service.engine.accelerator import Accelerator, Bus
-from steerstream_service.engine.host_stepper import Rows, fitting
-from steerstream_service.engine.state_pool import Floats, Slot, Slots, initial_value
+from steerstream_service.engine.state_pool import Slots, initial_value
+from steerstream_service.engine.stepper import Rows, Stepper, fitting
+from steerstream_service.telemetry.logs import fields
+
+_log = logging.getLogger(__name__)
 
 _KEEP_WARM_S = 0.02
 """A GPU lowers its clocks within tens of milliseconds, and the next run then takes several times
 longer (onnxruntime#16135, #23461). A step of one frame each 20 ms costs it about 1 %."""
 
 
-class DeviceStepper:
-    """One network, its state pool on the device, and the memory that batches pass through.
+class DeviceStepper(Stepper):
+    """A network whose state pool lies on an accelerator.
 
     The graph of each bucket is captured by its first run, which `warm_up` makes on the
     sentinel row: the rows of sessions are not touched, however often it is run for that.
@@ -38,24 +44,20 @@ class DeviceStepper:
 
     Attributes:
         bus: what goes between host and device.
-        keep_warm_s: after so long without a step, `warm_up` of the smallest bucket keeps the
-            next step quick.
 
     Raises:
         BundleError: the network cannot be run there.
     """
 
-    keep_warm_s: float | None = _KEEP_WARM_S
+    keep_warm_s = _KEEP_WARM_S
 
     def __init__(
         self, bundle: Bundle, *, sessions: int, buckets: Sequence[int], accelerator: Accelerator
     ) -> None:
         contract, largest = bundle.contract, buckets[-1]
-        self.bundle = bundle
+        super().__init__(bundle, buckets, accelerator.staging)
         self.pool = Slots(sessions)
         self.bus = Bus(accelerator)
-        self._buckets = buckets
-        self._period_s = 1 / contract.rate_hz
         self._accelerator = accelerator
         self._runtime = Runtime(
             pooled_graph.build(bundle.runtime.model, contract, sessions),
@@ -63,51 +65,21 @@ class DeviceStepper:
             intra_op_threads=bundle.runtime.intra_op_threads,
             provider_options=accelerator.provider_options,
         )
-        self._frames = accelerator.staging((largest, *contract.frame.shape), np.uint8)
         self._routes = accelerator.staging((2 * largest,), np.int64)
         columns = len(contract.value_tensors) + 1
         self._answers = accelerator.staging((largest, columns), np.float32)
         self._frames_there = accelerator.allocate(self._frames.shape, np.uint8)
         self._routes_there = accelerator.allocate(self._routes.shape, np.int64)
         self._answers_there = accelerator.allocate(self._answers.shape, np.float32)
-        self._intervals: Floats | None = None
-        if contract.interval_tensor:
-            self._intervals = accelerator.staging((largest,), np.float32)
-            self._intervals_there = accelerator.allocate((largest,), np.float32)
+        self._intervals_there = accelerator.allocate((largest,), np.float32)
         self._pool_there = self._allocate_pool(sessions)
         self._graphs = {bucket: self._bind(bucket) for bucket in buckets}
 
     def warm_up(self, size: int) -> None:
-        """Run a batch on the sentinel slot.
-
-        Raises:
-            StepError: the network fails, or its outputs are not shaped as the contract says.
-        """
+        """Run a batch on the sentinel slot and check what comes out; see `Stepper.warm_up`."""
         self._run([self.pool.sentinel] * size, [True] * size)
 
-    def step(
-        self,
-        pixels: Sequence[Picture],
-        slots: Sequence[Slot],
-        reset: Sequence[bool],
-        intervals_s: Sequence[float] | None = None,
-    ) -> Rows:
-        """Run one step over a batch and commit the new state.
-
-        Args:
-            pixels: uint8 [height, width, 3] for each frame.
-            slots: the sessions' rows of the pool, each at most once.
-            reset: whether a frame's step begins from the initial state.
-            intervals_s: seconds since the last frame that a state has seen, for a network that
-                takes them; by default one period of the contract's rate.
-
-        Raises:
-            StepError: the network failed; the state is as it was.
-        """
-        for row, picture in zip(self._frames, pixels, strict=False):
-            row[...] = picture
-        if self._intervals is not None:
-            self._intervals[: len(slots)] = self._period_s if intervals_s is None else intervals_s
+    def _step(self, slots: Sequence[Slot], reset: Sequence[bool]) -> Rows:
         self._run(slots, reset)
         rows = self._answers[: len(slots)].tolist()
         return Rows([tuple(row[:-1]) for row in rows], [row[-1] == 1 for row in rows])
@@ -128,7 +100,7 @@ class DeviceStepper:
     def _route(self, slots: Sequence[Slot], reset: Sequence[bool], padding: int) -> list[int]:
         """Return which row each frame's state is read from, and then which it is written to.
 
-        A slot that was released meanwhile is not written: its row may be another session's now.
+        A slot that was released since is not written: its row may be another session's now.
         """
         sentinel = self.pool.sentinel.index
         initial = sentinel + 1
@@ -165,3 +137,35 @@ class DeviceStepper:
             inputs[pooled_graph.pool_input(pair)] = there
             outputs[pooled_graph.pool_output(pair)] = there
         return self._runtime.bind(inputs, outputs, self._accelerator.run_options(bucket))
+
+
+def open_on_gpu(bundle: Bundle, *, sessions: int, buckets: Sequence[int]) -> DeviceStepper:
+    """Return a stepper on the first GPU, with CUDA graphs if the network can be captured.
+
+    Args:
+        bundle: the network.
+        sessions: slots of its state pool.
+        buckets: the sizes to which batches are padded; the last is the largest.
+
+    Raises:
+        BundleError: the network cannot be run there.
+    """
+
+    def stepper(*, graphs: bool) -> DeviceStepper:
+        return DeviceStepper(
+            bundle,
+            sessions=sessions,
+            buckets=buckets,
+            accelerator=accelerator.Cuda(cudart.load(), graphs=graphs),
+        )
+
+    name = bundle.contract.name
+    try:
+        try:
+            return stepper(graphs=True)
+        except BundleError as error:
+            # Control flow, and operators that CUDA leaves to the CPU, cannot be captured.
+            _log.warning("no_cuda_graphs", extra=fields(model=name, reason=str(error)))
+            return stepper(graphs=False)
+    except StepError as error:
+        raise BundleError(f"{name}: the GPU cannot hold it: {error}") from None

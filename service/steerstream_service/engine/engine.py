@@ -1,18 +1,22 @@
 """The one place that runs ONNX Runtime and owns the recurrent state of all models.
 
-It turns in three beats, for one model at a time:
+The engine works in turns, each for one model:
 
 - *schedule*: give back what would be late, choose a batch;
 - *execute*: run the network once over the batch;
 - *update*: commit the state and send the results to the event loop, in one call for the batch.
 
 There is no timer: an idle engine begins with the first frame that comes, and frames that come while
-a step runs make up the next batch. Frames are taken by their deadlines. A session has at most one
-frame here at a time, which `machine` sees to, so a batch never holds two of one.
+a step runs make up the next batch. Frames are taken by their deadlines. A session submits one frame
+at a time (`session/machine.py`), so a batch never holds two of one session.
 
-Where there is more than one core, or a GPU, the turns have a thread of their own
+With more than one core, or a GPU, the turns have their own thread
 (`steerstream_service.engine.thread_engine`); on one core they are turns of the event loop
 (`steerstream_service.engine.loop_engine`).
+
+Where the server can do a thing in several ways (`Engine`, `Stepper`, `Accelerator`, `Observer`),
+there is a base class, and each way names it. The base class holds what they share, and Python
+refuses one that lacks a method when it is made, not in the middle of a drive.
 """
 
 from __future__ import annotations
@@ -20,11 +24,12 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
-from steerstream_service.domain import NEVER_NS, NotStepped, Outcome, SkipReason
-from steerstream_service.engine.model_queue import Job, Lane
+from steerstream_service.domain import NEVER_NS, NotStepped, SkipReason
+from steerstream_service.engine.model_queue import ModelQueue
+from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.telemetry.logs import fields
 from steerstream_service.telemetry.observer import Observer
 
@@ -33,70 +38,77 @@ _log = logging.getLogger(__name__)
 _LATE = NotStepped(SkipReason.LATE, "no step could answer within the budget; hold the last command")
 _FAILED = NotStepped(SkipReason.FAILED, "the step failed; the state is as it was before this frame")
 
-Results = Iterable[tuple[Job, Outcome]]
-
 
 class Engine(ABC):
-    """Runs the lanes of all models in turns.
+    """Runs the queues of all models in turns.
 
     `start`, `submit` and `stop` belong to the event loop's thread.
 
     Args:
-        lanes: one for each model.
+        queues: one for each model.
         observer: is told of every step.
     """
 
-    def __init__(self, lanes: Sequence[Lane], observer: Observer | None = None) -> None:
-        self._lanes = lanes
+    def __init__(self, queues: Sequence[ModelQueue], observer: Observer | None = None) -> None:
+        self._queues = queues
         self._observer = observer or Observer()
 
     @abstractmethod
     async def start(self) -> None:
-        """Return when every lane is warm.
+        """Return when every network is warm.
 
         Raises:
             BundleError: a network fails when it is run.
         """
 
     @abstractmethod
-    def submit(self, job: Job) -> None:
-        """Give a frame to the engine; its reply comes unless the job is claimed back before."""
+    def submit(self, queue: ModelQueue, record: FrameRecord) -> None:
+        """Give a frame to the engine, which owns it until it calls `reply`, or somebody claims it.
+
+        Args:
+            queue: the model that drives the session.
+            record: the frame; its session has no other one here.
+        """
 
     @abstractmethod
     async def stop(self) -> None:
         """Take no further turn; returns after the step that runs."""
 
     def _warm_up(self) -> None:
-        for lane in self._lanes:
-            lane.warm_up()
+        for queue in self._queues:
+            queue.warm_up()
 
     @property
     def _has_work(self) -> bool:
-        return any(lane.waiting for lane in self._lanes)
+        return any(queue.waiting for queue in self._queues)
 
-    def _turn(self) -> Iterator[Results]:
-        """Choose a batch and step it; yields what comes of it, late frames before the step."""
-        lane = min(self._lanes, key=attrgetter("earliest_ns"))
-        others_ns = (other.start_by_ns for other in self._lanes if other is not lane)
-        batch, late = lane.choose(time.monotonic_ns(), min(others_ns, default=NEVER_NS))
+    def _turn(self) -> Iterator[Sequence[FrameRecord]]:
+        """Choose a batch and step it; yields frames with their outcomes, late ones first."""
+        queue = min(self._queues, key=attrgetter("earliest_ns"))
+        others_ns = (other.start_by_ns for other in self._queues if other is not queue)
+        batch, late = queue.choose(time.monotonic_ns(), min(others_ns, default=NEVER_NS))
         if late:
-            yield [(job, _LATE) for job in late]
+            for record in late:
+                record.outcome = _LATE
+            yield late
         if batch:
-            yield zip(batch, self._step(lane, batch), strict=True)
+            self._step(queue, batch)
+            yield batch
 
-    def _step(self, lane: Lane, batch: list[Job]) -> list[Outcome]:
+    def _step(self, queue: ModelQueue, batch: Sequence[FrameRecord]) -> None:
         began_ns = time.monotonic_ns()
         try:
-            outcomes = lane.step(batch)
+            queue.step(batch)
         except Exception:  # noqa: BLE001 - one of three: a fault costs this batch, never the engine
             _log.exception("step_failed", extra=fields(batch_size=len(batch)))
-            return [_FAILED] * len(batch)
+            for record in batch:
+                record.outcome = _FAILED
+            return
         step_ns = time.monotonic_ns() - began_ns
-        self._observer.stepped(lane.name, len(batch), step_ns, lane.waiting)
-        return outcomes
+        self._observer.stepped(queue.name, len(batch), step_ns, queue.waiting)
 
 
-def deliver(results: Results) -> None:
-    """Answer jobs; on the event loop's thread."""
-    for job, outcome in results:
-        job.reply(outcome)
+def deliver(records: Sequence[FrameRecord]) -> None:
+    """Give frames back to their sessions; on the event loop's thread."""
+    for record in records:
+        record.reply(record)

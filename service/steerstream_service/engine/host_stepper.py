@@ -1,8 +1,4 @@
-"""Steps of one network over its sessions' state: gather, run, commit, for one batch at a time.
-
-A stepper belongs to the engine's thread, except where `state_pool` says otherwise. This one
-keeps the state in the host's memory; `device_stepper` keeps it on a GPU.
-"""
+"""Steps of one network with its state in the host's memory: gather, run, commit."""
 
 from __future__ import annotations
 
@@ -13,20 +9,10 @@ import numpy as np
 
 from steerstream_bundle.errors import BundleError
 from steerstream_bundle.loading import Bundle
-from steerstream_bundle.preprocess import Picture
 from steerstream_bundle.runtime import BoundGraph, Memory
-from steerstream_service.engine.state_pool import Floats, Slot, StatePool
-
-
-class Rows(NamedTuple):
-    """What a step brought: for each frame its values, and whether they may be used.
-
-    The values are those of the contract's `value_tensors`, in their order.
-    A row is unfit where the network's new state was not a number; the state is then as it was.
-    """
-
-    outputs: list[tuple[float, ...]]
-    fit: list[bool]
+from steerstream_service.domain import Slot
+from steerstream_service.engine.state_pool import Floats, StatePool
+from steerstream_service.engine.stepper import Rows, Stepper, fitting
 
 
 class _Batch(NamedTuple):
@@ -38,8 +24,8 @@ class _Batch(NamedTuple):
     outputs: Floats
 
 
-class Stepper:
-    """One network, its state pool, and the memory in which its batches are put together.
+class HostStepper(Stepper):
+    """A network on a CPU, or on a device that reads the host's memory.
 
     Batches of all sizes share the memory. It is bound to the graph once for each size, which saves
     a third of what a call of ONNX Runtime costs beside the network itself.
@@ -48,22 +34,14 @@ class Stepper:
         bundle: the network.
         sessions: slots of its state pool.
         buckets: the sizes to which batches are padded where padding pays; the last is the largest.
-
-    Attributes:
-        keep_warm_s: after so long without a step, `warm_up` of the smallest bucket keeps the
-            next step quick; None where idling costs nothing.
     """
 
-    keep_warm_s: float | None = None
+    pool: StatePool
 
     def __init__(self, bundle: Bundle, *, sessions: int, buckets: Sequence[int]) -> None:
         contract, largest = bundle.contract, buckets[-1]
-        self.bundle = bundle
+        super().__init__(bundle, buckets, np.zeros)
         self.pool = StatePool(contract.state, sessions)
-        self._buckets = buckets
-        self._period_s = 1 / contract.rate_hz
-        self._frames = np.zeros((largest, *contract.frame.shape), np.uint8)
-        self._intervals = np.zeros(largest, np.float32) if contract.interval_tensor else None
         self._old, self._new = (
             [np.zeros((largest, *pair.shape), np.float32) for pair in contract.state]
             for _ in range(2)
@@ -73,41 +51,14 @@ class Stepper:
         self._batches: dict[int, _Batch] = {}
 
     def warm_up(self, size: int) -> None:
-        """Run a batch on the sentinel slot and check what comes out.
-
-        Raises:
-            BundleError: the outputs are not shaped as the contract says.
-            StepError: the network fails.
-        """
+        """Run a batch on the sentinel slot and check what comes out; see `Stepper.warm_up`."""
         if size not in self._batches:
             self._check_shapes(size)
             for smaller in self._to_compile(size):
                 self._run([self.pool.sentinel] * smaller, [True] * smaller)
         self._run([self.pool.sentinel] * size, [True] * size)
 
-    def step(
-        self,
-        pixels: Sequence[Picture],
-        slots: Sequence[Slot],
-        reset: Sequence[bool],
-        intervals_s: Sequence[float] | None = None,
-    ) -> Rows:
-        """Run one step over a batch and commit the new state.
-
-        Args:
-            pixels: uint8 [height, width, 3] for each frame.
-            slots: the sessions' rows of the pool, each at most once.
-            reset: whether a frame's step begins from the initial state.
-            intervals_s: seconds since the last frame that a state has seen, for a network that
-                takes them; by default one period of the contract's rate.
-
-        Raises:
-            StepError: the network failed; the state is as it was.
-        """
-        for row, picture in zip(self._frames, pixels, strict=False):
-            row[...] = picture
-        if self._intervals is not None:
-            self._intervals[: len(slots)] = self._period_s if intervals_s is None else intervals_s
+    def _step(self, slots: Sequence[Slot], reset: Sequence[bool]) -> Rows:
         batch = self._run(slots, reset)
         fit = self.pool.commit(slots, batch.new)
         return Rows(list(zip(*batch.outputs.tolist(), strict=True)), fit)
@@ -123,7 +74,7 @@ class Stepper:
 
     def _bind(self, size: int) -> _Batch:
         contract = self.bundle.contract
-        # Rows of padding hold what an earlier batch left there; nobody reads what becomes of them.
+        # Rows of padding hold what an earlier batch left there; nobody reads their results.
         padded = fitting(self._buckets, size) if self.bundle.runtime.pads_batches else size
         inputs = {contract.frame.tensor: Memory.of(self._frames[:padded])}
         if self._intervals is not None:
@@ -158,11 +109,6 @@ class Stepper:
         for pair, values in zip(contract.state, state, strict=True):
             if values.shape != (size, *pair.shape):
                 raise BundleError(f"state {pair.output!r} came as {values.shape}")
-
-
-def fitting(buckets: Sequence[int], size: int) -> int:
-    """Return the smallest bucket that holds a batch of this size."""
-    return next(bucket for bucket in buckets if bucket >= size)
 
 
 def _first(count: int, arrays: Sequence[Floats]) -> list[Floats]:

@@ -1,9 +1,9 @@
 """The engine on the event loop's own thread, for a server that has one core.
 
-There a second thread runs nothing beside the first: it hands frames over and back, and is taken off
-the core in the middle of a step whenever a message comes. Here the loop does one thing at a time:
-it decodes a picture or steps a batch, then reads and answers what came meanwhile. What that gains
-is in `docs/decisions/0012-one-core.md`.
+There a second thread gains nothing: it hands frames over and back, and loses the core in the middle
+of a step whenever a message comes. Here the loop does one thing at a time: it decodes a picture or
+steps a batch, then reads and answers what came in the meantime. The gain is in
+`docs/decisions/0012-one-core.md`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from steerstream_service.engine.engine import Engine, deliver
-from steerstream_service.engine.model_queue import Job, Lane
+from steerstream_service.engine.model_queue import ModelQueue
+from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.telemetry.observer import Observer
 
 LARGEST_STEP = 8
-"""Frames in a step, of any model: nothing is read, refused or answered while one runs."""
+"""Frames in a step, of any model: nothing is read, refused or answered during a step."""
 _ENOUGH = 4
-"""Decoded frames that are stepped before another picture is decoded: the first of a crowd has
-waited long enough by then."""
+"""With this many frames decoded, a step comes before the next picture: otherwise the first frame
+of a crowd would wait until all of it is decoded."""
 _PASSES = 3
 """Passes of the event loop from one turn to the next. A message that came during a step wakes
 gRPC's poller, then its future, then the stream's reader; with fewer passes the next step begins
@@ -37,12 +38,12 @@ class LoopEngine(Engine):
     """Turns between passes of the event loop.
 
     Args:
-        lanes: one for each model; on a CPU, for a device would be waited for here.
+        queues: one for each model; on a CPU, because the event loop would wait for a device.
         observer: is told of every step.
     """
 
-    def __init__(self, lanes: Sequence[Lane], observer: Observer | None = None) -> None:
-        super().__init__(lanes, observer)
+    def __init__(self, queues: Sequence[ModelQueue], observer: Observer | None = None) -> None:
+        super().__init__(queues, observer)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._next: asyncio.Handle | None = None
         # Bounded by the sessions: each has at most one picture with the decoder.
@@ -53,13 +54,13 @@ class LoopEngine(Engine):
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._warm_up)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, queue: ModelQueue, record: FrameRecord) -> None:
         """Give a frame to one of the next turns; see `Engine.submit`."""
-        job.lane.put(job)
+        queue.put(record)
         self._go_on()
 
     def call(self, call: Callable[[], None]) -> None:
-        """Have something done in a turn of its own; it must not raise."""
+        """Call a function in one of the next turns, alone; it must not raise."""
         self._calls.append(call)
         self._go_on()
 
@@ -73,16 +74,16 @@ class LoopEngine(Engine):
             self._pass(_PASSES)
 
     def _pass(self, left: int) -> None:
-        assert self._loop is not None, "the engine was started"  # noqa: S101
+        assert self._loop is not None, "the engine was started"
         if left:
             self._next = self._loop.call_soon(self._pass, left - 1)
             return
         self._next = None
-        if self._calls and sum(lane.waiting for lane in self._lanes) < _ENOUGH:
+        if self._calls and sum(queue.waiting for queue in self._queues) < _ENOUGH:
             self._calls.popleft()()
         else:
-            for results in self._turn():
-                deliver(results)
+            for records in self._turn():
+                deliver(records)
         if self._calls or self._has_work:
             self._go_on()
 

@@ -1,36 +1,39 @@
 """One model in the engine: its steps, what they cost, and the frames that wait for one.
 
-A lane belongs to the engine's thread, except where a method says otherwise.
+A queue belongs to the engine's thread; `step_cost_ns`, `waiting` and `pool` may be read from the
+event loop's.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
+from typing import TypeAlias
 
 from steerstream_bundle.errors import BundleError, StepError
 from steerstream_bundle.loading import Bundle
-from steerstream_bundle.preprocess import Picture
-from steerstream_service.domain import NEVER_NS, NotStepped, Outcome, SkipReason, Stepped
+from steerstream_service.domain import NEVER_NS, NotStepped, SkipReason, Stepped
 from steerstream_service.engine import batching
-from steerstream_service.engine.state_pool import Slot
+from steerstream_service.engine.host_stepper import HostStepper
 from steerstream_service.engine.step_cost import StepCost
-from steerstream_service.engine.steppers import open_stepper
+from steerstream_service.engine.stepper import Stepper
+from steerstream_service.session.frame_stages import FrameRecord
 
 _MEASURED_RUNS = 3
 """Runs of each bucket before the server serves, after the one that allocates. The quickest counts:
-a cost that a stall had spoilt would be above the budgets that vehicles ask for, and with all of
-them refused nothing would ever correct it."""
+a cost that a stall raised above every budget would have every vehicle refused, and only frames
+correct a cost."""
 _PAUSE_NS = 5_000_000
 """Without a step for this long the engine is cold: a few steps' time, far below a camera's period,
 so that the frames of one drive alone count as cold and those of a busy server do not."""
 _LOOK_AHEAD = 4
-"""Batches that are looked at where more frames wait: what is behind them begins so late that the
-next step makes little difference, and choosing takes as long for 1,000 frames as for a hundred."""
+"""Batches to choose among where more frames wait: frames behind them begin so late that the next
+step makes little difference to them, and the choice takes no longer for a thousand frames."""
+
+_Frames: TypeAlias = list[FrameRecord]
 
 _deadline = attrgetter("deadline_ns")
 _NOT_FINITE = NotStepped(
@@ -38,53 +41,7 @@ _NOT_FINITE = NotStepped(
 )
 
 
-class Job:
-    """One frame for the engine.
-
-    Args:
-        lane: the model that drives the session.
-        slot: the session's state.
-        pixels: uint8 [height, width, 3], the network's input.
-        reset: whether the step begins from the initial state.
-        interval_s: seconds between the captures of this frame and of the last one that the state
-            has seen; one period of the contract's rate where it has seen none.
-        deadline_ns: when its answer is due, on the server's monotonic clock.
-        reply: called with the outcome on the event loop's thread; it must not raise.
-    """
-
-    __slots__ = ("_claim", "deadline_ns", "interval_s", "lane", "pixels", "reply", "reset", "slot")
-
-    def __init__(
-        self,
-        lane: Lane,
-        slot: Slot,
-        pixels: Picture,
-        *,
-        reset: bool,
-        interval_s: float,
-        deadline_ns: int,
-        reply: Callable[[Outcome], None],
-    ) -> None:
-        self.lane = lane
-        self.slot = slot
-        self.pixels = pixels
-        self.reset = reset
-        self.interval_s = interval_s
-        self.deadline_ns = deadline_ns
-        self.reply = reply
-        self._claim = threading.Lock()
-
-    @property
-    def is_claimed(self) -> bool:
-        """Whether somebody took the job; it may be taken right after this was asked."""
-        return self._claim.locked()
-
-    def claim(self) -> bool:
-        """Take the job for good; only the first caller, of either thread, gets True."""
-        return self._claim.acquire(blocking=False)
-
-
-class Lane:
+class ModelQueue:
     """One model in the engine: its network, its sessions' state, and the frames that wait for it.
 
     Args:
@@ -95,8 +52,8 @@ class Lane:
 
     def __init__(self, bundle: Bundle, *, sessions: int, max_batch: int) -> None:
         self.cost = StepCost(max_batch, pads=bundle.runtime.pads_batches)
-        self._waiting: list[Job] = []
-        self._stepper = open_stepper(bundle, sessions=sessions, buckets=self.cost.buckets)
+        self._waiting: _Frames = []
+        self._stepper = _open_stepper(bundle, sessions, self.cost.buckets)
         self.pool = self._stepper.pool
         self.name = bundle.contract.name
         self._takes_interval = bool(bundle.contract.interval_tensor)
@@ -128,13 +85,13 @@ class Lane:
         """When a step of one frame must begin to meet the earliest deadline."""
         return self.earliest_ns - self.cost[1]
 
-    def put(self, job: Job) -> None:
-        """Let a frame wait, in the order of deadlines; of equal ones the first goes first."""
+    def put(self, record: FrameRecord) -> None:
+        """Let a frame wait, in the order of deadlines; of equal ones the first stays first."""
         waiting = self._waiting
-        if not waiting or job.deadline_ns >= waiting[-1].deadline_ns:
-            waiting.append(job)
+        if not waiting or record.deadline_ns >= waiting[-1].deadline_ns:
+            waiting.append(record)
         else:
-            insort(waiting, job, key=_deadline)
+            insort(waiting, record, key=_deadline)
 
     def warm_up(self) -> None:
         """Run every bucket on the sentinel slot, and measure it.
@@ -154,12 +111,12 @@ class Lane:
         with contextlib.suppress(StepError):
             self._stepper.warm_up(self.cost.buckets[0])
 
-    def choose(self, now_ns: int, free_by_ns: int = NEVER_NS) -> tuple[list[Job], list[Job]]:
+    def choose(self, now_ns: int, free_by_ns: int = NEVER_NS) -> tuple[_Frames, _Frames]:
         """Take a batch from what waits, earliest deadline first; see `batching`.
 
         Args:
             now_ns: the time.
-            free_by_ns: when other lanes want the engine at the latest.
+            free_by_ns: when other queues want the engine at the latest.
 
         Returns:
             The batch, and the frames that are given up because no step can answer them in time, or
@@ -174,27 +131,25 @@ class Lane:
             self.cost.doubt()
         return _claimed(first[late : late + size]), _claimed(first[:late])
 
-    def step(self, batch: Sequence[Job]) -> list[Outcome]:
-        """Run one step over a batch and commit the new state.
+    def step(self, batch: Sequence[FrameRecord]) -> None:
+        """Run one step over a batch, commit the new state, and set the frames' outcomes.
 
         Raises:
             StepError: the network failed; the state is as it was.
         """
         began_ns = time.monotonic_ns()
         rows = self._stepper.step(
-            [job.pixels for job in batch],
-            [job.slot for job in batch],
-            [job.reset for job in batch],
-            [job.interval_s for job in batch] if self._takes_interval else None,
+            [record.pixels for record in batch],
+            [record.slot for record in batch],
+            [record.reset for record in batch],
+            [record.interval_s for record in batch] if self._takes_interval else None,
         )
         infer_ns = time.monotonic_ns() - began_ns
         cold = began_ns - self._ended_ns > _PAUSE_NS
         self._ended_ns = began_ns + infer_ns
         self.cost.measured(len(batch), infer_ns, cold=cold)
-        return [
-            Stepped(values, began_ns, infer_ns, len(batch)) if fit else _NOT_FINITE
-            for values, fit in zip(rows.outputs, rows.fit, strict=True)
-        ]
+        for record, values, fit in zip(batch, rows.outputs, rows.fit, strict=True):
+            record.outcome = Stepped(values, began_ns, infer_ns, len(batch)) if fit else _NOT_FINITE
 
     def _warm_up_bucket(self, size: int) -> None:
         self._stepper.warm_up(size)
@@ -205,19 +160,31 @@ class Lane:
         self._stepper.warm_up(size)
         return time.monotonic_ns() - began_ns
 
-    def _take_first(self) -> list[Job]:
+    def _take_first(self) -> _Frames:
         """Take the frames that are looked at, and drop those before them that were taken back."""
-        first: list[Job] = []
+        first: _Frames = []
         seen = 0
-        for job in self._waiting:
+        for record in self._waiting:
             seen += 1
-            if not job.is_claimed:
-                first.append(job)
+            if not record.is_claimed:
+                first.append(record)
                 if len(first) == self._looked_at:
                     break
         del self._waiting[:seen]
         return first
 
 
-def _claimed(jobs: Sequence[Job]) -> list[Job]:
-    return [job for job in jobs if job.claim()]
+def _claimed(records: Sequence[FrameRecord]) -> _Frames:
+    return [record for record in records if record.claim()]
+
+
+def _open_stepper(bundle: Bundle, sessions: int, buckets: Sequence[int]) -> Stepper:
+    """Return a stepper with its state on the GPU if one runs the bundle, else on the host."""
+    if not bundle.runtime.provider.pool_on_device:
+        return HostStepper(bundle, sessions=sessions, buckets=buckets)
+    try:
+        # It needs the package onnx, which a server without a GPU does not have.
+        from steerstream_service.engine import device_stepper  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise BundleError(f"{error}; pip install onnx") from None
+    return device_stepper.open_on_gpu(bundle, sessions=sessions, buckets=buckets)

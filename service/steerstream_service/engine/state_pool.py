@@ -13,26 +13,18 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from steerstream_bundle.contract import StateTensor
+from steerstream_service.domain import Slot
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
 _DOT_ELEMENTS = 10_000
 """Above it, NumPy's OpenBLAS would wake threads of its own for a dot product."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A session's row, valid while the row's generation is this one."""
-
-    index: int
-    generation: int
 
 
 class PoolFullError(Exception):

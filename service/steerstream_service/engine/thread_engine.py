@@ -1,4 +1,4 @@
-"""The engine on a thread of its own: steps run beside decoding and the event loop."""
+"""The engine on its own thread: steps run beside decoding and the event loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from queue import Empty, SimpleQueue
 
 from steerstream_bundle.errors import BundleError
 from steerstream_service.engine.engine import Engine, deliver
-from steerstream_service.engine.model_queue import Job, Lane
+from steerstream_service.engine.model_queue import ModelQueue
+from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.telemetry.observer import Observer
 
 
@@ -17,16 +18,16 @@ class ThreadEngine(Engine):
     """Turns on one thread, which waits where there is no work.
 
     Args:
-        lanes: one for each model.
+        queues: one for each model.
         observer: is told of every step.
     """
 
-    def __init__(self, lanes: Sequence[Lane], observer: Observer | None = None) -> None:
-        super().__init__(lanes, observer)
-        waits = [lane.keep_warm_s for lane in lanes if lane.keep_warm_s is not None]
+    def __init__(self, queues: Sequence[ModelQueue], observer: Observer | None = None) -> None:
+        super().__init__(queues, observer)
+        waits = [queue.keep_warm_s for queue in queues if queue.keep_warm_s is not None]
         self._keep_warm_s = min(waits, default=None)
-        # Bounded by the sessions: each has at most one frame here, and what it recalled.
-        self._inbox: SimpleQueue[Job | None] = SimpleQueue()
+        # Bounded by the sessions: each has at most one frame here, and those that it took back.
+        self._inbox: SimpleQueue[tuple[ModelQueue, FrameRecord] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
@@ -39,9 +40,9 @@ class ThreadEngine(Engine):
         self._thread.start()
         await warm
 
-    def submit(self, job: Job) -> None:
+    def submit(self, queue: ModelQueue, record: FrameRecord) -> None:
         """Give a frame to the thread; see `Engine.submit`."""
-        self._inbox.put(job)
+        self._inbox.put((queue, record))
 
     async def stop(self) -> None:
         """End the thread after the step that it is in."""
@@ -57,21 +58,22 @@ class ThreadEngine(Engine):
             return
         loop.call_soon_threadsafe(warm.set_result, None)
         while self._collect():
-            for results in self._turn():
-                loop.call_soon_threadsafe(deliver, results)
+            for records in self._turn():
+                loop.call_soon_threadsafe(deliver, records)
 
     def _collect(self) -> bool:
-        """Take what has come, and wait only if there is nothing to do; False ends the thread."""
+        """Take what has come; wait only if there is nothing to do. False ends the thread."""
         idle = not self._has_work
         while idle or not self._inbox.empty():
             try:
-                job = self._inbox.get(timeout=self._keep_warm_s)
+                submitted = self._inbox.get(timeout=self._keep_warm_s)
             except Empty:
-                for lane in self._lanes:
-                    lane.keep_warm()
+                for queue in self._queues:
+                    queue.keep_warm()
                 continue
-            if job is None:
+            if submitted is None:
                 return False
-            job.lane.put(job)
+            queue, record = submitted
+            queue.put(record)
             idle = False
         return True

@@ -21,7 +21,7 @@ from steerstream_service.admission.frame_cost import available_cores
 from steerstream_service.config import Config
 from steerstream_service.engine.engine import Engine
 from steerstream_service.engine.loop_engine import LARGEST_STEP, LoopEngine, TurnExecutor
-from steerstream_service.engine.model_queue import Lane
+from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.engine.thread_engine import ThreadEngine
 from steerstream_service.errors import ConfigError, ListenError
 from steerstream_service.telemetry.logs import fields
@@ -81,11 +81,11 @@ class Server:
         self._config = config
         self._shares_port = workers > 1
         observer = observer or Observer()
-        lanes = [model.lane for model in models.values()]
+        queues = [model.queue for model in models.values()]
         self._engine, self._decoder = (
-            _in_loop(lanes, observer)
+            _in_loop(queues, observer)
             if in_loop
-            else _in_threads(lanes, observer, config.decode_threads)
+            else _in_threads(queues, observer, config.decode_threads)
         )
         self._stop = asyncio.Event()
         self._health = health.aio.HealthServicer()
@@ -136,7 +136,7 @@ class Server:
                 default_model=self.admission.default,
                 warm_up_s=round(time.monotonic() - began, 3),
                 step_us={
-                    name: model.lane.step_cost_ns // 1000
+                    name: model.queue.step_cost_ns // 1000
                     for name, model in self.admission.models.items()
                 },
             ),
@@ -160,7 +160,7 @@ class Server:
         """Return the present use of each model's state pool, by the model's name."""
         total = self._config.max_sessions
         return {
-            name: SlotUse(total - model.lane.pool.free, total)
+            name: SlotUse(total - model.queue.pool.free, total)
             for name, model in self.admission.models.items()
         }
 
@@ -190,16 +190,16 @@ def _steps_in_loop(bundles: Mapping[str, Bundle], config: Config, cores: float) 
     return config.steps_on == "loop" or (config.steps_on == "auto" and on_cpu and cores <= 1)
 
 
-def _in_loop(lanes: Sequence[Lane], observer: Observer) -> tuple[Engine, Executor]:
-    engine = LoopEngine(lanes, observer)
+def _in_loop(queues: Sequence[ModelQueue], observer: Observer) -> tuple[Engine, Executor]:
+    engine = LoopEngine(queues, observer)
     return engine, TurnExecutor(engine)
 
 
 def _in_threads(
-    lanes: Sequence[Lane], observer: Observer, decode_threads: int
+    queues: Sequence[ModelQueue], observer: Observer, decode_threads: int
 ) -> tuple[Engine, Executor]:
     decoder = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
-    return ThreadEngine(lanes, observer), decoder
+    return ThreadEngine(queues, observer), decoder
 
 
 def _options(config: Config, *, shares_port: bool) -> list[tuple[str, int]]:

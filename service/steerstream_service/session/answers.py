@@ -12,7 +12,6 @@ from steerstream_bundle.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_A
 from steerstream_service.domain import (
     Command,
     ControlValues,
-    Frame,
     Limit,
     Skip,
     SkipReason,
@@ -22,7 +21,7 @@ from steerstream_service.domain import (
     Validity,
 )
 from steerstream_service.session import vehicle_limits
-from steerstream_service.session.frame_stages import Pending
+from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.session.recurrence import Recurrence
 
 REMEMBERED_ANSWERS = 64
@@ -79,21 +78,25 @@ class Answers:
         """A frame of this number came, and its answer is to follow."""
         self._remember(sequence_number, None)
 
-    def command(self, pending: Pending, outcome: Stepped, now_ns: int) -> Command:
+    def command(self, record: FrameRecord, outcome: Stepped, now_ns: int) -> Command:
         """Make the command of a frame that the network saw.
 
-        Where the network said what no vehicle should follow, the last good values hold.
+        Where the network's values cannot be used, the last good ones hold.
+
+        Args:
+            record: the frame.
+            outcome: what the step gave for it.
+            now_ns: the present time, on the server's monotonic clock.
         """
-        frame = pending.frame
         raw = ControlValues(*_picked(outcome.outputs, self._columns))
         stddevs = None
         if self._has_stddevs:
             stddevs = Stddevs(*_picked(outcome.outputs, self._stddev_columns))
         usable = vehicle_limits.is_plausible(outcome.outputs, self._plausible)
-        values = self._limited(raw, pending) if usable else self._stand_in(frame)
+        values = self._limited(raw, record) if usable else self._stand_in(record)
         command = Command(
-            frame.sequence_number,
-            frame.capture_time_ns,
+            record.sequence_number,
+            record.capture_time_ns,
             raw,
             values.limited,
             values.active_limits,
@@ -102,54 +105,62 @@ class Answers:
             self._next_count(),
             self._recurrence.epoch,
             self._recurrence.step_count,
-            _timings(pending, outcome, now_ns),
+            _timings(record, outcome, now_ns),
             stddevs,
         )
         given = _Given(command, values.arrived_ns)
         if usable:
             self._held = given
-        self._remember(frame.sequence_number, given)
+        self._remember(record.sequence_number, given)
         return command
 
-    def skip(self, frame: Frame, reason: SkipReason, detail: str, now_ns: int) -> Skip:
-        """Make the answer to a frame without a command of its own: an earlier one holds."""
-        first = self._memory.get(frame.sequence_number)
+    def skip(self, record: FrameRecord, reason: SkipReason, detail: str, now_ns: int) -> Skip:
+        """Make the answer to a frame without a command of its own: an earlier one holds.
+
+        Args:
+            record: the frame.
+            reason: why, for programs.
+            detail: why and what to do, for people.
+            now_ns: the present time, on the server's monotonic clock.
+        """
+        first = self._memory.get(record.sequence_number)
         if reason is SkipReason.DUPLICATE and first is not None:
-            held = self._again(first, first.command.validity, frame, now_ns)
+            held = self._again(first, first.command.validity, record, now_ns)
         elif self._held is not None:
-            held = self._again(self._held, Validity.HELD, frame, now_ns)
+            held = self._again(self._held, Validity.HELD, record, now_ns)
         else:
             held = None
             self._next_count()
-        return Skip(frame.sequence_number, frame.capture_time_ns, reason, detail, held)
+        return Skip(record.sequence_number, record.capture_time_ns, reason, detail, held)
 
-    def _limited(self, raw: ControlValues, pending: Pending) -> _Values:
-        frame = pending.frame
+    def _limited(self, raw: ControlValues, record: FrameRecord) -> _Values:
         limited, active = vehicle_limits.apply(
             raw,
             self._profile,
-            vehicle_speed_mps=frame.vehicle_speed_mps,
-            previous=self._previous(pending),
+            vehicle_speed_mps=record.vehicle_speed_mps,
+            previous=self._previous(record),
         )
         warm = self._recurrence.step_count > self._contract.warm_up_steps
         validity = Validity.VALID if warm else Validity.WARMING_UP
-        return _Values(limited, active, validity, frame.arrived_ns)
+        return _Values(limited, active, validity, record.arrived_ns)
 
-    def _previous(self, pending: Pending) -> vehicle_limits.Previous | None:
-        if pending.reset or self._held is None:
+    def _previous(self, record: FrameRecord) -> vehicle_limits.Previous | None:
+        if record.reset or self._held is None:
             return None
         last = self._held.command
-        interval_ns = pending.frame.capture_time_ns - last.capture_time_ns
+        interval_ns = record.capture_time_ns - last.capture_time_ns
         return vehicle_limits.Previous(last.limited, interval_ns / 1e9)
 
-    def _stand_in(self, frame: Frame) -> _Values:
+    def _stand_in(self, record: FrameRecord) -> _Values:
         if self._held is None:
-            return _Values(ControlValues(), (), Validity.FALLBACK, frame.arrived_ns)
+            return _Values(ControlValues(), (), Validity.FALLBACK, record.arrived_ns)
         return _Values(self._held.command.limited, (), Validity.HELD, self._held.arrived_ns)
 
-    def _again(self, given: _Given, validity: Validity, frame: Frame, now_ns: int) -> Command:
-        """An earlier command, counted and aged anew; numbers and values are of its own frame."""
-        total_ns = now_ns - frame.arrived_ns
+    def _again(
+        self, given: _Given, validity: Validity, record: FrameRecord, now_ns: int
+    ) -> Command:
+        """Return an earlier command with a new count and age; its numbers and values stay."""
+        total_ns = now_ns - record.arrived_ns
         return replace(
             given.command,
             validity=validity,
@@ -177,9 +188,9 @@ def _picked(values: Sequence[float], columns: Sequence[int | None]) -> list[floa
     return [None if at is None else values[at] for at in columns]
 
 
-def _timings(pending: Pending, outcome: Stepped, now_ns: int) -> Timings:
-    arrived_ns = pending.frame.arrived_ns
-    queue_ns = outcome.began_ns - arrived_ns - pending.decode_ns
+def _timings(record: FrameRecord, outcome: Stepped, now_ns: int) -> Timings:
+    arrived_ns = record.arrived_ns
+    queue_ns = outcome.began_ns - arrived_ns - record.decode_ns
     return Timings(
-        queue_ns, pending.decode_ns, outcome.infer_ns, now_ns - arrived_ns, outcome.batch_size
+        queue_ns, record.decode_ns, outcome.infer_ns, now_ns - arrived_ns, outcome.batch_size
     )

@@ -1,20 +1,31 @@
-"""The stages of a frame in its session, and what leads from one to the next.
+"""A frame's way through its session: its record, its stages, and what the session wants done.
 
 A frame goes through these stages, and `TRANSITIONS` is all there is to know of them:
 
-```text
-WAITING -> DECODING -> DECODED -> SUBMITTED -> ANSWERED
 ```
+WAITING -> DECODING -> READY -> SUBMITTED -> ANSWERED
+```
+
+The methods that the actions name are those of `steerstream_service.session.machine.Session`.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
-from steerstream_service.domain import Frame, SkipReason
+import numpy as np
+
+from steerstream_bundle.errors import UndecodableError
+from steerstream_bundle.pictures import Image
+from steerstream_bundle.preprocess import Picture
+from steerstream_service.domain import Command, ExpiringNotice, Outcome, Skip, SkipReason, Slot
+from steerstream_service.errors import StreamError
+
+_NO_PIXELS: Picture = np.empty((0, 0, 3), np.uint8)
 
 
 class Stage(enum.IntEnum):
@@ -22,7 +33,7 @@ class Stage(enum.IntEnum):
 
     WAITING = enum.auto()
     DECODING = enum.auto()
-    DECODED = enum.auto()
+    READY = enum.auto()
     SUBMITTED = enum.auto()
     ANSWERED = enum.auto()
 
@@ -47,16 +58,16 @@ TRANSITIONS: Mapping[tuple[Stage, Event], Stage] = MappingProxyType(
         (Stage.WAITING, Event.DECODE): Stage.DECODING,
         (Stage.WAITING, Event.SUPERSEDE): Stage.ANSWERED,
         (Stage.WAITING, Event.EXPIRE): Stage.ANSWERED,
-        (Stage.DECODING, Event.DECODED): Stage.DECODED,
+        (Stage.DECODING, Event.DECODED): Stage.READY,
         (Stage.DECODING, Event.UNDECODABLE): Stage.ANSWERED,
         (Stage.DECODING, Event.EXPIRE): Stage.ANSWERED,
-        (Stage.DECODED, Event.SUBMIT): Stage.SUBMITTED,
-        (Stage.DECODED, Event.EXPIRE): Stage.ANSWERED,
+        (Stage.READY, Event.SUBMIT): Stage.SUBMITTED,
+        (Stage.READY, Event.EXPIRE): Stage.ANSWERED,
         (Stage.SUBMITTED, Event.STEP): Stage.ANSWERED,
         (Stage.SUBMITTED, Event.FAIL): Stage.ANSWERED,
         (Stage.SUBMITTED, Event.SUPERSEDE): Stage.ANSWERED,
         (Stage.SUBMITTED, Event.EXPIRE): Stage.ANSWERED,
-        # The decoder comes to its end with a frame that was given up meanwhile.
+        # The frame was given up while its picture was with the decoder.
         (Stage.ANSWERED, Event.DECODED): Stage.ANSWERED,
         (Stage.ANSWERED, Event.UNDECODABLE): Stage.ANSWERED,
     }
@@ -64,44 +75,157 @@ TRANSITIONS: Mapping[tuple[Stage, Event], Stage] = MappingProxyType(
 """The stage after an event. What is not listed cannot happen, and raises KeyError."""
 
 
-class Pending:
-    """A frame that has no answer yet, with what is known of it so far."""
+class FrameRecord:
+    """One frame from its arrival to its answer: what came, and what became of it.
+
+    The record is made once and handed on, never copied. One party owns it at a time, and only the
+    owner writes to it: the session (on the event loop), the decoder while the stage is DECODING,
+    and the engine from SUBMITTED until its reply. There are two exceptions. A session may answer a
+    frame whose picture is still with the decoder; it then ignores the result. And `claim` decides
+    between the engine and a session that wants its frame back.
+
+    Args:
+        sequence_number: the vehicle's number of the frame.
+        capture_time_ns: when the picture was taken, on the vehicle's clock. It is never compared
+            with the server's clock.
+        image: the picture as it came; None where the message held none.
+        vehicle_speed_mps: the vehicle's measured speed, if it sent one.
+        arrived_ns: when the message was read, on the server's monotonic clock.
+
+    Attributes:
+        stage: where the frame is; the session alone writes it.
+        deadline_ns: when the answer is due. Set by the session on arrival, as the next two.
+        start_by_ns: when a step has to begin at the latest to meet the deadline.
+        resets_before: resets that the session received before the frame.
+        pixels: uint8 [height, width, 3], the network's input. Set by the decoder, as the next two.
+        undecodable: why there are no pixels; None if there are.
+        decode_ns: what decoding took.
+        epoch: the state's epoch with this frame. Set by the session on submission, as the next two.
+        reset: whether the step begins from the initial state.
+        interval_s: seconds between the captures of this frame and of the last one that the state
+            has seen; one period of the contract's rate where it has seen none.
+        slot: the session's row of the state pool. Set by the stream on submission, as the next one.
+        reply: called with the record when `outcome` is set, on the event loop's thread; it must not
+            raise.
+        outcome: what the engine made of it. Set by the engine.
+        recall_asked: whether the session has asked for the frame back.
+        skip: why and how the frame was refused, while its answer waits for those before it.
+    """
 
     __slots__ = (
+        "_claim",
+        "arrived_ns",
+        "capture_time_ns",
         "deadline_ns",
         "decode_ns",
         "epoch",
-        "frame",
+        "image",
         "interval_s",
+        "outcome",
         "pixels",
         "recall_asked",
+        "reply",
         "reset",
         "resets_before",
+        "sequence_number",
         "skip",
+        "slot",
         "stage",
         "start_by_ns",
+        "undecodable",
+        "vehicle_speed_mps",
     )
 
+    # These have no value before their owner sets them, so that reading one too early is an error.
+    deadline_ns: int
+    start_by_ns: int
+    resets_before: int
+    epoch: int
+    reset: bool
+    interval_s: float
+    slot: Slot
+    reply: Callable[[FrameRecord], None]
+    outcome: Outcome
+
     def __init__(
-        self, frame: Frame, deadline_ns: int, start_by_ns: int, resets_before: int
+        self,
+        sequence_number: int,
+        capture_time_ns: int,
+        image: Image | None,
+        vehicle_speed_mps: float | None,
+        arrived_ns: int,
     ) -> None:
-        self.frame = frame
-        self.deadline_ns = deadline_ns
-        self.start_by_ns = start_by_ns
-        self.resets_before = resets_before
+        self.sequence_number = sequence_number
+        self.capture_time_ns = capture_time_ns
+        self.image = image
+        self.vehicle_speed_mps = vehicle_speed_mps
+        self.arrived_ns = arrived_ns
         self.stage = Stage.WAITING
-        self.pixels: Any = None
+        self.pixels = _NO_PIXELS
+        self.undecodable: UndecodableError | None = None
         self.decode_ns = 0
-        self.reset = False
-        self.interval_s = 0.0
-        self.epoch = 0
         self.recall_asked = False
         self.skip: tuple[SkipReason, str] | None = None
+        self._claim = threading.Lock()
 
     def move(self, event: Event) -> None:
-        """Go to the next stage.
+        """Go to the next stage; an answered frame lets go of its picture at once.
+
+        Under EVERY a refused frame waits for the answers before it, and a message may hold
+        megabytes.
 
         Raises:
             KeyError: the event cannot happen in this stage; a fault of the caller.
         """
-        self.stage = TRANSITIONS[self.stage, event]
+        self.stage = stage = TRANSITIONS[self.stage, event]
+        if stage is Stage.ANSWERED:
+            self.image = None
+            self.pixels = _NO_PIXELS
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether somebody took the frame; it may be taken right after this was asked."""
+        return self._claim.locked()
+
+    def claim(self) -> bool:
+        """Take a submitted frame for good; only the first caller, of either thread, gets True."""
+        return self._claim.acquire(blocking=False)
+
+
+@dataclass(slots=True)
+class Decode:
+    """Decode the frame's picture, then call `decoded`."""
+
+    record: FrameRecord
+
+
+@dataclass(slots=True)
+class Submit:
+    """Give the frame to the engine, then call `finished`."""
+
+    record: FrameRecord
+
+
+@dataclass(slots=True)
+class Recall:
+    """Take the frame back if the engine has not begun; then call `recalled`."""
+
+    record: FrameRecord
+
+
+@dataclass(slots=True)
+class Send:
+    """Send an answer or a notice."""
+
+    message: Command | Skip | ExpiringNotice
+
+
+@dataclass(slots=True)
+class End:
+    """End the stream with an error."""
+
+    error: StreamError
+
+
+Action = Decode | Submit | Recall | Send | End
+"""What a session wants done; its stream (`transport/stream.py`) carries it out."""

@@ -1,12 +1,12 @@
 """One vehicle's session as a state machine: no socket, no clock, no thread.
 
-The shell (`stream`) tells it what happened and when; it answers with the actions of
-`actions` for the shell to carry out. A frame goes through the stages of
-`frame_stages`; what a frame is answered is made in `answers`.
+The stream (`transport/stream.py`) tells the session what happened and when. The session answers
+with actions, which the stream carries out. `frame_stages` lists the stages of a frame and the
+actions; `answers` makes the commands and skips.
 
-A session keeps at most one frame with the decoder, one that is decoded, and one with the engine, so
-that decoding overlaps with the step before. Under LATEST at most one more waits, and a decoded
-frame takes the place of one that the engine has not begun. Under EVERY a bounded number waits.
+A session keeps at most one frame with the decoder, one that is ready, and one with the engine, so
+that a frame is decoded while the one before it is stepped. Under LATEST at most one more waits, and
+a ready frame replaces one that the engine has not begun. Under EVERY a bounded number waits.
 
 Rules:
 
@@ -27,17 +27,25 @@ from steerstream_bundle.contract import Contract
 from steerstream_service.domain import (
     NEVER_NS,
     Command,
-    Frame,
+    ExpiringNotice,
     FramePolicy,
     NotStepped,
-    Outcome,
     Skip,
     SkipReason,
 )
-from steerstream_service.session.actions import Action, Decode, Recall, Send, Submit
+from steerstream_service.errors import IdleError
 from steerstream_service.session.answers import Answers
-from steerstream_service.session.frame_stages import Event, Pending, Stage
-from steerstream_service.session.idleness import Silence
+from steerstream_service.session.frame_stages import (
+    Action,
+    Decode,
+    End,
+    Event,
+    FrameRecord,
+    Recall,
+    Send,
+    Stage,
+    Submit,
+)
 from steerstream_service.session.recurrence import Recurrence
 from steerstream_service.session.vehicle_limits import Profile
 
@@ -79,18 +87,14 @@ class Session:
             terms.contract.gap.reset_after_ms * _MS, 1 / terms.contract.rate_hz
         )
         self._answers = Answers(terms.contract, terms.profile, self._recurrence)
-        self._silence = Silence(
-            idle_timeout_ns=terms.idle_timeout_ns,
-            expiring_notice_ns=terms.expiring_notice_ns,
-            now_ns=opened_ns,
-        )
+        self._idleness = _Idleness(terms, opened_ns)
         # Where frames are.
-        self._waiting: deque[Pending] = deque()
-        self._decoding: Pending | None = None
-        self._decoded: Pending | None = None
-        self._submitted: Pending | None = None
+        self._waiting: deque[FrameRecord] = deque()
+        self._decoding: FrameRecord | None = None
+        self._ready: FrameRecord | None = None
+        self._submitted: FrameRecord | None = None
         # EVERY: all frames without an answer, oldest first.
-        self._order: deque[Pending] = deque()
+        self._order: deque[FrameRecord] = deque()
         # What was received.
         self._sequence_number = -1
         self._capture_time_ns = -1
@@ -114,141 +118,139 @@ class Session:
 
     @property
     def give_up_ns(self) -> int:
-        """When `tick` wants to be called for the frames that are here; else `NEVER_NS`.
+        """When `tick` has to be called for the frames that are here; `NEVER_NS` if there are none.
 
-        A frame that is yet to come wants it no sooner than half a budget after its arrival.
+        A frame that is yet to come needs it no sooner than half a budget after its arrival.
         """
-        return min((pending.start_by_ns for pending in self._stoppable()), default=NEVER_NS)
+        return min((record.start_by_ns for record in self._stoppable()), default=NEVER_NS)
 
     @property
-    def silence_ns(self) -> int:
-        """When `tick` wants to be called if no frame comes."""
-        return self._silence.next_wake_ns
+    def idle_check_ns(self) -> int:
+        """When `tick` has to be called if no frame comes."""
+        return self._idleness.check_ns
 
-    def receive(self, frame: Frame, step_cost_ns: int, *, is_surplus: bool = False) -> list[Action]:
+    def receive(
+        self, record: FrameRecord, step_cost_ns: int, *, is_surplus: bool = False
+    ) -> list[Action]:
         """A frame came; its `arrived_ns` is the present time.
 
         Args:
-            frame: the frame.
+            record: the frame, which is the session's from now on.
             step_cost_ns: what one step costs at present: the part of the budget that a frame needs
                 from the time when the engine takes it.
             is_surplus: whether it came faster than the session's stated rate to a busy server.
         """
-        self._silence.broken(frame.arrived_ns)
-        deadline_ns = frame.arrived_ns + self._terms.budget_ns
-        # Never more than half the budget: a cost that looks higher must reach the engine to be
-        # found out, which alone measures it.
+        self._idleness.frame_came(record.arrived_ns)
+        record.deadline_ns = record.arrived_ns + self._terms.budget_ns
+        # Never more than half the budget: only the engine measures the cost, so a cost that looks
+        # too high has to let frames through to it, or it would never be corrected.
         reserve_ns = min(step_cost_ns + _ANSWER_NS, self._terms.budget_ns // 2)
-        pending = Pending(frame, deadline_ns, deadline_ns - reserve_ns, self._resets)
+        record.start_by_ns = record.deadline_ns - reserve_ns
+        record.resets_before = self._resets
         actions: list[Action] = []
         self._unanswered += 1
         if self._in_order:
-            self._order.append(pending)
-        refusal = self._refusal(frame)
+            self._order.append(record)
+        refusal = self._refusal(record)
         if refusal is not None:
-            pending.move(Event.REFUSE)
-            self._skip(pending, *refusal, frame.arrived_ns, actions)
+            record.move(Event.REFUSE)
+            self._skip(record, *refusal, record.arrived_ns, actions)
             return actions
-        self._accept(pending, actions, is_surplus=is_surplus)
+        self._accept(record, actions, is_surplus=is_surplus)
         return self._advance(actions)
 
     def reset(self) -> None:
         """A reset came. Frames received before it are still answered from the old state."""
         self._resets += 1
 
-    def decoded(self, pending: Pending, pixels: object, decode_ns: int) -> list[Action]:
-        """The decoder is done with a frame."""
-        pending.move(Event.DECODED)
+    def decoded(self, record: FrameRecord, now_ns: int) -> list[Action]:
+        """The decoder gave a frame back, with its pixels or with why there are none."""
+        assert record is self._decoding, "the decoder holds one frame of a session"
         self._decoding = None
+        given_up = record.stage is Stage.ANSWERED
+        record.move(Event.DECODED if record.undecodable is None else Event.UNDECODABLE)
         actions: list[Action] = []
-        if pending.stage is Stage.DECODED:
-            pending.pixels, pending.decode_ns = pixels, decode_ns
-            self._decoded = pending
+        if record.stage is Stage.READY:
+            self._ready = record
             if self._submitted is not None and not self._in_order:
                 actions += self._recall(self._submitted)
+        elif not given_up:
+            self._skip(record, SkipReason.UNDECODABLE, str(record.undecodable), now_ns, actions)
         return self._advance(actions)
 
-    def undecodable(self, pending: Pending, detail: str, now_ns: int) -> list[Action]:
-        """The decoder found that a frame's picture cannot be used."""
-        given_up = pending.stage is Stage.ANSWERED
-        pending.move(Event.UNDECODABLE)
-        self._decoding = None
-        actions: list[Action] = []
-        if not given_up:
-            self._skip(pending, SkipReason.UNDECODABLE, detail, now_ns, actions)
-        return self._advance(actions)
-
-    def finished(self, pending: Pending, outcome: Outcome, now_ns: int) -> list[Action]:
-        """The engine is done with a frame."""
+    def finished(self, record: FrameRecord, now_ns: int) -> list[Action]:
+        """The engine gave a frame back, with its outcome."""
+        assert record is self._submitted, "the engine holds one frame of a session"
         self._submitted = None
+        outcome = record.outcome
         actions: list[Action] = []
         if isinstance(outcome, NotStepped):
             late = outcome.reason is SkipReason.LATE
-            pending.move(Event.EXPIRE if late else Event.FAIL)
-            self._skip(pending, outcome.reason, outcome.detail, now_ns, actions)
+            record.move(Event.EXPIRE if late else Event.FAIL)
+            self._skip(record, outcome.reason, outcome.detail, now_ns, actions)
         else:
-            pending.move(Event.STEP)
-            self._recurrence.advance(pending)
-            self._answered(self._answers.command(pending, outcome, now_ns), actions)
+            record.move(Event.STEP)
+            self._recurrence.advance(record)
+            self._answered(self._answers.command(record, outcome, now_ns), actions)
             self._release(now_ns, actions)
         return self._advance(actions)
 
-    def recalled(self, pending: Pending, now_ns: int) -> list[Action]:
+    def recalled(self, record: FrameRecord, now_ns: int) -> list[Action]:
         """The engine gave a frame back that it had not begun."""
+        assert record is self._submitted, "the engine holds one frame of a session"
         self._submitted = None
         actions: list[Action] = []
-        if now_ns >= pending.start_by_ns:
-            pending.move(Event.EXPIRE)
-            self._skip(pending, SkipReason.LATE, self._late_text(), now_ns, actions)
+        if now_ns >= record.start_by_ns:
+            record.move(Event.EXPIRE)
+            self._skip(record, SkipReason.LATE, self._late_text(), now_ns, actions)
         else:
-            pending.move(Event.SUPERSEDE)
-            self._skip(pending, SkipReason.SUPERSEDED, _SUPERSEDED, now_ns, actions)
+            record.move(Event.SUPERSEDE)
+            self._skip(record, SkipReason.SUPERSEDED, _SUPERSEDED, now_ns, actions)
         return self._advance(actions)
 
     def tick(self, now_ns: int) -> list[Action]:
-        """Time has passed: give up what can no longer be in time, and watch for silence."""
+        """Time has passed: give up frames that would be late, and end an idle session."""
         actions: list[Action] = []
-        overdue = [item for item in self._stoppable() if item.start_by_ns <= now_ns]
-        for pending in overdue:
-            if pending is self._submitted:
-                actions += self._recall(pending)
+        overdue = [record for record in self._stoppable() if record.start_by_ns <= now_ns]
+        for record in overdue:
+            if record is self._submitted:
+                actions += self._recall(record)
             else:
-                self._expire(pending, now_ns, actions)
+                self._expire(record, now_ns, actions)
         self._advance(actions)
-        return actions + self._silence.tick(now_ns)
+        return actions + self._idleness.tick(now_ns)
 
     # Receiving.
 
-    def _refusal(self, frame: Frame) -> tuple[SkipReason, str] | None:
-        if self._answers.knows(frame.sequence_number):
+    def _refusal(self, record: FrameRecord) -> tuple[SkipReason, str] | None:
+        if self._answers.knows(record.sequence_number):
             return SkipReason.DUPLICATE, "a frame of this number was seen before"
-        if frame.sequence_number <= self._sequence_number:
+        if record.sequence_number <= self._sequence_number:
             return (
                 SkipReason.OUT_OF_ORDER,
                 f"sequence_number must be above {self._sequence_number}, the last one",
             )
-        if frame.capture_time_ns <= self._capture_time_ns:
+        if record.capture_time_ns <= self._capture_time_ns:
             return (
                 SkipReason.OUT_OF_ORDER,
                 f"capture_time_ns must be above {self._capture_time_ns}, the last one",
             )
         return None
 
-    def _accept(self, pending: Pending, actions: list[Action], *, is_surplus: bool) -> None:
-        frame = pending.frame
-        self._sequence_number = frame.sequence_number
-        self._capture_time_ns = frame.capture_time_ns
-        self._answers.expect(frame.sequence_number)
+    def _accept(self, record: FrameRecord, actions: list[Action], *, is_surplus: bool) -> None:
+        self._sequence_number = record.sequence_number
+        self._capture_time_ns = record.capture_time_ns
+        self._answers.expect(record.sequence_number)
         text = self._overload(is_surplus=is_surplus)
         if text is not None:
-            pending.move(Event.REFUSE)
-            self._skip(pending, SkipReason.OVERLOADED, text, frame.arrived_ns, actions)
+            record.move(Event.REFUSE)
+            self._skip(record, SkipReason.OVERLOADED, text, record.arrived_ns, actions)
             return
         if self._waiting and not self._in_order:
             waiting = self._waiting.pop()
             waiting.move(Event.SUPERSEDE)
-            self._skip(waiting, SkipReason.SUPERSEDED, _SUPERSEDED, frame.arrived_ns, actions)
-        self._waiting.append(pending)
+            self._skip(waiting, SkipReason.SUPERSEDED, _SUPERSEDED, record.arrived_ns, actions)
+        self._waiting.append(record)
 
     def _overload(self, *, is_surplus: bool) -> str | None:
         if not self._in_order:
@@ -259,12 +261,12 @@ class Session:
 
     def _advance(self, actions: list[Action]) -> list[Action]:
         """Move frames on to places that have become free; returns the actions, with its own."""
-        if self._decoded is not None and self._submitted is None:
-            self._submitted, self._decoded = self._decoded, None
+        if self._ready is not None and self._submitted is None:
+            self._submitted, self._ready = self._ready, None
             self._submitted.move(Event.SUBMIT)
             self._recurrence.begin(self._submitted)
             actions.append(Submit(self._submitted))
-        if self._waiting and self._decoding is None and self._decoded is None:
+        if self._waiting and self._decoding is None and self._ready is None:
             self._decoding = self._waiting.popleft()
             self._decoding.move(Event.DECODE)
             actions.append(Decode(self._decoding))
@@ -272,30 +274,28 @@ class Session:
 
     # Giving up.
 
-    def _stoppable(self) -> list[Pending]:
+    def _stoppable(self) -> list[FrameRecord]:
         """Frames that may still be given up, oldest first."""
-        places = (self._submitted, self._decoded, self._decoding, *self._waiting)
+        places = (self._submitted, self._ready, self._decoding, *self._waiting)
         return [
-            pending
-            for pending in places
-            if pending is not None
-            and pending.stage is not Stage.ANSWERED
-            and not pending.recall_asked
+            record
+            for record in places
+            if record is not None and record.stage is not Stage.ANSWERED and not record.recall_asked
         ]
 
-    def _recall(self, pending: Pending) -> list[Action]:
-        if pending.recall_asked:
+    def _recall(self, record: FrameRecord) -> list[Action]:
+        if record.recall_asked:
             return []
-        pending.recall_asked = True
-        return [Recall(pending)]
+        record.recall_asked = True
+        return [Recall(record)]
 
-    def _expire(self, pending: Pending, now_ns: int, actions: list[Action]) -> None:
-        pending.move(Event.EXPIRE)
-        if pending is self._decoded:
-            self._decoded = None
-        elif pending is not self._decoding:
-            self._waiting.remove(pending)
-        self._skip(pending, SkipReason.LATE, self._late_text(), now_ns, actions)
+    def _expire(self, record: FrameRecord, now_ns: int, actions: list[Action]) -> None:
+        record.move(Event.EXPIRE)
+        if record is self._ready:
+            self._ready = None
+        elif record is not self._decoding:
+            self._waiting.remove(record)
+        self._skip(record, SkipReason.LATE, self._late_text(), now_ns, actions)
 
     def _late_text(self) -> str:
         return f"no answer was possible {self._budget_text}; hold the last command"
@@ -304,22 +304,22 @@ class Session:
 
     def _skip(
         self,
-        pending: Pending,
+        record: FrameRecord,
         reason: SkipReason,
         detail: str,
         now_ns: int,
         actions: list[Action],
     ) -> None:
         if self._in_order:
-            pending.skip = (reason, detail)
+            record.skip = (reason, detail)
             self._release(now_ns, actions)
         else:
-            self._answered(self._answers.skip(pending.frame, reason, detail, now_ns), actions)
+            self._answered(self._answers.skip(record, reason, detail, now_ns), actions)
 
     def _release(self, now_ns: int, actions: list[Action]) -> None:
         """EVERY: send the skips that only waited for the frames before them."""
         while self._order and (skip := self._order[0].skip) is not None:
-            self._answered(self._answers.skip(self._order[0].frame, *skip, now_ns), actions)
+            self._answered(self._answers.skip(self._order[0], *skip, now_ns), actions)
 
     def _answered(self, answer: Command | Skip, actions: list[Action]) -> None:
         if self._in_order:
@@ -327,3 +327,36 @@ class Session:
             self._order.popleft()
         self._unanswered -= 1
         actions.append(Send(answer))
+
+
+class _Idleness:
+    """Ends a session that sends no frames: a notice first, then the end.
+
+    Args:
+        terms: what was agreed.
+        now_ns: the present time.
+    """
+
+    def __init__(self, terms: Terms, now_ns: int) -> None:
+        self._timeout_ns = terms.idle_timeout_ns
+        self._notice_after_ns = terms.idle_timeout_ns - terms.expiring_notice_ns
+        self.frame_came(now_ns)
+
+    def frame_came(self, now_ns: int) -> None:
+        """Start counting again."""
+        self._since_ns = now_ns
+        self._noticed = False
+        self.check_ns = now_ns + self._notice_after_ns
+        """When `tick` has to be called next."""
+
+    def tick(self, now_ns: int) -> list[Action]:
+        """Time has passed."""
+        ends_ns = self._since_ns + self._timeout_ns
+        if now_ns >= ends_ns:
+            seconds = self._timeout_ns / 1e9
+            return [End(IdleError(f"no frame came for {seconds:g} s; open a new session"))]
+        if now_ns < self.check_ns or self._noticed:
+            return []
+        self._noticed = True
+        self.check_ns = ends_ns
+        return [Send(ExpiringNotice((ends_ns - now_ns) // _MS))]

@@ -1,8 +1,8 @@
-"""What the network has seen of a session: epochs, steps, and what begins an epoch anew."""
+"""What the network has seen of a session: epochs, steps, and what begins a new epoch."""
 
 from __future__ import annotations
 
-from steerstream_service.session.frame_stages import Pending
+from steerstream_service.session.frame_stages import FrameRecord
 
 
 class Recurrence:
@@ -23,19 +23,19 @@ class Recurrence:
         self._applied_resets = 0
         self._seen_capture_ns = 0
 
-    def begin(self, pending: Pending) -> None:
-        """Decide from what state a step begins; it becomes true with `advance`."""
-        resets = pending.resets_before - self._applied_resets
-        gap_ns = pending.frame.capture_time_ns - self._seen_capture_ns
+    def begin(self, record: FrameRecord) -> None:
+        """Decide from what state a step begins; `advance` makes it true."""
+        resets = record.resets_before - self._applied_resets
+        gap_ns = record.capture_time_ns - self._seen_capture_ns
         if resets == 0 and self.step_count > 0:
             resets = int(gap_ns > self._reset_after_ns)
-        pending.epoch = self.epoch + resets
-        pending.reset = resets > 0 or self.step_count == 0
-        pending.interval_s = self._period_s if pending.reset else gap_ns / 1e9
+        record.epoch = self.epoch + resets
+        record.reset = resets > 0 or self.step_count == 0
+        record.interval_s = self._period_s if record.reset else gap_ns / 1e9
 
-    def advance(self, pending: Pending) -> None:
+    def advance(self, record: FrameRecord) -> None:
         """The frame's step is committed: the state has seen it."""
-        self.epoch = pending.epoch
-        self.step_count = 1 if pending.reset else self.step_count + 1
-        self._applied_resets = pending.resets_before
-        self._seen_capture_ns = pending.frame.capture_time_ns
+        self.epoch = record.epoch
+        self.step_count = 1 if record.reset else self.step_count + 1
+        self._applied_resets = record.resets_before
+        self._seen_capture_ns = record.capture_time_ns

@@ -1,7 +1,7 @@
 """Refused streams in the log: one line a second for all of them, however many there are.
 
 A crowd asks again and again. A line for each refusal would cost more than the refusal, and would
-bury what else there is to read.
+bury all other lines.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import Executor
 from typing import Any, NoReturn
 
+from steerstream.metadata import REASON_KEY, RETRY_AFTER_KEY
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 from steerstream_service.admission.admission import Admission, Lease
 from steerstream_service.admission.retry_hints import Waitlist
@@ -27,12 +28,10 @@ from steerstream_service.errors import (
 from steerstream_service.telemetry.logs import fields
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import wire
-from steerstream_service.transport.deadline_timer import Alarm
+from steerstream_service.transport.deadline_timer import DeadlineTimer
 from steerstream_service.transport.refusal_log import Refusals
 from steerstream_service.transport.stream import Context, DriveStream, read
 
-REASON_KEY = "steerstream-reason"
-RETRY_AFTER_KEY = "steerstream-retry-after-ms"
 _REVIEW_S = 0.5
 """From one look at the load to the next: ten frames of a session at 20 Hz."""
 _FLUSH_S = 1.0
@@ -65,7 +64,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._decoder = decoder
         self._config = config
         self._observer = observer
-        self._alarm = Alarm()
+        self._deadlines = DeadlineTimer()
         self._limits = wire.server_limits(config)
         self._contracts = {
             name: wire.model_contract(model.bundle) for name, model in admission.models.items()
@@ -93,7 +92,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             await self._drive(context)
         except StreamError as error:
             await _abort(context, error)
-        except Exception:  # noqa: BLE001 - two of three: a fault ends its stream, and tells no secret
+        except Exception:  # noqa: BLE001 - two of three: a fault ends its stream, and its text stays here
             _log.exception("stream_failed")
             await _abort(context, InternalError("a fault of the server; its log says more"))
 
@@ -110,7 +109,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         )
 
     async def drain(self, seconds: float) -> None:
-        """Take no new sessions, tell the open ones, and end those that are left after a time."""
+        """Take no new sessions, tell the open ones, and later end those that are left."""
         self._admission.draining = True
         for stream in self._streams:
             stream.send(DrainingNotice(round(seconds * 1000)))
@@ -121,7 +120,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         await self._emptied(_FLUSH_S)
 
     def reap(self) -> None:
-        """Take back every slot, whatever has become of the streams' handlers."""
+        """Take back every slot, even if the handler of its stream has not ended."""
         if self._watching is not None:
             self._watching.cancel()
         for stream in list(self._streams):
@@ -200,14 +199,14 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         return request
 
     def _stream(self, context: Context, lease: Lease) -> DriveStream:
-        """Make a session's stream; a fault in that gives the slot back, as nobody else would."""
+        """Make a session's stream; on a fault give the slot back, since no handler will."""
         try:
             stream = DriveStream(
                 context,
                 lease,
                 engine=self._engine,
                 decoder=self._decoder,
-                alarm=self._alarm,
+                deadlines=self._deadlines,
                 config=self._config,
                 observer=self._observer,
             )

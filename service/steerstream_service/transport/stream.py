@@ -1,8 +1,8 @@
-"""The shell around one session: its stream, its timer, its way to the decoder and the engine.
+"""One open stream: it connects a session with gRPC, the decoder, the engine and the clock.
 
-All of it runs on the event loop. Two coroutines share a stream: one reads, and the RPC's own
-handler does the rest, so that a fault anywhere ends this stream and no other. Decoder, engine and
-timers only post events to it.
+All of it runs on the event loop. Two coroutines share a stream: one reads, and the RPC's handler
+does everything else, so that a fault anywhere ends this stream and no other. Decoder, engine and
+timers only post events to the handler.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import grpc
 
@@ -21,30 +21,30 @@ from steerstream.v1 import drive_service_pb2
 from steerstream_bundle import pictures
 from steerstream_bundle.contract import FrameInput
 from steerstream_bundle.errors import UndecodableError
-from steerstream_bundle.pictures import Image
-from steerstream_bundle.preprocess import Picture
 from steerstream_service.admission.admission import Lease
 from steerstream_service.config import Config
-from steerstream_service.domain import NEVER_NS, Command, Notice, Outcome, Skip, SkipReason
+from steerstream_service.domain import NEVER_NS, Command, Notice, Skip, SkipReason
 from steerstream_service.engine.engine import Engine
-from steerstream_service.engine.model_queue import Job
 from steerstream_service.errors import IdleError, InvalidFieldError, NotOpenError
-from steerstream_service.session.actions import Action, Decode, End, Recall, Send, Submit
-from steerstream_service.session.frame_stages import Pending
+from steerstream_service.session.frame_stages import (
+    Action,
+    Decode,
+    FrameRecord,
+    Recall,
+    Send,
+    Submit,
+)
 from steerstream_service.session.machine import Session
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import wire
-from steerstream_service.transport.deadline_timer import Alarm
+from steerstream_service.transport.deadline_timer import DeadlineTimer
 
 Context: TypeAlias = grpc.aio.ServicerContext[
     drive_service_pb2.DriveRequest, drive_service_pb2.DriveResponse
 ]
 Message: TypeAlias = Command | Skip | Notice
-
-
-class _Decoded(NamedTuple):
-    picture: Picture | UndecodableError
-    took_ns: int
+Event: TypeAlias = Callable[[int], list[Action]]
+"""What happened, to be called with the present time; returns what the session wants done."""
 
 
 async def read(context: Context) -> drive_service_pb2.DriveRequest | None:
@@ -61,7 +61,7 @@ class DriveStream:
         lease: the admitted session.
         engine: where frames go.
         decoder: where pictures are decoded that take a while.
-        alarm: where deadlines are watched.
+        deadlines: the timer of all streams.
         config: the server's settings.
         observer: is told of every answer.
     """
@@ -73,7 +73,7 @@ class DriveStream:
         *,
         engine: Engine,
         decoder: Executor,
-        alarm: Alarm,
+        deadlines: DeadlineTimer,
         config: Config,
         observer: Observer,
     ) -> None:
@@ -86,29 +86,23 @@ class DriveStream:
         self._loop = asyncio.get_running_loop()
         self._session = Session(lease.terms, time.monotonic_ns())
         self._answerer = wire.Answerer(lease.session_id)
+        self._queue = lease.model.queue
         self._input = lease.model.bundle.contract.frame
         # Bounded by the session: its timer, one decode and one step at a time.
-        self._events: deque[Callable[[], list[Action]]] = deque()
+        self._events: deque[Event] = deque()
         # Bounded by max_unsent_answers: the reader waits beyond it.
         self._outbox: deque[drive_service_pb2.DriveResponse] = deque()
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._half_closed = False
         self._error: BaseException | None = None
-        self._job: Job | None = None
-        self._watch = alarm.watch(self._look)
+        self._submitted: FrameRecord | None = None
+        self._deadline = deadlines.deadline(self._check_deadline)
         self._half_budget_ns = lease.terms.budget_ns // 2
         self._patience = asyncio.timeout(None)
         self._patience_ns = round(config.idle_timeout_s * 1e9)
         self._writing_since_ns: int | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._carry_out: Mapping[type[Action], Callable[[Any], list[Action] | None]] = {
-            Send: self._send,
-            Submit: self._submit,
-            Decode: self._decode,
-            Recall: self._recall,
-            End: self._end,
-        }
+        self._idle_timer: asyncio.TimerHandle | None = None
 
     @property
     def session(self) -> Session:
@@ -133,12 +127,12 @@ class DriveStream:
             reader.cancel()
 
     def close(self) -> None:
-        """Let go of timers and engine; a step that runs already ends in nothing."""
-        self._watch.stop()
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._job is not None:
-            self._job.claim()
+        """Let go of timers and engine; the result of a step that already runs is dropped."""
+        self._deadline.cancel()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if self._submitted is not None:
+            self._submitted.claim()
 
     def send(self, message: Message) -> None:
         """Send an answer or a notice after those that wait."""
@@ -153,10 +147,10 @@ class DriveStream:
     # Writing, and all that happens between reading and writing.
 
     async def _serve(self) -> None:
-        self._check()
+        self._check_idle()
         while True:
             while self._events:
-                self._perform(self._events.popleft()())
+                self._perform(self._events.popleft()(time.monotonic_ns()))
             await self._flush()
             if self._error is not None:
                 raise self._error
@@ -173,7 +167,7 @@ class DriveStream:
         self._writing_since_ns = None
         self._room.set()
 
-    def _post(self, event: Callable[[], list[Action]]) -> None:
+    def _post(self, event: Event) -> None:
         self._events.append(event)
         self._wake.set()
 
@@ -185,7 +179,7 @@ class DriveStream:
             if kind == "frame":
                 pause_ns = self._receive(request)
                 if pause_ns:
-                    # The client feels it by the flow control of HTTP/2, and costs nobody more.
+                    # HTTP/2's flow control slows the client down, and nobody else pays for it.
                     await asyncio.sleep(pause_ns / 1e9)
             elif kind == "reset":
                 self._session.reset()
@@ -204,11 +198,11 @@ class DriveStream:
     def _receive(self, request: drive_service_pb2.DriveRequest) -> int:
         """Take a frame; returns for how long no other shall be read, in nanoseconds."""
         now_ns = time.monotonic_ns()
-        frame = wire.frame(request.frame, now_ns)
+        record = wire.frame(request.frame, now_ns)
         pause_ns = self.lease.pause_ns(now_ns)
-        step_cost_ns = self.lease.model.lane.step_cost_ns
-        self._perform(self._session.receive(frame, step_cost_ns, is_surplus=pause_ns > 0))
-        self._watch.by(now_ns + self._half_budget_ns)
+        step_cost_ns = self._queue.step_cost_ns
+        self._perform(self._session.receive(record, step_cost_ns, is_surplus=pause_ns > 0))
+        self._deadline.set(now_ns + self._half_budget_ns)
         return pause_ns
 
     def _reading_ended(self, reader: asyncio.Task[None]) -> None:
@@ -222,78 +216,71 @@ class DriveStream:
     # Carrying out what the session decides.
 
     def _perform(self, actions: list[Action]) -> None:
+        # The list grows while it is worked through: what follows from an action comes last.
         for action in actions:
-            # What follows from an action comes after those that were decided with it.
-            actions += self._carry_out[type(action)](action) or ()
+            if isinstance(action, Send):
+                self._send(action.message)
+            elif isinstance(action, Submit):
+                self._submit(action.record)
+            elif isinstance(action, Decode):
+                actions += self._decode(action.record)
+            elif isinstance(action, Recall):
+                actions += self._recall(action.record)
+            else:
+                self.end(action.error)
 
-    def _send(self, action: Send) -> None:
-        message = action.message
-        if type(message) is Skip and message.reason is SkipReason.LATE:
-            self.lease.pace.late()
+    def _send(self, message: Message) -> None:
         self.send(message)
         if isinstance(message, Command):
             self._observer.answered(self.lease.session_id, self.lease.terms.budget_ns, message)
         elif isinstance(message, Skip):
+            if message.reason is SkipReason.LATE:
+                self.lease.pace.late()
             self._observer.skipped(self.lease.session_id, message)
 
-    def _end(self, action: End) -> None:
-        self.end(action.error)
+    def _decode(self, record: FrameRecord) -> list[Action]:
+        if pictures.is_cheap(record.image):
+            _decode(record, self._input, self._config.max_pixels)
+            return self._session.decoded(record, time.monotonic_ns())
+        future = self._decoder.submit(_decode, record, self._input, self._config.max_pixels)
+        future.add_done_callback(partial(self._decoder_done, record))
+        return []
 
-    def _recall(self, action: Recall) -> list[Action] | None:
-        if self._job is not None and self._job.claim():
-            return self._session.recalled(action.pending, time.monotonic_ns())
-        return None
+    def _decoder_done(self, record: FrameRecord, future: Future[None]) -> None:
+        """Post the frame from the decoder's thread; a fault of the decoder ends the stream."""
+        if future.cancelled():
+            return
+        if error := future.exception():
+            self._loop.call_soon_threadsafe(self.end, error)
+        else:
+            event = partial(self._session.decoded, record)
+            self._loop.call_soon_threadsafe(self._post, event)
 
-    def _decode(self, action: Decode) -> list[Action] | None:
-        image = action.pending.frame.image
-        if pictures.is_cheap(image):
-            decoded = _decode(image, self._input, self._config.max_pixels)
-            return self._decoded(action.pending, decoded)
-        future = self._decoder.submit(_decode, image, self._input, self._config.max_pixels)
-        future.add_done_callback(partial(self._decoder_done, action.pending))
-        return None
+    def _submit(self, record: FrameRecord) -> None:
+        record.slot = self.lease.slot
+        record.reply = self._replied
+        self._submitted = record
+        self._engine.submit(self._queue, record)
 
-    def _decoder_done(self, pending: Pending, future: Future[_Decoded]) -> None:
-        """Where it was decoded; what went wrong there is raised on the event loop's thread."""
-        if not future.cancelled():
-            self._loop.call_soon_threadsafe(
-                self._post, lambda: self._decoded(pending, future.result())
-            )
+    def _replied(self, record: FrameRecord) -> None:
+        self._post(partial(self._session.finished, record))
 
-    def _decoded(self, pending: Pending, decoded: _Decoded) -> list[Action]:
-        if isinstance(decoded.picture, UndecodableError):
-            now_ns = time.monotonic_ns()
-            return self._session.undecodable(pending, str(decoded.picture), now_ns)
-        return self._session.decoded(pending, decoded.picture, decoded.took_ns)
-
-    def _submit(self, action: Submit) -> None:
-        pending = action.pending
-        self._job = Job(
-            self.lease.model.lane,
-            self.lease.slot,
-            pending.pixels,
-            reset=pending.reset,
-            interval_s=pending.interval_s,
-            deadline_ns=pending.deadline_ns,
-            reply=partial(self._replied, pending),
-        )
-        self._engine.submit(self._job)
-
-    def _replied(self, pending: Pending, outcome: Outcome) -> None:
-        self._post(lambda: self._session.finished(pending, outcome, time.monotonic_ns()))
+    def _recall(self, record: FrameRecord) -> list[Action]:
+        # Either this claim wins or the engine's; the engine then replies.
+        return self._session.recalled(record, time.monotonic_ns()) if record.claim() else []
 
     # Time.
 
-    def _look(self, now_ns: int) -> int:
-        """Give up frames that can no longer be in time; returns when to look again."""
+    def _check_deadline(self, now_ns: int) -> int:
+        """Give up frames that can no longer be in time; returns when to check again."""
         give_up_ns = self._session.give_up_ns
         if now_ns < give_up_ns:
             return give_up_ns
         self._post(self._tick)
         return NEVER_NS
 
-    def _check(self) -> None:
-        """See whether the client still sends frames and takes answers.
+    def _check_idle(self) -> None:
+        """Check that the client still sends frames and takes answers.
 
         Both get later with every frame and answer, so that one timer in seconds is enough.
         """
@@ -302,28 +289,29 @@ class DriveStream:
         if next_ns <= now_ns:
             self._patience.reschedule(self._loop.time())
             return
-        if now_ns < self._session.silence_ns:
-            next_ns = min(next_ns, self._session.silence_ns)
+        if now_ns < self._session.idle_check_ns:
+            next_ns = min(next_ns, self._session.idle_check_ns)
         else:
             self._post(self._tick)
-        self._set_timer(next_ns)
+        self._set_idle_timer(next_ns)
 
-    def _tick(self) -> list[Action]:
-        actions = self._session.tick(time.monotonic_ns())
-        self._watch.by(self._session.give_up_ns)
-        self._set_timer(self._session.silence_ns)
+    def _tick(self, now_ns: int) -> list[Action]:
+        actions = self._session.tick(now_ns)
+        self._deadline.set(self._session.give_up_ns)
+        self._set_idle_timer(self._session.idle_check_ns)
         return actions
 
-    def _set_timer(self, when_ns: int) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(when_ns / 1e9, self._check)
+    def _set_idle_timer(self, when_ns: int) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        self._idle_timer = self._loop.call_at(when_ns / 1e9, self._check_idle)
 
 
-def _decode(image: Image | None, frame: FrameInput, max_pixels: int) -> _Decoded:
+def _decode(record: FrameRecord, frame: FrameInput, max_pixels: int) -> None:
+    """Turn the record's picture into pixels, or into the reason why not; on any thread."""
     began_ns = time.monotonic_ns()
     try:
-        picture: Picture | UndecodableError = pictures.to_input(image, frame, max_pixels)
+        record.pixels = pictures.to_input(record.image, frame, max_pixels)
     except UndecodableError as error:
-        picture = error
-    return _Decoded(picture, time.monotonic_ns() - began_ns)
+        record.undecodable = error
+    record.decode_ns = time.monotonic_ns() - began_ns

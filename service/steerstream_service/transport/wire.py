@@ -1,4 +1,4 @@
-"""Between protobuf and the server's own words; every field that comes in is checked here."""
+"""Translates between protobuf and the server's own words; checks every field that comes in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from steerstream_service.domain import (
     ControlValues,
     DrainingNotice,
     ExpiringNotice,
-    Frame,
     FramePolicy,
     Notice,
     Opening,
@@ -24,6 +23,7 @@ from steerstream_service.domain import (
     Timings,
 )
 from steerstream_service.errors import InvalidFieldError, NotOpenError
+from steerstream_service.session.frame_stages import FrameRecord
 
 _MAX_VEHICLE_ID = 128
 _MAX_MODEL_NAME = 256
@@ -70,8 +70,8 @@ def opening(request: drive_service_pb2.DriveRequest) -> Opening:
     )
 
 
-def frame(message: frame_pb2.Frame, arrived_ns: int) -> Frame:
-    """Read a frame; its picture is checked when it is decoded.
+def frame(message: frame_pb2.Frame, arrived_ns: int) -> FrameRecord:
+    """Read a frame, and make its record; its picture is checked when it is decoded.
 
     Raises:
         InvalidFieldError: the vehicle's speed is no plausible number.
@@ -80,7 +80,7 @@ def frame(message: frame_pb2.Frame, arrived_ns: int) -> Frame:
     if message.HasField("vehicle_speed_mps"):
         speed = message.vehicle_speed_mps
         _number("frame.vehicle_speed_mps", speed, -_SPEED_BOUND_MPS, _SPEED_BOUND_MPS)
-    return Frame(
+    return FrameRecord(
         message.sequence_number, message.capture_time_ns, _image(message), speed, arrived_ns
     )
 
@@ -93,7 +93,15 @@ def opened(
     policy: FramePolicy,
     limits: model_pb2.ServerLimits,
 ) -> drive_service_pb2.DriveResponse:
-    """Return the answer to `open`."""
+    """Return the answer to `open`.
+
+    Args:
+        session_id: the session's name.
+        model: what drives it.
+        budget_ms: the granted budget.
+        policy: the frame policy.
+        limits: the bounds on what the client sends.
+    """
     return drive_service_pb2.DriveResponse(
         opened=session_pb2.SessionOpened(
             session_id=session_id,

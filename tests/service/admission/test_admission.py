@@ -37,8 +37,8 @@ def tiny(tmp_path):
 def admission(tiny, *, step_ms=1.0, cores=1.0, **settings):
     config = Config(**settings)
     model = Model(tiny, config)
-    for size in model.lane.cost.buckets:
-        model.lane.cost.measured(size, round(size * step_ms * MS))
+    for size in model.queue.cost.buckets:
+        model.queue.cost.measured(size, round(size * step_ms * MS))
     return Admission({"tiny": model}, "tiny", config, cores)
 
 
@@ -68,7 +68,7 @@ def test_all_sessions_taken_is_a_reason_of_its_own(tiny):
 def test_a_refusal_takes_no_slot_and_what_is_released_is_room(tiny):
     admitting = admission(tiny)
     leases, _ = fill(admitting)
-    pool = admitting.models["tiny"].lane.pool
+    pool = admitting.models["tiny"].queue.pool
     assert pool.free == 64 - len(leases)
     for lease in leases:
         assert admitting.release(lease)
@@ -87,7 +87,7 @@ def test_a_budget_below_what_a_frame_takes_cannot_be_kept(tiny):
 def test_the_newest_go_first_until_the_rest_fits(tiny):
     admitting = admission(tiny, shed_after_s=0.1, shed_notice_s=0.0)
     leases, _ = fill(admitting)
-    cost = admitting.models["tiny"].lane.cost
+    cost = admitting.models["tiny"].queue.cost
     assert admitting.review() == []
     for _ in range(400):
         cost.measured(1, 12 * MS)
@@ -108,7 +108,7 @@ def test_the_last_session_stays_however_slow_the_server(tiny):
     admitting = admission(tiny, shed_after_s=0.1, shed_notice_s=0.0)
     only = admitting.admit(opening())
     for _ in range(300):
-        admitting.models["tiny"].lane.cost.measured(1, 900 * MS)
+        admitting.models["tiny"].queue.cost.measured(1, 900 * MS)
     assert _review_until_some_go(admitting, reviews=30) == []
     assert admitting.release(only)
 

@@ -18,7 +18,7 @@ from steerstream_bundle.runtime import Memory
 from steerstream_service.engine import pooled_graph
 from steerstream_service.engine.accelerator import Host
 from steerstream_service.engine.device_stepper import DeviceStepper
-from steerstream_service.engine.host_stepper import Stepper
+from steerstream_service.engine.host_stepper import HostStepper
 from tests.service import bundles
 from tests.service.cuda_on_host import CudaOnHost, HostCudart
 from tests.service.vehicle import pictures
@@ -57,7 +57,7 @@ def pool_rows(stepper, index):
 def test_the_answers_are_those_of_state_on_the_host(tmp_path, accelerator, write):
     path = write(tmp_path / "a.onnx")
     device = stepper_of(path, accelerator)
-    host = Stepper(loading.load(path), sessions=4, buckets=BUCKETS)
+    host = HostStepper(loading.load(path), sessions=4, buckets=BUCKETS)
     films = [pictures(12, seed) for seed in range(4)]
     ours = [device.pool.allocate() for _ in films]
     theirs = [host.pool.allocate() for _ in films]

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from steerstream_bundle import loading, providers
 from steerstream_bundle.errors import BundleError, StepError
-from steerstream_service.engine.host_stepper import Stepper
+from steerstream_service.engine.host_stepper import HostStepper
 from tests.service import bundles
 from tests.service.vehicle import pictures
 
@@ -29,7 +29,7 @@ TOLERANCE = 1e-4
 
 
 def stepper_of(path, **options):
-    return Stepper(loading.load(path, **options), sessions=4, buckets=BUCKETS)
+    return HostStepper(loading.load(path, **options), sessions=4, buckets=BUCKETS)
 
 
 @pytest.mark.parametrize("provider", ON_HOST, ids=lambda provider: provider.name)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from steerstream.checksum import ALIVE_COUNTER_MODULUS
-from steerstream_service.domain import Command, Frame, SkipReason, Stddevs, Stepped, Validity
+from steerstream_service.domain import Command, SkipReason, Stddevs, Stepped, Validity
 from steerstream_service.session.answers import REMEMBERED_ANSWERS, Answers
-from steerstream_service.session.frame_stages import Pending
+from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.session.recurrence import Recurrence
 from steerstream_service.session.vehicle_limits import PROFILES
 from tests.service import bundles
@@ -121,9 +121,9 @@ def test_an_undecodable_frame_holds_the_last_command():
 def test_the_alive_counter_wraps():
     contract = bundles.contract()
     answers = Answers(contract, PROFILES["passenger_car"], Recurrence(0, 0.05))
-    frame = Frame(0, 0, None, None, 0)
+    record = FrameRecord(0, 0, None, None, 0)
+    record.reset = True
     for _ in range(ALIVE_COUNTER_MODULUS - 2):
-        answers.skip(frame, SkipReason.LATE, "", 0)
-    pending = Pending(frame, 0, 0, 0)
+        answers.skip(record, SkipReason.LATE, "", 0)
     step = Stepped((0.1, 10.0, 0.2), 0, 0, 1)
-    assert [answers.command(pending, step, 0).alive_counter for _ in range(3)] == [65_535, 0, 1]
+    assert [answers.command(record, step, 0).alive_counter for _ in range(3)] == [65_535, 0, 1]

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from steerstream.checksum import ALIVE_COUNTER_MODULUS
-from steerstream_service.domain import Command, FramePolicy, Skip, SkipReason, Validity
+from steerstream_service.domain import (
+    Command,
+    ExpiringNotice,
+    FramePolicy,
+    Skip,
+    SkipReason,
+    Validity,
+)
+from steerstream_service.errors import IdleError
 from tests.service.shell import MS, Shell
 
 FRESH = {Validity.VALID, Validity.WARMING_UP}
@@ -109,24 +117,21 @@ class Machine(RuleBasedStateMachine):
             for answer in self.shell.answers
             if isinstance(answer, Command)
         }
-        assert list(fresh) == [pending.frame.sequence_number for pending in self.shell.stepped]
+        assert list(fresh) == [record.sequence_number for record in self.shell.stepped]
         epoch = applied = count = 0
         last_ms = None
-        for pending in self.shell.stepped:
-            resets = pending.resets_before - applied
-            gap = last_ms is not None and pending.frame.capture_time_ns - last_ms > 300 * MS
+        for record in self.shell.stepped:
+            resets = record.resets_before - applied
+            gap = last_ms is not None and record.capture_time_ns - last_ms > 300 * MS
             epoch += resets or int(gap)
             count = 1 if resets or gap else count + 1
-            applied, last_ms = pending.resets_before, pending.frame.capture_time_ns
-            command = fresh[pending.frame.sequence_number]
+            applied, last_ms = record.resets_before, record.capture_time_ns
+            command = fresh[record.sequence_number]
             assert (command.state_epoch, command.step_count) == (epoch, count)
 
     def check_ages(self):
         """A held command is the last good one, and as old as the frame that it was for."""
-        arrived_ns = {
-            pending.frame.sequence_number: pending.frame.arrived_ns
-            for pending in self.shell.stepped
-        }
+        arrived_ns = {record.sequence_number: record.arrived_ns for record in self.shell.stepped}
         good = None
         for answer, answered_ns in zip(self.shell.answers, self.shell.answered_ns, strict=True):
             command = answer if isinstance(answer, Command) else answer.held
@@ -161,7 +166,7 @@ def test_latest_supersedes_the_frame_that_waits():
 def test_latest_takes_an_older_frame_back_from_the_engine():
     shell = Shell().frame(0, 0).decode().frame(1, 50).decode()
     assert [(a.sequence_number, a.reason) for a in shell.answers] == [(0, SkipReason.SUPERSEDED)]
-    assert shell.submitted.frame.sequence_number == 1
+    assert shell.submitted.sequence_number == 1
 
 
 def test_a_step_that_began_is_not_taken_back():
@@ -262,3 +267,19 @@ def test_a_step_that_began_is_answered_even_if_late():
     shell = Shell().frame(0, 0).decode().begin().wait(60).tick()
     assert shell.answers == []
     assert isinstance(shell.step().answers[0], Command)
+
+
+def test_a_session_without_frames_gets_a_notice_and_then_ends():
+    shell = Shell().wait(7_999).tick()
+    assert shell.sent == []
+    shell.wait(1).tick().tick()
+    assert shell.sent == [ExpiringNotice(2000)]
+    shell.wait(2_000).tick()
+    assert isinstance(shell.sent[-1], IdleError)
+
+
+def test_a_frame_keeps_an_idle_session():
+    shell = Shell().wait(9_000).tick()
+    shell.drive(0, 0)
+    shell.wait(7_999).tick()
+    assert [type(message) for message in shell.sent] == [ExpiringNotice, Command]

@@ -26,7 +26,7 @@ def test_the_interval_is_since_the_last_frame_that_the_network_saw():
     shell.frame(2, 1090).decode_fails()
     shell.frame(3, 1140).decode().step_fails()
     shell.drive(4, 1190)
-    assert [pending.interval_s for pending in shell.stepped] == [0.05, 0.04, 0.15]
+    assert [record.interval_s for record in shell.stepped] == [0.05, 0.04, 0.15]
 
 
 def test_an_epochs_first_frame_is_one_period_after_nothing():
@@ -35,7 +35,7 @@ def test_an_epochs_first_frame_is_one_period_after_nothing():
     shell.drive(1, 1000)
     shell.session.reset()
     shell.drive(2, 1020)
-    assert [pending.interval_s for pending in shell.stepped] == [0.1, 0.1, 0.1]
+    assert [record.interval_s for record in shell.stepped] == [0.1, 0.1, 0.1]
     assert shell.drive(3, 1050).state_epoch == 2
     assert shell.stepped[-1].interval_s == 0.03
 

@@ -532,7 +532,7 @@ async def test_a_storm_of_cancels_leaks_nothing(tiny):
             await slots_free(run, 0)
         service = run.server._service
         assert not service._streams
-        assert all(m.lane.pool.free == 32 for m in run.server.admission.models.values())
+        assert all(m.queue.pool.free == 32 for m in run.server.admission.models.values())
         await asyncio.sleep(0)
         tasks = [task for task in asyncio.all_tasks() if "DriveStream" in repr(task)]
         assert tasks == []
@@ -581,8 +581,8 @@ async def test_a_cost_that_looks_too_high_makes_frames_late_but_not_for_ever(tin
     """After a stall the cost of a step is believed to be above the budget; then it is doubted."""
     async with running(tiny) as run:
         vehicle = await run.vehicle(budget_ms=200, frame_policy=LATEST)
-        lane = run.server.admission.models["tiny"].lane
-        lane.cost._speed *= 400e6 / lane.step_cost_ns
+        queue = run.server.admission.models["tiny"].queue
+        queue.cost._speed *= 400e6 / queue.step_cost_ns
         await vehicle.frame(**image)
         skip = await vehicle.answer()
         assert skip.reason == command_pb2.SKIP_REASON_LATE
@@ -721,7 +721,7 @@ async def test_a_fault_of_one_review_of_the_load_ends_no_later_one(tiny, monkeyp
 async def test_a_server_that_has_become_slow_lets_its_newest_session_go_with_notice(tiny):
     async with running(tiny, shed_after_s=0.1, shed_notice_s=0.2) as run:
         oldest, newest = await run.vehicle(budget_ms=50), await run.vehicle(budget_ms=50)
-        cost = run.server.admission.models["tiny"].lane.cost
+        cost = run.server.admission.models["tiny"].queue.cost
         cost._speed, cost._share_ns = 1.0, [30e6 * size for size in cost.buckets]
         notice = (await newest.call.read()).notice.shedding
         assert notice.ends_in_ms == 200

@@ -39,7 +39,9 @@ def test_every_stream_error_has_a_code_and_a_reason_of_its_own():
 def test_a_frame_is_read():
     message = frame_pb2.Frame(sequence_number=2**64 - 1, capture_time_ns=2**63, jpeg=b"x")
     frame = wire.frame(message, 7)
-    assert frame == domain.Frame(2**64 - 1, 2**63, JpegImage(b"x"), None, 7)
+    assert (frame.sequence_number, frame.capture_time_ns) == (2**64 - 1, 2**63)
+    assert (frame.image, frame.vehicle_speed_mps) == (JpegImage(b"x"), None)
+    assert frame.arrived_ns == 7
     raw = frame_pb2.Rgb8Image(width_px=1, height_px=2, pixels=b"abcdef")
     frame = wire.frame(frame_pb2.Frame(rgb8=raw, vehicle_speed_mps=0.0), 8)
     assert (frame.image, frame.vehicle_speed_mps) == (RawImage(1, 2, b"abcdef"), 0.0)

@@ -1,4 +1,4 @@
-"""Where the state lies: on the host, on the GPU, and what happens if the GPU will not have it."""
+"""Which stepper a model gets: on the host, on a GPU, and what happens if that cannot hold it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from steerstream_bundle.cudart import Cudart
 from steerstream_bundle.errors import BundleError
 from steerstream_service.engine import accelerator
 from steerstream_service.engine.device_stepper import DeviceStepper
-from steerstream_service.engine.host_stepper import Stepper
-from steerstream_service.engine.steppers import open_stepper
+from steerstream_service.engine.host_stepper import HostStepper
+from steerstream_service.engine.model_queue import ModelQueue
 from tests.service import bundles
 from tests.service.cuda_on_host import CudaOnHost, HostCudart
 
@@ -33,11 +33,11 @@ def library(monkeypatch):
 
 def opened(path, provider=ON_DEVICE):
     loaded = loading.load(bundles.recurrent(path / "a.onnx"), provider=provider)
-    return open_stepper(loaded, sessions=2, buckets=[1, 2])
+    return ModelQueue(loaded, sessions=2, max_batch=2)._stepper
 
 
 def test_a_cpu_keeps_the_state_on_the_host(tmp_path):
-    assert isinstance(opened(tmp_path, providers.CPU), Stepper)
+    assert isinstance(opened(tmp_path, providers.CPU), HostStepper)
 
 
 def test_a_gpu_keeps_the_state_and_captures_graphs(tmp_path, library):
@@ -71,4 +71,4 @@ def test_a_missing_package_is_named_with_the_command_to_install_it(tmp_path, lib
     loaded = loading.load(bundles.recurrent(tmp_path / "a.onnx"), provider=ON_DEVICE)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(BundleError, match=r"onnx.*; pip install onnx$"):
-        open_stepper(loaded, sessions=2, buckets=[1, 2])
+        ModelQueue(loaded, sessions=2, max_batch=2)

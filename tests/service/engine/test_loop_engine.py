@@ -1,0 +1,90 @@
+"""The engine on the event loop's thread: it leaves the loop to others between its turns."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from steerstream_bundle import loading
+from steerstream_service.domain import Stepped
+from steerstream_service.engine.loop_engine import LoopEngine, TurnExecutor
+from steerstream_service.engine.model_queue import ModelQueue
+from tests.service import bundles
+from tests.service.records import stepped, submitted, until
+
+
+@pytest.fixture
+def queue(tmp_path):
+    bundle = loading.load(bundles.recurrent(tmp_path / "a.onnx"))
+    return ModelQueue(bundle, sessions=8, max_batch=4)
+
+
+@pytest.fixture
+async def engine(queue):
+    engine = LoopEngine([queue])
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+async def test_it_takes_no_turn_after_its_end(engine, queue):
+    frame = submitted(queue, reply=lambda record: pytest.fail("it was stepped"))
+    engine.submit(queue, frame)
+    await engine.stop()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert queue.waiting == 1
+
+
+async def test_it_leaves_the_loop_to_others_between_two_steps(engine, queue):
+    passes = 0
+    replies = [asyncio.create_task(stepped(engine, queue)) for _ in range(8)]
+
+    def all_done():
+        nonlocal passes
+        passes += 1
+        return all(reply.done() for reply in replies)
+
+    await until(all_done)
+    assert {type(reply.result()) for reply in replies} == {Stepped}
+    assert passes > 8 / queue.cost.buckets[-1], "each step is followed by a pass of the loop"
+
+
+async def test_it_calls_one_function_a_turn_and_hands_its_fault_on(engine):
+    executor = TurnExecutor(engine)
+    done, passes = [], []
+    count = 0
+
+    def work(number):
+        done.append(number)
+        passes.append(count)
+        return 1 // number
+
+    futures = [executor.submit(work, number) for number in (1, 0, 2, 3)]
+    futures[2].cancel()
+
+    def last_done():
+        nonlocal count
+        count += 1
+        return futures[3].done()
+
+    await until(last_done)
+    assert done == [1, 0, 3]
+    assert len(set(passes)) == 3, "each has a turn, and others theirs between them"
+    assert futures[0].result() == 1
+    assert isinstance(futures[1].exception(), ZeroDivisionError)
+
+
+async def test_it_steps_what_is_decoded_before_it_decodes_a_whole_crowd(engine, queue):
+    executor, order = TurnExecutor(engine), []
+
+    def decode():
+        order.append("decode")
+        engine.submit(queue, submitted(queue, reply=lambda _: order.append("step")))
+
+    futures = [executor.submit(decode) for _ in range(8)]
+    await until(lambda: order.count("step") == 8)
+    assert all(future.done() for future in futures)
+    last_decode = len(order) - 1 - order[::-1].index("decode")
+    assert order.index("step") < last_decode

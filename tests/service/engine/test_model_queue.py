@@ -23,11 +23,13 @@ from tests.service.vehicle import pictures
 MS = 1_000_000
 
 
+def queue_of(path, *, sessions=2, max_batch=2):
+    return ModelQueue(loading.load(path), sessions=sessions, max_batch=max_batch)
+
+
 @pytest.fixture
 def queue(tmp_path):
-    return ModelQueue(
-        loading.load(bundles.recurrent(tmp_path / "tiny.onnx")), sessions=8, max_batch=4
-    )
+    return queue_of(bundles.recurrent(tmp_path / "tiny.onnx"), sessions=8, max_batch=4)
 
 
 def put(queue, *frames):
@@ -181,9 +183,7 @@ def test_a_step_that_fails_leaves_every_row(tmp_path):
 
 
 def test_a_row_that_is_not_a_number_fails_alone(tmp_path):
-    queue = ModelQueue(
-        loading.load(bundles.nan_state(tmp_path / "n.onnx")), sessions=2, max_batch=2
-    )
+    queue = queue_of(bundles.nan_state(tmp_path / "n.onnx"))
     bad, good = submitted(queue, RED), submitted(queue)
     queue.step([bad, good])
     assert isinstance(bad.outcome, NotStepped)

@@ -1,1 +1,1 @@
-"""Admission: who may open a session, what the server can carry, and who has to leave."""
+"""Admission: which sessions may open, by forecast load, and which are let go under overload."""

@@ -1,4 +1,4 @@
-"""Who may open a session, and who has to go: models by name, one slot each, a load that fits."""
+"""Admits sessions: finds the model by name, checks budget and load, and gives out a slot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from steerstream_bundle.loading import Bundle
 from steerstream_service.admission.capacity import Capacity
 from steerstream_service.admission.frame_cost import Reading, available_cores
 from steerstream_service.admission.load import Demand
-from steerstream_service.admission.rate_meter import Pace
+from steerstream_service.admission.rate_meter import RateMeter
 from steerstream_service.admission.shedding import Shedding
 from steerstream_service.config import Config
 from steerstream_service.domain import Opening, Slot
@@ -29,7 +29,8 @@ from steerstream_service.session.machine import Terms
 
 _NS_PER_MS = 1_000_000
 _LONGEST_PAUSE_NS = 200_000_000
-"""Of a session that sends more than it stated: within it the end of its stream is noticed."""
+"""Longest time that a session above its stated rate is not read; the end of its stream is noticed
+only after that."""
 
 
 class Model:
@@ -63,7 +64,7 @@ class Lease:
     slot: Slot
     terms: Terms
     demand: Demand
-    pace: Pace
+    rate_meter: RateMeter
     capacity: Capacity
 
     @property
@@ -72,11 +73,11 @@ class Lease:
         return self.terms.budget_ns / _NS_PER_MS
 
     def pause_ns(self, now_ns: int) -> int:
-        """Count a frame; returns for how long the session has to pause: 0 but for a surplus frame.
+        """Count a frame, and return for how many nanoseconds the session should not be read.
 
-        A frame beyond the stated rate is welcome on a server that has room for it.
+        That is 0 unless the frame is above the stated rate and the server is busy.
         """
-        wait_ns = self.pace.take(now_ns)
+        wait_ns = self.rate_meter.take(now_ns)
         return min(wait_ns, _LONGEST_PAUSE_NS) if self.capacity.is_busy else 0
 
 
@@ -84,11 +85,11 @@ class Admission:
     """Admits sessions and takes their slots back.
 
     Args:
-        models: what is served, by name.
-        default: name of the model for those who ask for none.
+        models: the served models, by name.
+        default: name of the model for vehicles that ask for none.
         config: the server's settings.
-        cores: what this process may use of the CPU; by default all that it is given.
-        in_loop: whether the event loop's thread makes the steps and decodes as well.
+        cores: CPU cores that this process may use; by default all that it is given.
+        in_loop: whether steps and decoding run on the event loop's thread.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Admission:
         )
         self._config = config
         self._leases: dict[str, Lease] = {}
-        # Sessions that were told to go: they hold their slot, but are not counted any more.
+        # Sessions that were told to leave: they still hold a slot, but no share of the load.
         self._leaving: set[str] = set()
         self._openings = 0
         self._frames = 0
@@ -124,10 +125,10 @@ class Admission:
         return len(self._leases)
 
     def admit(self, opening: Opening) -> Lease:
-        """Give a session its slot.
+        """Admit a session and give it a slot.
 
         Raises:
-            StreamError: it is refused; the type says why.
+            StreamError: the session is refused; the type says why.
         """
         self._openings += 1
         if self.draining:
@@ -149,14 +150,14 @@ class Admission:
             slot=model.queue.pool.allocate(),
             terms=self._terms(model, opening, budget_ns),
             demand=demand,
-            pace=Pace(demand.rate_hz),
+            rate_meter=RateMeter(demand.rate_hz),
             capacity=self.capacity,
         )
         self._leases[lease.session_id] = lease
         return lease
 
     def release(self, lease: Lease) -> bool:
-        """Take a session's slot back, however it ended; returns whether it was still held."""
+        """Take a session's slot and its share of the load back; return whether it was held."""
         if self._leases.pop(lease.session_id, None) is None:
             return False
         lease.model.queue.pool.release(lease.slot)
@@ -167,14 +168,14 @@ class Admission:
         return True
 
     def review(self) -> list[Lease]:
-        """See how the server does; to be called a few times a second on the event loop's thread.
+        """Measure costs and load; to be called a few times a second on the event loop's thread.
 
         Returns:
-            Sessions that have to go so that the others stay in time, newest first.
+            Sessions to let go so that the others stay in time, newest first.
         """
-        conducts = [lease.pace.review() for lease in self._leases.values()]
-        self._frames += sum(conduct.within + conduct.surplus for conduct in conducts)
-        goal = self.capacity.review(Reading.now(self._frames, self._openings), conducts)
+        counts = [lease.rate_meter.review() for lease in self._leases.values()]
+        self._frames += sum(count.within + count.surplus for count in counts)
+        goal = self.capacity.review(Reading.now(self._frames, self._openings), counts)
         return [] if goal is None else self._let_go(goal)
 
     def _let_go(self, goal: float) -> list[Lease]:

@@ -1,4 +1,4 @@
-"""What a server can take: what is asked for, what was measured, and whom it can still admit."""
+"""Compares the load that sessions ask for with measured costs, and admits what still fits."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from steerstream_service.admission.frame_cost import FrameCost, Reading
 from steerstream_service.admission.load import Costs, Demand, Load
-from steerstream_service.admission.rate_meter import Conduct
+from steerstream_service.admission.rate_meter import FrameCounts
 from steerstream_service.admission.shedding import Shedding
 from steerstream_service.engine.step_cost import StepCost
 from steerstream_service.errors import TooManySessionsError
 
 _BUSY_NS = 2_000_000_000
-"""How long a server that was busy is taken for busy, so that surplus frames do not come and go."""
+"""A server counts as busy for this long after it last was, so that the treatment of surplus frames
+does not flip with every review."""
 _MS = 1e6
 
 
@@ -21,12 +22,12 @@ class Capacity:
     """Admits demands as long as the server can keep all their budgets.
 
     Args:
-        steps: what steps cost, by model.
-        cores: what the process may use of the CPU.
-        max_load: the share of each resource that may be asked for.
-        shedding: decides when sessions have to go.
-        steps_on_cpu: whether a step takes the CPU's time, and no accelerator's.
-        in_loop: whether the event loop's thread makes the steps and decodes as well.
+        steps: measured cost of steps, by model.
+        cores: CPU cores that the process may use.
+        max_load: share of each resource that admitted sessions may ask for.
+        shedding: decides when sessions are let go.
+        steps_on_cpu: whether a step takes CPU time, and not an accelerator's.
+        in_loop: whether steps and decoding run on the event loop's thread.
     """
 
     def __init__(
@@ -48,30 +49,31 @@ class Capacity:
         self._shedding = shedding
         self._load = Load()
         self._sessions = 0
-        # The last refusal: in a crowd the next one asks for the same, and nothing has changed.
+        # Reused for the next vehicle of a crowd, which asks for the same while nothing changes.
         self._refused: tuple[Demand, str] | None = None
         self._busy_until_ns = 0
         self.is_busy = False
 
     @property
     def load(self) -> float:
-        """What is asked for, as a multiple of what is admitted on an undisturbed server."""
+        """The load of all sessions, as a multiple of what an undisturbed server admits."""
         return max(share.value for share in self._load.shares(self._costs())) / self._max_load
 
     def smallest_budget_ns(self, model: str) -> float:
-        """What a frame of a model takes where it has the server for itself."""
+        """Return what a frame of a model takes on a server without other load."""
         step_ns, frame = self._steps[model][1], self._frame
         if not self._in_loop:
             return step_ns + frame.loop_ns
-        # Its step and its decoding are the event loop's time, as soon as that was measured.
+        # Once measured, the event loop's time per frame includes decoding and the step.
         return step_ns if frame.is_guess else frame.loop_ns
 
     def take(self, demand: Demand) -> None:
         """Admit a session.
 
+        The first session makes no other one late, and is always admitted.
+
         Raises:
-            TooManySessionsError: with it, not all sessions would be within their budgets. The first
-                session has nobody to be late for, and is always admitted.
+            TooManySessionsError: with this one, not all sessions would stay within their budgets.
         """
         if self._refused is not None and self._refused[0] == demand:
             raise TooManySessionsError(self._refused[1])
@@ -92,24 +94,28 @@ class Capacity:
         self._sessions += 1
 
     def give_back(self, demand: Demand) -> None:
-        """Count a session no longer."""
+        """Take an ended session out of the load."""
         self._load.remove(demand)
         self._sessions -= 1
         self._refused = None
 
-    def review(self, reading: Reading, conducts: Sequence[Conduct]) -> float | None:
-        """Take note of how the server and its sessions did since the last review.
+    def review(self, reading: Reading, counts: Sequence[FrameCounts]) -> float | None:
+        """Update costs and overload from what happened since the last review.
+
+        Args:
+            reading: the counters of this moment.
+            counts: each session's frames since the last review.
 
         Returns:
             The load to go back to by letting sessions go, or None.
         """
         self._refused = None
         self._frame.update(reading)
-        faithful = [conduct for conduct in conducts if conduct.keeps_promise]
+        faithful = [count for count in counts if count.keeps_promise]
         if self._frame.in_use >= self._max_load and faithful:
             self._busy_until_ns = reading.at_ns + _BUSY_NS
         self.is_busy = reading.at_ns < self._busy_until_ns
-        late = sum(conduct.is_often_late for conduct in faithful)
+        late = sum(count.is_often_late for count in faithful)
         return self._shedding.update(reading.at_ns, self.load, late / max(1, len(faithful)))
 
     def _costs(self) -> Costs:
@@ -120,7 +126,7 @@ class Capacity:
 
     @property
     def _frame(self) -> FrameCost:
-        """What frames cost; first asked for when the steps have been measured."""
+        """The cost of frames. Made on first use, when the warm-up has measured the steps."""
         if self._measured is None:
             step_ns = max(steps[1] for steps in self._steps.values())
             self._measured = FrameCost(self._cores, step_ns, in_loop=self._in_loop)

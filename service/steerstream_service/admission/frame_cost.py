@@ -1,4 +1,4 @@
-"""What a frame costs beside its step, from the CPU time that the process took for many of them."""
+"""Measures the CPU time of a frame, from the process's CPU clock over many frames."""
 
 from __future__ import annotations
 
@@ -12,40 +12,41 @@ from typing import NamedTuple, Self
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _STAT = Path("/proc/stat")
 _LEAST_FRAMES = 100
-"""Frames of one sample: fewer say more of a timer or a collection of garbage than of frames."""
+"""Frames in one sample. With fewer, a timer or a garbage collection would dominate."""
 _ALONE_NS = 1_300_000
-"""What a frame costs the CPU beyond its cost on a server that is full, where it is the only one:
-caches are cold, and every message wakes threads. It falls with the share in use, by a line. On one
-core with JPEG of 640x480 a frame took 4.5 ms at 9 % in use, 3.6 at 86 % and 3.3 at 93 %; with raw
-200x66 3.2 ms at 6 %, 1.9 at 90 % and 1.6 at 99 %; with steps in the event loop 4.0 at 16 % and 3.1
-at 88 %. A server that took the first for the last would turn away a third of the vehicles that it
-can carry, and more than that with raw frames."""
+"""Extra CPU time of a frame on an idle server over one on a full server: caches are cold, and every
+message wakes threads. It falls linearly with the share of the CPU in use. On one core, a JPEG frame
+of 640x480 took 4.5 ms at 9 % in use, 3.6 at 86 % and 3.3 at 93 %; a raw one of 200x66 took 3.2 ms
+at 6 %, 1.9 at 90 % and 1.6 at 99 %; with steps in the event loop a JPEG frame took 4.0 ms at 16 %
+and 3.1 at 88 %. Without this correction, a server would refuse a third of the vehicles that it can
+carry, and more with raw frames."""
 _LOOP_PART, _WHOLE_LOOP_PART = 0.5, 0.9
-"""The event loop's part of that, with steps in a thread of their own, and with steps in it."""
+"""The event loop's part of that extra time, with steps in another thread, and with steps in it."""
 _OPENING_NS = 600_000
-"""What an opening, refused or not, takes of a core; it is no frame's cost."""
+"""CPU time of opening a session, admitted or refused; it is subtracted from the frames' time."""
 _MOST_OPENINGS = 0.5
-"""Openings a frame above which no sample is taken: too much of it would be that guess."""
+"""With more openings per frame than this no sample is taken: the subtraction is only a guess."""
 _SAMPLES = 7
-"""Samples of which the median counts: three spoilt ones change nothing, and a lasting change is
-known after four."""
+"""The median of this many samples counts: three outliers change nothing, and a lasting change
+shows after four."""
 _LOOP_GUESS_NS = 600_000
-"""What a frame costs the event loop of a full server, before the first sample."""
+"""Event loop time of a frame on a full server, assumed before the first sample."""
 _DECODE_GUESS_NS = 1_300_000
-"""What its picture costs, before the first sample: a JPEG of 640x480. Too high a guess lets the
-last of a crowd wait for a second; too low a one lets sessions in that have to go."""
+"""CPU time of decoding, assumed before the first sample: that of a JPEG of 640x480. Too high a
+guess makes the last of a crowd wait for a second; too low a guess admits sessions that must
+leave."""
 
 
 class Reading(NamedTuple):
-    """Counters at one moment; differences of two readings count.
+    """Counters at one moment; only differences of two readings mean anything.
 
     Attributes:
-        at_ns: the monotonic clock.
-        cpu_ns: CPU time of all threads.
+        at_ns: time of the monotonic clock.
+        cpu_ns: CPU time of all threads of the process.
         loop_ns: CPU time of the event loop's thread.
         frames: frames received.
-        openings: sessions that were asked for, refused ones as well.
-        stolen_ns: time of all cores that the machine's host gave to others.
+        openings: sessions that were asked for, including refused ones.
+        stolen_ns: time of all cores that the host of a virtual machine gave to others.
     """
 
     at_ns: int
@@ -57,7 +58,7 @@ class Reading(NamedTuple):
 
     @classmethod
     def now(cls, frames: int, openings: int) -> Self:
-        """Read the clocks; to be called on the event loop's thread."""
+        """Read the clocks; must be called on the event loop's thread."""
         return cls(
             time.monotonic_ns(),
             time.process_time_ns(),
@@ -69,7 +70,7 @@ class Reading(NamedTuple):
 
 
 class _Median:
-    """A cost in nanoseconds: a guess at first, then the median of the last samples."""
+    """A cost in nanoseconds: at first a guess, later the median of the last samples."""
 
     def __init__(self, guess_ns: int) -> None:
         self.value_ns = float(guess_ns)
@@ -81,20 +82,19 @@ class _Median:
 
 
 class FrameCost:
-    """What a frame costs the CPU and the event loop, and how much of the CPU there is.
+    """The CPU time of a frame, in total and on the event loop, and the CPU cores that there are.
 
-    Costs are those on a server that is full, whatever its load when they were measured: who may
-    still come in is decided by what a frame will cost then.
+    Costs are converted to those on a full server, whatever the load when they were measured:
+    admission asks what a frame will cost once the server is full.
 
     Args:
-        cores: what the process was given of the CPU.
-        step_ns: what a step of one frame costs, for the first guess.
-        in_loop: whether the event loop's thread makes the steps and decodes as well.
+        cores: CPU cores that the process may use.
+        step_ns: cost of a step with one frame, for the first guess.
+        in_loop: whether steps and decoding run on the event loop's thread.
 
     Attributes:
-        in_use: the share of the CPU, or of the event loop if that is larger, in use at the last
-            reading.
-        is_guess: whether no sample was taken yet.
+        in_use: share of the CPU or of the event loop, the larger of the two, at the last reading.
+        is_guess: whether there is no sample yet.
     """
 
     def __init__(self, cores: float, step_ns: int, *, in_loop: bool = False) -> None:
@@ -122,11 +122,11 @@ class FrameCost:
 
     @property
     def cores(self) -> float:
-        """What the process has of the CPU, less what the host gives to other machines."""
+        """CPU cores that the process can use, less the time that the host gives to others."""
         return self._cores * (1.0 - min(0.9, statistics.median(self._stolen)))
 
     def update(self, reading: Reading) -> None:
-        """Take a reading; they come a few times a second."""
+        """Take a reading, a few times a second."""
         last, self._last = self._last or reading, reading
         begin = self._begin or reading
         self.in_use = self._share(last, reading)
@@ -150,14 +150,14 @@ class FrameCost:
         self.is_guess = False
 
     def _share(self, begin: Reading, end: Reading) -> float:
-        """The share of the CPU, or of the event loop if that is larger, that was in use."""
+        """Return the share of the CPU or of the event loop in use, the larger of the two."""
         passed_ns = max(1, end.at_ns - begin.at_ns)
         cpu = (end.cpu_ns - begin.cpu_ns) / self._cores
         return max(cpu, end.loop_ns - begin.loop_ns) / passed_ns
 
 
 def available_cores() -> float:
-    """Return what this process may use of the CPU: its cores, or its share of them if less."""
+    """Return the CPU cores that this process may use, by affinity and by its control group."""
     cores = float(len(os.sched_getaffinity(0)))
     try:
         quota, period = _CPU_MAX.read_text(encoding="ascii").split()
@@ -167,7 +167,7 @@ def available_cores() -> float:
 
 
 def _stolen_ns() -> int:
-    """Return the time that a virtual machine's host gave to others; 0 where it does not say."""
+    """Return the time that the host of a virtual machine gave to others; 0 if unknown."""
     try:
         with _STAT.open(encoding="ascii") as stat:
             ticks = int(stat.readline().split()[8])
@@ -177,7 +177,7 @@ def _stolen_ns() -> int:
 
 
 def _less(total_ns: float, other_ns: float) -> float:
-    """What is left for frames; at least half, since what the rest takes is an estimate."""
+    """Return the rest of a total; at least half of it, since the other part is an estimate."""
     return max(total_ns / 2, total_ns - other_ns)
 
 

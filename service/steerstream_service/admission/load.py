@@ -1,15 +1,15 @@
-"""The load that sessions ask for against what was measured: data in, data out, no clock.
+"""Forecasts load from the rates and budgets of all sessions and from measured costs; no clock.
 
-A server has three things that can run out: the engine's thread, the event loop's thread, and the
-CPU as a whole. Of each, the sessions together ask for a share, the larger of two:
+Three resources can run out: the engine's thread, the event loop's thread, and the CPU as a whole.
+The share of a resource that the sessions ask for is the larger of two figures:
 
-- what is in use in the long run: frames a second times what a frame costs;
-- how close the tightest budget is, if all sessions send a frame at once. Cameras keep their phases,
-  so that an unlucky one stays unlucky. By the demand bound of EDF without preemption (George,
-  Rivierre and Spuri 1996; its upper line after Albers and Slomka 2004): of all frames that are due
-  within t, and of one step that has just begun for frames that are due later.
+- utilisation: frames a second times the cost of a frame;
+- how full the tightest budget is if all sessions send a frame at once. Cameras keep their phases,
+  so that an unlucky one stays unlucky. This is the demand bound of EDF without preemption (George,
+  Rivierre and Spuri 1996) with its linear upper bound (Albers and Slomka 2004): all frames that are
+  due within t, plus one step that has just begun for frames that are due later.
 
-A share of 1 is all that there is.
+A share of 1 is the whole resource.
 """
 
 from __future__ import annotations
@@ -25,18 +25,17 @@ from steerstream_service.engine.step_cost import StepCost
 
 _NS = 1e9
 _CLASSES_PER_OCTAVE = 32
-"""Budgets are rounded down to this many classes in a doubling, 2 % apart. So however many sessions
-there are, a forecast adds up a few rows."""
+"""Budgets are rounded down to this many classes in a doubling, 2 % apart, so that a forecast adds
+up a few rows however many sessions there are."""
 
 _AT_ONCE = 0.85
-"""What a full budget counts, where a resource that is in use all the time counts 1. That all
-sessions send at once is the worst that their phases can do, and seldom comes; so a budget may be
-fuller than a resource, which needs room for what nobody foresees."""
+"""Weight of a full budget beside a full utilisation. All sessions sending at once is the worst case
+of their phases and rare, so a budget may be fuller than a resource may be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one session asks for: frames a second, each answered within a budget."""
+    """What one session asks for: frames a second of a model, each answered within a budget."""
 
     model: str
     rate_hz: float
@@ -45,15 +44,15 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What was measured.
+    """Measured costs.
 
     Attributes:
-        steps: what steps cost, by model.
+        steps: cost of steps, by model.
         cpu_ns: CPU time of all threads for one frame.
         loop_ns: CPU time of the event loop's thread for one frame.
-        cores: what the process may use.
-        most_ns: what a step takes of the engine's thread for one frame at most. A step's duration
-            says more where other threads keep it off its core, and that is the CPU's share.
+        cores: CPU cores that the process may use.
+        most_ns: upper bound of the engine's time for one frame. The measured duration of a step is
+            longer where other threads keep it off its core, but that is counted as CPU time.
     """
 
     steps: Mapping[str, StepCost]
@@ -64,7 +63,7 @@ class Costs:
 
 
 class Share(NamedTuple):
-    """A share of what there is of a resource."""
+    """The share of a resource that is asked for."""
 
     value: float
     resource: str
@@ -78,7 +77,7 @@ class _Row(NamedTuple):
 
 
 class Load:
-    """What all sessions ask for, summed up by model and budget."""
+    """The demands of all sessions, summed up by model and budget."""
 
     def __init__(self) -> None:
         self._sessions: defaultdict[tuple[int, str], int] = defaultdict(int)
@@ -91,7 +90,7 @@ class Load:
         self._rates_hz[key] += demand.rate_hz
 
     def remove(self, demand: Demand) -> None:
-        """Count a session no longer; it was counted with the same demand."""
+        """Take a session out, with the demand that it was added with."""
         key = _key(demand)
         self._sessions[key] -= 1
         self._rates_hz[key] -= demand.rate_hz
@@ -99,7 +98,7 @@ class Load:
             del self._sessions[key], self._rates_hz[key]
 
     def shares(self, costs: Costs) -> list[Share]:
-        """Return what is asked for of each resource, by what was measured."""
+        """Return the share of each resource that all sessions together ask for."""
         rows = list(self._rows())
         sizes = self._sizes(costs.steps)
         one_ns = max((steps[1] for steps in costs.steps.values()), default=0)
@@ -123,7 +122,7 @@ class Load:
             yield _Row(key[1], budget_ns, self._sessions[key], self._rates_hz[key])
 
     def _sizes(self, steps: Mapping[str, StepCost]) -> dict[str, int]:
-        """The size of the steps in which all sessions of a model are served, by model."""
+        """Return the batch size in which the sessions of a model are served, by model."""
         sessions: defaultdict[str, int] = defaultdict(int)
         for (_, model), count in self._sessions.items():
             sessions[model] += count
@@ -137,7 +136,7 @@ def _key(demand: Demand) -> tuple[int, str]:
 def _begun(
     rows: Sequence[_Row], steps: Mapping[str, StepCost], sizes: Mapping[str, int]
 ) -> list[int]:
-    """Return, for each row, the longest step of frames with larger budgets alone."""
+    """Return, for each row, the longest step that holds only frames with larger budgets."""
     begun_ns, longest_ns = [0] * len(rows), 0
     sessions = dict.fromkeys(sizes, 0)
     for index in range(len(rows) - 1, 0, -1):
@@ -154,13 +153,13 @@ def _share(
     begun_ns: Sequence[int],
     elsewhere_ns: float,
 ) -> float:
-    """Return the share of one resource.
+    """Return the share of one resource that is asked for.
 
     Args:
-        rows: what is asked for, ascending by budget.
-        each_ns: what a frame costs here, by model.
-        begun_ns: for each row, what may have begun just before its frames come.
-        elsewhere_ns: what a frame takes of its budget in other places.
+        rows: the demands, ascending by budget.
+        each_ns: cost of a frame on this resource, by model.
+        begun_ns: for each row, the longest step that may have begun just before its frames arrive.
+        elsewhere_ns: part of each budget that a frame spends on other resources.
     """
     in_use = sum(row.rate_hz * each_ns[row.model] for row in rows) / _NS
     closeness = max(_closeness(rows, each_ns, begun_ns, elsewhere_ns), default=0.0)
@@ -173,7 +172,7 @@ def _closeness(
     begun_ns: Sequence[int],
     elsewhere_ns: float,
 ) -> Iterator[float]:
-    """Yield, for each budget, what is due within it as a share of it."""
+    """Yield, for each budget, the work that is due within it as a share of it."""
     at_once_ns, per_ns = 0.0, 0.0
     for (model, budget_ns, sessions, rate_hz), step_ns in zip(rows, begun_ns, strict=True):
         cost_ns = each_ns[model]

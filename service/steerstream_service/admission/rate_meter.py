@@ -1,7 +1,7 @@
-"""How a session keeps to the rate that it stated, and how many of its frames come late.
+"""Counts a session's frames: within its stated rate, above it, and late.
 
-The stated rate is a promise: the server's load is forecast from it. What a session sends beyond it
-is welcome while there is room, and costs nobody else anything when there is none.
+The server forecasts its load from stated rates. Surplus frames, those above the rate, are served
+while there is room; on a busy server they are refused, so that they cost other sessions nothing.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _MARGIN = 1.25
-"""A camera may run this much above its stated rate: 25 Hz for 20."""
+"""A camera may run this much above its stated rate: at 25 Hz instead of 20."""
 _BURST_FRAMES = 8
-"""Frames that may come at once: what a network holds up for 0.3 s at 25 Hz."""
+"""Frames that may arrive at once: what a network delays by 0.3 s at 25 Hz."""
 _OFTEN = 0.02
-"""Share of late frames from which a session is worse off than one that a stall hit."""
+"""A session with more than this share of late frames suffers from more than a single stall."""
 
 
-class Conduct(NamedTuple):
-    """A session's frames over a time: within its rate, beyond it, and late."""
+class FrameCounts(NamedTuple):
+    """A session's frames since the last review: within its rate, above it, and late."""
 
     within: int
     surplus: int
@@ -25,17 +25,17 @@ class Conduct(NamedTuple):
 
     @property
     def keeps_promise(self) -> bool:
-        """Whether it sent frames, and none beyond its rate."""
+        """Whether the session sent frames, and none above its rate."""
         return self.within > 0 and not self.surplus
 
     @property
     def is_often_late(self) -> bool:
-        """Whether many of its frames came too late."""
+        """Whether many of the frames were late."""
         return self.late > _OFTEN * (self.within + self.surplus)
 
 
-class Pace:
-    """Tells a session's frames within its rate from surplus ones (GCRA, ITU-T I.371).
+class RateMeter:
+    """Tells frames within a rate from surplus ones (GCRA, ITU-T I.371).
 
     Args:
         rate_hz: the stated rate.
@@ -53,7 +53,8 @@ class Pace:
         """Count a frame.
 
         Returns:
-            0 for a frame within the rate; for a surplus one nanoseconds until the next is within.
+            0 for a frame within the rate; for a surplus one, nanoseconds until the next would be
+            within it.
         """
         ahead_ns = self._due_ns - now_ns
         if ahead_ns > self._burst_ns:
@@ -63,12 +64,12 @@ class Pace:
         self._within += 1
         return 0
 
-    def late(self) -> None:
-        """Count a frame that no step could answer within its budget."""
+    def count_late(self) -> None:
+        """Count a frame that was answered LATE."""
         self._late += 1
 
-    def review(self) -> Conduct:
-        """Return what was counted since the last review."""
-        conduct = Conduct(self._within, self._surplus, self._late)
+    def review(self) -> FrameCounts:
+        """Return the counts since the last review, and begin again."""
+        counts = FrameCounts(self._within, self._surplus, self._late)
         self._within = self._surplus = self._late = 0
-        return conduct
+        return counts

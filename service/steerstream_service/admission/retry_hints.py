@@ -1,8 +1,8 @@
-"""Who was refused and told when to come back; who comes sooner waits until then.
+"""Tells refused vehicles when to come back, and remembers it.
 
-A refusal takes a core more than half a millisecond, gRPC's part included, so that a crowd that asks
-again at once could take the time of those who drive. This way it costs as little as a crowd that
-heeds the hint, and a newcomer is answered at once all the same.
+A refusal costs half a millisecond of a core, gRPC included, so a crowd that retries at once would
+take the time of vehicles that drive. A vehicle that comes back early is therefore answered only at
+the time that it was told; a new vehicle is answered at once.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ from __future__ import annotations
 import random
 
 _RETRY_MS = (1000, 2000)
-"""When to come back. Nobody knows when a vehicle will leave; at random, so that a crowd that was
-refused together does not come back together."""
+"""Shortest and longest hint of a small crowd. It is random, so that vehicles that were refused
+together do not come back together."""
 _REFUSALS_HZ = 100.0
-"""Refusals a second that a crowd may ask for, 6 % of a core; a larger one is told a later time."""
+"""Refusals a second that a crowd may cause, 6 % of a core; a larger crowd gets longer hints."""
 _LONGEST_MS = 10_000
 _REMEMBERED = 10_000
-"""Vehicles; of a larger crowd the first are forgotten, and answered at once when they come back."""
+"""Vehicles that are remembered. Of a larger crowd the first are forgotten, and so answered at
+once."""
 
 
-class Waitlist:
-    """Remembers when refused vehicles may come back."""
+class RetryHints:
+    """Gives hints and remembers them, by vehicle."""
 
     def __init__(self) -> None:
         self._until_ns: dict[str, int] = {}
 
     def refused(self, vehicle_id: str, now_ns: int) -> int:
-        """Note a refusal; returns the hint when to come back, in milliseconds."""
+        """Note a refusal, and return the hint when to come back, in milliseconds."""
         self._forget(now_ns)
         crowd_ms = 1000 * len(self._until_ns) / _REFUSALS_HZ
         low_ms, high_ms = _RETRY_MS
@@ -35,12 +36,12 @@ class Waitlist:
         self._until_ns[vehicle_id] = now_ns + 1_000_000 * hint_ms
         return hint_ms
 
-    def wait_ns(self, vehicle_id: str, now_ns: int) -> int:
-        """Return how much sooner than it was told a vehicle came, in nanoseconds; most often 0."""
+    def early_ns(self, vehicle_id: str, now_ns: int) -> int:
+        """Return how many nanoseconds before its hinted time a vehicle came back; 0 for others."""
         return max(0, self._until_ns.pop(vehicle_id, 0) - now_ns)
 
     def _forget(self, now_ns: int) -> None:
-        """Forget who was told first: those whose time has come, and those who are too many."""
+        """Forget the oldest hints: those whose time has come, and those above the bound."""
         while self._until_ns:
             first = next(iter(self._until_ns))
             if self._until_ns[first] > now_ns and len(self._until_ns) < _REMEMBERED:

@@ -1,32 +1,32 @@
-"""When sessions have to go so that the others stay in time: data in, data out, no clock.
+"""Decides when sessions are let go so that the others stay in time; a pure function of its input.
 
-Capacity shrinks when the accelerator slows down or somebody else takes the CPU. It shows in two
-ways: by the costs that are measured, the sessions ask for more than there is; or, where no cost
-shows it, frames come too late for many sessions at once. Either has to last before anybody goes.
+Capacity shrinks when the accelerator slows down or another process takes the CPU. There are two
+signs: the forecast load, by the costs measured now, exceeds the server; or many sessions have late
+frames at once although no measured cost explains it. Either must last before a session is let go.
 """
 
 from __future__ import annotations
 
 _OVER = 1.15
-"""Load, as a multiple of what is admitted, from which sessions are let go. The room above 1 keeps a
-cost that wavers from letting go who was admitted a moment ago."""
+"""Sessions are let go above this multiple of the admitted load. The margin above 1 keeps a cost
+that wavers from ending sessions that were admitted a moment ago."""
 _MANY = 0.25
-"""Share of the sessions whose frames come late, from which it is the server and not theirs."""
+"""With this share of sessions having late frames, the server is the cause and not the sessions."""
 _STEP_BACK = 0.9
-"""What is kept of a load at which many were late."""
+"""Part that is kept of a load at which many sessions were late."""
 _RECOVERY_PER_S = 0.01
-"""How fast the limit comes back after that: from a half in 50 s."""
+"""How fast the limit recovers after that: from a half to 1 in 50 s."""
 _LEAST_LIMIT = 0.1
 
 
 class Shedding:
-    """Decides to which load a server goes back, and to which it may be filled.
+    """Decides to which load a server goes back, and up to which it admits sessions.
 
-    Loads are multiples of what is admitted on an undisturbed server.
+    Loads are multiples of what an undisturbed server admits.
 
     Args:
-        after_ns: how long an overload lasts before sessions are let go.
-        notice_ns: from their notice to their end; nobody else is let go meanwhile.
+        after_ns: how long an overload must last before sessions are let go.
+        notice_ns: from a session's notice to its end; until then no others are let go.
     """
 
     def __init__(self, after_ns: int, notice_ns: int) -> None:
@@ -37,12 +37,12 @@ class Shedding:
         self._updated_ns: int | None = None
 
     def update(self, now_ns: int, load: float, late_share: float) -> float | None:
-        """Take note of how the server does; called a few times a second.
+        """Take the present load; to be called a few times a second.
 
         Args:
-            now_ns: the time.
-            load: what the sessions ask for.
-            late_share: share of the driving sessions that many frames come late for.
+            now_ns: time of the monotonic clock.
+            load: the load that the sessions ask for.
+            late_share: share of the driving sessions with many late frames.
 
         Returns:
             The load to go back to by letting sessions go, or None.

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from steerstream.metadata import REASON_KEY, RETRY_AFTER_KEY
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 from steerstream_service.admission.admission import Admission, Lease
-from steerstream_service.admission.retry_hints import Waitlist
+from steerstream_service.admission.retry_hints import RetryHints
 from steerstream_service.config import Config
 from steerstream_service.domain import DrainingNotice, Opening, SheddingNotice
 from steerstream_service.engine.engine import Engine
@@ -70,7 +70,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             name: wire.model_contract(model.bundle) for name, model in admission.models.items()
         }
         self._ready = asyncio.Event()
-        self._waitlist = Waitlist()
+        self._retry_hints = RetryHints()
         self._refusals = Refusals()
         self._watching: asyncio.Task[None] | None = None
         self._streams: set[DriveStream] = set()
@@ -158,7 +158,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
     def _let_go(self, stream: DriveStream) -> None:
         """Tell a session that it ends, and end it after a while."""
         notice_s, vehicle_id = self._config.shed_notice_s, stream.lease.opening.vehicle_id
-        retry_ms = self._waitlist.refused(vehicle_id, time.monotonic_ns())
+        retry_ms = self._retry_hints.refused(vehicle_id, time.monotonic_ns())
         stream.send(SheddingNotice(round(notice_s * 1000), retry_ms))
         error = ShedError(
             "the server can do less than it could, and lets its newest sessions go",
@@ -171,7 +171,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         try:
             opening = wire.opening(await self._first(context))
             await self._ready.wait()
-            wait_ns = self._waitlist.wait_ns(opening.vehicle_id, time.monotonic_ns())
+            wait_ns = self._retry_hints.early_ns(opening.vehicle_id, time.monotonic_ns())
             if wait_ns:
                 await asyncio.sleep(wait_ns / 1e9)
             return self._admit(opening)
@@ -184,7 +184,9 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         try:
             return self._admission.admit(opening)
         except TooManySessionsError as error:
-            error.retry_after_ms = self._waitlist.refused(opening.vehicle_id, time.monotonic_ns())
+            error.retry_after_ms = self._retry_hints.refused(
+                opening.vehicle_id, time.monotonic_ns()
+            )
             raise
 
     async def _first(self, context: Context) -> drive_service_pb2.DriveRequest:

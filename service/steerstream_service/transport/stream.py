@@ -235,7 +235,7 @@ class DriveStream:
             self._observer.answered(self.lease.session_id, self.lease.terms.budget_ns, message)
         elif isinstance(message, Skip):
             if message.reason is SkipReason.LATE:
-                self.lease.pace.late()
+                self.lease.rate_meter.count_late()
             self._observer.skipped(self.lease.session_id, message)
 
     def _decode(self, record: FrameRecord) -> list[Action]:

@@ -8,7 +8,7 @@ import pytest
 from steerstream_service.admission.capacity import Capacity
 from steerstream_service.admission.frame_cost import Reading
 from steerstream_service.admission.load import Demand
-from steerstream_service.admission.rate_meter import Conduct
+from steerstream_service.admission.rate_meter import FrameCounts
 from steerstream_service.admission.shedding import Shedding
 from steerstream_service.errors import TooManySessionsError
 from tests.service.costs import table
@@ -151,7 +151,9 @@ class Drive:
             0,
             0,
         )
-        return self.server.review(self.reading, [Conduct(within, surplus, late)] * self.sessions)
+        return self.server.review(
+            self.reading, [FrameCounts(within, surplus, late)] * self.sessions
+        )
 
 
 def test_a_neighbour_that_takes_the_cpu_lets_sessions_go_after_a_while():

@@ -5,60 +5,60 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerstream_service.admission.rate_meter import Conduct, Pace
+from steerstream_service.admission.rate_meter import FrameCounts, RateMeter
 
 MS = 1_000_000
 
 
-def surplus(pace, times_ms):
-    return [ms for ms in times_ms if pace.take(ms * MS)]
+def surplus(meter, times_ms):
+    return [ms for ms in times_ms if meter.take(ms * MS)]
 
 
 def test_a_camera_at_its_stated_rate_is_never_surplus():
-    assert surplus(Pace(20.0), range(1000, 60_000, 50)) == []
+    assert surplus(RateMeter(20.0), range(1000, 60_000, 50)) == []
 
 
 def test_a_camera_a_quarter_above_its_stated_rate_is_not_either():
-    assert surplus(Pace(20.0), range(1000, 60_000, 40)) == []
+    assert surplus(RateMeter(20.0), range(1000, 60_000, 40)) == []
 
 
 def test_frames_that_a_network_held_up_may_come_at_once():
-    assert surplus(Pace(20.0), [1000] * 8) == []
-    assert surplus(Pace(20.0), [1000] * 9) == [1000]
+    assert surplus(RateMeter(20.0), [1000] * 8) == []
+    assert surplus(RateMeter(20.0), [1000] * 9) == [1000]
 
 
 def test_a_surplus_frame_is_told_when_the_next_is_due():
-    pace = Pace(20.0)
-    while (wait_ns := pace.take(0)) == 0:
+    meter = RateMeter(20.0)
+    while (wait_ns := meter.take(0)) == 0:
         pass
     assert wait_ns == 40 * MS
-    assert pace.take(wait_ns) == 0
+    assert meter.take(wait_ns) == 0
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=200))
 def test_a_flood_gets_no_more_than_its_rate_and_a_burst(steps_ms):
-    pace, now_ms, within = Pace(20.0), 0, 0
+    meter, now_ms, within = RateMeter(20.0), 0, 0
     for step_ms in steps_ms:
         now_ms += step_ms
-        within += pace.take(now_ms * MS) == 0
+        within += meter.take(now_ms * MS) == 0
     assert within <= now_ms / 40 + 8 + 1
 
 
 def test_a_review_counts_from_the_last_one():
-    pace = Pace(20.0)
+    meter = RateMeter(20.0)
     for _ in range(10):
-        pace.take(0)
-    pace.late()
-    assert pace.review() == Conduct(within=8, surplus=2, late=1)
-    assert pace.review() == Conduct(0, 0, 0)
+        meter.take(0)
+    meter.count_late()
+    assert meter.review() == FrameCounts(within=8, surplus=2, late=1)
+    assert meter.review() == FrameCounts(0, 0, 0)
 
 
 def test_a_promise_is_kept_by_who_sends_and_not_too_much():
-    assert Conduct(10, 0, 0).keeps_promise
-    assert not Conduct(10, 1, 0).keeps_promise
-    assert not Conduct(0, 0, 0).keeps_promise
+    assert FrameCounts(10, 0, 0).keeps_promise
+    assert not FrameCounts(10, 1, 0).keeps_promise
+    assert not FrameCounts(0, 0, 0).keeps_promise
 
 
 def test_a_session_that_a_stall_hit_is_not_often_late():
-    assert not Conduct(100, 0, 2).is_often_late
-    assert Conduct(100, 0, 3).is_often_late
+    assert not FrameCounts(100, 0, 2).is_often_late
+    assert FrameCounts(100, 0, 3).is_often_late

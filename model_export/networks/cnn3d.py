@@ -1,4 +1,4 @@
-"""A 3-D CNN over a short clip, no recurrence: the lecture's second family.
+"""A 3-D CNN over a short clip, without recurrence, as MIT 6.S094 teaches it.
 
 PilotNet's five convolutions, each of which also sees the frame before or the two before: together
 the last eight frames. Batch normalisation, then fully connected. What it knows of the past is

@@ -1,6 +1,6 @@
 """PilotNet's convolutions, then recurrent cells: the default network.
 
-The lecture's own design (MIT 6.S094): a convolutional network sees, a recurrent one remembers. The
+The design of the course MIT 6.S094: a convolutional network sees, a recurrent one remembers. The
 heads see the cells' output and the present feature, as in Komanda. The cell is a setting, so that
 plain RNN, GRU and LSTM can be compared; one to three layers. With the setting `motion` the cells
 are also told how far the picture moved sideways since the frame before

@@ -1,4 +1,4 @@
-"""What the networks were to reach, from issue 3, and what they did."""
+"""What the networks were to reach, and what they did."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Back through time a gradient is multiplied by one Jacobian a step. Where these shrink it, a cell
 cannot learn what it should have remembered (Hochreiter 1991; Bengio, Simard and Frasconi 1994);
-where they stretch it, training leaps. What the lecture (MIT 6.S094) says of plain cells can be seen
+where they stretch it, training leaps. What the course MIT 6.S094 says of plain cells can be seen
 here, and what gates do about it.
 """
 

@@ -1,10 +1,10 @@
-"""The server's own words: what a vehicle sends and what it gets, free of protobuf and gRPC.
+"""What a vehicle sends and gets, in the server's own types, without protobuf and gRPC.
 
 The enumerations carry the numbers of the wire contract (`proto/steerstream/v1`), and a test
 compares them, so that `steerstream_service.transport.wire` needs no table for them.
 
-Nothing here is changed once it is made. What is made once a session is frozen; what is made for
-each frame is not, because a frozen object takes five times as long to make.
+No object here changes after it is made. Types that are made once a session are frozen; those that
+are made for each frame are not, because a frozen object takes five times as long to make.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Validity(enum.IntEnum):
 
 
 class SkipReason(enum.IntEnum):
-    """Why a frame got no command of its own."""
+    """Why the network gave no command for a frame."""
 
     LATE = 1
     SUPERSEDED = 2
@@ -141,7 +141,7 @@ class Command:
 
 @dataclass(slots=True)
 class Skip:
-    """The answer to a frame that got no command of its own."""
+    """The answer to a frame for which the network gave no command."""
 
     sequence_number: int
     capture_time_ns: int

@@ -47,11 +47,11 @@ class Accelerator(ABC):
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Wait until all that was begun is done."""
+        """Wait for all copies and runs that were begun."""
 
 
 class Bus:
-    """What goes between host and device, counted by the tensor's name.
+    """Copies between host and device, counted by the tensor's name.
 
     Args:
         accelerator: what copies.
@@ -123,7 +123,7 @@ class Cuda(Accelerator):
     Args:
         runtime: the CUDA runtime.
         graphs: whether each bucket is captured as a CUDA graph in its first run. ONNX Runtime runs
-            the network more than once then, so the first run must be one whose state nobody needs.
+            the network more than once then, so the state of the first run must be of no use.
         device: what ONNX Runtime calls the memory.
     """
 
@@ -143,7 +143,7 @@ class Cuda(Accelerator):
         return Memory(address, shape, dtype, self._device)
 
     def staging(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-        """Return pinned memory: the GPU reads it itself, where it would go through a copy else."""
+        """Return pinned memory: the GPU reads it without a copy in between."""
         size_bytes = _size_bytes(shape, dtype)
         address = self._runtime.allocate_pinned(size_bytes)
         memory = memoryview((ctypes.c_uint8 * size_bytes).from_address(address))

@@ -1,8 +1,8 @@
-"""How many of the waiting frames the next step takes: data in, data out, no clock.
+"""How many of the waiting frames the next step takes: a pure function of deadlines and costs.
 
 A larger step costs less a frame on some machines (a GPU) and hardly less on others (one core of a
-CPU), and makes whatever is not in it wait longer. So a step is as large as pays, unless by the
-measured costs more frames would be late after it than after a step of another size.
+CPU), and the frames behind it wait longer. So a step is as large as pays, unless by the measured
+costs more frames would be late after it than after a step of another size.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import NamedTuple
 from steerstream_service.engine.step_cost import StepCost
 
 _TURN_NS = 600_000
-"""What a step costs beside the network: it wakes the event loop, which answers what it brought.
+"""What a step costs beside the network: it wakes the event loop, which answers its frames.
 Sharing a core, 32 sessions got 427 frames a second in steps of one frame, 506 in steps of 4 and 555
-in steps of 17: 0.5 to 0.9 ms a step; with a core of its own the engine hardly feels it."""
+in steps of 17: 0.5 to 0.9 ms a step; an engine on another core hardly feels it."""
 _WORTH = 1.03
 """A cost a frame within 3 % of the least is as good: twice the batch for less than that would only
-delay its first frame, and measured costs are no better than that."""
+delay its first frame, and costs are not measured more exactly than that."""
 
 
 class Batch(NamedTuple):
@@ -75,7 +75,7 @@ def _sizes(waiting: int, cost: StepCost) -> list[int]:
 def _is_easy(
     deadlines_ns: Sequence[int], done_ns: int, size: int, cost: StepCost, free_by_ns: int
 ) -> bool:
-    """Whether all are done by the earliest deadline: true but for a busy engine, and cheap."""
+    """Whether all are done by the earliest deadline: cheap, and true unless the engine is busy."""
     steps_after = -(-(len(deadlines_ns) - size) // size)
     return done_ns <= free_by_ns and done_ns + steps_after * cost[size] <= deadlines_ns[0]
 
@@ -85,7 +85,7 @@ def _outlook(
 ) -> tuple[int, int]:
     """Return how many frames are late after a step of a size, and how many it gives up itself."""
     count = len(deadlines_ns)
-    # Nothing is done before the step is: whatever is due before is late.
+    # No frame is done before the step is, so all that are due before its end are late.
     late = missed = bisect_left(deadlines_ns, done_ns)
     begin = late + size
     while begin < count:

@@ -5,7 +5,7 @@ numbers of rows instead, and the pool itself as an input that is also an output.
 in memory, the pool is changed where it lies: only frames and row numbers go in, and only answers
 come out.
 
-A pool has two rows more than there are slots: the *sentinel*, where rows go that nobody wants, and
+A pool has two rows more than there are slots: the *sentinel*, where unwanted rows are written, and
 the *initial* row, from which sessions begin.
 
 Needs the package `onnx`, which only the `gpu` and `train` extras install.

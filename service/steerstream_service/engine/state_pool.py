@@ -1,11 +1,11 @@
 """The recurrent state of all sessions of one model: a pool with one row, a slot, for each session.
 
-The arrays are allocated once. Gather and scatter are single indexing operations, whatever the size
-of the batch. One row more than there are slots, the sentinel, takes what padding and warm-up write.
+The arrays are allocated once. Gather and scatter are single indexing operations for a batch of any
+size. One extra row, the sentinel, takes the writes of padding and warm-up.
 
 The event loop's thread allocates and releases slots; the engine's thread gathers and commits. They
 meet only in the generation numbers: a step that began before its slot was released finds that the
-number has changed, and its rows go nowhere.
+number has changed, and its rows are not written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
 _DOT_ELEMENTS = 10_000
-"""Above it, NumPy's OpenBLAS would wake threads of its own for a dot product."""
+"""Above it, NumPy's OpenBLAS would start threads for a dot product."""
 
 
 class PoolFullError(Exception):
@@ -32,7 +32,7 @@ class PoolFullError(Exception):
 
 
 class Slots:
-    """Who holds which row; the rows themselves lie elsewhere.
+    """Which session holds which row; the rows themselves lie elsewhere.
 
     A row has no meaning until its session's first step, which starts from the initial value.
 
@@ -121,7 +121,7 @@ class StatePool(Slots):
         """Write the state after a step, and return which rows were fit to write.
 
         A row with a value that is not a number is left as it was before the step. So is a row whose
-        slot was released meanwhile; nobody waits for it.
+        slot was released during the step.
         """
         fit = _finite_rows(state, len(slots))
         written = [good and self.holds(slot) for good, slot in zip(fit, slots, strict=True)]
@@ -156,9 +156,9 @@ def _finite_rows(state: Sequence[Floats], count: int) -> list[bool]:
 
 
 def _surely_finite(values: Floats) -> bool:
-    """Whether a sum of squares shows all values to be numbers: a quarter of an exact look's time.
+    """Whether a sum of squares shows all values to be numbers: a quarter of an exact check's time.
 
-    A square is never negative, so nothing cancels; huge numbers overflow and get the exact look.
+    A square is never negative, so nothing cancels; huge numbers overflow and get the exact check.
     """
     return values.size <= _DOT_ELEMENTS and math.isfinite(values.dot(values))
 

@@ -1,4 +1,4 @@
-"""What a step of a network costs, by the size of its batch: measured, and kept current.
+"""The measured cost of a network's step, by the size of its batch.
 
 The cost of a bucket is the machine's speed times the bucket's own share. A step of any bucket tells
 the speed, so that a machine that has become slow is known for buckets that have not run since.
@@ -13,17 +13,17 @@ _SPEED_WEIGHT = 0.1
 _SHARE_WEIGHT = 0.03
 """Weight of the newest step in its bucket's share, which changes far less than the speed."""
 _COLD_WEIGHT = 0.2
-"""What a slow step counts after a pause, beside one in a row of steps: caches and clocks are cold
-then, so that it tells little of a busy machine; one that stays slow is still found out."""
+"""Weight of a slow step after a pause, relative to one in a row of steps: caches and clocks are cold
+then, so that it says little about a busy machine. A machine that stays slow is still found out."""
 _MAX_RATIO = 4.0
-"""A step counts as at most this many times what was expected: one stall does not look like load."""
+"""A step counts as at most this many times the expected cost: one stall does not look like load."""
 _DOUBT = 0.9
-"""What is left of a cost each time that it kept the engine from working. Without it, a cost that
-was once too high would give back every frame and never be measured again."""
+"""A cost is lowered to this share each time that it kept the engine from working. Otherwise a cost
+that was once too high would give back every frame and never be measured again."""
 
 
 class StepCost:
-    """What a step of each size costs, in nanoseconds, as a running mean of what was measured.
+    """The cost of a step of each size, in nanoseconds: a running mean of the measured ones.
 
     One thread writes; any thread may read.
 
@@ -69,7 +69,7 @@ class StepCost:
         self._share_ns[index] *= 1.0 + _SHARE_WEIGHT * error
 
     def doubt(self) -> None:
-        """Lower the costs: they kept the engine from a step that might have been."""
+        """Lower the costs, because they kept the engine from a step that might have been in time."""
         self._speed *= _DOUBT
 
 

@@ -40,7 +40,7 @@ class Stepper(ABC):
         memory: returns zeroed memory of a shape and type, from which the network reads best.
 
     Attributes:
-        pool: the rows of the state pool, and who holds them.
+        pool: the rows of the state pool, and which sessions hold them.
         keep_warm_s: after so long without a step, `warm_up` of the smallest bucket keeps the
             next step quick; None where idling costs nothing.
     """

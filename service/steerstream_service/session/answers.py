@@ -1,4 +1,4 @@
-"""The answers of one session: what a command says, and what holds where there is none."""
+"""The answers of one session: commands, and skips with the command to hold."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.session.recurrence import Recurrence
 
 REMEMBERED_ANSWERS = 64
-"""Frames that a session knows again: 3 s at 20 Hz, far beyond any retransmission that still helps.
-An older number is answered OUT_OF_ORDER."""
+"""Numbers of the last frames, by which duplicates are found: 3 s at 20 Hz, far beyond any
+retransmission that still helps. An older number is answered OUT_OF_ORDER."""
 
 _MS = 1_000_000
 
 
 class _Given(NamedTuple):
-    """A command, and when the frame arrived that its limited values are for."""
+    """A command, and when the frame of its limited values arrived."""
 
     command: Command
     arrived_ns: int
 
 
 class _Values(NamedTuple):
-    """What a command tells the vehicle, and when the frame arrived that it is for."""
+    """The values of a command, and when their frame arrived."""
 
     limited: ControlValues
     active_limits: tuple[Limit, ...]
@@ -53,7 +53,7 @@ class Answers:
     Args:
         contract: what the network's outputs mean.
         profile: the limits of the vehicle.
-        recurrence: what the network has seen; it has to be advanced before its command is made.
+        recurrence: what the network has seen; a frame is counted there before its command is made.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class Answers:
         self._memory: OrderedDict[int, _Given | None] = OrderedDict()
 
     def knows(self, sequence_number: int) -> bool:
-        """Return whether a frame of this number was expected or answered lately."""
+        """Return whether a frame of this number was taken or answered lately."""
         return sequence_number in self._memory
 
     def expect(self, sequence_number: int) -> None:
-        """A frame of this number came, and its answer is to follow."""
+        """Remember that a frame of this number was taken; its answer follows."""
         self._remember(sequence_number, None)
 
     def command(self, record: FrameRecord, outcome: Stepped, now_ns: int) -> Command:
@@ -115,7 +115,7 @@ class Answers:
         return command
 
     def skip(self, record: FrameRecord, reason: SkipReason, detail: str, now_ns: int) -> Skip:
-        """Make the answer to a frame without a command of its own: an earlier one holds.
+        """Make the answer to a frame without a command, with the earlier command to hold.
 
         Args:
             record: the frame.
@@ -180,7 +180,7 @@ class Answers:
 
 
 def _columns(of_heads: Mapping[str, int]) -> list[int | None]:
-    """Where a step's values have the angle, the speed and the torque."""
+    """Return the columns of angle, speed and torque in a step's values; None for a missing head."""
     return [of_heads.get(head) for head in (STEERING_WHEEL_ANGLE, SPEED, STEERING_TORQUE)]
 
 

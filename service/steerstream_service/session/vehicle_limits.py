@@ -1,8 +1,8 @@
 """The limits between the network and the vehicle: pure functions, every number with its source.
 
 Order: speed first, because steering is judged at a speed; then steering; then torque. Within each,
-what limits the change since the last command comes before what bounds the value, so that the
-bounds hold whatever came before. That is the order of opendbc's `apply_steer_angle_limits_vm`.
+limits of the change since the last command come before bounds of the value, so that the bounds hold
+in every case. That is the order of opendbc's `apply_steer_angle_limits_vm`.
 
 Steering is judged by the steady state of the single-track model, as opendbc's `VehicleModel`
 does: curvature = angle / (ratio x (wheelbase + understeer x speed²)), and lateral acceleration =
@@ -104,13 +104,13 @@ class Previous:
 
 
 Bounds = tuple[float, float]
-"""The least and the greatest that is plausible."""
+"""The least and the greatest plausible value."""
 
 
 def plausible(contract: Contract) -> tuple[Bounds, ...]:
-    """Return the bounds of what a step brings, in the order of the contract's `value_tensors`.
+    """Return the bounds of a step's values, in the order of the contract's `value_tensors`.
 
-    Heads have those that the contract states. A standard deviation is a number above zero.
+    The contract states those of the heads. A standard deviation is a number above zero.
     """
     heads = [(output.minimum, output.maximum) for output in contract.outputs]
     return (*heads, *[_ANY_STDDEV] * len(contract.stddev_columns))

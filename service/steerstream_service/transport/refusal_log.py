@@ -36,7 +36,7 @@ class Refusals:
             self._timer = asyncio.get_running_loop().call_later(LINE_EVERY_S, self.flush)
 
     def flush(self) -> None:
-        """Log what was counted since the last line, if anything."""
+        """Log the refusals since the last line, if there are any."""
         if self._timer is None:
             return
         self._timer.cancel()

@@ -1,4 +1,4 @@
-"""The DriveService: opens streams, ends them with a status, and knows which are open."""
+"""The DriveService: opens streams, keeps account of them, and ends them with a status."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from steerstream_service.transport.refusal_log import Refusals
 from steerstream_service.transport.stream import Context, DriveStream, read
 
 _REVIEW_S = 0.5
-"""From one look at the load to the next: ten frames of a session at 20 Hz."""
+"""Between two reviews of the load: ten frames of a session at 20 Hz."""
 _FLUSH_S = 1.0
 """For the last answers and the status of streams that a drain ends."""
 
@@ -44,7 +44,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
     """The servicer.
 
     Args:
-        admission: who may open a session.
+        admission: decides which vehicles may open a session.
         engine: where frames go.
         decoder: where pictures are decoded that take a while.
         config: the server's settings.

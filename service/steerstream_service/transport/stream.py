@@ -144,7 +144,7 @@ class DriveStream:
         self._error = self._error or error
         self._wake.set()
 
-    # Writing, and all that happens between reading and writing.
+    # Writing, and handling events.
 
     async def _serve(self) -> None:
         self._check_idle()
@@ -179,7 +179,7 @@ class DriveStream:
             if kind == "frame":
                 pause_ns = self._receive(request)
                 if pause_ns:
-                    # HTTP/2's flow control slows the client down, and nobody else pays for it.
+                    # HTTP/2's flow control slows this client down, and no other session pays for it.
                     await asyncio.sleep(pause_ns / 1e9)
             elif kind == "reset":
                 self._session.reset()

@@ -30,11 +30,11 @@ def test_where_a_large_step_costs_little_more_all_go_at_once(waiting):
 
 
 @pytest.mark.parametrize(("waiting", "size"), [(1, 1), (3, 3), (4, 4), (8, 8), (20, 8)])
-def test_where_frames_cost_alike_a_step_is_large_enough_to_share_what_a_turn_costs(waiting, size):
+def test_equal_frame_costs_make_a_step_large_enough_to_share_a_turns_cost(waiting, size):
     assert choose([50] * waiting) == Batch(0, size)
 
 
-def test_twice_the_batch_for_next_to_nothing_only_delays_its_first_frame():
+def test_a_batch_is_not_doubled_for_a_tiny_gain():
     cost = table(lambda size: 30 * size, max_batch=32)
     assert choose([1000] * 32, cost).size == 1
 
@@ -107,7 +107,7 @@ def test_every_step_is_in_time_and_every_frame_is_taken_once(deadlines_ms, cost)
 
 
 @given(queues, curves)
-def test_what_steps_of_the_size_that_pays_could_keep_is_kept(deadlines_ms, cost):
+def test_no_more_frames_are_late_than_in_steps_of_the_size_that_pays(deadlines_ms, cost):
     paying = batching.paying(len(deadlines_ms), cost)
     if drain_in_steps_of(paying, deadlines_ms, cost) == 0:
         assert drain(deadlines_ms, cost) == 0

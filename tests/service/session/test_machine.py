@@ -222,7 +222,7 @@ def test_numbers_and_times_only_go_up(number, capture_ms):
     assert shell.drive(7, 1050).step_count == 2
 
 
-def test_a_number_that_was_refused_may_come_again_and_its_age_is_that_of_the_frame_taken():
+def test_a_refused_number_may_come_again_and_its_age_is_the_second_frames():
     shell = Shell().frame(0, 1).frame(1, 1).wait(0.5).frame(1, 1000)
     refused = shell.answers[0]
     assert (refused.sequence_number, refused.reason) == (1, SkipReason.OUT_OF_ORDER)
@@ -255,7 +255,7 @@ def test_a_late_frame_is_taken_back_from_the_engine():
     assert shell.submitted is None
 
 
-def test_two_frames_given_up_at_once_are_counted_in_the_order_in_which_they_leave():
+def test_frames_given_up_at_once_are_counted_in_the_order_of_their_answers():
     shell = Shell()
     shell.drive(0, 0)
     shell.frame(1, 50).decode().frame(2, 100).wait(60).tick()

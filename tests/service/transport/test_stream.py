@@ -1,0 +1,282 @@
+"""One stream on its own: a context in memory, a real session, and an engine that a test lets go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
+from steerstream_bundle import loading
+from steerstream_service.admission.admission import Admission, Model
+from steerstream_service.config import Config
+from steerstream_service.domain import (
+    Camera,
+    FramePolicy,
+    NotStepped,
+    Opening,
+    SkipReason,
+    Stepped,
+)
+from steerstream_service.engine.engine import Engine, deliver
+from steerstream_service.errors import NotOpenError
+from steerstream_service.telemetry.observer import Observer
+from steerstream_service.transport import stream as stream_module
+from steerstream_service.transport.deadline_timer import DeadlineTimer
+from steerstream_service.transport.stream import DriveStream
+from tests.service import bundles
+from tests.service.records import until
+from tests.service.vehicle import FRAME_NS, LONG_BUDGET_MS, jpeg, raw
+
+GREY = np.full((8, 16, 3), 100, np.uint8)
+
+
+class Context:
+    """An RPC in memory: what the client sends, and what it was sent."""
+
+    def __init__(self):
+        self.sent = []
+        self.reads = 0
+        self.takes_answers = asyncio.Event()
+        self.takes_answers.set()
+        self._requests = asyncio.Queue()
+
+    def client_sends(self, **message):
+        self._requests.put_nowait(drive_service_pb2.DriveRequest(**message))
+
+    def client_closes(self):
+        self._requests.put_nowait(object())
+
+    async def read(self):
+        request = await self._requests.get()
+        self.reads += 1
+        return request
+
+    async def write(self, message):
+        await self.takes_answers.wait()
+        self.sent.append(message)
+
+    @property
+    def numbers(self):
+        kinds = [message.WhichOneof("message") for message in self.sent]
+        return [
+            getattr(message, kind).sequence_number
+            for message, kind in zip(self.sent, kinds, strict=True)
+        ]
+
+
+class HeldEngine(Engine):
+    """Keeps frames until a test answers them."""
+
+    def __init__(self):
+        super().__init__([])
+        self.frames = []
+
+    async def start(self):
+        pass
+
+    async def stop(self):
+        pass
+
+    def submit(self, queue, record):
+        self.frames.append(record)
+
+    def answer(self, outcome=None):
+        record = self.frames.pop(0)
+        if record.claim():
+            record.outcome = outcome or Stepped((0.1, 10.0, 0.2), record.arrived_ns, 0, 1)
+            deliver([record])
+
+
+class Open:
+    """A stream that runs, with all that it touches."""
+
+    def __init__(self, admission, config, opening):
+        self.context, self.engine = Context(), HeldEngine()
+        self.decoder = ThreadPoolExecutor(1)
+        self.lease = admission.admit(opening)
+        self.stream = DriveStream(
+            self.context,
+            self.lease,
+            engine=self.engine,
+            decoder=self.decoder,
+            deadlines=DeadlineTimer(),
+            config=config,
+            observer=Observer(),
+        )
+        self.task = asyncio.create_task(self.stream.run())
+
+    def frames(self, *numbers, **fields):
+        fields = fields or {"rgb8": raw(GREY)}
+        for number in numbers:
+            frame = frame_pb2.Frame(
+                sequence_number=number, capture_time_ns=1 + FRAME_NS * number, **fields
+            )
+            self.context.client_sends(frame=frame)
+
+    async def submitted(self, count=1):
+        await until(lambda: len(self.engine.frames) >= count)
+
+    async def answered(self, count):
+        await until(lambda: len(self.context.sent) >= count)
+
+    async def end(self):
+        """Return what ended the stream; None for a good end."""
+        async with asyncio.timeout(60):
+            await asyncio.wait([self.task])
+        return self.task.exception()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return loading.load(bundles.recurrent(tmp_path_factory.mktemp("bundles") / "tiny.onnx"))
+
+
+@pytest.fixture
+def opened(tiny):
+    """Opens streams; they are closed when the test ends."""
+    streams = []
+
+    async def open_(policy=FramePolicy.EVERY, rate_hz=None, **settings):
+        config = Config(**settings)
+        model = Model(tiny, config)
+        for size in model.queue.cost.buckets:
+            model.queue.cost.measured(size, 1_000_000)
+        admission = Admission({"tiny": model}, "tiny", config, cores=2)
+        camera = Camera(0, 0, 0.0, 0.0, 0.0)
+        opening = Opening("car", None, LONG_BUDGET_MS, policy, camera, b"", rate_hz)
+        streams.append(Open(admission, config, opening))
+        return streams[-1]
+
+    yield open_
+    for each in streams:
+        each.stream.close()
+        each.task.cancel()
+        each.decoder.shutdown(cancel_futures=True)
+
+
+async def test_a_client_that_is_done_gets_its_answers_before_the_stream_ends(opened):
+    run = await opened()
+    run.frames(0, 1)
+    run.context.client_closes()
+    for _ in range(2):
+        await run.submitted()
+        assert not run.task.done()
+        run.engine.answer()
+    assert await run.end() is None
+    assert run.context.numbers == [0, 1]
+
+
+async def test_a_reset_divides_the_frames_around_it(opened):
+    run = await opened()
+    run.frames(0)
+    run.context.client_sends(reset=session_pb2.Reset())
+    run.frames(1)
+    for expected in (0, 1):
+        await run.submitted()
+        assert run.engine.frames[0].epoch == expected
+        run.engine.answer()
+
+
+async def test_a_wrong_message_ends_the_stream_with_its_error(opened):
+    run = await opened()
+    run.context.client_sends(open=session_pb2.OpenSession(vehicle_id="car"))
+    assert isinstance(await run.end(), NotOpenError)
+
+
+@pytest.mark.parametrize(
+    "picture", [{"rgb8": raw(GREY)}, {"jpeg": jpeg(GREY)}], ids=["raw", "jpeg"]
+)
+async def test_a_fault_of_the_decoder_ends_its_stream_and_no_other(opened, monkeypatch, picture):
+    ill, well = await opened(), await opened()
+    with monkeypatch.context() as patch:
+        patch.setattr(stream_module.pictures, "to_input", lambda *_: 1 // 0)
+        ill.frames(0, **picture)
+        assert isinstance(await ill.end(), ZeroDivisionError)
+    well.frames(0, **picture)
+    await well.submitted()
+    well.engine.answer()
+    await well.answered(1)
+
+
+async def test_a_frame_that_is_late_at_the_engine_counts_as_late_for_its_session(opened):
+    run = await opened()
+    run.frames(0, 1)
+    await run.submitted()
+    run.engine.answer(NotStepped(SkipReason.LATE, "too late"))
+    await run.submitted()
+    run.engine.answer(NotStepped(SkipReason.FAILED, "the step failed"))
+    await run.answered(2)
+    assert run.lease.pace.review().late == 1
+
+
+async def test_nothing_more_is_read_from_a_client_that_has_no_answers_yet(opened):
+    run = await opened(max_unsent_answers=4)
+    run.frames(*range(10))
+    await until(lambda: run.context.reads == 4)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert run.context.reads == 4
+    run.engine.answer()
+    await until(lambda: run.context.reads == 5)
+
+
+async def test_a_surplus_frame_of_a_busy_server_delays_the_next_one(opened, monkeypatch):
+    run = await opened(rate_hz=0.1)
+    run.lease.capacity.is_busy = True
+    pauses_s = []
+
+    async def pause(seconds):
+        pauses_s.append(seconds)
+
+    monkeypatch.setattr(stream_module, "asyncio", _with(stream_module.asyncio, sleep=pause))
+    run.frames(*range(10))
+    await until(lambda: run.context.reads == 10)
+    assert len(pauses_s) == 2, "8 frames may come at once"
+    assert all(seconds == 0.2 for seconds in pauses_s)
+
+
+async def test_a_stream_that_closes_claims_its_frame_back_from_the_engine(opened):
+    run = await opened()
+    run.frames(0)
+    await run.submitted()
+    run.stream.close()
+    assert not run.engine.frames[0].claim()
+
+
+async def test_a_ready_frame_replaces_one_that_the_engine_has_not_begun(opened):
+    run = await opened(FramePolicy.LATEST)
+    run.frames(0)
+    await run.submitted()
+    run.frames(1)
+    await run.submitted(2)
+    await run.answered(1)
+    (skip,) = run.context.sent
+    assert skip.skipped.sequence_number == 0
+    run.engine.answer()
+    run.engine.answer()
+    await run.answered(2)
+    assert run.context.sent[1].command.sequence_number == 1
+
+
+async def test_a_stream_that_ends_leaves_no_reader(opened):
+    run = await opened()
+    run.task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await run.task
+    await asyncio.sleep(0)
+    readers = [task for task in asyncio.all_tasks() if "DriveStream._read" in repr(task)]
+    assert readers == []
+
+
+def _with(module, **changes):
+    """A module with some of its names replaced."""
+
+    class Changed:
+        def __getattr__(self, name):
+            return changes.get(name, getattr(module, name))
+
+    return Changed()

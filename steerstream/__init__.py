@@ -3,14 +3,18 @@
 ```python
 async with steerstream.connect("localhost:50051") as client:
     async with client.open_session(vehicle_id="car-7", budget_ms=50) as session:
-        await session.send_frame(jpeg)
-        async for answer in session:
+        await session.request(jpeg)
+        safe = session.safe_command()
+        if safe.action is steerstream.Action.FOLLOW:
             ...
 ```
 
 `steerstream.blocking` is the same without `async`; `steerstream.testing` is a server
-for tests that needs no network; `steerstream.errors` draws the tree of exceptions.
+for tests that needs no network; `steerstream.errors` draws the tree of exceptions. The logger
+is `logging.getLogger("steerstream")`; it says nothing until the program sets up logging.
 """
+
+import logging as _logging
 
 from steerstream import quiet as _quiet  # noqa: F401 - before gRPC is imported
 from steerstream.answers import (
@@ -29,7 +33,8 @@ from steerstream.answers import (
     TicketIssued,
     Validity,
 )
-from steerstream.client import Client, connect
+from steerstream.bounds import Bounds
+from steerstream.client import Client, SessionOpening, connect
 from steerstream.errors import (
     AnswerTimeout,
     BadRequest,
@@ -39,9 +44,12 @@ from steerstream.errors import (
     MissingExtra,
     ProtocolError,
     ServerDraining,
+    SessionBadRequest,
     SessionClosed,
+    SessionEnded,
     SessionExpired,
     SessionLost,
+    SessionProtocolError,
     SessionRefused,
     SessionShed,
     SteerstreamError,
@@ -49,7 +57,6 @@ from steerstream.errors import (
 )
 from steerstream.guard import Action, Guard, Intervention, SafeCommand
 from steerstream.images import Encoding, Image, Nv12
-from steerstream.limits import Bounds
 from steerstream.models import (
     Camera,
     CropFractions,
@@ -65,6 +72,8 @@ from steerstream.models import (
 )
 from steerstream.session import FrameOptions, Session
 from steerstream.transport import GrpcTransport, Tls, Transport
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Action",
@@ -104,10 +113,14 @@ __all__ = [
     "ServerDraining",
     "ServerLimits",
     "Session",
+    "SessionBadRequest",
     "SessionClosed",
+    "SessionEnded",
     "SessionExpired",
     "SessionInfo",
     "SessionLost",
+    "SessionOpening",
+    "SessionProtocolError",
     "SessionRefused",
     "SessionShed",
     "Shedding",
@@ -123,3 +136,5 @@ __all__ = [
     "Validity",
     "connect",
 ]
+
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())

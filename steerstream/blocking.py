@@ -1,26 +1,30 @@
-"""The client without `async`: the same calls, run by an event loop on a thread of its own.
+"""The client without `async`: the same calls, run by an event loop in a thread.
 
 ```python
 with steerstream.blocking.connect("localhost:50051") as client:
     with client.open_session(vehicle_id="car-7") as session:
         answer = session.request(jpeg)
 ```
+
+`connect` and `open_session` act at once; without `with`, the caller calls `close`. Any
+thread may call anything at any time: what waits when the client is closed raises.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import functools
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from steerstream import client as async_client
 from steerstream import session as async_session
 from steerstream.answers import Answer, Command, Draining, Shedding, TicketIssued
+from steerstream.errors import SessionClosed
 from steerstream.guard import Guard, SafeCommand
 from steerstream.models import SessionInfo
 
@@ -30,27 +34,37 @@ _Wrapped = TypeVar("_Wrapped")
 
 
 class _LoopThread:
-    """An event loop on a thread of its own."""
+    """An event loop in a thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="steerstream", daemon=True
-        )
+        self._lock = threading.Lock()
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._run, name="steerstream", daemon=True)
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """Run a coroutine on the thread and wait for its result."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """Run a coroutine in the thread and wait for its result.
+
+        Raises:
+            SessionClosed: the client is closed, or was closed while this waited.
+        """
+        with self._lock:
+            if self._is_stopped:
+                coroutine.close()
+                raise _closed()
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise _closed() from None
         except BaseException:
             # Ctrl-C in the waiting thread must not leave the call behind.
             future.cancel()
             raise
 
     def call(self, function: Callable[[], _T]) -> _T:
-        """Call a function on the thread, where the session's state belongs."""
+        """Call a function in the thread, where the session's state belongs."""
 
         async def called() -> _T:
             return function()
@@ -58,11 +72,30 @@ class _LoopThread:
         return self.run(called())
 
     def stop(self) -> None:
-        """End the thread."""
-        self.run(self._loop.shutdown_default_executor())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """Cancel what still waits, and end the thread. Calling it again does nothing."""
+        with self._lock:
+            if not self._is_stopped:
+                self._is_stopped = True
+                self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._loop.close()
+
+    def _run(self) -> None:
+        with contextlib.closing(self._loop):
+            self._loop.run_forever()
+            self._loop.run_until_complete(_end_all())
+
+
+async def _end_all() -> None:
+    """Cancel every other task of the loop, and wait until all and their threads have ended."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_default_executor()
+
+
+def _closed() -> SessionClosed:
+    return SessionClosed("the client is closed; connect() makes another one")
 
 
 class _Wrapper(Protocol[_Wrapped]):
@@ -87,9 +120,7 @@ def _blocking(
     return wait
 
 
-def _connecting(
-    function: Callable[_P, async_client.Client],
-) -> Callable[_P, Client]:
+def _connecting(function: Callable[_P, async_client.Client]) -> Callable[_P, Client]:
     @functools.wraps(function)
     def make(*args: _P.args, **kwargs: _P.kwargs) -> Client:
         return Client(function(*args, **kwargs))
@@ -98,23 +129,38 @@ def _connecting(
 
 
 def _opening(
-    method: Callable[
-        Concatenate[async_client.Client, _P], AbstractAsyncContextManager[async_session.Session]
-    ],
-) -> Callable[Concatenate[Client, _P], OpenSession]:
+    method: Callable[Concatenate[async_client.Client, _P], async_client.SessionOpening],
+) -> Callable[Concatenate[Client, _P], Session]:
     @functools.wraps(method)
-    def make(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> OpenSession:
-        return OpenSession(method(self._twin, *args, **kwargs), self._thread)
+    def make(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> Session:
+        async def opened() -> async_session.Session:
+            return await method(self._twin, *args, **kwargs)
+
+        return Session(self._thread.run(opened()), self._thread)
 
     return make
 
 
 class Session:
-    """One vehicle's stream; see `steerstream.Session`."""
+    """One vehicle's stream; see `steerstream.Session`. A context manager."""
 
     def __init__(self, twin: async_session.Session, thread: _LoopThread) -> None:
         self._twin = twin
         self._thread = thread
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # The exception itself stays here: KeyboardInterrupt would end the event loop.
+        broken = None if exc_type is None else Exception
+        with contextlib.suppress(SessionClosed):
+            self._thread.run(self._twin.__aexit__(broken, None, None))
 
     def __iter__(self) -> Iterator[Answer]:
         """Yield commands, skips and notices until the stream ends."""
@@ -125,6 +171,10 @@ class Session:
     request = _blocking(async_session.Session.request)
     reset = _blocking(async_session.Session.reset)
     finish = _blocking(async_session.Session.finish)
+
+    def close(self) -> None:
+        """End the session; see `steerstream.Session.aclose`."""
+        self.__exit__(None, None, None)
 
     @property
     def info(self) -> SessionInfo:
@@ -173,51 +223,19 @@ class Session:
         return await anext(self._twin, None)
 
 
-class _Broken(Exception):  # noqa: N818
-    """Stands in for the caller's exception, which may be one that would end the event loop."""
-
-
-class OpenSession:
-    """A session for the time of a `with` block; `Client.open_session` makes it."""
-
-    def __init__(
-        self, twin: AbstractAsyncContextManager[async_session.Session], thread: _LoopThread
-    ) -> None:
-        self._twin = twin
-        self._thread = thread
-
-    def __enter__(self) -> Session:
-        return Session(self._thread.run(self._enter()), self._thread)
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._thread.run(self._exit(None if exc is None else _Broken()))
-
-    async def _enter(self) -> async_session.Session:
-        return await self._twin.__aenter__()
-
-    async def _exit(self, broken: _Broken | None) -> None:
-        with contextlib.suppress(_Broken):
-            await self._twin.__aexit__(type(broken) if broken else None, broken, None)
-
-
 class Client:
-    """A connection to one server; `connect` makes it. See `steerstream.Client`."""
+    """A connection to one server; see `steerstream.Client`. A context manager."""
 
     def __init__(self, twin: async_client.Client) -> None:
         self._twin = twin
-
-    def __enter__(self) -> Self:
         self._thread = _LoopThread()
         try:
             self._thread.run(self._twin.__aenter__())
         except BaseException:
             self._thread.stop()
             raise
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -226,13 +244,18 @@ class Client:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            self._thread.run(self._twin.aclose())
-        finally:
-            self._thread.stop()
+        self.close()
 
     describe_models = _blocking(async_client.Client.describe_models)
     open_session = _opening(async_client.Client.open_session)
+
+    def close(self) -> None:
+        """Close every session, the connection and the thread. Calling it again does nothing."""
+        try:
+            with contextlib.suppress(SessionClosed):
+                self._thread.run(self._twin.aclose())
+        finally:
+            self._thread.stop()
 
 
 connect = _connecting(async_client.connect)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from steerstream import wire
+from steerstream.arguments import finite_number, instance
 from steerstream.errors import ConnectionFailed, ProtocolError, SteerstreamError
 from steerstream.failures import RpcFailed, call_error
 from steerstream.guard import Guard
@@ -18,8 +21,7 @@ from steerstream.session import Clock, Session
 from steerstream.transport import GrpcTransport, Metadata, Stream, Tls, Transport
 from steerstream.v1 import drive_service_pb2
 
-NOT_STATED = Camera()
-"""A camera of which nothing is said."""
+_log = logging.getLogger(__name__)
 
 
 def connect(
@@ -32,12 +34,17 @@ def connect(
     transport: Transport | None = None,
     clock: Clock = time.monotonic_ns,
 ) -> Client:
-    """Return a client that connects when it is entered.
+    """Return a client that connects when it is entered or awaited.
 
     ```python
     async with steerstream.connect("localhost:50051") as client:
-        async with client.open_session(vehicle_id="car-7") as session:
-            answer = await session.request(jpeg)
+        ...
+
+    client = await steerstream.connect("localhost:50051")
+    try:
+        ...
+    finally:
+        await client.aclose()
     ```
 
     Args:
@@ -48,14 +55,21 @@ def connect(
         wait_for_server: keep trying until `timeout_s` where the server refuses the connection.
         transport: takes the place of gRPC; see `steerstream.testing`.
         clock: the client's monotonic clock, in nanoseconds.
+
+    Raises:
+        BadRequest: an argument is of the wrong type or out of its range.
     """
+    instance("target", target, str)
+    finite_number("timeout_s", timeout_s, low=0.0)
+
+    def make_transport() -> Transport:
+        return transport or GrpcTransport(target, tls=tls, metadata=metadata)
+
     return Client(
-        target,
-        tls=tls,
-        metadata=metadata,
+        make_transport,
+        target=target,
         timeout_s=timeout_s,
         wait_for_server=wait_for_server,
-        transport=transport,
         clock=clock,
     )
 
@@ -65,44 +79,51 @@ class Client:
 
     def __init__(
         self,
-        target: str,
+        make_transport: Callable[[], Transport],
         *,
-        tls: Tls | None,
-        metadata: Metadata,
+        target: str,
         timeout_s: float,
         wait_for_server: bool,
-        transport: Transport | None,
         clock: Clock,
     ) -> None:
+        # Called when connecting: a gRPC channel belongs to the event loop that it was made in.
+        self._make_transport = make_transport
         self._target = target
-        self._tls = tls
-        self._metadata = metadata
         self._timeout_s = timeout_s
         self._wait_for_server = wait_for_server
-        self._given_transport = transport
-        self._transport: Transport | None = None
         self._clock = clock
+        self._transport: Transport | None = None
+        self._is_entered = False
+        self._is_closed = False
+        self._opening: set[Stream] = set()
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Connect, and return the client; see `__aenter__`."""
+        return self.__aenter__().__await__()
 
     async def __aenter__(self) -> Self:
         """Connect.
 
         Raises:
+            BadRequest: the TLS files cannot be read.
             ConnectionFailed: no server was reached.
         """
-        transport = self._given_transport or GrpcTransport(
-            self._target, tls=self._tls, metadata=self._metadata
-        )
+        if self._is_entered:
+            raise SteerstreamError("a client connects once; connect() makes another one")
+        self._is_entered = True
+        transport = self._make_transport()
         try:
             await transport.connect(
                 timeout_s=self._timeout_s, wait_for_server=self._wait_for_server
             )
-        except RpcFailed as failure:
+        except BaseException as error:
             await transport.close()
-            raise call_error(failure) from failure
-        except BaseException:
-            await transport.close()
+            if isinstance(error, RpcFailed):
+                raise call_error(error) from error
             raise
         self._transport = transport
+        _log.info("connected to %s", self._target)
         return self
 
     async def __aexit__(
@@ -114,16 +135,25 @@ class Client:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection and every session on it."""
-        if self._transport is not None:
-            transport, self._transport = self._transport, None
+        """Close every session, as `Session.aclose` does, and the connection.
+
+        Calling it again does nothing.
+        """
+        transport, self._transport, self._is_closed = self._transport, None, True
+        if transport is None:
+            return
+        try:
+            for stream in tuple(self._opening):
+                await stream.abort()
+            await asyncio.gather(*(session.aclose() for session in tuple(self._sessions)))
+        finally:
             await transport.close()
 
     async def describe_models(self) -> ServedModels:
         """Return the models that the server serves, and what it accepts.
 
         Raises:
-            SteerstreamError: the call failed.
+            SteerstreamError: the call failed, or the client is not connected.
         """
         try:
             response = await self._connected().describe_models(self._timeout_s)
@@ -131,38 +161,53 @@ class Client:
             raise call_error(failure) from failure
         return wire.served_models(response)
 
-    @contextlib.asynccontextmanager
-    async def open_session(
+    def open_session(
         self,
         *,
         vehicle_id: str,
-        model: str = "",
-        budget_ms: float = 50.0,
+        model: str | None = None,
+        budget_ms: float | None = 50.0,
         frame_policy: FramePolicy = FramePolicy.LATEST,
-        camera: Camera = NOT_STATED,
-        frame_rate_hz: float = 0.0,
-        ticket: bytes = b"",
+        camera: Camera | None = None,
+        frame_rate_hz: float | None = None,
+        ticket: bytes | None = None,
         guard: Guard | None = None,
-    ) -> AsyncIterator[Session]:
-        """Open a session for the time of an `async with` block.
+    ) -> SessionOpening:
+        """Open a session, for the time of an `async with` block or until it is closed.
+
+        ```python
+        async with client.open_session(vehicle_id="car-7") as session:
+            ...
+
+        session = await client.open_session(vehicle_id="car-7")
+        try:
+            ...
+        finally:
+            await session.aclose()
+        ```
 
         Args:
             vehicle_id: the vehicle's name, 1 to 128 printable ASCII characters.
-            model: a served model's name; empty for the server's default.
-            budget_ms: milliseconds that a frame may take in the server; 0 for its default.
+            model: a served model's name; None for the server's default.
+            budget_ms: milliseconds that a frame may take in the server; None for its default.
             frame_policy: LATEST for vehicles, EVERY for lock-step and replay.
-            camera: the camera that the frames come from.
-            frame_rate_hz: frames a second that will be sent; 0 for the model's own rate.
+            camera: the camera that the frames come from; None where nothing is known of it.
+            frame_rate_hz: frames a second that will be sent; None for the model's own rate.
             ticket: of an earlier session of this vehicle, to go on where it stopped.
-            guard: judges the answers; by default one with the default bounds.
+            guard: judges the answers; by default one with the default bounds. One that was used in
+                an earlier session of the vehicle goes on holding that session's last command.
 
         Raises:
             SessionRefused: the server does not open it; `reason` says why.
-            BadRequest: an argument is out of its range.
+            BadRequest: an argument is of the wrong type or out of its range.
             ServerDraining: the server is about to stop.
             ConnectionFailed: the server is gone.
             ProtocolError: the target is no steerstream server.
         """
+        instance("vehicle_id", vehicle_id, str)
+        instance("frame_policy", frame_policy, FramePolicy)
+        if guard is not None:
+            instance("guard", guard, Guard)
         request = wire.open_request(
             vehicle_id=vehicle_id,
             model=model,
@@ -172,14 +217,28 @@ class Client:
             ticket=ticket,
             frame_rate_hz=frame_rate_hz,
         )
+        return SessionOpening(lambda: self._open_session(request, guard or Guard()))
+
+    async def _open_session(self, request: drive_service_pb2.DriveRequest, guard: Guard) -> Session:
         stream = await self._connected().drive()
+        self._opening.add(stream)
         try:
             info = await self._open(stream, request)
-        except BaseException:
+            self._connected()
+        except BaseException as error:
             await stream.abort()
+            if isinstance(error, SteerstreamError):
+                self._connected()
             raise
-        async with Session(stream, info, guard=guard or Guard(), clock=self._clock) as session:
-            yield session
+        finally:
+            self._opening.discard(stream)
+        session = Session(stream, info, guard=guard, clock=self._clock)
+        self._sessions.add(session)
+        _log.info(
+            "session %s opened: %s, %s, budget %g ms",
+            info.session_id, info.model.name, info.frame_policy.name, info.granted_budget_ms,
+        )  # fmt: skip
+        return session
 
     async def _open(self, stream: Stream, request: drive_service_pb2.DriveRequest) -> SessionInfo:
         try:
@@ -200,6 +259,34 @@ class Client:
         return wire.session_info(response)
 
     def _connected(self) -> Transport:
+        if self._is_closed:
+            raise SteerstreamError("the client is closed; connect() makes another one")
         if self._transport is None:
-            raise SteerstreamError("the client is not connected; use it inside 'async with'")
+            raise SteerstreamError(
+                "the client is not connected; await it, or use it inside 'async with'"
+            )
         return self._transport
+
+
+class SessionOpening:
+    """What `Client.open_session` returns: await it, or enter it with `async with`."""
+
+    def __init__(self, open_session: Callable[[], Coroutine[Any, Any, Session]]) -> None:
+        self._open_session = open_session
+        self._entered = contextlib.AsyncExitStack()
+
+    def __await__(self) -> Generator[Any, None, Session]:
+        """Open the session; the caller closes it."""
+        return self._open_session().__await__()
+
+    async def __aenter__(self) -> Session:
+        """Open the session, which ends with the block."""
+        return await self._entered.enter_async_context(await self._open_session())
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._entered.__aexit__(exc_type, exc, traceback)

@@ -2,20 +2,26 @@
 
 ```text
 SteerstreamError
-├── ConnectionFailed     no server was reached
-├── SessionRefused       the server answered and said no: full, budget too small, credentials
-│   └── UnknownModel     no model of that name is served
-├── BadRequest           what was sent is out of its range
-├── ServerDraining       the server stops: open the session elsewhere
-├── SessionLost          an open session ended with an error
-│   ├── SessionExpired   it sent no frame for too long
-│   └── SessionShed      the server let it go so that others stay in time
-├── SessionClosed        the session was used after its end
-├── AnswerTimeout        a frame had no answer in time (also a TimeoutError)
-├── ProtocolError        the server broke the wire contract, or speaks another one
-├── MediaError           pictures, labels or a video cannot be read or written
-└── MissingExtra         an optional package is not installed (also an ImportError)
+├── ConnectionFailed              no server was reached
+├── SessionRefused                the server opens no session: full, budget, credentials
+│   └── UnknownModel              it serves no model of that name
+├── BadRequest                    an argument is wrong; nothing was sent
+├── SessionEnded                  the session is over: open a new one
+│   ├── SessionClosed             this side closed it
+│   ├── ServerDraining            the server stops: open the session on another server
+│   └── SessionLost               it ended with an error
+│       ├── SessionExpired        it sent no frame for too long
+│       ├── SessionShed           the server let it go so that others stay in time
+│       ├── SessionBadRequest     the server refused a message (also a BadRequest)
+│       └── SessionProtocolError  the server broke the wire contract (also a ProtocolError)
+├── AnswerTimeout                 a frame had no answer in time (also a TimeoutError)
+├── ProtocolError                 the server speaks another contract
+├── MediaError                    pictures, labels or a video cannot be read or written
+└── MissingExtra                  an optional package is not installed (also an ImportError)
 ```
+
+`except SessionEnded` catches every end of a session that was open; the session is alive after
+every other error.
 
 Errors that came over the wire carry the gRPC status in `code` and the server's machine-readable
 reason, from the trailing metadata `steerstream-reason`, in `reason`.
@@ -94,15 +100,27 @@ class UnknownModel(SessionRefused):
 
 
 class BadRequest(SteerstreamError):
-    """What was sent is out of its range; the message names the field."""
+    """An argument has the wrong type or is out of its range; the message names it."""
 
 
-class ServerDraining(SteerstreamError):
-    """The server is about to stop and ends its sessions; open the session on another server."""
+class ProtocolError(SteerstreamError):
+    """The server broke the wire contract, or is no steerstream server."""
 
 
-class SessionLost(SteerstreamError):
-    """An open session ended with an error; open a new one, with the last ticket if there is one."""
+class SessionEnded(SteerstreamError):
+    """The session is over, in whatever way; to go on, open a new one."""
+
+
+class SessionClosed(SessionEnded):
+    """The session was used after this side had closed it."""
+
+
+class ServerDraining(SessionEnded):
+    """The server stops: it ended the session, or opens none; open the session on another server."""
+
+
+class SessionLost(SessionEnded):
+    """The session ended with an error; open a new one, with the last ticket if there is one."""
 
 
 class SessionExpired(SessionLost):
@@ -116,16 +134,16 @@ class SessionShed(SessionLost):
     """
 
 
-class SessionClosed(SteerstreamError):
-    """The session was used after its end."""
+class SessionBadRequest(SessionLost, BadRequest):
+    """The server ended the session because of a message that it does not take."""
+
+
+class SessionProtocolError(SessionLost, ProtocolError):
+    """The session ended because the server broke the wire contract."""
 
 
 class AnswerTimeout(SteerstreamError, TimeoutError):
     """A frame had no answer in time; the session may still be alive."""
-
-
-class ProtocolError(SteerstreamError):
-    """The server broke the wire contract, or is no steerstream server."""
 
 
 class MediaError(SteerstreamError):

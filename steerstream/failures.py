@@ -12,6 +12,8 @@ from steerstream.errors import (
     ErrorReason,
     ProtocolError,
     ServerDraining,
+    SessionBadRequest,
+    SessionEnded,
     SessionExpired,
     SessionLost,
     SessionRefused,
@@ -28,6 +30,7 @@ _HINTS: dict[type[SteerstreamError], str] = {
     BadRequest: "correct the request",
     ServerDraining: "open the session on another server",
     SessionLost: "open a new session",
+    SessionBadRequest: "correct the request and open a new session",
     SessionShed: "open the session on another server, or later on this one",
     SessionExpired: "send frames, or close the session and open one when there are frames",
     ProtocolError: "check that the target is a steerstream server of this version",
@@ -111,14 +114,15 @@ def call_error(failure: RpcFailed) -> SteerstreamError:
 
 
 def session_error(failure: RpcFailed) -> SteerstreamError:
-    """Return the error for the stream of an open session that failed."""
+    """Return the error for the stream of an open session that failed; always a SessionEnded."""
     kind = _BY_REASON.get(failure.reason, SessionLost)
-    if failure.reason is ErrorReason.UNSPECIFIED and failure.code in {
+    is_refusal = failure.reason is ErrorReason.UNSPECIFIED and failure.code in {
         grpc.StatusCode.INVALID_ARGUMENT,
         grpc.StatusCode.RESOURCE_EXHAUSTED,
-    }:
-        kind = BadRequest
-    return _build(kind, failure)
+    }
+    if kind is BadRequest or is_refusal:
+        kind = SessionBadRequest
+    return _build(kind if issubclass(kind, SessionEnded) else SessionLost, failure)
 
 
 def _build(kind: type[SteerstreamError], failure: RpcFailed) -> SteerstreamError:

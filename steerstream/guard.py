@@ -19,7 +19,7 @@ import math
 
 from steerstream.answers import Command, ControlValues, Skipped, Validity
 from steerstream.checksum import ALIVE_COUNTER_MODULUS
-from steerstream.limits import Bounds, clamp, slew
+from steerstream.bounds import Bounds, clamp, slew
 
 MAX_AWAITED = 256
 """Frames whose answers are awaited: 13 s at 20 Hz. Older ones are lost long since."""

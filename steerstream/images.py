@@ -53,11 +53,11 @@ class Nv12:
             )
 
 
-Image = bytes | NDArray[np.uint8] | Nv12
+Image = bytes | bytearray | memoryview | NDArray[np.uint8] | Nv12
 """A JPEG file, pixels [height, width, 3] in RGB, or raw video."""
 
 MESSAGE_OVERHEAD_BYTES = 128
-"""More than all fields of a frame take beside the picture itself."""
+"""An upper bound on what a frame's other fields take, beside the picture."""
 
 
 class Encoding(enum.Enum):
@@ -79,7 +79,13 @@ async def encode_frame(
 ) -> frame_pb2.Frame:
     """Return a frame that holds the picture, its number and times still to be filled in.
 
-    Compression runs in a worker thread, so that answers are read meanwhile.
+    Compression runs in a worker thread, so that answers are read at the same time.
+
+    Args:
+        image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video.
+        encoding: how pixels are sent.
+        jpeg_quality: 1 to 100, where pixels are sent as JPEG.
+        limits: what the server takes.
 
     Raises:
         BadRequest: the picture is no picture, or larger than the server takes.
@@ -95,8 +101,13 @@ async def encode_frame(
     elif isinstance(image, Nv12):
         _check_count(image.width_px * image.height_px, limits)
         frame = _nv12_frame(image)
-    else:
+    elif isinstance(image, bytes | bytearray | memoryview):
         frame = frame_pb2.Frame(jpeg=bytes(image))
+    else:
+        raise BadRequest(
+            "a picture must be the bytes of a JPEG file, an array of pixels, or Nv12, not "
+            f"{type(image).__name__}"
+        )
     _check_size(frame, limits)
     return frame
 

@@ -1,4 +1,4 @@
-"""The frames of a session that have no answer yet; no socket, no clock."""
+"""The frames of a session that have no answer yet; it has no socket and no clock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import dataclasses
 
 from steerstream.answers import FrameAnswer
-from steerstream.errors import BadRequest, ProtocolError
+from steerstream.arguments import whole_number
+from steerstream.errors import ProtocolError
 
 MAX_NUMBER = (1 << 64) - 1
 """Largest sequence number and capture time that the wire carries."""
@@ -49,25 +50,32 @@ class Ledger:
     ) -> InFlight:
         """Number a frame that is about to be sent.
 
+        Args:
+            sequence_number: its number; None for one more than the last.
+            capture_time_ns: when it was taken, in nanoseconds; None for now.
+            now_ns: the time by the client's clock, in nanoseconds.
+            waiter: takes the answer; None where the session's iterator shall yield it.
+
         Raises:
-            BadRequest: its number or its capture time does not go up, or does not fit the wire.
+            BadRequest: its number or its capture time is no whole number, does not go up, or does
+                not fit the wire; then nothing has changed.
         """
-        number = self._next_sequence_number if sequence_number is None else sequence_number
-        if capture_time_ns is None:
-            # Two frames may be sent within one tick of a coarse clock.
-            captured_ns = max(now_ns, self._next_capture_time_ns)
-        else:
-            captured_ns = capture_time_ns
-        if not self._next_sequence_number <= number <= MAX_NUMBER:
-            raise BadRequest(
-                f"sequence_number must be {self._next_sequence_number} to 2^64 - 1, not {number}; "
-                "every frame of a session has a greater one than the frame before"
-            )
-        if not self._next_capture_time_ns <= captured_ns <= MAX_NUMBER:
-            raise BadRequest(
-                f"capture_time_ns must be {self._next_capture_time_ns} to 2^64 - 1, not "
-                f"{captured_ns}; take it from one monotonic clock, or leave it out"
-            )
+        number = whole_number(
+            "sequence_number",
+            self._next_sequence_number if sequence_number is None else sequence_number,
+            low=self._next_sequence_number,
+            high=MAX_NUMBER,
+            hint="every frame of a session has a greater one than the frame before",
+        )
+        # Two frames may be sent within one tick of a coarse clock.
+        now_or_next_ns = max(now_ns, self._next_capture_time_ns)
+        captured_ns = whole_number(
+            "capture_time_ns",
+            now_or_next_ns if capture_time_ns is None else capture_time_ns,
+            low=self._next_capture_time_ns,
+            high=MAX_NUMBER,
+            hint="take it from one monotonic clock, or leave it out",
+        )
         self._next_sequence_number = number + 1
         self._next_capture_time_ns = captured_ns + 1
         frame = InFlight(number, captured_ns, now_ns, waiter)

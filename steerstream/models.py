@@ -17,7 +17,7 @@ class FramePolicy(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Camera:
-    """A forward camera; zero stands for "not stated".
+    """A forward camera; None where something is not known of it.
 
     Attributes:
         width_px: columns of its pictures.
@@ -27,11 +27,11 @@ class Camera:
         horizon_fraction: row of the horizon on a level road, as a fraction of the height.
     """
 
-    width_px: int = 0
-    height_px: int = 0
-    horizontal_fov_deg: float = 0.0
-    mount_height_m: float = 0.0
-    horizon_fraction: float = 0.0
+    width_px: int | None = None
+    height_px: int | None = None
+    horizontal_fov_deg: float | None = None
+    mount_height_m: float | None = None
+    horizon_fraction: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

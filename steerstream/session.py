@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -19,12 +20,14 @@ from steerstream.answers import (
     TicketIssued,
     Validity,
 )
+from steerstream.arguments import finite_number, instance, whole_number
 from steerstream.errors import (
     AnswerTimeout,
     ProtocolError,
     SessionClosed,
+    SessionEnded,
     SessionLost,
-    SteerstreamError,
+    SessionProtocolError,
 )
 from steerstream.failures import RpcFailed, session_error
 from steerstream.guard import Guard, SafeCommand
@@ -46,7 +49,12 @@ MAX_UNREAD = 256
 """Answers that may wait to be read: 13 s at 20 Hz, a few hundred kB."""
 
 CLOSE_TIMEOUT_S = 2.0
-"""How long a clean close waits for the answers that are under way."""
+"""How long a clean close waits for the answers under way."""
+
+MAX_VEHICLE_SPEED_MPS = 150.0
+"""Either way, 540 km/h: the server takes no measured speed beyond it."""
+
+_log = logging.getLogger(__name__)
 
 
 class FrameOptions(TypedDict, total=False):
@@ -54,10 +62,10 @@ class FrameOptions(TypedDict, total=False):
 
     Attributes:
         sequence_number: greater than that of every frame before; by default one more.
-        capture_time_ns: when the picture was taken, by the vehicle's monotonic clock; by default
-            now. It goes up from frame to frame.
-        vehicle_speed_mps: the vehicle's own measured speed.
-        encoding: how pixels are sent.
+        capture_time_ns: when the picture was taken, in nanoseconds of the vehicle's monotonic
+            clock; by default now. It goes up from frame to frame.
+        vehicle_speed_mps: the vehicle's own measured speed, negative backwards.
+        encoding: how pixels are sent; by default AUTO.
         jpeg_quality: 1 to 100, where pixels are sent as JPEG; by default 90.
     """
 
@@ -72,7 +80,10 @@ class Session:
     """One vehicle's stream; `Client.open_session` makes it.
 
     It is an asynchronous context manager, and an asynchronous iterator of answers that ends when
-    the stream does. One background task reads the stream; it ends with the session.
+    the stream does. One background task reads the stream and ends with the session.
+
+    Every method that sends raises a `SessionEnded` once the session is over, and so does
+    the iterator where it ended with an error.
 
     Attributes:
         info: what the server granted.
@@ -94,7 +105,7 @@ class Session:
         self._ticket: TicketIssued | None = None
         self._draining: Draining | None = None
         self._shedding: Shedding | None = None
-        self._error: SteerstreamError | None = None
+        self._error: SessionEnded | None = None
         self._is_finished = False
         self._is_ended = False
         self._max_in_flight = _max_in_flight(info)
@@ -119,7 +130,7 @@ class Session:
         """Return the next command, skip or notice.
 
         Raises:
-            SteerstreamError: the session ended with an error.
+            SessionEnded: the session ended with an error; SessionLost or ServerDraining.
         """
         answer = await self._inbox.get()
         if answer is not None:
@@ -134,8 +145,8 @@ class Session:
         """Send a frame; the iterator yields its answer.
 
         Waits while `MAX_IN_FLIGHT` frames have no answer; under EVERY while as many have none as
-        may wait in the server. Under EVERY somebody must read the answers meanwhile: the server is
-        slowed down when nobody does.
+        may wait in the server. Under EVERY another task must read the answers: where nobody does,
+        the server is slowed down.
 
         Args:
             image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (`Nv12`).
@@ -145,28 +156,31 @@ class Session:
             The frame's sequence number.
 
         Raises:
-            BadRequest: an argument is out of its range.
-            SessionLost: the session ended with an error.
-            SessionClosed: the session has ended.
+            BadRequest: an argument is wrong; nothing was sent.
+            SessionEnded: the session is over; SessionLost, ServerDraining or SessionClosed.
         """
         return await self._send_frame(image, None, options)
 
     async def request(
-        self, image: Image, *, timeout_s: float = 5.0, **options: Unpack[FrameOptions]
+        self, image: Image, *, timeout_s: float | None = None, **options: Unpack[FrameOptions]
     ) -> FrameAnswer:
         """Send a frame and wait for its answer, which the iterator then does not yield.
 
         Args:
             image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (`Nv12`).
-            timeout_s: how long to wait for the answer, in seconds.
+            timeout_s: how long to wait for room to send and for the answer, in seconds. By default,
+                under LATEST, the granted budget and then as long as the guard holds a command:
+                1.05 s for 50 ms. Under EVERY, which keeps no real time, the server's idle timeout.
             **options: see `FrameOptions`.
 
         Raises:
-            AnswerTimeout: no answer came in time.
-            BadRequest: an argument is out of its range.
-            SessionLost: the session ended with an error.
-            SessionClosed: the session has ended.
+            AnswerTimeout: no answer came in time; the session is alive.
+            BadRequest: an argument is wrong; nothing was sent.
+            SessionEnded: the session is over; SessionLost, ServerDraining or SessionClosed.
         """
+        if timeout_s is None:
+            timeout_s = self._default_timeout_s()
+        finite_number("timeout_s", timeout_s, low=0.0)
         waiter: asyncio.Future[FrameAnswer] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(timeout_s):
@@ -181,8 +195,7 @@ class Session:
         """Set the recurrent state back to its initial value, between the frames around it.
 
         Raises:
-            SessionLost: the session ended with an error.
-            SessionClosed: the session has ended.
+            SessionEnded: the session is over; SessionLost, ServerDraining or SessionClosed.
         """
         async with self._sending:
             await self._send(wire.reset_request())
@@ -204,7 +217,11 @@ class Session:
 
         Args:
             max_age_ms: the greatest age of its values, by `Command.age_at_ms`.
+
+        Raises:
+            BadRequest: the age is no number.
         """
+        finite_number("max_age_ms", max_age_ms)
         latest = self._latest
         if latest is None or latest.age_at_ms(self._clock()) > max_age_ms:
             return None
@@ -236,12 +253,16 @@ class Session:
         return self._shedding
 
     async def aclose(self) -> None:
-        """End the session: no more frames, and wait shortly for the answers under way."""
+        """Send no more frames, wait shortly for the answers under way, and end the session.
+
+        Calling it again does nothing.
+        """
         await self._close(is_clean=True)
 
     async def _send_frame(
         self, image: Image, waiter: asyncio.Future[FrameAnswer] | None, options: FrameOptions
     ) -> int:
+        _check_options(options)
         async with self._sending:
             message = await encode_frame(
                 image,
@@ -249,19 +270,26 @@ class Session:
                 jpeg_quality=options.get("jpeg_quality", 90),
                 limits=self.info.limits,
             )
+            speed_mps = options.get("vehicle_speed_mps")
+            if speed_mps is not None:
+                message.vehicle_speed_mps = speed_mps
             await self._wait_for_room()
+            # From here on nothing fails or is cancelled before the stream has the message: a
+            # frame in the ledger that was never sent would take its place for good.
             now_ns = self._clock()
             frame = self._ledger.enter(
                 options.get("sequence_number"), options.get("capture_time_ns"), now_ns, waiter
             )
             message.sequence_number = frame.sequence_number
             message.capture_time_ns = frame.capture_time_ns
-            speed_mps = options.get("vehicle_speed_mps")
-            if speed_mps is not None:
-                message.vehicle_speed_mps = speed_mps
             self.guard.frame_sent(frame.sequence_number, frame.capture_time_ns, now_ns)
             await self._send(wire.frame_request(message))
         return frame.sequence_number
+
+    def _default_timeout_s(self) -> float:
+        if self.info.frame_policy is FramePolicy.EVERY and self.info.limits.idle_timeout_ms:
+            return self.info.limits.idle_timeout_ms / 1e3
+        return (self.info.granted_budget_ms + self.guard.bounds.max_hold_ms) / 1e3
 
     async def _wait_for_room(self) -> None:
         while len(self._ledger) >= self._max_in_flight and not self._is_ended:
@@ -292,7 +320,7 @@ class Session:
         except RpcFailed as failure:
             self._error = session_error(failure)
         except ProtocolError as error:
-            self._error = error
+            self._error = SessionProtocolError(str(error))
             await self._stream.abort()
         finally:
             self._end()
@@ -340,20 +368,26 @@ class Session:
             self._ticket = notice
         elif isinstance(notice, Draining):
             self._draining = notice
+            _log.warning("session %s: the server is draining", self.info.session_id)
         elif isinstance(notice, Shedding):
             self._shedding = notice
+            _log.warning("session %s: the server lets it go", self.info.session_id)
         if notice is not None:
             self._inbox.put_notice(notice)
 
     def _end(self) -> None:
         self._is_ended = True
+        if self._error is None:
+            _log.info("session %s ended", self.info.session_id)
+        else:
+            _log.warning("session %s ended: %s", self.info.session_id, self._error)
         for frame in self._ledger.abandon():
             if frame.waiter is not None and not frame.waiter.done():
                 frame.waiter.set_exception(
                     self._error
                     or SessionLost("the session ended before the frame's answer; open a new one")
                 )
-                # The caller may have gone away meanwhile; then nobody asks for the exception.
+                # Where the caller was cancelled, nobody asks for the exception.
                 frame.waiter.exception()
         self._inbox.close()
         self._settled.set()
@@ -381,3 +415,24 @@ def _max_in_flight(info: SessionInfo) -> int:
     if info.frame_policy is FramePolicy.EVERY and waiting:
         return min(MAX_IN_FLIGHT, waiting)
     return MAX_IN_FLIGHT
+
+
+def _check_options(options: FrameOptions) -> None:
+    """Check all that the ledger does not check, before anything is changed.
+
+    Raises:
+        BadRequest: a value is of the wrong type or out of its range.
+        TypeError: there is no such option.
+    """
+    unknown = options.keys() - FrameOptions.__annotations__.keys()
+    if unknown:
+        known = ", ".join(FrameOptions.__annotations__)
+        raise TypeError(f"a frame has no option {', '.join(sorted(unknown))}; it has {known}")
+    speed_mps = options.get("vehicle_speed_mps")
+    if speed_mps is not None:
+        most = MAX_VEHICLE_SPEED_MPS
+        finite_number("vehicle_speed_mps", speed_mps, low=-most, high=most)
+    if "encoding" in options:
+        instance("encoding", options["encoding"], Encoding)
+    if "jpeg_quality" in options:
+        whole_number("jpeg_quality", options["jpeg_quality"], low=1, high=100)

@@ -46,7 +46,7 @@ class Stream(Protocol):
     async def send(self, request: drive_service_pb2.DriveRequest) -> None:
         """Send a message; returns when the transport took it.
 
-        Cancelling the caller must leave the stream usable and the message whole.
+        Cancelling the caller leaves the stream usable, and the message is sent all the same.
 
         Raises:
             RpcFailed: the stream has ended; `receive` knows why.
@@ -189,23 +189,20 @@ class GrpcStream:
 
     def __init__(self, call: _Call) -> None:
         self._call = call
-        self._turn = asyncio.Lock()
-        self._writing: asyncio.Future[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
         self._said: RpcFailed | None = None
         call.add_done_callback(self._note_status)
 
     async def send(self, request: drive_service_pb2.DriveRequest) -> None:
         """Send a message; see `Stream.send`.
 
-        gRPC cancels the whole call when a write is cancelled, and takes one write at a time. So
-        the write goes on where its caller is cancelled, and the next one waits for it.
+        gRPC takes one write at a time, and cancels the whole call when a write is cancelled. So
+        each write is a task that begins when the one before has ended, and that goes on where the
+        caller is cancelled.
         """
-        async with self._turn:
-            if self._writing is not None and not self._writing.done():
-                await asyncio.wait([self._writing])
-            self._writing = asyncio.ensure_future(self._write(request))
-            self._writing.add_done_callback(_retrieve)
-            await asyncio.shield(self._writing)
+        self._writing = asyncio.create_task(self._write(request, after=self._writing))
+        self._writing.add_done_callback(_retrieve)
+        await asyncio.shield(self._writing)
 
     async def receive(self) -> drive_service_pb2.DriveResponse | None:
         """Return the next message; see `Stream.receive`."""
@@ -217,12 +214,10 @@ class GrpcStream:
 
     async def finish(self) -> None:
         """Close the sending half; see `Stream.finish`."""
-        async with self._turn:
-            with contextlib.suppress(RpcFailed):
-                if self._writing is not None:
-                    await self._writing
-            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                await self._call.done_writing()
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await self._call.done_writing()
 
     async def abort(self) -> None:
         """Cancel the call; see `Stream.abort`."""
@@ -249,7 +244,11 @@ class GrpcStream:
             message, trailing = _finished(call.details()), _finished(call.trailing_metadata())
             self._said = RpcFailed.from_status(code, message, trailing)
 
-    async def _write(self, request: drive_service_pb2.DriveRequest) -> None:
+    async def _write(
+        self, request: drive_service_pb2.DriveRequest, *, after: asyncio.Task[None] | None
+    ) -> None:
+        if after is not None:
+            await asyncio.wait([after])
         try:
             with _rpc_errors():
                 await self._call.write(request)
@@ -268,7 +267,7 @@ def _finished(coroutine: Coroutine[object, None, _T]) -> _T:
     raise RuntimeError("a call without a status said that it was done")
 
 
-def _retrieve(writing: asyncio.Future[None]) -> None:
+def _retrieve(writing: asyncio.Task[None]) -> None:
     """Take note of a failed write whose caller was cancelled, so that asyncio does not complain."""
     if not writing.cancelled():
         writing.exception()

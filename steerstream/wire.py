@@ -19,7 +19,7 @@ from steerstream.answers import (
     Validity,
 )
 from steerstream.checksum import command_checksum
-from steerstream.errors import ProtocolError
+from steerstream.errors import BadRequest, ProtocolError
 from steerstream.models import (
     Camera,
     CropFractions,
@@ -42,30 +42,50 @@ if TYPE_CHECKING:
 def open_request(
     *,
     vehicle_id: str,
-    model: str,
-    budget_ms: float,
+    model: str | None,
+    budget_ms: float | None,
     frame_policy: FramePolicy,
-    camera: Camera,
-    ticket: bytes,
-    frame_rate_hz: float,
+    camera: Camera | None,
+    ticket: bytes | None,
+    frame_rate_hz: float | None,
 ) -> drive_service_pb2.DriveRequest:
-    """Return the message that opens a session."""
-    opening = session_pb2.OpenSession(
-        vehicle_id=vehicle_id,
-        model=model,
-        budget_ms=budget_ms,
-        frame_policy=session_pb2.FramePolicy.ValueType(frame_policy),
-        camera=session_pb2.CameraDescription(
-            width_px=camera.width_px,
-            height_px=camera.height_px,
-            horizontal_fov_deg=camera.horizontal_fov_deg,
-            mount_height_m=camera.mount_height_m,
-            horizon_fraction=camera.horizon_fraction,
-        ),
-        ticket=ticket,
-        frame_rate_hz=frame_rate_hz,
-    )
+    """Return the message that opens a session.
+
+    Args:
+        vehicle_id: the vehicle's name.
+        model: a served model's name; None for the server's default.
+        budget_ms: milliseconds that a frame may take in the server; None for its default.
+        frame_policy: what happens to a waiting frame when a newer one arrives.
+        camera: the camera that the frames come from; None where nothing is known of it.
+        ticket: of an earlier session, to go on where it stopped; None to begin.
+        frame_rate_hz: frames a second that will be sent; None for the model's own rate.
+
+    Raises:
+        BadRequest: a value is of a type that its field cannot hold.
+    """
+    try:
+        opening = session_pb2.OpenSession(
+            vehicle_id=vehicle_id,
+            model=model,
+            budget_ms=budget_ms,
+            frame_policy=session_pb2.FramePolicy.ValueType(frame_policy),
+            camera=None if camera is None else _camera(camera),
+            ticket=ticket,
+            frame_rate_hz=frame_rate_hz,
+        )
+    except (TypeError, ValueError) as error:
+        raise BadRequest(f"a value of open_session has the wrong type: {error}") from error
     return drive_service_pb2.DriveRequest(open=opening)
+
+
+def _camera(camera: Camera) -> session_pb2.CameraDescription:
+    return session_pb2.CameraDescription(
+        width_px=camera.width_px,
+        height_px=camera.height_px,
+        horizontal_fov_deg=camera.horizontal_fov_deg,
+        mount_height_m=camera.mount_height_m,
+        horizon_fraction=camera.horizon_fraction,
+    )
 
 
 def frame_request(frame: frame_pb2.Frame) -> drive_service_pb2.DriveRequest:

@@ -20,8 +20,7 @@ client = steerstream.connect("fake", transport=server.transport(), clock=clock.n
 
 from steerstream.testing.clock import FakeClock, RealClock, VirtualClock
 from steerstream.testing.script import Drop, Fail, Reaction, Reply, Script, Skip
-from steerstream.testing.server import FakeServer
-from steerstream.testing.transport import FakeTransport
+from steerstream.testing.server import FakeServer, FakeTransport
 
 __all__ = [
     "Drop",

@@ -9,6 +9,8 @@ from steerstream import (
     ErrorReason,
     ProtocolError,
     ServerDraining,
+    SessionBadRequest,
+    SessionEnded,
     SessionExpired,
     SessionLost,
     SessionRefused,
@@ -51,12 +53,22 @@ def test_every_status_of_a_call_has_its_error(code, reason, kind):
         (Code.UNAVAILABLE, Reason.UNSPECIFIED, SessionLost),
         (Code.UNAVAILABLE, Reason.DRAINING, ServerDraining),
         (Code.UNAVAILABLE, Reason.SHED, SessionShed),
-        (Code.INVALID_ARGUMENT, Reason.INVALID_FIELD, BadRequest),
-        (Code.RESOURCE_EXHAUSTED, Reason.UNSPECIFIED, BadRequest),
+        (Code.INVALID_ARGUMENT, Reason.INVALID_FIELD, SessionBadRequest),
+        (Code.RESOURCE_EXHAUSTED, Reason.UNSPECIFIED, SessionBadRequest),
     ],
 )
 def test_every_status_of_a_session_has_its_error(code, reason, kind):
     assert type(session_error(RpcFailed(code, "gone", reason=reason))) is kind
+
+
+@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("code", [code for code in Code if code is not Code.OK])
+def test_whatever_ends_an_open_session_is_a_session_ended(code, reason):
+    assert isinstance(session_error(RpcFailed(code, "gone", reason=reason)), SessionEnded)
+
+
+def test_a_refused_message_of_a_session_is_a_bad_request_as_well():
+    assert issubclass(SessionBadRequest, BadRequest)
 
 
 def test_a_reason_of_a_newer_server_is_read_as_unspecified():

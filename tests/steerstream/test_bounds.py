@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steerstream.limits import Bounds, clamp, slew
+from steerstream.bounds import Bounds, clamp, slew
 
 
 def test_clamp_changes_only_what_is_outside():

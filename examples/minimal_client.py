@@ -6,14 +6,26 @@ import sys
 from pathlib import Path
 
 import steerstream
+from steerstream import Action
 
 
 async def camera(pictures: list[bytes], session: steerstream.Session) -> None:
-    """Send a picture every 50 ms, whatever the answers do."""
+    """Send a picture every 50 ms, without waiting for the answers."""
     for picture in pictures:
         await session.send_frame(picture)
         await asyncio.sleep(0.05)
     await session.finish()
+
+
+def act(safe: steerstream.SafeCommand) -> None:
+    """Do what the guard says; a vehicle calls this as often as its actuators want a value."""
+    match safe.action:
+        case Action.FOLLOW:
+            print(f"steer {safe.steering_wheel_angle_rad} rad, drive {safe.speed_mps} m/s")
+        case Action.HOLD:
+            print("keep steering and speed, and expect to take over:", *safe.interventions)
+        case Action.RELEASE:
+            print("hand over to the driver:", *safe.interventions)
 
 
 async def main(target: str, pictures: list[bytes]) -> None:
@@ -27,9 +39,10 @@ async def main(target: str, pictures: list[bytes]) -> None:
         async for answer in session:
             match answer:
                 case steerstream.Command():
-                    print(answer.sequence_number, session.safe_command())
+                    act(session.safe_command())
                 case steerstream.Skipped(reason=reason, detail=detail):
                     print(answer.sequence_number, reason.name, detail)
+                    act(session.safe_command())
                 case notice:
                     print(notice)
 

@@ -8,23 +8,15 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from importlib import metadata
 from typing import NoReturn
 
+from steerstream import __version__
 from steerstream.command_line import CANNOT_START, Parser
 from steerstream.drive import command
-from steerstream.errors import (
-    AnswerTimeout,
-    ServerDraining,
-    SessionClosed,
-    SessionLost,
-    SteerstreamError,
-)
+from steerstream.errors import AnswerTimeout, SessionEnded, SteerstreamError
 
 BROKE_OFF = 1
 """The session was lost on the way."""
-
-_ON_THE_WAY = (SessionLost, SessionClosed, ServerDraining, AnswerTimeout)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asyncio.run(run(options))
     except SteerstreamError as error:
         print(f"steerstream: {error}", file=sys.stderr)
-        return BROKE_OFF if isinstance(error, _ON_THE_WAY) else CANNOT_START
+        return BROKE_OFF if isinstance(error, SessionEnded | AnswerTimeout) else CANNOT_START
 
 
 def _serve(arguments: Sequence[str]) -> NoReturn:
@@ -67,9 +59,7 @@ def _parser() -> Parser:
         " server; 130 ended by Ctrl-C. Training (python -m model_export) and benchmarks (python -m"
         " benchmark) are commands of a checkout only.",
     )
-    parser.add_argument(
-        "--version", action="version", version=f"steerstream {metadata.version('steerstream')}"
-    )
+    parser.add_argument("--version", action="version", version=f"steerstream {__version__}")
     commands = parser.add_subparsers(title="commands", required=True)
     commands.add_parser("serve", help="serve bundles to vehicles")
     drive = commands.add_parser("drive", help="stream pictures and watch the commands")

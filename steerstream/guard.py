@@ -18,8 +18,8 @@ import enum
 import math
 
 from steerstream.answers import Command, ControlValues, Skipped, Validity
-from steerstream.checksum import ALIVE_COUNTER_MODULUS
 from steerstream.bounds import Bounds, clamp, slew
+from steerstream.checksum import ALIVE_COUNTER_MODULUS
 
 MAX_AWAITED = 256
 """Frames whose answers are awaited: 13 s at 20 Hz. Older ones are lost long since."""

@@ -95,7 +95,7 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
         default=50.0,
         help="time that a frame may take (default: 50)",
     )
-    parser.add_argument("--model", default="", help="a served model (default: the server's)")
+    parser.add_argument("--model", help="a served model (default: the server's)")
     parser.add_argument(
         "--encoding",
         type=_encoding,

@@ -60,7 +60,7 @@ class DriveOptions:
     real_time: bool = False
     delay_ms: float | None = None
     budget_ms: float = 50.0
-    model: str = ""
+    model: str | None = None
     encoding: Encoding = Encoding.AUTO
     save: Path | None = None
     plot: Path | None = None

@@ -75,7 +75,7 @@ async def open_driver(
     camera: CameraConfig,
     *,
     frame_policy: FramePolicy,
-    model: str = "",
+    model: str | None = None,
     budget_ms: float = 50.0,
     rate_hz: float = 20.0,
     encoding: Encoding = Encoding.AUTO,
@@ -87,7 +87,7 @@ async def open_driver(
         client: A connected client.
         camera: The world's camera, described to the server.
         frame_policy: EVERY for lock-step, LATEST for real time.
-        model: A served model's name; empty for the server's default.
+        model: A served model's name; None for the server's default.
         budget_ms: Milliseconds that a frame may take in the server.
         rate_hz: Pictures a second.
         encoding: How pictures are sent.

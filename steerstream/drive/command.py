@@ -32,7 +32,7 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     add("--labels", type=Path, help="CSV file with the truth; only its pictures are sent, in order")
     add("--split", help="with --labels: only rows of this split, such as validation")
     add("--target", required=True, help="HOST:PORT of the server")
-    add("--model", default="", help="name of a served model (default: the server's default)")
+    add("--model", help="name of a served model (default: the server's default)")
     add("--vehicle-id", default="steerstream-drive", help="name of the vehicle in the server's log")
     add("--budget-ms", type=positive, default=50.0, help="latency budget of a frame (default: 50)")
     add("--policy", choices=("latest", "every"), help="frame policy (default: latest in real time,"
@@ -67,7 +67,7 @@ async def drive(options: argparse.Namespace) -> int:
             model=options.model,
             budget_ms=options.budget_ms,
             frame_policy=_policy(options),
-            frame_rate_hz=0.0 if options.as_fast_as_possible else source.rate_hz,
+            frame_rate_hz=None if options.as_fast_as_possible else source.rate_hz,
         ) as session,
     ):
         return await _run(options, source, session)

@@ -60,12 +60,14 @@ def run(out: Path, data: Path | None) -> dict[str, object]:
     out.mkdir(parents=True, exist_ok=True)
     summary: dict[str, object] = {"machine": machine.describe()}
     print(f"Starting the server with {BUNDLE.relative_to(ROOT)}")
-    with serve(BUNDLE) as target, tempfile.TemporaryDirectory() as folder:
-        print(f"Driving {SECONDS} s on road {SEED}, which no training saw, through {target}\n")
-        summary["drive"] = _drive(target, out, Path(folder))
+    with serve(BUNDLE) as server, tempfile.TemporaryDirectory() as folder:
+        print(
+            f"Driving {SECONDS} s on road {SEED}, which no training saw, through {server.address}\n"
+        )
+        summary["drive"] = _drive(server.address, out, Path(folder))
         if labels is not None:
             print("\nReplaying the real drive's held-out blocks as fast as they are answered\n")
-            summary["replay"] = _replay(target, labels, Path(folder))
+            summary["replay"] = _replay(server.address, labels, Path(folder))
     return summary
 
 

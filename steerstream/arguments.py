@@ -21,11 +21,13 @@ def whole_number(name: str, value: object, *, low: int, high: int, hint: str = "
     Raises:
         BadRequest: it is no whole number, or out of its range.
     """
+    advice = f"; {hint}" if hint else ""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise BadRequest(f"{name} must be a whole number, not {value!r}{hint and f'; {hint}'}")
-    if not low <= value <= high:
-        raise BadRequest(f"{name} must be {low} to {high}, not {value}{hint and f'; {hint}'}")
-    return int(value)
+        raise BadRequest(f"{name} must be a whole number, not {value!r}{advice}")
+    number = int(value)
+    if not low <= number <= high:
+        raise BadRequest(f"{name} must be {low} to {high}, not {number}{advice}")
+    return number
 
 
 def finite_number(
@@ -44,12 +46,10 @@ def finite_number(
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise BadRequest(f"{name} must be a number, not {value!r}")
-    if not (math.isfinite(value) and low <= value <= high):
-        bounds = "finite" if math.isinf(low) else f"{low:g} or more"
-        if math.isfinite(high):
-            bounds = f"{low:g} to {high:g}"
-        raise BadRequest(f"{name} must be {bounds}, not {value}")
-    return float(value)
+    number = float(value)
+    if not (math.isfinite(number) and low <= number <= high):
+        raise BadRequest(f"{name} must be finite and {low:g} to {high:g}, not {number:g}")
+    return number
 
 
 def instance(name: str, value: object, kind: type) -> None:

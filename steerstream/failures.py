@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import grpc
 
@@ -22,6 +23,8 @@ from steerstream.errors import (
     UnknownModel,
 )
 from steerstream.metadata import REASON_KEY, RETRY_AFTER_KEY
+
+_Kind = TypeVar("_Kind", bound=SteerstreamError)
 
 _HINTS: dict[type[SteerstreamError], str] = {
     ConnectionFailed: "check the target and that the server runs",
@@ -113,8 +116,8 @@ def call_error(failure: RpcFailed) -> SteerstreamError:
     return _build(kind, failure)
 
 
-def session_error(failure: RpcFailed) -> SteerstreamError:
-    """Return the error for the stream of an open session that failed; always a SessionEnded."""
+def session_error(failure: RpcFailed) -> SessionEnded:
+    """Return the error for the stream of an open session that failed."""
     kind = _BY_REASON.get(failure.reason, SessionLost)
     is_refusal = failure.reason is ErrorReason.UNSPECIFIED and failure.code in {
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -125,7 +128,7 @@ def session_error(failure: RpcFailed) -> SteerstreamError:
     return _build(kind if issubclass(kind, SessionEnded) else SessionLost, failure)
 
 
-def _build(kind: type[SteerstreamError], failure: RpcFailed) -> SteerstreamError:
+def _build(kind: type[_Kind], failure: RpcFailed) -> _Kind:
     return kind(
         f"{failure.message.rstrip('.')}; {_HINTS[kind]}",
         code=failure.code,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
+
+from google.protobuf.message import Message
 
 from steerstream.answers import (
     Command,
@@ -63,29 +66,34 @@ def open_request(
     Raises:
         BadRequest: a value is of a type that its field cannot hold.
     """
-    try:
-        opening = session_pb2.OpenSession(
-            vehicle_id=vehicle_id,
-            model=model,
-            budget_ms=budget_ms,
-            frame_policy=session_pb2.FramePolicy.ValueType(frame_policy),
-            camera=None if camera is None else _camera(camera),
-            ticket=ticket,
-            frame_rate_hz=frame_rate_hz,
-        )
-    except (TypeError, ValueError) as error:
-        raise BadRequest(f"a value of open_session has the wrong type: {error}") from error
-    return drive_service_pb2.DriveRequest(open=opening)
-
-
-def _camera(camera: Camera) -> session_pb2.CameraDescription:
-    return session_pb2.CameraDescription(
-        width_px=camera.width_px,
-        height_px=camera.height_px,
-        horizontal_fov_deg=camera.horizontal_fov_deg,
-        mount_height_m=camera.mount_height_m,
-        horizon_fraction=camera.horizon_fraction,
+    request = drive_service_pb2.DriveRequest()
+    _fill(
+        request.open,
+        vehicle_id=vehicle_id,
+        model=model,
+        budget_ms=budget_ms,
+        frame_policy=frame_policy,
+        ticket=ticket,
+        frame_rate_hz=frame_rate_hz,
     )
+    if camera is not None:
+        request.open.camera.SetInParent()
+        _fill(request.open.camera, **dataclasses.asdict(camera))
+    return request
+
+
+def _fill(message: Message, **fields: object) -> None:
+    """Set the fields of a message that are not None.
+
+    Raises:
+        BadRequest: a value is of a type that its field cannot hold.
+    """
+    for name, value in fields.items():
+        if value is not None:
+            try:
+                setattr(message, name, value)
+            except (TypeError, ValueError) as error:
+                raise BadRequest(f"{name} cannot be {value!r}: {error}") from error
 
 
 def frame_request(frame: frame_pb2.Frame) -> drive_service_pb2.DriveRequest:

@@ -14,7 +14,7 @@ from benchmark.loadgen import requests
 from benchmark.loadgen.crew import Crew, crew
 from benchmark.loadgen.open_loop import Load
 from steerstream.command_line import count, not_negative, positive
-from steerstream.testing.server_process import Server, launch
+from steerstream.testing.server_process import Server, serve
 
 DEFAULT_MODEL = Path("models/pilotnet_lstm.onnx")
 MAX_SESSIONS = 2048
@@ -104,7 +104,7 @@ def server(options: argparse.Namespace, **fixed: float) -> Iterator[Server]:
     chosen: dict[str, float | str] = {"max_sessions": MAX_SESSIONS}
     if options.provider:
         chosen["provider"] = options.provider
-    with launch(
+    with serve(
         options.model,
         options=["--workers", str(options.workers), *shlex.split(options.server_args)],
         settings=chosen | fixed | options.settings,

@@ -74,11 +74,11 @@ def run(
     # The world shares the machine with the server; OpenCV's own threads would take its cores.
     cv2.setNumThreads(1)
     drives = []
-    with serve(model) as target:
+    with serve(model) as server:
         for delay_ms in delays_ms:
             print(_heading(model, delay_ms), flush=True)
             for seed in range(roads):
-                drives.append(_drive(target, seed, seconds, delay_ms))
+                drives.append(_drive(server.address, seed, seconds, delay_ms))
                 print(_row(drives[-1]), flush=True)
     return drives
 

@@ -1,4 +1,10 @@
-"""A real server in a process of its own, for tests, benchmarks and the demo."""
+"""A real server in a process, for tests, benchmarks and the demo.
+
+```python
+with serve(Path("models/pilotnet_lstm.onnx")) as server:
+    client = steerstream.blocking.connect(server.address)
+```
+"""
 
 from __future__ import annotations
 
@@ -16,7 +22,11 @@ from pathlib import Path
 import grpc
 
 START_TIMEOUT_S = 60.0
+"""How long a server may take until it serves: loading, warm-up and a busy machine."""
+
 STOP_TIMEOUT_S = 30.0
+"""How long a server may take to drain after SIGTERM; then it is killed."""
+
 _HEALTH_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 _SERVING = b"\x08\x01"
@@ -24,7 +34,7 @@ _SERVING = b"\x08\x01"
 
 
 class ServerFailedError(RuntimeError):
-    """The server did not start; the message ends with what it said."""
+    """The server did not start; the message ends with the last lines that it wrote."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,9 +42,9 @@ class Server:
     """A server that answers frames.
 
     Attributes:
-        address: HOST:PORT.
-        pid: its process; None where it is not ours.
-        start_s: from its command to SERVING.
+        address: HOST:PORT, to connect to.
+        pid: its process; None for one that somebody else started.
+        start_s: seconds from its start to SERVING; None for one that somebody else started.
     """
 
     address: str
@@ -43,41 +53,29 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(model: Path, *, options: Sequence[str] = ()) -> Iterator[str]:
-    """Run `steerstream serve` until the context ends, then stop it with SIGTERM.
-
-    Args:
-        model: a bundle, or a folder of bundles.
-        options: further options of the server's command line.
-
-    Yields:
-        The server's address, HOST:PORT on the loopback interface, once it answers frames.
-
-    Raises:
-        ServerFailedError: it ended, or was not ready within a minute.
-    """
-    with launch(model, options=options) as server:
-        yield server.address
-
-
-@contextlib.contextmanager
-def launch(
+def serve(
     model: Path,
     *,
     options: Sequence[str] = (),
     settings: Mapping[str, float | str] | None = None,
     cores: Sequence[int] | None = None,
 ) -> Iterator[Server]:
-    """Do as `serve` does, with more say.
+    """Run `steerstream serve` on the loopback interface for the time of a `with` block.
+
+    The server takes a free port, so that any number of servers can run side by side. It is stopped
+    with SIGTERM, which drains it.
 
     Args:
         model: a bundle, or a folder of bundles.
         options: further options of the server's command line.
-        settings: what its settings file holds.
-        cores: where it runs; None for anywhere.
+        settings: the server's settings by name, as its `--config` file would hold them.
+        cores: numbers of the CPU cores that it runs on; None for any.
+
+    Yields:
+        The server, once it answers frames.
 
     Raises:
-        ServerFailedError: it ended, or was not ready within a minute.
+        ServerFailedError: it ended, or did not serve within `START_TIMEOUT_S`.
     """
     with tempfile.TemporaryDirectory(prefix="steerstream-") as name:
         folder = Path(name)

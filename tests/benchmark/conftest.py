@@ -7,14 +7,14 @@ import pytest
 from benchmark.host.machine import split_cores
 from benchmark.loadgen import requests
 from benchmark.loadgen.crew import crew
-from steerstream.testing.server_process import launch
+from steerstream.testing.server_process import serve
 
 
 @pytest.fixture(scope="session")
 def server(bundle_path):
     # However slow this machine is just now, nobody is refused for it.
     patient = {"max_load": 100.0, "shed_after_s": 3600.0}
-    with launch(bundle_path, settings={"max_sessions": 4} | patient) as running:
+    with serve(bundle_path, settings={"max_sessions": 4} | patient) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ import steerstream
 from model_export.config import HEADS
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner, Prediction
 from steerstream import Command, ControlValues, Encoding, FramePolicy
-from steerstream.testing.server_process import launch
+from steerstream.testing.server_process import serve
 from tests.service.vehicle import FRAME_NS, LONG_BUDGET_MS, pictures
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,7 @@ def served() -> Iterator[str]:
     options = ["--default-model", given["--default-model"]]
     # What they answer is looked at here, not whether this machine carries them all at 20 Hz.
     settings = {"max_load": 100.0, "shed_after_s": 3600.0}
-    with launch(ROOT / given["--model"], options=options, settings=settings) as server:
+    with serve(ROOT / given["--model"], options=options, settings=settings) as server:
         yield server.address
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -29,43 +30,19 @@ from steerstream import (
     Validity,
 )
 from steerstream.__main__ import main
+from steerstream.testing.server_process import serve
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(bundle: Path) -> tuple[subprocess.Popen[str], str]:
-    """Start a server and wait until it listens and serves; returns its address too."""
-    command = [
-        sys.executable,
-        "-m",
-        "steerstream_service",
-        "--model",
-        str(bundle),
-        "--listen",
-        "127.0.0.1:0",
-    ]
-    server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    assert server.stderr is not None
-    address = ""
-    for line in server.stderr:
-        entry = json.loads(line)
-        address = entry.get("address", address)
-        if entry["event"] == "serving":
-            return server, address
-    raise AssertionError("the server ended before it served")
-
-
-def stop(server: subprocess.Popen[str]) -> None:
-    if server.poll() is None:
-        server.kill()
-    server.communicate()
+PATIENCE_S = 30.0
+"""How long a request may take here: a busy machine must not decide a test."""
 
 
 @pytest.fixture(scope="module")
 def target(bundle_path):
-    server, address = start(bundle_path)
-    yield address
-    stop(server)
+    with serve(bundle_path) as server:
+        yield server.address
 
 
 def picture(seed: int = 0) -> np.ndarray:
@@ -199,7 +176,7 @@ def test_the_examples_run(target, tmp_path, example):
         cwd=ROOT,
         env={"PYTHONPATH": str(ROOT)},
     )
-    assert result.stdout.count("SafeCommand") == 3
+    assert result.stdout.count("steer ") == 3
 
 
 @pytest.mark.data
@@ -223,16 +200,14 @@ def test_a_replayed_drive_scores_as_the_evaluation_without_a_server(
 
 
 async def test_a_server_that_stops_says_so_and_the_drive_can_end_well(bundle_path):
-    server, address = await asyncio.to_thread(start, bundle_path)
-    try:
+    with serve(bundle_path) as server:
         async with (
-            steerstream.connect(address) as client,
+            steerstream.connect(server.address) as client,
             client.open_session(vehicle_id="car") as session,
         ):
-            await session.request(picture())
-            server.send_signal(signal.SIGTERM)
-            assert isinstance(await anext(session), steerstream.Draining)
-            assert isinstance(await session.request(picture()), Command)
-        assert await asyncio.to_thread(server.wait, 10) == 0
-    finally:
-        await asyncio.to_thread(stop, server)
+            await session.request(picture(), timeout_s=PATIENCE_S)
+            os.kill(server.pid, signal.SIGTERM)
+            async with asyncio.timeout(PATIENCE_S):
+                assert isinstance(await anext(session), steerstream.Draining)
+            answer = await session.request(picture(), timeout_s=PATIENCE_S)
+            assert isinstance(answer, Command)

@@ -55,6 +55,11 @@ def finite_number(
 def instance(name: str, value: object, kind: type) -> None:
     """Check the type of an argument.
 
+    Args:
+        name: the argument's name, for the error's text.
+        value: what was passed.
+        kind: the class that it must be of.
+
     Raises:
         BadRequest: it is of another type.
     """

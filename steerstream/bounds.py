@@ -56,7 +56,13 @@ class Bounds:
 
 
 def clamp(value: float, low: float, high: float) -> float:
-    """Return the value of [low, high] that is nearest to a finite value."""
+    """Return the value of an interval that is nearest to a finite value.
+
+    Args:
+        value: where to go.
+        low: the interval's least value, in the value's unit.
+        high: the interval's greatest value.
+    """
     return min(max(value, low), high)
 
 

@@ -23,7 +23,7 @@ ALIVE_COUNTER_MODULUS = 1 << 16
 
 
 def checksum_seed(session_id: str) -> int:
-    """Return what stands for a session in the checksums of its commands."""
+    """Return the number that stands for a session in the checksums of its commands."""
     return zlib.crc32(session_id.encode())
 
 
@@ -65,7 +65,22 @@ def fields_checksum(
     speed_mps: float | None,
     torque_nm: float | None,
 ) -> int:
-    """Return the same of a command that is no message yet, for whoever makes many of them."""
+    """Return the CRC-32 of a command's safety fields, without a message to hold them.
+
+    Args:
+        seed: of the session, by `checksum_seed`.
+        sequence_number: echo of the frame's number.
+        capture_time_ns: echo of the frame's capture time, in nanoseconds.
+        alive_counter: the session's count of answers, modulo 65,536.
+        validity: how far the server trusts the command.
+        state_epoch: resets of the recurrent state so far.
+        angle_rad: the limited steering wheel angle; None where the head is absent.
+        speed_mps: the limited speed; None where the head is absent.
+        torque_nm: the limited steering torque; None where the head is absent.
+
+    Returns:
+        An unsigned 32-bit number.
+    """
     fields = _LAYOUT.pack(
         sequence_number,
         capture_time_ns,

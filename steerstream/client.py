@@ -75,7 +75,15 @@ def connect(
 
 
 class Client:
-    """A connection to one server, for any number of sessions; `connect` makes it."""
+    """A connection to one server, for any number of sessions; `connect` makes it.
+
+    Args:
+        make_transport: returns the connection; called in the event loop that uses it.
+        target: the server's name, for texts.
+        timeout_s: how long connecting, opening and describing may take, in seconds each.
+        wait_for_server: keep trying until `timeout_s` where the server refuses the connection.
+        clock: the client's monotonic clock, in nanoseconds.
+    """
 
     def __init__(
         self,
@@ -86,7 +94,6 @@ class Client:
         wait_for_server: bool,
         clock: Clock,
     ) -> None:
-        # Called when connecting: a gRPC channel belongs to the event loop that it was made in.
         self._make_transport = make_transport
         self._target = target
         self._timeout_s = timeout_s
@@ -206,6 +213,8 @@ class Client:
         """
         instance("vehicle_id", vehicle_id, str)
         instance("frame_policy", frame_policy, FramePolicy)
+        if camera is not None:
+            instance("camera", camera, Camera)
         if guard is not None:
             instance("guard", guard, Guard)
         request = wire.open_request(

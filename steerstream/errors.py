@@ -67,10 +67,13 @@ class ErrorReason(enum.StrEnum):
 class SteerstreamError(Exception):
     """Base of every error that this package raises on purpose.
 
-    Attributes:
-        code: the gRPC status, or None where no call ended.
+    Args:
+        message: what went wrong and what to do.
+        code: the gRPC status; None where no call ended.
         reason: the server's reason; UNSPECIFIED where it gave none.
-        retry_after_s: the server's hint when to try again, or None.
+        retry_after_s: seconds until it is worth trying again, by the server; None for no hint.
+
+    All but the message are attributes too.
     """
 
     def __init__(

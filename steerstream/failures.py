@@ -66,11 +66,13 @@ _BY_CODE: dict[grpc.StatusCode, type[SteerstreamError]] = {
 class RpcFailed(Exception):  # noqa: N818
     """How a transport says that a call ended with an error.
 
-    Attributes:
+    Args:
         code: the gRPC status.
         message: the status' text.
         reason: the server's machine-readable reason.
-        retry_after_s: the server's hint when to try again.
+        retry_after_s: seconds until it is worth trying again, by the server; None for no hint.
+
+    All are attributes too.
     """
 
     def __init__(
@@ -99,7 +101,13 @@ class RpcFailed(Exception):  # noqa: N818
         message: str | None,
         trailing: Iterable[tuple[str, str | bytes]] | None,
     ) -> RpcFailed:
-        """Read reason and hint from the trailing metadata of a call."""
+        """Read an error from how a call ended.
+
+        Args:
+            code: the gRPC status.
+            message: the status' text; None or empty for none.
+            trailing: the call's trailing metadata, which holds reason and hint.
+        """
         metadata = dict(trailing or ())
         hint = str(metadata.get(RETRY_AFTER_KEY, ""))
         return cls(

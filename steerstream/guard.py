@@ -129,7 +129,13 @@ class Guard:
         self._last: tuple[Intervention, ...] = ()
 
     def frame_sent(self, sequence_number: int, capture_time_ns: int, now_ns: int) -> None:
-        """Note that a frame was sent and awaits its answer."""
+        """Note that a frame was sent and awaits its answer.
+
+        Args:
+            sequence_number: the frame's number.
+            capture_time_ns: when it was taken, by the vehicle's clock.
+            now_ns: when it was sent, by the client's clock.
+        """
         self._awaited[sequence_number] = _Awaited(capture_time_ns, now_ns)
         if len(self._awaited) > MAX_AWAITED:
             _, oldest = self._awaited.popitem(last=False)

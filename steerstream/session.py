@@ -85,9 +85,13 @@ class Session:
     Every method that sends raises a `SessionEnded` once the session is over, and so does
     the iterator where it ended with an error.
 
-    Attributes:
+    Args:
+        stream: of the server, which has opened the session on it.
         info: what the server granted.
         guard: judges every answer before the vehicle follows it.
+        clock: the client's monotonic clock, in nanoseconds.
+
+    `info` and `guard` are attributes too.
     """
 
     def __init__(

@@ -132,7 +132,14 @@ def session_info(response: drive_service_pb2.DriveResponse) -> SessionInfo:
 def command(
     session_id: str, message: command_pb2.Command, *, sent_ns: int, received_ns: int
 ) -> Command:
-    """Read a command and check its checksum."""
+    """Read a command and check its checksum.
+
+    Args:
+        session_id: the server's name for the session, which the checksum covers.
+        message: the command.
+        sent_ns: when its frame was sent, by the client's clock.
+        received_ns: when it arrived, by the client's clock.
+    """
     timings = message.timings
     return Command(
         sequence_number=message.sequence_number,
@@ -161,7 +168,14 @@ def command(
 def skipped(
     session_id: str, message: command_pb2.FrameSkipped, *, sent_ns: int, received_ns: int
 ) -> Skipped:
-    """Read the answer to a frame that got no command of its own."""
+    """Read the answer to a frame that got no command of its own.
+
+    Args:
+        session_id: the server's name for the session, which checksums cover.
+        message: the skip.
+        sent_ns: when its frame was sent, by the client's clock.
+        received_ns: when it arrived, by the client's clock.
+    """
     held = None
     if message.HasField("held"):
         held = command(session_id, message.held, sent_ns=sent_ns, received_ns=received_ns)

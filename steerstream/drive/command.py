@@ -16,13 +16,13 @@ from steerstream import whole_file
 from steerstream.command_line import INTERRUPTED, positive
 from steerstream.drive import report
 from steerstream.drive.labels import read_labels
-from steerstream.drive.progress import Progress
 from steerstream.drive.recorder import Recorder
 from steerstream.drive.runner import Drive
 from steerstream.drive.sources import Source, open_source
 from steerstream.drive.tally import Tally
 from steerstream.errors import MediaError
 from steerstream.models import FramePolicy, ServedModels, SessionInfo
+from steerstream.progress import ProgressLine
 
 
 def add_drive_options(parser: argparse.ArgumentParser) -> None:
@@ -80,11 +80,11 @@ def _policy(options: argparse.Namespace) -> FramePolicy:
 
 
 async def _run(options: argparse.Namespace, source: Source, session: steerstream.Session) -> int:
-    tally, progress, stop = Tally(options.budget_ms), Progress(source.count), asyncio.Event()
+    tally, stop = Tally(options.budget_ms), asyncio.Event()
     began_s = time.monotonic()
     try:
         async with contextlib.AsyncExitStack() as stack:
-            stack.callback(progress.close)
+            progress = stack.enter_context(ProgressLine())
             _stop_at_interrupt(stack, stop)
             recorder = None
             if options.save:

@@ -1,57 +1,12 @@
-"""Progress on one refreshing line, or on a line now and then where there is no terminal."""
+"""The line that shows how a drive goes on."""
 
 from __future__ import annotations
 
 import math
-import shutil
-import sys
-import time
-from typing import TextIO
 
 from steerstream.answers import Command, ControlValues, FrameAnswer
 from steerstream.drive.tally import Tally
-
-_TERMINAL_PERIOD_S = 0.1
-_LOG_PERIOD_S = 5.0
-_BAR_WIDTH = 16
-
-
-class Progress:
-    """Shows how a drive goes on.
-
-    Args:
-        count: how many frames there will be; None where nobody knows.
-        stream: where to write.
-    """
-
-    def __init__(self, count: int | None, stream: TextIO = sys.stderr) -> None:
-        self._count = count
-        self._stream = stream
-        self._is_terminal = stream.isatty()
-        self._period_s = _TERMINAL_PERIOD_S if self._is_terminal else _LOG_PERIOD_S
-        self._began_s = time.monotonic()
-        self._shown_s = self._began_s
-
-    def update(self, tally: Tally, answer: FrameAnswer, truth: ControlValues | None) -> None:
-        """Show the state of things, if it was long ago that it was shown."""
-        now_s = time.monotonic()
-        if now_s - self._shown_s < self._period_s:
-            return
-        self._shown_s = now_s
-        line = progress_line(tally, answer, truth, self._count, now_s - self._began_s)
-        if self._is_terminal:
-            columns = shutil.get_terminal_size().columns - 1
-            self._stream.write(f"\r{line[:columns]:<{columns}}")
-        else:
-            self._stream.write(f"{line}\n")
-        self._stream.flush()
-
-    def close(self) -> None:
-        """Leave the line."""
-        if self._is_terminal:
-            columns = shutil.get_terminal_size().columns - 1
-            self._stream.write(f"\r{'':<{columns}}\r")
-            self._stream.flush()
+from steerstream.progress import bar
 
 
 def progress_line(
@@ -61,9 +16,17 @@ def progress_line(
     count: int | None,
     elapsed_s: float,
 ) -> str:
-    """Return one line: how far, the live command, latency, skips."""
+    """Return one line: how far, the newest answer, latency, skips.
+
+    Args:
+        tally: what the drive adds up to so far.
+        answer: the newest answer.
+        truth: the labels of its frame; None if there are none.
+        count: how many frames there will be; None where nobody knows.
+        elapsed_s: seconds since the drive began.
+    """
     parts = [
-        _bar(tally.frames, count),
+        f"{bar(tally.frames, count)} {tally.frames}/{count}" if count else f"{tally.frames} frames",
         f"{elapsed_s:5.1f} s",
         _values(answer, truth),
         f"p50 {tally.latency.percentile_ms(50):.1f} p99 {tally.latency.percentile_ms(99):.1f} ms",
@@ -72,13 +35,6 @@ def progress_line(
     if skipped:
         parts.append(f"skipped {skipped}")
     return "  ".join(parts)
-
-
-def _bar(done: int, count: int | None) -> str:
-    if not count:
-        return f"{done} frames"
-    filled = round(_BAR_WIDTH * min(1.0, done / count))
-    return f"[{'#' * filled:<{_BAR_WIDTH}}] {done}/{count}"
 
 
 def _values(answer: FrameAnswer, truth: ControlValues | None) -> str:

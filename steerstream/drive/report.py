@@ -59,7 +59,13 @@ def as_json(tally: Tally, info: SessionInfo, *, source: str, elapsed_s: float) -
 
 
 def as_table(tally: Tally, info: SessionInfo, *, elapsed_s: float) -> str:
-    """Return the result of a drive as lines of text."""
+    """Return the result of a drive as lines of text.
+
+    Args:
+        tally: what the drive added up to.
+        info: the session.
+        elapsed_s: how long it took.
+    """
     lines = [
         f"model {info.model.name}, {info.frame_policy.name}, budget {tally.budget_ms:g} ms",
         f"frames      {tally.frames:>8}  in {elapsed_s:.1f} s",

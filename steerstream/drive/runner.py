@@ -9,11 +9,12 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 from steerstream.answers import Command, FrameAnswer, Skipped
-from steerstream.drive.progress import Progress
+from steerstream.drive.progress import progress_line
 from steerstream.drive.recorder import Recorder, Scene
 from steerstream.drive.sources import Source, SourceFrame
 from steerstream.drive.tally import Tally
 from steerstream.images import Encoding
+from steerstream.progress import ProgressLine
 from steerstream.session import FrameOptions, Session
 
 
@@ -41,7 +42,7 @@ class Drive:
         source: Source,
         *,
         tally: Tally,
-        progress: Progress,
+        progress: ProgressLine,
         recorder: Recorder | None,
         stop: asyncio.Event,
     ) -> None:
@@ -52,6 +53,7 @@ class Drive:
         self._recorder = recorder
         self._stop = stop
         self._sent: dict[int, _Sent] = {}
+        self._began_s = time.monotonic()
 
     async def in_real_time(self) -> None:
         """Send each picture when it is due, whatever the answers do: an open loop.
@@ -119,7 +121,10 @@ class Drive:
             truth=truth,
             action=self._session.safe_command().action,
         )
-        self._progress.update(self._tally, answer, truth)
+        if self._progress.is_due:
+            elapsed_s = time.monotonic() - self._began_s
+            count = self._source.count
+            self._progress.show(progress_line(self._tally, answer, truth, count, elapsed_s))
         if self._recorder is not None:
             label_rad = truth.steering_wheel_angle_rad if truth is not None else None
             lines = (f"frame {answer.sequence_number + 1}", self._session.info.model.name)

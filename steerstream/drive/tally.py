@@ -32,7 +32,13 @@ class HeadError:
     _square_zero: float = 0.0
 
     def add(self, truth: float, raw: float, limited: float) -> None:
-        """Count a frame."""
+        """Count a frame.
+
+        Args:
+            truth: its label.
+            raw: what the network said.
+            limited: what was left of that after the server's limits.
+        """
         self.frames += 1
         self._square += (raw - truth) ** 2
         self._absolute += abs(raw - truth)

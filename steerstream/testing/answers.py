@@ -25,7 +25,13 @@ class FakeAnswers:
     def answer(
         self, frame: frame_pb2.Frame, action: Reply | Skip, latency_ms: float
     ) -> drive_service_pb2.DriveResponse:
-        """Return the answer to a frame."""
+        """Return the answer to a frame.
+
+        Args:
+            frame: the frame.
+            action: what the script says of it.
+            latency_ms: milliseconds that the answer takes.
+        """
         if isinstance(action, Skip):
             self._count()
             return drive_service_pb2.DriveResponse(skipped=_skip(frame, action))

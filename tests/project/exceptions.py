@@ -23,7 +23,6 @@ WITHOUT_MIRROR = {
     "service/steerstream_service/transport/stream.py",
     "steerstream/__main__.py",
     "steerstream/answers.py",
-    "steerstream/drive/progress.py",
     "steerstream/drive/recorder.py",
     "steerstream/drive/report.py",
     "steerstream/drive/runner.py",
@@ -34,8 +33,6 @@ WITHOUT_MIRROR = {
     "steerstream/testing/clock.py",
     "steerstream/testing/script.py",
     "steerstream/testing/server.py",
-    "steerstream/testing/server_process.py",
-    "steerstream/testing/transport.py",
 }
 """Modules without a test module of the same name."""
 
@@ -115,23 +112,5 @@ WITHOUT_ARGS = {
     "simulation/steerstream_simulation/sheet.py: write_sheet",
     "simulation/steerstream_simulation/vehicle.py: Vehicle.place",
     "simulation/steerstream_simulation/vehicle.py: VehicleParameters.steady_torque_nm",
-    "steerstream/checksum.py: fields_checksum",
-    "steerstream/client.py: Client",
-    "steerstream/drive/progress.py: Progress.update",
-    "steerstream/drive/progress.py: progress_line",
-    "steerstream/drive/report.py: as_table",
-    "steerstream/drive/tally.py: HeadError.add",
-    "steerstream/errors.py: SteerstreamError",
-    "steerstream/failures.py: RpcFailed",
-    "steerstream/failures.py: RpcFailed.from_status",
-    "steerstream/guard.py: Guard.frame_sent",
-    "steerstream/images.py: encode_frame",
-    "steerstream/ledger.py: Ledger.enter",
-    "steerstream/limits.py: clamp",
-    "steerstream/session.py: Session",
-    "steerstream/testing/answers.py: FakeAnswers.answer",
-    "steerstream/wire.py: command",
-    "steerstream/wire.py: open_request",
-    "steerstream/wire.py: skipped",
 }
 """Public functions that do not explain three or more parameters."""

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import concurrent.futures
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -11,7 +14,9 @@ from steerstream import (
     ConnectionFailed,
     Draining,
     FramePolicy,
+    SessionEnded,
     SessionLost,
+    SteerstreamError,
     UnknownModel,
 )
 from steerstream.testing import Drop, Fail, FakeServer, Reply
@@ -86,6 +91,96 @@ def test_an_error_in_the_block_passes_through_and_ends_the_session(error):
 
     with pytest.raises(error):
         drive()
+
+
+def in_thread(function) -> concurrent.futures.Future:
+    """Call a function in a thread that does not keep a failed test from ending."""
+    future = concurrent.futures.Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - the future raises it
+            future.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return future
+
+
+@pytest.mark.parametrize("call", ["request", "next", "send"])
+def test_closing_the_client_wakes_a_thread_that_waits_in_it(call):
+    """A frame has no answer, so that every call waits for ever."""
+    server = FakeServer(lambda frame: Drop())
+    server.limits.max_waiting_frames = 1
+    client = connect(server)
+    session = client.open_session(vehicle_id="car", frame_policy=FramePolicy.EVERY)
+    session.send_frame(JPEG)
+    calls = {
+        "request": lambda: session.request(JPEG, timeout_s=60),
+        "next": lambda: next(iter(session)),
+        "send": lambda: session.send_frame(JPEG),
+    }
+    waiting = in_thread(calls[call])
+    assert not waiting.done()
+    client.close()
+    with pytest.raises((SessionEnded, StopIteration)):
+        waiting.result(30)
+
+
+def test_a_thread_that_drives_on_after_the_block_is_told():
+    with connect(FakeServer()) as client, client.open_session(vehicle_id="car") as session:
+        driven = threading.Event()
+
+        def drive() -> None:
+            while True:
+                session.request(JPEG, timeout_s=60)
+                driven.set()
+
+        driving = in_thread(drive)
+        assert driven.wait(30)
+    with pytest.raises(SessionEnded):
+        driving.result(30)
+
+
+@pytest.mark.parametrize("is_client_first", [False, True])
+def test_closing_in_any_order_and_twice_does_nothing_more(is_client_first):
+    client = connect(FakeServer())
+    session = client.open_session(vehicle_id="car")
+    for closed in (client, session) if is_client_first else (session, client):
+        closed.close()
+        closed.close()
+
+
+def test_what_is_used_after_its_end_says_so():
+    with connect(FakeServer()) as client, client.open_session(vehicle_id="car") as session:
+        pass
+    uses = [
+        client.describe_models,
+        lambda: client.open_session(vehicle_id="car"),
+        lambda: session.send_frame(JPEG),
+        lambda: session.request(JPEG),
+        session.reset,
+        session.finish,
+        session.safe_command,
+        lambda: next(iter(session)),
+    ]
+    for use in uses:
+        with pytest.raises(SteerstreamError, match="the client is closed"):
+            use()
+
+
+def test_a_process_ends_while_a_thread_still_drives():
+    program = """
+import threading, steerstream.blocking
+from steerstream.testing import Drop, FakeServer
+client = steerstream.blocking.connect("fake", transport=FakeServer(lambda f: Drop()).transport())
+session = client.open_session(vehicle_id="car")
+waits = threading.Thread(target=lambda: next(iter(session), None))
+waits.start()
+client.close()
+waits.join()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_methods_keep_their_documentation():

@@ -7,17 +7,24 @@ import pytest
 
 import steerstream
 from steerstream import (
+    BadRequest,
+    Bounds,
     Camera,
+    Command,
     ConnectionFailed,
     ErrorReason,
     FramePolicy,
     ProtocolError,
     ServerDraining,
+    SessionClosed,
+    SessionEnded,
     SessionRefused,
     SteerstreamError,
     UnknownModel,
 )
-from steerstream.testing import Fail, FakeServer, FakeTransport
+from steerstream.testing import Drop, Fail, FakeServer, FakeTransport
+
+JPEG = b"\xff\xd8 a picture"
 
 
 async def test_served_models_are_described():
@@ -126,7 +133,107 @@ async def test_a_stream_that_ends_without_opening_breaks_the_contract():
                 pytest.fail("the session must not open")
 
 
-async def test_a_client_must_be_entered():
+async def test_a_client_must_be_connected():
     client = steerstream.connect("fake", transport=FakeServer().transport())
-    with pytest.raises(SteerstreamError, match="async with"):
+    with pytest.raises(SteerstreamError, match="not connected; await it"):
         await client.describe_models()
+
+
+async def test_client_and_session_can_be_awaited_and_closed():
+    server = FakeServer()
+    client = await steerstream.connect("fake", transport=server.transport())
+    session = await client.open_session(vehicle_id="car")
+    assert isinstance(await session.request(JPEG), Command)
+    await session.aclose()
+    await session.aclose()
+    with pytest.raises(SessionClosed):
+        await session.send_frame(JPEG)
+    await client.aclose()
+    await client.aclose()
+    with pytest.raises(SteerstreamError, match="the client is closed"):
+        await client.describe_models()
+    with pytest.raises(SteerstreamError, match="connects once"):
+        await client
+
+
+async def test_closing_a_client_closes_its_sessions_and_what_waits_in_them():
+    before = asyncio.all_tasks()
+    server = FakeServer(lambda frame: Drop())
+    client = await steerstream.connect("fake", transport=server.transport())
+    sessions = [await client.open_session(vehicle_id=f"car-{number}") for number in range(3)]
+    waiting = [asyncio.create_task(session.request(JPEG)) for session in sessions]
+    reading = [asyncio.create_task(anext(session, None)) for session in sessions]
+    await asyncio.sleep(0)
+    await client.aclose()
+    for task in waiting:
+        with pytest.raises(SessionEnded):
+            await task
+    assert await asyncio.gather(*reading) == [None, None, None]
+    for session in sessions:
+        with pytest.raises(SessionClosed):
+            await session.send_frame(JPEG)
+    assert asyncio.all_tasks() == before
+
+
+async def test_closing_a_client_ends_a_session_that_is_being_opened():
+    transport, is_silent = FakeTransport(FakeServer()), asyncio.Event()
+
+    async def silent():
+        stream = await FakeTransport.drive(transport)
+
+        async def send(request):
+            is_silent.set()
+
+        stream.send = send
+        return stream
+
+    transport.drive = silent
+    client = await steerstream.connect("fake", transport=transport, timeout_s=60)
+
+    async def opened():
+        return await client.open_session(vehicle_id="car")
+
+    opening = asyncio.create_task(opened())
+    await is_silent.wait()
+    await client.aclose()
+    with pytest.raises(SteerstreamError, match="the client is closed"):
+        await opening
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"vehicle_id": 7}, "vehicle_id must be str"),
+        ({"model": 7}, "model cannot be 7"),
+        ({"budget_ms": "50"}, "budget_ms cannot be '50'"),
+        ({"frame_policy": 2}, "frame_policy must be FramePolicy"),
+        ({"camera": Camera(width_px=640.5)}, r"width_px cannot be 640\.5"),
+        ({"camera": (640, 480)}, "camera must be Camera"),
+        ({"ticket": "sealed"}, "ticket cannot be 'sealed'"),
+        ({"guard": Bounds()}, "guard must be Guard"),
+    ],
+)
+async def test_a_wrong_type_is_refused_by_name_and_nothing_is_sent(options, message):
+    server = FakeServer()
+    async with steerstream.connect("fake", transport=server.transport()) as client:
+        with pytest.raises(BadRequest, match=message):
+            await client.open_session(**{"vehicle_id": "car", **options})
+    assert not server.received
+
+
+async def test_what_is_left_out_is_left_to_the_server():
+    server = FakeServer()
+    async with steerstream.connect("fake", transport=server.transport()) as client:
+        await client.open_session(vehicle_id="car", budget_ms=None, camera=Camera(640, 480))
+    opening = server.received[0].open
+    assert (opening.model, opening.budget_ms, opening.frame_rate_hz) == ("", 0.0, 0.0)
+    assert (opening.camera.width_px, opening.camera.horizontal_fov_deg) == (640, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"timeout_s": "5"}, "timeout_s must be a number"), ({"target": 50051}, "target must be str")],
+)
+def test_a_wrong_argument_of_connect_is_refused_by_name(options, message):
+    with pytest.raises(BadRequest, match=message):
+        steerstream.connect(**{"target": "localhost:50051", **options})

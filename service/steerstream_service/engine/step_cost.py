@@ -13,8 +13,8 @@ _SPEED_WEIGHT = 0.1
 _SHARE_WEIGHT = 0.03
 """Weight of the newest step in its bucket's share, which changes far less than the speed."""
 _COLD_WEIGHT = 0.2
-"""Weight of a slow step after a pause, relative to one in a row of steps: caches and clocks are cold
-then, so that it says little about a busy machine. A machine that stays slow is still found out."""
+"""Weight of a slow step after a pause, relative to one in a row of steps: caches and clocks are
+cold, so it says little about a busy machine. A machine that stays slow is still found out."""
 _MAX_RATIO = 4.0
 """A step counts as at most this many times the expected cost: one stall does not look like load."""
 _DOUBT = 0.9
@@ -69,7 +69,7 @@ class StepCost:
         self._share_ns[index] *= 1.0 + _SHARE_WEIGHT * error
 
     def doubt(self) -> None:
-        """Lower the costs, because they kept the engine from a step that might have been in time."""
+        """Lower the costs: they kept the engine from a step that might have been in time."""
         self._speed *= _DOUBT
 
 

@@ -179,7 +179,7 @@ class DriveStream:
             if kind == "frame":
                 pause_ns = self._receive(request)
                 if pause_ns:
-                    # HTTP/2's flow control slows this client down, and no other session pays for it.
+                    # HTTP/2's flow control slows this client down; no other session pays for it.
                     await asyncio.sleep(pause_ns / 1e9)
             elif kind == "reset":
                 self._session.reset()

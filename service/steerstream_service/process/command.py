@@ -19,6 +19,7 @@ from steerstream_bundle.errors import BundleError
 from steerstream_service import address, config
 from steerstream_service.errors import ConfigError, ListenError, StartError
 from steerstream_service.process.supervisor import Supervisor, WorkerFailedError
+from steerstream_service.process.systemd import Notifier
 from steerstream_service.telemetry import logs
 
 _MAX_WORKERS = 256
@@ -66,16 +67,23 @@ async def _supervise(options: argparse.Namespace, given: Sequence[str]) -> None:
     place = address.parse(options.listen)
     if place is None:
         raise ConfigError("workers share a TCP port; give --listen HOST:PORT")
+    notifier = Notifier.take()
     with address.hold(place) as held:
         supervisor = Supervisor(
             [sys.executable, "-m", "steerstream", "serve", *given],
             held,
             count=options.workers,
             on_ready=partial(address.write_address, options.port_file, str(held)),
+            on_serving=notifier.ready,
         )
+
+        def stop() -> None:
+            notifier.stopping()
+            supervisor.stop()
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, supervisor.stop)
+            loop.add_signal_handler(number, stop)
         await supervisor.run()
 
 

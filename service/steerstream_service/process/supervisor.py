@@ -84,15 +84,23 @@ class Supervisor:
         place: the port that they share, held by the caller.
         count: how many.
         on_ready: called once, when every worker listens and is about to serve.
+        on_serving: called once, when every worker has been told to serve.
     """
 
     def __init__(
-        self, command: Sequence[str], place: Place, *, count: int, on_ready: Callable[[], None]
+        self,
+        command: Sequence[str],
+        place: Place,
+        *,
+        count: int,
+        on_ready: Callable[[], None],
+        on_serving: Callable[[], None],
     ) -> None:
         self._command = [*command, "--listen", str(place)]
         self._place = place
         self._count = count
         self._on_ready = on_ready
+        self._on_serving = on_serving
         self._workers: dict[int, _Worker] = {}
         self._stopping = asyncio.Event()
 
@@ -134,6 +142,7 @@ class Supervisor:
         self._on_ready()
         for worker in self._workers.values():
             await worker.line.say_serve()
+        self._on_serving()
         _log.info("workers_serving", extra=fields(workers=self._count, address=str(self._place)))
 
     async def _keep(self, index: int) -> None:

@@ -16,6 +16,7 @@ from steerstream_service import config
 from steerstream_service.address import write_address
 from steerstream_service.errors import ConfigError
 from steerstream_service.process.server import Server
+from steerstream_service.process.systemd import Notifier
 from steerstream_service.process.worker_pipe import Line
 from steerstream_service.telemetry.setup import Reporting
 
@@ -71,14 +72,17 @@ async def _live(server: Server, options: Namespace) -> None:
 
 
 async def _alone(server: Server, listen: str, port_file: Path | None) -> None:
+    notifier = Notifier.take()
     address = await server.startup(listen)
     try:
         write_address(port_file, address)
         await server.warm_up()
         _settle_memory()
         await server.open()
+        notifier.ready()
         await server.stopped()
     finally:
+        notifier.stopping()
         await server.shutdown()
 
 

@@ -18,7 +18,7 @@ from steerstream_service.errors import ConfigError
 from steerstream_service.process.server import Server
 from steerstream_service.process.systemd import Notifier
 from steerstream_service.process.worker_pipe import Line
-from steerstream_service.telemetry.setup import Reporting
+from steerstream_service.telemetry.setup import Telemetry
 
 _SWITCH_INTERVAL_S = 0.0002
 """How long a thread that has Python's lock may keep others waiting. The default, 5 ms, is what the
@@ -41,7 +41,8 @@ async def run(options: Namespace) -> None:
         provider=providers.choose(options.provider or settings.provider),
         intra_op_threads=settings.intra_op_threads,
     )
-    reporting = Reporting(
+    telemetry = Telemetry(
+        bundles,
         metrics=options.metrics,
         traces=options.traces,
         trace_every_frames=settings.trace_every_frames,
@@ -52,13 +53,13 @@ async def run(options: Namespace) -> None:
         options.default_model or _default_model(bundles),
         settings,
         workers=options.workers,
-        observer=reporting.observer,
+        observer=telemetry.observer,
     )
-    await reporting.start(server.slots)
+    telemetry.start(server.slots)
     try:
         await _live(server, options)
     finally:
-        await reporting.stop()
+        await telemetry.stop()
 
 
 async def _live(server: Server, options: Namespace) -> None:

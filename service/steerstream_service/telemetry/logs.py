@@ -1,7 +1,7 @@
-"""Structured logs: one JSON object a line on stderr, with the session's ids, never a picture.
+"""Structured logs: one JSON object in a line on stderr, never with a picture.
 
-`_log.info("session_opened", extra=fields(session_id=...))`: the message is the event's
-name, the fields are its data.
+In `_log.info("session_opened", extra=fields(session_id=...))` the message is the event's name, and
+the fields are its data.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _FIELDS = "steerstream_fields"
 
 
 def fields(**values: object) -> dict[str, object]:
-    """Return the `extra` of a log call that adds the given fields to its line."""
+    """Return the `extra` argument of a log call that adds these fields to its line."""
     return {_FIELDS: values}
 
 
@@ -23,7 +23,7 @@ class JsonLines(logging.Formatter):
     """Formats a record as one line of JSON: time (UTC), level, logger, event, fields, error.
 
     Args:
-        worker: which of several workers this process is; None where there is one server.
+        worker: number of this worker; None for a server alone.
     """
 
     def __init__(self, worker: int | None = None) -> None:
@@ -31,7 +31,7 @@ class JsonLines(logging.Formatter):
         self._process = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; values that JSON lacks are written as their text."""
+        """Return the line; values that JSON lacks are written as text."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -50,7 +50,7 @@ def configure(level: str, *, worker: int | None = None) -> None:
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
-        worker: which of several workers this process is.
+        worker: number of this worker; None for a server alone.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(worker))

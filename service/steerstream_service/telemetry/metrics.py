@@ -1,13 +1,14 @@
-"""Prometheus metrics: counted in plain integers on the way, put into families when asked for.
+"""Prometheus metrics: plain integers that are counted up, and made into families for a scrape.
 
 The library's own counters take a lock for each observation. Here each number has one thread that
-writes it (the event loop's or the engine's), and a scrape may read it at any time.
+writes it, the event loop's or the engine's, and a scrape reads it from its own thread at any time.
+Every series is there from the start, so that a first increment is seen as one.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
@@ -22,7 +23,7 @@ from prometheus_client.registry import Collector
 
 from steerstream_service.domain import Command, Skip, SkipReason, Timings, Validity
 from steerstream_service.errors import ErrorReason
-from steerstream_service.telemetry.observer import Observer, SlotUse
+from steerstream_service.telemetry.observer import ENDINGS, Observer, SlotUse
 
 _NS_PER_S = 1e9
 
@@ -30,13 +31,13 @@ DURATION_BOUNDS_S = (
     *(0.0001, 0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075),
     *(0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25, 1.0),
 )
-"""Dense where a step lies, on an accelerator or not, and up to the 50 ms of a 20 Hz camera; beyond
+"""Dense where steps lie, on an accelerator or not, and up to the 50 ms of a 20 Hz camera; beyond
 that only the order of magnitude matters."""
 COUNT_BOUNDS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 STAGES = ("queue", "decode", "infer", "total")
 _MISSES = (SkipReason.LATE.name, SkipReason.OVERLOADED.name, SkipReason.FAILED.name)
-"""Skips that are the server's doing; the others are the vehicle's."""
+"""Skips that the server causes; the others are caused by the vehicle."""
 
 
 class Histogram:
@@ -59,7 +60,13 @@ class Histogram:
         self._sum += value
 
     def put(self, family: HistogramMetricFamily, labels: Sequence[str], unit: float = 1.0) -> None:
-        """Add what was counted to a family; `unit` values are one of the family's."""
+        """Add the counts to a family.
+
+        Args:
+            family: the family.
+            labels: values of the family's labels.
+            unit: how many of the counted units make one of the family's, 1e9 for ns in s.
+        """
         bounds = [*(str(bound / unit) for bound in self._bounds), "+Inf"]
         buckets = list(zip(bounds, accumulate(self._counts), strict=True))
         family.add_metric(labels, buckets, self._sum / unit)
@@ -74,21 +81,26 @@ def _counts() -> Histogram:
 
 
 class Metrics(Observer, Collector):
-    """Counts what it is told of."""
+    """Counts events.
 
-    def __init__(self) -> None:
+    Args:
+        models: names of the served models.
+    """
+
+    def __init__(self, models: Iterable[str]) -> None:
+        models = tuple(models)
         # Written by the event loop's thread.
         self._queue, self._decode, self._infer, self._total = (_durations() for _ in STAGES)
         self._commands = [0] * (1 + max(Validity))
         self._skips = [0] * (1 + max(SkipReason))
-        self._late: Counter[str] = Counter()
-        self._opened: Counter[str] = Counter()
-        self._refused: Counter[str] = Counter()
-        self._ended: Counter[str] = Counter()
+        self._late = Counter(dict.fromkeys(STAGES[:-1], 0))
+        self._opened = Counter(dict.fromkeys(models, 0))
+        self._refused = Counter({reason.name: 0 for reason in ErrorReason})
+        self._ended = Counter(dict.fromkeys(ENDINGS, 0))
         # Written by the engine's thread.
-        self._steps: dict[str, Histogram] = defaultdict(_durations)
-        self._batches: dict[str, Histogram] = defaultdict(_counts)
-        self._waiting: dict[str, Histogram] = defaultdict(_counts)
+        self._steps = {model: _durations() for model in models}
+        self._batches = {model: _counts() for model in models}
+        self._waiting = {model: _counts() for model in models}
 
     def opened(self, session_id: str, vehicle_id: str, model: str) -> None:
         """Count a session."""
@@ -100,7 +112,7 @@ class Metrics(Observer, Collector):
         self._refused[reason.name] += 1
 
     def answered(self, session_id: str, budget_ns: int, command: Command) -> None:
-        """Count a command, where its time went, and a miss if it is over its budget."""
+        """Count a command, the time of its stages, and a miss if it is over its budget."""
         del session_id
         timings = command.timings
         self._queue.add(timings.queue_ns)
@@ -151,7 +163,7 @@ class Metrics(Observer, Collector):
     def _stages(self) -> Metric:
         family = HistogramMetricFamily(
             "steerstream_stage_seconds",
-            "Where the time of a command went; total is from the frame's arrival to its answer.",
+            "Time of a command in each stage; total is from the frame's arrival to its answer.",
             labels=["stage"],
         )
         histograms = (self._queue, self._decode, self._infer, self._total)
@@ -184,7 +196,7 @@ class Pools(Collector):
 
 
 def registry(metrics: Metrics, slots: Callable[[], Mapping[str, SlotUse]]) -> CollectorRegistry:
-    """Return everything that a scrape shows: what was counted, pools, process, and collector."""
+    """Return all that a scrape shows: counts, state pools, the process, and garbage collection."""
     whole = CollectorRegistry()
     whole.register(metrics)
     whole.register(Pools(slots))

@@ -1,4 +1,4 @@
-"""What the server tells of its work, to whoever listens: metrics, traces, or nobody."""
+"""Events of sessions, frames and steps, and the observers that metrics and traces are."""
 
 from __future__ import annotations
 
@@ -8,72 +8,94 @@ from typing import NamedTuple
 from steerstream_service.domain import Command, Skip
 from steerstream_service.errors import ErrorReason
 
+ENDINGS = ("client", "cancelled", "server stopped", *(item.name.lower() for item in ErrorReason))
+"""How a session can end: by its client, without a goodbye, with the server, or with an error."""
+
 
 class SlotUse(NamedTuple):
-    """How many rows of a model's state pool are taken, of how many."""
+    """How many slots of a model's state pool are used, and how many there are."""
 
     used: int
     total: int
 
 
 class Observer:
-    """Told of everything that happens to sessions, frames and steps; this one ignores it all.
+    """Receives events; this one ignores them all.
 
-    All but `stepped` are called on the event loop's thread. None may raise or wait: they
-    stand in the way of the frame that they are told of.
+    All methods but `stepped` are called on the event loop's thread. None may raise or wait: the
+    frame that the event is about would wait too.
     """
 
     def opened(self, session_id: str, vehicle_id: str, model: str) -> None:
-        """A session was admitted."""
+        """A session was admitted.
+
+        Args:
+            session_id: the server's name for it.
+            vehicle_id: the vehicle's name for itself.
+            model: name of the model that it uses.
+        """
 
     def refused(self, reason: ErrorReason) -> None:
         """A stream was refused before it had a session."""
 
     def answered(self, session_id: str, budget_ns: int, command: Command) -> None:
-        """A frame got a command; `budget_ns` is what its session was granted."""
+        """A frame was answered with a command.
+
+        Args:
+            session_id: the session.
+            budget_ns: the session's budget.
+            command: the answer.
+        """
 
     def skipped(self, session_id: str, skip: Skip) -> None:
-        """A frame got no command of its own."""
+        """A frame was skipped."""
 
     def stepped(self, model: str, batch_size: int, step_ns: int, waiting: int) -> None:
-        """The engine's thread made a step; `waiting` frames were left for the next one."""
+        """The engine made a step; called on its thread.
+
+        Args:
+            model: name of the model.
+            batch_size: frames in the step.
+            step_ns: how long it took.
+            waiting: frames that were left for the next step.
+        """
 
     def ended(self, session_id: str, ended_by: str) -> None:
-        """A session ended; `ended_by` is `client`, `cancelled`, or the reason of an error."""
+        """A session ended; `ended_by` is one of `ENDINGS`."""
 
 
 class Observers(Observer):
-    """Tells several observers, in their order."""
+    """Passes events on to several observers, in their order."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
 
     def opened(self, session_id: str, vehicle_id: str, model: str) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             observer.opened(session_id, vehicle_id, model)
 
     def refused(self, reason: ErrorReason) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             observer.refused(reason)
 
     def answered(self, session_id: str, budget_ns: int, command: Command) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             observer.answered(session_id, budget_ns, command)
 
     def skipped(self, session_id: str, skip: Skip) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             observer.skipped(session_id, skip)
 
     def stepped(self, model: str, batch_size: int, step_ns: int, waiting: int) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             observer.stepped(model, batch_size, step_ns, waiting)
 
     def ended(self, session_id: str, ended_by: str) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             observer.ended(session_id, ended_by)

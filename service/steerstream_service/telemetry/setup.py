@@ -1,12 +1,12 @@
-"""What a server tells the outside of its work, as its command line asks for; nothing by default.
+"""Sets up metrics and traces as the command line asks for; by default there are neither.
 
-The libraries for it are extras, and are imported only where they are used.
+Their libraries are extras, and are imported only where they are used.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from steerstream.extras import command_needs
@@ -19,19 +19,21 @@ if TYPE_CHECKING:
     from steerstream_service.telemetry.tracing import Tracing
 
 
-class Reporting:
+class Telemetry:
     """Metrics and traces of one process.
 
     Args:
+        models: names of the served models.
         metrics: where Prometheus may scrape; None for no metrics.
         traces: URL of an OpenTelemetry collector; None for no traces.
-        trace_every_frames: of how many frames one is traced.
-        worker: which of several workers this process is. Each has a port of its own for metrics,
-            the given one and those after it.
+        trace_every_frames: one in this many frames is traced.
+        worker: number of this worker, None for a server alone. Worker n serves metrics on the
+            given port plus n.
     """
 
     def __init__(
         self,
+        models: Iterable[str],
         *,
         metrics: Place | None,
         traces: str | None,
@@ -39,17 +41,17 @@ class Reporting:
         worker: int | None,
     ) -> None:
         self._place = metrics and _for_worker(metrics, worker)
-        self._metrics = _metrics() if metrics else None
+        self._metrics = _metrics(models) if metrics else None
         self._tracing = _tracing(traces, trace_every_frames, worker) if traces else None
         self._endpoint: Endpoint | None = None
         self.observer = _together([self._metrics, self._tracing])
-        """To be told of the server's work."""
+        """Receives the server's events."""
 
-    async def start(self, slots: Callable[[], Mapping[str, SlotUse]]) -> None:
-        """Let metrics be scraped.
+    def start(self, slots: Callable[[], Mapping[str, SlotUse]]) -> None:
+        """Serve metrics, if asked for.
 
         Args:
-            slots: returns the present use of each model's state pool, by the model's name.
+            slots: returns the use of each model's state pool, by the model's name.
 
         Raises:
             ListenError: the address for metrics cannot be had.
@@ -59,20 +61,20 @@ class Reporting:
             from steerstream_service.telemetry.metrics_endpoint import Endpoint  # noqa: PLC0415
 
             self._endpoint = Endpoint(registry(self._metrics, slots))
-            await self._endpoint.start(self._place)
+            self._endpoint.start(self._place)
 
     async def stop(self) -> None:
-        """Send the last traces, and let nothing be scraped any more."""
+        """Send the last traces and stop serving metrics."""
         if self._tracing:
             await asyncio.to_thread(self._tracing.stop)
         if self._endpoint:
-            await self._endpoint.stop()
+            await asyncio.to_thread(self._endpoint.stop)
 
 
-def _metrics() -> Metrics:
+def _metrics(models: Iterable[str]) -> Metrics:
     with command_needs("steerstream serve", "metrics"):
         from steerstream_service.telemetry.metrics import Metrics  # noqa: PLC0415
-    return Metrics()
+    return Metrics(models)
 
 
 def _tracing(url: str, every: int, worker: int | None) -> Tracing:

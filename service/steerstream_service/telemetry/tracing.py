@@ -1,7 +1,7 @@
-"""OpenTelemetry traces: a span for each session, and under it one for every so many frames.
+"""OpenTelemetry traces: a span for each session, and below it one for every n-th frame.
 
-A frame's span is made when its answer is known, from what the answer says it cost, so a frame that
-is not traced costs one division. A thread of the SDK's own sends the spans, as OTLP over gRPC.
+A frame's span is made when its answer is known, from the timings in the answer, so a frame that is
+not traced costs one division. A thread of the SDK sends the spans, as OTLP over gRPC.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class _Session(NamedTuple):
 
 
 class Tracing(Observer):
-    """Makes spans of what it is told.
+    """Makes spans of events.
 
     Args:
         exporter: where spans go.
-        every: of how many frames one is traced, by their sequence numbers.
-        worker: which of several workers this process is; None where there is one server.
+        every: one in this many frames of a session is traced, by sequence number.
+        worker: number of this worker; None for a server alone.
     """
 
     def __init__(self, exporter: SpanExporter, *, every: int, worker: int | None = None) -> None:
@@ -44,7 +44,7 @@ class Tracing(Observer):
         if worker is not None:
             resource["service.instance.id"] = str(worker)
         self._provider = TracerProvider(resource=Resource.create(resource), shutdown_on_exit=False)
-        # What the exporter cannot take in time is dropped: the processor's queue is bounded.
+        # The processor's queue is bounded: spans that the exporter cannot take in time are dropped.
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer(__name__)
         self._every = every
@@ -52,7 +52,13 @@ class Tracing(Observer):
 
     @classmethod
     def to(cls, url: str, *, every: int, worker: int | None = None) -> Self:
-        """Send spans to a collector, `http://HOST:4317` for example."""
+        """Send spans to a collector.
+
+        Args:
+            url: the collector, such as `http://HOST:4317`.
+            every: one in this many frames of a session is traced.
+            worker: number of this worker; None for a server alone.
+        """
         return cls(OTLPSpanExporter(endpoint=url), every=every, worker=worker)
 
     def stop(self) -> None:
@@ -66,10 +72,10 @@ class Tracing(Observer):
         self._sessions[session_id] = _Session(span, set_span_in_context(span), ids)
 
     def refused(self, reason: ErrorReason) -> None:
-        """A refused stream has no session, and no span."""
+        """Make no span: a refused stream has no session."""
 
     def answered(self, session_id: str, budget_ns: int, command: Command) -> None:
-        """Make the span of a frame that got a command."""
+        """Make the span of a frame that was answered with a command."""
         if command.sequence_number % self._every:
             return
         timings = command.timings
@@ -84,7 +90,7 @@ class Tracing(Observer):
         self._frame(session_id, command.sequence_number, timings.total_ns, cost)
 
     def skipped(self, session_id: str, skip: Skip) -> None:
-        """Make the span of a frame that got none; how long it waited is not known."""
+        """Make the span of a skipped frame; how long it waited is not known."""
         if skip.sequence_number % self._every:
             return
         status = Status(StatusCode.ERROR, skip.reason.name)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-
 import pytest
 
-from steerstream_service.address import Place
 from steerstream_service.domain import Command, ControlValues, Skip, SkipReason, Timings, Validity
-from steerstream_service.errors import ErrorReason, ListenError
+from steerstream_service.errors import ErrorReason
 from steerstream_service.telemetry.metrics import DURATION_BOUNDS_S, Histogram, Metrics, registry
-from steerstream_service.telemetry.observer import SlotUse
+from steerstream_service.telemetry.observer import ENDINGS, SlotUse
 
 prometheus = pytest.importorskip("prometheus_client")
 parser = pytest.importorskip("prometheus_client.parser")
@@ -48,7 +44,7 @@ def _is_bound(label):
 
 
 def test_a_command_counts_in_every_stage():
-    observer = Metrics()
+    observer = Metrics(["tiny", "other"])
     observer.answered("a", BUDGET_NS, command())
     observer.answered("a", BUDGET_NS, command(validity=Validity.WARMING_UP))
     found = samples(observer)
@@ -64,7 +60,7 @@ def test_a_command_counts_in_every_stage():
 
 
 def test_a_late_command_is_a_miss_of_the_stage_that_took_longest():
-    observer = Metrics()
+    observer = Metrics(["tiny", "other"])
     observer.answered("a", BUDGET_NS, command(queue=40, total=50))
     observer.answered("a", BUDGET_NS, command(queue=45, total=51))
     observer.answered("a", BUDGET_NS, command(decode=45, total=51))
@@ -74,18 +70,18 @@ def test_a_late_command_is_a_miss_of_the_stage_that_took_longest():
 
 
 def test_only_skips_of_the_servers_doing_are_misses():
-    observer = Metrics()
+    observer = Metrics(["tiny", "other"])
     for reason in SkipReason:
         observer.skipped("a", skip(reason))
     found = samples(observer)
     for reason in SkipReason:
         assert found["steerstream_skips_total", reason.name.lower()] == 1
-    causes = {key[1] for key in found if key[0] == "steerstream_misses_total"}
-    assert causes == {"late", "overloaded", "failed"}
+    causes = {key[1]: n for key, n in found.items() if key[0] == "steerstream_misses_total"}
+    assert {cause for cause, n in causes.items() if n} == {"late", "overloaded", "failed"}
 
 
 def test_steps_batches_and_what_waits_are_kept_by_model():
-    observer = Metrics()
+    observer = Metrics(["tiny", "other"])
     observer.stepped("tiny", 3, 2 * MS, 5)
     observer.stepped("other", 32, 9 * MS, 0)
     found = samples(observer)
@@ -97,7 +93,7 @@ def test_steps_batches_and_what_waits_are_kept_by_model():
 
 
 def test_sessions_refusals_and_slots():
-    observer = Metrics()
+    observer = Metrics(["tiny", "other"])
     observer.opened("a", "vehicle", "tiny")
     observer.ended("a", "client")
     observer.refused(ErrorReason.TOO_MANY_SESSIONS)
@@ -110,7 +106,7 @@ def test_sessions_refusals_and_slots():
 
 
 def test_the_process_is_shown_too():
-    found = samples(Metrics())
+    found = samples(Metrics(["tiny", "other"]))
     assert found[("process_resident_memory_bytes",)] > 0
     assert ("python_gc_collections_total", "2") in found
 
@@ -130,57 +126,27 @@ def test_bounds_ascend():
     assert list(DURATION_BOUNDS_S) == sorted(set(DURATION_BOUNDS_S))
 
 
-# The endpoint.
+def test_every_series_is_there_before_anything_has_happened():
+    found = samples(Metrics(["tiny"]))
+    names = {name for name, *_ in found if name.startswith("steerstream_")}
+    assert {
+        "steerstream_stage_seconds_count",
+        "steerstream_step_seconds_count",
+        "steerstream_step_frames_count",
+        "steerstream_waiting_frames_count",
+        "steerstream_sessions_opened_total",
+    } <= names
+    labels = {
+        "steerstream_commands_total": {item.name.lower() for item in Validity},
+        "steerstream_skips_total": {item.name.lower() for item in SkipReason},
+        "steerstream_misses_total": {"queue", "decode", "infer", "late", "overloaded", "failed"},
+        "steerstream_streams_refused_total": {item.name.lower() for item in ErrorReason},
+        "steerstream_sessions_ended_total": set(ENDINGS),
+    }
+    for name, expected in labels.items():
+        assert {label for other, label in _pairs(found) if other == name} == expected
+    assert {value for key, value in found.items() if key[0] in labels} == {0.0}
 
 
-@contextlib.asynccontextmanager
-async def endpoint(observer):
-    from steerstream_service.telemetry.metrics_endpoint import Endpoint
-
-    served = Endpoint(registry(observer, slots))
-    port = (await served.start(Place("127.0.0.1", 0))).port
-    try:
-        yield port
-    finally:
-        await served.stop()
-
-
-async def ask(port, request):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request)
-    answer = await reader.read()
-    writer.close()
-    return answer.decode()
-
-
-async def test_a_scrape_gets_all_families():
-    observer = Metrics()
-    observer.answered("a", BUDGET_NS, command())
-    async with endpoint(observer) as port:
-        answer = await ask(port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-    head, _, body = answer.partition("\r\n\r\n")
-    assert head.startswith("HTTP/1.1 200 OK")
-    assert f"Content-Length: {len(body)}" in head
-    names = {family.name for family in parser.text_string_to_metric_families(body)}
-    assert {"steerstream_stage_seconds", "process_cpu_seconds"} <= names
-
-
-@pytest.mark.parametrize(
-    "request_", [b"GET / HTTP/1.1\r\n\r\n", b"POST /metrics HTTP/1.1\r\n\r\n", b"\r\n\r\n"]
-)
-async def test_anything_else_is_not_found(request_):
-    async with endpoint(Metrics()) as port:
-        assert (await ask(port, request_)).startswith("HTTP/1.1 404 Not Found")
-
-
-async def test_a_request_without_end_is_closed():
-    async with endpoint(Metrics()) as port:
-        assert await ask(port, b"x" * 100_000) == ""
-
-
-async def test_a_taken_port_is_named():
-    from steerstream_service.telemetry.metrics_endpoint import Endpoint
-
-    async with endpoint(Metrics()) as port:
-        with pytest.raises(ListenError, match=f"cannot serve metrics on 127.0.0.1:{port}"):
-            await Endpoint(registry(Metrics(), slots)).start(Place("127.0.0.1", port))
+def _pairs(found):
+    return [key for key in found if len(key) == 2]

@@ -15,7 +15,6 @@ from steerstream.extras import command_needs
 from steerstream.testing.server_process import ServerFailedError
 
 with command_needs("benchmark", "cpu,sim"):
-    from benchmark import peers
     from benchmark.commands import (
         capacity,
         decode,
@@ -24,7 +23,8 @@ with command_needs("benchmark", "cpu,sim"):
         gpu,
         latency,
         overload,
-        report,
+        peers,
+        performance_page,
         soak,
     )
     from reports import machine
@@ -59,8 +59,10 @@ def parser() -> Parser:
         command.add_argument("--json", type=Path, help="write the results here")
         if hasattr(module, "plot"):
             command.add_argument("--plot", type=Path, help="draw them here, .svg or .png")
-    writer = commands.add_parser("report", help=report.HELP, description=report.__doc__)
-    report.add_arguments(writer)
+    writer = commands.add_parser(
+        "report", help=performance_page.HELP, description=performance_page.__doc__
+    )
+    performance_page.add_arguments(writer)
     return top
 
 
@@ -70,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(given)
     try:
         if options.command == "report":
-            return report.run(options)
+            return performance_page.run(options)
         _run(COMMANDS[options.command], options, given)
     except (BenchmarkError, ServerFailedError, OSError) as error:
         print(f"benchmark: {error}", file=sys.stderr)

@@ -17,8 +17,8 @@ def step(what: str, seconds: float) -> Iterator[None]:
     """Show on standard error that a measurement is running.
 
     Args:
-        what: What is measured.
-        seconds: How long it will take.
+        what: what is measured.
+        seconds: how long it will take.
     """
     over = threading.Event()
     drawing = threading.Thread(target=_draw, args=(what, seconds, over), daemon=True)

@@ -20,7 +20,7 @@ class ProgressLine:
     output is redirected, the first state and then one a minute is printed.
 
     Args:
-        stream: Where to write; standard error if none is given.
+        stream: where to write; standard error if none is given.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmark.commands import options as shared
 from benchmark.commands import plots
+from benchmark.commands import server_options as shared
 from benchmark.commands.measure import measure
 from benchmark.loadgen.crew import Crew
 from benchmark.loadgen.open_loop import Load
@@ -49,9 +49,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         BenchmarkError: the server or a load generator could not do its part.
     """
-    pictures = shared.images(options)
+    load = shared.load(options)
     with shared.server(options) as server, shared.clients(options) as crew:
-        load = shared.load(options, pictures)
         return find(crew, server, load, start=options.start, most=options.most)
 
 

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmark.commands.options import DEFAULT_MODEL
+from benchmark.commands.server_options import DEFAULT_MODEL
 from benchmark.errors import BenchmarkError
 from reports import text
 from steerstream.command_line import count

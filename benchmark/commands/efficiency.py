@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import progress
-from benchmark.commands import options as shared
 from benchmark.commands import plots
-from benchmark.host.children import Bare, bare_loop, echo_server
+from benchmark.commands import server_options as shared
+from benchmark.host.jobs import Worker, worker
 from benchmark.host.machine import Moment
-from benchmark.loadgen import requests
+from benchmark.loadgen import synthetic_road
 from benchmark.loadgen.closed_loop import ClosedLoop
 from benchmark.loadgen.crew import Crew
 from benchmark.loadgen.tally import Tally, total
@@ -50,14 +50,17 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     Raises:
         BenchmarkError: the server, the bare loop or the load generator could not do its part.
     """
-    provider = ["--provider", options.provider] if options.provider else []
+    model = ["--model", str(options.model)]
+    if options.provider:
+        model += ["--provider", options.provider]
     with (
         # Sessions that send as fast as they are answered are beyond any camera's load.
         shared.server(options, max_load=100.0) as server,
-        bare_loop(options.model, options=provider, cores=options.server_cores) as bare,
-        echo_server(cores=options.server_cores) as echo,
+        worker("benchmark.programs.bare_loop", model, cores=options.server_cores) as bare,
+        worker("benchmark.programs.echo", cores=options.server_cores) as echo_process,
         shared.clients(options) as crew,
     ):
+        echo = Server(echo_process.result(), echo_process.pid)
         return [
             _compare(crew, server, bare, echo, pictures=name, sessions=sessions, options=options)
             for name in PICTURES
@@ -68,7 +71,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
 def _compare(
     crew: Crew,
     server: Server,
-    bare: Bare,
+    bare: Worker,
     echo: Server,
     *,
     pictures: str,
@@ -76,13 +79,12 @@ def _compare(
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Let bare loop, server and echo take turns and return their medians."""
-    encoding, width_px, height_px = PICTURES[pictures]
     load = ClosedLoop(
         sessions=sessions,
         seconds=options.seconds,
-        images=requests.road_images(encoding, width_px, height_px),
+        pictures=synthetic_road.picture_set(*PICTURES[pictures]),
     )
-    order = {"encoding": encoding, "width_px": width_px, "height_px": height_px}
+    order = {"pictures": str(crew.file(load.pictures)), "sessions": sessions}
     before = Moment.now()
     with progress.step(
         f"{pictures}, {sessions} sessions",
@@ -90,7 +92,7 @@ def _compare(
     ):
         turns = [
             _Turn(
-                bare=bare.run(**order, sessions=sessions, seconds=options.seconds),
+                bare=bare.do("run", **order, seconds=options.seconds),
                 served=crew.run_all(server.address, [load])[0],
                 echo_fps=_echo_fps(crew, echo, load),
             )
@@ -104,7 +106,7 @@ def _compare(
         "rounds": len(turns),
         "undisturbed": len(undisturbed),
         "stolen": Moment.now().since(before)["stolen"],
-        "provider": bare.provider,
+        "provider": bare.do("provider"),
     }
 
 

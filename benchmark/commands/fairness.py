@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import progress
-from benchmark.commands import options as shared
 from benchmark.commands import plots
+from benchmark.commands import server_options as shared
 from benchmark.loadgen.crew import Crew, Job, crew
 from benchmark.loadgen.flood import Flood
-from benchmark.loadgen.open_loop import OPEN_EVERY_S, Load
+from benchmark.loadgen.open_loop import Load
 from benchmark.loadgen.tally import Tally, total
 from reports import text
 from steerstream.command_line import count
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         BenchmarkError: the server or a load generator could not do its part.
     """
-    others = shared.load(options, shared.images(options), vehicles=options.vehicles)
+    others = shared.load(options, vehicles=options.vehicles)
     felt: dict[str, list[Tally]] = {PEACE: [], EVERY: [], LATEST: []}
     floods: dict[str, list[Tally]] = {EVERY: [], LATEST: []}
     with (
@@ -67,15 +67,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _turn(generators: Crew, server: Server, others: Load, way: str) -> list[Tally]:
-    seconds = others.seconds + others.warm_up_s + others.vehicles * OPEN_EVERY_S
-    jobs: list[Job] = [others, *_flood(others, way, seconds)]
-    with progress.step(f"{others.vehicles} vehicles {way}", seconds):
+    jobs: list[Job] = [others, *_flood(others, way)]
+    with progress.step(f"{others.vehicles} vehicles {way}", others.total_s):
         return generators.run_all(server.address, jobs)
 
 
-def _flood(others: Load, way: str, seconds: float) -> list[Job]:
+def _flood(others: Load, way: str) -> list[Job]:
     if way == EVERY:
-        return [Flood(seconds=seconds, images=others.images)]
+        return [Flood(seconds=others.total_s, pictures=others.pictures)]
     if way == LATEST:
         fast = dataclasses.replace(
             others,

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmark import progress
 from benchmark.commands import capacity, latency
-from benchmark.commands import options as shared
+from benchmark.commands import server_options as shared
 from benchmark.errors import BenchmarkError
 from reports import text
 from steerstream.command_line import count

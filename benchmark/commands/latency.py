@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
-from benchmark.commands import options as shared
 from benchmark.commands import plots
+from benchmark.commands import server_options as shared
 from benchmark.commands.measure import measure
 from benchmark.loadgen.tally import STAGES
 from reports import text
@@ -31,10 +32,10 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     Raises:
         BenchmarkError: the server or a load generator could not do its part.
     """
-    pictures = shared.images(options)
+    load = shared.load(options)
     with shared.server(options) as server, shared.clients(options) as crew:
         return [
-            measure(crew, server, shared.load(options, pictures, vehicles=vehicles))[1]
+            measure(crew, server, dataclasses.replace(load, vehicles=vehicles))[1]
             for vehicles in options.sessions
         ]
 

@@ -1,4 +1,4 @@
-"""One load against one server, with what the machine was doing meanwhile."""
+"""One load against one server, with what else took the machine's time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benchmark import progress
 from benchmark.errors import BenchmarkError
 from benchmark.host.machine import Moment
 from benchmark.loadgen.crew import Crew
-from benchmark.loadgen.open_loop import OPEN_EVERY_S, Load
+from benchmark.loadgen.open_loop import Load
 from benchmark.loadgen.tally import Tally
 from reports import text
 from steerstream.testing.server_process import Server
@@ -31,8 +31,7 @@ def measure(crew: Crew, server: Server, load: Load, what: str = "") -> tuple[Tal
         BenchmarkError: a load generator could not do its part, or no vehicle was admitted.
     """
     before = Moment.now(server.pid)
-    seconds = load.seconds + load.warm_up_s + load.vehicles * OPEN_EVERY_S
-    with progress.step(f"{what}{load.vehicles} vehicles for {load.seconds:.3g} s", seconds):
+    with progress.step(f"{what}{load.vehicles} vehicles for {load.seconds:.3g} s", load.total_s):
         tally = crew.run(server.address, load)
     if not tally.opened:
         raise BenchmarkError(f"the server refused every vehicle: {text.counts(tally.refused)}")

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import progress
-from benchmark.commands import options as shared
 from benchmark.commands import plots
+from benchmark.commands import server_options as shared
 from benchmark.commands.capacity import find
 from benchmark.host.machine import Moment
 from benchmark.loadgen.crew import Crew, crew
-from benchmark.loadgen.open_loop import OPEN_EVERY_S, Load, Retry
+from benchmark.loadgen.open_loop import Load, Retry
 from benchmark.loadgen.tally import Tally, total
 from reports import text
 from steerstream.command_line import count, positive
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         BenchmarkError: the server or a load generator could not do its part.
     """
-    load = shared.load(options, shared.images(options), warm_up_s=2.0)
+    load = shared.load(options, warm_up_s=2.0)
     with (
         shared.server(options) as server,
         crew(2, options.client_cores, niceness=[0, _NICE]) as generators,
@@ -78,9 +78,9 @@ def _sized(load: Load, capacity: int, factor: float) -> Load:
 
 def _together(*loads: Load) -> list[Load]:
     """Let loads of different sizes, which take different times to open, be measured at once."""
-    most = max(load.vehicles for load in loads)
+    longest_s = max(load.opening_s for load in loads)
     return [
-        dataclasses.replace(load, warm_up_s=load.warm_up_s + (most - load.vehicles) * OPEN_EVERY_S)
+        dataclasses.replace(load, warm_up_s=load.warm_up_s + longest_s - load.opening_s)
         for load in loads
     ]
 
@@ -90,14 +90,13 @@ def _measure(generators: Crew, server: Server, loads: list[Load], factor: float)
     vehicles = sum(load.vehicles for load in loads)
     is_hostile = any(load.retry is Retry.AT_ONCE for load in loads)
     what = f"{factor:g} times the capacity, {vehicles} vehicles{', hostile' * is_hostile}"
-    seconds = first.seconds + first.warm_up_s + vehicles * OPEN_EVERY_S
-    with progress.step(what, seconds):
+    with progress.step(what, max(load.total_s for load in loads)):
         tally = total(generators.run_all(server.address, loads))
     return {
         "factor": factor,
         "vehicles": vehicles,
         "hostile": is_hostile,
-        "goodput_fps": round((tally.commands - tally.over_budget) / first.seconds, 1),
+        "goodput_fps": round(tally.in_time / first.seconds, 1),
         "admitted": _admitted(tally),
         "refusals": tally.refused.total(),
         "refusal_ms": tally.refusal.summary(),

@@ -15,8 +15,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from benchmark.commands import options as shared
 from benchmark.commands import plots
+from benchmark.commands import server_options as shared
 from benchmark.commands.measure import measure
 from benchmark.host.machine import resident_mb
 from benchmark.loadgen.crew import Crew
@@ -57,7 +57,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """
     load = shared.load(
         options,
-        shared.images(options),
         vehicles=options.vehicles,
         lifetime_s=options.lifetime_s,
         vanishing=options.vanishing,

@@ -1,1 +1,1 @@
-"""Processes that a benchmark starts, and what the machine did meanwhile."""
+"""The machine that a benchmark runs on: helper processes, cores, processor time, memory."""

@@ -1,4 +1,4 @@
-"""What a machine did meanwhile, and how its cores are shared."""
+"""How a machine's cores are shared, and what took their time during a measurement."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Moment:
     Attributes:
         stolen_s: time that other guests of the host took from this one's cores.
         busy_s: time that its cores were busy, whoever with.
-        cpu_s: time that a process and its children have run.
+        cpu_s: time that the measured processes have run, with all their descendants.
         at_s: when.
     """
 
@@ -36,15 +36,15 @@ class Moment:
     at_s: float
 
     @classmethod
-    def now(cls, pid: int | None = None) -> Moment:
-        """Read the counters, with those of a process and its children where one is given."""
+    def now(cls, *pids: int | None) -> Moment:
+        """Read the counters, with those of the processes that are measured."""
         uptime_s = float(Path("/proc/uptime").read_text().split()[0])
         cores = core_time()
-        cpu_s = 0.0 if pid is None else used_s(family(pid))
-        return cls(cores.stolen_s, cores.busy_s, cpu_s, uptime_s)
+        members = set[int]().union(*(family(pid) for pid in pids if pid is not None))
+        return cls(cores.stolen_s, cores.busy_s, used_s(members) if members else 0.0, uptime_s)
 
     def cpu_since(self, before: Moment) -> float:
-        """Return the seconds that the process has run since an earlier reading."""
+        """Return the seconds that the measured processes have run since an earlier reading."""
         return self.cpu_s - before.cpu_s
 
     def since(self, before: Moment, *, clients: float = 0.0) -> dict[str, float]:
@@ -52,11 +52,11 @@ class Moment:
 
         Args:
             before: the earlier reading.
-            clients: what the load generators took.
+            clients: what the load generators took, if they are not among the measured processes.
 
         Returns:
-            `stolen`, `server_cpu`, and `others_cpu`: what was busy with neither the server
-            nor the clients.
+            `stolen`, `server_cpu`: what the measured processes took, and `others_cpu`: what was
+            busy with neither them nor the clients.
         """
         elapsed_s = max(self.at_s - before.at_s, 0.01)
         server = self.cpu_since(before) / elapsed_s

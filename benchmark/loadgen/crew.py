@@ -6,127 +6,134 @@ as long as the crew, so that a search that runs many loads pays for their start 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
-import gc
-import multiprocessing
-import os
-import selectors
-from collections.abc import Coroutine, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
-from benchmark.errors import BenchmarkError
-from benchmark.loadgen import closed_loop, open_loop
-from benchmark.loadgen.flood import Flood, flood
+from benchmark.host.jobs import Worker, worker
+from benchmark.loadgen.closed_loop import ClosedLoop
+from benchmark.loadgen.flood import Flood
+from benchmark.loadgen.open_loop import Load
+from benchmark.loadgen.picture_set import PictureSet
 from benchmark.loadgen.tally import Tally, total
-from steerstream.failures import RpcFailed
 
-Job = open_loop.Load | closed_loop.ClosedLoop | Flood
+Job = Load | ClosedLoop | Flood
 
 
 class Crew:
-    """Processes that generate load; `crew` makes it."""
+    """Processes that generate load; `crew` makes it.
 
-    def __init__(self, workers: Sequence[ProcessPoolExecutor]) -> None:
+    Args:
+        workers: the processes.
+        folder: for files of pictures.
+    """
+
+    def __init__(self, workers: Sequence[Worker], folder: Path) -> None:
         self._workers = workers
+        self._folder = folder
+        self._files: dict[PictureSet, Path] = {}
 
-    def run(self, target: str, job: open_loop.Load) -> Tally:
+    @property
+    def pids(self) -> list[int]:
+        """The processes' numbers."""
+        return [each.pid for each in self._workers]
+
+    def run(self, address: str, load: Load) -> Tally:
         """Run one load, its vehicles shared out among the processes.
 
         Raises:
-            BenchmarkError: a process could not do its part.
+            JobError: a process could not do its part.
         """
-        return total(self.run_all(target, _shares(job, len(self._workers))))
+        return total(self.run_all(address, _shares(load, len(self._workers))))
 
-    def run_all(self, target: str, jobs: Sequence[Job]) -> list[Tally]:
+    def run_all(
+        self, address: str, jobs: Sequence[Job], *, transport: str = "drive"
+    ) -> list[Tally]:
         """Run several loads at once, each in a process of its own.
 
+        Args:
+            address: the server, HOST:PORT.
+            jobs: at most as many as there are processes.
+            transport: how the server is spoken to; see `transport.make`.
+
         Raises:
-            BenchmarkError: a process could not do its part.
+            JobError: a process could not do its part.
         """
-        started = [
-            worker.submit(_work, target, job)
-            for worker, job in zip(self._workers, jobs, strict=False)
-        ]
-        return [_result(future) for future in started]
+        busy = self._workers[: len(jobs)]
+        for each, job in zip(busy, jobs, strict=True):
+            values = {field.name: getattr(job, field.name) for field in dataclasses.fields(job)}
+            place = self._place(address, values.pop("pictures"), transport)
+            each.begin("load", kind=type(job).__name__, **place, **values)
+        return [Tally.from_json(each.result()) for each in busy]
+
+    def probe(
+        self, what: str, address: str, pictures: PictureSet, *, transport: str, **values: object
+    ) -> Any:  # noqa: ANN401 - values of JSON
+        """Run one of the small loads of `probes` in the first process.
+
+        Args:
+            what: `outputs`, `hold` or `reopen`.
+            address: the server, HOST:PORT.
+            pictures: what its vehicles see.
+            transport: how the server is spoken to.
+            **values: further arguments of the function.
+
+        Raises:
+            JobError: it failed.
+        """
+        return self._workers[0].do(what, **self._place(address, pictures, transport), **values)
+
+    def file(self, pictures: PictureSet) -> Path:
+        """Return a file with some pictures, for other processes; it lives as long as the crew."""
+        if pictures not in self._files:
+            self._files[pictures] = self._folder / f"{len(self._files)}.npz"
+            pictures.save(self._files[pictures])
+        return self._files[pictures]
+
+    def _place(self, address: str, pictures: PictureSet, transport: str) -> dict[str, Any]:
+        server = {"address": address, "transport": transport}
+        return {"server": server, "pictures": str(self.file(pictures))}
 
 
 @contextlib.contextmanager
-def crew(processes: int, cores: Sequence[int], *, niceness: Sequence[int] = ()) -> Iterator[Crew]:
+def crew(
+    processes: int,
+    cores: Sequence[int],
+    *,
+    niceness: Sequence[int] = (),
+    python: Path | str = sys.executable,
+) -> Iterator[Crew]:
     """Start processes that generate load and end them with the context.
 
     Args:
         processes: how many.
         cores: where they run.
         niceness: one for each process; 0 where there are fewer.
+        python: their interpreter, of this or another environment.
     """
-    context = multiprocessing.get_context("spawn")
-    nice = [*niceness, *[0] * processes][:processes]
     with contextlib.ExitStack() as stack:
-        yield Crew(
-            [
-                stack.enter_context(
-                    ProcessPoolExecutor(
-                        1, mp_context=context, initializer=_settle, initargs=(list(cores), value)
-                    )
-                )
-                for value in nice
-            ]
-        )
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="loadgen-"))
+        nice = [*niceness, *[0] * processes][:processes]
+        started = [
+            worker("benchmark.loadgen", cores=cores, python=python, niceness=each) for each in nice
+        ]
+        yield Crew([stack.enter_context(each) for each in started], Path(folder))
 
 
-def _shares(job: open_loop.Load, processes: int) -> list[open_loop.Load]:
+def _shares(load: Load, processes: int) -> list[Load]:
     """Split a load's vehicles evenly; the shares differ in name and seed."""
     counts = [
-        job.vehicles // processes + (index < job.vehicles % processes) for index in range(processes)
+        load.vehicles // processes + (index < load.vehicles % processes)
+        for index in range(processes)
     ]
     return [
         dataclasses.replace(
-            job, vehicles=count, name=f"{job.name}-{index}", seed=job.seed * processes + index
+            load, vehicles=count, name=f"{load.name}-{index}", seed=load.seed * processes + index
         )
         for index, count in enumerate(counts)
         if count
     ]
-
-
-def _settle(cores: Sequence[int], niceness: int) -> None:
-    os.sched_setaffinity(0, cores)
-    os.nice(niceness)
-
-
-def _work(target: str, job: Job) -> Tally:
-    # A collection in the middle of a run would make the client late.
-    gc.collect()
-    gc.disable()
-    try:
-        with asyncio.Runner(loop_factory=_precise_loop) as runner:
-            return runner.run(_run(target, job))
-    except RpcFailed as failure:
-        # An error of gRPC does not travel between processes.
-        raise BenchmarkError(str(failure)) from None
-    finally:
-        gc.enable()
-
-
-def _run(target: str, job: Job) -> Coroutine[None, None, Tally]:
-    match job:
-        case open_loop.Load():
-            return open_loop.run(target, job)
-        case closed_loop.ClosedLoop():
-            return closed_loop.run(target, job)
-        case Flood():
-            return flood(target, job)
-
-
-def _precise_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop that keeps time to microseconds; epoll's rounds up to milliseconds."""
-    return asyncio.SelectorEventLoop(selectors.SelectSelector())
-
-
-def _result(future: Future[Tally]) -> Tally:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise BenchmarkError("a load generator died; is there memory for it?") from None

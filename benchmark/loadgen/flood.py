@@ -6,16 +6,11 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from typing import TYPE_CHECKING
 
-from benchmark.loadgen import requests
-from benchmark.loadgen.open_loop import NS_PER_S
-from benchmark.loadgen.stream import Connection, Stream
+from benchmark.loadgen.picture_set import PictureSet
 from benchmark.loadgen.tally import Tally
-from steerstream.failures import RpcFailed
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from benchmark.loadgen.timing import NS_PER_S, seconds_until
+from benchmark.loadgen.transport import SessionEndedError, Stream, Terms, Transport
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,59 +19,58 @@ class Flood:
 
     Attributes:
         seconds: how long.
-        images: items of `benchmark.loadgen.requests.road_images`.
+        pictures: what it sends in turn.
         budget_ms: what it asks for.
         rate_hz: what it says that it will send.
     """
 
     seconds: float
-    images: Sequence[bytes]
+    pictures: PictureSet
     budget_ms: float = 1_000.0
     rate_hz: float = 20.0
 
 
-async def flood(target: str, load: Flood) -> Tally:
+async def run(transport: Transport, load: Flood) -> Tally:
     """Flood a server and return what came back.
 
     Raises:
-        RpcFailed: the server refused the session.
+        OSError: there is no server.
+        SessionEndedError: the server refused the session.
     """
-    tally = Tally(budget_ms=load.budget_ms)
-    opening = requests.open_request(
-        "flood", budget_ms=load.budget_ms, rate_hz=load.rate_hz, policy=requests.EVERY
-    )
-    async with Connection(target) as connection:
-        stream = await connection.open(opening)
+    tally, sent_ns = Tally(budget_ms=load.budget_ms), list[int]()
+    terms = Terms(budget_ms=load.budget_ms, rate_hz=load.rate_hz, every=True)
+    async with transport.connect() as connection:
+        stream = await connection.open("flood", terms)
         tally.opened += 1
-        receiver = asyncio.create_task(_receive(stream, tally))
+        receiver = asyncio.create_task(_receive(stream, tally, sent_ns))
         end_ns = time.monotonic_ns() + round(load.seconds * NS_PER_S)
         try:
-            await _send(stream, load, tally, receiver, end_ns)
+            await _send(stream, sent_ns, receiver, end_ns)
         finally:
-            stream.cancel()
+            await stream.abort()
             await asyncio.wait([receiver])
+    tally.frames = len(sent_ns)
     return tally
 
 
 async def _send(
-    stream: Stream, load: Flood, tally: Tally, receiver: asyncio.Task[None], end_ns: int
+    stream: Stream, sent_ns: list[int], receiver: asyncio.Task[None], end_ns: int
 ) -> None:
     # A write that flow control holds back ends with the load's time.
-    with contextlib.suppress(RpcFailed, TimeoutError):
-        async with asyncio.timeout((end_ns - time.monotonic_ns()) / NS_PER_S):
+    with contextlib.suppress(SessionEndedError, TimeoutError):
+        async with asyncio.timeout(seconds_until(end_ns)):
             while not receiver.done():
-                image = load.images[tally.frames % len(load.images)]
-                now_ns = time.monotonic_ns()
-                await stream.send(requests.frame_request(image, tally.frames, now_ns))
-                tally.frames += 1
+                number = len(sent_ns)
+                sent_ns.append(time.monotonic_ns())
+                await stream.send(number, number, sent_ns[-1])
                 # A write that does not wait would leave answers unread.
                 await asyncio.sleep(0)
 
 
-async def _receive(stream: Stream, tally: Tally) -> None:
+async def _receive(stream: Stream, tally: Tally, sent_ns: list[int]) -> None:
     try:
-        async for response in stream.answers():
-            answer = response.command if response.HasField("command") else response.skipped
-            tally.add_answer(response, time.monotonic_ns(), answer.capture_time_ns)
-    except RpcFailed as failure:
-        tally.ended[failure.reason.name] += 1
+        while True:
+            answer = await stream.receive()
+            tally.add_answer(answer, time.monotonic_ns(), sent_ns[answer.number])
+    except SessionEndedError as failure:
+        tally.ended[failure.reason] += 1

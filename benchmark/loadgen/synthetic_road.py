@@ -6,8 +6,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.loadgen.picture_set import PictureSet
+
 Picture = npt.NDArray[np.uint8]
 
+ENCODINGS = ("jpeg", "rgb8")
+PICTURES = 32
+"""Different pictures in turn, so that no cache sees the same one twice in a row."""
 JPEG_QUALITY = 90
 _NOISE = {1: 4.0, 4: 6.0, 16: 12.0}
 """Cell in pixels and standard deviation: a JPEG of 640x480 is then some 60 kB, as a camera's is."""
@@ -42,3 +47,19 @@ def jpegs(pictures: list[Picture]) -> list[bytes]:
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     encoded = [cv2.imencode(".jpg", picture[..., ::-1], options)[1] for picture in pictures]
     return [data.tobytes() for data in encoded]
+
+
+def picture_set(encoding: str, width_px: int, height_px: int, count: int = PICTURES) -> PictureSet:
+    """Return road-like pictures as vehicles send them.
+
+    Args:
+        encoding: one of `ENCODINGS`.
+        width_px: columns.
+        height_px: rows.
+        count: how many different ones.
+    """
+    made = road_pictures(count, width_px=width_px, height_px=height_px)
+    if encoding == "jpeg":
+        return PictureSet(pictures=tuple(jpegs(made)))
+    raw = tuple(picture.tobytes() for picture in made)
+    return PictureSet(width_px=width_px, height_px=height_px, pictures=raw)

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
+from benchmark.loadgen.timing import NS_PER_MS
+from benchmark.loadgen.transport import Answer
 from steerstream.drive.histogram import Histogram
-from steerstream.v1 import command_pb2
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from benchmark.loadgen.stream import Response
 
 STAGES = ("round_trip", "server", "queue", "decode", "infer")
-"""`round_trip` counts from when a frame was due; `server` from its arrival to its answer, of
-which `queue`, `decode` and `infer` are parts."""
-NS_PER_MS = 1e6
-_US_PER_MS = 1e3
+"""`round_trip` counts from when a frame was due; `server` from its arrival to its answer, of which
+`queue`, `decode` and `infer` are parts."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -27,12 +22,12 @@ class Tally:
 
     Attributes:
         budget_ms: a command that came later than this, from when its frame was due, is a miss.
-        stages: latencies of commands.
+        stages: latencies of commands; of servers that tell no stages, the round trip alone.
         sent_late: how late the client itself sent its frames; what it measures is no better.
         refusal: how long the server took to refuse a session.
         held_back: the same for vehicles that asked again sooner than they were told; a server may
             let them wait.
-        frames: frames that were due and sent.
+        frames: frames that were due while their session was open.
         commands: commands that came.
         over_budget: commands that came too late.
         skipped: frames that were skipped, by reason.
@@ -58,22 +53,27 @@ class Tally:
     ended: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     client_cpu: float = 0.0
 
-    def add_answer(self, response: Response, received_ns: int, due_ns: int) -> None:
-        """Count a command or a skip that came for a frame that was due at a moment."""
-        if response.WhichOneof("message") == "skipped":
-            name = command_pb2.SkipReason.Name(response.skipped.reason)
-            self.skipped[name.removeprefix("SKIP_REASON_")] += 1
+    def add_answer(self, answer: Answer, received_ns: int, due_ns: int) -> None:
+        """Count the answer to a frame.
+
+        Args:
+            answer: a command or a skip.
+            received_ns: when it came, in nanoseconds of the monotonic clock.
+            due_ns: when its frame was due, by the same clock.
+        """
+        if answer.skipped is not None:
+            self.skipped[answer.skipped] += 1
             return
-        command = response.command
         latency_ms = (received_ns - due_ns) / NS_PER_MS
         self.commands += 1
         self.over_budget += latency_ms > self.budget_ms
-        timings, stages = command.timings, self.stages
-        stages["round_trip"].add(latency_ms)
-        stages["server"].add(timings.total_us / _US_PER_MS)
-        stages["queue"].add(timings.queue_us / _US_PER_MS)
-        stages["decode"].add(timings.decode_us / _US_PER_MS)
-        stages["infer"].add(timings.infer_us / _US_PER_MS)
+        for stage, duration_ms in zip(STAGES, (latency_ms, *answer.stages_ms), strict=False):
+            self.stages[stage].add(duration_ms)
+
+    @property
+    def in_time(self) -> int:
+        """Commands within the budget."""
+        return self.commands - self.over_budget
 
     @property
     def unanswered(self) -> int:
@@ -83,7 +83,7 @@ class Tally:
     @property
     def missed(self) -> int:
         """Frames without a command within the budget."""
-        return self.frames - self.commands + self.over_budget
+        return self.frames - self.in_time
 
     @property
     def missed_percent(self) -> float | None:
@@ -91,20 +91,13 @@ class Tally:
         return round(100 * self.missed / self.frames, 4) if self.frames else None
 
     def merge(self, other: Tally) -> None:
-        """Count all that another tally has counted."""
+        """Count all that another tally has counted; the budget stays this one's."""
         for stage, histogram in self.stages.items():
             histogram.merge(other.stages[stage])
-        self.sent_late.merge(other.sent_late)
-        self.refusal.merge(other.refusal)
-        self.held_back.merge(other.held_back)
-        self.frames += other.frames
-        self.commands += other.commands
-        self.over_budget += other.over_budget
-        self.opened += other.opened
-        self.skipped += other.skipped
-        self.refused += other.refused
-        self.ended += other.ended
-        self.client_cpu += other.client_cpu
+        for name in _HISTOGRAMS:
+            getattr(self, name).merge(getattr(other, name))
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def summary(self) -> dict[str, Any]:
         """Return the figures by name, ready for JSON; a figure without data is None."""
@@ -123,6 +116,29 @@ class Tally:
             },
             "client": {"sent_late_ms": self.sent_late.summary(), "cpu": round(self.client_cpu, 3)},
         }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all that was counted as values that JSON can hold."""
+        return {
+            "budget_ms": self.budget_ms,
+            "stages": {stage: values.to_json() for stage, values in self.stages.items()},
+            **{name: getattr(self, name).to_json() for name in _HISTOGRAMS},
+            **{name: getattr(self, name) for name in _COUNTS},
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Tally:
+        """Read what `to_json` wrote."""
+        read = Histogram.from_json
+        stages = {stage: read(held) for stage, held in values["stages"].items()}
+        histograms = {name: read(values[name]) for name in _HISTOGRAMS}
+        counters = {name: collections.Counter(values[name]) for name in _COUNTERS}
+        return cls(**values | histograms | counters | {"stages": stages})
+
+
+_HISTOGRAMS = ("sent_late", "refusal", "held_back")
+_COUNTERS = ("skipped", "refused", "ended")
+_COUNTS = ("frames", "commands", "over_budget", "opened", "client_cpu", *_COUNTERS)
 
 
 def total(tallies: Iterable[Tally]) -> Tally:

@@ -7,21 +7,22 @@ import contextlib
 import json
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.peers import PHASES, cores, environments, phases, pictures, registry
-from benchmark.peers.errors import JobError, PeersError, StateDiffersError
-from benchmark.peers.peer import Peer, this_python, variables
-from benchmark.peers.phases import Bench, Figures
-from benchmark.peers.servers import Server, serve
-from benchmark.peers.worker import Worker, worker
+from benchmark.errors import BenchmarkError, JobError, StateDiffersError
+from benchmark.host.jobs import worker
+from benchmark.host.machine import split_cores
+from benchmark.loadgen.crew import crew
+from benchmark.peers import drive_pictures, environments, phases, registry
+from benchmark.peers.peer import Peer
+from benchmark.peers.phases import Figures
+from benchmark.peers.servers import CLIENT, Bench, PeerServer, serve
 
+PHASES = ("throughput", "paced", "capacity", "overload", "vanish")
 SLOTS = 512
 """More than any load opens, so that no peer is short of slots where slots are not the question."""
-CLIENT = "client"
 CLOSED_LOOPS = (("rgb8", 1), ("rgb8", 8), ("rgb8", 32), ("jpeg", 8))
 PACED_SESSIONS = (8, 16)
 OVERLOADS = (2, 4)
@@ -32,16 +33,16 @@ Results = dict[str, Figures]
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """See `benchmark.peers.run`."""
+    """Compare peers; see `benchmark.commands.peers`."""
     if options.quick:
         vars(options).update(_QUICK)
     chosen = _peers(options)
     pythons = _install(chosen, options.environments)
     results: dict[str, Any] = {"model": options.model.stem, "failed": [], "peers": {}}
     if not options.install_only:
-        with _bench(options, pythons[CLIENT]) as (bench, about):
+        with _bench(options, pythons) as (bench, about):
             results["frames"] = about
-            results["peers"] = _compare(bench, chosen, pythons, options)
+            results["peers"] = _compare(bench, chosen, options)
     results["failed"] = [name for name, found in results["peers"].items() if "failed" in found]
     return _merged(results, options.json) if options.merge and options.json else results
 
@@ -49,95 +50,83 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 def _peers(options: argparse.Namespace) -> list[Peer]:
     for name in (*options.peers, *options.also):
         if name not in registry.PEERS:
-            raise PeersError(f"no peer {name!r}; there are: {', '.join(registry.PEERS)}")
+            raise BenchmarkError(f"no peer {name!r}; there are: {', '.join(registry.PEERS)}")
     for name in options.phases:
         if name not in PHASES:
-            raise PeersError(f"no phase {name!r}; there are: {', '.join(PHASES)}")
+            raise BenchmarkError(f"no phase {name!r}; there are: {', '.join(PHASES)}")
     if not options.model.is_file():
-        raise PeersError(f"{options.model}: no such bundle; give --model FILE")
+        raise BenchmarkError(f"{options.model}: no such bundle; give --model FILE")
     return registry.chosen(options.peers, options.also)
 
 
 def _install(chosen: list[Peer], folder: Path) -> dict[str, Path]:
     """Return each peer's interpreter; the load generator's stands under `client`."""
+    ours = Path(sys.executable)
     pythons = {
         peer.name: environments.install(peer.requirements, folder, resolve=peer.resolve)
         if peer.requirements
-        else this_python()
+        else ours
         for peer in chosen
     }
     # Some transports need packages of their own; without such a peer this environment will do.
     installs = any(peer.requirements for peer in chosen)
-    pythons[CLIENT] = environments.install(CLIENT, folder) if installs else this_python()
+    pythons[CLIENT] = environments.install(CLIENT, folder) if installs else ours
     return pythons
 
 
 @contextlib.contextmanager
-def _bench(options: argparse.Namespace, python: Path) -> Iterator[tuple[Bench, dict[str, object]]]:
-    server_core, client_core = cores.pair()
-    frames = pictures.load(options.data or pictures.default_data())
-    bare = [str(this_python()), "-m", "benchmark.peers.hosts.bare", "--model", str(options.model)]
-    client = [str(python), "-m", "benchmark.peers.client"]
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peers-")))
-        paths = {name: folder / f"{name}.npz" for name in ("jpeg", "rgb8")}
-        frames.jpeg.save(paths["jpeg"])
-        frames.rgb8.save(paths["rgb8"])
-
-        def start(command: list[str], core: int) -> contextlib.AbstractContextManager[Worker]:
-            return worker(command, core=core, environment=variables({}))
-
+def _bench(
+    options: argparse.Namespace, pythons: Mapping[str, Path]
+) -> Iterator[tuple[Bench, dict[str, object]]]:
+    (server_core, *_), (*_, client_core) = split_cores()
+    pictures = drive_pictures.load(options.data or drive_pictures.default_data())
+    model = ["--model", str(options.model)]
+    with (
+        crew(1, [client_core], python=pythons[CLIENT]) as client,
+        worker("benchmark.peers.hosts.bare", model, cores=[server_core]) as bare,
+    ):
         yield (
             Bench(
-                client=stack.enter_context(start(client, client_core)),
-                bare=stack.enter_context(start(bare, server_core)),
-                frames=paths,
-                pictures=len(frames.jpeg.frames),
+                model=options.model,
+                pythons=pythons,
+                client=client,
+                bare=bare,
+                pictures={"jpeg": pictures.jpeg, "rgb8": pictures.rgb8},
                 seconds=options.seconds,
-                vanisher=lambda: start(client, client_core),
+                server_core=server_core,
+                client_core=client_core,
             ),
-            frames.about(),
+            pictures.about(),
         )
 
 
-def _compare(
-    bench: Bench, chosen: list[Peer], pythons: Mapping[str, Path], options: argparse.Namespace
-) -> Results:
+def _compare(bench: Bench, chosen: list[Peer], options: argparse.Namespace) -> Results:
     results: Results = {peer.name: {} for peer in chosen}
-    _carry(bench, chosen, pythons, options, results)
+    _carry(bench, chosen, options, results)
     right = [peer for peer in chosen if "failed" not in results[peer.name]]
     if "overload" in options.phases:
         # In their usual settings, so that a peer may refuse what it cannot carry.
         with contextlib.ExitStack() as stack:
             servers = {
-                peer.name: stack.enter_context(
-                    _serve(peer, pythons, bench, options.model, slots=SLOTS, admits_all=False)
-                )
+                peer.name: stack.enter_context(serve(bench, peer, slots=SLOTS, admits_all=False))
                 for peer in right
             }
             _overload(bench, servers, results)
     if "vanish" in options.phases:
         for peer in right:
             _say(f"{peer.name}: {phases.VANISHING} clients vanish")
-            results[peer.name]["vanish"] = _vanish(bench, peer, pythons, options.model)
+            results[peer.name]["vanish"] = _vanish(bench, peer)
     return results
 
 
-def _carry(
-    bench: Bench,
-    chosen: list[Peer],
-    pythons: Mapping[str, Path],
-    options: argparse.Namespace,
-    results: Results,
-) -> None:
+def _carry(bench: Bench, chosen: list[Peer], options: argparse.Namespace, results: Results) -> None:
     """Check every peer's state, then measure what those that pass carry."""
     with contextlib.ExitStack() as stack:
         servers = {}
         for peer in chosen:
-            serving = _serve(peer, pythons, bench, options.model, slots=SLOTS, admits_all=True)
-            server = stack.enter_context(serving)
+            server = stack.enter_context(serve(bench, peer, slots=SLOTS, admits_all=True))
             found = results[peer.name]
-            found["versions"] = environments.versions(pythons[peer.name], peer.packages)
+            found["versions"] = environments.versions(bench.pythons[peer.name], peer.packages)
             found["start_s"] = server.start_s
             if _checked(bench, server, found):
                 servers[peer.name] = server
@@ -150,29 +139,7 @@ def _carry(
                     _jpeg_fps(bench, server, results)
 
 
-def _serve(
-    peer: Peer,
-    pythons: Mapping[str, Path],
-    bench: Bench,
-    model: Path,
-    *,
-    slots: int,
-    admits_all: bool,
-) -> contextlib.AbstractContextManager[Server]:
-    _say(f"{peer.name}: starting")
-    return serve(
-        peer,
-        pythons[peer.name],
-        model,
-        slots=slots,
-        admits_all=admits_all,
-        client=bench.client,
-        frames=bench.frames["rgb8"],
-        core=cores.pair()[0],
-    )
-
-
-def _checked(bench: Bench, server: Server, found: Figures) -> bool:
+def _checked(bench: Bench, server: PeerServer, found: Figures) -> bool:
     """Check the state with both encodings; a peer that fails gets no figures."""
     try:
         checks = {each: phases.state_check(bench, server, each) for each in ("rgb8", "jpeg")}
@@ -186,7 +153,9 @@ def _checked(bench: Bench, server: Server, found: Figures) -> bool:
     return True
 
 
-def _standing(servers: Mapping[str, Server], results: Results) -> Iterator[tuple[str, Server]]:
+def _standing(
+    servers: Mapping[str, PeerServer], results: Results
+) -> Iterator[tuple[str, PeerServer]]:
     """Yield the servers that nothing has gone wrong with until their turn comes."""
     for name, server in servers.items():
         if "failed" not in results[name]:
@@ -194,7 +163,7 @@ def _standing(servers: Mapping[str, Server], results: Results) -> Iterator[tuple
 
 
 @contextlib.contextmanager
-def _excused(server: Server, results: Results) -> Iterator[None]:
+def _excused(server: PeerServer, results: Results) -> Iterator[None]:
     """Go on without a peer that breaks down in a measurement; its row says why."""
     try:
         yield
@@ -204,7 +173,7 @@ def _excused(server: Server, results: Results) -> Iterator[None]:
 
 
 def _throughput(
-    bench: Bench, servers: Mapping[str, Server], results: Results, options: argparse.Namespace
+    bench: Bench, servers: Mapping[str, PeerServer], results: Results, options: argparse.Namespace
 ) -> None:
     for encoding, sessions in CLOSED_LOOPS:
         _say(f"throughput, {encoding}, sessions: {sessions}")
@@ -219,7 +188,7 @@ def _throughput(
 
 
 def _paced(
-    bench: Bench, servers: Mapping[str, Server], results: Results, options: argparse.Namespace
+    bench: Bench, servers: Mapping[str, PeerServer], results: Results, options: argparse.Namespace
 ) -> None:
     for sessions in PACED_SESSIONS:
         _say(f"20 Hz, sessions: {sessions}")
@@ -230,7 +199,7 @@ def _paced(
 
 
 def _capacity(
-    bench: Bench, servers: Mapping[str, Server], results: Results, options: argparse.Namespace
+    bench: Bench, servers: Mapping[str, PeerServer], results: Results, options: argparse.Namespace
 ) -> None:
     del options
     for name, server in _standing(servers, results):
@@ -241,7 +210,7 @@ def _capacity(
             )
 
 
-def _overload(bench: Bench, servers: Mapping[str, Server], results: Results) -> None:
+def _overload(bench: Bench, servers: Mapping[str, PeerServer], results: Results) -> None:
     for factor in OVERLOADS:
         for name, server in _standing(servers, results):
             _say(f"{name}: {factor} times its throughput")
@@ -258,7 +227,7 @@ _MEASURES: dict[str, Callable[..., None]] = {
 }
 
 
-def _jpeg_fps(bench: Bench, server: Server, results: Results) -> float:
+def _jpeg_fps(bench: Bench, server: PeerServer, results: Results) -> float:
     """Return the closed loop's frames a second with JPEG; measured now if it was not before."""
     by_encoding = results[server.peer.name].setdefault("throughput", {})
     by_sessions = by_encoding.setdefault("jpeg", {})
@@ -267,11 +236,10 @@ def _jpeg_fps(bench: Bench, server: Server, results: Results) -> float:
     return float(by_sessions["8"]["fps"])
 
 
-def _vanish(bench: Bench, peer: Peer, pythons: Mapping[str, Path], model: Path) -> Figures:
+def _vanish(bench: Bench, peer: Peer) -> Figures:
     found = {}
     for how in ("killed", "silent"):
-        serving = _serve(peer, pythons, bench, model, slots=phases.VANISHING, admits_all=False)
-        with serving as server:
+        with serve(bench, peer, slots=phases.VANISHING, admits_all=False) as server:
             found[how] = phases.vanish(bench, server, how)
     return found
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from benchmark.peers.errors import InstallError
+from benchmark.errors import BenchmarkError
 
 _STAMP = "installed"
 
@@ -37,7 +37,7 @@ def install(name: str, environments: Path, *, resolve: bool = False) -> Path:
         Its interpreter.
 
     Raises:
-        InstallError: pip failed.
+        BenchmarkError: pip failed.
     """
     folder = (environments / name).resolve()
     stamp, digest = folder / _STAMP, _digest(name)
@@ -79,4 +79,4 @@ def _pip(interpreter: Path, name: str, *, resolve: bool) -> None:
         )
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:]
-        raise InstallError(f"{name}: pip failed: {' '.join(reason)}")
+        raise BenchmarkError(f"{name}: pip failed: {' '.join(reason)}")

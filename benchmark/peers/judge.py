@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from benchmark.peers.errors import StateDiffersError
+from benchmark.errors import StateDiffersError
 
 TOLERANCE = 1e-4
 """Largest difference of an output from the reference, in the head's unit; float32 in other orders

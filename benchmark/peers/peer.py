@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
-"""The checkout, for processes that import from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +44,7 @@ class Peer:
         name: on the command line and in results.
         title: in tables.
         packages: whose versions a result states.
-        transport: a name in `benchmark.peers.client.transports`.
+        transport: how it is spoken to; see `benchmark.loadgen.transport.make`.
         command: makes the server's command line, and its files.
         requirements: name of its list of packages; None runs it in this environment.
         resolve: let pip add what the listed packages ask for; where a package asks for versions
@@ -77,14 +72,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def this_python() -> Path:
-    """Return this process's interpreter."""
-    return Path(sys.executable)
-
-
-def variables(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a process that imports from the checkout, on one thread."""
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **extra}

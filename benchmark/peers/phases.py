@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from benchmark.peers import cores, judge
-from benchmark.peers.servers import Server
-from benchmark.peers.worker import Worker
+from benchmark.host.machine import Moment
+from benchmark.loadgen.closed_loop import ClosedLoop
+from benchmark.loadgen.open_loop import Load
+from benchmark.loadgen.tally import Tally
+from benchmark.peers import judge
+from benchmark.peers.servers import Bench, PeerServer
 
 RATE_HZ = 20.0
 BUDGET_MS = 50.0
@@ -22,6 +22,15 @@ CHECKED_SESSIONS, CHECKED_FRAMES = 8, 24
 VANISHING = 32
 BARE_S = 0.8
 """Length of a bare loop, before and after each measurement that is compared with it."""
+DISTURBED_CORES = 0.1
+"""Others' use above this share of one core makes a run count as disturbed."""
+_SETTLE_S = 0.5
+"""Frames that are due before this time has passed are not counted."""
+_PATIENCE_S = 0.3
+"""For the last answers: what comes later is a miss by any budget in use."""
+_TOTAL_RATE_HZ, _HIGHEST_RATE_HZ = 2000.0, 500.0
+"""What the sessions of a closed loop declare together: more than any server here answers; and what
+one of them declares at most."""
 _SILENT_LIMIT_S = 20.0
 _FULL_RANGE = 1.25
 """A capacity is looked for up to this share of the closed loop's throughput."""
@@ -29,46 +38,26 @@ _FULL_RANGE = 1.25
 Figures = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """What measurements share.
-
-    Attributes:
-        client: the load generator, on a core of its own.
-        bare: the bare loop and the reference, on the servers' core.
-        frames: the file of the frames, by encoding.
-        pictures: how many each file holds.
-        seconds: counted time of one measurement.
-        vanisher: starts another client, for one that shall vanish.
-    """
-
-    client: Worker
-    bare: Worker
-    frames: Mapping[str, Path]
-    pictures: int
-    seconds: float
-    vanisher: Callable[[], Any]
-
-    def bare_fps(self, encoding: str) -> float:
-        """Return the frames a second of the bare loop now."""
-        found = self.bare.do("loop", frames=str(self.frames[encoding]), seconds=BARE_S)
-        return float(found["fps"])
-
-
-def state_check(bench: Bench, server: Server, encoding: str) -> Figures:
+def state_check(bench: Bench, server: PeerServer, encoding: str) -> Figures:
     """Compare interleaved sessions with the reference, twice in a row.
 
     The second turn finds the slots that the first one left.
 
+    Args:
+        bench: what all measurements share.
+        server: the peer.
+        encoding: of the pictures.
+
     Raises:
+        JobError: a session was refused, or not answered.
         StateDiffersError: an output differs.
     """
-    largest = 0.0
-    path = bench.frames[encoding]
+    largest, pictures = 0.0, bench.pictures[encoding]
+    file, count = str(bench.client.file(pictures)), len(pictures.pictures)
     for turn in range(2):
-        wanted = judge.sequences(CHECKED_SESSIONS, CHECKED_FRAMES, bench.pictures, turn=turn)
-        found = bench.client.do("outputs", sequences=wanted, **server.job(path))
-        reference = bench.bare.do("reference", frames=str(path), sequences=wanted)
+        wanted = judge.sequences(CHECKED_SESSIONS, CHECKED_FRAMES, count, turn=turn)
+        found = server.probe(bench.client, "outputs", pictures, sequences=wanted)
+        reference = bench.bare.do("reference", pictures=file, sequences=wanted)
         largest = max(largest, judge.check_state(found, reference))
     return {
         "ok": True,
@@ -78,37 +67,77 @@ def state_check(bench: Bench, server: Server, encoding: str) -> Figures:
     }
 
 
-def throughput(bench: Bench, server: Server, encoding: str, sessions: int) -> Figures:
-    """Return the closed loop's frames a second, beside the bare loop's."""
-    return _with_bare(
-        bench,
-        server,
-        encoding,
-        lambda: bench.client.do(
-            "closed",
-            sessions=sessions,
-            seconds=bench.seconds,
-            **server.job(bench.frames[encoding]),
-        ),
+def throughput(bench: Bench, server: PeerServer, encoding: str, sessions: int) -> Figures:
+    """Return the closed loop's frames a second, beside the bare loop's.
+
+    Args:
+        bench: what all measurements share.
+        server: the peer.
+        encoding: of the pictures.
+        sessions: at once, each with one frame under way.
+    """
+    load = ClosedLoop(
+        sessions=sessions,
+        seconds=bench.seconds,
+        pictures=bench.pictures[encoding],
+        declared_rate_hz=min(_HIGHEST_RATE_HZ, _TOTAL_RATE_HZ / sessions),
     )
+    before_fps = _bare_fps(bench, encoding)
+    tally, taken = _measured(bench, server, load)
+    bare_fps = (before_fps + _bare_fps(bench, encoding)) / 2
+    fps = tally.commands / bench.seconds
+    times = _times(tally)
+    return {"fps": fps, **times, "bare_fps": bare_fps, "ratio": fps / bare_fps, **taken}
 
 
-def paced(bench: Bench, server: Server, sessions: int, seconds: float) -> Figures:
-    """Return what becomes of JPEG frames at a camera's rate."""
-    with cores.Watch(server.pid, bench.client.pid) as watch:
-        figures: Figures = bench.client.do(
-            "paced",
-            sessions=sessions,
-            rate_hz=RATE_HZ,
-            seconds=seconds,
-            budget_ms=BUDGET_MS,
-            **server.job(bench.frames["jpeg"]),
-        )
+def paced(bench: Bench, server: PeerServer, sessions: int, seconds: float) -> Figures:
+    """Return what becomes of JPEG frames at a camera's rate.
+
+    Args:
+        bench: what all measurements share.
+        server: the peer.
+        sessions: vehicles at once.
+        seconds: counted time.
+    """
+    load = Load(
+        vehicles=sessions,
+        rate_hz=RATE_HZ,
+        seconds=seconds,
+        budget_ms=BUDGET_MS,
+        pictures=bench.pictures["jpeg"],
+        # The peers get all of the budget: here is no network.
+        network_ms=0.0,
+        warm_up_s=_SETTLE_S,
+        patience_s=_PATIENCE_S,
+        seed=sessions,
+    )
+    tally, taken = _measured(bench, server, load)
     server.settle()
-    return figures | watch.found.as_json()
+    return {"sessions": sessions, **paced_figures(tally, load), **taken}
 
 
-def capacity(bench: Bench, server: Server, fps: float) -> Figures:
+def paced_figures(tally: Tally, load: Load) -> Figures:
+    """Return the figures of an open-loop load.
+
+    Every frame that a refused or ended session would have sent counts as offered.
+    """
+    offered = load.vehicles * load.rate_hz * load.seconds
+    refused_ms = tally.refusal.percentile_ms(99) if tally.refusal.count else 0.0
+    return {
+        "admitted": tally.opened,
+        "ended": tally.ended.total(),
+        "offered_fps": offered / load.seconds,
+        "goodput_fps": tally.in_time / load.seconds,
+        "in_time_percent": 100 * tally.in_time / offered,
+        "admitted_in_time_percent": 100 * tally.in_time / tally.frames if tally.frames else 0.0,
+        "missed_percent": 100 * (offered - tally.in_time) / offered,
+        "skipped": tally.skipped.total(),
+        **_times(tally),
+        "refused_p99_ms": refused_ms,
+    }
+
+
+def capacity(bench: Bench, server: PeerServer, fps: float) -> Figures:
     """Return the most vehicles whose frames are in time, all but one in a thousand.
 
     Args:
@@ -126,54 +155,66 @@ def capacity(bench: Bench, server: Server, fps: float) -> Figures:
         probes.append(paced(bench, server, vehicles, 1.5 * bench.seconds))
         return probes[-1]
 
-    before = bench.bare_fps("jpeg")
+    before_fps = _bare_fps(bench, "jpeg")
     high = max(2, math.ceil(_FULL_RANGE * fps / RATE_HZ))
     vehicles = judge.most(holds, low=max(1, high // 2), high=high)
     return {
         "vehicles": vehicles,
-        "bare_fps": (before + bench.bare_fps("jpeg")) / 2,
+        "bare_fps": (before_fps + _bare_fps(bench, "jpeg")) / 2,
         "probes": probes,
         "disturbed": any(item["disturbed"] for item in probes),
     }
 
 
-def overload(bench: Bench, server: Server, factor: float, fps: float) -> Figures:
+def overload(bench: Bench, server: PeerServer, factor: float, fps: float) -> Figures:
     """Offer a multiple of the closed loop's throughput at a camera's rate."""
     return paced(bench, server, max(1, math.ceil(factor * fps / RATE_HZ)), bench.seconds)
 
 
-def vanish(bench: Bench, server: Server, how: str) -> Figures:
+def vanish(bench: Bench, server: PeerServer, how: str) -> Figures:
     """Return how long slots stay lost after as many clients as there are slots have vanished.
 
     Args:
-        bench: what measurements share.
+        bench: what all measurements share.
         server: the peer, with as many slots.
-        how: `killed`, the system closes the connections; `silent`, nobody does, as when a
-            vehicle drives into a tunnel.
+        how: `killed`, the system closes the connections; `silent`, nobody does, as when a vehicle
+            drives into a tunnel.
     """
-    job = server.job(bench.frames["rgb8"])
-    with bench.vanisher() as client:
-        client.do("hold", sessions=VANISHING, **job)
-        os.kill(client.pid, signal.SIGKILL if how == "killed" else signal.SIGSTOP)
-        lost_s = bench.client.do("reopen", sessions=VANISHING, limit_s=_SILENT_LIMIT_S, **job)
-        os.kill(client.pid, signal.SIGKILL)
+    pictures = bench.pictures["rgb8"]
+    with bench.another_client() as client:
+        server.probe(client, "hold", pictures, sessions=VANISHING)
+        os.kill(client.pids[0], signal.SIGKILL if how == "killed" else signal.SIGSTOP)
+        limits = {"sessions": VANISHING, "limit_s": _SILENT_LIMIT_S}
+        lost_s = server.probe(bench.client, "reopen", pictures, **limits)
+        os.kill(client.pids[0], signal.SIGKILL)
     server.settle()
     return {"lost_s": lost_s, "waited_s": _SILENT_LIMIT_S}
 
 
-def _with_bare(
-    bench: Bench, server: Server, encoding: str, measure: Callable[[], Figures]
-) -> Figures:
-    before = bench.bare_fps(encoding)
-    with cores.Watch(server.pid, bench.client.pid) as watch:
-        figures = measure()
-    bare_fps = (before + bench.bare_fps(encoding)) / 2
-    return {
-        **figures,
-        "bare_fps": bare_fps,
-        "ratio": figures["fps"] / bare_fps,
-        **watch.found.as_json(),
-    }
+def _bare_fps(bench: Bench, encoding: str) -> float:
+    """Return the frames a second of the bare loop now."""
+    file = str(bench.client.file(bench.pictures[encoding]))
+    return float(bench.bare.do("loop", pictures=file, seconds=BARE_S)["fps"])
+
+
+def _measured(bench: Bench, server: PeerServer, load: Load | ClosedLoop) -> tuple[Tally, Figures]:
+    """Run a load; return its tally, and what others took of the processor during it.
+
+    Time stolen by a host counts as used by others, and so does that of peers that should be idle.
+    """
+    pids = (server.pid, *bench.client.pids)
+    before = Moment.now(*pids)
+    (tally,) = bench.client.run_all(server.address, [load], transport=server.peer.transport)
+    taken = Moment.now(*pids).since(before)
+    others = round(taken["others_cpu"] + taken["stolen"], 3)
+    return tally, {"others_cpu": others, "disturbed": others > DISTURBED_CORES}
+
+
+def _times(tally: Tally) -> Figures:
+    """Return the median and the 99th percentile of the round trip; 0 where there is none."""
+    trip = tally.stages["round_trip"]
+    is_known = trip.count > 0
+    return {f"p{each}_ms": trip.percentile_ms(each) if is_known else 0.0 for each in (50, 99)}
 
 
 def _in_time(figures: Figures) -> bool:

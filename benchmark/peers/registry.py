@@ -1,27 +1,135 @@
-"""All peers, in the order of tables."""
+"""All peers, in the order of tables, and how each is started."""
 
 from __future__ import annotations
 
-from benchmark.peers.openpi import OPENPI
-from benchmark.peers.peer import Peer
-from benchmark.peers.ray_serve import RAY
-from benchmark.peers.steerstream_peer import STEERSTREAM, STEERSTREAM_OPENVINO
-from benchmark.peers.threads import THREADS_ORT, THREADS_TORCH
-from benchmark.peers.triton import TRITON, TRITON_OPENVINO
+import dataclasses
+from collections.abc import Mapping
 
-PEERS: dict[str, Peer] = {
-    peer.name: peer
-    for peer in (
-        STEERSTREAM,
-        STEERSTREAM_OPENVINO,
-        TRITON,
-        TRITON_OPENVINO,
-        THREADS_ORT,
-        THREADS_TORCH,
-        OPENPI,
-        RAY,
-    )
-}
+from benchmark.peers import triton_server
+from benchmark.peers.peer import Launch, Peer, free_port
+
+_ADMITS_ALL = {"max_load": 100, "shed_after_s": 3600}
+
+
+def _steerstream(launch: Launch) -> list[str]:
+    config = launch.folder / "service.toml"
+    settings = {"max_sessions": launch.slots}
+    if launch.admits_all:
+        settings |= _ADMITS_ALL
+    config.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+    return [
+        *(str(launch.python), "-m", "steerstream_service", "--model", str(launch.model)),
+        *("--listen", f"127.0.0.1:{launch.port}", "--config", str(config)),
+        *("--log-level", "warning"),
+    ]
+
+
+def _host(launch: Launch, name: str) -> list[str]:
+    return [
+        *(str(launch.python), "-m", f"benchmark.peers.hosts.{name}"),
+        *("--model", str(launch.model), "--port", str(launch.port)),
+    ]
+
+
+def _threads(launch: Launch) -> list[str]:
+    return [*_host(launch, "threads"), "--threads", str(launch.slots)]
+
+
+def _eager_threads(launch: Launch) -> list[str]:
+    return [*_threads(launch), "--eager"]
+
+
+def _openpi(launch: Launch) -> list[str]:
+    return _host(launch, "openpi")
+
+
+def _ray(launch: Launch) -> list[str]:
+    http_port = str(free_port())
+    return [*_host(launch, "ray_app"), "--http-port", http_port, "--streams", str(launch.slots)]
+
+
+def _ray_variables(launch: Launch) -> Mapping[str, str]:
+    return {
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_TMPDIR": str(launch.folder),
+        # Ray's own address, where a machine has several.
+        "RAY_NODE_IP_ADDRESS": "127.0.0.1",
+    }
+
+
+_STEERSTREAM = Peer(
+    name="steerstream",
+    title="steerstream",
+    packages=("grpcio", "onnxruntime", "opencv-python-headless"),
+    transport="drive",
+    command=_steerstream,
+)
+_TRITON = Peer(
+    name="triton",
+    title="NVIDIA Triton",
+    packages=("nvidia-pytriton", "onnxruntime", "opencv-python-headless", "numpy"),
+    transport="triton",
+    command=triton_server.command,
+    requirements="triton",
+    variables=triton_server.variables,
+)
+_THREADS = Peer(
+    name="threads-ort",
+    title="thread pool + ONNX Runtime",
+    packages=("grpcio", "onnxruntime", "opencv-python-headless"),
+    transport="drive",
+    command=_threads,
+)
+_ALL = (
+    _STEERSTREAM,
+    dataclasses.replace(
+        _STEERSTREAM,
+        name="steerstream-openvino",
+        title="steerstream, OpenVINO",
+        packages=("grpcio", "onnxruntime-openvino", "opencv-python-headless"),
+        requirements="steerstream-openvino",
+    ),
+    _TRITON,
+    dataclasses.replace(
+        _TRITON,
+        name="triton-openvino",
+        title="NVIDIA Triton, OpenVINO",
+        packages=("nvidia-pytriton", "onnxruntime-openvino", "opencv-python-headless", "numpy"),
+        requirements="triton-openvino",
+    ),
+    _THREADS,
+    dataclasses.replace(
+        _THREADS,
+        name="threads-torch",
+        title="thread pool + torch eager",
+        packages=("grpcio", "torch", "opencv-python-headless"),
+        command=_eager_threads,
+        requirements="threads-torch",
+        # Off this project's index torch brings CUDA's libraries, which differ by platform.
+        resolve=True,
+    ),
+    Peer(
+        name="openpi",
+        title="openpi-server",
+        packages=("openpi-server", "websockets", "onnxruntime", "opencv-python-headless"),
+        transport="openpi",
+        command=_openpi,
+        requirements="openpi",
+    ),
+    Peer(
+        name="ray",
+        title="Ray Serve",
+        packages=("ray", "grpcio", "onnxruntime", "opencv-python-headless"),
+        transport="ray",
+        command=_ray,
+        requirements="ray",
+        variables=_ray_variables,
+        optional=True,
+        start_limit_s=120.0,
+    ),
+)
+PEERS: dict[str, Peer] = {peer.name: peer for peer in _ALL}
 
 
 def chosen(names: list[str], also: list[str]) -> list[Peer]:
@@ -31,5 +139,5 @@ def chosen(names: list[str], also: list[str]) -> list[Peer]:
         names: those to compare; empty for all that are not optional.
         also: optional ones to add.
     """
-    wanted = set(names) or {peer.name for peer in PEERS.values() if not peer.optional}
-    return [peer for peer in PEERS.values() if peer.name in wanted | set(also)]
+    wanted = set(names) or {peer.name for peer in _ALL if not peer.optional}
+    return [peer for peer in _ALL if peer.name in wanted | set(also)]

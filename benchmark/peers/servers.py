@@ -1,51 +1,88 @@
-"""A peer's server in a process of its own, on one core."""
+"""What measurements share, and a peer's server in a process of its own, on one core."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import socket
-import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from benchmark.errors import JobError
 from benchmark.host import cpu_time
-from benchmark.peers import cores
-from benchmark.peers.errors import JobError, StartError
-from benchmark.peers.peer import Launch, Peer, free_port, variables
-from benchmark.peers.worker import Worker
+from benchmark.host.jobs import Worker, environment
+from benchmark.loadgen.crew import Crew, crew
+from benchmark.loadgen.picture_set import PictureSet
+from benchmark.peers.peer import Launch, Peer, free_port
+from steerstream.testing import server_process
 
-_STOP_S = 15.0
-_POLL_S = 0.05
+CLIENT = "client"
+"""Name of the load generator's environment."""
 _IDLE_WINDOW_S = 0.2
 _IDLE_CORES = 0.1
 _IDLE_LIMIT_S = 20.0
-_SAID_LINES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Bench:
+    """What all measurements of the comparison share.
+
+    Attributes:
+        model: the bundle.
+        pythons: each peer's interpreter; the load generator's stands under `client`.
+        client: the load generator, one process on a core of its own.
+        bare: the bare loop and the reference, on the servers' core.
+        pictures: what vehicles send, by encoding.
+        seconds: counted time of one measurement.
+        server_core: where servers and bare loop run.
+        client_core: where load generators run.
+    """
+
+    model: Path
+    pythons: Mapping[str, Path]
+    client: Crew
+    bare: Worker
+    pictures: Mapping[str, PictureSet]
+    seconds: float
+    server_core: int
+    client_core: int
+
+    def another_client(self) -> contextlib.AbstractContextManager[Crew]:
+        """Start another load generator, which ends with the context."""
+        return crew(1, [self.client_core], python=self.pythons[CLIENT])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerServer:
     """A running server.
 
     Attributes:
         peer: what it is.
-        target: HOST:PORT.
+        address: HOST:PORT.
         pid: of its first process.
         start_s: from its start to its first answered frame.
     """
 
     peer: Peer
-    target: str
-    pid: int
-    start_s: float
+    address: str
+    pid: int = 0
+    start_s: float = 0.0
 
-    def job(self, frames: Path) -> Mapping[str, str]:
-        """Return what every job of the load generator needs to know."""
-        return {"transport": self.peer.transport, "target": self.target, "frames": str(frames)}
+    def probe(self, client: Crew, what: str, pictures: PictureSet, **values: object) -> Any:  # noqa: ANN401
+        """Run one of the load generator's small loads against it.
+
+        Raises:
+            JobError: it failed.
+        """
+        transport = self.peer.transport
+        return client.probe(what, self.address, pictures, transport=transport, **values)
 
     def settle(self) -> None:
         """Wait until the server has worked off what a load left behind, 20 s at most."""
@@ -59,85 +96,63 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(
-    peer: Peer,
-    python: Path,
-    model: Path,
-    *,
-    slots: int,
-    admits_all: bool,
-    client: Worker,
-    frames: Path,
-    core: int,
-) -> Iterator[Server]:
+def serve(bench: Bench, peer: Peer, *, slots: int, admits_all: bool) -> Iterator[PeerServer]:
     """Run a peer's server until the context ends; it has answered a frame when the context begins.
 
+    Args:
+        bench: what all measurements share.
+        peer: what is served.
+        slots: sessions at once, where the peer has such a bound.
+        admits_all: whether a peer that forecasts its load shall admit sessions regardless.
+
     Raises:
-        StartError: it ended, or has answered none in time.
+        ServerFailedError: it ended, or has answered no frame in time.
     """
+    print(f"{peer.name}: starting ...", file=sys.stderr)
+    port, members = free_port(), set[int]()
+    waiting = PeerServer(peer=peer, address=f"127.0.0.1:{port}")
+
+    def is_ready() -> bool:
+        if not _listens(port):
+            return False
+        with contextlib.suppress(JobError):
+            waiting.probe(bench.client, "outputs", bench.pictures["rgb8"], sequences=[[0]])
+            return True
+        return False
+
     with tempfile.TemporaryDirectory(prefix=f"{peer.name}-") as folder:
         launch = Launch(
-            python=python,
-            model=model,
-            port=free_port(),
+            python=bench.pythons[peer.name],
+            model=bench.model,
+            port=port,
             slots=slots,
             folder=Path(folder),
             admits_all=admits_all,
         )
-        log_path = Path(folder) / "log"
-        began = time.monotonic()
-        with log_path.open("wb") as log, cores.pinned(core):
-            process = subprocess.Popen(  # noqa: S603 - a peer's own server
-                peer.command(launch),
-                stdout=log,
-                stderr=log,
-                env=variables(peer.variables(launch)),
-                start_new_session=True,
-            )
         try:
-            target = f"127.0.0.1:{launch.port}"
-            waiting = Server(peer=peer, target=target, pid=process.pid, start_s=0.0)
-            _await_answer(waiting, process, client, frames, log_path)
-            took = round(time.monotonic() - began, 2)
-            yield Server(peer=peer, target=target, pid=process.pid, start_s=took)
+            with server_process.run(
+                peer.command(launch),
+                is_ready,
+                log=launch.folder / "log",
+                cores=[bench.server_core],
+                environment=environment(peer.variables(launch)),
+                start_timeout_s=peer.start_limit_s,
+            ) as server:
+                assert server.pid is not None  # noqa: S101 - it was started here
+                try:
+                    yield dataclasses.replace(
+                        waiting, pid=server.pid, start_s=server.start_s or 0.0
+                    )
+                finally:
+                    members = cpu_time.family(server.pid) - {server.pid}
         finally:
-            _stop(process)
+            # Daemons that a server leaves behind.
+            for pid in members:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
-def _await_answer(
-    server: Server, process: subprocess.Popen[bytes], client: Worker, frames: Path, log: Path
-) -> None:
-    deadline = time.monotonic() + server.peer.start_limit_s
-    problem = "it did not answer in time"
-    while time.monotonic() < deadline and process.poll() is None:
-        if _listens(server.target):
-            try:
-                client.do("outputs", sequences=[[0]], **server.job(frames))
-            except JobError as error:
-                problem = str(error)
-            else:
-                return
-        time.sleep(_POLL_S)
-    said = log.read_text(errors="replace").strip().splitlines()[-_SAID_LINES:]
-    raise StartError("\n".join([f"{server.peer.name}: {problem}; its server said:", *said]))
-
-
-def _listens(target: str) -> bool:
-    host, _, port = target.partition(":")
-    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1.0):
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
         return True
     return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server with all its processes."""
-    members = cpu_time.family(process.pid)
-    process.terminate()
-    try:
-        process.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for pid in members - {process.pid}:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)

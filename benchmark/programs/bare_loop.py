@@ -1,20 +1,13 @@
 """The network without a server: what the same work costs where nothing is served.
 
-It decodes, crops and steps in one loop on one core, with the server's own code, and answers orders
-on standard input, so that it can take turns with a server:
-
-```sh
-python -m benchmark.programs.bare_loop --model models/pilotnet_lstm.onnx
-{"encoding": "jpeg", "width_px": 640, "height_px": 480, "sessions": 8, "seconds": 2.0}
-```
-
-It runs as a process of its own, because clients never import the server.
+It decodes, crops and steps in one loop on one core, with the code that the server uses. It runs as
+a process that takes jobs, so that it can take turns with a server.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,17 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.loadgen import synthetic_road
-from benchmark.loadgen.requests import PICTURES
+from benchmark.host.jobs import serve
+from benchmark.loadgen.picture_set import PictureSet
 from steerstream.command_line import Parser, whole
 from steerstream_bundle import pictures, providers
 from steerstream_bundle.errors import BundleError, StepError
 from steerstream_bundle.loading import Bundle, load
 from steerstream_bundle.pictures import Image, JpegImage, RawImage
 from steerstream_bundle.runtime import Array, BoundGraph, Memory
-from steerstream_service.config import Config
 
 _TRIAL_S = 0.2
+_MAX_PIXELS = 2_100_000
+"""As in the server, unless its settings say otherwise."""
 
 
 class BareLoop:
@@ -53,7 +47,6 @@ class BareLoop:
         self._frame = bundle.contract.frame
         self._images = itertools.cycle(images)
         self._pixels = np.zeros((batch, *self._frame.shape), np.uint8)
-        self._max_pixels = Config().max_pixels
         # A graph knows only the addresses of what it is bound to.
         self._bound_memory: list[Array] = []
         there_and_back = [self._bound(batch) for _ in range(sessions // batch)]
@@ -66,7 +59,7 @@ class BareLoop:
         done, began_s = 0, time.perf_counter()
         while (elapsed_s := time.perf_counter() - began_s) < seconds:
             for row in self._pixels:
-                pictures.to_input(next(self._images), self._frame, self._max_pixels, row)
+                pictures.to_input(next(self._images), self._frame, _MAX_PIXELS, row)
             next(self._graphs).run()
             done += len(self._pixels)
         return done, elapsed_s
@@ -94,7 +87,7 @@ class BareLoop:
 
 
 def main() -> int:
-    """Serve orders until standard input ends; return the exit code."""
+    """Serve jobs until standard input ends; return the exit code."""
     parser = Parser(prog="python -m benchmark.programs.bare_loop", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="bundle to run")
     parser.add_argument("--provider", default=providers.AUTO, help="execution provider")
@@ -106,15 +99,24 @@ def main() -> int:
     except (BundleError, StepError) as error:
         print(f"bare_loop: {error}", file=sys.stderr)
         return 2
-    _say({"provider": provider.name})
-    for line in sys.stdin:
-        _say(_carry_out(bundle, json.loads(line)))
+    serve({"provider": lambda: provider.name, "run": functools.partial(run, bundle)})
     return 0
 
 
-def _carry_out(bundle: Bundle, order: dict[str, Any]) -> dict[str, Any]:
-    images = _images(order["encoding"], order["width_px"], order["height_px"])
-    sessions = order["sessions"]
+def run(bundle: Bundle, *, pictures: str, sessions: int, seconds: float) -> dict[str, Any]:
+    """Run a loop over a network.
+
+    Args:
+        bundle: the network.
+        pictures: the file of a `PictureSet`.
+        sessions: rows of recurrent state.
+        seconds: how long.
+
+    Returns:
+        `fps`, `frames`, `batch`: rows of a step, one or all, whichever was quicker, and `cpu`: the
+        share of a core that the loop got.
+    """
+    images = _images(PictureSet.load(Path(pictures)))
     loops = {
         batch: BareLoop(bundle, images, sessions=sessions, batch=batch)
         for batch in sorted({1, sessions})
@@ -122,7 +124,7 @@ def _carry_out(bundle: Bundle, order: dict[str, Any]) -> dict[str, Any]:
     # The loop that is compared with is the better of one by one and all at once.
     batch = max(loops, key=lambda size: _rate(loops[size].run, _TRIAL_S))
     began_cpu_s = time.process_time()
-    done, elapsed_s = loops[batch].run(order["seconds"])
+    done, elapsed_s = loops[batch].run(seconds)
     cpu = (time.process_time() - began_cpu_s) / elapsed_s
     return {"fps": done / elapsed_s, "frames": done, "batch": batch, "cpu": cpu}
 
@@ -132,19 +134,14 @@ def _rate(run: Callable[[float], tuple[int, float]], seconds: float) -> float:
     return done / elapsed_s
 
 
-def _images(encoding: str, width_px: int, height_px: int) -> list[Image]:
-    made = synthetic_road.road_pictures(PICTURES, width_px=width_px, height_px=height_px)
-    if encoding == "jpeg":
-        return [JpegImage(data) for data in synthetic_road.jpegs(made)]
-    return [RawImage(width_px, height_px, picture.tobytes()) for picture in made]
+def _images(stored: PictureSet) -> list[Image]:
+    if stored.is_jpeg:
+        return [JpegImage(data) for data in stored.pictures]
+    return [RawImage(stored.width_px, stored.height_px, data) for data in stored.pictures]
 
 
 def _places(arrays: Mapping[str, Array]) -> dict[str, Memory]:
     return {name: Memory.of(array) for name, array in arrays.items()}
-
-
-def _say(values: dict[str, Any]) -> None:
-    print(json.dumps(values), flush=True)
 
 
 if __name__ == "__main__":

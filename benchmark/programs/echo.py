@@ -16,7 +16,8 @@ from steerstream_service.process import environment  # noqa: F401 - before gRPC,
 # isort: split
 import grpc
 
-from benchmark.loadgen.stream import METHOD
+from benchmark.host.jobs import tell
+from benchmark.loadgen.drive_rpc import METHOD
 from steerstream.v1 import command_pb2, drive_service_pb2, session_pb2
 
 _VALUES = command_pb2.ControlValues(
@@ -52,7 +53,7 @@ async def serve() -> None:
     server.add_generic_rpc_handlers((_Handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    print(f"127.0.0.1:{port}", flush=True)
+    tell(f"127.0.0.1:{port}")
     await asyncio.to_thread(sys.stdin.read)
     await server.stop(grace=None)
 

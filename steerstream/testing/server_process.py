@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -79,35 +79,64 @@ def serve(
     """
     with tempfile.TemporaryDirectory(prefix="steerstream-") as name:
         folder = Path(name)
+        port_file = folder / "address"
         command = [sys.executable, "-m", "steerstream_service", "--model", str(model), *options]
-        command += ["--listen", "127.0.0.1:0", "--port-file", str(folder / "address")]
+        command += ["--listen", "127.0.0.1:0", "--port-file", str(port_file)]
         if settings:
             lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
             (folder / "config.toml").write_text("".join(lines))
             command += ["--config", str(folder / "config.toml")]
-        with (folder / "log").open("wb") as log:
-            began_s = time.monotonic()
-            process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - our server
-            try:
-                if cores is not None:
-                    # Before its first thread: the interpreter itself takes longer to start.
-                    os.sched_setaffinity(process.pid, cores)
-                address = _address(process, folder)
-                yield Server(address, process.pid, round(time.monotonic() - began_s, 3))
-            finally:
-                _stop(process)
+
+        def is_ready() -> bool:
+            return port_file.exists() and _serves(port_file.read_text().strip())
+
+        with run(command, is_ready, log=folder / "log", cores=cores) as server:
+            yield dataclasses.replace(server, address=port_file.read_text().strip())
 
 
-def _address(process: subprocess.Popen[bytes], folder: Path) -> str:
-    """Wait until the server has left its address and says that it serves."""
-    port_file = folder / "address"
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline and process.poll() is None:
-        if port_file.exists() and _serves(address := port_file.read_text().strip()):
-            return address
-        time.sleep(_POLL_S)
-    said = (folder / "log").read_text(errors="replace").strip().splitlines()[-5:]
-    raise ServerFailedError("the server did not start:\n" + "\n".join(said))
+@contextlib.contextmanager
+def run(
+    command: Sequence[str],
+    is_ready: Callable[[], bool],
+    *,
+    log: Path,
+    cores: Sequence[int] | None = None,
+    environment: Mapping[str, str] | None = None,
+    start_timeout_s: float = START_TIMEOUT_S,
+) -> Iterator[Server]:
+    """Run any server until the context ends, then stop it with SIGTERM.
+
+    Args:
+        command: its command line.
+        is_ready: says whether it serves; asked again and again until it does.
+        log: the file for its output.
+        cores: where it runs; None for anywhere.
+        environment: its variables; None for those of this process.
+        start_timeout_s: seconds until it must be ready.
+
+    Yields:
+        The server, without an address.
+
+    Raises:
+        ServerFailedError: it ended, or was not ready in time; the message ends with its log.
+    """
+    began_s = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - servers that the caller trusts
+            command, stdout=output, stderr=output, env=environment
+        )
+    try:
+        if cores is not None:
+            # Before its first thread: the interpreter itself takes longer to start.
+            os.sched_setaffinity(process.pid, cores)
+        while not is_ready():
+            if process.poll() is not None or time.monotonic() - began_s > start_timeout_s:
+                said = log.read_text(errors="replace").strip().splitlines()[-5:]
+                raise ServerFailedError("the server did not start:\n" + "\n".join(said))
+            time.sleep(_POLL_S)
+        yield Server("", process.pid, round(time.monotonic() - began_s, 3))
+    finally:
+        _stop(process)
 
 
 def _serves(address: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmark.host.machine import split_cores
-from benchmark.loadgen import requests
+from benchmark.loadgen import synthetic_road
 from benchmark.loadgen.crew import crew
 from steerstream.testing.server_process import serve
 
@@ -25,5 +25,5 @@ def generators():
 
 
 @pytest.fixture(scope="session")
-def images():
-    return requests.road_images("rgb8", 64, 48, count=2)
+def pictures():
+    return synthetic_road.picture_set("rgb8", 64, 48, count=2)

@@ -77,7 +77,7 @@ def test_fairness_measures_the_others(bundle_path, tmp_path):
     options = ["--vehicles", "2", "--rounds", "1", "--seconds", "0.5", *FRAMES]
     results = run(bundle_path, tmp_path, "fairness", *options)
     assert [item["frames"] for item in results["others"].values()] == [20, 20, 20]
-    assert all(flood["frames"] > 20 for flood in results["floods"].values())
+    assert [flood["frames"] > 20 for flood in results["floods"].values()] == [True, True]
 
 
 def test_soak_counts_slots_and_memory(bundle_path, tmp_path):
@@ -85,7 +85,8 @@ def test_soak_counts_slots_and_memory(bundle_path, tmp_path):
     results = run(bundle_path, tmp_path, "soak", *options)
     assert results["lost_slots"] == 0
     assert results["minutes"][0]["sessions"]["opened"] > 2
-    assert all(megabytes > 10 for _, megabytes in results["memory_mb"])
+    assert results["memory_mb"]
+    assert min(megabytes for _, megabytes in results["memory_mb"]) > 10
 
 
 def test_the_slope_of_memory_leaves_the_warm_up_out():

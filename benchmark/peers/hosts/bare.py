@@ -1,6 +1,6 @@
-"""The bare loop and the reference, in one process that does jobs.
+"""The peers' bare loop and the reference, in one process that does jobs.
 
-The loop is the network and the decoder without any server. The reference is what
+The loop is the network that all peers serve, without any server. The reference is what
 `python -m model_export evaluate` computes: its own driver of a bundle, picture by picture.
 """
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.peers import worker
-from benchmark.peers.frameset import FrameSet
+from benchmark.host.jobs import serve
+from benchmark.loadgen.picture_set import PictureSet
 from benchmark.peers.hosts.network import Network
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner
 from steerstream_bundle.contract import FrameInput
@@ -36,17 +36,17 @@ class Bare:
         self._network = Network(model)
         self._runner = BundleRunner(model)
 
-    def loop(self, *, frames: str, seconds: float) -> dict[str, float]:
+    def loop(self, *, pictures: str, seconds: float) -> dict[str, float]:
         """Decode and step one frame after the other.
 
         Returns:
             `fps`, and the median time of a frame as `p50_us`.
         """
-        stored = FrameSet.load(Path(frames))
+        stored = PictureSet.load(Path(pictures))
         state = self._network.initial_state()
         times: list[float] = []
         stop = float("inf")
-        for number, data in enumerate(itertools.cycle(stored.frames)):
+        for number, data in enumerate(itertools.cycle(stored.pictures)):
             began = time.perf_counter()
             if number == _WARM_UP:
                 stop = began + seconds
@@ -59,19 +59,19 @@ class Bare:
                 times.append(done - began)
         return {"fps": len(times) / seconds, "p50_us": float(np.median(times)) * US_PER_S}
 
-    def reference(self, *, frames: str, sequences: list[list[int]]) -> list[list[list[float]]]:
+    def reference(self, *, pictures: str, sequences: list[list[int]]) -> list[list[list[float]]]:
         """Return the outputs [3] of each picture of each sequence."""
-        stored = FrameSet.load(Path(frames))
+        stored = PictureSet.load(Path(pictures))
         frame = self._runner.contract.frame
-        pictures = [_picture(stored, data, frame) for data in stored.frames]
-        return [self._drive([pictures[index] for index in sequence]) for sequence in sequences]
+        decoded = [_picture(stored, data, frame) for data in stored.pictures]
+        return [self._drive([decoded[index] for index in sequence]) for sequence in sequences]
 
     def _drive(self, pictures: list[Picture]) -> list[list[float]]:
         driver = BundleDriver(self._runner)
         return [list(driver.outputs(picture).values()) for picture in pictures]
 
 
-def _picture(stored: FrameSet, data: bytes, frame: FrameInput) -> Picture:
+def _picture(stored: PictureSet, data: bytes, frame: FrameInput) -> Picture:
     if stored.is_jpeg:
         return decode(data, frame)
     return np.frombuffer(data, np.uint8).reshape(stored.height_px, stored.width_px, 3)
@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--model", type=Path, required=True)
     bare = Bare(parser.parse_args().model)
-    worker.serve({"loop": bare.loop, "reference": bare.reference})
+    serve({"loop": bare.loop, "reference": bare.reference})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 from openpi_client.base_policy import BasePolicy
 from openpi_server import WebsocketPolicyServer
 
-from benchmark.peers.frameset import unpack
+from benchmark.loadgen.picture_set import unpack
 from benchmark.peers.hosts.network import Network, State
 
 

@@ -12,7 +12,7 @@ from ray import serve
 from ray.serve.config import gRPCOptions
 from ray.serve.grpc_util import gRPCInputStream
 
-from benchmark.peers.client.transports import RAY_APPLICATION
+from benchmark.loadgen.transport import RAY_APPLICATION
 from benchmark.peers.hosts.network import Network
 from benchmark.peers.hosts.threads import opened, response, step
 from steerstream.v1 import drive_service_pb2

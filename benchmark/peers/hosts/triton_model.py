@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from benchmark.peers.frameset import unpack
+from benchmark.loadgen.picture_set import unpack
 from benchmark.peers.hosts.network import Network, State
 
 INPUT, OUTPUT = "IMAGE", "OUTPUTS"

@@ -5,20 +5,18 @@ import json
 import pytest
 
 from benchmark.loadgen.tally import STAGES, Tally, total
-from steerstream.v1 import command_pb2, drive_service_pb2
+from benchmark.loadgen.transport import Answer
 
 NS_PER_MS = 1_000_000
 
 
 def answered(*latencies_ms, budget_ms=50.0, late=0, silent=0):
     tally = Tally(budget_ms=budget_ms, frames=len(latencies_ms) + late + silent)
-    timings = command_pb2.StageTimings(queue_us=1000, decode_us=2000, infer_us=3000, total_us=7000)
-    command = drive_service_pb2.DriveResponse(command=command_pb2.Command(timings=timings))
+    command = Answer(0, (0.1, 10.0, 0.5), stages_ms=(7.0, 1.0, 2.0, 3.0))
     for latency_ms in latencies_ms:
         tally.add_answer(command, round(latency_ms * NS_PER_MS), 0)
-    skip = command_pb2.FrameSkipped(reason=command_pb2.SKIP_REASON_LATE)
     for _ in range(late):
-        tally.add_answer(drive_service_pb2.DriveResponse(skipped=skip), 0, 0)
+        tally.add_answer(Answer(0, None, skipped="LATE"), 0, 0)
     return tally
 
 
@@ -35,6 +33,14 @@ def test_stages_are_the_servers_own():
     assert found == pytest.approx([10, 7, 1, 2, 3], rel=1e-3)
 
 
+def test_a_server_that_tells_no_stages_has_a_round_trip():
+    tally = Tally(budget_ms=50.0, frames=1)
+    tally.add_answer(Answer(0, (0.1,)), 20 * NS_PER_MS, 0)
+    latency = tally.summary()["latency_ms"]
+    assert latency["round_trip"]["p50"] == 20
+    assert {latency[stage]["p50"] for stage in STAGES[1:]} == {None}
+
+
 def test_tallies_add_up():
     parts = [answered(10, 60), answered(20, late=2)]
     parts[0].refused["TOO_MANY_SESSIONS"] = 2
@@ -42,6 +48,18 @@ def test_tallies_add_up():
     assert (whole.frames, whole.missed, whole.refused.total()) == (5, 3, 2)
     assert whole.stages["round_trip"].max_ms == 60
     assert whole.skipped == {"LATE": 2}
+
+
+def test_a_tally_comes_back_whole_from_another_process():
+    tally = answered(10, 60, late=2)
+    tally.refusal.add(3.0)
+    tally.ended["SERVER_DRAINING"] = 1
+    tally.client_cpu = 0.25
+    again = Tally.from_json(json.loads(json.dumps(tally.to_json())))
+    assert again.summary() == tally.summary()
+    assert again.to_json() == tally.to_json()
+    again.merge(tally)
+    assert (again.ended.total(), again.refusal.count, again.frames) == (2, 2, 8)
 
 
 def test_a_load_without_frames_has_figures_that_json_can_hold():

@@ -1,4 +1,4 @@
-"""The frames that every peer gets: a real drive's where the data is at hand, else rendered ones."""
+"""The pictures that every peer gets: a real drive's where the data is at hand, or rendered ones."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmark.loadgen.picture_set import PictureSet
 from benchmark.loadgen.synthetic_road import Picture, jpegs, road_pictures
-from benchmark.peers.frameset import FrameSet
 
 COUNT = 64
 """Different pictures in turn."""
 RAW_SIZE = (200, 66)
-"""Raw frames are the network's size, as the figures for other servers were taken."""
+"""Raw pictures are the network's size, as the figures for other servers were taken."""
 _REAL_FRAMES = Path("udacity_ch2_hmb3") / "raw640_block11"
 _RENDERED_SIZE = (640, 480)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frames:
+class DrivePictures:
     """The same pictures in both encodings.
 
     Attributes:
@@ -31,20 +31,21 @@ class Frames:
     """
 
     source: str
-    jpeg: FrameSet
-    rgb8: FrameSet
+    jpeg: PictureSet
+    rgb8: PictureSet
 
     def about(self) -> dict[str, object]:
-        """Return what a result says of its frames."""
-        sizes = {"jpeg": self.jpeg.frames, "rgb8": self.rgb8.frames}
+        """Return what a result says of its pictures."""
+        sizes = {"jpeg": self.jpeg.pictures, "rgb8": self.rgb8.pictures}
         means = {
-            name: round(float(np.mean([len(f) for f in each]))) for name, each in sizes.items()
+            name: round(float(np.mean([len(picture) for picture in each])))
+            for name, each in sizes.items()
         }
         return {"source": self.source, "mean_bytes": means}
 
 
-def load(data: Path | None) -> Frames:
-    """Return the frames.
+def load(data: Path | None) -> DrivePictures:
+    """Return the pictures.
 
     Args:
         data: the folder with the driving data, where there is one.
@@ -52,10 +53,10 @@ def load(data: Path | None) -> Frames:
     files = sorted((data / _REAL_FRAMES).glob("*.jpg"))[:COUNT] if data else []
     if files:
         encoded = [file.read_bytes() for file in files]
-        return _frames("real drive, 640x480", encoded)
+        return _encoded("real drive, 640x480", encoded)
     width, height = _RENDERED_SIZE
     pictures = road_pictures(COUNT, width_px=width, height_px=height)
-    return _frames("rendered, 640x480", jpegs(pictures))
+    return _encoded("rendered, 640x480", jpegs(pictures))
 
 
 def default_data() -> Path:
@@ -64,17 +65,17 @@ def default_data() -> Path:
     return Path(os.environ.get("STEERSTREAM_DATA", beside))
 
 
-def _frames(source: str, encoded: list[bytes]) -> Frames:
+def _encoded(source: str, encoded: list[bytes]) -> DrivePictures:
     width, height = RAW_SIZE
     raw = tuple(_raw(data).tobytes() for data in encoded)
-    return Frames(
+    return DrivePictures(
         source=source,
-        jpeg=FrameSet(width_px=0, height_px=0, frames=tuple(encoded)),
-        rgb8=FrameSet(width_px=width, height_px=height, frames=raw),
+        jpeg=PictureSet(pictures=tuple(encoded)),
+        rgb8=PictureSet(width_px=width, height_px=height, pictures=raw),
     )
 
 
 def _raw(data: bytes) -> Picture:
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    assert picture is not None, "frames are JPEG files"  # noqa: S101
+    assert picture is not None, "the pictures are JPEG files"  # noqa: S101
     return np.asarray(cv2.resize(picture, RAW_SIZE, interpolation=cv2.INTER_AREA), np.uint8)

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from benchmark.peers.client.drive import CHANNEL_OPTIONS
-from benchmark.peers.client.links import Answer, EndedError, Terms
-from benchmark.peers.frameset import FrameSet
+from benchmark.loadgen.drive_rpc import CHANNEL_OPTIONS, GOODBYE_S
+from benchmark.loadgen.picture_set import PictureSet
+from benchmark.loadgen.transport import Answer, SessionEndedError, Terms
 
 MODEL = "driver"
 INPUT, OUTPUT = "IMAGE", "OUTPUTS"
 _METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
-_GOODBYE_S = 1.0
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _FIELDS = {
     "InferParameter": [
@@ -93,7 +94,7 @@ def request(session: int, number: int, packed: bytes, *, end: bool = False) -> A
     Args:
         session: Triton's correlation id, above 0.
         number: of the frame; 0 starts the sequence.
-        packed: the frame behind its header.
+        packed: the picture behind its header.
         end: the sequence ends with this request.
     """
     message = Request(model_name=MODEL, id=str(number), raw_input_contents=[packed])
@@ -110,73 +111,81 @@ def answer(response: Any) -> Answer:  # noqa: ANN401 - a message made at run tim
     """Read one response.
 
     Raises:
-        EndedError: it tells of an error.
+        SessionEndedError: it tells of an error.
     """
     if response.error_message:
-        raise EndedError(response.error_message)
+        raise SessionEndedError("ERROR", response.error_message)
     inferred = response.infer_response
     outputs = np.frombuffer(inferred.raw_output_contents[0], np.float32)
     return Answer(int(inferred.id), tuple(outputs.tolist()))
 
 
 class TritonTransport:
-    """Sessions of a Triton server: a sequence each, with a stream and a connection of its own.
+    """Connects to a Triton server; a session is one of its sequences.
 
     Args:
-        target: HOST:PORT.
-        frames: what to send.
+        address: HOST:PORT.
+        pictures: what vehicles see.
     """
 
-    def __init__(self, target: str, frames: FrameSet) -> None:
-        self._target = target
-        self._packed = frames.packed()
+    def __init__(self, address: str, pictures: PictureSet) -> None:
+        self._address = address
+        self._packed = pictures.packed()
 
-    async def open(self, session: int, terms: Terms) -> TritonLink:  # noqa: ARG002
-        """Open a session; Triton knows no terms, and answers every frame."""
-        channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
-        method = channel.stream_stream(
+    @contextlib.asynccontextmanager
+    async def connect(self) -> AsyncIterator[TritonConnection]:
+        """Open a channel; Triton's first answer shows whether a server is there."""
+        async with grpc.aio.insecure_channel(self._address, options=CHANNEL_OPTIONS) as channel:
+            yield TritonConnection(channel, self._packed)
+
+
+class TritonConnection:
+    """A channel of its own."""
+
+    def __init__(self, channel: grpc.aio.Channel, packed: list[bytes]) -> None:
+        self._call = channel.stream_stream(
             _METHOD,
             request_serializer=Request.SerializeToString,
             response_deserializer=Response.FromString,
         )
-        return TritonLink(channel, method(), 1 + session, self._packed)
+        self._packed = packed
+
+    async def open(self, vehicle_id: str, terms: Terms) -> TritonStream:  # noqa: ARG002
+        """Begin a sequence; Triton knows no names and no terms, and answers every frame."""
+        return TritonStream(self._call(), 1 + random.getrandbits(62), self._packed)
 
 
-class TritonLink:
-    """One sequence; see `links.Link`."""
+class TritonStream:
+    """One sequence; see `transport.Stream`."""
 
     def __init__(
-        self,
-        channel: grpc.aio.Channel,
-        call: grpc.aio.StreamStreamCall[Any, Any],
-        correlation_id: int,
-        packed: list[bytes],
+        self, call: grpc.aio.StreamStreamCall[Any, Any], correlation_id: int, packed: list[bytes]
     ) -> None:
-        self._channel = channel
         self._call = call
         self._correlation_id = correlation_id
         self._packed = packed
         self._sent = 0
 
-    async def send(self, number: int, frame: int) -> None:
-        """Send a frame; see `links.Link.send`."""
-        await self._write(request(self._correlation_id, number, self._packed[frame]))
+    async def send(self, number: int, picture: int, capture_time_ns: int) -> None:  # noqa: ARG002
+        """Send a frame; see `transport.Stream`."""
+        packed = self._packed[picture % len(self._packed)]
+        await self._write(request(self._correlation_id, number, packed))
         self._sent = number + 1
 
     async def receive(self) -> Answer:
-        """Return the next answer; see `links.Link.receive`."""
+        """Return the next answer; see `transport.Stream`."""
         try:
             response = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            raise EndedError(f"{error.code()}: {error.details()}") from None
+            raise SessionEndedError(error.code().name, error.details() or "") from None
         if not isinstance(response, Response):
-            raise EndedError("the stream has ended")
+            raise SessionEndedError("OK", "the stream has ended")
         return answer(response)
 
     async def close(self) -> None:
-        """End the sequence with one frame more; see `links.Link.close`."""
-        with contextlib.suppress(TimeoutError, EndedError):
-            async with asyncio.timeout(_GOODBYE_S):
+        """End the sequence, which takes one more frame; see `transport.Stream`."""
+        with contextlib.suppress(TimeoutError, SessionEndedError):
+            async with asyncio.timeout(GOODBYE_S):
                 last = request(self._correlation_id, self._sent, self._packed[0], end=True)
                 await self._write(last)
                 while (await self.receive()).number < self._sent:
@@ -184,12 +193,11 @@ class TritonLink:
         await self.abort()
 
     async def abort(self) -> None:
-        """Cancel and close; see `links.Link.abort`."""
+        """Cancel the call; see `transport.Stream`."""
         self._call.cancel()
-        await self._channel.close()
 
     async def _write(self, message: Any) -> None:  # noqa: ANN401 - made at run time
         try:
             await self._call.write(message)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            raise EndedError("the stream has ended") from None
+            raise SessionEndedError("CANCELLED", "the stream has ended") from None

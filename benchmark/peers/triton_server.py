@@ -6,14 +6,14 @@ both are laid out here by hand.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmark.peers.peer import ROOT, Launch, Peer
+from benchmark.host.jobs import SOURCES
+from benchmark.peers.peer import Launch
 
 MODEL = "driver"
 MAX_BATCH = 32
@@ -47,7 +47,8 @@ from benchmark.peers.hosts.triton_model import TritonPythonModel
 """The file that the backend imports. Its stub takes no notice of PYTHONPATH."""
 
 
-def _command(launch: Launch) -> list[str]:
+def command(launch: Launch) -> list[str]:
+    """Lay out model and backend, and return the server's command line."""
     wheel = _packages(launch.python) / "pytriton" / "tritonserver"
     _lay_out_model(launch)
     _lay_out_backend(wheel, launch.folder / "backends")
@@ -67,7 +68,7 @@ def _packages(python: Path) -> Path:
 def _lay_out_model(launch: Launch) -> None:
     folder = launch.folder / "models" / MODEL
     (folder / "1").mkdir(parents=True)
-    paths = [str(ROOT), str(_packages(launch.python))]
+    paths = [*SOURCES, str(_packages(launch.python))]
     (folder / "1" / "model.py").write_text(MODEL_FILE.format(paths=paths))
     config = CONFIG.format(
         name=MODEL, max_batch=MAX_BATCH, slots=launch.slots, bundle=launch.model.resolve()
@@ -82,28 +83,10 @@ def _lay_out_backend(wheel: Path, folder: Path) -> None:
     shutil.copy(stub / "triton_python_backend_stub", folder / "python")
 
 
-def _variables(launch: Launch) -> Mapping[str, str]:
-    """Let the stub find Python's library, and those of the wheel."""
+def variables(launch: Launch) -> Mapping[str, str]:
+    """Return variables that let the stub find Python's library, and those of the wheel."""
     libraries = (
         sysconfig.get_config_var("LIBDIR"),
         str(_packages(launch.python) / "nvidia_pytriton.libs"),
     )
     return {"LD_LIBRARY_PATH": os.pathsep.join(libraries)}
-
-
-TRITON = Peer(
-    name="triton",
-    title="NVIDIA Triton",
-    packages=("nvidia-pytriton", "onnxruntime", "opencv-python-headless", "numpy"),
-    transport="triton",
-    command=_command,
-    requirements="triton",
-    variables=_variables,
-)
-TRITON_OPENVINO = dataclasses.replace(
-    TRITON,
-    name="triton-openvino",
-    title="NVIDIA Triton, OpenVINO",
-    packages=("nvidia-pytriton", "onnxruntime-openvino", "opencv-python-headless", "numpy"),
-    requirements="triton-openvino",
-)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.host import machine
-from benchmark.loadgen import requests
+from benchmark.loadgen import synthetic_road
 from benchmark.loadgen.crew import Crew, crew
 from benchmark.loadgen.open_loop import Load
+from benchmark.loadgen.picture_set import PictureSet
 from steerstream.command_line import count, not_negative, positive
 from steerstream.testing.server_process import Server, serve
 
@@ -66,15 +67,15 @@ def add_pictures(parser: argparse.ArgumentParser) -> None:
     """Add what says what the vehicles send."""
     add = parser.add_argument
     add("--size", type=size, default="640x480", help="WIDTHxHEIGHT of the pictures")
-    add("--encoding", choices=requests.ENCODINGS, default="jpeg", help="how pictures travel")
+    add("--encoding", choices=synthetic_road.ENCODINGS, default="jpeg", help="how pictures travel")
 
 
-def images(options: argparse.Namespace) -> list[bytes]:
+def pictures(options: argparse.Namespace) -> PictureSet:
     """Return the pictures that the options ask for."""
-    return requests.road_images(options.encoding, *options.size)
+    return synthetic_road.picture_set(options.encoding, *options.size)
 
 
-def load(options: argparse.Namespace, pictures: list[bytes], **changes: Any) -> Load:  # noqa: ANN401
+def load(options: argparse.Namespace, **changes: Any) -> Load:  # noqa: ANN401
     """Return the load that the options ask for, with changes."""
     values: dict[str, Any] = {
         "vehicles": 1,
@@ -82,7 +83,7 @@ def load(options: argparse.Namespace, pictures: list[bytes], **changes: Any) -> 
         "seconds": options.seconds,
         "budget_ms": options.budget_ms,
         "network_ms": options.network_ms,
-        "images": pictures,
+        "pictures": pictures(options),
     }
     return Load(**values | changes)
 

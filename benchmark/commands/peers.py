@@ -1,17 +1,57 @@
-"""A comparison as Markdown, one row a peer."""
+"""The same bundle behind what a user would otherwise pick: `python -m benchmark peers`."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from benchmark.commands.server_options import DEFAULT_MODEL
+from benchmark.peers import comparison
 from benchmark.peers.registry import PEERS
+from steerstream.command_line import count, positive
 
+HELP = "the same bundle behind Triton, thread pools and other servers, state checked"
 _NONE = "-"
 
 
-def render(results: Mapping[str, Any]) -> str:
-    """Return the results as a table; a dash stands for what was not measured."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the comparison."""
+    phases = list(comparison.PHASES)
+    add = parser.add_argument
+    add("--model", type=Path, default=DEFAULT_MODEL, help="bundle to serve")
+    add("--peers", type=_names, default=[], help="names, with commas; all but the optional ones")
+    add("--with", dest="also", type=_names, default=[], help="optional peers to add, such as ray")
+    add("--phases", type=_names, default=phases, help="what to measure, with commas")
+    add("--environments", type=Path, default=Path("build/peers"), help="where peers are installed")
+    add("--data", type=Path, help="driving data, for real pictures; see the README")
+    add("--seconds", type=positive, default=1.5, help="counted time of one measurement")
+    add("--rounds", type=count, default=2, help="interleaved repeats of each throughput")
+    add("--quick", action="store_true", help="half a second and one round: does it work at all?")
+    add("--install-only", action="store_true", help="make the environments and stop")
+    add("--merge", action="store_true", help="keep what the file of --json holds of other runs")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Compare the peers and return the results, ready for JSON.
+
+    Raises:
+        BenchmarkError: an environment or a server failed, or an option names nothing.
+
+    Returns:
+        `frames` says what was sent, `peers` holds the figures of each by name, `failed` names
+        those whose state was wrong or that broke down, and have none.
+    """
+    return comparison.run(options)
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Return the results as a Markdown table; a dash stands for what was not measured."""
     head = "| peer | " + " | ".join(_COLUMNS) + " |"
     rule = "|---|" + "---:|" * len(_COLUMNS)
     rows = [_row(name, found) for name, found in results["peers"].items()]

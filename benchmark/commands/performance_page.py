@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmark.commands import latency, targets
+from benchmark.commands import latency, performance_targets
 from benchmark.errors import BenchmarkError
 from reports import machine, pages
 
@@ -89,7 +89,7 @@ def load_results(folder: Path) -> dict[str, dict[str, Any]]:
 
 def page(root: Path, results: dict[str, dict[str, Any]]) -> str:
     """Return docs/performance.md."""
-    parts = [_HEAD.rstrip(), "## Targets", targets.table(results)]
+    parts = [_HEAD.rstrip(), "## Targets", performance_targets.table(results)]
     for name, result in results.items():
         parts += _section(root, name, result)
     return "\n\n".join(parts) + "\n"
@@ -131,5 +131,4 @@ def _draw(root: Path, results: dict[str, dict[str, Any]]) -> None:
 
 
 def _module(name: str) -> ModuleType:
-    package = "benchmark" if name == "peers" else "benchmark.commands"
-    return importlib.import_module(f"{package}.{name}")
+    return importlib.import_module(f"benchmark.commands.{name}")

@@ -1,4 +1,4 @@
-"""What was to be reached, and what was."""
+"""The targets of the benchmarks, each beside the figure that was measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Results = dict[str, dict[str, Any]]
 
 
 def table(results: Results) -> str:
-    """Return targets and figures as a Markdown table; what was not measured is left out."""
+    """Return targets and figures as a Markdown table, without targets that were not measured."""
     return targets.table(figure for find in _ALL for figure in find(results))
 
 

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from benchmark.peers import environments, registry
+
+LISTS = (
+    "client",
+    "openpi",
+    "ray",
+    "steerstream-openvino",
+    "threads-torch",
+    "triton",
+    "triton-openvino",
+)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_every_package_of_every_environment_is_pinned(name: str) -> None:
+    lines = environments.requirements(name).splitlines()
+    packages = [line for line in lines if not line.startswith("#")]
+    assert packages
+    for line in packages:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+]+", line), line
+
+
+def test_every_peer_has_a_list_or_runs_here() -> None:
+    asked_for = {peer.requirements for peer in registry.PEERS.values() if peer.requirements}
+    assert asked_for | {"client"} == set(LISTS)

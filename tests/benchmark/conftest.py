@@ -13,8 +13,8 @@ from steerstream.testing.server_process import serve
 @pytest.fixture(scope="session")
 def server(bundle_path):
     # However slow this machine is just now, nobody is refused for it.
-    patient = {"max_load": 100.0, "shed_after_s": 3600.0}
-    with serve(bundle_path, settings={"max_sessions": 4} | patient) as running:
+    patient = {"max_sessions": 4, "max_load": 100.0, "shed_after_s": 3600.0}
+    with serve(bundle_path, settings=patient) as running:
         yield running
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ def test_a_bundle_steps(tmp_path):
     path = bundles.recurrent(tmp_path / "tiny.onnx")
     loaded = loading.load(path)
     film = np.random.default_rng(0).integers(0, 255, (5, 8, 16, 3), dtype=np.uint8)
-    state, rows = [np.zeros((1, 3), np.float32)], []
+    state: Sequence[np.ndarray] = [np.zeros((1, 3), np.float32)]
+    rows = []
     for picture in film:
         outputs, state = loaded.step(picture[np.newaxis], state)
         rows.append([float(value[0]) for value in outputs])
@@ -44,13 +46,14 @@ def test_a_step_that_fails_is_typed(tmp_path):
 def test_a_bundle_takes_the_interval_and_says_how_sure_it_is(tmp_path):
     loaded = loading.load(bundles.timed(tmp_path / "timed.onnx"))
     film = np.random.default_rng(0).integers(0, 200, (5, 8, 16, 3), dtype=np.uint8)
-    intervals_s = [None, 0.05, 0.1, 0.3, 0.01]
-    state, rows = [np.zeros((1, 3), np.float32)], []
-    for picture, interval_s in zip(film, intervals_s, strict=True):
+    known_s = [0.05, 0.1, 0.3, 0.01]
+    state: Sequence[np.ndarray] = [np.zeros((1, 3), np.float32)]
+    rows = []
+    for picture, interval_s in zip(film, [None, *known_s], strict=True):
         interval = None if interval_s is None else np.array([interval_s], np.float32)
         values, state = loaded.step(picture[np.newaxis], state, interval)
         rows.append([float(value[0]) for value in values])
-    expected = bundles.expected_timed(film, [0.05, *intervals_s[1:]])
+    expected = bundles.expected_timed(film, [0.05, *known_s])
     np.testing.assert_allclose(rows, expected, atol=1e-5)
 
 

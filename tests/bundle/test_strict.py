@@ -55,7 +55,7 @@ def test_everything_that_is_there_is_read():
     assert (car.size_m, dict(car.extras), car.doors) == ((3.0, 1.5), {"hook": True}, 4)
     assert isinstance(car.wheels[0].radius_m, float)
     with pytest.raises(TypeError):
-        car.extras["hook"] = False
+        car.extras["hook"] = False  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

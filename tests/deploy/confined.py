@@ -43,7 +43,7 @@ class _Filter:
         number = self._library.seccomp_syscall_resolve_name(name.encode())
         if number < 0:  # of another architecture
             return
-        array = (_Compare * len(compares))(*compares)
+        array = (_Compare * len(compares))(*compares)  # type: ignore[misc]
         failed = self._library.seccomp_rule_add_array(
             self._context, ctypes.c_uint32(action), number, len(compares), array
         )

@@ -70,7 +70,13 @@ def test_a_misspelt_setting_would_be_found(installed: Path) -> None:
 
 
 def test_exposure_is_below_one_and_a_half(installed: Path) -> None:
-    command = [tool("systemd-analyze"), "security", "--offline=yes", "--threshold=15", installed]
+    command = [
+        tool("systemd-analyze"),
+        "security",
+        "--offline=yes",
+        "--threshold=15",
+        str(installed),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout[-200:]
 
@@ -108,7 +114,9 @@ def systemd(tmp_path: Path) -> Iterator[Systemd]:
 def unit_command(*more: str) -> list[str]:
     """The unit's command on free ports, with this checkout's server, settings and bundles."""
     text = UNIT.read_text().replace("\\\n", " ")
-    program, *options = shlex.split(re.search(r"^ExecStart=(.*)$", text, re.MULTILINE)[1])
+    line = re.search(r"^ExecStart=(.*)$", text, re.MULTILINE)
+    assert line is not None
+    program, *options = shlex.split(line[1])
     assert program == "/opt/steerstream/bin/steerstream"
     places = {
         "/opt/steerstream/models": str(ROOT / "models/pilotnet_lstm.onnx"),

@@ -14,6 +14,7 @@ import math
 import re
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,8 +89,8 @@ def target():
     loop.close()
 
 
-async def run(page: Path, target: str) -> dict[str, object]:
-    namespace: dict[str, object] = {"jpeg": JPEG}
+async def run(page: Path, target: str) -> dict[str, Any]:
+    namespace: dict[str, Any] = {"jpeg": JPEG}
     for block in blocks(page):
         code = compile(
             block.replace(TARGET, target), str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT

@@ -48,10 +48,11 @@ def test_a_documented_command_is_understood(document, line):
         else:
             start = next(start for start in PARSERS if command.startswith(start))
             arguments = shlex.split(command.removeprefix(start), comments=True)
-            try:
+            if {"--help", "--version"} & set(arguments):
+                with pytest.raises(SystemExit, match=r"^0$"):
+                    PARSERS[start]().parse_args(arguments)
+            else:
                 PARSERS[start]().parse_args(arguments)
-            except SystemExit as ended:  # --version and --help
-                assert ended.code == 0
 
 
 def test_the_readme_shows_every_part_of_the_program():

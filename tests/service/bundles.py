@@ -12,6 +12,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -56,7 +57,7 @@ TORQUE = Output(
 )
 
 
-def contract(**changes: object) -> Contract:
+def contract(**changes: Any) -> Contract:
     """The recurrent bundle's contract, with changes."""
     base = Contract(
         name="tiny",
@@ -71,19 +72,19 @@ def contract(**changes: object) -> Contract:
     return dataclasses.replace(base, **changes)
 
 
-def recurrent(path: Path, **changes: object) -> Path:
+def recurrent(path: Path, **changes: Any) -> Path:
     """Write the recurrent bundle."""
     nodes = [*_mean_colour(), *_hidden(), *_heads("h_next")]
     return write(path, contract(**changes), nodes)
 
 
-def stateless(path: Path, **changes: object) -> Path:
+def stateless(path: Path, **changes: Any) -> Path:
     """Write a bundle without state: the heads read the mean colour."""
     nodes = [*_mean_colour(), *_heads("x")]
     return write(path, contract(name="stateless", state=(), **changes), nodes)
 
 
-def timed(path: Path, **changes: object) -> Path:
+def timed(path: Path, **changes: Any) -> Path:
     """Write a bundle that takes the interval and says how sure it is of angle and torque.
 
     The angle's standard deviation is NaN for pictures with red above 0.9.
@@ -104,7 +105,7 @@ def timed(path: Path, **changes: object) -> Path:
     return write(path, timed_contract(**changes), nodes)
 
 
-def timed_contract(**changes: object) -> Contract:
+def timed_contract(**changes: Any) -> Contract:
     """The timed bundle's contract, with changes."""
     outputs = (
         dataclasses.replace(ANGLE, stddev_tensor="angle_stddev"),
@@ -168,7 +169,7 @@ def failing(path: Path) -> Path:
     return write(path, contract(name="failing"), nodes)
 
 
-def write(path: Path, promised: Contract, nodes: list[onnx.NodeProto], **tensors: object) -> Path:
+def write(path: Path, promised: Contract, nodes: list[onnx.NodeProto], **tensors: Any) -> Path:
     """Write a bundle of a contract and the nodes that (should) keep it."""
     frame = promised.frame
     inputs = [_value(frame.tensor, TensorProto.UINT8, frame.shape)]
@@ -201,7 +202,7 @@ def expected(pictures: np.ndarray, h: np.ndarray | None = None) -> np.ndarray:
     return np.asarray(rows)
 
 
-def expected_timed(pictures: np.ndarray, intervals_s: Sequence[float]) -> np.ndarray:
+def expected_timed(pictures: np.ndarray, intervals_s: Sequence[float] | np.ndarray) -> np.ndarray:
     """What the timed bundle answers, values and standard deviations in its order: [T, 5]."""
     h, rows = np.zeros(3), []
     for x, interval_s in zip(pictures.mean(axis=(1, 2)) / 255, intervals_s, strict=True):
@@ -243,7 +244,7 @@ def _constants() -> list[onnx.TensorProto]:
         "bias": np.array([-1.5, 0, 0], np.float32),
         **{f"head_{index}": np.array(index, np.int64) for index in range(3)},
     }
-    return [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    return [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
 
 
 def _mean_colour(name: str = "x") -> list[onnx.NodeProto]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.pictures import RawImage
 from steerstream_service.domain import (
@@ -45,8 +47,8 @@ class Shell:
             opened_ns=0,
         )
         self.now_ns = 0
-        self.decoding = None
-        self.submitted = None
+        self.decoding: Any = None
+        self.submitted: Any = None
         self.begun = False
         self.answers = []
         self.answered_ns = []

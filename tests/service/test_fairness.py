@@ -12,7 +12,7 @@ import pytest
 
 from steerstream.v1 import command_pb2, session_pb2
 from steerstream_bundle import loading
-from steerstream_service.domain import Stepped
+from steerstream_service.domain import Outcome, Stepped
 from steerstream_service.engine import engine as engine_module
 from steerstream_service.engine.engine import deliver
 from steerstream_service.engine.loop_engine import LoopEngine
@@ -164,7 +164,7 @@ def test_a_model_with_nearer_deadlines_leaves_the_other_its_turn(tmp_path, monke
 
     for _ in range(8):
         put_busy()
-    answered = []
+    answered: list[Outcome] = []
     rare.put(submitted(rare, deadline_ns=1000 * MS, reply=answered.append))
     steps = 0
     while not answered:

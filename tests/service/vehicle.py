@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import grpc
@@ -73,8 +74,8 @@ async def running(*paths: Path, **settings) -> AsyncIterator[Running]:
 class Vehicle:
     """One stream. Frames are numbered and timed at 20 Hz unless a test says otherwise."""
 
-    def __init__(self, stub: drive_service_pb2_grpc.DriveServiceAsyncStub) -> None:
-        self.call = stub.Drive()
+    def __init__(self, stub: Any) -> None:
+        self.call: Any = stub.Drive()
         self.opened: session_pb2.SessionOpened | None = None
         self.number = -1
         self.notices: list[session_pb2.Notice] = []
@@ -102,7 +103,7 @@ class Vehicle:
         await self.send(frame=frame_pb2.Frame(**fields))
         return self.number
 
-    async def answer(self) -> command_pb2.Command | command_pb2.FrameSkipped:
+    async def answer(self) -> Any:
         """The next answer to a frame; notices are put aside."""
         while True:
             response = await self.call.read()
@@ -112,12 +113,14 @@ class Vehicle:
                 return getattr(response, kind)
             self.notices.append(response.notice)
 
-    async def drive(self, picture: np.ndarray, **fields) -> command_pb2.Command:
+    async def drive(self, picture: np.ndarray | None, **fields) -> Any:
         """Send a frame and return its answer."""
         await self.frame(picture, **fields)
         return await self.answer()
 
-    async def replay(self, pictures: Sequence[np.ndarray], ahead: int = 4) -> np.ndarray:
+    async def replay(
+        self, pictures: Sequence[np.ndarray] | np.ndarray, ahead: int = 4
+    ) -> np.ndarray:
         """Send all pictures, a few ahead of the answers, and return raw outputs [T, 3]."""
         rows = []
         for index, picture in enumerate(pictures):

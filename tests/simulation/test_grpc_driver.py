@@ -1,8 +1,11 @@
 import itertools
 
+import pytest
+
 import steerstream
 from steerstream import FramePolicy, SkipReason
 from steerstream.testing import FakeServer, Reply, Skip
+from steerstream.testing.script import Reaction
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import LockStepClock, drive_lock_step
 from steerstream_simulation.grpc_driver import describe, open_driver
@@ -58,7 +61,7 @@ async def test_a_model_without_a_speed_head_keeps_the_speed():
 
 
 async def test_skipped_frames_count_as_over_budget():
-    actions = [Reply(), Reply(), Skip(SkipReason.LATE)] + [Reply()] * 5
+    actions: list[Reaction] = [Reply(), Reply(), Skip(SkipReason.LATE), *[Reply()] * 5]
     _, log = await drive(FakeServer(actions), frames=8)
     assert log.commands == 7
     assert log.over_budget >= 1
@@ -77,4 +80,4 @@ async def test_the_report_has_every_figure():
 def test_the_camera_is_described_as_it_is():
     camera = describe(CameraConfig(width=640, height=480))
     assert (camera.width_px, camera.height_px) == (640, 480)
-    assert round(camera.horizontal_fov_deg, 6) == 18.0
+    assert camera.horizontal_fov_deg == pytest.approx(18.0, abs=1e-6)

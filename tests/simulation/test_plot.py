@@ -14,5 +14,6 @@ async def test_a_drive_becomes_one_picture(tmp_path):
     await drive_lock_step(world, driver, frames=20, observe=plot)
     plot.save(tmp_path / "new" / "drive.png")
     picture = cv2.imread(str(tmp_path / "new" / "drive.png"))
+    assert picture is not None
     assert picture.shape == (825, 1200, 3)
     assert picture[:225].std() > 20

@@ -184,5 +184,5 @@ waits.join()
 
 
 def test_methods_keep_their_documentation():
-    assert "Send a frame" in steerstream.blocking.Session.send_frame.__doc__
-    assert "HOST:PORT" in steerstream.blocking.connect.__doc__
+    assert "Send a frame" in (steerstream.blocking.Session.send_frame.__doc__ or "")
+    assert "HOST:PORT" in (steerstream.blocking.connect.__doc__ or "")

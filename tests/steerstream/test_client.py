@@ -207,7 +207,10 @@ async def test_closing_a_client_ends_a_session_that_is_being_opened():
         ({"model": 7}, "model cannot be 7"),
         ({"budget_ms": "50"}, "budget_ms cannot be '50'"),
         ({"frame_policy": 2}, "frame_policy must be FramePolicy"),
-        ({"camera": Camera(width_px=640.5)}, r"width_px cannot be 640\.5"),
+        (
+            {"camera": Camera(width_px=640.5)},  # type: ignore[arg-type]
+            r"width_px cannot be 640\.5",
+        ),
         ({"camera": (640, 480)}, "camera must be Camera"),
         ({"ticket": "sealed"}, "ticket cannot be 'sealed'"),
         ({"guard": Bounds()}, "guard must be Guard"),

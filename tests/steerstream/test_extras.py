@@ -41,7 +41,7 @@ def test_a_checkout_is_installed_again_from_its_path():
 @pytest.mark.parametrize("extra", ["cpu", "gpu", "openvino", "metrics", "otel", "sim", "train"])
 def test_an_installed_wheel_lists_what_the_extra_requires(monkeypatch, tmp_path, extra):
     monkeypatch.setattr(extras, "_CHECKOUT", tmp_path)
-    declared = map(Requirement, metadata.requires("steerstream"))
+    declared = map(Requirement, metadata.requires("steerstream") or [])
     with_extra = {
         item.name for item in declared if item.marker and item.marker.evaluate({"extra": extra})
     }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -34,7 +35,7 @@ def test_a_good_command_is_followed_as_it_is():
     values = ControlValues(steering_wheel_angle_rad=0.3, speed_mps=12.0, steering_torque_nm=-1.0)
     assert drive(guard, 0, limited=values) == ()
     assert guard.safe_command(now(0)) == SafeCommand(
-        Action.FOLLOW, 0.3, 12.0, -1.0, pytest.approx(5 + 3 + 2), ()
+        Action.FOLLOW, 0.3, 12.0, -1.0, cast(float, pytest.approx(5 + 3 + 2)), ()
     )
 
 
@@ -207,7 +208,8 @@ events = st.lists(
 @given(events)
 def test_whatever_comes_the_vehicle_gets_finite_bounded_young_values_or_none(script):
     guard = Guard(Bounds(lost_window_frames=10))
-    time_ms, counter, last_angle, last_sent_ms = 0.0, 0, None, 0.0
+    time_ms, counter, last_sent_ms = 0.0, 0, 0.0
+    last_angle: float | None = None
     for number, (kind, wait_ms) in enumerate(script):
         time_ms += wait_ms
         guard.frame_sent(number, ns(time_ms), ns(time_ms))
@@ -218,12 +220,13 @@ def test_whatever_comes_the_vehicle_gets_finite_bounded_young_values_or_none(scr
             case "silence":
                 pass
             case _:
-                changes = {
+                every_change: dict[str, dict[str, Any]] = {
                     "damaged": {"checksum_ok": False},
                     "nan": {"limited": ControlValues(math.nan, math.nan, math.nan)},
                     "huge": {"limited": ControlValues(1e9, -1e9, 1e9)},
                     "held": {"validity": Validity.HELD},
-                }.get(kind, {})
+                }
+                changes = every_change.get(kind, {})
                 answer = command(number, time_ms, alive_counter=counter % 65_536, **changes)
                 guard.received(answer, answer.received_ns)
         time_ms += 8
@@ -233,6 +236,7 @@ def test_whatever_comes_the_vehicle_gets_finite_bounded_young_values_or_none(scr
             assert angle is None
             last_angle = None
             continue
+        assert angle is not None
         assert math.isfinite(angle)
         assert abs(angle) <= guard.bounds.max_steering_wheel_angle_rad
         assert safe.age_ms <= guard.bounds.max_hold_ms

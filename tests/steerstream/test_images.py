@@ -68,7 +68,7 @@ async def test_raw_video_is_sent_exactly(planes, full_range):
 @pytest.mark.parametrize("size", [(15, 12), (16, 11), (0, 12), (16, -2)])
 def test_raw_video_of_odd_or_no_size_is_refused(size):
     with pytest.raises(BadRequest, match="even width and height"):
-        Nv12(*size, PLANES)
+        Nv12(size[0], size[1], PLANES)
 
 
 @pytest.mark.parametrize("surplus", [-1, 1])

@@ -4,7 +4,6 @@ import io
 
 import pytest
 
-from steerstream import progress
 from steerstream.progress import ProgressLine, bar
 
 
@@ -16,7 +15,7 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def clock(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("steerstream.progress.time.monotonic", lambda: now[0])
     return now
 
 

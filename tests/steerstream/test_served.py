@@ -206,6 +206,7 @@ async def test_a_server_that_stops_says_so_and_the_drive_can_end_well(bundle_pat
             client.open_session(vehicle_id="car") as session,
         ):
             await session.request(picture(), timeout_s=PATIENCE_S)
+            assert server.pid
             os.kill(server.pid, signal.SIGTERM)
             async with asyncio.timeout(PATIENCE_S):
                 assert isinstance(await anext(session), steerstream.Draining)

@@ -348,7 +348,7 @@ class _Chatty(steerstream.testing.FakeTransport):
     async def drive(self):
         stream = await super().drive()
         inner = stream.receive
-        said = []
+        said: list[drive_service_pb2.DriveResponse | None] = []
 
         async def receive():
             if len(said) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from steerstream import Command, ControlValues, Skipped, SkipReason, StageTimings, Validity
 
@@ -37,11 +38,11 @@ SKIPPED = Skipped(
 
 
 def command(
-    number: int, sent_ms: float, *, received_ms: float | None = None, **changes: object
+    number: int, sent_ms: float, *, received_ms: float | None = None, **changes: Any
 ) -> Command:
     """A command for frame `number` that was captured when it was sent."""
     received = sent_ms + 8.0 if received_ms is None else received_ms
-    defaults = {
+    defaults: dict[str, Any] = {
         "sequence_number": number,
         "capture_time_ns": round(sent_ms * 1e6),
         "alive_counter": number + 1,

@@ -11,6 +11,7 @@ from benchmark.commands import decode
 from benchmark.errors import BenchmarkError
 from benchmark.loadgen.synthetic_road import jpegs, road_pictures
 from benchmark.programs import decoders
+from model_export.evaluation.bundle_runner import BundleRunner
 from steerstream_bundle.contract import Crop, FrameInput
 
 FRAME = FrameInput(tensor="frames", height_px=66, width_px=200, crop=Crop(top=0.4, bottom=0.9))
@@ -48,7 +49,7 @@ def test_a_bundle_that_is_none_is_named(tmp_path, capfd):
 
 @pytest.mark.data
 def test_the_real_drive_scores_every_way(bundle_path, data_dir):
-    runner = decoders.BundleRunner(bundle_path)
+    runner = BundleRunner(bundle_path)
     found = decoders.accuracy(runner, data_dir, {"as served": decoders.served})
     assert 0.11 < found["as served"]["320x240"] < 0.13
     assert 0.06 < found["as served"]["640x480"] < 0.08

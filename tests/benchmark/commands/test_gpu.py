@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import onnxruntime
 import pytest
@@ -54,6 +55,6 @@ def test_a_gpu_that_is_wrong_is_no_result(tmp_path, monkeypatch, changes, messag
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\necho '{json.dumps(found)}'\n")
     program.chmod(0o755)
-    monkeypatch.setattr(gpu.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(BenchmarkError, match=message):
         gpu.run(parser().parse_args(["gpu"]))

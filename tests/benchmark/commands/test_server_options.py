@@ -23,6 +23,7 @@ def test_several_workers_are_one_server(bundle_path, pictures):
     options = parser().parse_args(chosen)
     load = Load(vehicles=8, rate_hz=20, seconds=0.5, budget_ms=2000, pictures=pictures)
     with shared.server(options) as server, crew(1, options.client_cores) as generators:
+        assert server.pid
         supervisor_and_workers = family(server.pid)
         tally = generators.run(server.address, load)
     assert len(supervisor_and_workers) == 3

@@ -25,8 +25,8 @@ def test_noise_of_the_counters_is_no_negative_time():
 
 
 def test_a_processs_work_is_counted_and_this_ones_is_not():
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", BURN], **pipes) as process:
+    command = [sys.executable, "-c", BURN]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         before = Moment.now(process.pid)
         process.stdout.readline()
         used_s = Moment.now(process.pid).cpu_since(before)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
 
 from benchmark.peers import triton_server
@@ -10,7 +10,7 @@ from benchmark.peers.peer import Launch
 def test_triton_gets_as_many_candidates_as_there_are_slots(tmp_path: Path) -> None:
     packages = tmp_path / "lib" / "python3.11" / "site-packages"
     wheel = packages / "pytriton" / "tritonserver"
-    stub = wheel / "python_backend_stubs" / f"{os.sys.version_info[0]}.{os.sys.version_info[1]}"
+    stub = wheel / "python_backend_stubs" / f"{sys.version_info[0]}.{sys.version_info[1]}"
     for folder in (wheel / "backends" / "python", stub):
         folder.mkdir(parents=True)
     (stub / "triton_python_backend_stub").write_text("stub")

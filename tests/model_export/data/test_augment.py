@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,10 +31,10 @@ def test_nothing_configured_changes_nothing():
 def test_a_mirrored_road_turns_the_other_way():
     flip = Augmentation(AugmentConfig(flip=1.0), FRAME, seed=1)
     np.testing.assert_array_equal(flip.picture(picture(), 0), picture()[:, ::-1])
-    np.testing.assert_array_equal(flip.labels(LABELS), LABELS * np.float32([-1, 1, -1]))
+    np.testing.assert_array_equal(flip.labels(LABELS), LABELS * np.array([-1, 1, -1], np.float32))
 
 
-def moved(**bounds: float) -> Augmentation:
+def moved(**bounds: Any) -> Augmentation:
     return Augmentation(AugmentConfig(**bounds), FRAME, seed=5)
 
 

@@ -105,7 +105,7 @@ def test_what_is_stored_is_not_computed_again(config: Config, recording: Recordi
     source = source_of(recording, AugmentConfig(), 1)
     first = cache_of(network, config, tmp_path).source(source)
     again = cache_of(network, config, tmp_path)
-    network.perceive = None  # computing anything now fails
+    network.perceive = None  # type: ignore[assignment]  # computing anything now fails
     second = again.source(source)
     assert second.train.folder == first.train.folder
 

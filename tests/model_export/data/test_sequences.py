@@ -42,7 +42,8 @@ def sampler(*lanes: LaneSource, window: int = 5, pass_frames: int = 20) -> LaneS
 
 def test_windows_follow_each_other_until_the_reset():
     draws = sampler(source(100, 60))
-    before, lengths = None, []
+    before: int | None = None
+    lengths: list[int] = []
     for _ in range(60):
         batch = draws.next_batch()
         indices = batch.labels[0, :, 1]
@@ -52,9 +53,10 @@ def test_windows_follow_each_other_until_the_reset():
         if batch.resets[0]:
             lengths.append(0)
         else:
+            assert before is not None
             assert indices[0] == before + 1
         lengths[-1] += 5
-        before = indices[-1]
+        before = int(indices[-1])
     assert max(lengths) == 20
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_both_act_together(table: LabelTable):
         ({"seed": -1}, "--seed must not be negative"),
     ],
 )
-def test_options_out_of_range_are_refused(options: dict[str, float], text: str):
+def test_options_out_of_range_are_refused(options: dict[str, Any], text: str):
     with pytest.raises(OptionError, match=text):
         FrameLoss(**options)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -18,7 +20,7 @@ FEATURES = 24 + 5 + 2
 """Of the encoder, of sideways motion, of forward motion."""
 
 
-def members(count: int, **settings: int) -> Members:
+def members(count: int, **settings: Any) -> Members:
     torch.manual_seed(0)
     small = MemberSettings(channels=2, features=3, hidden=6, pace=4, **settings)
     return Members(count, small, SEEN, 5, 2).eval()
@@ -66,7 +68,7 @@ def test_a_member_learns_from_its_own_error_whatever_the_others_say(tiny: Config
     settings = {"blocks": 2, "hidden": 6, "members": 2, "dropout": 0.0}
     config = configured(tiny, "chauffeur", settings)
     torch.manual_seed(0)
-    network = build(config).eval()
+    network: Any = build(config).eval()
     frames, labels = random_frames(config, 1, 3), torch.randn(1, 3, 3)
     bias = network.members.each[0].heads.mean.bias
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -117,7 +118,7 @@ def test_deviations_teach_nothing_else(tiny: Config, kind: str, settings: dict[s
 
 @torch.no_grad()
 def test_deviations_are_in_si_units_and_calibrated(tiny: Config):
-    network = warmed(configured(tiny, "pilotnet", {}))
+    network: Any = warmed(configured(tiny, "pilotnet", {}))
     network.heads.log_stddev.bias.copy_(torch.tensor([1.0, -100.0, 100.0]))
     network.calibration.copy_(torch.tensor([2.0, 1.0, 1.0]))
     frames = random_frames(configured(tiny, "pilotnet", {}), 1)
@@ -147,7 +148,7 @@ def test_the_clip_is_all_that_cnn3d_knows(tiny: Config):
 
 @torch.no_grad()
 def test_komanda_starts_as_it_learned_to(tiny: Config):
-    network = build(configured(tiny, "komanda", {}))
+    network: Any = build(configured(tiny, "komanda", {}))
     for start in network.initial:
         start.copy_(torch.randn_like(start))
     previous, projection, cell = network.state_tensors[:3]
@@ -193,7 +194,7 @@ def test_a_reach_that_the_picture_does_not_have_is_refused(tiny: Config):
 
 @torch.no_grad()
 def test_what_moved_in_twice_the_time_is_half_the_motion(tiny: Config):
-    network = build(configured(tiny, "chauffeur", {"blocks": 1, "interval": True}))
+    network: Any = build(configured(tiny, "chauffeur", {"blocks": 1, "interval": True}))
     size, moved = math.prod(network.trunk.shape), network.motions[0].width
     features = torch.rand(1, 2, size + moved)
     timed = network.timed(features, torch.tensor([[0.05, 0.1]]))

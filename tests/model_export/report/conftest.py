@@ -34,7 +34,7 @@ def checkout(bundle: Path, tmp_path: Path) -> Path:
     models = tmp_path / "models"
     models.mkdir()
     (models / bundle.name).write_bytes(bundle.read_bytes())
-    torque = {"rmse": 0.38, "mae": 0.3, "rmse_zero": 0.62, "rmse_mean": 0.61}
+    torque: dict[str, object] = {"rmse": 0.38, "mae": 0.3, "rmse_zero": 0.62, "rmse_mean": 0.61}
     torque |= {"calibration": {"mean_stddev": 0.4, "coverage_68": 0.7, "coverage_95": 0.96}}
     traces = {"heads": {"steering_torque": torque | {"covered": [0.5] * 19}}}
     figures = {

@@ -70,7 +70,7 @@ def test_what_is_joined_and_parted_again_feeds_only_its_own(found: dict[str, Arc
 
 def test_what_is_split_feeds_only_its_own(tiny: configs.Config, tmp_path: Path):
     """The interval comes into features that are taken apart for it and put together again."""
-    settings = {"blocks": 2, "hidden": 6, "interval": True, "forward": True}
+    settings: dict[str, object] = {"blocks": 2, "hidden": 6, "interval": True, "forward": True}
     blocks = {block.name: block for block in exported(tiny, tmp_path, "chauffeur", settings).blocks}
     assert blocks["reduce"].feeds == ("trunk",)
     assert set(blocks["recurrence"].feeds) == {"project", "motions"}
@@ -78,7 +78,7 @@ def test_what_is_split_feeds_only_its_own(tiny: configs.Config, tmp_path: Path):
 
 
 def test_members_are_one_block_with_the_layers_of_one(tiny: configs.Config, tmp_path: Path):
-    settings = {"blocks": 2, "hidden": 6, "features": 4, "channels": 3}
+    settings: dict[str, object] = {"blocks": 2, "hidden": 6, "features": 4, "channels": 3}
     one, three = (
         {block.name: block for block in exported(tiny, tmp_path, "chauffeur", several).blocks}
         for several in (settings, settings | {"members": 3})

@@ -22,7 +22,8 @@ class KilledError(Exception):
 
 def kill_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Let training die at its n-th optimiser step, wherever that is."""
-    real, taken = Optimisation.step, []
+    real = Optimisation.step
+    taken: list[int] = []
 
     def step(self, batch, number):
         if len(taken) == steps:

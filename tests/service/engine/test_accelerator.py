@@ -73,4 +73,4 @@ def test_an_accelerator_that_lacks_a_method_cannot_be_made():
             pass
 
     with pytest.raises(TypeError, match="abstract"):
-        Half()
+        Half()  # type: ignore[abstract]

@@ -115,7 +115,7 @@ def test_warm_up_touches_no_slot(tmp_path, accelerator):
         stepper.warm_up(size)
     after = pool_rows(stepper, 0)
     np.testing.assert_array_equal(after[:4], before[:4])
-    np.testing.assert_array_equal(after[5].ravel(), np.float32(bundles.RING.initial))
+    np.testing.assert_array_equal(after[5].ravel(), np.array(bundles.RING.initial, np.float32))
 
 
 def test_a_row_that_is_not_a_number_is_left_as_it_was(tmp_path, accelerator):

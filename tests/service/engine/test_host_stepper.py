@@ -38,7 +38,8 @@ def test_sessions_in_changing_company_have_their_own_intervals(tmp_path, provide
     stepper.warm_up(4)
     films = [pictures(8, seed) for seed in range(4)]
     slots = [stepper.pool.allocate() for _ in films]
-    rng, answers = np.random.default_rng(1), [[] for _ in films]
+    rng = np.random.default_rng(1)
+    answers: list[list] = [[] for _ in films]
     intervals_s = rng.uniform(0.01, 0.3, (4, 8)).astype(np.float32)
     while rows := [row for row in rng.permutation(4) if len(answers[row]) < 8][:3]:
         seen = [len(answers[row]) for row in rows]
@@ -68,7 +69,8 @@ def test_sessions_in_changing_company_answer_as_alone(tmp_path, provider):
     stepper = stepper_of(bundles.recurrent(tmp_path / "a.onnx"), provider=provider)
     films = [pictures(8, seed) for seed in range(4)]
     slots = [stepper.pool.allocate() for _ in films]
-    rng, answers = np.random.default_rng(1), [[] for _ in films]
+    rng = np.random.default_rng(1)
+    answers: list[list] = [[] for _ in films]
     while min(map(len, answers)) < 8:
         rows = [row for row in rng.permutation(4)[: rng.integers(1, 5)] if len(answers[row]) < 8]
         if not rows:

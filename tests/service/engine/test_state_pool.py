@@ -39,7 +39,7 @@ def test_a_reset_row_starts_from_the_initial_value(pool):
     write(pool, [one, two], [5, 6])
     hidden, ring = pool.gather([one, two], [True, False])
     assert hidden.tolist() == [[0, 0, 0], [6, 6, 6]]
-    np.testing.assert_array_equal(ring[0].ravel(), np.float32(bundles.RING.initial))
+    np.testing.assert_array_equal(ring[0].ravel(), np.array(bundles.RING.initial, np.float32))
     assert read(pool, [one]) == [5], "a gather changes nothing"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import sys
+from typing import cast
 
 import pytest
 
@@ -24,7 +26,7 @@ ON_DEVICE = dataclasses.replace(providers.CPU, pool_on_device=True)
 def library(monkeypatch):
     """A GPU in name: the pool on the device, and the device on the host."""
     library = HostCudart()
-    monkeypatch.setattr(cudart, "load", lambda: Cudart(library))
+    monkeypatch.setattr(cudart, "load", lambda: Cudart(cast(ctypes.CDLL, library)))
     monkeypatch.setattr(
         accelerator, "Cuda", lambda runtime, *, graphs: CudaOnHost(runtime._library, graphs=graphs)
     )
@@ -43,6 +45,7 @@ def test_a_cpu_keeps_the_state_on_the_host(tmp_path):
 def test_a_gpu_keeps_the_state_and_captures_graphs(tmp_path, library):
     stepper = opened(tmp_path)
     assert isinstance(stepper, DeviceStepper)
+    assert isinstance(stepper._accelerator, CudaOnHost)
     assert stepper._accelerator.asked["enable_cuda_graph"] == "1"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ class Stream:
     def __init__(self, timer, clock, due_ns):
         self.due_ns = due_ns
         self.checks = 0
-        self.over_at_ns = None
+        self.over_at_ns: Any = None
         self._clock = clock
         self.deadline = timer.deadline(self.check)
 
@@ -73,6 +74,7 @@ def test_a_deadline_is_checked_when_its_time_has_come_and_not_before(clock):
     clock.go_to(29 * MS)
     assert stream.over_at_ns is None
     clock.go_to(31 * MS)
+    assert stream.over_at_ns is not None
     assert 30 * MS <= stream.over_at_ns <= 31 * MS
     assert stream.checks <= 3
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 import numpy as np
@@ -136,7 +137,7 @@ async def test_outputs_do_not_depend_on_who_shares_the_batch(server):
 
 async def test_frames_of_several_sessions_share_a_batch(server):
     vehicles = [await server.vehicle() for _ in range(8)]
-    sizes = set()
+    sizes: set[int] = set()
     async with asyncio.timeout(60):
         while max(sizes, default=1) == 1:
             for vehicle in vehicles:
@@ -187,7 +188,7 @@ def header(width: int, height: int) -> bytes:
     return bytes(data)
 
 
-UNDECODABLE = {
+UNDECODABLE: dict[str, tuple[dict[str, Any], str]] = {
     "not a JPEG": ({"jpeg": b"\x89PNG\r\n\x1a\n rest"}, "not a JPEG"),
     "empty JPEG": ({"jpeg": b""}, "jpeg is empty"),
     "no picture": ({}, "holds no picture"),
@@ -372,7 +373,7 @@ async def test_a_stream_that_says_nothing_was_never_open(server):
     assert (await vehicle.failure())[1] == "ERROR_REASON_NOT_OPEN"
 
 
-BAD_OPENINGS = {
+BAD_OPENINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "no vehicle": ({"vehicle_id": ""}, "INVALID_FIELD", "open.vehicle_id"),
     "long vehicle": ({"vehicle_id": "x" * 129}, "INVALID_FIELD", "open.vehicle_id"),
     "control characters": ({"vehicle_id": "a\nb"}, "INVALID_FIELD", "open.vehicle_id"),

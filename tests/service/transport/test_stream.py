@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
-from steerstream_bundle import loading
+from steerstream_bundle import loading, pictures
 from steerstream_service.admission.admission import Admission, Model
 from steerstream_service.config import Config
 from steerstream_service.domain import (
@@ -95,11 +96,12 @@ class Open:
     """A stream that runs, with all that it touches."""
 
     def __init__(self, admission, config, opening):
-        self.context, self.engine = Context(), HeldEngine()
+        self.context = Context()
+        self.engine = HeldEngine()
         self.decoder = ThreadPoolExecutor(1)
         self.lease = admission.admit(opening)
         self.stream = DriveStream(
-            self.context,
+            cast(Any, self.context),
             self.lease,
             engine=self.engine,
             decoder=self.decoder,
@@ -193,7 +195,7 @@ async def test_a_wrong_message_ends_the_stream_with_its_error(opened):
 async def test_a_fault_of_the_decoder_ends_its_stream_and_no_other(opened, monkeypatch, picture):
     ill, well = await opened(), await opened()
     with monkeypatch.context() as patch:
-        patch.setattr(stream_module.pictures, "to_input", lambda *_: 1 // 0)
+        patch.setattr(pictures, "to_input", lambda *_: 1 // 0)
         ill.frames(0, **picture)
         assert isinstance(await ill.end(), ZeroDivisionError)
     well.frames(0, **picture)
@@ -232,7 +234,7 @@ async def test_a_surplus_frame_of_a_busy_server_delays_the_next_one(opened, monk
     async def pause(seconds):
         pauses_s.append(seconds)
 
-    monkeypatch.setattr(stream_module, "asyncio", _with(stream_module.asyncio, sleep=pause))
+    monkeypatch.setattr(stream_module, "asyncio", _with(asyncio, sleep=pause))
     run.frames(*range(10))
     await until(lambda: run.context.reads == 10)
     assert len(pauses_s) == 2, "8 frames may come at once"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from steerstream import Action, FramePolicy
+from steerstream import Action
 from steerstream.drive import report
 from steerstream.drive.tally import Tally
 from steerstream.testing import FakeServer
@@ -15,7 +15,9 @@ from tests.steerstream.values import command
 
 INFO = session_info(
     drive_service_pb2.DriveResponse(
-        opened=FakeServer().open(session_pb2.OpenSession(frame_policy=FramePolicy.EVERY))
+        opened=FakeServer().open(
+            session_pb2.OpenSession(frame_policy=session_pb2.FRAME_POLICY_EVERY)
+        )
     )
 )
 

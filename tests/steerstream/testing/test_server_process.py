@@ -26,12 +26,14 @@ def test_a_server_serves_with_its_settings_and_ends_with_the_block(bundle_path):
         assert served.default_model == bundle_path.stem
         assert served.limits.max_sessions == 3
         assert is_running(server.pid)
+    assert server.pid
     assert not is_running(server.pid)
 
 
 def test_a_server_ends_with_a_block_that_fails(bundle_path):
     with pytest.raises(ZeroDivisionError), serve(bundle_path) as server:
         raise ZeroDivisionError
+    assert server.pid
     assert not is_running(server.pid)
 
 

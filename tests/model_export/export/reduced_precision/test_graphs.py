@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,8 @@ def border(model: onnx.ModelProto) -> list[tuple[str, int]]:
 
 def calibration(runner: BundleRunner) -> CalibrationFrames:
     contract = runner.contract
-    state, feeds = runner.initial_state(2), []
+    state = runner.initial_state(2)
+    feeds: list[Mapping[str, np.ndarray]] = []
     for frames in frames_for(runner):
         feed = {contract.frame.tensor: frames}
         feed |= {pair.input: value for pair, value in zip(contract.state, state, strict=True)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -29,7 +31,7 @@ def test_its_weights_come_from_the_package_and_fold():
 
 
 def test_training_keeps_its_statistics():
-    trunk = EfficientNetLite0(2, (32, 32)).train()
+    trunk: Any = EfficientNetLite0(2, (32, 32)).train()
     before = trunk.stem.norm.running_mean.clone()
     trunk(torch.rand(2, 3, 32, 32) * 255)
     assert torch.equal(trunk.stem.norm.running_mean, before)

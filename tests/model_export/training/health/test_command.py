@@ -34,7 +34,7 @@ def plain_run(run: RunFolder) -> RunFolder:
     text = run.config.read_text().replace("{ features", '{ cell = "rnn", features')
     plain.config.write_text(text)
     torch.manual_seed(0)
-    network = build(plain.load_config())
+    network: Any = build(plain.load_config())
     with torch.no_grad():
         mix = network.recurrence.cells[0].mix
         mix.weight.zero_()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def decide(linear: nn.Linear, *sums: float) -> None:
 
 def test_each_gate_of_an_lstm(tiny: Config):
     config = with_cell(tiny, "lstm")
-    network = network_of(config)
+    network: Any = network_of(config)
     cell = network.recurrence.cells[0]
     assert isinstance(cell, LstmCell)
     decide(cell.gates, SHUT, OPEN, 0.0, 0.0)
@@ -61,7 +62,7 @@ def test_each_gate_of_an_lstm(tiny: Config):
 
 def test_each_gate_of_a_gru_in_each_layer(tiny: Config):
     config = with_cell(tiny, "gru", layers=2)
-    network = network_of(config)
+    network: Any = network_of(config)
     for cell in network.recurrence.cells:
         assert isinstance(cell, GruCell)
     decide(network.recurrence.cells[1].gates, 0.0, OPEN)
@@ -76,7 +77,7 @@ def test_a_plain_cells_tanh_saturates_above_a_magnitude_of_0_9(
     tiny: Config, tanh: float, high: float
 ):
     config = with_cell(tiny, "rnn")
-    network = network_of(config)
+    network: Any = network_of(config)
     cell = network.recurrence.cells[0]
     assert isinstance(cell, PlainCell)
     decide(cell.mix, math.atanh(tanh))
@@ -88,7 +89,7 @@ def test_a_plain_cells_tanh_saturates_above_a_magnitude_of_0_9(
 @pytest.mark.parametrize(("value", "low"), [(0.04, 1.0), (0.06, 0.0)])
 def test_a_gate_is_shut_below_0_05(tiny: Config, value: float, low: float):
     config = with_cell(tiny, "lstm")
-    network = network_of(config)
+    network: Any = network_of(config)
     decide(network.recurrence.cells[0].gates, math.log(value / (1 - value)), 0.0, 0.0, 0.0)
     assert watched(config, network)["recurrence.cells.0", "input"].low == low
 

@@ -38,7 +38,7 @@ def set_bias(bias: Tensor | None, dead: int) -> None:
 
 def test_a_function_on_a_dense_layer(tiny: Config):
     config = configured(tiny, "pilotnet_lstm", {"features": 8})
-    network = network_of(config)
+    network: Any = network_of(config)
     set_bias(network.project.bias, 3)
     layer = watched(config, network)["project"]
     assert (layer.rectifier, layer.units, layer.dead) == ("ReLU", 8, 3)
@@ -47,7 +47,7 @@ def test_a_function_on_a_dense_layer(tiny: Config):
 
 def test_a_module_on_a_convolution_counts_channels(tiny: Config):
     config = configured(tiny, "pilotnet", {})
-    network = network_of(config)
+    network: Any = network_of(config)
     set_bias(network.convolutions[1].bias, 5)
     layers = watched(config, network)
     assert list(layers)[:2] == ["convolutions.1", "convolutions.4"]
@@ -58,7 +58,7 @@ def test_a_module_on_a_convolution_counts_channels(tiny: Config):
 
 def test_windows_of_pictures_and_elu(tiny: Config):
     config = configured(tiny, "komanda", {"dense": [8]})
-    network = network_of(config)
+    network: Any = network_of(config)
     set_bias(network.dense[-1].bias, 2)
     with torch.no_grad():
         network.layers[0].bias[:4] = NEVER
@@ -71,7 +71,8 @@ def test_windows_of_pictures_and_elu(tiny: Config):
 @torch.no_grad()
 def test_a_unit_that_fires_at_one_frame_of_a_drive_lives(tiny: Config):
     config = configured(tiny, "pilotnet_lstm", {"features": 2})
-    network, recording = network_of(config), noise(config, 4)
+    network: Any = network_of(config)
+    recording = noise(config, 4)
     recording.frames[[0, 1, 3]] = 0
     dark, lit = network.convolutions(torch.from_numpy(recording.frames[1:3])).sum(1)
     side = torch.sign(lit - dark)

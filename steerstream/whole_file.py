@@ -26,7 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: the file cannot be written.
     """
     whole = path.resolve()
-    whole.parent.mkdir(parents=True, exist_ok=True)
+    if not whole.parent.exists():
+        whole.parent.mkdir(parents=True, exist_ok=True)
     if whole.exists() and not whole.is_file():
         yield whole
         return

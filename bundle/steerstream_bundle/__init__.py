@@ -1,4 +1,4 @@
-"""What a bundle means: one ONNX file whose metadata is its contract, and how it is run.
+"""Bundles: ONNX files whose metadata is a contract, and the code that reads and runs them.
 
 The server, training and the benchmark share this package. It imports neither gRPC nor torch.
 """

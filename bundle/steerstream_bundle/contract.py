@@ -1,9 +1,9 @@
-"""The contract of a bundle: everything a server must know of a network, and nothing of its name.
+"""The contract of a bundle: everything that a server must know about a network.
 
 A bundle is one ONNX file. Its metadata holds one JSON object under `METADATA_KEY`; this
 module is the definition of that object. The exporter writes it with `Contract.to_json`, the
-server and the evaluation read it with `Contract.from_json`. A network that keeps the contract
-is served, whatever it is called.
+server and the evaluation read it with `Contract.from_json`. The server can serve every network
+that has a contract.
 
 Tensors carry the batch first. Shapes in a contract leave the batch out.
 """
@@ -195,7 +195,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
-    """Everything a server must know of a bundle.
+    """Everything that a server must know about a bundle.
 
     `interval_tensor` names an input float32 [N]: seconds between the captures of this frame and
     of the last one that the state has seen, 1 / `rate_hz` where it has seen none in this epoch.
@@ -240,7 +240,7 @@ class Contract:
 
     @property
     def value_tensors(self) -> tuple[str, ...]:
-        """Names of the tensors [N] that a step brings.
+        """Names of the tensors [N] that a step returns.
 
         Every head's, and then the standard deviations of those heads that have one, in the same
         order. The outputs of a step are in this order everywhere.
@@ -250,7 +250,7 @@ class Contract:
 
     @property
     def stddev_columns(self) -> dict[str, int]:
-        """Where among `value_tensors` the standard deviation of each head is that has one."""
+        """Index in `value_tensors` of each head's standard deviation, for heads that have one."""
         heads = [output.head for output in self.outputs if output.stddev_tensor]
         return {head: at for at, head in enumerate(heads, len(self.outputs))}
 

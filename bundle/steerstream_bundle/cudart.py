@@ -1,6 +1,6 @@
 """The few functions of the CUDA runtime that the server calls itself, through ctypes.
 
-ONNX Runtime gives no asynchronous copy and no pinned memory that a NumPy array could lie in. The
+ONNX Runtime offers neither an asynchronous copy nor pinned memory for a NumPy array. The
 library comes with the `gpu` extra, as a dependency of ONNX Runtime.
 """
 
@@ -19,7 +19,7 @@ _NON_BLOCKING = 1
 
 
 class Cudart:
-    """The CUDA runtime: one method a function, addresses as numbers, errors as exceptions.
+    """The CUDA runtime: one method for each function, addresses as numbers, errors as exceptions.
 
     Args:
         library: libcudart, or what stands in for it.
@@ -43,7 +43,7 @@ class Cudart:
         return driver.value, runtime.value
 
     def create_stream(self) -> int:
-        """Return a stream of its own, which waits for no other."""
+        """Return a new stream, which waits for no other."""
         stream = ctypes.c_void_p()
         self._call("cudaStreamCreateWithFlags", ctypes.byref(stream), ctypes.c_uint(_NON_BLOCKING))
         return stream.value or 0
@@ -56,22 +56,36 @@ class Cudart:
         return pointer.value or 0
 
     def allocate_pinned(self, size_bytes: int) -> int:
-        """Return memory of the host that the device copies from without a detour."""
+        """Return memory of the host that the device can copy from directly."""
         pointer = ctypes.c_void_p()
         size = ctypes.c_size_t(size_bytes)
         self._call("cudaHostAlloc", ctypes.byref(pointer), size, ctypes.c_uint(0))
         return pointer.value or 0
 
     def copy_to_device(self, target: int, source: int, size_bytes: int, stream: int) -> None:
-        """Copy from pinned memory, in the stream's order."""
+        """Copy from pinned memory, in the stream's order.
+
+        Args:
+            target: address on the device.
+            source: address of pinned memory.
+            size_bytes: how much.
+            stream: the stream.
+        """
         self._copy(target, source, size_bytes, _HOST_TO_DEVICE, stream)
 
     def copy_to_host(self, target: int, source: int, size_bytes: int, stream: int) -> None:
-        """Copy to pinned memory, in the stream's order."""
+        """Copy to pinned memory, in the stream's order.
+
+        Args:
+            target: address of pinned memory.
+            source: address on the device.
+            size_bytes: how much.
+            stream: the stream.
+        """
         self._copy(target, source, size_bytes, _DEVICE_TO_HOST, stream)
 
     def synchronize(self, stream: int) -> None:
-        """Wait until everything in the stream is done; Python's lock is free meanwhile."""
+        """Wait until everything in the stream is done, without holding Python's lock."""
         self._call("cudaStreamSynchronize", ctypes.c_void_p(stream))
 
     def _copy(self, target: int, source: int, size_bytes: int, kind: int, stream: int) -> None:

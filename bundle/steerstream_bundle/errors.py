@@ -1,4 +1,4 @@
-"""What can be wrong with a bundle, with where it runs, and with one step of it.
+"""Errors of bundles, of what runs them, of pictures, and of steps.
 
 ```text
 BundleError             the file cannot be served: one line on stderr, exit code 2

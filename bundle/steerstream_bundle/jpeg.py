@@ -1,8 +1,8 @@
-"""JPEG files: what is checked before one costs memory, and the decoding of as much as is needed.
+"""Decodes JPEG files, after checking their headers before they cost memory.
 
-The header is read here, because a decoder allocates what a header asks for. A file that is
-truncated is refused, and so is one whose data the decoder finds damaged; about half of all single
-wrong bytes decode without a trace, and nothing can tell those.
+The header is read here because a decoder allocates what a header asks for. Truncated files are
+refused, and so are files whose data the decoder finds damaged. About half of all single wrong bytes
+decode without a warning, and nothing can detect those.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _SOF_PROGRESSIVE = 0xC2
 _SOF_OTHER = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _MAX_SEGMENTS = 256
-"""Segments before the first scan. Files have about ten; the rest would be a waste of time."""
+"""Segments before the first scan. Files have about ten; thousands would be a denial of service."""
 _MAX_SCANS = 64
 """Scans of a progressive file. Encoders write about ten; thousands are a denial of service."""
 _CHANNELS = {1, 3}
 
 _EIGHTHS = (1, 2, 4)
-"""Scales with fast code in libjpeg-turbo; 3, 5, 6 and 7 eighths take longer than the next of these
-and the whole."""
+"""Scales with fast code in libjpeg-turbo; 3, 5, 6 and 7 eighths take longer than the next larger of
+these, or than the whole picture."""
 
 _SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _PADDING = {0x00, 0xFF}
 
 
 class Scratch(threading.local):
-    """Memory that each decoding thread keeps, and uses again for every picture.
+    """Memory that each decoding thread keeps and reuses for every picture.
 
     New memory of this size comes from the kernel page by page, which costs a fifth of a decode.
     """
@@ -83,7 +83,7 @@ def decode(
     check_size(header.width_px, header.height_px, max_pixels)
     if data.rfind(_EOI, header.scans_at) < 0:
         _refuse("the JPEG is truncated: it has no end marker; send the whole file")
-    # Looking through a file costs a twentieth of a decode, so not where the decoder takes one scan.
+    # Counting scans costs a twentieth of a decode; the decoder reads only one of a baseline file.
     if not header.one_scan and data.count(_SOS, header.scans_at) >= _MAX_SCANS:
         _refuse(f"the JPEG has more than {_MAX_SCANS} scans; send a baseline JPEG")
     height, width = _scaled(header.height_px, header.width_px, frame)
@@ -101,6 +101,11 @@ def decode(
 
 def check_size(width_px: int, height_px: int, max_pixels: int) -> None:
     """Check the stated size of a picture of any kind.
+
+    Args:
+        width_px: columns.
+        height_px: rows.
+        max_pixels: largest product of the two.
 
     Raises:
         UndecodableError: it is empty or too large.
@@ -126,14 +131,14 @@ def _scaled(height: int, width: int, frame: FrameInput) -> tuple[int, int]:
 
 
 def _is_padded(data: bytes, warning: str) -> bool:
-    """Return whether a file is whole and only has filling before its end, as from USB cameras."""
+    """Return whether a file is whole and only has padding before its end, as from USB cameras."""
     surplus = _SURPLUS.search(warning)
     end = data.rfind(_EOI)
     return surplus is not None and set(data[end - int(surplus[1]) : end]) <= _PADDING
 
 
 class _Header(NamedTuple):
-    """What stands before the first scan's data: the size, where that begins, and if it is all."""
+    """The size, where the data of the first scan begins, and whether there is only one scan."""
 
     width_px: int
     height_px: int

@@ -1,6 +1,6 @@
-"""Pictures as they come, and their way to the network's input.
+"""Pictures as a vehicle sends them, and their conversion to the network's input.
 
-Sizes are checked before they cost memory.
+Sizes are checked before memory is allocated.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Nv12Image:
 Image = JpegImage | RawImage | Nv12Image
 
 _CHEAP_PIXELS = 640 * 480
-"""Raw pixels that one core prepares in 100 us or less; a thread and back costs some 150 us."""
+"""Raw pixels that one core prepares within 100 us; handing them to a thread costs about 150 us."""
 
 _scratch = jpeg.Scratch()
 
 
 def is_cheap(image: Image | None) -> bool:
-    """Return whether a picture is prepared faster than a thread takes it over."""
+    """Return whether preparing a picture takes less time than handing it to a thread."""
     if isinstance(image, RawImage | Nv12Image):
         return image.width_px * image.height_px <= _CHEAP_PIXELS
     return False
@@ -83,7 +83,7 @@ def to_input(
     if isinstance(image, Nv12Image):
         luma, chroma = _planes(image, max_pixels)
         return prepare_nv12(luma, chroma, frame, full_range=image.full_range, out=out)
-    # A thread's scratch memory must not leave it.
+    # Another thread must never see this thread's scratch memory.
     out = np.empty(frame.shape, np.uint8) if out is None else out
     picture = jpeg.decode(image.data, frame, max_pixels=max_pixels, scratch=_scratch)
     return prepare(picture, frame, out)

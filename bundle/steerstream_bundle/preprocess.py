@@ -1,8 +1,8 @@
-"""From a source picture to the network's input: what a bundle's contract means by crop and size.
+"""Crops and resizes pictures to the network's input, as a bundle's contract says.
 
-Training, evaluation and the server call these functions, so that a network is served exactly what
-it was trained on. A picture is halved by averages while it is at least twice the size of the input,
-which avoids aliasing, and then interpolated; a JPEG is halved by its decoder (`jpeg`).
+Training, evaluation and the server all call these functions, so that a network is served exactly
+what it was trained on. While a picture is at least twice the size of the input, it is halved by
+averaging, which avoids aliasing; then it is interpolated. A JPEG is halved by its decoder (`jpeg`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from steerstream_bundle.contract import Crop, FrameInput
 
-# OpenCV would start threads of its own in every decoding thread.
+# Otherwise OpenCV starts more threads in every decoding thread.
 cv2.setNumThreads(1)
 
 Picture = npt.NDArray[np.uint8]
@@ -24,7 +24,13 @@ Plane = npt.NDArray[np.uint8]
 
 
 def bounds(height: int, width: int, region: Crop) -> tuple[int, int, int, int]:
-    """Return top, bottom, left and right of a region, at least one pixel in each direction."""
+    """Return top, bottom, left and right of a region in pixels, at least one in each direction.
+
+    Args:
+        height: rows of the picture.
+        width: columns of the picture.
+        region: the region as fractions.
+    """
     top, left = int(region.top * height), int(region.left * width)
     bottom = max(round(region.bottom * height), top + 1)
     right = max(round(region.right * width), left + 1)
@@ -62,7 +68,7 @@ def prepare(picture: Picture, frame: FrameInput, out: Picture | None = None) -> 
 def prepare_nv12(
     luma: Plane, chroma: Plane, frame: FrameInput, *, full_range: bool, out: Picture | None = None
 ) -> Picture:
-    """Crop and resize a picture in NV12, and convert what is left of it to RGB by BT.601.
+    """Crop and resize a picture in NV12, then convert it to RGB by BT.601.
 
     Args:
         luma: Y, uint8 [H, W].

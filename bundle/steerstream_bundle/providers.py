@@ -1,7 +1,7 @@
-"""The execution providers of ONNX Runtime that the server knows, and the choice among them.
+"""The execution providers of ONNX Runtime that the server knows, and how it chooses one.
 
-Each comes with a flavour of ONNX Runtime, an extra of this project, and two flavours cannot live in
-one environment: what is installed is therefore already a choice, and `auto` follows it.
+Each comes with one flavour of ONNX Runtime, an extra of this project. An environment can hold only
+one flavour, so the installation already makes a choice, which `auto` follows.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ TENSORRT = Provider(
 )
 
 PREFERENCE = (CUDA, OPENVINO, CPU)
-"""What `auto` chooses from, best first. TensorRT builds for minutes at a start: only if asked."""
+"""What `auto` chooses from, best first. TensorRT builds for minutes at each start, so not by
+itself."""
 PROVIDERS = {provider.name: provider for provider in (*PREFERENCE, TENSORRT)}
 
 

@@ -1,6 +1,6 @@
-"""The one seam to ONNX Runtime: a graph is opened, and run over arrays or over bound memory.
+"""Opens ONNX graphs and runs them over arrays or bound memory, with ONNX Runtime.
 
-A runtime belongs to the thread that runs it; the engine's thread owns them all.
+Only the thread that owns a runtime runs it; in the server that is the engine's thread.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A tensor's place: on the host, or on the device that ONNX Runtime calls `device`.
+    """Where a tensor lies: on the host, or on the device that ONNX Runtime calls `device`.
 
-    Whoever makes one keeps the memory behind the address alive.
+    The memory must live as long as this object and everything that is bound to it.
     """
 
     address: int
@@ -57,7 +57,7 @@ class Memory:
 
     @classmethod
     def of(cls, array: Array) -> Memory:
-        """Return the place of a contiguous array."""
+        """Return where a contiguous array lies."""
         return cls(array.ctypes.data, array.shape, array.dtype)
 
     def part(self, start: int, count: int) -> Memory:
@@ -107,7 +107,7 @@ class Runtime:
     def run(self, names: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
         """Run the graph once and return the named outputs in their order.
 
-        On a CPU the inputs are read where they lie; the outputs are new arrays.
+        On a CPU the inputs are not copied; the outputs are new arrays.
 
         Raises:
             StepError: the graph failed.
@@ -124,7 +124,7 @@ class Runtime:
         outputs: Mapping[str, Memory],
         options: Mapping[str, str] | None = None,
     ) -> BoundGraph:
-        """Tie inputs and outputs to memory, once for many runs.
+        """Bind inputs and outputs to memory, once for many runs.
 
         Args:
             inputs: where each input is read.
@@ -143,7 +143,13 @@ class Runtime:
 
 
 class BoundGraph:
-    """A graph whose inputs and outputs are tied to memory; see `Runtime.bind`."""
+    """A graph whose inputs and outputs are bound to memory; made by `Runtime.bind`.
+
+    Args:
+        session: the graph.
+        binding: its memory.
+        options: options of each run.
+    """
 
     def __init__(
         self,
@@ -163,7 +169,7 @@ class BoundGraph:
         """
         try:
             self._session.run_with_iobinding(self._binding, self._options)
-        except RuntimeError as error:  # all that it raises here, untyped
+        except RuntimeError as error:  # ONNX Runtime raises nothing more specific here
             raise StepError(str(error)) from None
 
 
@@ -175,7 +181,7 @@ def _chosen(
         asked[provider.thread_option] = str(intra_op_threads)
     chosen = [(provider.ort_name, asked)]
     if provider is providers.TENSORRT:
-        # It takes the parts of a graph that it can; CUDA runs the others.
+        # TensorRT runs the parts of a graph that it can; CUDA runs the others.
         chosen.append((providers.CUDA.ort_name, dict(providers.CUDA.options)))
     if provider.ort_name != providers.CPU.ort_name:
         chosen.append((providers.CPU.ort_name, {}))
@@ -187,7 +193,7 @@ def _options(intra_op_threads: int) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = intra_op_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # A thread that spins while it waits takes the core from decoding and from the event loop.
+    # A thread that spins while it waits takes CPU time from decoding and the event loop.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
@@ -198,7 +204,7 @@ def _open(
     chosen: list[tuple[str, dict[str, str]]],
 ) -> onnxruntime.InferenceSession:
     try:
-        # Its own fallback would print, and go on with a CPU where a GPU was asked for.
+        # ONNX Runtime's fallback would print, and use a CPU although a GPU was asked for.
         return onnxruntime.InferenceSession(model, options, providers=chosen, enable_fallback=0)
     except _ORT_ERRORS as error:
         reason = str(error).splitlines()[0]

@@ -1,4 +1,4 @@
-"""The address to listen on: read, found free, and held for several processes."""
+"""Reads the address to listen on, checks that it is free, and holds it for several processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_PORT = 65_535
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A TCP address; an IPv6 host stands in brackets, and port 0 means any that is free."""
+    """A TCP address. An IPv6 host is in brackets; port 0 stands for any free port."""
 
     host: str
     port: int
@@ -29,10 +29,10 @@ class Place:
 
 
 def parse(text: str) -> Place | None:
-    """Read `HOST:PORT`; None for `unix:PATH`.
+    """Read `HOST:PORT`; return None for `unix:PATH`.
 
     Raises:
-        ListenError: it is neither.
+        ListenError: the text is neither.
     """
     if re.fullmatch(r"unix:.+", text):
         return None
@@ -43,10 +43,10 @@ def parse(text: str) -> Place | None:
 
 
 def check_free(place: Place) -> None:
-    """Find out whether an address can be had: gRPC would say why only in its debug log.
+    """Check that an address is free: gRPC says why it is not only in its debug log.
 
     Raises:
-        ListenError: it cannot.
+        ListenError: the address cannot be used.
     """
     with _bound(place) as probe, _explained(place):
         probe.listen()
@@ -54,7 +54,7 @@ def check_free(place: Place) -> None:
 
 @contextlib.contextmanager
 def hold(place: Place) -> Iterator[Place]:
-    """Keep a TCP port for processes that share it, and out of the hands of all others.
+    """Reserve a TCP port for processes that share it, so that no other process can take it.
 
     The socket never listens, so no vehicle is ever connected to it.
 
@@ -62,18 +62,18 @@ def hold(place: Place) -> Iterator[Place]:
         The place, with the port that was taken.
 
     Raises:
-        ListenError: the address cannot be had.
+        ListenError: the address cannot be used.
     """
     check_free(place)
     with _bound(place) as held:
-        # Set after the bind, which so fails where another server shares the port among its own.
+        # Set after the bind, so that the bind fails if another server's workers share this port.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         yield Place(place.host, held.getsockname()[1])
 
 
 def write_address(path: Path | None, address: str) -> None:
-    """Leave an address in a file, for scripts that gave port 0; does nothing without a path.
+    """Write an address to a file, for scripts that gave port 0; do nothing without a path.
 
     Raises:
         ConfigError: the file cannot be written.

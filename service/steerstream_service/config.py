@@ -54,19 +54,22 @@ class Config:
         2_100_000, 1024, 100_000_000, "largest picture after decoding: 1920x1080 with a margin"
     )
     max_unsent_answers: int = _setting(
-        64, 2, 4096, "answers that wait for a client; beyond it the server reads no more frames"
+        64, 2, 4096, "answers that wait for a client; above this, no more of its frames are read"
     )
     open_timeout_s: float = _setting(
         5.0, 0.1, 600.0, "from the start of a stream to its open message"
     )
     idle_timeout_s: float = _setting(
-        10.0, 0.2, 86_400.0, "without a frame, or with answers not taken, until a session ends"
+        10.0,
+        0.2,
+        86_400.0,
+        "a session ends after this time without a frame, or with answers that are not taken",
     )
     expiring_notice_s: float = _setting(
-        2.0, 0.05, 3600.0, "before an idle session ends, its client is told"
+        2.0, 0.05, 3600.0, "how long before the end of an idle session its client is told"
     )
     drain_s: float = _setting(
-        10.0, 0.0, 3600.0, "from SIGTERM until the streams that are left are ended"
+        10.0, 0.0, 3600.0, "from SIGTERM until streams that are still open are ended"
     )
     default_budget_ms: float = _setting(
         50.0, 1.0, 60_000.0, "for a session that asks for none: one period of a 20 Hz camera"
@@ -76,40 +79,46 @@ class Config:
         0.1,
         100.0,
         "share of the CPU, the event loop and the engine that admitted sessions may ask for; the "
-        "rest is for bursts and for neighbours; far above 1, only max_sessions counts",
+        "rest is for bursts and other processes; far above 1, only max_sessions limits sessions",
     )
     shed_after_s: float = _setting(
-        3.0, 0.1, 3600.0, "of overload until the newest sessions are let go"
+        3.0, 0.1, 3600.0, "how long an overload lasts before the newest sessions are let go"
     )
     shed_notice_s: float = _setting(
-        1.0, 0.0, 3600.0, "before a session is let go, its client is told"
+        1.0, 0.0, 3600.0, "how long before a session is let go its client is told"
     )
     min_budget_ms: float = _setting(
-        2.0, 0.1, 60_000.0, "smallest budget to ask for; below it the network stack alone may miss"
+        2.0,
+        0.1,
+        60_000.0,
+        "smallest budget that is granted; a smaller one may be missed by the network stack alone",
     )
     max_budget_ms: float = _setting(
-        10_000.0, 1.0, 600_000.0, "largest budget to ask for; lock-step simulators and replay"
+        10_000.0,
+        1.0,
+        600_000.0,
+        "largest budget that is granted; lock-step simulators and replay use large ones",
     )
     decode_threads: int = _setting(
         2, 1, 256, "threads that decode and resize; they leave Python's lock while they work"
     )
     max_batch: int = _setting(32, 1, 1024, "frames of different sessions in one step")
     trace_every_frames: int = _setting(
-        20, 1, 1_000_000, "of so many frames of a session one is traced: one a second at 20 Hz"
+        20, 1, 1_000_000, "one in this many frames of a session is traced: one a second at 20 Hz"
     )
     intra_op_threads: int = _setting(
-        1, 0, 256, "threads of one step on a CPU; 0: one for each core"
+        1, 0, 256, "threads of one step on a CPU; 0 is one for each core"
     )
     steps_on: str = _choice(
         "auto",
         STEPS_ON,
-        "where networks run and JPEGs are decoded: in threads of their own, or in the event "
-        "loop's; auto: in the event loop's where the server has one core and no GPU",
+        "where networks run and JPEGs are decoded: in other threads than the event loop's, or in "
+        "the event loop's; auto is the latter if the server has one core and no GPU",
     )
     provider: str = _choice(
         "auto",
         PROVIDERS,
-        "what runs the networks; auto: the first of cuda, openvino and cpu that is installed and "
+        "what runs the networks; auto is the first of cuda, openvino and cpu that is installed and "
         "finds its device",
     )
 

@@ -18,7 +18,7 @@ ServiceError
     └── InternalError           INTERNAL             INTERNAL
 ```
 
-What can be wrong with a bundle, or with one step of it, is in `steerstream_bundle.errors`.
+Errors of a bundle, and of one step of it, are in `steerstream_bundle.errors`.
 Every message says what to do and may go over the wire.
 """
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from steerstream.command_line import CANNOT_START, Parser, count
+from steerstream.command_line import CANNOT_START, Parser
 from steerstream_bundle.errors import BundleError
 from steerstream_service import address, config
 from steerstream_service.errors import ConfigError, ListenError, StartError
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> Coroutine[None, None, None]:
-    # Here and not above: a supervisor needs none of it, and its workers start the sooner.
+    # Imported here and not above: a supervisor does not need it, and so starts its workers sooner.
     from steerstream.extras import command_needs  # noqa: PLC0415
 
     with command_needs("steerstream serve", "cpu", "gpu"):
@@ -55,7 +55,7 @@ def _serve(options: argparse.Namespace) -> Coroutine[None, None, None]:
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's, which takes a sixth off the event loop's share of a frame."""
+    """Return uvloop's event loop, which saves a sixth of the event loop's time for a frame."""
     try:
         import uvloop  # noqa: PLC0415 - no wheels for Windows
     except ImportError:
@@ -87,11 +87,11 @@ async def _supervise(options: argparse.Namespace, given: Sequence[str]) -> None:
         await supervisor.run()
 
 
-class _Worker(NamedTuple):
-    """What a supervisor tells its worker: which one it is, and its end of their line."""
+class _WorkerOption(NamedTuple):
+    """What a supervisor tells its worker: the worker's number, and its end of their pipe."""
 
     number: int
-    line_fd: int
+    pipe_fd: int
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,44 +132,43 @@ def _parser() -> argparse.ArgumentParser:
         "--port-file",
         metavar="FILE",
         type=Path,
-        help="write the address here once the server listens, for scripts that gave port 0",
+        help="write the address to this file once the server listens, for scripts that give port 0",
     )
     parser.add_argument(
         "--workers",
         metavar="N",
         type=_workers,
         default=1,
-        help="whole servers on this port, each a process with sessions and settings of its own "
-        "(default: %(default)s)",
+        help="number of processes on this port; each is a whole server with its own sessions, and "
+        "every setting holds for each (default: %(default)s)",
     )
     parser.add_argument(
         "--metrics",
         metavar="HOST:PORT",
         type=_place,
-        help="answer Prometheus here, at /metrics; each worker has a port of its own, this one and "
-        "those after it",
+        help="serve Prometheus here, at /metrics; the first worker uses this port, the next worker "
+        "the next port, and so on",
     )
     parser.add_argument(
         "--traces",
         metavar="URL",
         help="send OpenTelemetry traces to this collector, as OTLP over gRPC: http://HOST:4317",
     )
-    # From a supervisor to its workers only.
+    # For a supervisor's workers only.
     parser.add_argument("--worker", type=_worker, help=argparse.SUPPRESS)
     parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default="info",
-        help="least level of the JSON lines on stderr (default: %(default)s)",
+        help="lowest level of the JSON lines on stderr (default: %(default)s)",
     )
     return parser
 
 
 def _workers(text: str) -> int:
-    workers = count(text)
-    if workers > _MAX_WORKERS:
-        raise argparse.ArgumentTypeError(f"needs at most {_MAX_WORKERS}, not {text}")
-    return workers
+    if not (text.isdecimal() and 1 <= int(text) <= _MAX_WORKERS):
+        raise argparse.ArgumentTypeError(f"needs a number from 1 to {_MAX_WORKERS}, not {text}")
+    return int(text)
 
 
 def _place(text: str) -> address.Place:
@@ -182,6 +181,6 @@ def _place(text: str) -> address.Place:
     return place
 
 
-def _worker(text: str) -> _Worker:
-    number, _, line_fd = text.partition(":")
-    return _Worker(int(number), int(line_fd))
+def _worker(text: str) -> _WorkerOption:
+    number, _, pipe_fd = text.partition(":")
+    return _WorkerOption(int(number), int(pipe_fd))

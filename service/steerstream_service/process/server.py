@@ -1,4 +1,4 @@
-"""The server's life: it starts to listen, warms up, opens for sessions, and drains."""
+"""A server: it listens, warms up, opens for sessions, and drains."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ SERVICE_NAME = drive_service_pb2.DESCRIPTOR.services_by_name["DriveService"].ful
 _OTHER_RPCS = 64
 """RPCs beside sessions: health, reflection, descriptions, and streams that are refused."""
 _STOP_S = 1.0
-"""For RPCs that are left when all sessions have ended: health watches and descriptions."""
+"""For RPCs that are still open when all sessions have ended: health watches and descriptions."""
 _ALONE = (
-    # A second server on a taken port shall fail instead of sharing its vehicles.
+    # A second server on a taken port must fail, and not share its vehicles.
     ("grpc.so_reuseport", 0),
 )
 _SHARED = (
     ("grpc.so_reuseport", 1),
-    # No new stream on an old connection: a vehicle that was refused comes back on another one, and
-    # so perhaps to another worker. Streams that are open go on as long as they like.
+    # No new streams on connections older than this: a vehicle that was refused comes back on a new
+    # connection, and so perhaps to another worker. Open streams are not affected.
     ("grpc.max_connection_age_ms", 500),
 )
 
@@ -52,10 +52,10 @@ class Server:
 
     Args:
         bundles: the models, by name.
-        default_model: name of the model for those who ask for none.
+        default_model: name of the model for vehicles that ask for none.
         config: the settings.
-        workers: processes that listen on the same port and share the CPU, this one included.
-        observer: is told of what happens to sessions, frames and steps.
+        workers: number of processes that share the port and the CPU, including this one.
+        observer: receives events of sessions, frames and steps.
 
     Raises:
         StartError: the default model is not among the bundles, or a bundle names unknown limits.
@@ -122,7 +122,7 @@ class Server:
         return taken
 
     async def warm_up(self) -> None:
-        """Run every network at every size that it will be run at.
+        """Run every network at every batch size that it will be run at.
 
         Raises:
             BundleError: a network fails when it is run.
@@ -149,7 +149,7 @@ class Server:
         _log.info("serving")
 
     def stop(self) -> None:
-        """Ask for an end; safe to call from a signal handler of the event loop."""
+        """Make `stopped` return; safe to call from a signal handler of the event loop."""
         self._stop.set()
 
     async def stopped(self) -> None:
@@ -157,7 +157,7 @@ class Server:
         await self._stop.wait()
 
     def slots(self) -> dict[str, SlotUse]:
-        """Return the present use of each model's state pool, by the model's name."""
+        """Return the use of each model's state pool, by the model's name."""
         total = self._config.max_sessions
         return {
             name: SlotUse(total - model.queue.pool.free, total)
@@ -165,7 +165,7 @@ class Server:
         }
 
     async def shutdown(self) -> None:
-        """Drain the sessions, then end everything; returns when nothing runs any more."""
+        """Drain the sessions, then end everything; return when nothing runs any more."""
         _log.info("draining", extra=fields(sessions=self.admission.sessions))
         await self._health.enter_graceful_shutdown()
         await self._service.drain(self._config.drain_s)
@@ -183,7 +183,7 @@ class Server:
 
 
 def _steps_in_loop(bundles: Mapping[str, Bundle], config: Config, cores: float) -> bool:
-    """Return whether steps and decoding are left to the event loop's thread."""
+    """Return whether steps and decoding run on the event loop's thread."""
     on_cpu = all(bundle.runtime.provider.on_cpu for bundle in bundles.values())
     if config.steps_on == "loop" and not on_cpu:
         raise ConfigError("steps_on must not be 'loop' on a GPU: the event loop would wait for it")
@@ -206,7 +206,7 @@ def _options(config: Config, *, shares_port: bool) -> list[tuple[str, int]]:
     return [
         *(_SHARED if shares_port else _ALONE),
         ("grpc.max_receive_message_length", config.max_message_bytes),
-        # A vehicle that lost its link without a goodbye is found out within seconds.
+        # Notices within seconds that a vehicle has lost its link.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),
         # Clients may ping as often as this server does.

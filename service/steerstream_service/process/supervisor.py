@@ -1,8 +1,8 @@
-"""Several whole servers on one port: their start, their replacement, and their end.
+"""Runs several workers on one port: starts them, replaces those that die, and stops them.
 
-The kernel hands each connection to one of the workers, by a hash of its addresses. Each worker has
-all that a server has, so the end of one costs its own sessions and no others. The supervisor only
-holds the port, tells the workers when all are ready, and starts another where one has died.
+A worker is a whole server in its own process, so the death of one ends its own sessions and no
+others. The kernel gives each connection to one of the workers, by a hash of its addresses. The
+supervisor only holds the port, tells the workers when all are ready, and replaces dead ones.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from collections.abc import Callable, Sequence
 from steerstream.command_line import CANNOT_START
 from steerstream_service.address import Place
 from steerstream_service.errors import StartError
-from steerstream_service.process.worker_pipe import Line
+from steerstream_service.process.worker_pipe import WorkerPipe
 from steerstream_service.telemetry.logs import fields
 
 _log = logging.getLogger(__name__)
 
 _STABLE_S = 30.0
-"""A worker that lived so long is replaced at once: its fault is none of its start."""
+"""A worker that lived this long is replaced at once: whatever ended it, it can start."""
 _MIN_PAUSE_S, _MAX_PAUSE_S = 1.0, 30.0
-"""Before the replacement of one that died sooner; twice as long each time."""
+"""Pause before a worker that died sooner is replaced; it doubles each time."""
 
 
 class WorkerFailedError(StartError):
     """A worker ended before it could serve.
 
     Attributes:
-        explained: whether the worker has said why, in its own line on stderr.
+        explained: whether the worker has written the reason to stderr itself.
     """
 
     def __init__(self, index: int, exit_code: int) -> None:
@@ -41,12 +41,12 @@ class WorkerFailedError(StartError):
 
 
 class _Worker:
-    """One worker's process, and the line to it."""
+    """A worker's process, and the pipe to it."""
 
-    def __init__(self, index: int, process: asyncio.subprocess.Process, line: Line) -> None:
+    def __init__(self, index: int, process: asyncio.subprocess.Process, pipe: WorkerPipe) -> None:
         self.index = index
         self.process = process
-        self.line = line
+        self.pipe = pipe
         self.began_s = time.monotonic()
 
     @classmethod
@@ -58,21 +58,21 @@ class _Worker:
                 *command, *end, pass_fds=[theirs.fileno()]
             )
         _log.info("worker_started", extra=fields(worker=index, pid=process.pid))
-        return cls(index, process, await Line.over(ours))
+        return cls(index, process, await WorkerPipe.over(ours))
 
     @property
     def lived_s(self) -> float:
         return time.monotonic() - self.began_s
 
     async def ready(self) -> None:
-        if await self.line.ready() is None:
+        if await self.pipe.ready() is None:
             raise WorkerFailedError(self.index, await self.process.wait())
 
     async def end(self) -> int:
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
         code = await self.process.wait()
-        self.line.close()
+        self.pipe.close()
         return code
 
 
@@ -134,14 +134,14 @@ class Supervisor:
                 group.create_task(self._keep(index))
 
     async def _start(self) -> None:
-        # The first alone: what is wrong with the command is wrong with all, and is said once.
+        # Start one worker first, so that a bad option is reported once instead of N times.
         await (await self._spawn(0)).ready()
         others = [await self._spawn(index) for index in range(1, self._count)]
         for worker in others:
             await worker.ready()
         self._on_ready()
         for worker in self._workers.values():
-            await worker.line.say_serve()
+            await worker.pipe.say_serve()
         self._on_serving()
         _log.info("workers_serving", extra=fields(workers=self._count, address=str(self._place)))
 
@@ -151,7 +151,7 @@ class Supervisor:
         while True:
             worker = self._workers[index]
             exit_code = await worker.process.wait()
-            worker.line.close()
+            worker.pipe.close()
             short = worker.lived_s < _STABLE_S
             pause_s = min(max(2 * pause_s, _MIN_PAUSE_S), _MAX_PAUSE_S) if short else 0.0
             _log.error(
@@ -163,8 +163,8 @@ class Supervisor:
 
     async def _replace(self, index: int) -> None:
         worker = await self._spawn(index)
-        if await worker.line.ready() is not None:
-            await worker.line.say_serve()
+        if await worker.pipe.ready() is not None:
+            await worker.pipe.say_serve()
             _log.info("worker_replaced", extra=fields(worker=index, pid=worker.process.pid))
 
     async def _spawn(self, index: int) -> _Worker:

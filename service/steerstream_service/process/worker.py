@@ -1,4 +1,4 @@
-"""One server in this process: what `steerstream serve` runs, alone or as one of several."""
+"""Runs one server in this process, alone or as one of a supervisor's workers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from steerstream_service.address import write_address
 from steerstream_service.errors import ConfigError
 from steerstream_service.process.server import Server
 from steerstream_service.process.systemd import Notifier
-from steerstream_service.process.worker_pipe import Line
+from steerstream_service.process.worker_pipe import WorkerPipe
 from steerstream_service.telemetry.setup import Telemetry
 
 _SWITCH_INTERVAL_S = 0.0002
-"""How long a thread that has Python's lock may keep others waiting. The default, 5 ms, is what the
-engine's thread would wait for a busy event loop after every step."""
+"""Longest time that a thread keeps Python's lock while others wait for it. With the default of 5
+ms, the engine's thread would wait that long for a busy event loop after every step."""
 
 
 async def run(options: Namespace) -> None:
@@ -69,7 +69,7 @@ async def _live(server: Server, options: Namespace) -> None:
     if options.worker is None:
         await _alone(server, options.listen, options.port_file)
     else:
-        await _supervised(server, options.listen, options.worker.line_fd)
+        await _supervised(server, options.listen, options.worker.pipe_fd)
 
 
 async def _alone(server: Server, listen: str, port_file: Path | None) -> None:
@@ -87,27 +87,27 @@ async def _alone(server: Server, listen: str, port_file: Path | None) -> None:
         await server.shutdown()
 
 
-async def _supervised(server: Server, listen: str, line_fd: int) -> None:
-    # Warm before it listens: no connection waits here that another worker could serve.
+async def _supervised(server: Server, listen: str, pipe_fd: int) -> None:
+    # Warm up before listening, so that no connection waits here that another worker could serve.
     await server.warm_up()
     _settle_memory()
     address = await server.startup(listen)
-    line = await Line.over(socket.socket(fileno=line_fd))
-    obeying = asyncio.create_task(_obey(server, line))
+    pipe = await WorkerPipe.over(socket.socket(fileno=pipe_fd))
+    obeying = asyncio.create_task(_obey(server, pipe))
     try:
-        await line.say_ready(address)
+        await pipe.say_ready(address)
         await server.stopped()
     finally:
         obeying.cancel()
         await server.shutdown()
-        line.close()
+        pipe.close()
 
 
-async def _obey(server: Server, line: Line) -> None:
-    if await line.serve():
+async def _obey(server: Server, pipe: WorkerPipe) -> None:
+    if await pipe.serve():
         await server.open()
-        await line.ended()
-    # Without a supervisor nobody would end this process.
+        await pipe.ended()
+    # Without a supervisor, nothing else would end this process.
     server.stop()
 
 
@@ -125,7 +125,7 @@ def _default_model(names: Collection[str]) -> str:
 
 
 def _settle_memory() -> None:
-    """Set what start-up made aside: no collection has to look at it again."""
+    """Exclude the objects of start-up from all later garbage collections."""
     gc.collect()
     gc.freeze()
 

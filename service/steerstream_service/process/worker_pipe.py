@@ -1,8 +1,8 @@
-"""The line between a supervisor and each of its workers: two words, and its end.
+"""The pipe between a supervisor and a worker, on which each side sends one message.
 
-A worker says `ready ADDRESS` when its networks are warm and its socket listens. It is told
-`serve` when all workers are that far, and then opens for sessions. A line that ends tells either
-side that the other one is gone.
+A worker sends `ready ADDRESS` when its networks are warm and its socket listens. The supervisor
+sends `serve` when all workers are ready, and the worker then opens for sessions. Either side learns
+from the end of the pipe that the other process has ended.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Self
 _READY, _SERVE = "ready", "serve"
 
 
-class Line:
-    """One end of the line.
+class WorkerPipe:
+    """One end of the pipe.
 
     Args:
-        reader: what the other end says.
-        writer: to the other end.
+        reader: for messages from the other end.
+        writer: for messages to the other end.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,33 +28,33 @@ class Line:
 
     @classmethod
     async def over(cls, end: socket.socket) -> Self:
-        """Take one end of a socket pair."""
+        """Use one end of a socket pair."""
         return cls(*await asyncio.open_unix_connection(sock=end))
 
     async def say_ready(self, address: str) -> None:
-        """A worker listens, and its networks are warm."""
+        """Tell the supervisor that the networks are warm and the socket listens."""
         await self._say(f"{_READY} {address}")
 
     async def say_serve(self) -> None:
-        """All workers are ready."""
+        """Tell the worker that all workers are ready."""
         await self._say(_SERVE)
 
     async def ready(self) -> str | None:
-        """Wait until a worker is ready; return its address, or None where it is gone."""
+        """Wait until the worker is ready; return its address, or None if it has ended."""
         word, _, address = (await self._heard()).partition(" ")
         return address if word == _READY else None
 
     async def serve(self) -> bool:
-        """Wait to be told to serve; return False where the supervisor is gone."""
+        """Wait until the supervisor says to serve; return False if it has ended."""
         return await self._heard() == _SERVE
 
     async def ended(self) -> None:
-        """Wait until the other end is gone."""
+        """Wait until the other process has ended."""
         while await self._heard():
             pass
 
     def close(self) -> None:
-        """End the line."""
+        """Close this end."""
         self._writer.close()
 
     async def _say(self, text: str) -> None:
@@ -62,7 +62,7 @@ class Line:
         try:
             await self._writer.drain()
         except ConnectionError:
-            # Whoever reads from this line finds its end.
+            # The other process has ended; reading from the pipe says so.
             return
 
     async def _heard(self) -> str:

@@ -1,15 +1,10 @@
-"""The server as a process: start, refusals to start, signals, and clients that are killed."""
+"""The command line: what it serves, and what it refuses in one line with exit code 2."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 import re
-import signal
 import socket
 import subprocess
-import sys
 
 import grpc
 import numpy as np
@@ -20,7 +15,6 @@ from steerstream_bundle.contract import METADATA_KEY
 from steerstream_service.config import DEFAULT_MODEL, Config, parse
 from tests.service import bundles
 from tests.service.processes import ROOT, command, process, refusal
-from tests.service.vehicle import Vehicle
 
 GREY = np.full((8, 16, 3), 100, np.uint8)
 
@@ -150,98 +144,6 @@ def test_help_explains_every_option_and_setting():
     options = ("--model", "--default-model", "--config", "--listen", "--port-file", "--workers")
     for name in (*options, "--log-level", *Config.__dataclass_fields__):
         assert name in text
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_drains_and_exits_with_0(tiny, tmp_path, number):
-    settings = tmp_path / "server.toml"
-    settings.write_text("drain_s = 0.5\n")
-    with process("--model", tiny, "--config", settings, folder=tmp_path) as (server, address):
-        async with grpc.aio.insecure_channel(address) as channel:
-            stub = drive_service_pb2_grpc.DriveServiceStub(channel)
-            staying, leaving = Vehicle(stub), Vehicle(stub)
-            for vehicle in (staying, leaving):
-                await vehicle.open()
-            server.send_signal(number)
-            assert (await leaving.call.read()).notice.HasField("draining")
-            assert await leaving.done() is grpc.StatusCode.OK
-            assert (await staying.drive(GREY)).step_count == 1
-            assert staying.notices[0].draining.ends_in_ms == 500
-            assert (await staying.failure())[1] == "ERROR_REASON_DRAINING"
-        assert server.wait() == 0
-        events = [json.loads(line) for line in server.stderr]
-    ends = {event["ended_by"] for event in events if event["event"] == "session_ended"}
-    assert ends == {"client", "draining"}
-    assert events[-1]["event"] == "stopped"
-
-
-CLIENT = """
-import sys, time, grpc
-from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc, frame_pb2, session_pb2
-
-Request = drive_service_pb2.DriveRequest
-image = frame_pb2.Rgb8Image(width_px=16, height_px=8, pixels=bytes(384))
-
-def requests():
-    yield Request(open=session_pb2.OpenSession(vehicle_id="doomed", budget_ms=1000))
-    number = 0
-    while True:
-        number += 1
-        yield Request(frame=frame_pb2.Frame(
-            sequence_number=number, capture_time_ns=number * 50_000_000, rgb8=image))
-
-channel = grpc.insecure_channel(sys.argv[1])
-for answer in drive_service_pb2_grpc.DriveServiceStub(channel).Drive(requests()):
-    print("answer", flush=True)
-"""
-
-
-def kill_in_the_middle(address: str) -> None:
-    """A client process that dies with frames on their way."""
-    client = subprocess.Popen(
-        [sys.executable, "-c", CLIENT, address], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    for _ in range(3):
-        assert client.stdout.readline() == "answer\n"
-    client.send_signal(signal.SIGKILL)
-    client.communicate()
-
-
-async def test_a_killed_client_frees_its_slot(tiny, tmp_path):
-    settings = tmp_path / "server.toml"
-    settings.write_text("max_sessions = 1\nidle_timeout_s = 3600\n")
-    with process("--model", tiny, "--config", settings, folder=tmp_path) as (_, address):
-        for _ in range(2):
-            kill_in_the_middle(address)
-            await opens(address)
-
-
-async def opens(address: str) -> None:
-    """Try until a session opens: the kernel tells the server of a dead client in its own time."""
-    async with grpc.aio.insecure_channel(address) as channel, asyncio.timeout(60):
-        while True:
-            vehicle = Vehicle(drive_service_pb2_grpc.DriveServiceStub(channel))
-            with contextlib.suppress(grpc.aio.AioRpcError):
-                await vehicle.open()
-                assert (await vehicle.drive(GREY)).step_count == 1
-                await vehicle.done()
-                return
-
-
-def test_serving_on_a_unix_socket(tiny, tmp_path):
-    address = f"unix:{tmp_path / 'socket'}"
-    server = subprocess.Popen(
-        command("--model", tiny, "--listen", address), cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert json.loads(server.stderr.readline())["address"] == address
-        with grpc.insecure_channel(address) as channel:
-            grpc.channel_ready_future(channel).result(timeout=60)
-        server.send_signal(signal.SIGTERM)
-        assert server.wait() == 0
-    finally:
-        server.kill()
-        server.communicate()
 
 
 def test_the_defaults_are_within_their_bounds():

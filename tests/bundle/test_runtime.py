@@ -1,0 +1,78 @@
+"""A graph is opened once and run over arrays, or over memory that is bound once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from steerstream_bundle.contract import METADATA_KEY
+from steerstream_bundle.errors import BundleError, StepError
+from steerstream_bundle.runtime import Memory, Runtime
+from tests.service import bundles
+
+FRAMES = np.full((2, 8, 16, 3), 100, np.uint8)
+HIDDEN = np.zeros((2, 3), np.float32)
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    path = bundles.recurrent(tmp_path_factory.mktemp("bundles") / "tiny.onnx")
+    return Runtime(path.read_bytes())
+
+
+def test_inputs_and_outputs_have_their_shapes(graph):
+    shapes = {info.name: (info.type, info.shape) for info in graph.inputs}
+    assert shapes["frames"] == ("tensor(uint8)", (None, 8, 16, 3))
+    assert shapes["h"] == ("tensor(float)", (None, 3))
+    assert {info.name for info in graph.outputs} >= {"angle", "h_next"}
+    assert METADATA_KEY in graph.metadata
+
+
+def test_named_outputs_come_in_the_order_asked_for(graph):
+    feed = {"frames": FRAMES, "h": HIDDEN}
+    angle, hidden = graph.run(["angle", "h_next"], feed)
+    assert (angle.shape, hidden.shape) == ((2,), (2, 3))
+    again = graph.run(["h_next", "angle"], feed)
+    np.testing.assert_array_equal(again[0], hidden)
+    np.testing.assert_array_equal(again[1], angle)
+
+
+def test_bound_memory_is_read_and_written_at_every_run(graph):
+    frames, hidden, angle = FRAMES.copy(), HIDDEN.copy(), np.zeros(2, np.float32)
+    bound = graph.bind(
+        {"frames": Memory.of(frames), "h": Memory.of(hidden)},
+        {"angle": Memory.of(angle), "h_next": Memory.of(hidden)},
+        {"disable_synchronize_execution_providers": "0"},
+    )
+    expected = HIDDEN
+    for _ in range(3):
+        (wanted, expected) = graph.run(["angle", "h_next"], {"frames": frames, "h": expected})
+        bound.run()
+        np.testing.assert_allclose(angle, wanted, atol=1e-6)
+        np.testing.assert_allclose(hidden, expected, atol=1e-6)
+
+
+def test_a_part_of_memory_is_some_of_its_rows():
+    rows = np.arange(12, dtype=np.float32).reshape(4, 3)
+    part = Memory.of(rows).part(1, 2)
+    assert part == Memory.of(rows[1:3])
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph at all"])
+def test_what_is_no_graph_is_refused_in_one_line(content):
+    with pytest.raises(BundleError, match="not an ONNX model that runs here") as caught:
+        Runtime(content)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_graph_that_fails_is_a_step_error_either_way(tmp_path):
+    graph = Runtime(bundles.failing(tmp_path / "failing.onnx").read_bytes())
+    frames, hidden = np.full((1, 8, 16, 3), 250, np.uint8), np.zeros((1, 3), np.float32)
+    with pytest.raises(StepError):
+        graph.run(["h_next"], {"frames": frames, "h": hidden})
+    after = np.zeros((1, 3), np.float32)
+    bound = graph.bind(
+        {"frames": Memory.of(frames), "h": Memory.of(hidden)}, {"h_next": Memory.of(after)}
+    )
+    with pytest.raises(StepError):
+        bound.run()

@@ -1,0 +1,53 @@
+"""The pipe between a supervisor and a worker: two messages, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import pytest
+
+from steerstream_service.process.worker_pipe import WorkerPipe
+
+
+@contextlib.asynccontextmanager
+async def pipe():
+    """The supervisor's end and the worker's."""
+    ends = [await WorkerPipe.over(end) for end in socket.socketpair()]
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            end.close()
+
+
+async def test_a_worker_is_ready_and_told_to_serve():
+    async with pipe() as (supervisor, worker):
+        await worker.say_ready("127.0.0.1:50051")
+        assert await supervisor.ready() == "127.0.0.1:50051"
+        await supervisor.say_serve()
+        assert await worker.serve()
+
+
+async def test_a_worker_that_ends_is_never_ready():
+    async with pipe() as (supervisor, worker):
+        worker.close()
+        assert await supervisor.ready() is None
+
+
+@pytest.mark.parametrize("served", [False, True])
+async def test_a_supervisor_that_ends_is_noticed(served):
+    async with pipe() as (supervisor, worker):
+        if served:
+            await supervisor.say_serve()
+        supervisor.close()
+        assert await worker.serve() is served
+        await worker.ended()
+
+
+async def test_a_message_to_a_process_that_has_ended_is_lost_without_an_error():
+    async with pipe() as (supervisor, worker):
+        worker.close()
+        for _ in range(3):
+            await supervisor.say_serve()
+        assert await supervisor.ready() is None

@@ -1,0 +1,75 @@
+"""Addresses are read strictly, found taken or free, and held for several processes."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from steerstream_service.address import Place, check_free, hold, parse, write_address
+from steerstream_service.errors import ConfigError, ListenError
+
+ANY = Place("127.0.0.1", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("127.0.0.1:50051", Place("127.0.0.1", 50051)),
+        ("[::1]:0", Place("[::1]", 0)),
+        ("a-host.example:65535", Place("a-host.example", 65_535)),
+        ("unix:/run/steerstream", None),
+    ],
+)
+def test_an_address_is_read_and_written_the_same(text, place):
+    assert parse(text) == place
+    if place is not None:
+        assert str(place) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":1", "host", "host:", "host:65536", "host:-1", "::1:5", "a b:1", "unix:", "h:1\n"]
+)
+def test_what_is_no_address_is_named(text):
+    with pytest.raises(ListenError, match="give HOST:PORT or unix:PATH"):
+        parse(text)
+
+
+def test_a_port_that_listens_is_taken():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        place = Place("127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(ListenError, match=f"cannot listen on {place}: Address already in use"):
+            check_free(place)
+    check_free(place)
+
+
+def test_a_name_that_no_machine_has_is_named():
+    with pytest.raises(ListenError, match=r"cannot listen on steerstream\.invalid:1: "):
+        check_free(Place("steerstream.invalid", 1))
+
+
+def test_a_held_port_is_free_for_those_who_share_it_and_taken_for_others():
+    with hold(ANY) as held:
+        assert held.port
+        with socket.socket() as sharing:
+            sharing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sharing.bind((held.host, held.port))
+        for other in (check_free, lambda place: hold(place).__enter__()):
+            with pytest.raises(ListenError, match="Address already in use"):
+                other(held)
+    check_free(held)
+
+
+def test_nobody_is_connected_to_a_held_port():
+    with hold(ANY) as held, pytest.raises(ConnectionRefusedError):
+        socket.create_connection((held.host, held.port), timeout=30)
+
+
+def test_an_address_is_written_whole_for_scripts(tmp_path):
+    write_address(tmp_path / "port", "127.0.0.1:5")
+    assert (tmp_path / "port").read_text() == "127.0.0.1:5\n"
+    write_address(None, "127.0.0.1:5")
+    with pytest.raises(ConfigError, match="port: Not a directory"):
+        write_address(tmp_path / "port" / "port", "127.0.0.1:5")

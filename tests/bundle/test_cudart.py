@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import re
 
 import pytest
 
@@ -52,10 +51,10 @@ def test_a_missing_library_is_named_with_its_package(monkeypatch):
         raise OSError("libcudart.so.13: not there")
 
     monkeypatch.setattr(cudart, "load", load)
-    assert re.match("libcudart.so.13: not there; pip install ", cudart.missing())
+    assert (cudart.missing() or "").startswith("libcudart.so.13: not there; pip install ")
 
 
 def test_a_driver_that_does_not_answer_is_named(monkeypatch, library):
     library.status = 100
     monkeypatch.setattr(cudart, "load", lambda: Cudart(library))
-    assert "check the driver with nvidia-smi" in cudart.missing()
+    assert "check the driver with nvidia-smi" in (cudart.missing() or "")

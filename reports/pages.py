@@ -14,7 +14,10 @@ class StaleError(Exception):
 def between(page: str, name: str, content: str) -> str:
     """Return a page with what stands between `<!-- name:begin -->` and `<!-- name:end -->`.
 
-    A page without these markers stays as it is.
+    Args:
+        page: the whole text; without these markers it stays as it is.
+        name: of the markers.
+        content: what is to stand between them.
     """
     markers = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
     return markers.sub(lambda match: f"{match[1]}{content}\n{match[2]}", page)
@@ -29,6 +32,11 @@ def write(root: Path, pages: Mapping[Path, str]) -> None:
 
 def check(root: Path, pages: Mapping[Path, str], command: str) -> None:
     """Compare pages with what is there.
+
+    Args:
+        root: the folder that their paths start from.
+        pages: texts by path.
+        command: what writes them, for the error.
 
     Raises:
         StaleError: one differs or is missing; it says which command writes it.

@@ -1,8 +1,8 @@
 """One client that floods the server, beside vehicles that behave: what do the others feel?
 
 Two ways to flood take turns with peace: EVERY, sending whenever flow control lets it, and LATEST at
-ten times the rate that it declared. The flood comes from a process of its own that yields the core
-to the vehicles that are measured.
+ten times the rate that it declared. The flood comes from a separate process, which yields the
+core to the vehicles that are measured.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """More vehicles than the server can carry: who is served, who is refused, and how fast.
 
 Goodput counts commands that came within the budget. Refused vehicles try again after the server's
-hint; in the hostile variant they try again at once, from a process of their own. The time to
-refuse is that of vehicles that ask when they may; who asks too soon is held back by the server.
+hint; in the hostile variant they try again at once, from a separate process. The time to refuse
+is that of vehicles that ask when they may; the server holds back vehicles that ask too soon.
 """
 
 from __future__ import annotations

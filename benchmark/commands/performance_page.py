@@ -37,8 +37,8 @@ _HEAD = """\
 
 Written by `python -m benchmark report` from the files in [benchmark/results](../benchmark/results);
 do not edit it. Every section names the command that made it; add `--json FILE` to keep the figures
-and `--plot FILE` for the picture. Server and clients run on cores of their own as far as there are
-cores. Latency counts from when a frame was due, so that a stall delays every frame behind it.
+and `--plot FILE` for the picture. Server and clients run on different cores where there are
+enough. Latency counts from when a frame was due, so that a stall delays every frame behind it.
 `stolen` is time that other guests of the host took from this machine's cores.
 
 """

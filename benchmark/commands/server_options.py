@@ -1,4 +1,4 @@
-"""Options that several benchmarks share, and what is made of them."""
+"""The options that several benchmarks share: which server, which vehicles, which pictures."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 class CoreTime(NamedTuple):
     """Time of all cores together since the machine has started, in seconds.
 
-    `busy_s` is the time that they worked, `stolen_s` what a host gave to others meanwhile.
+    `busy_s` is the time that they worked, `stolen_s` what the host gave to its other guests.
     """
 
     busy_s: float

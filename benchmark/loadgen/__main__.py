@@ -56,7 +56,14 @@ class Generator:
         pictures: str,
         **values: object,
     ) -> Any:  # noqa: ANN401 - values of JSON
-        """Run one of the small loads of `probes` and return what it found."""
+        """Run one of the small loads of `probes` and return what it found.
+
+        Args:
+            what: the function.
+            server: `transport` and `address`.
+            pictures: the file of a `PictureSet`.
+            **values: the function's other arguments.
+        """
         return self._run(what(self._transport(server, pictures), **values))
 
     def _transport(self, server: Mapping[str, str], pictures: str) -> transport.Transport:
@@ -94,6 +101,7 @@ def main() -> None:
                 **{name: functools.partial(generator.probe, what) for name, what in small.items()},
             }
         )
+        runner.run(held.release())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Load generators in processes of their own, on cores of their own.
+"""The processes of the load generator, on cores that the server does not use.
 
 A generator that shares a core with the server takes from it what it measures. The processes live
 as long as the crew, so that a search that runs many loads pays for their start once.
@@ -53,7 +53,7 @@ class Crew:
     def run_all(
         self, address: str, jobs: Sequence[Job], *, transport: str = "drive"
     ) -> list[Tally]:
-        """Run several loads at once, each in a process of its own.
+        """Run several loads at once, one in each process.
 
         Args:
             address: the server, HOST:PORT.

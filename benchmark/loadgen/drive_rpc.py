@@ -23,7 +23,7 @@ from steerstream.v1 import command_pb2, drive_service_pb2, frame_pb2, session_pb
 _SERVICE = drive_service_pb2.DESCRIPTOR.services_by_name["DriveService"].full_name
 METHOD = f"/{_SERVICE}/Drive"
 CHANNEL_OPTIONS = (
-    # Every vehicle has a connection of its own, as on the road.
+    # One connection for each vehicle, as on the road.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -81,7 +81,7 @@ class DriveTransport:
 
 
 class DriveConnection:
-    """A channel of its own."""
+    """One vehicle's channel."""
 
     def __init__(self, address: str, images: list[bytes], metadata: Metadata = ()) -> None:
         self._address = address

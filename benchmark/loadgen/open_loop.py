@@ -28,11 +28,11 @@ from benchmark.loadgen.timing import (
 from benchmark.loadgen.transport import Connection, SessionEndedError, Stream, Terms, Transport
 
 OPEN_EVERY_S = 0.004
-"""Between the opening of one session and the next, so that opening is no burst of its own."""
+"""Between the opening of one session and the next, so that they do not all open in one burst."""
 OPEN_TIMEOUT_S = 20.0
 """A server that has not opened a session by then has refused it."""
 RETRY_S = 1.0
-"""Where a refusal brings no hint when to try again."""
+"""Until the next try where a refusal has no hint."""
 
 
 class Retry(enum.StrEnum):

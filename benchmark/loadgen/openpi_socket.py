@@ -48,7 +48,7 @@ class OpenpiTransport:
 
 
 class OpenpiConnection:
-    """A socket of its own."""
+    """One vehicle's socket."""
 
     def __init__(self, socket: ClientConnection, images: Images) -> None:
         self._socket = socket

@@ -44,10 +44,12 @@ async def outputs(
 
 
 class Held:
-    """Sessions that stay open until this process ends."""
+    """Sessions that stay open until they are released, or this process ends."""
 
     def __init__(self) -> None:
         self._stack = contextlib.AsyncExitStack()
+        # A stream that nobody holds is cancelled by gRPC.
+        self._streams: list[Stream] = []
 
     async def hold(self, transport: Transport, *, sessions: int) -> None:
         """Open sessions, have one frame of each answered, and keep them.
@@ -55,9 +57,14 @@ class Held:
         Raises:
             SessionEndedError: the server refused a session or ended one.
         """
-        await together(
+        self._streams += await together(
             _served(transport, f"held-{index}", self._stack) for index in range(sessions)
         )
+
+    async def release(self) -> None:
+        """Close all connections."""
+        self._streams.clear()
+        await self._stack.aclose()
 
 
 async def reopen(transport: Transport, *, sessions: int, limit_s: float) -> float | None:

@@ -22,6 +22,12 @@ def road_pictures(count: int, *, width_px: int, height_px: int, seed: int = 0) -
     """Return different pictures, uint8 [height_px, width_px, 3] RGB, the same for the same seed.
 
     A bright upper half, a dark lower half with two converging lines, and noise in several sizes.
+
+    Args:
+        count: how many.
+        width_px: columns.
+        height_px: rows.
+        seed: of the noise and the lines.
     """
     generator = np.random.default_rng(seed)
     return [_road(generator, width_px, height_px) for _ in range(count)]

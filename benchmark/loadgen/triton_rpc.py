@@ -140,7 +140,7 @@ class TritonTransport:
 
 
 class TritonConnection:
-    """A channel of its own."""
+    """One vehicle's channel."""
 
     def __init__(self, channel: grpc.aio.Channel, packed: list[bytes]) -> None:
         self._call = channel.stream_stream(

@@ -22,8 +22,14 @@ Outputs = Sequence[Sequence[Sequence[float] | None]]
 def sequences(sessions: int, length: int, pictures: int, *, turn: int) -> list[list[int]]:
     """Return which pictures each session sends; no two sessions or turns send the same.
 
-    Strides are odd and pictures a power of two, so that each session visits them in an order of its
-    own: a state that went to the wrong session meets another history there.
+    Strides are odd, so that each session visits all pictures in a different order: a state that
+    went to the wrong session meets another history there.
+
+    Args:
+        sessions: how many.
+        length: frames of each.
+        pictures: how many there are, a power of two.
+        turn: 0 for the first one.
     """
     return [
         [

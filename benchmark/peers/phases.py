@@ -167,7 +167,14 @@ def capacity(bench: Bench, server: PeerServer, fps: float) -> Figures:
 
 
 def overload(bench: Bench, server: PeerServer, factor: float, fps: float) -> Figures:
-    """Offer a multiple of the closed loop's throughput at a camera's rate."""
+    """Offer a multiple of the closed loop's throughput at a camera's rate.
+
+    Args:
+        bench: what all measurements share.
+        server: the peer.
+        factor: the multiple.
+        fps: the closed loop's throughput with the same pictures.
+    """
     return paced(bench, server, max(1, math.ceil(factor * fps / RATE_HZ)), bench.seconds)
 
 
@@ -177,8 +184,8 @@ def vanish(bench: Bench, server: PeerServer, how: str) -> Figures:
     Args:
         bench: what all measurements share.
         server: the peer, with as many slots.
-        how: `killed`, the system closes the connections; `silent`, nobody does, as when a vehicle
-            drives into a tunnel.
+        how: `killed`: the system closes the connections; `silent`: they stay open, as when a
+            vehicle drives into a tunnel.
     """
     pictures = bench.pictures["rgb8"]
     with bench.another_client() as client:

@@ -1,4 +1,4 @@
-"""What measurements share, and a peer's server in a process of its own, on one core."""
+"""What measurements share, and how a peer's server is run on one core."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Bench:
     Attributes:
         model: the bundle.
         pythons: each peer's interpreter; the load generator's stands under `client`.
-        client: the load generator, one process on a core of its own.
+        client: the load generator, one process on another core than the servers.
         bare: the bare loop and the reference, on the servers' core.
         pictures: what vehicles send, by encoding.
         seconds: counted time of one measurement.
@@ -77,6 +77,12 @@ class PeerServer:
 
     def probe(self, client: Crew, what: str, pictures: PictureSet, **values: object) -> Any:  # noqa: ANN401
         """Run one of the load generator's small loads against it.
+
+        Args:
+            client: the load generator.
+            what: `outputs`, `hold` or `reopen`; see `benchmark.loadgen.probes`.
+            pictures: what vehicles send.
+            **values: further arguments of the load.
 
         Raises:
             JobError: it failed.

@@ -1,1 +1,1 @@
-"""Programs that a benchmark runs as processes of their own, to compare the server with."""
+"""Programs that a benchmark runs as separate processes, to compare the server with."""

@@ -1,7 +1,6 @@
-"""Times ways from a JPEG to the network's input on one core, and scores the network on what comes.
+"""Times ways from a JPEG to the network's input on one core, and scores the network on each.
 
-`decode` runs it as a process of its own, because it imports the server and the
-reading of labels:
+`python -m benchmark decode` runs it as a separate process, because it imports `model_export`:
 
 ```sh
 python -m benchmark.programs.decoders --model models/pilotnet_lstm.onnx --data ../shared/data
@@ -120,7 +119,13 @@ def ways() -> dict[str, Way]:
 def timings(
     calls: Mapping[str, Callable[[Any], object]], items: Sequence[object], rounds: int
 ) -> dict[str, dict[str, float]]:
-    """Return microseconds for one item by name: the best round and the middle one, interleaved."""
+    """Return microseconds for one item by name: the best round and the median one.
+
+    Args:
+        calls: what is timed, by name; they take turns.
+        items: what each is called with.
+        rounds: turns of each.
+    """
     found: dict[str, list[float]] = {name: [] for name in calls}
     for _, (name, call) in itertools.product(range(rounds), calls.items()):
         began_ns = time.perf_counter_ns()
@@ -134,7 +139,13 @@ def timings(
 
 
 def rmse(runner: BundleRunner, rows: Sequence[Row], way: Way) -> float:
-    """Return the steering RMSE over a recording in radians, state carried and reset at breaks."""
+    """Return the steering RMSE over a recording in radians.
+
+    Args:
+        runner: the network; its state is carried, and reset at breaks.
+        rows: the recording.
+        way: from a JPEG to the network's input.
+    """
     errors, state = [], runner.initial_state(1)
     for row in rows:
         if row.starts:
@@ -148,7 +159,14 @@ def rmse(runner: BundleRunner, rows: Sequence[Row], way: Way) -> float:
 def accuracy(
     runner: BundleRunner, data: Path, chosen: Mapping[str, Way]
 ) -> dict[str, dict[str, float]]:
-    """Return the RMSE of each way: all validation frames, and the block that has large ones."""
+    """Return the RMSE of each way, in radians, by size of the pictures.
+
+    Args:
+        runner: the network.
+        data: the folder with the driving data; all validation frames have 320x240 pixels, one
+            block of them exists with 640x480 as well.
+        chosen: the ways by name.
+    """
     labels = data / _FOLDER / "labels.csv"
     if not labels.is_file():
         return {}
@@ -165,7 +183,13 @@ def accuracy(
 
 
 def measure(runner: BundleRunner, data: Path, rounds: int) -> dict[str, Any]:
-    """Return everything that `benchmark.commands.decode` shows."""
+    """Return everything that `benchmark.commands.decode` shows.
+
+    Args:
+        runner: the network.
+        data: the folder with the driving data.
+        rounds: turns of each way, of which the best counts.
+    """
     frame = runner.contract.frame
     calls = {name: _prepared(way, frame) for name, way in ways().items()}
     jpegs = {

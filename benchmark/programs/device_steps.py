@@ -1,9 +1,11 @@
-"""A network on an accelerator without a server: right, with its state at home, and how quick.
+"""A network on an accelerator, without a server: its answers, what crosses the bus, times of steps.
 
-It is the server's own stepper in a process of its own, for `gpu`; it prints one
-object of JSON::
+`python -m benchmark gpu` runs it as a separate process, with the server's steppers; it prints one
+object of JSON:
 
-    python -m benchmark.programs.device_steps --model models/pilotnet_lstm.onnx --provider cuda
+```sh
+python -m benchmark.programs.device_steps --model models/pilotnet_lstm.onnx --provider cuda
+```
 
 `--provider cpu` rehearses it where there is no GPU: the same graph with its pool inside, on the
 host.

@@ -60,7 +60,12 @@ class Network:
         ]
 
     def picture(self, width_px: int, height_px: int, data: bytes | memoryview) -> Picture:
-        """Return the network's input for one frame; width and height are 0 for a JPEG.
+        """Return the network's input for one picture.
+
+        Args:
+            width_px: columns of raw pixels; 0 for a JPEG.
+            height_px: rows of raw pixels; 0 for a JPEG.
+            data: the file, or RGB rows without padding.
 
         Raises:
             UndecodableError: the JPEG is damaged.

@@ -22,7 +22,7 @@ _OBJECT_STORE_BYTES = 200 * 1024 * 1024
 
 
 class Vehicles:
-    """Drives each stream with a state of its own.
+    """Drives each stream with a separate state.
 
     Args:
         model: the bundle's file.

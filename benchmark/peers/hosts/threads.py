@@ -26,7 +26,7 @@ from steerstream.v1 import (
 
 
 class Vehicles(drive_service_pb2_grpc.DriveServiceServicer):
-    """Drives each stream with a state of its own.
+    """Drives each stream with a separate state.
 
     Args:
         network: shared by all threads; a step keeps nothing in it.
@@ -63,7 +63,16 @@ def opened() -> drive_service_pb2.DriveResponse:
 
 
 def step(network: Network, frame: frame_pb2.Frame, state: State) -> tuple[Array, State]:
-    """Decode a frame and step the network: outputs [1, 3] and the new state."""
+    """Decode a frame and step the network.
+
+    Args:
+        network: what steps.
+        frame: of a request.
+        state: before the frame.
+
+    Returns:
+        The outputs [1, 3], and the state after the frame.
+    """
     image = frame.rgb8
     data = image.pixels if frame.HasField("rgb8") else frame.jpeg
     picture = network.picture(image.width_px, image.height_px, data)

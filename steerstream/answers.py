@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from typing import Self
 
 
@@ -155,14 +156,16 @@ class Command:
     def age_at_ms(self, now_ns: int) -> float:
         """Return an upper bound on the age of the values, in milliseconds.
 
-        It adds what the server says, what the network took both ways at most, and the time since
-        the answer arrived. Only differences of one clock are used.
+        For a fresh command it is the time since its frame was sent, for which the server's word is
+        not needed. For another one it is that and `age_ms`, or infinite where that is no age.
 
         Args:
             now_ns: the time by the client's clock, in nanoseconds.
         """
-        network_ms = max(0.0, self.round_trip_ms - self.timings.total_us / 1e3)
-        return self.age_ms + network_ms + (now_ns - self.received_ns) / 1e6
+        since_sent_ms = (now_ns - self.sent_ns) / 1e6
+        if self.is_fresh:
+            return since_sent_ms
+        return since_sent_ms + self.age_ms if self.age_ms >= 0 else math.inf
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

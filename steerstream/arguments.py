@@ -48,7 +48,10 @@ def finite_number(
         raise BadRequest(f"{name} must be a number, not {value!r}")
     number = float(value)
     if not (math.isfinite(number) and low <= number <= high):
-        raise BadRequest(f"{name} must be finite and {low:g} to {high:g}, not {number:g}")
+        bounds = "" if math.isinf(low) else f", {low:g} or more"
+        if math.isfinite(high):
+            bounds = f", {low:g} to {high:g}"
+        raise BadRequest(f"{name} must be finite{bounds}, not {number:g}")
     return number
 
 

@@ -10,10 +10,18 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from steerstream.arguments import finite_number, whole_number
+from steerstream.errors import BadRequest
+
+MAX_WINDOW_FRAMES = 1 << 16
+"""The most frames that a guard remembers as answered or lost: an hour at 20 Hz, 64 kB."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bounds:
     """What the client follows at most. The vehicle's maker sets them for the vehicle.
+
+    A value that is no number or makes no sense raises BadRequest, which is a ValueError.
 
     Attributes:
         max_steering_wheel_angle_rad: 360 degrees; Tesla's cap in opendbc.
@@ -28,6 +36,7 @@ class Bounds:
         max_round_trip_ms: 200; four frames at 20 Hz. A frame without an answer by then is lost.
         max_lost_fraction: 0.2; openpilot declares its model lagging beyond it.
         lost_window_frames: 100; frames over which losses are counted, 5 s at 20 Hz.
+        recovery_frames: 20; so many good answers in a row, a second's at 20 Hz, end a lag.
     """
 
     max_steering_wheel_angle_rad: float = math.radians(360.0)
@@ -41,41 +50,14 @@ class Bounds:
     max_round_trip_ms: float = 200.0
     max_lost_fraction: float = 0.2
     lost_window_frames: int = 100
+    recovery_frames: int = 20
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{field.name} must be finite and at least 0, not {value}")
+            finite_number(field.name, getattr(self, field.name), low=0.0)
         if self.max_hold_ms < self.max_age_ms:
-            raise ValueError("max_hold_ms must not be less than max_age_ms")
+            raise BadRequest("max_hold_ms must not be less than max_age_ms")
         if self.max_speed_mps < self.min_speed_mps:
-            raise ValueError("max_speed_mps must not be less than min_speed_mps")
-        if self.lost_window_frames < 1:
-            raise ValueError("lost_window_frames must be at least 1")
-
-
-def clamp(value: float, low: float, high: float) -> float:
-    """Return the value of an interval that is nearest to a finite value.
-
-    Args:
-        value: where to go.
-        low: the interval's least value, in the value's unit.
-        high: the interval's greatest value.
-    """
-    return min(max(value, low), high)
-
-
-def slew(value: float, previous: float | None, *, rate_per_s: float, elapsed_s: float) -> float:
-    """Return the value nearest to `value` that is reached from `previous` in time.
-
-    Args:
-        value: where to go.
-        previous: where it was; None sets no bound.
-        rate_per_s: greatest change a second, in the value's unit.
-        elapsed_s: seconds since it was at `previous`.
-    """
-    if previous is None:
-        return value
-    reach = rate_per_s * max(0.0, elapsed_s)
-    return clamp(value, previous - reach, previous + reach)
+            raise BadRequest("max_speed_mps must not be less than min_speed_mps")
+        for name in ("lost_window_frames", "recovery_frames"):
+            whole_number(name, getattr(self, name), low=1, high=MAX_WINDOW_FRAMES)

@@ -178,6 +178,7 @@ class Client:
         camera: Camera | None = None,
         frame_rate_hz: float | None = None,
         ticket: bytes | None = None,
+        live: bool | None = None,
         guard: Guard | None = None,
     ) -> SessionOpening:
         """Open a session, for the time of an `async with` block or until it is closed.
@@ -201,6 +202,9 @@ class Client:
             camera: the camera that the frames come from; None where nothing is known of it.
             frame_rate_hz: frames a second that will be sent; None for the model's own rate.
             ticket: of an earlier session of this vehicle, to go on where it stopped.
+            live: whether capture times run as the client's clock does. Then times that cannot be
+                true are refused, and old pictures are not followed. False for a recording or a
+                simulator with a time of its own. By default, under LATEST.
             guard: judges the answers; by default one with the default bounds. One that was used in
                 an earlier session of the vehicle goes on holding that session's last command.
 
@@ -213,6 +217,8 @@ class Client:
         """
         instance("vehicle_id", vehicle_id, str)
         instance("frame_policy", frame_policy, FramePolicy)
+        if live is not None:
+            instance("live", live, bool)
         if camera is not None:
             instance("camera", camera, Camera)
         if guard is not None:
@@ -226,9 +232,12 @@ class Client:
             ticket=ticket,
             frame_rate_hz=frame_rate_hz,
         )
-        return SessionOpening(lambda: self._open_session(request, guard or Guard()))
+        is_live = frame_policy is FramePolicy.LATEST if live is None else live
+        return SessionOpening(lambda: self._open_session(request, guard or Guard(), live=is_live))
 
-    async def _open_session(self, request: drive_service_pb2.DriveRequest, guard: Guard) -> Session:
+    async def _open_session(
+        self, request: drive_service_pb2.DriveRequest, guard: Guard, *, live: bool
+    ) -> Session:
         stream = await self._connected().drive()
         self._opening.add(stream)
         try:
@@ -241,7 +250,7 @@ class Client:
             raise
         finally:
             self._opening.discard(stream)
-        session = Session(stream, info, guard=guard, clock=self._clock)
+        session = Session(stream, info, guard=guard, live=live, clock=self._clock)
         self._sessions.add(session)
         _log.info(
             "session %s opened: %s, %s, budget %g ms",

@@ -5,7 +5,7 @@ SteerstreamError
 ├── ConnectionFailed              no server was reached
 ├── SessionRefused                the server opens no session: full, budget, credentials
 │   └── UnknownModel              it serves no model of that name
-├── BadRequest                    an argument is wrong; nothing was sent
+├── BadRequest                    an argument is wrong; nothing was sent (also a ValueError)
 ├── SessionEnded                  the session is over: open a new one
 │   ├── SessionClosed             this side closed it
 │   ├── ServerDraining            the server stops: open the session on another server
@@ -102,7 +102,7 @@ class UnknownModel(SessionRefused):
     """No model of that name is served; `Client.describe_models` lists them."""
 
 
-class BadRequest(SteerstreamError):
+class BadRequest(SteerstreamError, ValueError):
     """An argument has the wrong type or is out of its range; the message names it."""
 
 

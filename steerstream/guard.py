@@ -1,13 +1,17 @@
 """The client's guard: turns answers and time into what the vehicle may do.
 
-It takes data and returns data: no socket, no clock, no thread. A session feeds it; a vehicle with
-a transport of its own can feed it as well:
+It takes data and returns data: it has no socket, clock or thread. A session feeds it; a vehicle
+with another transport can feed it as well:
 
 ```python
 guard.frame_sent(sequence_number, capture_time_ns, now_ns)
 guard.received(answer, now_ns)
 safe = guard.safe_command(now_ns)  # as often as the actuators want one
 ```
+
+Nothing that the server says of time is believed. A command is as old as the picture that it was
+made from, and that is known here: the time since the frame was sent, and how much later than
+others it was sent after its capture.
 """
 
 from __future__ import annotations
@@ -18,11 +22,12 @@ import enum
 import math
 
 from steerstream.answers import Command, ControlValues, Skipped, Validity
-from steerstream.bounds import Bounds, clamp, slew
+from steerstream.bounds import Bounds
+from steerstream.capture_time import CaptureDelay
 from steerstream.checksum import ALIVE_COUNTER_MODULUS
 
 MAX_AWAITED = 256
-"""Frames whose answers are awaited: 13 s at 20 Hz. Older ones are lost long since."""
+"""Frames whose answers are awaited: 13 s at 20 Hz. Any older one was counted as lost long ago."""
 
 
 class Action(enum.Enum):
@@ -51,11 +56,14 @@ class Intervention(enum.Enum):
     ECHO = "the command belongs to no frame that waits for one"
     OUTDATED = "a command for a newer frame came before"
     ROUND_TRIP = "the answer came too late"
+    CAPTURE_TIME = "by its capture time the picture was old when it was sent"
     NOT_FINITE = "a value is not a finite number"
+    HEAD_MISSING = "a value is missing that was there before, or there is none at all"
+    NEW_SESSION = "the last good command is of an earlier session"
     STEERING_ANGLE = "the angle was beyond the client's bound"
-    STEERING_RATE = "the angle changed faster than the client's bound"
+    STEERING_RATE = "the angle is on its way, as fast as the client's bound allows"
     SPEED = "the speed was beyond the client's bound"
-    ACCELERATION = "the speed changed faster than the client's bound"
+    ACCELERATION = "the speed is on its way, as fast as the client's bound allows"
     STEERING_TORQUE = "the torque was beyond the client's bound"
 
 
@@ -69,7 +77,7 @@ _PASSES = frozenset(
         Intervention.STEERING_TORQUE,
     }
 )
-"""Interventions after which the answer's values, bounded, are followed all the same."""
+"""Interventions that bound an answer's values and do not keep them from being followed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,7 +89,8 @@ class SafeCommand:
         steering_wheel_angle_rad: angle within the client's bounds; None where there is none.
         speed_mps: speed within the client's bounds; None where there is none.
         steering_torque_nm: torque within the client's bounds; None where there is none.
-        age_ms: upper bound on the age of the values; infinite where there are none.
+        age_ms: time since the values' picture was sent, and how old it was then at least; infinite
+            where there are no values.
         interventions: why this is not just the server's last command; empty if it is.
     """
 
@@ -97,17 +106,24 @@ class SafeCommand:
 class _Awaited:
     capture_time_ns: int
     sent_ns: int
+    lag_ns: int
     is_lost: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Accepted:
-    command: Command
+    """The last good command: its values within the bounds, and when its picture was taken."""
+
     values: ControlValues
+    taken_ns: int
+    capture_time_ns: int
+
+    def age_ms(self, now_ns: int) -> float:
+        return max(0, now_ns - self.taken_ns) / 1e6
 
 
 class Guard:
-    """Judges every answer of a session.
+    """Judges every answer of a vehicle's sessions.
 
     Args:
         bounds: what the client follows at most.
@@ -115,18 +131,41 @@ class Guard:
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self.bounds = bounds or Bounds()
-        self.begin_session()
-
-    def begin_session(self) -> None:
-        """Forget everything, for the server's counters begin anew with every session."""
-        self._awaited: collections.OrderedDict[int, _Awaited] = collections.OrderedDict()
         self._losses: collections.deque[bool] = collections.deque(
             maxlen=self.bounds.lost_window_frames
         )
+        self._good_in_a_row = 0
+        self._accepted: _Accepted | None = None
+        self._told = ControlValues()
+        self._told_ns: int | None = None
+        self._last: tuple[Intervention, ...] = ()
+        self._awaited: collections.OrderedDict[int, _Awaited] = collections.OrderedDict()
+        self._is_live = True
+        self.begin_session()
+
+    def begin_session(self, *, live: bool = True) -> None:
+        """Begin to judge the answers of another session.
+
+        The server counts its answers from the beginning. What the vehicle was told stays: it holds
+        the last good command until this session brings one, or the command is too old.
+
+        Args:
+            live: whether capture times run as the client's clock does. Where they do not, as in a
+                recording, values may change as fast as the bounds allow by capture time.
+        """
+        for awaited in self._awaited.values():
+            self._lose(awaited)
+        self._awaited.clear()
+        if not (live and self._is_live):
+            # Capture times of two recordings, or of one and a clock, cannot be compared.
+            self._told_ns = None
+        self._is_live = live
+        self._capture_delay = CaptureDelay()
         self._alive_counter: int | None = None
         self._answers_since = 0
-        self._accepted: _Accepted | None = None
-        self._last: tuple[Intervention, ...] = ()
+        self._newest_number = -1
+        if self._accepted is not None:
+            self._last = (Intervention.NEW_SESSION,)
 
     def frame_sent(self, sequence_number: int, capture_time_ns: int, now_ns: int) -> None:
         """Note that a frame was sent and awaits its answer.
@@ -136,7 +175,8 @@ class Guard:
             capture_time_ns: when it was taken, by the vehicle's clock.
             now_ns: when it was sent, by the client's clock.
         """
-        self._awaited[sequence_number] = _Awaited(capture_time_ns, now_ns)
+        lag_ns = self._capture_delay.lag_ns(capture_time_ns, now_ns) if self._is_live else 0
+        self._awaited[sequence_number] = _Awaited(capture_time_ns, now_ns, lag_ns)
         if len(self._awaited) > MAX_AWAITED:
             _, oldest = self._awaited.popitem(last=False)
             self._lose(oldest)
@@ -154,18 +194,22 @@ class Guard:
         awaited = self._awaited.pop(answer.sequence_number, None)
         self._answers_since += 1
         if isinstance(answer, Skipped):
-            self._settle(awaited, is_lost=True)
+            self._settle(awaited, is_good=False)
             self._last = (Intervention.SKIPPED,)
             return self._last
         found = self._doubts(answer, awaited, now_ns)
-        if _PASSES.issuperset(found):
-            found += self._accept(answer, now_ns)
-        self._settle(awaited, is_lost=not _PASSES.issuperset(found))
+        is_good = _PASSES.issuperset(found)
+        if is_good and awaited is not None:
+            found += self._accept(answer, awaited)
+        self._settle(awaited, is_good=is_good)
         self._last = found
         return found
 
     def safe_command(self, now_ns: int) -> SafeCommand:
         """Return what the vehicle may do now.
+
+        The values go towards the last good command's as fast as the bounds allow, counted from
+        what the last call returned and when.
 
         Args:
             now_ns: the time by the client's clock.
@@ -173,32 +217,48 @@ class Guard:
         self._notice_losses(now_ns)
         if self._accepted is None:
             return _release(Intervention.NO_COMMAND, *self._last)
-        age_ms = self._accepted.command.age_at_ms(now_ns)
+        age_ms = self._accepted.age_ms(now_ns)
         if age_ms > self.bounds.max_hold_ms:
             return _release(Intervention.TOO_OLD, *self._last)
         if self.is_lagging:
             return _release(Intervention.LAGGING, *self._last)
-        return self._follow_or_hold(self._accepted.values, age_ms)
-
-    @property
-    def is_lagging(self) -> bool:
-        """Whether more frames were lost than the bounds allow; False until the window is full."""
-        window = self.bounds.lost_window_frames
-        lost = sum(self._losses)
-        return len(self._losses) == window and lost > self.bounds.max_lost_fraction * window
-
-    def _follow_or_hold(self, values: ControlValues, age_ms: float) -> SafeCommand:
         is_old = age_ms > self.bounds.max_age_ms
         is_good = _PASSES.issuperset(self._last) and not is_old
-        too_old = (Intervention.TOO_OLD,) if is_old else ()
+        values, rates = self._tell(self._accepted, now_ns)
         return SafeCommand(
             action=Action.FOLLOW if is_good else Action.HOLD,
             steering_wheel_angle_rad=values.steering_wheel_angle_rad,
             speed_mps=values.speed_mps,
             steering_torque_nm=values.steering_torque_nm,
             age_ms=age_ms,
-            interventions=too_old + self._last,
+            interventions=(Intervention.TOO_OLD,) * is_old + self._last + rates,
         )
+
+    @property
+    def is_lagging(self) -> bool:
+        """Whether more frames of the window were lost than the bounds allow.
+
+        It need not be full: what is still to come cannot make up for so many losses. It is emptied
+        when the server has recovered.
+        """
+        most = self.bounds.max_lost_fraction * self.bounds.lost_window_frames
+        return sum(self._losses) > most
+
+    def _tell(
+        self, accepted: _Accepted, now_ns: int
+    ) -> tuple[ControlValues, tuple[Intervention, ...]]:
+        """Go from what the vehicle was told towards the accepted values, and remember how far."""
+        clock_ns = now_ns if self._is_live else accepted.capture_time_ns
+        before, elapsed_s = self._told, math.inf
+        if self._told_ns is not None:
+            elapsed_s = (clock_ns - self._told_ns) / 1e9
+        if elapsed_s > self.bounds.max_hold_ms / 1e3:
+            # The vehicle let go of it, so what it was told then bounds nothing now.
+            before = ControlValues()
+        values, found = limit_rates(accepted.values, before, elapsed_s, self.bounds)
+        self._told = _merged(values, before)
+        self._told_ns = max(clock_ns, self._told_ns or clock_ns)
+        return values, found
 
     def _doubts(
         self, command: Command, awaited: _Awaited | None, now_ns: int
@@ -209,11 +269,29 @@ class Guard:
         doubts = self._count(command.alive_counter)
         if awaited is None or awaited.capture_time_ns != command.capture_time_ns:
             return (*doubts, Intervention.ECHO)
-        if self._is_outdated(command):
+        if command.sequence_number < self._newest_number:
             doubts += (Intervention.OUTDATED,)
         if now_ns - awaited.sent_ns > self.bounds.max_round_trip_ms * 1e6:
             doubts += (Intervention.ROUND_TRIP,)
-        return doubts + _value_doubts(command)
+        if awaited.lag_ns > self.bounds.max_age_ms * 1e6:
+            doubts += (Intervention.CAPTURE_TIME,)
+        return doubts + self._value_doubts(command, now_ns)
+
+    def _value_doubts(self, command: Command, now_ns: int) -> tuple[Intervention, ...]:
+        if command.validity is Validity.HELD:
+            return (Intervention.SERVER_HELD,)
+        if command.validity not in {Validity.VALID, Validity.WARMING_UP}:
+            return (Intervention.SERVER_FALLBACK,)
+        heads = _heads(command.limited)
+        if any(value is not None and not math.isfinite(value) for value in heads):
+            return (Intervention.NOT_FINITE,)
+        held: tuple[float | None, ...] = (None, None, None)
+        if self._accepted and self._accepted.age_ms(now_ns) <= self.bounds.max_hold_ms:
+            held = _heads(self._accepted.values)
+        is_less = any(new is None and old is not None for new, old in zip(heads, held, strict=True))
+        if is_less or heads == (None, None, None):
+            return (Intervention.HEAD_MISSING,)
+        return ()
 
     def _count(self, alive_counter: int) -> tuple[Intervention, ...]:
         """Compare the alive counter with the number of answers since the last one that was read."""
@@ -226,23 +304,11 @@ class Guard:
             return (Intervention.ALIVE_COUNTER_STUCK,)
         return (Intervention.ALIVE_COUNTER_MISSED,) if step > expected else ()
 
-    def _is_outdated(self, command: Command) -> bool:
-        newest = self._accepted
-        return newest is not None and command.sequence_number < newest.command.sequence_number
-
-    def _accept(self, command: Command, now_ns: int) -> tuple[Intervention, ...]:
-        previous = self._accepted
-        if previous and previous.command.age_at_ms(now_ns) > self.bounds.max_hold_ms:
-            # The vehicle let go of it, so what it held then bounds nothing now.
-            previous = None
-        if previous is None:
-            before, elapsed_s = ControlValues(), math.inf
-        else:
-            # By capture times: answers may arrive closer together than their frames were taken.
-            elapsed_ns = command.capture_time_ns - previous.command.capture_time_ns
-            before, elapsed_s = previous.values, elapsed_ns / 1e9
-        values, found = bound_values(command.limited, before, elapsed_s, self.bounds)
-        self._accepted = _Accepted(command, values)
+    def _accept(self, command: Command, awaited: _Awaited) -> tuple[Intervention, ...]:
+        values, found = clamp_values(command.limited, self.bounds)
+        taken_ns = awaited.sent_ns - awaited.lag_ns
+        self._accepted = _Accepted(values, taken_ns, command.capture_time_ns)
+        self._newest_number = command.sequence_number
         return found
 
     def _notice_losses(self, now_ns: int) -> None:
@@ -256,97 +322,102 @@ class Guard:
         if not awaited.is_lost:
             awaited.is_lost = True
             self._losses.append(True)
+            self._good_in_a_row = 0
 
-    def _settle(self, awaited: _Awaited | None, *, is_lost: bool) -> None:
-        if awaited is not None and not awaited.is_lost:
-            self._losses.append(is_lost)
+    def _settle(self, awaited: _Awaited | None, *, is_good: bool) -> None:
+        if awaited is None or awaited.is_lost:
+            return
+        if not is_good:
+            self._lose(awaited)
+            return
+        self._losses.append(False)
+        self._good_in_a_row += 1
+        if self.is_lagging and self._good_in_a_row >= self.bounds.recovery_frames:
+            self._losses.clear()
 
 
-def bound_values(
+def clamp_values(
+    wanted: ControlValues, bounds: Bounds
+) -> tuple[ControlValues, tuple[Intervention, ...]]:
+    """Return the values nearest to finite ones that the bounds allow, and which bounds acted."""
+    found: list[Intervention] = []
+    angle, torque = bounds.max_steering_wheel_angle_rad, bounds.max_steering_torque_nm
+    low, high = bounds.min_speed_mps, bounds.max_speed_mps
+    inside = ControlValues(
+        _clamped(
+            wanted.steering_wheel_angle_rad, -angle, angle, Intervention.STEERING_ANGLE, found
+        ),
+        _clamped(wanted.speed_mps, low, high, Intervention.SPEED, found),
+        _clamped(wanted.steering_torque_nm, -torque, torque, Intervention.STEERING_TORQUE, found),
+    )
+    return inside, tuple(found)
+
+
+def limit_rates(
     wanted: ControlValues, previous: ControlValues, elapsed_s: float, bounds: Bounds
 ) -> tuple[ControlValues, tuple[Intervention, ...]]:
-    """Return the values nearest to the wanted ones that the bounds allow, and which bounds acted.
+    """Return the values nearest to the wanted ones that can be reached, and which bounds acted.
 
     Args:
         wanted: finite values; None stays None.
-        previous: what was followed before; None sets no bound on the rate.
-        elapsed_s: seconds between the two frames, by the vehicle's clock.
+        previous: what the vehicle was told before; None sets no bound.
+        elapsed_s: seconds since then; less than 0 counts as 0.
         bounds: the client's bounds.
     """
     found: list[Intervention] = []
-    bounded = ControlValues(
-        steering_wheel_angle_rad=_bound_angle(
-            wanted.steering_wheel_angle_rad,
-            previous.steering_wheel_angle_rad,
-            elapsed_s,
-            bounds,
-            found,
-        ),
-        speed_mps=_bound_speed(wanted.speed_mps, previous.speed_mps, elapsed_s, bounds, found),
-        steering_torque_nm=_bound_torque(wanted.steering_torque_nm, bounds, found),
+    angle = _slewed(
+        wanted.steering_wheel_angle_rad,
+        previous.steering_wheel_angle_rad,
+        bounds.max_steering_wheel_rate_radps * max(0.0, elapsed_s),
+        Intervention.STEERING_RATE,
+        found,
     )
-    return bounded, tuple(found)
+    speed = _slewed(
+        wanted.speed_mps,
+        previous.speed_mps,
+        bounds.max_acceleration_mps2 * max(0.0, elapsed_s),
+        Intervention.ACCELERATION,
+        found,
+    )
+    return ControlValues(angle, speed, wanted.steering_torque_nm), tuple(found)
 
 
-def _bound_angle(
+def _clamped(
     wanted: float | None,
-    previous: float | None,
-    elapsed_s: float,
-    bounds: Bounds,
+    low: float,
+    high: float,
+    intervention: Intervention,
     found: list[Intervention],
 ) -> float | None:
+    """Return the value from low to high nearest to the wanted one; note where they differ."""
     if wanted is None:
         return None
-    most = bounds.max_steering_wheel_angle_rad
-    rate = bounds.max_steering_wheel_rate_radps
-    inside = clamp(wanted, -most, most)
-    near = slew(inside, previous, rate_per_s=rate, elapsed_s=elapsed_s)
-    _note(inside != wanted, Intervention.STEERING_ANGLE, found)
-    _note(near != inside, Intervention.STEERING_RATE, found)
-    return near
-
-
-def _bound_speed(
-    wanted: float | None,
-    previous: float | None,
-    elapsed_s: float,
-    bounds: Bounds,
-    found: list[Intervention],
-) -> float | None:
-    if wanted is None:
-        return None
-    inside = clamp(wanted, bounds.min_speed_mps, bounds.max_speed_mps)
-    rate = bounds.max_acceleration_mps2
-    near = slew(inside, previous, rate_per_s=rate, elapsed_s=elapsed_s)
-    _note(inside != wanted, Intervention.SPEED, found)
-    _note(near != inside, Intervention.ACCELERATION, found)
-    return near
-
-
-def _bound_torque(wanted: float | None, bounds: Bounds, found: list[Intervention]) -> float | None:
-    if wanted is None:
-        return None
-    most = bounds.max_steering_torque_nm
-    inside = clamp(wanted, -most, most)
-    _note(inside != wanted, Intervention.STEERING_TORQUE, found)
+    inside = min(max(wanted, low), high)
+    if inside != wanted:
+        found.append(intervention)
     return inside
 
 
-def _note(acted: bool, intervention: Intervention, found: list[Intervention]) -> None:  # noqa: FBT001
-    if acted:
-        found.append(intervention)
+def _slewed(
+    wanted: float | None,
+    previous: float | None,
+    reach: float,
+    intervention: Intervention,
+    found: list[Intervention],
+) -> float | None:
+    if previous is None:
+        return wanted
+    return _clamped(wanted, previous - reach, previous + reach, intervention, found)
 
 
-def _value_doubts(command: Command) -> tuple[Intervention, ...]:
-    if command.validity is Validity.HELD:
-        return (Intervention.SERVER_HELD,)
-    if command.validity not in {Validity.VALID, Validity.WARMING_UP}:
-        return (Intervention.SERVER_FALLBACK,)
-    limited = command.limited
-    values = (limited.steering_wheel_angle_rad, limited.speed_mps, limited.steering_torque_nm)
-    if any(value is not None and not math.isfinite(value) for value in values):
-        return (Intervention.NOT_FINITE,)
-    return ()
+def _heads(values: ControlValues) -> tuple[float | None, float | None, float | None]:
+    return values.steering_wheel_angle_rad, values.speed_mps, values.steering_torque_nm
+
+
+def _merged(values: ControlValues, others: ControlValues) -> ControlValues:
+    """Return the values, and the others where there is none."""
+    pairs = zip(_heads(values), _heads(others), strict=True)
+    return ControlValues(*(other if value is None else value for value, other in pairs))
 
 
 def _release(*interventions: Intervention) -> SafeCommand:

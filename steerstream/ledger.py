@@ -7,7 +7,8 @@ import dataclasses
 
 from steerstream.answers import FrameAnswer
 from steerstream.arguments import whole_number
-from steerstream.errors import ProtocolError
+from steerstream.capture_time import MAX_AHEAD_NS, CaptureLead
+from steerstream.errors import BadRequest, ProtocolError
 
 MAX_NUMBER = (1 << 64) - 1
 """Largest sequence number and capture time that the wire carries."""
@@ -31,9 +32,14 @@ class InFlight:
 
 
 class Ledger:
-    """Numbers frames and matches answers with them."""
+    """Numbers frames and matches answers with them.
 
-    def __init__(self) -> None:
+    Args:
+        live: whether capture times must run as the client's clock does.
+    """
+
+    def __init__(self, *, live: bool = True) -> None:
+        self._lead = CaptureLead() if live else None
         self._in_flight: dict[int, InFlight] = {}
         self._next_sequence_number = 0
         self._next_capture_time_ns = 0
@@ -57,8 +63,8 @@ class Ledger:
             waiter: takes the answer; None where the session's iterator shall yield it.
 
         Raises:
-            BadRequest: its number or its capture time is no whole number, does not go up, or does
-                not fit the wire; then nothing has changed.
+            BadRequest: its number or its capture time is no whole number, does not go up, does not
+                fit the wire, or cannot be true; then nothing has changed.
         """
         number = whole_number(
             "sequence_number",
@@ -76,11 +82,29 @@ class Ledger:
             high=MAX_NUMBER,
             hint="take it from one monotonic clock, or leave it out",
         )
+        self._check_clock(captured_ns, now_ns, is_given=capture_time_ns is not None)
         self._next_sequence_number = number + 1
         self._next_capture_time_ns = captured_ns + 1
         frame = InFlight(number, captured_ns, now_ns, waiter)
         self._in_flight[number] = frame
         return frame
+
+    def _check_clock(self, captured_ns: int, now_ns: int, *, is_given: bool) -> None:
+        """Check that capture times do not run ahead of the client's clock."""
+        if self._lead is None:
+            return
+        ahead_ns = self._lead.ahead_ns(captured_ns, now_ns)
+        if not is_given:
+            # An earlier frame had a capture time that the client's clock has yet to reach.
+            ahead_ns = max(ahead_ns, captured_ns - now_ns)
+        if ahead_ns > MAX_AHEAD_NS:
+            raise BadRequest(
+                f"capture_time_ns runs {ahead_ns / 1e9:,.0f} s ahead of the client's clock; take "
+                "every frame's from one monotonic clock, in nanoseconds, or leave all of them out; "
+                "for a recording or a simulator with a time of its own, open the session with "
+                "live=False"
+            )
+        self._lead.begin(captured_ns, now_ns)
 
     def settle(self, sequence_number: int) -> InFlight:
         """Take out the frame that an answer belongs to.

@@ -63,7 +63,8 @@ class FrameOptions(TypedDict, total=False):
     Attributes:
         sequence_number: greater than that of every frame before; by default one more.
         capture_time_ns: when the picture was taken, in nanoseconds of the vehicle's monotonic
-            clock; by default now. It goes up from frame to frame.
+            clock; by default now. It goes up from frame to frame, as fast as the client's own
+            clock where the session is live.
         vehicle_speed_mps: the vehicle's own measured speed, negative backwards.
         encoding: how pixels are sent; by default AUTO.
         jpeg_quality: 1 to 100, where pixels are sent as JPEG; by default 90.
@@ -89,20 +90,27 @@ class Session:
         stream: of the server, which has opened the session on it.
         info: what the server granted.
         guard: judges every answer before the vehicle follows it.
+        live: whether capture times must run as the clock does.
         clock: the client's monotonic clock, in nanoseconds.
 
     `info` and `guard` are attributes too.
     """
 
     def __init__(
-        self, stream: Stream, info: SessionInfo, *, guard: Guard, clock: Clock = time.monotonic_ns
+        self,
+        stream: Stream,
+        info: SessionInfo,
+        *,
+        guard: Guard,
+        live: bool = True,
+        clock: Clock = time.monotonic_ns,
     ) -> None:
         self.info = info
         self.guard = guard
         self._stream = stream
         self._clock = clock
         self._inbox = Inbox(MAX_UNREAD, drop_oldest=info.frame_policy is FramePolicy.LATEST)
-        self._ledger = Ledger()
+        self._ledger = Ledger(live=live)
         self._settled = asyncio.Event()
         self._sending = asyncio.Lock()
         self._latest: Command | None = None
@@ -113,7 +121,7 @@ class Session:
         self._is_finished = False
         self._is_ended = False
         self._max_in_flight = _max_in_flight(info)
-        guard.begin_session()
+        guard.begin_session(live=live)
         self._reader = asyncio.create_task(self._read(), name=f"steerstream {info.session_id}")
 
     async def __aenter__(self) -> Self:

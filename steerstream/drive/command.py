@@ -68,6 +68,7 @@ async def drive(options: argparse.Namespace) -> int:
             budget_ms=options.budget_ms,
             frame_policy=_policy(options),
             frame_rate_hz=None if options.as_fast_as_possible else source.rate_hz,
+            live=source.is_live,
         ) as session,
     ):
         return await _run(options, source, session)

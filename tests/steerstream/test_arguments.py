@@ -41,7 +41,7 @@ def test_what_is_no_number_is_named(value):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -0.1, 9.1])
 def test_a_number_that_is_not_finite_or_out_of_its_range_is_named(value):
-    with pytest.raises(BadRequest, match="speed_mps must be finite and 0 to 9, not"):
+    with pytest.raises(BadRequest, match="speed_mps must be finite, 0 to 9, not"):
         finite_number("speed_mps", value, low=0, high=9)
 
 

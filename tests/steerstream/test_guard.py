@@ -7,8 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steerstream import Action, Bounds, ControlValues, Guard, Intervention, SafeCommand, Validity
-from steerstream.guard import MAX_AWAITED, bound_values
+from steerstream import (
+    Action,
+    Bounds,
+    ControlValues,
+    Guard,
+    Intervention,
+    SafeCommand,
+    StageTimings,
+    Validity,
+)
+from steerstream.guard import MAX_AWAITED, clamp_values, limit_rates
 from tests.steerstream.values import command, skipped
 
 PERIOD_MS = 50.0
@@ -60,6 +69,9 @@ def test_before_the_first_command_there_is_nothing_to_follow():
         ({"limited": ControlValues(math.nan, 1.0, 0.0)}, Intervention.NOT_FINITE),
         ({"limited": ControlValues(0.0, math.inf, 0.0)}, Intervention.NOT_FINITE),
         ({"limited": ControlValues(0.0, 1.0, -math.inf)}, Intervention.NOT_FINITE),
+        ({"limited": ControlValues(None, 10.0, 0.0)}, Intervention.HEAD_MISSING),
+        ({"limited": ControlValues(0.0, None, 0.0)}, Intervention.HEAD_MISSING),
+        ({"limited": ControlValues(0.0, 10.0, None)}, Intervention.HEAD_MISSING),
     ],
 )
 def test_a_bad_command_is_not_followed_and_the_last_good_one_is_held(changes, why):
@@ -106,7 +118,6 @@ def test_an_older_command_does_not_replace_a_newer_one():
 def test_a_command_ages_from_follow_over_hold_to_release():
     guard = Guard(Bounds(max_age_ms=100, max_hold_ms=500))
     drive(guard, 0)
-    # 8 ms round trip, values 5 ms old in the server: 8 ms old when they arrive at 8 ms.
     assert guard.safe_command(ns(100)).action is Action.FOLLOW
     held = guard.safe_command(ns(101))
     assert (held.action, held.interventions) == (Action.HOLD, (Intervention.TOO_OLD,))
@@ -131,7 +142,7 @@ def test_too_many_lost_frames_are_lagging_until_enough_arrive_again():
 
 
 def test_frames_without_any_answer_are_lost():
-    guard = Guard(Bounds(lost_window_frames=4, max_round_trip_ms=100))
+    guard = Guard(Bounds(lost_window_frames=4, max_lost_fraction=0.5, max_round_trip_ms=100))
     drive(guard, 0)
     for number in range(1, 5):
         guard.frame_sent(number, ns(number * PERIOD_MS), ns(number * PERIOD_MS))
@@ -141,25 +152,195 @@ def test_frames_without_any_answer_are_lost():
     assert guard.is_lagging
 
 
-def test_what_is_awaited_is_bounded():
+def test_a_lag_is_noticed_before_the_window_is_full():
+    """What is still to come cannot make up for more losses than a full window may hold."""
     guard = Guard()
-    for number in range(MAX_AWAITED + 10):
+    for number in range(21):
+        guard.frame_sent(number, ns(number * PERIOD_MS), ns(number * PERIOD_MS))
+        guard.received(skipped(number, number * PERIOD_MS), now(number))
+        assert guard.is_lagging == (number == 20)
+
+
+def test_a_lag_ends_when_the_server_has_recovered():
+    guard = Guard()
+    for number in range(80):
+        guard.frame_sent(number, ns(number * PERIOD_MS), ns(number * PERIOD_MS))
+        guard.received(skipped(number, number * PERIOD_MS), now(number))
+    for number in range(80, 100):
+        assert guard.is_lagging
+        drive(guard, number)
+    assert not guard.is_lagging
+    assert guard.safe_command(now(99)).action is Action.FOLLOW
+
+
+def test_no_more_losses_are_counted_than_frames():
+    """Frames that are awaited no longer count once, when they are dropped or answered late."""
+    guard = Guard(Bounds(lost_window_frames=1000, max_lost_fraction=0.5))
+    for number in range(MAX_AWAITED + 500):
         guard.frame_sent(number, number, number)
-    assert len(guard._awaited) == MAX_AWAITED
+        assert not guard.is_lagging
+    guard.frame_sent(MAX_AWAITED + 500, MAX_AWAITED + 500, MAX_AWAITED + 500)
+    assert guard.is_lagging
 
 
-def test_a_new_session_starts_from_nothing():
+def test_between_two_sessions_the_last_command_is_held():
     guard = Guard()
     drive(guard, 0, alive_counter=500)
     guard.begin_session()
-    assert guard.safe_command(now(0)).action is Action.RELEASE
+    held = guard.safe_command(now(0))
+    assert (held.action, held.speed_mps) == (Action.HOLD, 10.0)
+    assert held.interventions == (Intervention.NEW_SESSION,)
     assert drive(guard, 1, alive_counter=1) == ()
+    assert guard.safe_command(now(1)).action is Action.FOLLOW
+
+
+def test_a_new_session_counts_its_frames_from_the_beginning():
+    guard = Guard()
+    for number in range(5):
+        drive(guard, number)
+    guard.begin_session()
+    guard.frame_sent(0, ns(300), ns(300))
+    assert guard.received(command(0, 300), ns(308)) == ()
 
 
 def test_after_letting_go_the_first_command_is_not_held_back_by_the_old_one():
     guard = Guard(Bounds(max_hold_ms=200, max_steering_wheel_rate_radps=0.1))
     drive(guard, 0, limited=ControlValues(1.0, 10.0, 0.0))
+    assert guard.safe_command(now(0)).steering_wheel_angle_rad == 1.0
     assert drive(guard, 10, limited=ControlValues(-1.0, 10.0, 0.0), alive_counter=2) == ()
+    assert guard.safe_command(now(10)).steering_wheel_angle_rad == -1.0
+
+
+def test_after_a_hold_the_angle_moves_no_faster_than_an_actuator_can_follow():
+    guard = Guard(Bounds(max_steering_wheel_rate_radps=1.0))
+    drive(guard, 0, limited=ControlValues(0.0, 10.0, 0.0))
+    assert guard.safe_command(now(0, 900)).action is Action.HOLD
+    drive(guard, 18, limited=ControlValues(1.0, 10.0, 0.0), alive_counter=2)
+    soon = guard.safe_command(now(18, 10))
+    assert soon.action is Action.FOLLOW
+    assert soon.steering_wheel_angle_rad == pytest.approx(0.010)
+    assert soon.interventions == (Intervention.STEERING_RATE,)
+    assert guard.safe_command(now(18, 60)).steering_wheel_angle_rad == pytest.approx(0.060)
+
+
+def test_one_command_without_an_angle_does_not_forget_the_reference():
+    guard = Guard(Bounds(max_steering_wheel_rate_radps=1.0))
+    for number, angle_rad in enumerate([0.0, None, 6.28]):
+        drive(guard, number, limited=ControlValues(angle_rad, 10.0, 0.0))
+        safe = guard.safe_command(now(number))
+        assert safe.steering_wheel_angle_rad == pytest.approx(0.0, abs=0.11)
+
+
+def test_a_command_without_any_value_is_not_followed():
+    guard = Guard()
+    assert drive(guard, 0, limited=ControlValues()) == (Intervention.HEAD_MISSING,)
+    assert guard.safe_command(now(0)).action is Action.RELEASE
+
+
+def test_a_model_without_an_angle_is_followed_as_it_is():
+    guard = Guard()
+    assert drive(guard, 0, limited=ControlValues(None, 10.0, None)) == ()
+    safe = guard.safe_command(now(0))
+    assert (safe.action, safe.steering_wheel_angle_rad) == (Action.FOLLOW, None)
+
+
+def test_in_a_recording_rates_go_by_capture_time():
+    guard = Guard(Bounds(max_steering_wheel_rate_radps=1.0))
+    guard.begin_session(live=False)
+    for number, expected_rad in enumerate([0.0, 0.5, 1.0]):
+        # Captured half a second apart, sent one millisecond apart.
+        capture_time_ns, sent_ms = number * 500_000_000, float(number)
+        guard.frame_sent(number, capture_time_ns, ns(sent_ms))
+        answer = command(
+            number, sent_ms, capture_time_ns=capture_time_ns, limited=ControlValues(number * 1.0)
+        )
+        assert guard.received(answer, ns(sent_ms)) == ()
+        for _ in range(2):
+            safe = guard.safe_command(ns(sent_ms))
+            assert safe.steering_wheel_angle_rad == pytest.approx(expected_rad)
+            assert safe.action is Action.FOLLOW
+
+
+def sent_with_clock(capture_time_ns) -> list[SafeCommand]:
+    """Drive 3 s at 20 Hz with capture times that are a function of the true ones."""
+    guard, told = Guard(), []
+    for number in range(60):
+        now_ns = ns(number * PERIOD_MS)
+        captured_ns = capture_time_ns(now_ns)
+        guard.frame_sent(number, captured_ns, now_ns)
+        answer = command(number, number * PERIOD_MS, capture_time_ns=captured_ns)
+        guard.received(answer, answer.received_ns)
+        told.append(guard.safe_command(now(number)))
+    return told
+
+
+@pytest.mark.parametrize(
+    "capture_time_ns",
+    [
+        pytest.param(lambda now_ns: now_ns // 1000, id="microseconds"),
+        pytest.param(lambda now_ns: now_ns // 1_000_000, id="milliseconds"),
+        pytest.param(lambda now_ns: now_ns // ns(PERIOD_MS), id="counter"),
+        pytest.param(lambda now_ns: now_ns // 2, id="half speed"),
+    ],
+)
+def test_capture_times_that_stand_still_are_held_with_a_reason_and_let_go(capture_time_ns):
+    told = sent_with_clock(capture_time_ns)
+    assert all(Intervention.CAPTURE_TIME in safe.interventions for safe in told[10:])
+    assert all(safe.action is not Action.FOLLOW for safe in told[10:])
+    assert told[-1].action is Action.RELEASE
+
+
+def test_a_stamp_far_ahead_does_not_poison_a_session():
+    def glitch(now_ns: int) -> int:
+        return now_ns + (ns(10_000) if now_ns == ns(5 * PERIOD_MS) else 0)
+
+    guard = Guard()
+    for number in range(200):
+        now_ns = ns(number * PERIOD_MS)
+        guard.frame_sent(number, glitch(now_ns), now_ns)
+        answer = command(number, number * PERIOD_MS, capture_time_ns=glitch(now_ns))
+        guard.received(answer, answer.received_ns)
+    assert guard.safe_command(now(199)).action is Action.FOLLOW
+
+
+@settings(deadline=None)
+@given(
+    delays_ms=st.lists(st.floats(0, 140), min_size=60, max_size=60),
+    drift=st.floats(-2e-4, 2e-4),
+    began_ns=st.integers(0, 1 << 62),
+)
+def test_a_camera_with_a_clock_of_its_own_that_is_true_is_believed(delays_ms, drift, began_ns):
+    delay = iter(delays_ms)
+    told = sent_with_clock(
+        lambda now_ns: began_ns + round((ns(200) + now_ns - ns(next(delay))) * (1 + drift))
+    )
+    assert not any(Intervention.CAPTURE_TIME in safe.interventions for safe in told)
+
+
+doubtful_ms = st.floats() | st.sampled_from([math.nan, -math.inf, math.inf, -1e9, 1e300])
+
+
+@settings(deadline=None)
+@given(
+    words=st.lists(st.tuples(doubtful_ms, st.integers(0, (1 << 32) - 1)), min_size=1, max_size=20),
+    wait_ms=st.floats(0, 60_000),
+)
+def test_the_servers_word_on_time_is_not_believed(words, wait_ms):
+    """Whatever a fresh command says of its age, what the vehicle may do is the same."""
+    honest, told = Guard(), Guard()
+    for number, (age_ms, total_us) in enumerate(words):
+        drive(honest, number)
+        drive(told, number, age_ms=age_ms, timings=StageTimings(total_us=total_us))
+    when = now(len(words) - 1, wait_ms)
+    assert told.safe_command(when) == honest.safe_command(when)
+
+
+@settings(deadline=None)
+@given(age_ms=doubtful_ms, wait_ms=st.floats(1001, 1e6))
+def test_no_command_is_followed_or_held_after_a_second_whatever_it_says(age_ms, wait_ms):
+    guard = Guard()
+    drive(guard, 0, age_ms=age_ms)
+    assert guard.safe_command(ns(wait_ms)).action is Action.RELEASE
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -176,42 +357,60 @@ inside = st.builds(
 
 
 @settings(deadline=None)
-@given(wanted=values, previous=inside, elapsed_s=st.floats(0, 10))
-def test_bounded_values_keep_every_bound(wanted, previous, elapsed_s):
+@given(wanted=values)
+def test_clamped_values_keep_every_bound_and_nothing_else_changes(wanted):
     bounds = Bounds()
-    bounded, found = bound_values(wanted, previous, elapsed_s, bounds)
-    assert (bounded == wanted) == (not found)
-    angle, speed = bounded.steering_wheel_angle_rad, bounded.speed_mps
-    torque = bounded.steering_torque_nm
+    inside, found = clamp_values(wanted, bounds)
+    assert (inside == wanted) == (not found)
+    angle, speed = inside.steering_wheel_angle_rad, inside.speed_mps
+    torque = inside.steering_torque_nm
     assert (angle is None) == (wanted.steering_wheel_angle_rad is None)
     if angle is not None:
         assert abs(angle) <= bounds.max_steering_wheel_angle_rad
-        if previous.steering_wheel_angle_rad is not None:
-            reach = bounds.max_steering_wheel_rate_radps * elapsed_s
-            assert abs(angle - previous.steering_wheel_angle_rad) <= reach + 1e-9
     if speed is not None:
         assert bounds.min_speed_mps <= speed <= bounds.max_speed_mps
     if torque is not None:
         assert abs(torque) <= bounds.max_steering_torque_nm
 
 
+@settings(deadline=None)
+@given(wanted=inside, previous=inside, elapsed_s=st.floats(-1, 10))
+def test_limited_rates_go_as_near_as_they_may_and_no_farther(wanted, previous, elapsed_s):
+    bounds = Bounds()
+    reached, found = limit_rates(wanted, previous, elapsed_s, bounds)
+    assert (reached == wanted) == (not found)
+    for field, rate in (
+        ("steering_wheel_angle_rad", bounds.max_steering_wheel_rate_radps),
+        ("speed_mps", bounds.max_acceleration_mps2),
+    ):
+        value, goal = getattr(reached, field), getattr(wanted, field)
+        before, reach = getattr(previous, field), rate * max(0.0, elapsed_s)
+        if goal is None or before is None:
+            assert value == goal
+        else:
+            assert abs(value - before) <= reach + 1e-9
+            assert abs(value - goal) <= max(0.0, abs(goal - before) - reach) + 1e-9
+
+
+KINDS = ["good", "damaged", "nan", "huge", "empty", "no angle", "held", "skip", "silence",
+         "repeat", "new session"]  # fmt: skip
 events = st.lists(
-    st.tuples(
-        st.sampled_from(["good", "damaged", "nan", "huge", "held", "skip", "silence", "repeat"]),
-        st.floats(0, 400),
-    ),
-    max_size=60,
+    st.tuples(st.sampled_from(KINDS), st.floats(0, 400), st.floats(-10, 10)), max_size=60
 )
 
 
 @settings(deadline=None)
 @given(events)
 def test_whatever_comes_the_vehicle_gets_finite_bounded_young_values_or_none(script):
-    guard = Guard(Bounds(lost_window_frames=10))
-    time_ms, counter, last_sent_ms = 0.0, 0, 0.0
-    last_angle: float | None = None
-    for number, (kind, wait_ms) in enumerate(script):
+    """And they change no faster than its actuators can follow, by its own clock."""
+    guard = Guard(Bounds(lost_window_frames=20))
+    time_ms, counter, told_ms = 0.0, 0, 0.0
+    told_rad: float | None = None
+    for number, (kind, wait_ms, angle_rad) in enumerate(script):
         time_ms += wait_ms
+        if kind == "new session":
+            guard.begin_session()
+            counter = 0
         guard.frame_sent(number, ns(time_ms), ns(time_ms))
         counter += kind not in {"silence", "repeat"}
         match kind:
@@ -224,9 +423,12 @@ def test_whatever_comes_the_vehicle_gets_finite_bounded_young_values_or_none(scr
                     "damaged": {"checksum_ok": False},
                     "nan": {"limited": ControlValues(math.nan, math.nan, math.nan)},
                     "huge": {"limited": ControlValues(1e9, -1e9, 1e9)},
+                    "empty": {"limited": ControlValues()},
+                    "no angle": {"limited": ControlValues(None, 10.0, 0.0)},
                     "held": {"validity": Validity.HELD},
                 }
-                changes = every_change.get(kind, {})
+                angle_alone = {"limited": ControlValues(angle_rad, 10.0, 0.0)}
+                changes = every_change.get(kind, angle_alone)
                 answer = command(number, time_ms, alive_counter=counter % 65_536, **changes)
                 guard.received(answer, answer.received_ns)
         time_ms += 8
@@ -234,18 +436,37 @@ def test_whatever_comes_the_vehicle_gets_finite_bounded_young_values_or_none(scr
         angle = safe.steering_wheel_angle_rad
         if safe.action is Action.RELEASE:
             assert angle is None
-            last_angle = None
             continue
-        assert angle is not None
+        assert safe.age_ms <= guard.bounds.max_hold_ms
+        if kind == "good":
+            assert safe.action is Action.FOLLOW
+        if kind in {"damaged", "nan", "empty", "held", "skip"}:
+            assert safe.action is Action.HOLD
+        if angle is None:
+            continue
         assert math.isfinite(angle)
         assert abs(angle) <= guard.bounds.max_steering_wheel_angle_rad
-        assert safe.age_ms <= guard.bounds.max_hold_ms
-        if kind == "good" and Intervention.LAGGING not in safe.interventions:
-            assert safe.action is Action.FOLLOW
-        if kind in {"damaged", "nan", "held", "skip"}:
-            assert safe.action is Action.HOLD
-        if last_angle is not None:
-            reach = guard.bounds.max_steering_wheel_rate_radps * (time_ms - last_sent_ms) / 1e3
-            assert abs(angle - last_angle) <= reach + 1e-6
-        if kind in {"good", "huge"} or last_angle is None:
-            last_angle, last_sent_ms = angle, time_ms
+        elapsed_ms = time_ms - told_ms
+        if told_rad is not None and elapsed_ms <= guard.bounds.max_hold_ms:
+            reach = guard.bounds.max_steering_wheel_rate_radps * elapsed_ms / 1e3
+            assert abs(angle - told_rad) <= reach + 1e-6
+        told_rad, told_ms = angle, time_ms
+
+
+@settings(deadline=None)
+@given(
+    script=st.lists(st.sampled_from(["good", "new session"]), min_size=1, max_size=30),
+    wait_ms=st.floats(0, 900),
+)
+def test_no_new_session_lets_go_of_a_young_command(script, wait_ms):
+    guard = Guard()
+    drive(guard, 0)
+    for number, kind in enumerate(script, start=1):
+        if kind == "new session":
+            guard.begin_session()
+        else:
+            # The server counts from the beginning, so any count is good after a new session.
+            guard.begin_session()
+            assert drive(guard, number) == ()
+    last = max([0, *(number for number, kind in enumerate(script, start=1) if kind == "good")])
+    assert guard.safe_command(now(last, wait_ms)).action is not Action.RELEASE

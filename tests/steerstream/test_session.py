@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 
 import grpc
 import pytest
@@ -188,6 +189,112 @@ async def test_frames_that_go_back_are_refused_before_they_are_sent(options, mes
         with pytest.raises(BadRequest, match=message):
             await session.send_frame(JPEG, **options)
         assert len(server.received) == sent
+
+
+WRONG_OPTIONS = [
+    ({"vehicle_speed_mps": "12.5"}, "vehicle_speed_mps must be a number"),
+    ({"vehicle_speed_mps": math.nan}, "vehicle_speed_mps must be finite, -150 to 150, not nan"),
+    ({"vehicle_speed_mps": math.inf}, "vehicle_speed_mps must be finite"),
+    ({"vehicle_speed_mps": 200}, "vehicle_speed_mps must be finite, -150 to 150, not 200"),
+    ({"sequence_number": 1.0}, "sequence_number must be a whole number"),
+    ({"sequence_number": "1"}, "sequence_number must be a whole number"),
+    ({"capture_time_ns": 1e9}, "capture_time_ns must be a whole number"),
+    ({"capture_time_ns": -1}, "capture_time_ns must be"),
+    ({"encoding": "jpeg"}, "encoding must be Encoding"),
+    ({"jpeg_quality": 0}, "jpeg_quality must be 1 to 100"),
+    ({"jpeg_quality": "best"}, "jpeg_quality must be a whole number"),
+    ({"image": "picture.jpg"}, "a picture must be the bytes of a JPEG file.*not str"),
+    ({"image": 5}, "not int"),
+    ({"image": None}, "not NoneType"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG_OPTIONS)
+@pytest.mark.parametrize("call", ["send_frame", "request"])
+async def test_a_wrong_value_of_one_frame_is_refused_by_name_before_anything_changes(
+    call, options, message
+):
+    async with session_with() as (session, server):
+        for _ in range(MAX_IN_FLIGHT + 1):
+            with pytest.raises(BadRequest, match=message):
+                await getattr(session, call)(**{"image": JPEG, **options})
+        assert session.frames_in_flight == 0
+        assert len(server.received) == 1
+        assert (await session.request(JPEG)).sequence_number == 0
+
+
+@pytest.mark.parametrize("call", ["send_frame", "request"])
+async def test_a_misspelt_option_is_refused(call):
+    async with session_with() as (session, server):
+        with pytest.raises(TypeError, match=r"no option vehicle_speed; it has .*vehicle_speed_mps"):
+            await getattr(session, call)(JPEG, vehicle_speed=3)
+        assert session.frames_in_flight == 0
+        assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("timeout_s", ["5", math.nan, -1])
+async def test_a_timeout_that_is_none_is_refused(timeout_s):
+    async with session_with() as (session, server):
+        with pytest.raises(BadRequest, match="timeout_s must be"):
+            await session.request(JPEG, timeout_s=timeout_s)
+        with pytest.raises(BadRequest, match="max_age_ms must be a number"):
+            session.latest_command(max_age_ms=None)
+        assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "waited"), [(FramePolicy.LATEST, r"0\.04 s"), (FramePolicy.EVERY, r"0\.02 s")]
+)
+async def test_how_long_a_request_waits_follows_from_the_budget_and_the_policy(policy, waited):
+    server = FakeServer(lambda frame: Drop(), idle_timeout_ms=20)
+    async with (
+        steerstream.connect("fake", transport=server.transport()) as client,
+        client.open_session(
+            vehicle_id="car",
+            budget_ms=30,
+            frame_policy=policy,
+            guard=steerstream.Guard(steerstream.Bounds(max_age_ms=10, max_hold_ms=10)),
+        ) as session,
+    ):
+        with pytest.raises(AnswerTimeout, match=waited):
+            await session.request(JPEG)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_live"),
+    [
+        ({}, True),
+        ({"live": False}, False),
+        ({"frame_policy": FramePolicy.EVERY}, False),
+        ({"frame_policy": FramePolicy.EVERY, "live": True}, True),
+    ],
+)
+async def test_capture_times_must_run_as_the_clock_does_where_the_session_is_live(options, is_live):
+    server = FakeServer()
+    async with (
+        steerstream.connect("fake", transport=server.transport()) as client,
+        client.open_session(vehicle_id="car", **options) as session,
+    ):
+        await session.request(JPEG, capture_time_ns=1)
+        if is_live:
+            with pytest.raises(BadRequest, match="live=False"):
+                await session.request(JPEG, capture_time_ns=3600 * 10**9)
+            assert session.frames_in_flight == 0
+        else:
+            assert isinstance(await session.request(JPEG, capture_time_ns=3600 * 10**9), Command)
+            assert session.safe_command().action is Action.FOLLOW
+
+
+async def test_one_guard_holds_between_two_sessions():
+    server, guard = FakeServer(lambda frame: Reply(0.1)), steerstream.Guard()
+    async with steerstream.connect("fake", transport=server.transport()) as client:
+        async with client.open_session(vehicle_id="car", guard=guard) as session:
+            await session.request(JPEG)
+        async with client.open_session(vehicle_id="car", guard=guard) as session:
+            between = session.safe_command()
+            assert (between.action, between.steering_wheel_angle_rad) == (Action.HOLD, 0.1)
+            await session.request(JPEG)
+            assert session.safe_command().action is Action.FOLLOW
 
 
 @pytest.mark.parametrize(

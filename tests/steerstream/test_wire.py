@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from steerstream import (
@@ -107,11 +109,21 @@ def test_a_command_of_another_session_breaks_the_checksum():
     assert not wire.command("s-2", a_command(), sent_ns=0, received_ns=0).checksum_ok
 
 
-def test_age_grows_by_network_and_waiting_and_by_no_other_clock():
-    command = wire.command("s-1", a_command(), sent_ns=0, received_ns=10_000_000)
-    network_ms = 10.0 - 0.006
-    assert command.age_at_ms(10_000_000) == pytest.approx(4.0 + network_ms)
-    assert command.age_at_ms(15_000_000) == pytest.approx(9.0 + network_ms)
+def test_a_fresh_command_is_as_old_as_its_frame_whatever_the_server_says():
+    for word_ms in (4.0, math.nan, -1e9, math.inf):
+        command = wire.command("s-1", a_command(age_ms=word_ms), sent_ns=0, received_ns=10_000_000)
+        assert command.is_fresh
+        assert command.age_at_ms(10_000_000) == 10.0
+        assert command.age_at_ms(15_000_000) == 15.0
+
+
+@pytest.mark.parametrize(
+    ("word_ms", "age_ms"), [(40.0, 55.0), (math.nan, math.inf), (-1.0, math.inf)]
+)
+def test_a_held_command_is_older_by_what_the_server_says_if_that_is_an_age(word_ms, age_ms):
+    message = a_command(age_ms=word_ms, validity=command_pb2.VALIDITY_HELD)
+    held = wire.command("s-1", message, sent_ns=0, received_ns=10_000_000)
+    assert held.age_at_ms(15_000_000) == age_ms
 
 
 def test_a_skip_is_read_with_what_to_hold():

@@ -15,7 +15,14 @@ from typing import Self
 import grpc
 
 from benchmark.loadgen.picture_set import PictureSet
-from benchmark.loadgen.transport import Answer, SessionEndedError, Terms
+from benchmark.loadgen.transport import (
+    Answer,
+    Connection,
+    SessionEndedError,
+    Stream,
+    Terms,
+    Transport,
+)
 from steerstream.errors import ErrorReason
 from steerstream.failures import RpcFailed
 from steerstream.v1 import command_pb2, drive_service_pb2, frame_pb2, session_pb2
@@ -61,7 +68,7 @@ def frame_request(image: bytes, sequence_number: int, capture_time_ns: int) -> b
     return b"".join((_FRAME_TAG, _varint(len(head) + len(image)), head, image))
 
 
-class DriveTransport:
+class DriveTransport(Transport):
     """Connects to a server of DriveService.
 
     Args:
@@ -80,8 +87,14 @@ class DriveTransport:
         return DriveConnection(self._address, self._images, self._metadata)
 
 
-class DriveConnection:
-    """One vehicle's channel."""
+class DriveConnection(Connection):
+    """One vehicle's channel.
+
+    Args:
+        address: HOST:PORT.
+        images: what the vehicle sees, items of `image_fields`.
+        metadata: sent with each call.
+    """
 
     def __init__(self, address: str, images: list[bytes], metadata: Metadata = ()) -> None:
         self._address = address
@@ -130,7 +143,7 @@ class DriveConnection:
         return stream
 
 
-class DriveStream:
+class DriveStream(Stream):
     """One open session; see `transport.Stream`."""
 
     def __init__(

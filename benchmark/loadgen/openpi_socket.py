@@ -14,14 +14,21 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from benchmark.loadgen.picture_set import PictureSet
-from benchmark.loadgen.transport import Answer, SessionEndedError, Terms
+from benchmark.loadgen.transport import (
+    Answer,
+    Connection,
+    SessionEndedError,
+    Stream,
+    Terms,
+    Transport,
+)
 
 _GOODBYE_S = 0.5
 
 Images = list[npt.NDArray[np.uint8]]
 
 
-class OpenpiTransport:
+class OpenpiTransport(Transport):
     """Connects to an openpi server, which tells its policy nothing of connections.
 
     So each observation names its session, as Triton's correlation id does.
@@ -47,7 +54,7 @@ class OpenpiTransport:
             socket.transport.abort()
 
 
-class OpenpiConnection:
+class OpenpiConnection(Connection):
     """One vehicle's socket."""
 
     def __init__(self, socket: ClientConnection, images: Images) -> None:
@@ -59,7 +66,7 @@ class OpenpiConnection:
         return OpenpiStream(self._socket, self._images)
 
 
-class OpenpiStream:
+class OpenpiStream(Stream):
     """One session; see `transport.Stream`."""
 
     def __init__(self, socket: ClientConnection, images: Images) -> None:

@@ -19,7 +19,14 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from benchmark.loadgen.drive_rpc import CHANNEL_OPTIONS, GOODBYE_S
 from benchmark.loadgen.picture_set import PictureSet
-from benchmark.loadgen.transport import Answer, SessionEndedError, Terms
+from benchmark.loadgen.transport import (
+    Answer,
+    Connection,
+    SessionEndedError,
+    Stream,
+    Terms,
+    Transport,
+)
 
 MODEL = "driver"
 INPUT, OUTPUT = "IMAGE", "OUTPUTS"
@@ -120,7 +127,7 @@ def answer(response: Any) -> Answer:  # noqa: ANN401 - a message made at run tim
     return Answer(int(inferred.id), tuple(outputs.tolist()))
 
 
-class TritonTransport:
+class TritonTransport(Transport):
     """Connects to a Triton server; a session is one of its sequences.
 
     Args:
@@ -139,7 +146,7 @@ class TritonTransport:
             yield TritonConnection(channel, self._packed)
 
 
-class TritonConnection:
+class TritonConnection(Connection):
     """One vehicle's channel."""
 
     def __init__(self, channel: grpc.aio.Channel, packed: list[bytes]) -> None:
@@ -155,8 +162,14 @@ class TritonConnection:
         return TritonStream(self._call(), 1 + random.getrandbits(62), self._packed)
 
 
-class TritonStream:
-    """One sequence; see `transport.Stream`."""
+class TritonStream(Stream):
+    """One sequence.
+
+    Args:
+        call: the open stream.
+        correlation_id: Triton's name of the sequence, above 0.
+        packed: what the vehicle sees, each picture behind its header.
+    """
 
     def __init__(
         self, call: grpc.aio.StreamStreamCall[Any, Any], correlation_id: int, packed: list[bytes]

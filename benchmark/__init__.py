@@ -7,3 +7,5 @@
 - `programs`: what the server is compared with, such as its work without a server.
 - `host`: helper processes, and what the machine was doing.
 """
+
+import steerstream_bundle  # noqa: F401 - its settings, before ONNX Runtime is imported

@@ -3,3 +3,5 @@
 Run it with `python -m model_export`. Of the server it imports only what a bundle means:
 `steerstream_bundle.contract` and `steerstream_bundle.preprocess`.
 """
+
+import steerstream_bundle  # noqa: F401 - its settings, before ONNX Runtime is imported

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import steerstream_bundle  # noqa: F401 - its settings, before ONNX Runtime is imported
+
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "models" / "pilotnet_lstm.onnx"
 

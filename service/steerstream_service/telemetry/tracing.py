@@ -6,6 +6,7 @@ not traced costs one division. A thread of the SDK sends the spans, as OTLP over
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import NamedTuple, Self
@@ -22,6 +23,8 @@ from steerstream_service.errors import ErrorReason
 from steerstream_service.telemetry.observer import Observer
 
 _NS_PER_US = 1_000
+_LAST_SPANS_S = 1.0
+"""For the spans of the last seconds, after all sessions have ended."""
 
 
 class _Session(NamedTuple):
@@ -62,8 +65,11 @@ class Tracing(Observer):
         return cls(OTLPSpanExporter(endpoint=url), every=every, worker=worker)
 
     def stop(self) -> None:
-        """Send what is left; blocks for some seconds where the collector does not answer."""
-        self._provider.shutdown()
+        """Send the last spans; give up where the collector does not take them within a second."""
+        # Shutting down tries again and again for 13 s, and nothing can end that but the process.
+        flushing = threading.Thread(target=self._provider.shutdown, daemon=True)
+        flushing.start()
+        flushing.join(_LAST_SPANS_S)
 
     def opened(self, session_id: str, vehicle_id: str, model: str) -> None:
         """Begin a session's span, which is the root of its trace."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -15,7 +16,9 @@ from opentelemetry.proto.collector.trace.v1 import (
     trace_service_pb2,
     trace_service_pb2_grpc,
 )
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from steerstream_service.telemetry import tracing
 from steerstream_service.telemetry.tracing import Tracing
 
 MS = 1_000_000
@@ -110,6 +113,23 @@ def test_a_late_command_and_a_skip_are_marked(collector):
     assert attributes(late)["late"] is True
     assert skipped.status.message == "LATE"
     assert attributes(skipped)["sequence_number"] == 2
+
+
+def test_a_collector_that_takes_nothing_does_not_keep_the_server(monkeypatch):
+    monkeypatch.setattr(tracing, "_LAST_SPANS_S", 0.01)
+    taking = threading.Event()
+
+    class Stuck(SpanExporter):
+        def export(self, spans):
+            taking.wait()
+            return SpanExportResult.SUCCESS
+
+    traces = Tracing(Stuck(), every=1)
+    traces.opened("a", "car", "tiny")
+    traces.ended("a", "client")
+    traces.stop()  # or the test never ends
+    assert not taking.is_set()
+    taking.set()
 
 
 def test_what_a_session_that_ended_still_tells_is_no_trace(collector):

@@ -30,7 +30,8 @@ class Nv12:
             3 * width_px * height_px / 2 bytes. An array is taken in any shape, such as OpenCV's
             [3 * height_px / 2, width_px].
         full_range: whether the values are 0 to 255, as in JPEG; otherwise Y is 16 to 235 and U and
-            V are 16 to 240, as most cameras deliver it. The colours are those of BT.601.
+            V are 16 to 240, as most cameras deliver it. The colours are those of BT.601. The server
+            answers UNDECODABLE where the values show that it is not true.
 
     Raises:
         BadRequest: the size is odd, or not that of the planes.

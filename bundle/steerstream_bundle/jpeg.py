@@ -1,41 +1,38 @@
 """Decodes JPEG files, after checking their headers before they cost memory.
 
-The header is read here because a decoder allocates what a header asks for. Truncated files are
-refused, and so are files whose data the decoder finds damaged. About half of all single wrong bytes
-decode without a warning, and nothing can detect those.
+`jpeg_header` reads the header first: a decoder allocates what a header asks for, and it neither turns
+pictures nor knows video levels. Truncated files are refused, and so are files whose data the decoder
+finds damaged. About half of all single wrong bytes decode without a warning, and nothing can detect
+those.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-import struct
 import sys
 import threading
-from typing import NamedTuple, Never
+from typing import Never
 
 import numpy as np
 import simplejpeg
 
+from steerstream_bundle import jpeg_header
 from steerstream_bundle.contract import FrameInput
 from steerstream_bundle.errors import UndecodableError
-from steerstream_bundle.preprocess import Picture, bounds
+from steerstream_bundle.jpeg_header import UPRIGHT, Header
+from steerstream_bundle.preprocess import Picture, bounds, full_levels
 
-_SOI, _EOI, _SOS = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
-_SOF_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
-"""Baseline, extended and progressive: the JPEG processes that cameras and decoders share."""
-_SOF_PROGRESSIVE = 0xC2
-_SOF_OTHER = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
-_MAX_SEGMENTS = 256
-"""Segments before the first scan. Files have about ten; thousands would be a denial of service."""
+_EOI, _SOS = b"\xff\xd9", b"\xff\xda"
 _MAX_SCANS = 64
 """Scans of a progressive file. Encoders write about ten; thousands are a denial of service."""
-_CHANNELS = {1, 3}
 
 _EIGHTHS = (1, 2, 4)
 """Scales with fast code in libjpeg-turbo; 3, 5, 6 and 7 eighths take longer than the next larger of
 these, or than the whole picture."""
+
+_ON_ITS_SIDE = frozenset({5, 6, 7, 8})
+"""EXIF orientations that are shown with rows and columns exchanged."""
 
 _SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _PADDING = {0x00, 0xFF}
@@ -74,29 +71,34 @@ def decode(
         scratch: memory to decode into; the result is then valid until its next use.
 
     Returns:
-        uint8 [H, W, 3] RGB: the whole picture at 1, 1/2, 1/4 or 1/8 of its size.
+        uint8 [H, W, 3] RGB, upright: the whole picture at 1, 1/2, 1/4 or 1/8 of its size.
 
     Raises:
-        UndecodableError: it is no JPEG, damaged, or too large; the message says what to do.
+        UndecodableError: it is no JPEG, damaged, too large, or of a kind that cannot be decoded;
+            the message says what to do.
     """
-    header = _header(data)
+    header = jpeg_header.read(data)
     check_size(header.width_px, header.height_px, max_pixels)
     if data.rfind(_EOI, header.scans_at) < 0:
         _refuse("the JPEG is truncated: it has no end marker; send the whole file")
     # Counting scans costs a twentieth of a decode; the decoder reads only one of a baseline file.
     if not header.one_scan and data.count(_SOS, header.scans_at) >= _MAX_SCANS:
         _refuse(f"the JPEG has more than {_MAX_SCANS} scans; send a baseline JPEG")
-    height, width = _scaled(header.height_px, header.width_px, frame)
+    height, width = _scaled(header, frame)
     picture = (scratch or Scratch()).picture(height, width)
     try:
         found = simplejpeg.decode_jpeg(data, min_height=height, min_width=width, buffer=picture)
     except ValueError as error:
+        if "subsampling" in str(error):
+            _refuse_sampling(header.sampling)
         if not _is_padded(data, str(error)):
             _refuse_damage(str(error))
     else:
         if found.shape != picture.shape:
             _refuse_damage(f"{found.shape[1]}x{found.shape[0]} pixels came out")
-    return picture
+    if header.video_levels:
+        picture = full_levels(picture)
+    return picture if header.orientation == UPRIGHT else _upright(picture, header.orientation)
 
 
 def check_size(width_px: int, height_px: int, max_pixels: int) -> None:
@@ -119,9 +121,16 @@ def check_size(width_px: int, height_px: int, max_pixels: int) -> None:
         )
 
 
+def _scaled(header: Header, frame: FrameInput) -> tuple[int, int]:
+    """Return the height and width to decode at, before the picture is turned."""
+    if header.orientation in _ON_ITS_SIDE:
+        return _smallest(header.width_px, header.height_px, frame)[::-1]
+    return _smallest(header.height_px, header.width_px, frame)
+
+
 @functools.lru_cache(maxsize=64)
-def _scaled(height: int, width: int, frame: FrameInput) -> tuple[int, int]:
-    """Return the size to decode at: the smallest whose crop is at least the network's input."""
+def _smallest(height: int, width: int, frame: FrameInput) -> tuple[int, int]:
+    """Return the smallest size whose crop is at least the network's input."""
     for eighths in _EIGHTHS:
         size = -(-height * eighths // 8), -(-width * eighths // 8)
         top, bottom, left, right = bounds(*size, frame.crop)
@@ -137,63 +146,20 @@ def _is_padded(data: bytes, warning: str) -> bool:
     return surplus is not None and set(data[end - int(surplus[1]) : end]) <= _PADDING
 
 
-class _Header(NamedTuple):
-    """The size, where the data of the first scan begins, and whether there is only one scan."""
-
-    width_px: int
-    height_px: int
-    scans_at: int
-    one_scan: bool
-
-
-def _header(data: bytes) -> _Header:
-    if not data.startswith(_SOI):
-        _refuse("not a JPEG; send a JPEG file, or raw pixels as rgb8" if data else "jpeg is empty")
-    try:
-        return _read_header(data)
-    except (struct.error, IndexError):
-        _refuse("the JPEG is truncated: its header is incomplete; send the whole file")
+def _upright(picture: Picture, orientation: int) -> Picture:
+    """Return a picture turned and mirrored as its EXIF orientation asks."""
+    if orientation in _ON_ITS_SIDE:
+        picture = picture.transpose(1, 0, 2)
+    if orientation in {3, 4, 7, 8}:
+        picture = picture[::-1]
+    if orientation in {2, 3, 6, 7}:
+        picture = picture[:, ::-1]
+    return np.ascontiguousarray(picture)
 
 
-def _read_header(data: bytes) -> _Header:
-    """Walk the segments to the first scan."""
-    position, size, channels = len(_SOI), None, 0
-    for _ in range(_MAX_SEGMENTS):
-        marker, position = _marker(data, position)
-        if marker in _WITHOUT_LENGTH:
-            continue
-        (length,) = struct.unpack_from(">H", data, position)
-        if marker == 0xDA and size is not None:
-            return _Header(*size, position, data[position + 2] == channels)
-        if marker in _SOF_OTHER or marker in {0xD9, 0xDA} or length < 2:
-            break
-        if marker in _SOF_HUFFMAN:
-            if size is not None:
-                break
-            size, channels = _frame_size(data, position + 2)
-            channels = 0 if marker == _SOF_PROGRESSIVE else channels
-        position += length
-    raise UndecodableError(
-        "the JPEG has no header that can be read; send a baseline or progressive JPEG"
-    )
-
-
-def _marker(data: bytes, position: int) -> tuple[int, int]:
-    if data[position] != 0xFF:
-        _refuse("the JPEG's header is damaged; send the file as the camera wrote it")
-    while data[position] == 0xFF:
-        position += 1
-    return data[position], position + 1
-
-
-def _frame_size(data: bytes, position: int) -> tuple[tuple[int, int], int]:
-    """Return width and height, and the number of channels."""
-    precision, height, width, channels = struct.unpack_from(">BHHB", data, position)
-    if precision != 8 or channels not in _CHANNELS:
-        _refuse(
-            f"the JPEG has {channels} channels of {precision} bits; send colour or grey of 8 bits"
-        )
-    return (width, height), channels
+def _refuse_sampling(factors: bytes) -> Never:
+    named = ", ".join(f"{factor >> 4}x{factor & 15}" for factor in factors)
+    _refuse(f"the decoder lacks the JPEG's sampling {named}; send 4:4:4, 4:2:2 or 4:2:0")
 
 
 def _refuse_damage(found: str) -> Never:

@@ -47,6 +47,13 @@ Image = JpegImage | RawImage | Nv12Image
 _CHEAP_PIXELS = 640 * 480
 """Raw pixels that one core prepares within 100 us; handing them to a thread costs about 150 us."""
 
+_LOWEST, _HIGHEST, _OVERSHOOTS = 8, 247, 0.01
+"""Y that limited video keeps to, and the share beyond it that filters and compression may leave.
+The range itself is 16 to 235. Of real road pictures 93 % are found out where they are full-range,
+and none of those that are limited, unless they were compressed hard (decision 8)."""
+_LOOKED_AT_ROWS = 16
+"""Enough to tell one part in a hundred: 10,000 values of a picture of 640x480, in 4 us."""
+
 _scratch = jpeg.Scratch()
 
 
@@ -111,7 +118,20 @@ def _planes(image: Nv12Image, max_pixels: int) -> tuple[Plane, Plane]:
             f"{len(image.planes)}; send Y, then U and V in turn, rows without padding"
         )
     rows = np.frombuffer(image.planes, np.uint8).reshape(3 * height // 2, width)
+    if not image.full_range:
+        _check_limited(rows[:height])
     return rows[:height], rows[height:].reshape(height // 2, width // 2, 2)
+
+
+def _check_limited(luma: Plane) -> None:
+    looked_at = luma[:: max(1, luma.shape[0] // _LOOKED_AT_ROWS)]
+    # Below the range wraps round to above it.
+    beyond = np.count_nonzero(looked_at - np.uint8(_LOWEST) > _HIGHEST - _LOWEST)
+    if beyond > _OVERSHOOTS * looked_at.size:
+        _refuse(
+            f"nv12 is stated as limited to 16..235, and {beyond / looked_at.size:.1%} of Y is "
+            f"below {_LOWEST} or above {_HIGHEST}; set full_range, or have the camera limit it"
+        )
 
 
 def _refuse(text: str) -> Never:

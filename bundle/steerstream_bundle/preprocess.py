@@ -104,6 +104,28 @@ def _rgb_of_yuv(black: float, luma_range: float, chroma_range: float) -> npt.NDA
 _RGB_OF_YUV = {True: _rgb_of_yuv(0, 255, 255), False: _rgb_of_yuv(16, 219, 224)}
 
 
+def full_levels(picture: Picture) -> Picture:
+    """Return a picture whose Y, U and V were limited to video levels but converted as if full.
+
+    Args:
+        picture: uint8 [H, W, 3] RGB, as a JPEG decoder gives it.
+
+    Returns:
+        uint8 [H, W, 3] RGB that uses the whole range, by the levels that `prepare_nv12` knows.
+    """
+    return np.asarray(cv2.transform(picture, _FULL_LEVELS), np.uint8)
+
+
+def _full_of_limited() -> npt.NDArray[np.float32]:
+    """Return the matrix [3, 4] that goes back to Y, U and V and forth again as limited."""
+    full, limited = (np.vstack([_RGB_OF_YUV[is_full], [0, 0, 0, 1]]) for is_full in (True, False))
+    product: npt.NDArray[np.float32] = (limited @ np.linalg.inv(full))[:3].astype(np.float32)
+    return product
+
+
+_FULL_LEVELS = _full_of_limited()
+
+
 def _resized(plane: Plane, frame: FrameInput, out: Plane | None = None) -> Plane:
     height, width = frame.height_px, frame.width_px
     while (rows := plane.shape[0] // height) > 1 or plane.shape[1] // width > 1:

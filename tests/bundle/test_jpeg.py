@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 import sys
 import threading
 
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -58,10 +60,140 @@ def test_a_grey_jpeg_is_decoded():
     np.testing.assert_array_equal(found[:, :, 0], found[:, :, 2])
 
 
-def test_an_orientation_tag_turns_nothing():
-    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
-    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif
-    np.testing.assert_array_equal(decode(WHOLE[:2] + segment + WHOLE[2:]), decode(WHOLE))
+def segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2) + content
+
+
+def with_segments(data: bytes, *segments: bytes) -> bytes:
+    return data[:2] + b"".join(segments) + data[2:]
+
+
+def exif(orientation: int, order="<", kind: int = 3, before: int = 0) -> bytes:
+    """A segment with an orientation, after some other tags."""
+    size = {3: "H", 4: "I"}.get(kind, "H")
+    value = struct.pack(order + size, orientation).ljust(4, b"\0")
+    tags = [struct.pack(order + "HHI4s", 0x0100 + i, 3, 1, b"\1\0\0\0") for i in range(before)]
+    tags.append(struct.pack(order + "HHI4s", 0x0112, kind, 1, value))
+    start = b"II" if order == "<" else b"MM"
+    directory = struct.pack(order + "HIH", 42, 8, len(tags)) + b"".join(tags) + bytes(4)
+    return segment(0xE1, b"Exif\0\0" + start + directory)
+
+
+def as_opencv_shows_it(data: bytes):
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_as_its_exif_orientation_says(orientation, order):
+    data = with_segments(WHOLE, exif(orientation, order, before=3))
+    found, expected = decode(data), as_opencv_shows_it(data)
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).mean() < 2
+
+
+def test_an_upside_down_picture_is_not_taken_for_an_upright_one():
+    np.testing.assert_array_equal(decode(with_segments(WHOLE, exif(3))), decode(WHOLE)[::-1, ::-1])
+
+
+def test_the_scale_is_that_of_the_turned_picture():
+    """96x48 pixels that are shown as 48x96: an input of 90 rows needs the whole."""
+    data = with_segments(WHOLE, exif(6))
+    tall = FrameInput(tensor="frames", height_px=90, width_px=40, crop=Crop())
+    small = FrameInput(tensor="frames", height_px=24, width_px=12, crop=Crop())
+    assert decode(data, tall).shape == (96, 48, 3)
+    assert decode(data, small).shape == (24, 12, 3)
+
+
+@pytest.mark.parametrize("orientation", [0, 1])
+def test_an_unknown_orientation_is_upright(orientation):
+    data = with_segments(WHOLE, exif(orientation))
+    np.testing.assert_array_equal(decode(data), decode(WHOLE))
+
+
+def test_an_orientation_may_be_a_long_number():
+    np.testing.assert_array_equal(
+        decode(with_segments(WHOLE, exif(3, kind=4))), decode(with_segments(WHOLE, exif(3)))
+    )
+
+
+@pytest.mark.parametrize(("orientation", "kind"), [(9, 3), (65535, 3), (3, 2), (3, 5)])
+def test_an_orientation_that_means_nothing_is_refused(orientation, kind):
+    assert "EXIF orientation" in refused(with_segments(WHOLE, exif(orientation, kind=kind)))
+
+
+def test_the_first_exif_segment_counts():
+    data = with_segments(WHOLE, exif(3), exif(6))
+    np.testing.assert_array_equal(decode(data), decode(with_segments(WHOLE, exif(3))))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"Exif\0\0",
+        b"Exif\0\0II*\0",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0II*\0\x08\0\0\0\xff\xff",
+        b"Exif\0\0XX*\0\x08\0\0\0\0\0",
+        b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>",
+    ],
+)
+def test_exif_without_an_orientation_turns_nothing(content):
+    data = with_segments(WHOLE, segment(0xE1, content))
+    np.testing.assert_array_equal(decode(data), decode(WHOLE))
+
+
+def full_of_tags():
+    """The largest segment of EXIF that there can be: 5,459 tags, none of them an orientation."""
+    tags = struct.pack("<HHI4s", 0x0100, 3, 1, bytes(4)) * 5459
+    return segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 5459) + tags)
+
+
+def test_exif_full_of_tags_is_passed_over():
+    data = with_segments(WHOLE, *[full_of_tags()] * 3)
+    np.testing.assert_array_equal(decode(data), decode(WHOLE))
+
+
+def in_video_levels(picture) -> bytes:
+    """A JPEG whose Y, Cb and Cr are those of limited video, by the definition of BT.601."""
+    red, green, blue = np.moveaxis(picture.astype(float), 2, 0) / 255
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    planes = 16 + 219 * luma, 128 + 224 * (blue - luma) / 1.772, 128 + 224 * (red - luma) / 1.402
+    y, cb, cr = (np.clip(np.round(plane), 0, 255).astype(np.uint8) for plane in planes)
+    return simplejpeg.encode_jpeg_yuv_planes(y, cb, cr, quality=98)
+
+
+@pytest.mark.parametrize("ending", [b"", b"\0"])
+def test_video_levels_are_stretched_where_the_file_names_them(ending):
+    data = with_segments(in_video_levels(PICTURE), segment(0xFE, b"CS=ITU601" + ending))
+    assert np.abs(decode(data).astype(int) - PICTURE).mean() < 2
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255)])
+def test_video_levels_reach_the_ends_of_the_range(colour):
+    picture = np.full((48, 96, 3), colour, np.uint8)
+    data = with_segments(in_video_levels(picture), segment(0xFE, b"CS=ITU601"))
+    assert np.abs(decode(data).astype(int) - picture).max() <= 4
+
+
+def test_a_colour_space_of_another_name_is_refused():
+    assert "CS=ITU709" in refused(with_segments(WHOLE, segment(0xFE, b"CS=ITU709\0")))
+
+
+def test_other_comments_change_nothing():
+    data = with_segments(WHOLE, segment(0xFE, b"Lavc61.3.100"), segment(0xFE, b""))
+    np.testing.assert_array_equal(decode(data), decode(WHOLE))
+
+
+def test_pictures_that_say_they_are_rgb_are_not_converted():
+    """Adobe's marker says transform 0: the three channels are red, green and blue."""
+    plain = jpeg(PICTURE, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111)
+    assert plain[2:4] == b"\xff\xe0"
+    without_jfif = plain[:2] + plain[4 + int.from_bytes(plain[4:6]) :]
+    data = with_segments(without_jfif, segment(0xEE, b"Adobe\0\x64\0\0\0\0\0"))
+    np.testing.assert_array_equal(decode(data), as_opencv_shows_it(data))
+    assert np.abs(decode(data).astype(int) - decode(plain)).mean() > 10
 
 
 @pytest.mark.parametrize(
@@ -202,10 +334,16 @@ def changed(marker: int, offset: int, value: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (changed(0xC0, 1, 0xC9), "no header that can be read"),  # arithmetic coding
-        (changed(0xC0, 1, 0xC3), "no header that can be read"),  # lossless
+        (changed(0xC0, 1, 0xC9), "arithmetic coding"),
+        (changed(0xC0, 1, 0xCA), "arithmetic coding"),
+        (changed(0xC0, 1, 0xCF), "arithmetic coding"),
+        (changed(0xC0, 1, 0xC3), "lossless coding"),
+        (changed(0xC0, 1, 0xC5), "hierarchical coding"),
         (changed(0xC0, 4, 12), "12 bits"),
         (changed(0xC0, 9, 4), "4 channels"),
+        (changed(0xC0, 9, 2), "2 channels"),
+        (changed(0xC0, 11, 0x31), "sampling 3x1, 1x1, 1x1"),
+        (changed(0xC0, 14, 0x22), "sampling 2x2, 2x2, 1x1"),
         (changed(0xC0, 11, 0), "damaged"),  # a sampling factor of zero
         (changed(0xE0, 3, 0), "no header that can be read"),  # a segment without length
         (b"\xff\xd8" + b"\xff\xfe\x00\x02" * 1000, "no header that can be read"),

@@ -123,6 +123,49 @@ def test_a_picture_in_nv12_is_close_to_its_pixels(frame, full_range):
     assert np.abs(found.astype(int) - prepare(PICTURE, frame)).mean() < 3
 
 
+def real_picture():
+    """Dark, bright and grey, as the road is: a ramp over all values."""
+    return np.repeat(np.linspace(0, 255, 96).astype(np.uint8)[None, :, None], 48, 0).repeat(3, 2)
+
+
+def test_full_range_nv12_that_is_sent_as_limited_is_refused():
+    image = nv12(real_picture(), full_range=True)
+    to_input(image)
+    image.full_range = False
+    assert "set full_range" in refused(image)
+
+
+def test_limited_nv12_of_every_brightness_is_taken():
+    to_input(nv12(real_picture(), full_range=False))
+
+
+@pytest.mark.parametrize("value", [0, 7, 248, 255])
+def test_few_values_beyond_the_limited_range_are_overshoots(value):
+    """Two columns in two hundred, and not three."""
+    planes = np.full((72, 200), 90, np.uint8)
+    planes[:, [3, 70]] = value
+    to_input(Nv12Image(200, 48, planes.tobytes(), full_range=False))
+    planes[:, 199] = value
+    image = Nv12Image(200, 48, planes.tobytes(), full_range=False)
+    assert "1.5% of Y" in refused(image)
+
+
+def test_large_nv12_is_judged_by_some_of_its_rows():
+    scattered = np.random.default_rng(0).permutation(640 * 480)
+    planes = np.full(640 * 720, 90, np.uint8)
+    planes[scattered[: 640 * 480 // 200]] = 0
+    to_input(Nv12Image(640, 480, planes.tobytes(), full_range=False), max_pixels=640 * 480)
+    planes[scattered[: 640 * 480 // 50]] = 0
+    image = Nv12Image(640, 480, planes.tobytes(), full_range=False)
+    assert "set full_range" in refused(image, max_pixels=640 * 480)
+
+
+@pytest.mark.parametrize("value", [8, 16, 235, 247])
+def test_values_near_the_limited_range_are_taken(value):
+    planes = np.full((72, 96), value, np.uint8)
+    to_input(Nv12Image(96, 48, planes.tobytes(), full_range=False))
+
+
 @pytest.mark.parametrize(("width", "height"), [(3, 4), (4, 3), (1, 1)])
 def test_nv12_of_odd_size_is_refused(width, height):
     assert "even" in refused(Nv12Image(width, height, bytes(18), full_range=False))
@@ -165,7 +208,7 @@ def test_any_raw_size_is_a_picture_or_a_typed_error(width, height, surplus):
 def test_any_nv12_size_is_a_picture_or_a_typed_error(width, height, surplus):
     fits = 0 < width * height <= 25
     size = max(3 * width * height // 2 + surplus, 0) if fits else 9
-    image = Nv12Image(width, height, bytes(size), full_range=False)
+    image = Nv12Image(width, height, b"\x10" * size, full_range=False)
     if fits and surplus == 0 and not (width % 2 or height % 2):
         assert to_input(image, max_pixels=25).shape == INPUT.shape
     else:

@@ -1,0 +1,177 @@
+"""What a JPEG file says before its first scan: its size, its coding, and how it wants to be shown.
+
+A picture that asks for something is shown as it asks, or refused with a text that names what it
+asks for: a network that sees a turned or a pale road steers wrongly without a word.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from steerstream_bundle.errors import UndecodableError
+
+_SOI = b"\xff\xd8"
+_SOF_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
+"""Baseline, extended and progressive: the JPEG processes that cameras and decoders share."""
+_SOF_PROGRESSIVE = 0xC2
+_OTHER_CODINGS = {
+    0xC3: "lossless",
+    **dict.fromkeys((0xC5, 0xC6, 0xC7), "hierarchical"),
+    **dict.fromkeys((0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF), "arithmetic"),
+}
+"""Frame headers of the processes that the decoder lacks."""
+_EOI, _SOS, _EXIF, _COMMENT = 0xD9, 0xDA, 0xE1, 0xFE
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
+_MAX_SEGMENTS = 256
+"""Segments before the first scan. Files have about ten; thousands would be a denial of service."""
+_CHANNELS = {1, 3}
+
+_EXIF_START = b"Exif\0\0"
+_BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_ORIENTATION_TAG = 0x0112
+_INTEGERS = {3: "H", 4: "I"}
+"""The kinds of number that an orientation may be, SHORT and LONG, with their format."""
+UPRIGHT = 1
+"""The EXIF orientation of a picture that is shown as it is stored; 0 stands for unknown."""
+_ORIENTATIONS = range(9)
+
+_COLOUR_SPACE, _VIDEO_LEVELS = b"CS=", b"CS=ITU601"
+"""FFmpeg writes this comment where Y, Cb and Cr are those of limited video."""
+
+
+class Header(NamedTuple):
+    """What stands before the first scan's data.
+
+    Attributes:
+        width_px: columns as they are stored.
+        height_px: rows as they are stored.
+        scans_at: where the first scan begins.
+        one_scan: whether the first scan is all.
+        sampling: horizontal and vertical sampling factors, a byte for each channel.
+        orientation: how the picture is to be turned, 1 to 8, by EXIF.
+        video_levels: whether black is 16 and white is 235.
+    """
+
+    width_px: int
+    height_px: int
+    scans_at: int
+    one_scan: bool
+    sampling: bytes
+    orientation: int
+    video_levels: bool
+
+
+def read(data: bytes) -> Header:
+    """Walk the segments to the first scan.
+
+    Raises:
+        UndecodableError: it is no JPEG, truncated, of a kind that the decoder lacks, or asks to be
+            shown in an unknown way; the message says what to do.
+    """
+    if not data.startswith(_SOI):
+        raise UndecodableError(
+            "not a JPEG; send a JPEG file, or raw pixels as rgb8" if data else "jpeg is empty"
+        )
+    try:
+        return _read(data)
+    except (struct.error, IndexError):
+        raise UndecodableError(
+            "the JPEG is truncated: its header is incomplete; send the whole file"
+        ) from None
+
+
+def _read(data: bytes) -> Header:
+    position, size, sampling, channels = len(_SOI), None, b"", 0
+    orientation, video_levels = None, False
+    for _ in range(_MAX_SEGMENTS):
+        marker, position = _marker(data, position)
+        if marker in _WITHOUT_LENGTH:
+            continue
+        (length,) = struct.unpack_from(">H", data, position)
+        if marker == _SOS and size is not None:
+            one_scan = data[position + 2] == channels
+            shown = orientation or UPRIGHT
+            return Header(*size, position, one_scan, sampling, shown, video_levels)
+        if marker in {_EOI, _SOS} or length < 2:
+            break
+        if marker in _OTHER_CODINGS:
+            raise UndecodableError(
+                f"the JPEG has {_OTHER_CODINGS[marker]} coding, which the decoder lacks; "
+                "send a baseline or progressive JPEG"
+            )
+        if marker in _SOF_HUFFMAN:
+            if size is not None:
+                break
+            size, sampling = _frame(data, position + 2)
+            channels = 0 if marker == _SOF_PROGRESSIVE else len(sampling)
+        elif marker == _EXIF and orientation is None:
+            orientation = _orientation(data[position + 2 : position + length])
+        elif marker == _COMMENT:
+            video_levels |= _has_video_levels(data[position + 2 : position + length])
+        position += length
+    raise UndecodableError(
+        "the JPEG has no header that can be read; send a baseline or progressive JPEG"
+    )
+
+
+def _marker(data: bytes, position: int) -> tuple[int, int]:
+    if data[position] != 0xFF:
+        raise UndecodableError("the JPEG's header is damaged; send the file as the camera wrote it")
+    while data[position] == 0xFF:
+        position += 1
+    return data[position], position + 1
+
+
+def _frame(data: bytes, position: int) -> tuple[tuple[int, int], bytes]:
+    """Return width and height, and the sampling factors of the channels."""
+    precision, height, width, channels = struct.unpack_from(">BHHB", data, position)
+    if precision != 8 or channels not in _CHANNELS:
+        raise UndecodableError(
+            f"the JPEG has {channels} channels of {precision} bits; send colour or grey of 8 bits"
+        )
+    sampling = data[position + 7 : position + 6 + 3 * channels : 3]
+    if not all(factor >> 4 and factor & 15 for factor in sampling):
+        raise UndecodableError("the JPEG's header is damaged: a sampling factor is zero")
+    return (width, height), sampling
+
+
+def _orientation(segment: bytes) -> int | None:
+    """Return the orientation that the first directory of EXIF names, or None."""
+    order = _BYTE_ORDERS.get(segment[6:10])
+    if not segment.startswith(_EXIF_START) or order is None:
+        return None
+    tiff = segment[len(_EXIF_START) :]
+    try:
+        (start,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, start)
+    except struct.error:
+        return None
+    # At most 5,460 tags fit into a segment, which takes less than a decode.
+    whole = min(count, (len(tiff) - start - 2) // 12)
+    entries = tiff[start + 2 : start + 2 + 12 * whole]
+    for tag, kind, _, value in struct.iter_unpack(order + "HHI4s", entries):
+        if tag == _ORIENTATION_TAG:
+            return _known_orientation(kind, order, value)
+    return None
+
+
+def _known_orientation(kind: int, order: str, value: bytes) -> int:
+    orientation = -1
+    if kind in _INTEGERS:
+        (orientation,) = struct.unpack_from(order + _INTEGERS[kind], value)
+    if orientation not in _ORIENTATIONS:
+        raise UndecodableError(
+            "the JPEG's EXIF orientation is none of 1 to 8; write a true one, or none"
+        )
+    return orientation or UPRIGHT
+
+
+def _has_video_levels(comment: bytes) -> bool:
+    text = comment.rstrip(b"\0")
+    if text.startswith(_COLOUR_SPACE) and text != _VIDEO_LEVELS:
+        raise UndecodableError(
+            f"the JPEG's comment names the colour space {text[:32].decode('ascii', 'replace')}, "
+            "which is unknown here; send full-range BT.601, as JPEG has it, without the comment"
+        )
+    return text == _VIDEO_LEVELS

@@ -1,9 +1,9 @@
 """Decodes JPEG files, after checking their headers before they cost memory.
 
-`jpeg_header` reads the header first: a decoder allocates what a header asks for, and it neither turns
-pictures nor knows video levels. Truncated files are refused, and so are files whose data the decoder
-finds damaged. About half of all single wrong bytes decode without a warning, and nothing can detect
-those.
+`jpeg_header` reads the header first: a decoder allocates what a header asks for, and it neither
+turns pictures nor knows video levels. Truncated files are refused, and so are files whose data the
+decoder finds damaged. About half of all single wrong bytes decode without a warning, and nothing
+can detect those.
 """
 
 from __future__ import annotations

@@ -21,13 +21,13 @@ _OTHER_CODINGS = {
     **dict.fromkeys((0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF), "arithmetic"),
 }
 """Frame headers of the processes that the decoder lacks."""
-_EOI, _SOS, _EXIF, _COMMENT = 0xD9, 0xDA, 0xE1, 0xFE
+_EOI, _SOS, _APP1, _COMMENT = 0xD9, 0xDA, 0xE1, 0xFE
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _MAX_SEGMENTS = 256
 """Segments before the first scan. Files have about ten; thousands would be a denial of service."""
 _CHANNELS = {1, 3}
 
-_EXIF_START = b"Exif\0\0"
+_EXIF = b"Exif\0\0"
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _ORIENTATION_TAG = 0x0112
 _INTEGERS = {3: "H", 4: "I"}
@@ -105,8 +105,8 @@ def _read(data: bytes) -> Header:
                 break
             size, sampling = _frame(data, position + 2)
             channels = 0 if marker == _SOF_PROGRESSIVE else len(sampling)
-        elif marker == _EXIF and orientation is None:
-            orientation = _orientation(data[position + 2 : position + length])
+        elif marker == _APP1 and orientation is None and data.startswith(_EXIF, position + 2):
+            orientation = _orientation(data[position + 2 + len(_EXIF) : position + length])
         elif marker == _COMMENT:
             video_levels |= _has_video_levels(data[position + 2 : position + length])
         position += length
@@ -136,24 +136,24 @@ def _frame(data: bytes, position: int) -> tuple[tuple[int, int], bytes]:
     return (width, height), sampling
 
 
-def _orientation(segment: bytes) -> int | None:
-    """Return the orientation that the first directory of EXIF names, or None."""
-    order = _BYTE_ORDERS.get(segment[6:10])
-    if not segment.startswith(_EXIF_START) or order is None:
-        return None
-    tiff = segment[len(_EXIF_START) :]
+def _orientation(tiff: bytes) -> int:
+    """Return the orientation that the first directory of EXIF names; without one, upright."""
+    order = _BYTE_ORDERS.get(tiff[:4])
+    if order is None:
+        return UPRIGHT
     try:
         (start,) = struct.unpack_from(order + "I", tiff, 4)
         (count,) = struct.unpack_from(order + "H", tiff, start)
     except struct.error:
-        return None
-    # At most 5,460 tags fit into a segment, which takes less than a decode.
+        return UPRIGHT
+    # At most 5,459 tags fit into a segment, which take less than a decode. Only the first segment
+    # is read, so that many full ones cost no more.
     whole = min(count, (len(tiff) - start - 2) // 12)
     entries = tiff[start + 2 : start + 2 + 12 * whole]
     for tag, kind, _, value in struct.iter_unpack(order + "HHI4s", entries):
         if tag == _ORIENTATION_TAG:
             return _known_orientation(kind, order, value)
-    return None
+    return UPRIGHT
 
 
 def _known_orientation(kind: int, order: str, value: bytes) -> int:

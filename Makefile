@@ -43,7 +43,7 @@ check: $(VENV)/.dev ## Lint, types, layers, wire contract, stubs in step
 	$(BIN)/mypy
 	PYTHONPATH=.:bundle:service:simulation $(BIN)/lint-imports
 	cd proto && ../$(BIN)/buf lint
-	$(BIN)/python proto/check_stubs.py
+	$(BIN)/python proto/generate.py --check
 
 bench: $(VENV)/.demo ## Measure latency and print the README's table
 	@$(BIN)/python -m benchmark latency
@@ -55,7 +55,7 @@ findings: ## Check what is known of outside libraries; takes minutes and the net
 	@status=0; for script in findings/[a-z]*.py; do $(PYTHON) -B $$script || status=1; done; exit $$status
 
 proto: $(VENV)/.dev ## Generate the stubs in steerstream/v1 from proto/
-	@$(BIN)/python proto/generate.py .
+	@$(BIN)/python proto/generate.py
 
 clean: ## Remove what the other targets made, but not the environment
 	rm -rf .coverage* demo build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from steerstream.progress import ProgressLine, bar
+from steerstream.progress import Progress, ProgressLine, bar, tracked
 
 
 class Terminal(io.StringIO):
@@ -46,3 +46,16 @@ def test_a_bar_is_filled_by_what_is_done(done, filled):
 
 def test_a_bar_of_nothing_is_full():
     assert bar(0, 0) == "#" * 28
+
+
+def test_steps_are_counted_with_their_rate_and_the_time_that_is_left(clock):
+    log = io.StringIO()
+    with Progress("encoding", 400, "frames", done=100, stream=log) as progress:
+        clock[0] += 10.0
+        progress.reach(120, "loss 0.5")
+    assert log.getvalue().endswith("120/400 frames, 2/s, 2.3 min left  loss 0.5\n")
+
+
+def test_a_loop_is_tracked_without_a_change_of_its_items(clock, capsys):
+    assert list(tracked("abc", "reading", 3, "letters")) == ["a", "b", "c"]
+    assert "reading" in capsys.readouterr().err

@@ -1,12 +1,7 @@
-"""Labels files: CSV with one row a frame, in the format of the driving data's README.
-
-Columns: `frame_id` (nanoseconds), `filename` (relative to the file), `steering_angle_rad`,
-`speed_mps`, `steering_torque_nm`, `block` and `split`. Only `frame_id` must be there.
-"""
+"""Labels files as arrays; docs/data.md describes their format."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +11,8 @@ import numpy.typing as npt
 
 from model_export.config import HEADS
 from model_export.errors import DataError
-
-BREAK_NS = 100_000_000
-"""A larger jump between frame ids means missing frames: the recurrent state is reset."""
-
-COLUMNS = dict(zip(HEADS, ("steering_angle_rad", "speed_mps", "steering_torque_nm"), strict=True))
+from steerstream.drive import labels as recorded
+from steerstream.errors import MediaError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +23,7 @@ class LabelTable:
         frame_ids: int64 [N], nanoseconds.
         labels: float32 [N, 3] in the order of `HEADS`, NaN where a column is absent.
         starts: bool [N], whether the recurrent state is reset before a frame.
+        period_ns: time that usually lies between two rows of the whole file; 0 if unknown.
         images: N paths, empty if the file names none.
         blocks: N names of blocks, empty strings if the file has none.
         splits: N names of splits, empty strings if the file has none.
@@ -39,6 +32,7 @@ class LabelTable:
     frame_ids: npt.NDArray[np.int64]
     labels: npt.NDArray[np.float32]
     starts: npt.NDArray[np.bool_]
+    period_ns: float
     images: tuple[Path, ...]
     blocks: tuple[str, ...]
     splits: tuple[str, ...]
@@ -81,7 +75,8 @@ class LabelTable:
         return LabelTable(
             frame_ids=frame_ids,
             labels=self.labels[rows],
-            starts=_starts(frame_ids),
+            starts=_starts(frame_ids, self.period_ns),
+            period_ns=self.period_ns,
             images=tuple(self.images[row] for row in rows) if self.images else (),
             blocks=tuple(self.blocks[row] for row in rows),
             splits=tuple(self.splits[row] for row in rows),
@@ -99,39 +94,29 @@ def read_labels(path: Path, images: Path | None = None) -> LabelTable:
         DataError: the file is missing or malformed. The message names file and row.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a labels file: {error}") from None
-    if not rows or "frame_id" not in rows[0]:
-        raise DataError(f"{path}: a labels file needs a column frame_id and at least one row")
-    frame_ids = np.array([_frame_id(row, path, at) for at, row in enumerate(rows, 2)], np.int64)
+        found = recorded.read_labels(path)
+    except MediaError as error:
+        raise DataError(str(error)) from None
+    rows = found.rows
+    frame_ids = np.array([row.frame_id for row in rows], np.int64)
     folder = images or path.parent
-    named = "filename" in rows[0]
+    named = all(row.filename for row in rows)
     return LabelTable(
         frame_ids=frame_ids,
-        labels=np.array([_labels(row, path, at) for at, row in enumerate(rows, 2)], np.float32),
-        starts=_starts(frame_ids),
-        images=tuple(folder / row["filename"] for row in rows) if named else (),
-        blocks=tuple(row.get("block") or "" for row in rows),
-        splits=tuple(row.get("split") or "" for row in rows),
+        labels=np.array([_values(row) for row in rows], np.float32),
+        starts=_starts(frame_ids, found.period_ns),
+        period_ns=found.period_ns,
+        images=tuple(folder / row.filename for row in rows) if named else (),
+        blocks=tuple(row.block for row in rows),
+        splits=tuple(row.split for row in rows),
     )
 
 
-def _frame_id(row: dict[str, str], path: Path, line: int) -> int:
-    try:
-        return int(row["frame_id"])
-    except ValueError:
-        raise DataError(f"{path}:{line}: frame_id {row['frame_id']!r} is no integer") from None
+def _values(row: recorded.Label) -> list[float]:
+    values = [getattr(row.truth, name) for name in recorded.COLUMNS]
+    return [np.nan if value is None else value for value in values]
 
 
-def _labels(row: dict[str, str], path: Path, line: int) -> list[float]:
-    try:
-        return [float(row.get(column) or "nan") for column in COLUMNS.values()]
-    except ValueError as error:
-        raise DataError(f"{path}:{line}: {error}") from None
-
-
-def _starts(frame_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    jumps = np.diff(frame_ids)
-    return np.concatenate(([True], (jumps > BREAK_NS) | (jumps <= 0)))
+def _starts(frame_ids: npt.NDArray[np.int64], period_ns: float) -> npt.NDArray[np.bool_]:
+    steps = np.diff(frame_ids).tolist()
+    return np.array([True, *(recorded.is_break(step, period_ns) for step in steps)])

@@ -6,18 +6,20 @@ vehicle's steering ratio it becomes a steering wheel angle, left positive.
 
 from __future__ import annotations
 
-import csv
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from model_export.data.recording import Sample
 from model_export.data.udacity_ch2 import read_picture
 from model_export.errors import DataError
+from steerstream.drive.labels import read_rows
+from steerstream.errors import MediaError
 from steerstream_bundle.contract import FrameInput
 from steerstream_simulation.vehicle import VehicleParameters
 
@@ -38,6 +40,11 @@ _HELD_OUT = 10
 def read(data: Path, split: str, frame: FrameInput) -> Iterator[Sample]:
     """Yield the frames of one split; the last tenth of the recording is for validation.
 
+    Args:
+        data: folder of the driving data.
+        split: `train` or `validation`.
+        frame: the network's picture, which JPEGs are decoded for.
+
     Raises:
         DataError: the folder or one of its pictures is missing or broken.
     """
@@ -45,19 +52,26 @@ def read(data: Path, split: str, frame: FrameInput) -> Iterator[Sample]:
     rows = _rows(folder / "driving_log.csv")
     cut = len(rows) * (_HELD_OUT - 1) // _HELD_OUT
     before: float | None = None
-    for row in rows[:cut] if split == "train" else rows[cut:]:
-        time_s = capture_time_s(row["filename"])
+    for filename, values in rows[:cut] if split == "train" else rows[cut:]:
+        time_s = capture_time_s(filename)
         starts = before is None or not 0 < time_s - before <= BREAK_S
         before = time_s
-        picture = read_picture(folder / "frames" / row["filename"], frame)
-        yield Sample(picture, labels(row), starts, time_s)
+        picture = read_picture(folder / "frames" / filename, frame)
+        yield Sample(picture, values, starts, time_s)
 
 
-def labels(row: dict[str, str]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Return the labels [3] of one row of the log; the simulator knows no torque."""
+def labels(row: Mapping[str, str]) -> npt.NDArray[np.float32]:
+    """Return the labels [3] of one row of the log; the simulator knows no torque.
+
+    Raises:
+        ValueError: a field is no finite number.
+    """
     ratio = VehicleParameters().steering_ratio
-    angle = -float(row["steering_normalised"]) * MAX_ROAD_WHEEL_RAD * ratio
-    return np.array([angle, float(row["speed_mph"]) * MPS_PER_MPH, np.nan], np.float32)
+    steering, speed_mph = float(row["steering_normalised"]), float(row["speed_mph"])
+    if not math.isfinite(steering + speed_mph):
+        raise ValueError("steering_normalised and speed_mph must be finite numbers")
+    angle_rad = -steering * MAX_ROAD_WHEEL_RAD * ratio
+    return np.array([angle_rad, speed_mph * MPS_PER_MPH, np.nan], np.float32)
 
 
 def capture_time_s(filename: str) -> float:
@@ -73,9 +87,15 @@ def capture_time_s(filename: str) -> float:
     return moment.timestamp()
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path) -> list[tuple[str, npt.NDArray[np.float32]]]:
+    """Return the name of each row's picture, and its labels."""
+    rows = []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from None
+        for line, row in read_rows(path, ("filename", "steering_normalised", "speed_mph")):
+            try:
+                rows.append((row["filename"], labels(row)))
+            except ValueError as error:
+                raise DataError(f"{path}:{line}: {error}") from None
+    except MediaError as error:
+        raise DataError(str(error)) from None
+    return rows

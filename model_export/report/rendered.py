@@ -49,7 +49,7 @@ def recording(
 
 
 def evaluate(runner: BundleRunner, recorded: Recording) -> Evaluation:
-    """Run a bundle over a recording; the state begins anew with each sequence."""
+    """Run a bundle over a recording; the state is reset at each sequence."""
     values = np.concatenate([_follow(runner, recorded, span) for span in recorded.spans])
     about = runner.contract
     shape = (len(values), len(HEADS))
@@ -85,6 +85,7 @@ def _table(recorded: Recording) -> LabelTable:
         frame_ids=(recorded.times_s * 1e9).astype(np.int64),
         labels=recorded.labels,
         starts=starts,
+        period_ns=0.0,
         images=(),
         blocks=("",) * count,
         splits=("",) * count,

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -58,8 +59,12 @@ async def drive(options: argparse.Namespace) -> int:
     """
     if options.split and not options.labels:
         raise MediaError("--split chooses rows of --labels, which is missing")
-    labels = read_labels(options.labels, split=options.split) if options.labels else None
+    labels = read_labels(options.labels) if options.labels else None
+    if labels and options.split:
+        labels = labels.of_split(options.split)
     source = open_source(options.source, labels=labels, rate_hz=options.rate_hz)
+    if source.assumed:
+        print(f"steerstream drive: {source.assumed} (see --rate-hz)", file=sys.stderr)
     async with (
         steerstream.connect(options.target) as client,
         client.open_session(

@@ -1,24 +1,31 @@
-"""Labels of a recorded drive, as a CSV file."""
+"""Labels of a recorded drive, as a CSV file, and where a recording is broken; see docs/data.md."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Mapping
+import itertools
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from steerstream.answers import ControlValues
 from steerstream.errors import MediaError
 
-RESET_GAP_NS = 100_000_000
-"""A jump in frame ids of over 100 ms: frames are missing, and the recurrent state begins anew."""
-
-_COLUMNS = {
+COLUMNS: Mapping[str, str] = {
     "steering_wheel_angle_rad": "steering_angle_rad",
     "speed_mps": "speed_mps",
     "steering_torque_nm": "steering_torque_nm",
 }
-"""Column of each head; one that is absent or empty is not labelled."""
+"""Column of each value; one that is absent or empty is not labelled."""
+
+_BREAK_NS = 100_000_000
+_BREAK_PERIODS = 2
+_LEAST_PERIOD_NS = 1_000_000
+"""No camera takes a thousand pictures a second: such times are in another unit."""
+
+_GREATEST_TIME_NS = 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,47 +34,158 @@ class Label:
 
     Attributes:
         frame_id: when the picture was taken, in nanoseconds of the recording's clock.
-        filename: the picture, relative to the CSV file.
-        truth: the true values; None where a head is not labelled.
+        filename: the picture, relative to the CSV file; empty if the file has no such column.
+        truth: the true values; None where a value is not labelled.
+        block: name of a stretch of the recording; empty if the file has no such column.
+        split: what the row is for, such as `train`; empty if the file has no such column.
     """
 
     frame_id: int
     filename: str
     truth: ControlValues
+    block: str = ""
+    split: str = ""
 
 
-def read_labels(path: Path, *, split: str | None = None) -> list[Label]:
-    """Read the rows of a labels file in order.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Labels:
+    """Rows of a labels file, in order.
+
+    Attributes:
+        rows: all rows, or those of a split.
+        period_ns: time that usually lies between two rows of the whole file, by which breaks are
+            found; 0 where no row follows another.
+    """
+
+    rows: Sequence[Label]
+    period_ns: float
+
+    def of_split(self, split: str) -> Labels:
+        """Return the rows of one split.
+
+        Raises:
+            MediaError: no row belongs to it.
+        """
+        chosen = [row for row in self.rows if row.split == split]
+        if not chosen:
+            known = ", ".join(sorted({row.split for row in self.rows} - {""})) or "none"
+            raise MediaError(f"no row of split {split!r}; the labels file has: {known}")
+        return dataclasses.replace(self, rows=chosen)
+
+
+def read_labels(path: Path) -> Labels:
+    """Read a labels file.
 
     Args:
-        path: a CSV file with at least `frame_id` and `filename`.
-        split: keep only rows whose `split` is this; None keeps all.
+        path: the CSV file; only the column `frame_id` must be there.
 
     Raises:
-        MediaError: the file cannot be read, lacks a column, or no row is left.
+        MediaError: the file cannot be read, has no rows, or a row is malformed. The message names
+            the row's line.
+    """
+    labels: list[Label] = []
+    for line, row in read_rows(path, ("frame_id",)):
+        try:
+            label = _label(row)
+        except ValueError as error:
+            raise MediaError(f"{path}:{line}: {error}") from None
+        if labels and labels[-1].frame_id == label.frame_id:
+            raise MediaError(f"{path}:{line}: frame_id {label.frame_id} stands in the row before")
+        labels.append(label)
+    period = usual_period_ns([label.frame_id for label in labels])
+    if 0 < period < _LEAST_PERIOD_NS:
+        raise MediaError(
+            f"{path}: rows are {period:g} ns apart by their frame_id, which must be in nanoseconds"
+        )
+    return Labels(labels, period)
+
+
+def read_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a CSV file, each with its line number.
+
+    Args:
+        path: the file, in UTF-8, with or without a byte-order mark.
+        needed: columns that must be there.
+
+    Raises:
+        MediaError: the file cannot be read, lacks a column or all rows, or a row has more or fewer
+            fields than the header.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise MediaError(f"cannot read the labels file {path}: {error}") from error
-    wanted = [row for row in rows if split is None or row.get("split") == split]
-    if not wanted:
-        what = "no rows" if split is None else f"no rows whose split is {split!r}"
-        raise MediaError(f"the labels file {path} has {what}")
-    return [_label(path, row) for row in wanted]
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = reader.fieldnames or ()
+            if missing := [name for name in needed if name not in columns]:
+                has = ", ".join(columns) or "none"
+                raise MediaError(f"{path}: needs a column {missing[0]}; its columns are: {has}")
+            row = None
+            for row in reader:
+                if None in row or None in row.values():
+                    raise MediaError(
+                        f"{path}:{reader.line_num}: needs {len(columns)} fields, as the header has"
+                    )
+                yield reader.line_num, row
+            if row is None:
+                raise MediaError(f"{path}: needs at least one row below its header")
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise MediaError(f"{path}: cannot be read as a CSV file in UTF-8: {error}") from None
 
 
-def _label(path: Path, row: Mapping[str, str | None]) -> Label:
+def usual_period_ns(times_ns: Sequence[int]) -> float:
+    """Return the median time between pictures, or 0 where no picture follows another.
+
+    Args:
+        times_ns: when the pictures were taken, in their order.
+    """
+    steps = [after - before for before, after in itertools.pairwise(times_ns)]
+    forward = [step for step in steps if step > 0]
+    return statistics.median_low(forward) if forward else 0.0
+
+
+def is_break(step_ns: int, period_ns: float) -> bool:
+    """Return whether pictures are missing between two, so that the recurrent state begins again.
+
+    That is where time goes back or stands, or jumps by over 100 ms and over two periods.
+
+    Args:
+        step_ns: from one picture to the next.
+        period_ns: time that usually lies between two pictures.
+    """
+    return not 0 < step_ns <= max(_BREAK_NS, _BREAK_PERIODS * period_ns)
+
+
+def _label(row: Mapping[str, str]) -> Label:
+    if row.get("filename") == "":
+        raise ValueError("filename is empty")
+    return Label(
+        frame_id=_time_ns(row["frame_id"]),
+        filename=row.get("filename", ""),
+        truth=ControlValues(**{name: _value(row, column) for name, column in COLUMNS.items()}),
+        block=row.get("block", ""),
+        split=row.get("split", ""),
+    )
+
+
+def _time_ns(text: str) -> int:
     try:
-        filename = row["filename"]
-        truth = {head: _number(row.get(column)) for head, column in _COLUMNS.items()}
-        return Label(int(row["frame_id"] or ""), filename or "", ControlValues(**truth))
-    except KeyError as error:
-        raise MediaError(f"the labels file {path} has no column {error}") from error
-    except ValueError as error:
-        raise MediaError(f"the labels file {path} has a row that is no number: {error}") from error
+        time_ns = int(text)
+    except ValueError:
+        raise ValueError(f"frame_id {text!r} is no integer") from None
+    if not 0 <= time_ns <= _GREATEST_TIME_NS:
+        raise ValueError(f"frame_id {text} is no time in nanoseconds, which is from 0 to 2^63 - 1")
+    return time_ns
 
 
-def _number(text: str | None) -> float | None:
-    return float(text) if text else None
+def _value(row: Mapping[str, str], column: str) -> float | None:
+    text = row.get(column, "")
+    if not text.strip():
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{column} {text!r} is no number") from None
+    if not math.isfinite(value):
+        raise ValueError(f"{column} is {text}; leave the field empty where there is no label")
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steerstream.answers import ControlValues
-from steerstream.drive.labels import RESET_GAP_NS, Label
+from steerstream.drive.labels import Label, Labels, is_break, usual_period_ns
 from steerstream.errors import MediaError
 from steerstream.extras import opencv
 
@@ -24,8 +25,14 @@ Picture = bytes | NDArray[np.uint8]
 
 _JPEG_SUFFIXES = frozenset({".jpg", ".jpeg"})
 _OTHER_SUFFIXES = frozenset({".png", ".bmp", ".ppm"})
-_FRAME_ID_DIGITS = 19
-"""Digits of a file name that is a time in nanoseconds."""
+_UNITS_NS = {19: 1, 16: 1_000, 13: 1_000_000}
+"""Nanoseconds in the unit of a file name that is a time of this century, by its digits."""
+
+_SECONDS = re.compile(r"(\d{10})\.(\d{1,9})")
+"""A file name that is such a time in seconds."""
+
+_FIRST_NS = 1_000_000_000
+"""Capture time of the first picture where a source counts from 0, which on the wire means none."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,8 +41,9 @@ class SourceFrame:
 
     Attributes:
         image: a JPEG file, or pixels [height, width, 3] in RGB.
-        due_ns: when it is due, in nanoseconds since the first one.
-        capture_time_ns: when it was taken, by the recording's clock; None for now.
+        due_ns: when it is due, in nanoseconds since the first one; 0 for a camera's.
+        capture_time_ns: when it was taken, by the recording's clock; None for a camera's, which is
+            taken as it is sent.
         starts_anew: whether frames before it are missing, so that the state begins anew.
         truth: its labels; None if there are none.
     """
@@ -56,6 +64,7 @@ class Source:
         rate_hz: pictures a second.
         count: how many there are; None where nobody knows.
         frames: the pictures; reading one may take a while.
+        assumed: what is taken for granted because the source does not tell; empty for nothing.
         is_live: whether pictures are there only when they are taken.
     """
 
@@ -63,11 +72,12 @@ class Source:
     rate_hz: float
     count: int | None
     frames: Iterator[SourceFrame]
+    assumed: str = ""
     is_live: bool = False
 
 
 def open_source(
-    source: str, *, labels: Sequence[Label] | None = None, rate_hz: float | None = None
+    source: str, *, labels: Labels | None = None, rate_hz: float | None = None
 ) -> Source:
     """Open a folder of pictures, a video file, or a camera by its number or device.
 
@@ -110,76 +120,88 @@ def decode(image: Picture) -> NDArray[np.uint8]:
     return pixels
 
 
-def _folder(folder: Path, labels: Sequence[Label] | None, rate_hz: float | None) -> Source:
+def _folder(folder: Path, labels: Labels | None, rate_hz: float | None) -> Source:
     if labels is None:
         paths = _pictures(folder)
-        frame_ids = _frame_ids(paths)
+        times_ns = _times_ns(paths)
         truths: list[ControlValues | None] = [None] * len(paths)
     else:
-        paths = [_labelled_picture(folder, label) for label in labels]
-        frame_ids = [label.frame_id for label in labels]
-        truths = [label.truth for label in labels]
-    own_rate_hz = _rate(frame_ids) if frame_ids else DEFAULT_RATE_HZ
-    used_rate_hz = rate_hz or own_rate_hz
-    if frame_ids is None:
-        frames = _evenly(paths, used_rate_hz)
-    else:
-        speed_up = used_rate_hz / own_rate_hz
-        frames = _recorded(paths, frame_ids, truths, round(1e9 / own_rate_hz), speed_up)
-    return Source(str(folder), used_rate_hz, len(paths), frames)
+        paths = [_labelled_picture(folder, label) for label in labels.rows]
+        times_ns = [label.frame_id for label in labels.rows]
+        truths = [label.truth for label in labels.rows]
+    assumed = ""
+    if times_ns is None:
+        used_hz = rate_hz or DEFAULT_RATE_HZ
+        times_ns = [_FIRST_NS + round(index * 1e9 / used_hz) for index in range(len(paths))]
+        if rate_hz is None:
+            assumed = f"the file names are no times: {used_hz:g} pictures a second are assumed"
+    own_ns = labels.period_ns if labels else usual_period_ns(times_ns)
+    own_ns = own_ns or 1e9 / DEFAULT_RATE_HZ
+    used_rate_hz = rate_hz or 1e9 / own_ns
+    taken = ((_read(path), time_ns) for path, time_ns in zip(paths, times_ns, strict=True))
+    frames = (
+        dataclasses.replace(frame, truth=truth)
+        for frame, truth in zip(_recorded(taken, own_ns, used_rate_hz), truths, strict=True)
+    )
+    return Source(str(folder), used_rate_hz, len(paths), frames, assumed)
 
 
 def _pictures(folder: Path) -> list[Path]:
     suffixes = _JPEG_SUFFIXES | _OTHER_SUFFIXES
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in suffixes]
     if not paths:
         raise MediaError(f"the folder {folder} has no pictures ({', '.join(sorted(suffixes))})")
-    return paths
+    return sorted(paths, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Return a key by which `frame_9` comes before `frame_10`."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _labelled_picture(folder: Path, label: Label) -> Path:
+    if not label.filename:
+        raise MediaError("the labels file needs a column filename, which names the pictures")
     for path in (folder / label.filename, folder / Path(label.filename).name):
         if path.is_file():
             return path
     raise MediaError(f"the folder {folder} has no picture {label.filename}, which is labelled")
 
 
-def _frame_ids(paths: Sequence[Path]) -> list[int] | None:
-    """Return the times that the file names are, or None if they are no times."""
-    stems = [path.stem for path in paths]
-    if all(stem.isdecimal() and len(stem) == _FRAME_ID_DIGITS for stem in stems):
-        return [int(stem) for stem in stems]
-    return None
+def _times_ns(paths: Sequence[Path]) -> list[int] | None:
+    """Return the times that the file names are, or None if one is no time or no later one."""
+    times_ns = [_time_ns(path.stem) for path in paths]
+    known = [time_ns for time_ns in times_ns if time_ns is not None]
+    later = all(before < after for before, after in itertools.pairwise(known))
+    return known if later and len(known) == len(paths) else None
 
 
-def _rate(frame_ids: Sequence[int]) -> float:
-    """Return the pictures a second between missing ones."""
-    steps = [after - before for before, after in itertools.pairwise(frame_ids)]
-    usual = sorted(step for step in steps if 0 < step <= RESET_GAP_NS)
-    return 1e9 / usual[len(usual) // 2] if usual else DEFAULT_RATE_HZ
+def _time_ns(name: str) -> int | None:
+    if name.isdecimal() and len(name) in _UNITS_NS:
+        return int(name) * _UNITS_NS[len(name)]
+    seconds = _SECONDS.fullmatch(name)
+    return int(seconds[1] + seconds[2].ljust(9, "0")) if seconds else None
 
 
 def _recorded(
-    paths: Sequence[Path],
-    frame_ids: Sequence[int],
-    truths: Sequence[ControlValues | None],
-    period_ns: int,
-    speed_up: float,
+    taken: Iterator[tuple[Picture, int]], period: float, rate_hz: float
 ) -> Iterator[SourceFrame]:
-    """Yield pictures at the times that they were taken at; missing stretches are not waited for."""
-    elapsed_ns = 0
-    previous_id = frame_ids[0]
-    for path, frame_id, truth in zip(paths, frame_ids, truths, strict=True):
-        step_ns = frame_id - previous_id
-        starts_anew = step_ns > RESET_GAP_NS or step_ns < 0
-        elapsed_ns += period_ns if starts_anew else step_ns
-        previous_id = frame_id
-        yield SourceFrame(_read(path), round(elapsed_ns / speed_up), frame_id, starts_anew, truth)
+    """Yield pictures at the times that they were taken at; missing stretches are not waited for.
 
-
-def _evenly(paths: Sequence[Path], rate_hz: float) -> Iterator[SourceFrame]:
-    for index, path in enumerate(paths):
-        yield SourceFrame(_read(path), round(index * 1e9 / rate_hz))
+    Args:
+        taken: the pictures, each with its time in nanoseconds.
+        period: nanoseconds that usually lie between two of them.
+        rate_hz: pictures a second that they are sent at.
+    """
+    speed_up = rate_hz * period / 1e9
+    elapsed_ns, before_ns = 0.0, None
+    for picture, time_ns in taken:
+        step_ns = 0 if before_ns is None else time_ns - before_ns
+        starts_anew = before_ns is not None and is_break(step_ns, period)
+        elapsed_ns += period if starts_anew else step_ns
+        before_ns = time_ns
+        yield SourceFrame(picture, round(elapsed_ns / speed_up), time_ns, starts_anew)
 
 
 def _read(path: Path) -> Picture:
@@ -200,10 +222,31 @@ def _video(path: Path, rate_hz: float | None) -> Source:
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         raise MediaError(f"cannot read the video {path}")
-    used_rate_hz = rate_hz or capture.get(cv2.CAP_PROP_FPS) or DEFAULT_RATE_HZ
+    own_hz = capture.get(cv2.CAP_PROP_FPS)
+    assumed = "" if own_hz or rate_hz else f"the video tells no rate: {DEFAULT_RATE_HZ:g} Hz"
+    own_hz = own_hz or rate_hz or DEFAULT_RATE_HZ
+    used_rate_hz = rate_hz or own_hz
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    frames = _captured(cv2, capture, used_rate_hz)
-    return Source(str(path), used_rate_hz, count if count > 0 else None, frames)
+    frames = _recorded(_timed(cv2, capture, 1e9 / own_hz), 1e9 / own_hz, used_rate_hz)
+    return Source(str(path), used_rate_hz, count if count > 0 else None, frames, assumed)
+
+
+def _timed(
+    cv2: Any,  # noqa: ANN401
+    capture: Any,  # noqa: ANN401
+    period: float,
+) -> Iterator[tuple[Picture, int]]:
+    """Yield each picture of a video with the time that its container tells.
+
+    Where that does not go forward, as in a stream without times, one period is added.
+    """
+    before_ns: int | None = None
+    for picture in _read_all(cv2, capture):
+        time_ns = _FIRST_NS + round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        if before_ns is not None and time_ns <= before_ns:
+            time_ns = before_ns + round(period)
+        before_ns = time_ns
+        yield picture, time_ns
 
 
 def _camera(source: str, rate_hz: float | None) -> Source:
@@ -216,16 +259,16 @@ def _camera(source: str, rate_hz: float | None) -> Source:
     if rate_hz:
         capture.set(cv2.CAP_PROP_FPS, rate_hz)
     used_rate_hz = rate_hz or capture.get(cv2.CAP_PROP_FPS) or DEFAULT_RATE_HZ
-    frames = _captured(cv2, capture, used_rate_hz)
+    frames = (SourceFrame(picture, due_ns=0) for picture in _read_all(cv2, capture))
     return Source(f"camera {source}", used_rate_hz, None, frames, is_live=True)
 
 
-def _captured(cv2: Any, capture: Any, rate_hz: float) -> Iterator[SourceFrame]:  # noqa: ANN401
+def _read_all(cv2: Any, capture: Any) -> Iterator[Picture]:  # noqa: ANN401
     try:
-        for index in itertools.count():
+        while True:
             ok, bgr = capture.read()
             if not ok:
                 return
-            yield SourceFrame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), round(index * 1e9 / rate_hz))
+            yield cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     finally:
         capture.release()

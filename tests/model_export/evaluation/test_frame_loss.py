@@ -89,4 +89,4 @@ def test_no_more_frames_than_were_recorded(table: LabelTable, tmp_path: Path):
     with pytest.raises(DataError, match=r"at most the recording's 20\.\d Hz, is 25"):
         FrameLoss(rate_hz=25).shown(table)
     with pytest.raises(DataError, match="frames follow each other"):
-        FrameLoss(rate_hz=5).shown(table_of(tmp_path, np.array([0.0, 500.0, 1000.0])))
+        FrameLoss(rate_hz=5).shown(table_of(tmp_path, np.array([1000.0, 500.0, 0.0])))

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from steerstream import ControlValues, MediaError
-from steerstream.drive.labels import Label, read_labels
+from steerstream.drive.labels import Label, is_break, read_labels
 
+AT, LATER = 1_000_000_000, 1_050_000_000
 HEADER = "frame_id,t_s,filename,steering_angle_rad,block,split\n"
 
 
@@ -16,11 +17,12 @@ def write(folder, text: str):
 
 def test_rows_are_read_in_order_and_absent_heads_are_not_labelled(tmp_path):
     path = write(
-        tmp_path, HEADER + "5,0.0,frames/5.jpg,-0.1,0,train\n6,0.1,frames/6.jpg,,0,train\n"
+        tmp_path,
+        HEADER + f"{AT},0.0,frames/5.jpg,-0.1,0,train\n{LATER},0.1,frames/6.jpg,,0,train\n",
     )
-    assert read_labels(path) == [
-        Label(5, "frames/5.jpg", ControlValues(steering_wheel_angle_rad=-0.1)),
-        Label(6, "frames/6.jpg", ControlValues()),
+    assert read_labels(path).rows == [
+        Label(AT, "frames/5.jpg", ControlValues(steering_wheel_angle_rad=-0.1), "0", "train"),
+        Label(LATER, "frames/6.jpg", ControlValues(), "0", "train"),
     ]
 
 
@@ -29,22 +31,32 @@ def test_all_three_heads_are_read(tmp_path):
         tmp_path,
         "frame_id,filename,steering_angle_rad,steering_torque_nm,speed_mps\n1,a.jpg,0.1,0.2,3.0\n",
     )
-    assert read_labels(path)[0].truth == ControlValues(0.1, 3.0, 0.2)
+    assert read_labels(path).rows[0].truth == ControlValues(0.1, 3.0, 0.2)
 
 
 def test_a_split_keeps_its_rows(tmp_path):
-    path = write(tmp_path, HEADER + "5,0,a.jpg,0,0,train\n6,0,b.jpg,0,1,validation\n")
-    assert [label.frame_id for label in read_labels(path, split="validation")] == [6]
+    path = write(tmp_path, HEADER + f"{AT},0,a.jpg,0,0,train\n{LATER},0,b.jpg,0,1,validation\n")
+    assert [label.frame_id for label in read_labels(path).of_split("validation").rows] == [LATER]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEADER, "no rows"),
-        ("", "no rows"),
-        ("frame_id,t_s\n5,0\n", "no column 'filename'"),
-        (HEADER + "x,0,a.jpg,0,0,train\n", "no number"),
-        (HEADER + "5,0,a.jpg,left,0,train\n", "no number"),
+        (HEADER, "needs at least one row"),
+        ("", "needs a column frame_id; its columns are: none"),
+        ("frame_id;filename\n5;a.jpg\n", "needs a column frame_id; its columns are: frame_id;f"),
+        (HEADER + "x,0,a.jpg,0,0,train\n", r"labels\.csv:2: frame_id 'x' is no integer"),
+        (HEADER + "1.5e18,0,a.jpg,0,0,train\n", r":2: frame_id '1\.5e18' is no integer"),
+        (HEADER + "-5,0,a.jpg,0,0,train\n", ":2: frame_id -5 is no time in nanoseconds"),
+        (HEADER + f"{2**63},0,a.jpg,0,0,train\n", ":2: .* from 0 to 2.63 - 1"),
+        (HEADER + "5,0,a.jpg,left,0,train\n", ":2: steering_angle_rad 'left' is no number"),
+        (HEADER + "5,0,a.jpg,nan,0,train\n", ":2: steering_angle_rad is nan; leave the field"),
+        (HEADER + "5,0,a.jpg,-inf,0,train\n", ":2: steering_angle_rad is -inf; leave"),
+        (HEADER + "5,0,,1,0,train\n", ":2: filename is empty"),
+        (HEADER + "5,0,a.jpg,1,0\n", ":2: needs 6 fields, as the header has"),
+        (HEADER + "5,0,a.jpg,1,0,train,7\n", ":2: needs 6 fields, as the header has"),
+        (HEADER + "\n5,0,a.jpg,1,0,train\n5,0,b.jpg,1,0,train\n", ":4: frame_id 5 stands in"),
+        ("frame_id\n1000\n51000\n", "50000 ns apart .* must be in nanoseconds"),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path, text, message):
@@ -53,8 +65,32 @@ def test_a_file_that_is_none_is_refused(tmp_path, text, message):
 
 
 def test_a_split_without_rows_and_a_file_that_is_not_there_are_refused(tmp_path):
-    path = write(tmp_path, HEADER + "5,0,a.jpg,0,0,train\n")
-    with pytest.raises(MediaError, match="no rows whose split is 'test'"):
-        read_labels(path, split="test")
-    with pytest.raises(MediaError, match="cannot read the labels file"):
+    labels = read_labels(write(tmp_path, HEADER + "5,0,a.jpg,0,0,train\n"))
+    with pytest.raises(MediaError, match="no row of split 'test'; the labels file has: train"):
+        labels.of_split("test")
+    with pytest.raises(MediaError, match="cannot be read: No such file"):
         read_labels(tmp_path / "nosuch.csv")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
+    path = write(tmp_path, "\ufeffframe_id,speed_mps\r\n5,3.0\r\n")
+    assert read_labels(path).rows == [Label(5, "", ControlValues(speed_mps=3.0))]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_another_encoding_is_named(tmp_path, encoding):
+    path = tmp_path / "labels.csv"
+    path.write_bytes("frame_id,filename\n5,Straße.jpg\n".encode(encoding))
+    with pytest.raises(MediaError, match="cannot be read as a CSV file in UTF-8"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize(
+    ("step_ms", "period_ms", "broken"),
+    [(50, 50, False), (100, 50, False), (101, 50, True), (0, 50, True), (-50, 50, True),
+     (200, 100, False), (201, 100, True), (400, 200, False)],
+)  # fmt: skip
+def test_a_break_is_over_100_ms_and_over_two_periods_or_time_that_does_not_go_on(
+    step_ms, period_ms, broken
+):
+    assert is_break(step_ms * 1_000_000, period_ms * 1e6) is broken

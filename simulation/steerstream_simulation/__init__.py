@@ -4,5 +4,12 @@ Everything here is deterministic from a seed. Seeds 0 to 99 are for evaluation a
 ever trained on them; training draws its roads from seeds of 1000 and above.
 """
 
+import sys
+
 EVALUATION_SEEDS = range(100)
 FIRST_TRAINING_SEED = 1000
+
+if sys.modules.get("gymnasium"):
+    # `gymnasium.make("steerstream_simulation:steerstream/Road-v0")` imports this package so that
+    # it registers its environment. Without Gymnasium the package works as well.
+    from steerstream_simulation import environment as _environment  # noqa: F401

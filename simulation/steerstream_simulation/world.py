@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from steerstream_simulation.camera import Camera, CameraConfig
 from steerstream_simulation.expert import FASTEST_MPS, Expert, Label
-from steerstream_simulation.road import generate_road
+from steerstream_simulation.road import Position, generate_road
 from steerstream_simulation.scoring import Score
 from steerstream_simulation.vehicle import STEP_S, Command, Vehicle
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from steerstream_simulation.road import Position
 
 # An own network may drive faster than the expert; the road must not end under it.
 _LENGTH_RESERVE = 1.4
@@ -28,10 +24,12 @@ class World:
     """A drive over the road of a seed.
 
     Args:
-        seed: Draws the road and its looks.
-        seconds: How long the drive is to last; the road is long enough for it.
-        camera: Size and mounting.
-        expert_delay_s: Delay from picture to command that the expert's labels allow for.
+        seed: draws the road and its looks.
+        seconds: how long the drive is to last; the road is long enough for it.
+        camera: size and mounting.
+        expert_delay_s: delay from picture to command that the expert's labels allow for.
+        puts_back: whether a vehicle that leaves its lane is put back on the lane's centre. If not,
+            the world stands still from then on.
     """
 
     def __init__(
@@ -41,6 +39,7 @@ class World:
         seconds: float,
         camera: CameraConfig | None = None,
         expert_delay_s: float = 0.03,
+        puts_back: bool = True,
     ) -> None:
         self.road = generate_road(seed, length_m=FASTEST_MPS * _LENGTH_RESERVE * seconds + 50.0)
         self.camera = Camera(self.road, camera)
@@ -51,11 +50,17 @@ class World:
         self.position: Position = self.road.locate(self.vehicle.pose, 0.0)
         self.command = Command(0.0, self.vehicle.speed_mps)
         self._steps = 0
+        self._puts_back = puts_back
 
     @property
     def time_s(self) -> float:
         """Simulated time since the start."""
         return self._steps * STEP_S
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the vehicle has left its lane and is not put back."""
+        return self.score.interventions > 0 and not self._puts_back
 
     def capture(self) -> NDArray[np.uint8]:
         """Return what the camera sees now, uint8 RGB `[height, width, 3]`."""
@@ -68,18 +73,21 @@ class World:
     def advance_to(self, time_s: float) -> None:
         """Follow `command` until a time, rounded up to the vehicle's step.
 
-        Where the vehicle leaves its lane it is put back on the lane's centre, and the score counts
-        an intervention.
+        Where the vehicle leaves its lane, the score counts an intervention, and the vehicle is put
+        back or the world stands still.
         """
         left = math.ceil(time_s / STEP_S - _ROUNDING) - self._steps
-        while left > 0:
+        while left > 0 and not self.has_ended:
             steps = min(left, _SCORE_STEPS)
             self.vehicle.advance(self.command, steps)
             self._steps += steps
             left -= steps
             self.position = self.road.locate(self.vehicle.pose, self.position.arc_length_m)
-            if self.score.add(
-                self.position.lateral_offset_m, self.vehicle.speed_mps, steps * STEP_S
+            if (
+                self.score.add(
+                    self.position.lateral_offset_m, self.vehicle.speed_mps, steps * STEP_S
+                )
+                and self._puts_back
             ):
                 self._put_back()
 

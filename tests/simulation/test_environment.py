@@ -1,43 +1,112 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from typing import Any
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from steerstream_simulation.camera import CameraConfig
+from steerstream_simulation.camera import Camera, CameraConfig
 from steerstream_simulation.environment import ENVIRONMENT_ID, RoadEnvironment
+from steerstream_simulation.scoring import INTERVENTION_OFFSET_M
 
-SMALL = CameraConfig(width=160, height=120)
+SMALL: dict[str, Any] = {"width_px": 160, "height_px": 120}
+STRAIGHT = np.array([0.0, 0.0], np.float32)
+
+
+def run(policy, *, road_seed=1005, seconds=10.0, **options):
+    """The rewards and the last step's results of an episode."""
+    environment = RoadEnvironment(road_seed=road_seed, seconds=seconds, **SMALL, **options)
+    _, info = environment.reset(seed=0)
+    rewards, terminated, truncated = [], False, False
+    while not (terminated or truncated):
+        seen, reward, terminated, truncated, info = environment.step(policy(info))
+        rewards.append(reward)
+    return rewards, seen, terminated, info
+
+
+def expert(info):
+    return info["expert_action"]
+
+
+def test_gymnasiums_own_checks_have_no_complaint():
+    environment = gymnasium.make(
+        ENVIRONMENT_ID, seconds=2.0, **SMALL, render_mode="rgb_array", disable_env_checker=True
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(environment.unwrapped)
 
 
 # Gymnasium would rather have actions of -1 to 1; these are what the wire carries, in its units.
 @pytest.mark.filterwarnings("ignore:.*symmetric and normalized space.*:UserWarning")
-def test_passes_gymnasiums_own_checks():
-    environment = gymnasium.make(
-        ENVIRONMENT_ID, seconds=2.0, camera=SMALL, render_mode="rgb_array", disable_env_checker=True
+def test_gymnasiums_own_checks_pass_with_physical_actions():
+    check_env(RoadEnvironment(seconds=2.0, **SMALL, physical_actions=True), skip_render_check=True)
+
+
+def test_the_environment_is_made_by_its_id_once_the_package_is_installed():
+    code = (
+        "import gymnasium\n"
+        "made = gymnasium.make('steerstream_simulation:steerstream/Road-v0', height_px=64)\n"
+        "print(made.observation_space.shape)"
     )
-    check_env(environment.unwrapped)
+    command = [sys.executable, "-W", "error", "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout == "(64, 320, 3)\n"
 
 
-def test_following_the_experts_labels_is_rewarded():
-    environment = RoadEnvironment(road_seed=1005, seconds=3.0, camera=SMALL)
-    _, info = environment.reset(seed=0)
-    total, truncated = 0.0, False
-    while not truncated:
-        action = np.array([info["steering_wheel_angle_rad"], info["speed_mps"]], np.float32)
-        _, reward, terminated, truncated, info = environment.step(action)
-        assert not terminated
-        total += reward
-    assert total > 0.9 * 60
+@pytest.mark.parametrize("physical", [False, True])
+def test_following_the_experts_labels_is_rewarded(physical):
+    rewards, _, terminated, info = run(expert, seconds=3.0, physical_actions=physical)
+    assert not terminated
+    assert sum(rewards) > 0.9 * 60
     assert info["autonomy_percent"] == 100.0
+
+
+@pytest.mark.parametrize("road_seed", [1005, 1006, 4242])
+def test_the_expert_earns_by_far_the_most(road_seed):
+    def still(_info):
+        return np.array([0.0, -1.0], np.float32)
+
+    def slow(info):
+        return info["expert_action"] * (1, 0.5) - (0, 0.5)
+
+    def full_speed(info):
+        return np.array([info["expert_action"][0], 1.0], np.float32)
+
+    def straight_on(info):
+        return np.array([0.0, info["expert_action"][1]], np.float32)
+
+    policies = (expert, still, slow, full_speed, straight_on)
+    earned = [sum(run(policy, road_seed=road_seed, seconds=20.0)[0]) for policy in policies]
+    assert earned[0] > 0.9 * 400
+    # The vehicle begins at speed, so it earns a little while it stops.
+    assert max(earned[1:]) < earned[0]
+    assert earned[1] < 0.2 * earned[0]
+    assert earned[2] < 0.7 * earned[0]
+
+
+def test_a_reward_is_never_below_0_nor_above_1():
+    def weaving(info):
+        at = info["simulated_s"]
+        return np.array([0.05 * np.sin(3 * at), 0.3], np.float32)
+
+    rewards = run(weaving, seconds=20.0, puts_back=True)[0]
+    assert 0.0 <= min(rewards) <= max(rewards) <= 1.0
+    assert min(rewards) < 0.5
 
 
 @pytest.mark.parametrize("puts_back", [False, True])
 def test_leaving_the_lane_ends_the_episode_unless_it_puts_back(puts_back):
-    environment = RoadEnvironment(road_seed=1005, seconds=4.0, camera=SMALL, puts_back=puts_back)
+    environment = RoadEnvironment(road_seed=1005, seconds=4.0, **SMALL, puts_back=puts_back)
     environment.reset(seed=0)
     ended = []
     for _ in range(80):
-        _, _, terminated, truncated, info = environment.step(np.array([1.5, 15.0], np.float32))
+        _, _, terminated, truncated, info = environment.step(np.array([0.75, 0.0], np.float32))
         ended.append(terminated)
         if terminated or truncated:
             break
@@ -45,14 +114,70 @@ def test_leaving_the_lane_ends_the_episode_unless_it_puts_back(puts_back):
     assert info["interventions"] >= 1
 
 
+def test_the_last_observation_is_from_where_the_vehicle_left_its_lane():
+    environment = RoadEnvironment(road_seed=1005, seconds=4.0, **SMALL)
+    environment.reset(seed=0)
+    terminated = False
+    while not terminated:
+        seen, reward, terminated, _, info = environment.step(np.array([0.75, 0.0], np.float32))
+    assert reward == 0.0
+    assert INTERVENTION_OFFSET_M < info["lateral_offset_m"] < INTERVENTION_OFFSET_M + 0.5
+    world = environment._world
+    assert world is not None
+    at = world.position.arc_length_m
+    camera = Camera(world.road, CameraConfig(**SMALL))
+    there = camera.render(world.vehicle.pose, at)
+    centre = camera.render(world.road.pose_at(at), at)
+    np.testing.assert_array_equal(seen, there)
+    assert np.abs(seen.astype(int) - centre).mean() > 5
+
+
+def test_an_episode_that_has_ended_takes_no_step():
+    environment = RoadEnvironment(road_seed=1005, seconds=0.1, **SMALL)
+    environment.reset(seed=0)
+    for _ in range(2):
+        *_, truncated, _ = environment.step(STRAIGHT)
+    assert truncated
+    with pytest.raises(gymnasium.error.ResetNeeded, match="has ended; call reset"):
+        environment.step(STRAIGHT)
+    environment.reset()
+    environment.step(STRAIGHT)
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ([np.nan, 0.0], "the action's steering wheel angle is nan"),
+        ([0.0, np.inf], "the action's speed is inf"),
+        ([0.0, 0.0, 0.0], r"an action has shape \(2,\), not \(3,\)"),
+    ],
+)
+def test_an_action_that_is_none_is_refused_and_nothing_moves(action, message):
+    environment = RoadEnvironment(road_seed=1005, seconds=1.0, **SMALL)
+    _, before = environment.reset(seed=0)
+    with pytest.raises(ValueError, match=message):
+        environment.step(np.array(action, np.float32))
+    world = environment._world
+    assert world is not None
+    assert world.time_s == before["simulated_s"] == 0.0
+
+
 def test_options_name_the_road():
-    environment = RoadEnvironment(seconds=1.0, camera=SMALL)
+    environment = RoadEnvironment(seconds=1.0, **SMALL)
     _, info = environment.reset(seed=3, options={"road_seed": 4242})
     assert info["road_seed"] == 4242
     drawn = environment.reset(seed=3)[1]["road_seed"]
     assert drawn >= 1000
+    with pytest.raises(ValueError, match="no option 'seed'; it takes: road_seed"):
+        environment.reset(options={"seed": 1})
+
+
+@pytest.mark.parametrize("options", [{"width_px": 16}, {"height_px": 4000}, {"seconds": 0.0}])
+def test_settings_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match=r"pixels a side|more than 0 seconds"):
+        RoadEnvironment(**options)
 
 
 def test_stepping_before_a_reset_is_refused():
     with pytest.raises(gymnasium.error.ResetNeeded):
-        RoadEnvironment(camera=SMALL).step(np.zeros(2, np.float32))
+        RoadEnvironment(**SMALL).step(np.zeros(2, np.float32))

@@ -22,7 +22,7 @@ missing, command, *sys.argv[1:] = sys.argv[1:]
 sys.modules.update(dict.fromkeys(missing.split(",")))
 runpy.run_module(command, run_name="__main__", alter_sys=True)
 """
-OPTIONAL = "cv2,grpc_health,gymnasium,matplotlib,onnx,onnxruntime,torch,tqdm"
+OPTIONAL = "cv2,grpc_health,gymnasium,matplotlib,onnx,onnxruntime,torch"
 
 
 def run_without(missing, command, *arguments):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 _GRASSES = ((92, 96, 52), (120, 104, 66), (74, 88, 44), (128, 118, 86), (96, 84, 60))
 _FOLIAGES = ((34, 44, 26), (46, 56, 30), (28, 36, 28), (62, 58, 34), (52, 46, 34))

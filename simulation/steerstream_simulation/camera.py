@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from steerstream_simulation import ground, scenery
 from steerstream_simulation.appearance import draw_appearance
 from steerstream_simulation.lens import Lens
 from steerstream_simulation.noise import smooth_line
+from steerstream_simulation.road import Pose, Road
 from steerstream_simulation.view import View, look_ahead, road_coordinates, visible_columns
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from steerstream_simulation.road import Pose, Road
 
 _COLUMN_STEP = 8
 _FARTHEST_M = 280.0
@@ -39,22 +35,22 @@ class CameraConfig:
     """Size and mounting of the camera.
 
     Attributes:
-        width: Columns.
-        height: Rows.
-        field_of_view_rad: Horizontal. The recordings come without a calibration;
-            `python -m model_export.data.focal_length` finds 17 degrees from the flow of the road in
-            bends. A wider lens would make the same bend look straighter, and a network that learns
-            from both would misread the real one.
-        height_m: Above the ground.
-        forward_m: Ahead of the vehicle's centre of gravity.
-        horizon: Row of the horizon as a share of the height.
-        pitch_px: Standard deviation of the horizon's movement, in rows of 240.
+        width_px: columns.
+        height_px: rows.
+        field_of_view_rad: horizontal. The recordings come without a calibration;
+            `python -m model_export measure focal-length` finds 17 degrees from the flow of the
+            road in bends. A wider lens would make the same bend look straighter, and a network that
+            learns from both would misread the real one.
+        mount_height_m: above the ground.
+        forward_m: ahead of the vehicle's centre of gravity.
+        horizon: row of the horizon as a share of the height.
+        pitch_px: standard deviation of the horizon's movement, in rows of 240.
     """
 
-    width: int = 320
-    height: int = 240
+    width_px: int = 320
+    height_px: int = 240
     field_of_view_rad: float = math.radians(18.0)
-    height_m: float = 1.3
+    mount_height_m: float = 1.3
     forward_m: float = 0.5
     horizon: float = 0.45
     pitch_px: float = 0.8
@@ -62,15 +58,15 @@ class CameraConfig:
     @property
     def focal_px(self) -> float:
         """Focal length in pixels, the same along rows and columns."""
-        return 0.5 * self.width / math.tan(0.5 * self.field_of_view_rad)
+        return 0.5 * self.width_px / math.tan(0.5 * self.field_of_view_rad)
 
 
 class Camera:
     """Renders what a vehicle on one road sees.
 
     Args:
-        road: The road; its seed decides about everything that is not geometry.
-        config: Size and mounting.
+        road: the road; its seed decides about everything that is not geometry.
+        config: size and mounting.
     """
 
     def __init__(self, road: Road, config: CameraConfig | None = None) -> None:
@@ -81,40 +77,41 @@ class Camera:
         self._roadside = scenery.paint_roadside(road.seed, look)
         self._level_ends_m = np.array([level.to_distance_m for level in self._ground.levels])
         self._level_scales = np.stack([level.pixels_per_m for level in self._ground.levels])
-        self._horizon_px = self.config.horizon * self.config.height
+        self._horizon_px = self.config.horizon * self.config.height_px
         panorama = scenery.paint_panorama(
             road.seed, look, self.config.focal_px, math.ceil(self._horizon_px) + _PITCH_ROOM_PX
         )
         # Four bytes a pixel, so that columns can be gathered as single numbers.
         self._panorama = cv2.cvtColor(panorama, cv2.COLOR_RGB2RGBA).view(np.uint32)[..., 0]
-        self._lens = Lens(road.seed, look, self._ground.brightness, self.config)
-        self._tangents = self._tangent_of(np.arange(self.config.width, dtype=np.float32))
-        coarse = np.arange(-1, self.config.width // _COLUMN_STEP + 2, dtype=np.float32)
+        size = (self.config.height_px, self.config.width_px)
+        self._lens = Lens(road.seed, look, self._ground.brightness, size)
+        self._tangents = self._tangent_of(np.arange(self.config.width_px, dtype=np.float32))
+        coarse = np.arange(-1, self.config.width_px // _COLUMN_STEP + 2, dtype=np.float32)
         self._coarse_tangents = self._tangent_of((coarse + 0.5) * _COLUMN_STEP - 0.5)
         bumps = smooth_line(np.random.default_rng([road.seed, 6]), _PITCH_PERIOD_M, 9.0)
-        pitch_px = self.config.pitch_px * self.config.height / 240
+        pitch_px = self.config.pitch_px * self.config.height_px / 240
         self._pitch_px = np.append(bumps, bumps[0]) * np.float32(pitch_px)
 
     def render(self, pose: Pose, arc_length_m: float) -> NDArray[np.uint8]:
         """Draw one picture.
 
         Args:
-            pose: The vehicle's pose.
-            arc_length_m: Where along the road it is, as `Road.locate` says.
+            pose: the vehicle's pose.
+            arc_length_m: where along the road it is, as `Road.locate` says.
 
         Returns:
             uint8 RGB `[height, width, 3]`.
         """
         view = look_ahead(self.road, pose, arc_length_m, self.config.forward_m)
         horizon = self._horizon_at(arc_length_m)
-        image = np.empty((self.config.height, self.config.width, 3), np.uint8)
+        image = np.empty((self.config.height_px, self.config.width_px, 3), np.uint8)
         self._draw_panorama(image, pose.heading_rad, horizon)
         self._draw_ground(image, view, horizon)
         self._draw_roadside(image, view, horizon)
         return self._lens.expose(image, pose, arc_length_m)
 
     def _tangent_of(self, columns: NDArray[np.float32]) -> NDArray[np.float32]:
-        return (0.5 * (self.config.width - 1) - columns) / np.float32(self.config.focal_px)
+        return (0.5 * (self.config.width_px - 1) - columns) / np.float32(self.config.focal_px)
 
     def _horizon_at(self, arc_length_m: float) -> float:
         # Linear between metres, so that the horizon moves smoothly.
@@ -133,8 +130,8 @@ class Camera:
 
     def _draw_ground(self, image: NDArray[np.uint8], view: View, horizon: float) -> None:
         first_row = math.floor(horizon) + 1
-        below = np.arange(first_row, self.config.height, dtype=np.float32) - np.float32(horizon)
-        x = self.config.focal_px * self.config.height_m / below
+        below = np.arange(first_row, self.config.height_px, dtype=np.float32) - np.float32(horizon)
+        x = self.config.focal_px * self.config.mount_height_m / below
         x = np.minimum(x, np.float32(_FARTHEST_M))
         along, offset = road_coordinates(view, x[:, None], x[:, None] * self._coarse_tangents)
         along += np.float32(view.arc_length_m % ground.PERIOD_M)
@@ -145,7 +142,7 @@ class Camera:
         # A row of the picture is a straight line on the ground, so linear interpolation between
         # coarse columns loses nothing but the road's own bend within a few centimetres.
         pixels = cv2.resize(pixels, (pixels.shape[1] * _COLUMN_STEP, len(x)))
-        pixels = pixels[:, _COLUMN_STEP : _COLUMN_STEP + self.config.width]
+        pixels = pixels[:, _COLUMN_STEP : _COLUMN_STEP + self.config.width_px]
         for index, level in enumerate(self._ground.levels):
             rows = np.flatnonzero(level_of_row == index)
             if len(rows):
@@ -159,12 +156,12 @@ class Camera:
             np.asarray(np.where(nearer, *pair), np.float32)
             for pair in zip(left, right, strict=True)
         )
-        rows = np.arange(self.config.height, dtype=np.float32)[:, None]
-        base = horizon + self.config.focal_px * self.config.height_m * float(inverse.max())
-        rows = rows[: min(math.ceil(base) + 1, self.config.height)]
+        rows = np.arange(self.config.height_px, dtype=np.float32)[:, None]
+        base = horizon + self.config.focal_px * self.config.mount_height_m * float(inverse.max())
+        rows = rows[: min(math.ceil(base) + 1, self.config.height_px)]
         distance = 1.0 / np.maximum(inverse, np.float32(1e-4))
         per_row = distance / np.float32(self.config.focal_px)
-        height = np.float32(self.config.height_m) - (rows - np.float32(horizon)) * per_row
+        height = np.float32(self.config.mount_height_m) - (rows - np.float32(horizon)) * per_row
         height[:, inverse == 0.0] = -1.0
         drawn = self._roadside.look_up(np.asarray(height / low, np.float32), along, nearer)
         _, mask = cv2.threshold(cv2.extractChannel(drawn, 3), 127, 255, cv2.THRESH_BINARY)

@@ -1,4 +1,4 @@
-"""The closed loop: what the driver answers moves what the camera sees next.
+"""The closed loop: the driver's answers move what the camera sees next.
 
 Two ways of keeping time, with one rule: a command acts on the vehicle when it arrives.
 
@@ -17,17 +17,14 @@ import heapq
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from steerstream_simulation.drivers import Driver, Frame, Reply
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from steerstream_simulation.expert import Label
-    from steerstream_simulation.vehicle import Command
-    from steerstream_simulation.world import World
+from steerstream_simulation.expert import Label
+from steerstream_simulation.vehicle import Command
+from steerstream_simulation.world import World
 
 RATE_HZ = 20.0
 
@@ -48,11 +45,11 @@ class Moment:
     """One frame of a drive, with what stood there at its capture.
 
     Attributes:
-        frame: The frame.
-        expert: What the expert would have done.
-        lateral_offset_m: Left of the lane's centre.
-        interventions: So far.
-        autonomy_percent: So far.
+        frame: the frame.
+        expert: what the expert would have done.
+        lateral_offset_m: left of the lane's centre.
+        interventions: so far.
+        autonomy_percent: so far.
     """
 
     frame: Frame
@@ -70,7 +67,7 @@ class LockStepClock:
     """A clock of simulated time which runs on while an answer is waited for; it never goes back.
 
     Args:
-        stands: Whether it stands at each frame's capture instead, so that nothing which goes by it
+        stands: whether it stands at each frame's capture instead, so that nothing which goes by it
             depends on how long an answer really took.
     """
 
@@ -100,7 +97,13 @@ class CommandQueue:
     _newest: int = -1
 
     def put(self, arrival_s: float, sequence_number: int, command: Command) -> None:
-        """Add a command that acts from a time on."""
+        """Add a command that acts from a time on.
+
+        Args:
+            arrival_s: from when on it acts, in simulated time.
+            sequence_number: of the frame that it answers.
+            command: angle and speed.
+        """
         heapq.heappush(self._waiting, (arrival_s, sequence_number, command))
 
     def advance(self, world: World, time_s: float) -> None:
@@ -134,17 +137,17 @@ async def drive_lock_step(
     """Drive in simulated time.
 
     Args:
-        world: Where to drive.
-        driver: Who drives.
-        frames: How many pictures are taken.
-        clock: The clock that the driver goes by, if it has one.
-        delay_ms: From a picture to when its command acts, in place of what the answer really took;
+        world: where to drive.
+        driver: takes the frames and gives the commands.
+        frames: how many pictures are taken.
+        clock: the clock that the driver goes by, if it has one.
+        delay_ms: from a picture to when its command acts, in place of what the answer really took;
             None for that.
-        rate_hz: Pictures a second.
-        observe: Told of each frame.
+        rate_hz: pictures a second.
+        observe: told of each frame.
 
     Raises:
-        DriverStoppedError: If the driver gives no more replies.
+        DriverStoppedError: the driver gives no more replies.
     """
     queue = CommandQueue()
     for number in range(frames):
@@ -176,14 +179,14 @@ async def drive_real_time(
     """Drive by the wall clock; the driver's clock is `time.monotonic_ns`.
 
     Args:
-        world: Where to drive.
-        driver: Who drives.
-        frames: How many pictures are taken.
-        rate_hz: Pictures a second.
-        observe: Told of each frame when its reply comes, or at the end.
+        world: where to drive.
+        driver: takes the frames and gives the commands.
+        frames: how many pictures are taken.
+        rate_hz: pictures a second.
+        observe: told of each frame when its reply comes, or at the end.
 
     Raises:
-        DriverStoppedError: If the driver gives no more replies.
+        DriverStoppedError: the driver gives no more replies.
     """
     loop = _RealTimeLoop(world, driver, rate_hz, observe)
     await loop.run(frames)
@@ -223,7 +226,7 @@ class _RealTimeLoop:
         due_ns = self._start_ns + round(number / self._rate_hz * 1e9)
         await self._sleep_until(due_ns)
         self._queue.advance(self._world, number / self._rate_hz)
-        # In a thread, so that an answer that comes meanwhile is stamped at once.
+        # In a thread, so that an answer that comes during the rendering is stamped at once.
         image = await asyncio.to_thread(self._world.capture)
         moment = _moment(self._world, number, due_ns, image, self._rate_hz)
         self._waiting[number] = moment

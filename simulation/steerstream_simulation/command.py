@@ -6,7 +6,6 @@ import argparse
 import functools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from steerstream import Encoding, SteerstreamError
 from steerstream.command_line import (
@@ -29,8 +28,7 @@ with command_needs("steerstream simulate", "sim"):
     from steerstream_simulation.report import table
     from steerstream_simulation.sheet import write_sheet
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from collections.abc import Sequence
 
 _SMALLEST_PX, _LARGEST_PX = 64, 1920
 
@@ -150,7 +148,7 @@ def _camera(text: str) -> CameraConfig:
             f"give WIDTHxHEIGHT with {_SMALLEST_PX} to {_LARGEST_PX} pixels a side, such as "
             f"320x240, not {text!r}"
         )
-    return CameraConfig(width=int(width), height=int(height))
+    return CameraConfig(width_px=int(width), height_px=int(height))
 
 
 def _seeds(text: str) -> range:

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from steerstream import Encoding, FramePolicy, whole_file
+from steerstream.progress import Progress
+from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import (
     RATE_HZ,
     LockStepClock,
     Moment,
+    Observer,
     drive_lock_step,
     drive_real_time,
 )
-from steerstream_simulation.drivers import LocalDriver, expert_policy
-from steerstream_simulation.grpc_driver import connect, open_driver
+from steerstream_simulation.drivers import LocalDriver, Reply, expert_policy
+from steerstream_simulation.grpc_driver import GrpcDriver, connect, open_driver
 from steerstream_simulation.plot import DrivePlot
-from steerstream_simulation.progress import Progress
 from steerstream_simulation.recorder import Recorder
 from steerstream_simulation.report import DriveLog, summarise
 from steerstream_simulation.world import World
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from steerstream_simulation.camera import CameraConfig
-    from steerstream_simulation.closed_loop import Observer
-    from steerstream_simulation.drivers import Reply
-    from steerstream_simulation.grpc_driver import GrpcDriver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,19 +33,19 @@ class DriveOptions:
     """What a drive through a server is asked for.
 
     Attributes:
-        target: The server, `HOST:PORT`.
-        seed: Of the road.
-        seconds: Length of the drive.
-        camera: Size of the pictures.
-        real_time: Whether to keep up with the wall clock.
-        delay_ms: In lock-step, from a picture to when its command acts, in place of what the answer
+        target: the server, `HOST:PORT`.
+        seed: of the road.
+        seconds: length of the drive.
+        camera: size of the pictures.
+        real_time: whether to keep up with the wall clock.
+        delay_ms: in lock-step, from a picture to when its command acts, in place of what the answer
             really took; None for that.
-        budget_ms: Time that a frame may take in the server.
-        model: A served model's name; empty for the server's default.
-        encoding: How pictures are sent.
-        save: The video's file, or None.
-        plot: The picture's file, or None.
-        json: The report's file, or None.
+        budget_ms: time that a frame may take in the server.
+        model: a served model's name; empty for the server's default.
+        encoding: how pictures are sent.
+        save: the video's file, or None.
+        plot: the picture's file, or None.
+        json: the report's file, or None.
     """
 
     target: str
@@ -74,9 +69,9 @@ def drive(options: DriveOptions) -> dict[str, Any]:
         The report; it is written to `options.json` as well.
 
     Raises:
-        SteerstreamError: The server cannot be reached, refuses, or fails.
-        DriverStoppedError: The server ended the session before the drive was over.
-        OSError: A file cannot be written.
+        SteerstreamError: the server cannot be reached, refuses, or fails.
+        DriverStoppedError: the server ended the session before the drive was over.
+        OSError: a file cannot be written.
     """
     report = asyncio.run(_drive(options))
     if options.json is not None:
@@ -130,7 +125,7 @@ def _settings(options: DriveOptions, driver: GrpcDriver) -> dict[str, Any]:
         "seed": options.seed,
         "mode": "real_time" if options.real_time else "lock_step",
         "delay_ms": options.delay_ms,
-        "image_size_px": [options.camera.width, options.camera.height],
+        "image_size_px": [options.camera.width_px, options.camera.height_px],
         "rate_hz": RATE_HZ,
     }
 
@@ -152,7 +147,7 @@ def _observer(options: DriveOptions, log: DriveLog) -> Iterator[Observer]:
                 writes_later=options.real_time,
             )
             observers.append(stack.enter_context(recorder))
-        progress = Progress(frames, "frames")
+        progress = Progress("driving", frames, "frames")
         stack.enter_context(progress)
 
         def observe(moment: Moment, reply: Reply | None) -> None:
@@ -169,15 +164,21 @@ def _observer(options: DriveOptions, log: DriveLog) -> Iterator[Observer]:
 def render(*, seed: int, seconds: float, camera: CameraConfig, save: Path) -> None:
     """Let the expert drive a road and save the video.
 
+    Args:
+        seed: of the road.
+        seconds: length of the drive.
+        camera: size of the pictures.
+        save: the video's file, .mp4.
+
     Raises:
-        SteerstreamError: The video cannot be written.
+        SteerstreamError: the video cannot be written.
     """
     world = World(seed, seconds=seconds, camera=camera)
     driver = LocalDriver(expert_policy(world))
     frames = round(seconds * RATE_HZ)
     with (
         Recorder(save, budget_ms=50.0, title=f"seed {seed}  expert", writes_later=False) as video,
-        Progress(frames, "frames") as progress,
+        Progress("driving", frames, "frames") as progress,
     ):
 
         def observe(moment: Moment, reply: Reply | None) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 
+from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import RATE_HZ, CommandQueue
+from steerstream_simulation.drivers import Policy
 from steerstream_simulation.drives import LabelledFrame, check_seed
 from steerstream_simulation.vehicle import Command
 from steerstream_simulation.world import World
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from steerstream_simulation.camera import CameraConfig
-    from steerstream_simulation.drivers import Policy
 
 
 def drive_and_relabel(
@@ -32,20 +28,20 @@ def drive_and_relabel(
     """Let a network drive and label every frame by the expert (arXiv 1011.0686).
 
     Args:
-        policy: Returns angle and speed for a picture; it keeps its own recurrent state.
-        seed: Of the road; 1000 or above for training.
-        frames: How many.
-        rate_hz: Frames a second.
-        camera: Size and mounting.
-        latency_ms: From picture to command.
-        expert_share: Share of frames, drawn at random, in which the expert's command acts.
-        evaluation: Whether a reserved seed is meant.
+        policy: returns angle and speed for a picture; it keeps its own recurrent state.
+        seed: of the road; 1000 or above for training.
+        frames: how many.
+        rate_hz: frames a second.
+        camera: size and mounting.
+        latency_ms: from picture to command.
+        expert_share: share of frames, drawn at random, in which the expert's command acts.
+        evaluation: whether a reserved seed is meant.
 
     Yields:
         Frames in their order; a new segment begins where the vehicle was put back.
 
     Raises:
-        SeedReservedError: If a seed below 1000 is asked for without `evaluation`.
+        SeedReservedError: a seed below 1000 is asked for without `evaluation`.
     """
     check_seed(seed, evaluation=evaluation)
     world = World(seed, seconds=frames / rate_hz, camera=camera, expert_delay_s=latency_ms / 1e3)

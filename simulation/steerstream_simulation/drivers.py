@@ -1,4 +1,4 @@
-"""Who drives: frames in, commands out, each after some time.
+"""Drivers: frames in, commands out, each after some time.
 
 A driver takes frames and gives one reply for each, in its own time. The closed loop charges that
 time to the vehicle: a command acts when it arrives and no sooner.
@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from steerstream import Command as WireCommand
 from steerstream import ControlValues, FrameAnswer, StageTimings, Validity
 from steerstream_simulation.vehicle import Command
+from steerstream_simulation.world import World
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from steerstream_simulation.world import World
-
-Policy = Callable[["NDArray[np.uint8]"], tuple[float, float]]
+Policy = Callable[[NDArray[np.uint8]], tuple[float, float]]
 """Steering wheel angle in radians and speed in metres per second for a picture."""
 
 
@@ -30,10 +28,10 @@ class Frame:
     """One picture of the world's camera.
 
     Attributes:
-        sequence_number: Counts up from 0.
-        capture_time_ns: When the pose was taken, by the loop's clock.
+        sequence_number: counts up from 0.
+        capture_time_ns: when the pose was taken, by the loop's clock.
         image: uint8 RGB `[height, width, 3]`.
-        vehicle_speed_mps: The vehicle's own speed.
+        vehicle_speed_mps: the vehicle's own speed.
     """
 
     sequence_number: int
@@ -47,11 +45,11 @@ class Reply:
     """What a driver says to a frame.
 
     Attributes:
-        sequence_number: The frame's.
-        command: What the vehicle follows from its arrival; None to keep the command before.
-        answer: As it came over the wire.
-        sent_ns: When the frame was sent, by the loop's clock.
-        arrived_ns: When the answer came, by the loop's clock.
+        sequence_number: the frame's.
+        command: what the vehicle follows from its arrival; None to keep the command before.
+        answer: as it came over the wire.
+        sent_ns: when the frame was sent, by the loop's clock.
+        arrived_ns: when the answer came, by the loop's clock.
     """
 
     sequence_number: int
@@ -80,8 +78,8 @@ class LocalDriver:
     """A driver inside this process whose every answer takes one stated time.
 
     Args:
-        policy: Drives by the picture alone.
-        latency_ms: What each answer takes.
+        policy: drives by the picture alone.
+        latency_ms: what each answer takes.
     """
 
     def __init__(self, policy: Policy, *, latency_ms: float = 0.0) -> None:

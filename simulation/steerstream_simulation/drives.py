@@ -14,21 +14,18 @@ Evaluation seeds (0 to 99) are refused unless the caller says that it evaluates.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from steerstream_simulation import FIRST_TRAINING_SEED
 from steerstream_simulation.camera import Camera, CameraConfig
 from steerstream_simulation.expert import FASTEST_MPS, Expert, Label
 from steerstream_simulation.road import STEP_M, Road, generate_road, road_from_curvature
 from steerstream_simulation.vehicle import STEP_S, Command, Vehicle, VehicleParameters
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import ArrayLike, NDArray
 
 _SLOWEST_TRACE_MPS = 0.05
 
@@ -42,11 +39,11 @@ class LabelledFrame(NamedTuple):
 
     Attributes:
         image: uint8 RGB `[height, width, 3]`.
-        steering_wheel_angle_rad: Left positive.
-        speed_mps: The target speed at this place, or a trace's recorded speed.
-        steering_torque_nm: Of the column, left positive.
-        lateral_offset_m: Of the vehicle, left of its lane's centre.
-        segment: Counts the times that the vehicle was put elsewhere; recurrent state must not
+        steering_wheel_angle_rad: left positive.
+        speed_mps: the target speed at this place, or a trace's recorded speed.
+        steering_torque_nm: of the column, left positive.
+        lateral_offset_m: of the vehicle, left of its lane's centre.
+        segment: counts the times that the vehicle was put elsewhere; recurrent state must not
             be carried from one segment into the next.
     """
 
@@ -63,14 +60,14 @@ class Recovery:
     """How far from the perfect drive the training data goes.
 
     Attributes:
-        displace_every_s: Mean time between displacements; 0 for none, not even at the start.
-        offset_m: Displacements are uniform within this either side.
-        heading_rad: Heading errors of displacements are uniform within this either side.
-        disturb_every_s: Mean time between pushes; 0 for none.
-        push_mps2: Standard deviation of a push, as lateral acceleration.
-        push_s: Longest push.
-        speed_spread: Share by which the driven speed wanders about the target.
-        delay_s: From picture to command.
+        displace_every_s: mean time between displacements; 0 for none, not even at the start.
+        offset_m: displacements are uniform within this either side.
+        heading_rad: heading errors of displacements are uniform within this either side.
+        disturb_every_s: mean time between pushes; 0 for none.
+        push_mps2: standard deviation of a push, as lateral acceleration.
+        push_s: longest push.
+        speed_spread: share by which the driven speed wanders about the target.
+        delay_s: from picture to command.
     """
 
     displace_every_s: float = 15.0
@@ -98,18 +95,18 @@ def render_drive(
     """Render a drive over the road of a seed, labelled by the expert.
 
     Args:
-        seed: Of road, looks and disturbances; 1000 or above for training.
-        frames: How many.
-        rate_hz: Frames a second; its interval is rounded to the vehicle's 5 ms step.
-        camera: Size and mounting.
-        recovery: Disturbances; `UNDISTURBED` for none.
-        evaluation: Whether a reserved seed is meant.
+        seed: of road, looks and disturbances; 1000 or above for training.
+        frames: how many.
+        rate_hz: frames a second; its interval is rounded to the vehicle's 5 ms step.
+        camera: size and mounting.
+        recovery: disturbances; `UNDISTURBED` for none.
+        evaluation: whether a reserved seed is meant.
 
     Returns:
         Frames in their order.
 
     Raises:
-        SeedReservedError: If a seed below 1000 is asked for without `evaluation`.
+        SeedReservedError: a seed below 1000 is asked for without `evaluation`.
     """
     check_seed(seed, evaluation=evaluation)
     road = generate_road(seed, length_m=FASTEST_MPS * 1.2 * frames / rate_hz + 50.0)
@@ -132,20 +129,20 @@ def render_trace(
     The vehicle keeps to its lane's centre, because only there is the recorded angle the right one.
 
     Args:
-        steering_wheel_angle_rad: Recorded angles, left positive, `[n]`.
-        speed_mps: Recorded speeds, `[n]`.
-        steering_torque_nm: Recorded torques, `[n]`.
-        seed: Of the looks; 1000 or above for training.
-        rate_hz: Rows a second.
-        camera: Size and mounting.
-        evaluation: Whether a reserved seed is meant.
+        steering_wheel_angle_rad: recorded angles, left positive, `[n]`.
+        speed_mps: recorded speeds, `[n]`.
+        steering_torque_nm: recorded torques, `[n]`.
+        seed: of the looks; 1000 or above for training.
+        rate_hz: rows a second.
+        camera: size and mounting.
+        evaluation: whether a reserved seed is meant.
 
     Returns:
         One frame a row.
 
     Raises:
-        SeedReservedError: If a seed below 1000 is asked for without `evaluation`.
-        ValueError: If the arrays' lengths differ.
+        SeedReservedError: a seed below 1000 is asked for without `evaluation`.
+        ValueError: the arrays' lengths differ.
     """
     check_seed(seed, evaluation=evaluation)
     angle = np.asarray(steering_wheel_angle_rad, np.float64)
@@ -157,8 +154,8 @@ def render_trace(
     eye = Camera(road, camera)
     rows = np.stack([places, angle, speed, torque], axis=1).tolist()
     return (
-        LabelledFrame(eye.render(road.pose_at(place), place), wheel, pace, column, 0.0, 0)
-        for place, wheel, pace, column in rows
+        LabelledFrame(eye.render(road.pose_at(place), place), wheel, speed, column, 0.0, 0)
+        for place, wheel, speed, column in rows
     )
 
 
@@ -166,7 +163,7 @@ def check_seed(seed: int, *, evaluation: bool) -> None:
     """Refuse a seed that is kept for evaluation.
 
     Raises:
-        SeedReservedError: If the seed is below 1000 and `evaluation` is false.
+        SeedReservedError: the seed is below 1000 and `evaluation` is false.
     """
     if seed < FIRST_TRAINING_SEED and not evaluation:
         raise SeedReservedError(
@@ -202,7 +199,7 @@ class _ExpertDrive:
         self._position = road.locate(self._vehicle.pose, 0.0)
         self._command = Command(0.0, self._vehicle.speed_mps)
         self._push = _Push(0.0, 0, 1)
-        self._pace = 0.0
+        self._wander = 0.0
         self._segment = 0
         if recovery.displace_every_s:
             self._displace()
@@ -244,7 +241,7 @@ class _ExpertDrive:
         waiting = min(round(self._recovery.delay_s / STEP_S), self._steps)
         self._vehicle.advance(self._command, waiting)
         angle = label.steering_wheel_angle_rad + self._disturbance_rad()
-        self._command = Command(angle, label.speed_mps * self._next_pace())
+        self._command = Command(angle, label.speed_mps * self._speed_factor())
         self._vehicle.advance(self._command, self._steps - waiting)
         self._locate()
 
@@ -257,12 +254,12 @@ class _ExpertDrive:
         speed = max(self._vehicle.speed_mps, 1.0)
         return self._vehicle.parameters.steering_wheel_angle_rad(acceleration / speed**2, speed)
 
-    def _next_pace(self) -> float:
+    def _speed_factor(self) -> float:
         # A slow random walk that is drawn back, of unit variance.
         memory = math.exp(-self._steps * STEP_S / 5.0)
         step = float(self._rng.normal()) * math.sqrt(1.0 - memory**2)
-        self._pace = memory * self._pace + step
-        return 1.0 + self._recovery.speed_spread * max(-2.0, min(2.0, self._pace))
+        self._wander = memory * self._wander + step
+        return 1.0 + self._recovery.speed_spread * max(-2.0, min(2.0, self._wander))
 
 
 class _Push(NamedTuple):

@@ -8,18 +8,14 @@ speed follows the bends ahead at a comfortable lateral acceleration.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steerstream_simulation.road import MARGIN_BEFORE_M, STEP_M, Position, Road
 from steerstream_simulation.steering import SteeringColumn
-from steerstream_simulation.vehicle import STEP_S, VehicleParameters
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from steerstream_simulation.vehicle import Vehicle
+from steerstream_simulation.vehicle import STEP_S, Vehicle, VehicleParameters
 
 SLOWEST_MPS = 8.0
 FASTEST_MPS = 18.0
@@ -62,9 +58,9 @@ class Expert:
     """Drives one road from the true position on it.
 
     Args:
-        road: The road.
-        parameters: The vehicle that it drives.
-        delay_s: From taking a picture to the command's arrival; the actuator's lag comes on top.
+        road: the road.
+        parameters: the vehicle that it drives.
+        delay_s: from taking a picture to the command's arrival; the actuator's lag comes on top.
     """
 
     def __init__(
@@ -106,9 +102,9 @@ class Expert:
         """Return what to do now, and the torque that doing it takes.
 
         Args:
-            vehicle: The vehicle as it is.
-            position: Where it is on the road.
-            interval_s: Since the label before.
+            vehicle: the vehicle as it is.
+            position: where it is on the road.
+            interval_s: since the label before.
         """
         angle = self.angle_rad(vehicle, position)
         if not self._settled:

@@ -8,17 +8,14 @@ that suits one range of distances, coarser along the road than across it, as per
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from steerstream_simulation.appearance import Appearance
 from steerstream_simulation.noise import smooth_field, smooth_line, smoothstep
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from steerstream_simulation.appearance import Appearance
 
 PERIOD_M = 320.0
 OFFSET_MIN_M = -11.0
@@ -44,8 +41,8 @@ class GroundLevel:
 
     Attributes:
         texture: uint8 RGB `[along, across, 3]`.
-        pixels_per_m: Across and along.
-        to_distance_m: Distance up to which this level is looked up.
+        pixels_per_m: across and along.
+        to_distance_m: distance up to which this level is looked up.
     """
 
     texture: NDArray[np.uint8]
@@ -74,9 +71,9 @@ def paint_ground(seed: int, lane_width_m: float, look: Appearance) -> Ground:
     """Paint the strip of a road.
 
     Args:
-        seed: Draws texture, wear and shadows.
-        lane_width_m: Width of each lane.
-        look: The road's appearance.
+        seed: draws texture, wear and shadows.
+        lane_width_m: width of each lane.
+        look: the road's appearance.
 
     Returns:
         The strip at every level.

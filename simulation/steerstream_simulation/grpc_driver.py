@@ -5,26 +5,22 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable
 
 import steerstream
 from steerstream import Camera, Client, Encoding, FramePolicy, SafeCommand, Session, Skipped
 from steerstream import Command as WireCommand
+from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.drivers import Frame, Reply
 from steerstream_simulation.vehicle import Command
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from steerstream_simulation.camera import CameraConfig
 
 
 class GrpcDriver:
     """Sends frames into a session and follows what its guard lets through.
 
     Args:
-        session: An open session.
-        encoding: How pictures are sent.
+        session: an open session.
+        encoding: how pictures are sent.
     """
 
     def __init__(self, session: Session, encoding: Encoding = Encoding.AUTO) -> None:
@@ -36,7 +32,7 @@ class GrpcDriver:
         """Send a frame.
 
         Raises:
-            SteerstreamError: The session has ended.
+            SteerstreamError: the session has ended.
         """
         self._speed_mps = self._speed_mps or frame.vehicle_speed_mps
         await self.session.send_frame(
@@ -51,7 +47,7 @@ class GrpcDriver:
         """Wait for the next answer; notices are passed over.
 
         Raises:
-            SteerstreamError: The session ended with an error.
+            SteerstreamError: the session ended with an error.
         """
         async for answer in self.session:
             if isinstance(answer, WireCommand | Skipped):
@@ -84,17 +80,17 @@ async def open_driver(
     """Open a session and drive through it for the time of an `async with` block.
 
     Args:
-        client: A connected client.
-        camera: The world's camera, described to the server.
+        client: a connected client.
+        camera: the world's camera, described to the server.
         frame_policy: EVERY for lock-step, LATEST for real time.
-        model: A served model's name; None for the server's default.
-        budget_ms: Milliseconds that a frame may take in the server.
-        rate_hz: Pictures a second.
-        encoding: How pictures are sent.
-        vehicle_id: The vehicle's name in the server's logs.
+        model: a served model's name; None for the server's default.
+        budget_ms: milliseconds that a frame may take in the server.
+        rate_hz: pictures a second.
+        encoding: how pictures are sent.
+        vehicle_id: the vehicle's name in the server's logs.
 
     Raises:
-        SteerstreamError: The server does not open the session.
+        SteerstreamError: the server does not open the session.
     """
     async with client.open_session(
         vehicle_id=vehicle_id,
@@ -110,10 +106,10 @@ async def open_driver(
 def describe(camera: CameraConfig) -> Camera:
     """Return the camera's description for the wire."""
     return Camera(
-        width_px=camera.width,
-        height_px=camera.height,
+        width_px=camera.width_px,
+        height_px=camera.height_px,
         horizontal_fov_deg=math.degrees(camera.field_of_view_rad),
-        mount_height_m=camera.height_m,
+        mount_height_m=camera.mount_height_m,
         horizon_fraction=camera.horizon,
     )
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from steerstream_simulation.appearance import Appearance
-    from steerstream_simulation.camera import CameraConfig
-    from steerstream_simulation.road import Pose
+from steerstream_simulation.appearance import Appearance
+from steerstream_simulation.road import Pose
 
 _NOISE_MARGIN_PX = 256
 _NOISE_MEAN = 40
@@ -25,10 +20,10 @@ class Lens:
     """Turns drawn light into a picture.
 
     Args:
-        seed: Draws the noise.
-        look: Exposure, contrast, white balance, vignetting and amount of noise.
-        brightness: Of the carriageway at each metre, for automatic exposure.
-        config: Size of the picture.
+        seed: draws the noise.
+        look: exposure, contrast, white balance, vignetting and amount of noise.
+        brightness: of the carriageway at each metre, for automatic exposure.
+        size: rows and columns of the picture.
     """
 
     def __init__(
@@ -36,22 +31,28 @@ class Lens:
         seed: int,
         look: Appearance,
         brightness: NDArray[np.float32],
-        config: CameraConfig,
+        size: tuple[int, int],
     ) -> None:
         self._look = look
         ahead = np.stack([np.roll(brightness, -metre) for metre in range(_METERED_M)]).mean(axis=0)
         gain = look.exposure * (_METERED_GREY / ahead) ** _METER_STRENGTH
         self._gain = np.append(gain, gain[0])
-        self._vignette = _vignette(look.vignetting, config)
+        self._vignette = _vignette(look.vignetting, size)
         rng = np.random.default_rng([seed, 7])
-        size = (config.height + _NOISE_MARGIN_PX, config.width + _NOISE_MARGIN_PX, 3)
-        grain = _NOISE_MEAN + look.noise * rng.standard_normal(size, dtype=np.float32)
+        shape = (size[0] + _NOISE_MARGIN_PX, size[1] + _NOISE_MARGIN_PX, 3)
+        grain = _NOISE_MEAN + look.noise * rng.standard_normal(shape, dtype=np.float32)
         self._grain = np.clip(grain, 0, 255).astype(np.uint8)
 
     def expose(
         self, image: NDArray[np.uint8], pose: Pose, arc_length_m: float
     ) -> NDArray[np.uint8]:
-        """Return the picture that the sensor gives, uint8 RGB of the same shape."""
+        """Return the picture that the sensor gives, uint8 RGB of the same shape.
+
+        Args:
+            image: uint8 RGB [height, width, 3], as drawn.
+            pose: the vehicle's, which the noise depends on.
+            arc_length_m: where along the road it is, for the exposure.
+        """
         lit = cv2.LUT(image, self._curve(arc_length_m))
         lit = cv2.multiply(lit, self._vignette, scale=1.0 / 255.0)
         # The grain moves with the pose: new in every picture, the same for the same pose.
@@ -70,8 +71,8 @@ class Lens:
         return np.asarray(np.clip(curve, 0, 255)[:, None, :], np.uint8)
 
 
-def _vignette(strength: float, config: CameraConfig) -> NDArray[np.uint8]:
-    rows = np.linspace(-1.0, 1.0, config.height, dtype=np.float32)[:, None]
-    columns = np.linspace(-1.0, 1.0, config.width, dtype=np.float32)[None]
+def _vignette(strength: float, size: tuple[int, int]) -> NDArray[np.uint8]:
+    rows = np.linspace(-1.0, 1.0, size[0], dtype=np.float32)[:, None]
+    columns = np.linspace(-1.0, 1.0, size[1], dtype=np.float32)[None]
     light = 255.0 * (1.0 - 0.5 * strength * (rows**2 + columns**2))
     return np.repeat(light.astype(np.uint8)[..., None], 3, axis=2)

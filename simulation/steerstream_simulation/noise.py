@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 _PAD_CELLS = 2
 
@@ -19,9 +15,9 @@ def smooth_field(
     """Draw a smooth field of about unit variance which repeats along its first axis.
 
     Args:
-        rng: Source of randomness.
-        shape: Rows and columns.
-        cell: Rows and columns over which the field stays alike.
+        rng: source of randomness.
+        shape: rows and columns.
+        cell: rows and columns over which the field stays alike.
 
     Returns:
         float32 `[rows, columns]`.
@@ -36,11 +32,23 @@ def smooth_field(
 
 
 def smooth_line(rng: np.random.Generator, count: int, cell: float) -> NDArray[np.float32]:
-    """Draw a smooth periodic line of about unit variance, float32 `[count]`."""
+    """Draw a smooth periodic line of about unit variance, float32 `[count]`.
+
+    Args:
+        rng: source of randomness.
+        count: values in the line.
+        cell: values over which the line stays alike.
+    """
     return smooth_field(rng, (count, 1), (cell, 1.0))[:, 0]
 
 
 def smoothstep(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
-    """Rise smoothly from 0 below `low` to 1 above `high`."""
+    """Rise smoothly from 0 below `low` to 1 above `high`.
+
+    Args:
+        values: of any shape.
+        low: where the rise begins.
+        high: where it ends.
+    """
     ramp = np.clip((values - low) / (high - low), 0.0, 1.0)
     return np.asarray(ramp * ramp * (3.0 - 2.0 * ramp), np.float32)

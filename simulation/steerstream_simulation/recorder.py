@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from steerstream.drive.overlay import draw_overlay
 from steerstream.drive.video import VideoFile
-from steerstream_simulation.closed_loop import RATE_HZ
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from types import TracebackType
-
-    from steerstream_simulation.closed_loop import Moment
-    from steerstream_simulation.drivers import Reply
+from steerstream_simulation.closed_loop import RATE_HZ, Moment
+from steerstream_simulation.drivers import Reply
 
 _SPARKLINE = 102
 
@@ -22,10 +18,10 @@ class Recorder:
     """Writes a video; a context manager and an `Observer` of the closed loop.
 
     Args:
-        path: The MP4 file.
-        budget_ms: Length of the latency bar.
-        title: The first line in the picture's corner.
-        writes_later: Whether to draw when the drive is over, because drawing would take time from
+        path: the MP4 file.
+        budget_ms: length of the latency bar.
+        title: the first line in the picture's corner.
+        writes_later: whether to draw when the drive is over, because drawing would take time from
             a drive in real time. The pictures wait in memory: 0.23 MB each at 320x240.
     """
 

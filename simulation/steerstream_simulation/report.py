@@ -1,26 +1,24 @@
-"""What a drive is reported as: lane keeping, latency by stage, frames over the budget."""
+"""What a drive is reported as: lane keeping, latencies, frames over the budget."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from steerstream import Command
 from steerstream.drive.histogram import Histogram
+from steerstream_simulation.closed_loop import Moment
+from steerstream_simulation.drivers import Reply
+from steerstream_simulation.scoring import Score
 
-if TYPE_CHECKING:
-    from steerstream_simulation.closed_loop import Moment
-    from steerstream_simulation.drivers import Reply
-    from steerstream_simulation.scoring import Score
-
-STAGES = ("round_trip", "queue", "decode", "infer", "server_total")
+LATENCIES = ("round_trip", "queue", "decode", "infer", "server_total")
 
 
 class DriveLog:
     """Collects latencies and outcomes of a drive; an `Observer` of the closed loop.
 
     Args:
-        budget_ms: Round trips beyond it are counted, as are frames without a command of their own.
+        budget_ms: round trips beyond it are counted, as are frames without a command of their own.
     """
 
     def __init__(self, budget_ms: float) -> None:
@@ -28,7 +26,7 @@ class DriveLog:
         self.frames = 0
         self.commands = 0
         self.over_budget = 0
-        self._latencies = {stage: Histogram() for stage in STAGES}
+        self._latencies = {name: Histogram() for name in LATENCIES}
         self._angle_error_square_sum = 0.0
 
     def __call__(self, moment: Moment, reply: Reply | None) -> None:
@@ -41,8 +39,8 @@ class DriveLog:
         self.over_budget += reply.round_trip_ms > self.budget_ms
         self._latencies["round_trip"].add(reply.round_trip_ms)
         timings = reply.answer.timings
-        for stage in ("queue", "decode", "infer"):
-            self._latencies[stage].add(getattr(timings, f"{stage}_us") / 1e3)
+        for name in ("queue", "decode", "infer"):
+            self._latencies[name].add(getattr(timings, f"{name}_us") / 1e3)
         self._latencies["server_total"].add(timings.total_us / 1e3)
         said = reply.answer.raw.steering_wheel_angle_rad
         if said is not None:
@@ -58,12 +56,18 @@ class DriveLog:
             "budget_ms": self.budget_ms,
             "frames_over_budget": self.over_budget,
             "angle_rmse_to_expert_rad": round(rmse, 5),
-            "latency_ms": {stage: self._latencies[stage].summary() for stage in STAGES},
+            "latency_ms": {name: self._latencies[name].summary() for name in LATENCIES},
         }
 
 
 def summarise(settings: dict[str, Any], score: Score, log: DriveLog) -> dict[str, Any]:
-    """Return one report of a drive: its settings, its score, its log."""
+    """Return one report of a drive: its settings, its score, its log.
+
+    Args:
+        settings: what the drive was asked for, by name.
+        score: how well the lane was kept.
+        log: latencies and outcomes.
+    """
     return {**settings, **score.summary(), **log.summary()}
 
 
@@ -80,14 +84,13 @@ def table(report: dict[str, Any]) -> str:
             **report
         ),
     ]
-    lines += [_stage_line(stage, figures) for stage, figures in latency.items()]
+    lines += [_latency_line(name, figures) for name, figures in latency.items()]
     return "\n".join(lines)
 
 
-def _stage_line(stage: str, figures: dict[str, float | None]) -> str:
-    name = stage.replace("_", " ")
+def _latency_line(name: str, figures: dict[str, float | None]) -> str:
     parts = (
         f"{key.replace('_', '.')} {'-' if value is None else f'{value:.2f}'}"
         for key, value in figures.items()
     )
-    return f"{name:<16}{'  '.join(parts)} ms"
+    return f"{name.replace('_', ' '):<16}{'  '.join(parts)} ms"

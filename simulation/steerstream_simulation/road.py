@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 STEP_M = 0.5
 MARGIN_BEFORE_M = 40.0
@@ -49,12 +47,12 @@ class Road:
     """A sampled centre line.
 
     Attributes:
-        seed: Draws everything that is not geometry: paint, texture, light, scenery.
-        lane_width_m: Width of each of the two lanes.
-        x_m: East coordinate at each sample, float64 `[n]`.
-        y_m: North coordinate at each sample, float64 `[n]`.
-        heading_rad: Direction of travel, unwrapped, float64 `[n]`.
-        curvature_per_m: Left positive, float64 `[n]`.
+        seed: draws everything that is not geometry: paint, texture, light, scenery.
+        lane_width_m: width of each of the two lanes.
+        x_m: east coordinate at each sample, float64 `[n]`.
+        y_m: north coordinate at each sample, float64 `[n]`.
+        heading_rad: direction of travel, unwrapped, float64 `[n]`.
+        curvature_per_m: left positive, float64 `[n]`.
     """
 
     seed: int
@@ -99,8 +97,8 @@ class Road:
         """Project a pose onto the road.
 
         Args:
-            pose: What to project.
-            near_m: Arc length of a place close to it, for example where it was one step ago.
+            pose: what to project.
+            near_m: arc length of a place close to it, for example where it was one step ago.
 
         Returns:
             The position relative to the lane's centre.
@@ -126,9 +124,9 @@ def road_from_curvature(
     """Build a road from its curvature.
 
     Args:
-        curvature_per_m: Curvature at every `STEP_M` from arc length 0, left positive, `[n]`.
-        seed: Draws paint, texture, light and scenery.
-        lane_width_m: Width of a lane; drawn from the seed if not given.
+        curvature_per_m: curvature at every `STEP_M` from arc length 0, left positive, `[n]`.
+        seed: draws paint, texture, light and scenery.
+        lane_width_m: width of a lane; drawn from the seed if not given.
 
     Returns:
         The road with straight margins before and after.
@@ -153,8 +151,8 @@ def generate_road(seed: int, *, length_m: float = 4000.0) -> Road:
     0.005, 0.009 and 0.026 per metre at the 50th, 75th, 90th and 99th percentile).
 
     Args:
-        seed: Draws geometry and appearance. A longer road of one seed begins with the shorter one.
-        length_m: Length that can be driven.
+        seed: draws geometry and appearance. A longer road of one seed begins with the shorter one.
+        length_m: length that can be driven.
 
     Returns:
         The road.

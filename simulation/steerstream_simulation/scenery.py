@@ -7,17 +7,13 @@ nearest curtain is the one seen, which is what makes the inside of a bend hide t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from steerstream_simulation.appearance import Appearance
 from steerstream_simulation.noise import smooth_field, smooth_line, smoothstep
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from steerstream_simulation.appearance import Appearance
 
 PERIOD_M = 320.0
 HEIGHT_M = 16.0
@@ -37,9 +33,9 @@ class Roadside:
     """Both curtains.
 
     Attributes:
-        atlas: RGBA uint8; levels of the left curtain, then of the right, one above the other, each
+        atlas: rGBA uint8; levels of the left curtain, then of the right, one above the other, each
             `LEVEL_ROWS` high with row `PAD_ROWS` at the top of the trees.
-        distance_m: Distance of each curtain from the outer edge of its lane, float32 `[2, period]`.
+        distance_m: distance of each curtain from the outer edge of its lane, float32 `[2, period]`.
     """
 
     atlas: NDArray[np.uint8]
@@ -54,9 +50,9 @@ class Roadside:
         """Return the colours of curtains.
 
         Args:
-            height_m: Above the ground, `[rows, columns]`.
-            along_m: Arc length that each column sees, `[columns]`.
-            is_left: Whether a column sees the left curtain, `[columns]`.
+            height_m: above the ground, `[rows, columns]`.
+            along_m: arc length that each column sees, `[columns]`.
+            is_left: whether a column sees the left curtain, `[columns]`.
 
         Returns:
             uint8 RGBA `[rows, columns, 4]`, transparent above the trees and below the ground.
@@ -148,10 +144,10 @@ def paint_panorama(seed: int, look: Appearance, focal_px: float, rows: int) -> N
     """Paint sky, hills and far trees all around.
 
     Args:
-        seed: Draws the skyline.
-        look: The road's appearance.
-        focal_px: Focal length; one column is `1 / focal_px` radians.
-        rows: Height; the last row is the horizon.
+        seed: draws the skyline.
+        look: the road's appearance.
+        focal_px: focal length; one column is `1 / focal_px` radians.
+        rows: height; the last row is the horizon.
 
     Returns:
         uint8 RGB `[rows, columns, 3]`, column 0 at heading 0, columns counter-clockwise.

@@ -20,14 +20,14 @@ class Score:
     is counted when the vehicle's side first crosses one of its lane's lines.
 
     Attributes:
-        departure_offset_m: Lateral offset at which a side of the vehicle reaches a line: half of
+        departure_offset_m: lateral offset at which a side of the vehicle reaches a line: half of
             the lane's width less half of the vehicle's.
-        elapsed_s: Simulated time.
-        distance_m: Driven.
-        lane_departures: How often a side crossed a line.
-        outside_s: Time with a side beyond a line.
-        interventions: How often the vehicle was put back.
-        lateral_error_max_m: Largest distance from the lane's centre.
+        elapsed_s: simulated time.
+        distance_m: driven.
+        lane_departures: how often a side crossed a line.
+        outside_s: time with a side beyond a line.
+        interventions: how often the vehicle was put back.
+        lateral_error_max_m: largest distance from the lane's centre.
     """
 
     departure_offset_m: float
@@ -43,6 +43,11 @@ class Score:
 
     def add(self, lateral_offset_m: float, speed_mps: float, seconds: float) -> bool:
         """Count some time at one offset.
+
+        Args:
+            lateral_offset_m: of the vehicle, left of its lane's centre.
+            speed_mps: of the vehicle.
+            seconds: time spent there.
 
         Returns:
             Whether the vehicle has to be put back.

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from steerstream import whole_file
-from steerstream_simulation.camera import Camera
+from steerstream_simulation.camera import Camera, CameraConfig
 from steerstream_simulation.road import generate_road
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from steerstream_simulation.camera import CameraConfig
 
 _PICTURES = 5
 _SPACING_M = 150.0
@@ -31,8 +25,13 @@ def draw_sheet(seeds: Sequence[int], camera: CameraConfig) -> NDArray[np.uint8]:
 def write_sheet(path: Path, seeds: Sequence[int], camera: CameraConfig) -> None:
     """Draw a sheet into a picture file.
 
+    Args:
+        path: the PNG file.
+        seeds: one row of pictures for each road.
+        camera: size of each picture.
+
     Raises:
-        OSError: If the file cannot be written.
+        OSError: the file cannot be written.
     """
     sheet = cv2.cvtColor(draw_sheet(seeds, camera), cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".png", sheet)

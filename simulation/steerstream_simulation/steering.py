@@ -16,16 +16,16 @@ class SteeringParameters:
     at stands for the power assistance, which takes over as the load grows.
 
     Attributes:
-        delay_s: From command to first motion.
-        rate_limit_radps: Fastest that the wheel turns.
-        natural_frequency_radps: Of the second-order response.
-        damping_ratio: Of the second-order response.
-        angle_limit_rad: Stop to stop, either side.
-        torque_limit_nm: Aligning torque that the assistance lets through at most.
-        force_scale_n: Front lateral force at which the assistance takes over.
-        damping_nm_s_per_rad: Torque for turning the wheel.
-        friction_nm: Torque for turning the wheel at any rate.
-        friction_rate_radps: Rate at which friction is fully there.
+        delay_s: from command to first motion.
+        rate_limit_radps: fastest that the wheel turns.
+        natural_frequency_radps: of the second-order response.
+        damping_ratio: of the second-order response.
+        angle_limit_rad: stop to stop, either side.
+        torque_limit_nm: aligning torque that the assistance lets through at most.
+        force_scale_n: front lateral force at which the assistance takes over.
+        damping_nm_s_per_rad: torque for turning the wheel.
+        friction_nm: torque for turning the wheel at any rate.
+        friction_rate_radps: rate at which friction is fully there.
     """
 
     delay_s: float = 0.06
@@ -50,8 +50,8 @@ class SteeringParameters:
         It grows with the front tyres' force times trail over the steering ratio.
 
         Args:
-            rate_radps: How fast the wheel turns.
-            front_lateral_force_n: Of the front axle.
+            rate_radps: how fast the wheel turns.
+            front_lateral_force_n: of the front axle.
         """
         aligning = self.torque_limit_nm * math.tanh(front_lateral_force_n / self.force_scale_n)
         friction = self.friction_nm * math.tanh(rate_radps / self.friction_rate_radps)

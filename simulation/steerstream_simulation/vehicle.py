@@ -1,6 +1,6 @@
 """A dynamic single-track model with saturating tyres, and the reference vehicle's parameters.
 
-Below walking pace, where slip angles lose their meaning, the model is kinematic.
+Below 3 m/s, where slip angles lose their meaning, the model is kinematic.
 """
 
 from __future__ import annotations
@@ -69,7 +69,13 @@ class VehicleParameters:
         return steering_wheel_angle_rad / self.steering_wheel_angle_rad(1.0, speed_mps)
 
     def steady_torque_nm(self, angle_rad: float, rate_radps: float, speed_mps: float) -> float:
-        """Return the column's torque for an angle that is held or slowly turned."""
+        """Return the column's torque for an angle that is held or slowly turned.
+
+        Args:
+            angle_rad: of the steering wheel, left positive.
+            rate_radps: how fast it turns.
+            speed_mps: of the vehicle.
+        """
         curvature = self.curvature_per_m(angle_rad, speed_mps)
         force = self.mass_kg * self.rear_m / self.wheelbase_m * speed_mps**2 * curvature
         return self.steering.torque_nm(rate_radps, force)
@@ -79,10 +85,10 @@ class Vehicle:
     """The vehicle's motion, advanced in fixed steps of `STEP_S`.
 
     Args:
-        pose: Where it stands.
-        speed_mps: Its forward speed.
-        parameters: The vehicle's constants.
-        steering_wheel_angle_rad: The wheel's angle at the start.
+        pose: where it stands.
+        speed_mps: its forward speed.
+        parameters: the vehicle's constants.
+        steering_wheel_angle_rad: the wheel's angle at the start.
     """
 
     def __init__(
@@ -98,7 +104,13 @@ class Vehicle:
         self.place(pose, speed_mps, steering_wheel_angle_rad)
 
     def place(self, pose: Pose, speed_mps: float, steering_wheel_angle_rad: float) -> None:
-        """Put the vehicle somewhere, in the steady state of a steering wheel angle."""
+        """Put the vehicle somewhere, in the steady state of a steering wheel angle.
+
+        Args:
+            pose: where it stands.
+            speed_mps: its forward speed.
+            steering_wheel_angle_rad: of the wheel, left positive.
+        """
         own = self.parameters
         curvature = own.curvature_per_m(steering_wheel_angle_rad, speed_mps)
         rear_force_n = own.mass_kg * own.front_m / own.wheelbase_m * speed_mps**2 * curvature
@@ -114,11 +126,6 @@ class Vehicle:
     def steering_wheel_angle_rad(self) -> float:
         """The wheel's angle now."""
         return self._column.angle_rad
-
-    @property
-    def steering_wheel_rate_radps(self) -> float:
-        """How fast the wheel turns now."""
-        return self._column.rate_radps
 
     @property
     def steering_torque_nm(self) -> float:

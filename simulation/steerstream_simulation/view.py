@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steerstream_simulation.road import MARGIN_BEFORE_M, STEP_M, Pose, Road
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _STRIDE = 2
 _BEHIND_M = 12.0
@@ -36,13 +34,13 @@ class View(NamedTuple):
 
 
 def look_ahead(road: Road, pose: Pose, arc_length_m: float, forward_m: float) -> View:
-    """Cut the road ahead out of the world and turn it into the camera's frame.
+    """Cut the road ahead out of the world and turn it into the camera's coordinates.
 
     Args:
-        road: The road.
-        pose: The vehicle's pose.
-        arc_length_m: The vehicle's place along the road.
-        forward_m: How far the camera is ahead of the vehicle's centre of gravity.
+        road: the road.
+        pose: the vehicle's pose.
+        arc_length_m: the vehicle's place along the road.
+        forward_m: how far the camera is ahead of the vehicle's centre of gravity.
 
     Returns:
         From a few metres behind the vehicle to about 300 m ahead.
@@ -68,9 +66,9 @@ def road_coordinates(
     """Find arc length and lateral offset of places on the ground.
 
     Args:
-        view: The road ahead.
-        x: Metres forward of the camera, `[rows, 1]`, falling.
-        y: Metres to the left, `[rows, columns]`.
+        view: the road ahead.
+        x: metres forward of the camera, `[rows, 1]`, falling.
+        y: metres to the left, `[rows, columns]`.
 
     Returns:
         Arc length from the view's first sample, and lateral offset, both `[rows, columns]`. Places
@@ -101,9 +99,9 @@ def visible_columns(
     """Find which stretch of a curtain along the road each image column sees first.
 
     Args:
-        view: The road ahead.
-        curtain_offset_m: Lateral offset of the curtain at each sample, of one sign.
-        tangents: Of each column's angle to the left of the camera's axis, falling.
+        view: the road ahead.
+        curtain_offset_m: lateral offset of the curtain at each sample, of one sign.
+        tangents: of each column's angle to the left of the camera's axis, falling.
 
     Returns:
         Inverse distance forward (0 where the curtain is not seen) and arc length from the view's

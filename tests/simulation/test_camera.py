@@ -39,7 +39,7 @@ def test_seeds_look_different(straight):
 @pytest.mark.parametrize("size", [(320, 240), (320, 160), (640, 480), (200, 66)])
 def test_pictures_have_the_size_asked_for(size):
     width, height = size
-    camera = Camera(generate_road(0, length_m=50.0), CameraConfig(width=width, height=height))
+    camera = Camera(generate_road(0, length_m=50.0), CameraConfig(width_px=width, height_px=height))
     image = camera.render(camera.road.pose_at(0.0), 0.0)
     assert image.shape == (height, width, 3)
     assert image.dtype == np.uint8
@@ -49,9 +49,9 @@ def test_the_lanes_lines_stand_where_the_pinhole_puts_them(straight):
     config = straight.config
     row = 200
     image = straight.render(straight.road.pose_at(20.0), 20.0)
-    distance = config.focal_px * config.height_m / (row - config.horizon * config.height)
+    distance = config.focal_px * config.mount_height_m / (row - config.horizon * config.height_px)
     left = 0.5 * straight.road.lane_width_m
-    expected = 0.5 * (config.width - 1) - config.focal_px * left / distance
+    expected = 0.5 * (config.width_px - 1) - config.focal_px * left / distance
     assert yellow_column(image, row) == pytest.approx(expected, abs=4.0)
 
 

@@ -15,7 +15,7 @@ from steerstream_simulation.drivers import LocalDriver, expert_policy
 from steerstream_simulation.vehicle import Command
 from steerstream_simulation.world import World
 
-SMALL = CameraConfig(width=128, height=96)
+SMALL = CameraConfig(width_px=128, height_px=96)
 
 
 def world(seed: int = 0, seconds: float = 10.0) -> World:

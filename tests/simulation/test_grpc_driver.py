@@ -12,7 +12,7 @@ from steerstream_simulation.grpc_driver import describe, open_driver
 from steerstream_simulation.report import DriveLog, summarise, table
 from steerstream_simulation.world import World
 
-SMALL = CameraConfig(width=128, height=96)
+SMALL = CameraConfig(width_px=128, height_px=96)
 
 
 async def drive(server: FakeServer, frames: int = 40) -> tuple[World, DriveLog]:
@@ -78,6 +78,6 @@ async def test_the_report_has_every_figure():
 
 
 def test_the_camera_is_described_as_it_is():
-    camera = describe(CameraConfig(width=640, height=480))
+    camera = describe(CameraConfig(width_px=640, height_px=480))
     assert (camera.width_px, camera.height_px) == (640, 480)
     assert camera.horizontal_fov_deg == pytest.approx(18.0, abs=1e-6)

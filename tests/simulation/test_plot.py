@@ -8,7 +8,7 @@ from steerstream_simulation.world import World
 
 
 async def test_a_drive_becomes_one_picture(tmp_path):
-    world = World(1, seconds=1.0, camera=CameraConfig(width=128, height=96))
+    world = World(1, seconds=1.0, camera=CameraConfig(width_px=128, height_px=96))
     plot = DrivePlot(20, budget_ms=50.0, rate_hz=20.0)
     driver = LocalDriver(expert_policy(world), latency_ms=60.0)
     await drive_lock_step(world, driver, frames=20, observe=plot)

@@ -88,7 +88,7 @@ def _add_verify(commands: Commands[argparse.ArgumentParser]) -> None:
     origin = command.add_mutually_exclusive_group(required=True)
     origin.add_argument("--run", dest="run_folder", type=Path, metavar="RUN", help="its run")
     origin.add_argument(
-        "--against", type=Path, metavar="FILE.onnx", help="the bundle it was optimised from"
+        "--against", type=Path, metavar="FILE.onnx", help="the FP32 bundle that it was made from"
     )
     command.set_defaults(run=_verify)
 

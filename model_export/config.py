@@ -149,7 +149,7 @@ class SourceConfig:
 
     Attributes:
         kind: a name in `model_export.data.sources.READERS`.
-        lanes: parallel sequences of each batch that come from this source.
+        batch_size: sequences of each batch that come from this source.
         loss_weight: factor on the loss of its frames.
         heads: labels to use of those that the source has; empty for all.
         options: settings of the reader, by name.
@@ -160,7 +160,7 @@ class SourceConfig:
     """
 
     kind: str
-    lanes: int
+    batch_size: int
     loss_weight: float = 1.0
     heads: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -178,11 +178,11 @@ class StageConfig:
 
     Attributes:
         name: for logs.
-        steps: optimiser steps; each takes one window of every lane.
+        steps: optimiser steps; each takes one window of every sequence in the batch.
         learning_rate: its peak; it decays to zero by a cosine.
         window: frames through which gradients flow.
-        lanes: factor on every source's lanes.
-        pass_frames: frames after which a lane starts anew elsewhere, state reset.
+        batch_factor: factor on every source's `batch_size`.
+        pass_frames: frames after which a sequence is left for another place, state reset.
         encoder_rate: factor on the learning rate of the visual encoder; 0 freezes it.
         stored_features: with a frozen encoder, encode all frames beforehand and train on what is
             stored; sources say how often each frame is encoded.
@@ -198,7 +198,7 @@ class StageConfig:
     steps: int
     learning_rate: float
     window: int = 10
-    lanes: int = 1
+    batch_factor: int = 1
     pass_frames: int = 100
     encoder_rate: float = 1.0
     stored_features: bool = False

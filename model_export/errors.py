@@ -7,6 +7,7 @@ ModelExportError            one line on stderr, exit code 2
 ├── OptionError             an option of a command
 ├── RunError                a folder of a training run
 ├── BundleError             an ONNX file
+├── DriveError              a drive of the closed loop
 └── ReportError             a file of results, or a page that is not what they say
 ```
 
@@ -38,6 +39,10 @@ class RunError(ModelExportError):
 
 class BundleError(ModelExportError):
     """An ONNX file is missing, damaged, or without a valid contract."""
+
+
+class DriveError(ModelExportError):
+    """No server started with a bundle, or it ended a drive before it was over."""
 
 
 class ReportError(ModelExportError):

@@ -1,4 +1,4 @@
-"""The folder of one training run: what is where, and who may go on with it."""
+"""The folder of one training run: its files, and whether a command may go on with it."""
 
 from __future__ import annotations
 

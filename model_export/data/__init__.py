@@ -1,1 +1,1 @@
-"""Training data: one reader for each source, and how their sequences become batches."""
+"""Training data: one reader for each source, its prepared frames on disk, and batches of them."""

@@ -128,10 +128,10 @@ def _warp(view: Viewpoint, frame: FrameInput) -> npt.NDArray[np.float64] | None:
         return None
     camera = CameraConfig()
     visible = frame.crop.bottom - frame.crop.top
-    columns_per_pixel = frame.width_px / ((frame.crop.right - frame.crop.left) * camera.width)
-    rows_per_pixel = frame.height_px / (visible * camera.height)
+    columns_per_pixel = frame.width_px / ((frame.crop.right - frame.crop.left) * camera.width_px)
+    rows_per_pixel = frame.height_px / (visible * camera.height_px)
     horizon = (camera.horizon - frame.crop.top) / visible * frame.height_px
-    shear = view.shift_m / camera.height_m * columns_per_pixel / rows_per_pixel
+    shear = view.shift_m / camera.mount_height_m * columns_per_pixel / rows_per_pixel
     turn = math.tan(view.yaw_rad) * camera.focal_px * columns_per_pixel
     centre = frame.width_px / 2
     left = (1 - view.zoom) * centre + turn - shear * view.zoom * horizon

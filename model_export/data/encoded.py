@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from tqdm import tqdm
 
 from model_export.config import AugmentConfig, SourceConfig
 from model_export.data.augment import Augmentation, Labels
@@ -25,6 +24,7 @@ from model_export.data.recording import Recording, Span, spans
 from model_export.data.sources import Source
 from model_export.data.thinning import kept
 from model_export.networks import DrivingNetwork
+from steerstream.progress import tracked
 from steerstream_bundle.contract import FrameInput
 from steerstream_bundle.preprocess import Picture
 
@@ -84,9 +84,8 @@ class FeatureCache:
         times_s: list[npt.NDArray[np.float64]] = []
         shape: tuple[int, ...] = ()
         todo = [(at, piece) for at in range(passes) for piece in _pieces(recording, cut=passes > 1)]
-        bar = tqdm(todo, "encoding", unit="sequence", disable=None)
         with (folder / "features.f16").open("wb") as file:
-            for at, span in bar:
+            for at, span in tracked(todo, "encoding", len(todo), "sequences"):
                 seed = self._draw(at, span)
                 change = Augmentation(augment, self._frame, seed)
                 rows = slice(span.first, span.last)

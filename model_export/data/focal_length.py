@@ -1,4 +1,4 @@
-"""Estimate the real camera's focal length: `python -m model_export.data.focal_length --data DIR`.
+"""The real camera's focal length: `python -m model_export measure focal-length --data DIR`.
 
 The recordings come without a calibration. On a flat road, x pixels right of and y pixels below the
 horizon's centre, a picture flows from frame to frame by `(a x y + b, a y^2 + c)`: `a` is
@@ -10,8 +10,6 @@ whatever the speed, and the curvature kappa follows from the steering wheel angl
 
 from __future__ import annotations
 
-import csv
-import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +19,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from steerstream.command_line import Parser
+from model_export.config import HEADS
+from model_export.data.labels import read_labels
+from model_export.data.udacity_ch2 import LABELS
+from model_export.errors import DataError
+from steerstream_bundle.contract import STEERING_WHEEL_ANGLE
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.vehicle import VehicleParameters
 
@@ -42,38 +44,43 @@ _ROBUST_STEPS = 25
 _ROBUST_FLOOR_PX = 0.15
 
 
-def main() -> None:
-    """Print the estimate."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with the driving data")
-    folder = parser.parse_args().data / "udacity_ch2_hmb3"
-    ratios = np.array([turn / forward / angle for angle, forward, turn in flows(folder)])
+def estimate(data: Path) -> str:
+    """Return the focal length that the real drive's bends show, as text.
+
+    Args:
+        data: folder of the driving data.
+
+    Raises:
+        DataError: the drive is missing, or none of its bends can be followed.
+    """
+    ratios = np.array([turn / forward / angle for angle, forward, turn in flows(data)])
+    if not ratios.size:
+        raise DataError(f"{data / LABELS}: no bend of this drive can be followed")
     low, ratio, high = np.percentile(ratios, [25, 50, 75])
-    print(
-        f"{len(ratios)} pairs of frames: f^2 h kappa / angle = {ratio:.0f} ({low:.0f}..{high:.0f})"
-    )
     vehicle, camera = VehicleParameters(), CameraConfig()
     length_m = vehicle.wheelbase_m + vehicle.understeer_s2_per_m * SPEED_MPS**2
-    focal_px = math.sqrt(ratio * vehicle.steering_ratio * length_m / camera.height_m)
-    degrees = 2 * math.degrees(math.atan(camera.width / 2 / focal_px))
-    print(
-        f"focal length {focal_px:.0f} px for {camera.width} columns: {degrees:.1f} degrees across"
+    focal_px = math.sqrt(ratio * vehicle.steering_ratio * length_m / camera.mount_height_m)
+    degrees = 2 * math.degrees(math.atan(camera.width_px / 2 / focal_px))
+    return (
+        f"{len(ratios)} pairs of frames: f^2 h kappa / angle = {ratio:.0f} "
+        f"({low:.0f}..{high:.0f})\nfocal length {focal_px:.0f} px for {camera.width_px} columns: "
+        f"{degrees:.1f} degrees across"
     )
 
 
-def flows(folder: Path) -> Iterator[tuple[float, float, float]]:
+def flows(data: Path) -> Iterator[tuple[float, float, float]]:
     """Yield steering wheel angle in rad, a and b for pairs of training frames in bends."""
-    with (folder / "labels.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
-    for here, there in itertools.pairwise(rows):
-        angle_rad = float(here["steering_angle_rad"])
-        interval_ns = int(there["frame_id"]) - int(here["frame_id"])
+    table = read_labels(data / LABELS).of_split("train")
+    angles_rad = table.labels[:, HEADS.index(STEERING_WHEEL_ANGLE)].tolist()
+    for row, angle_rad in enumerate(angles_rad[:-1]):
+        interval_ns = table.frame_ids[row + 1] - table.frame_ids[row]
         if abs(angle_rad) < _LEAST_ANGLE_RAD or interval_ns > _LONGEST_INTERVAL_NS:
             continue
-        pictures = [
-            cv2.imread(str(folder / row["filename"]), cv2.IMREAD_GRAYSCALE) for row in (here, there)
-        ]
-        fit = _fit(*_track(np.asarray(pictures[0], np.uint8), np.asarray(pictures[1], np.uint8)))
+        here, there = (
+            np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
+            for path in table.images[row : row + 2]
+        )
+        fit = _fit(*_track(here, there))
         if fit is not None:
             yield angle_rad, *fit
 
@@ -99,8 +106,8 @@ def _fit(points: Points, moved: Points) -> tuple[float, float] | None:
     if len(points) < _LEAST_POINTS:
         return None
     camera = CameraConfig()
-    x = points[:, 0] - camera.width / 2
-    y = points[:, 1] - camera.horizon * camera.height
+    x = points[:, 0] - camera.width_px / 2
+    y = points[:, 1] - camera.horizon * camera.height_px
     matrix = np.zeros((2 * len(points), 3))
     matrix[0::2, 0], matrix[0::2, 1] = x * y, 1
     matrix[1::2, 0], matrix[1::2, 2] = y * y, 1
@@ -113,7 +120,3 @@ def _fit(points: Points, moved: Points) -> tuple[float, float] | None:
     if np.median(residual) > _LARGEST_RESIDUAL_PX or solution[0] <= 0:
         return None
     return float(solution[0]), float(solution[1])
-
-
-if __name__ == "__main__":
-    main()

@@ -74,6 +74,11 @@ class Recording:
 def record(samples: Iterable[Sample], frame: FrameInput, folder: Path) -> Recording:
     """Prepare the frames of a source in a folder, unless it is there.
 
+    Args:
+        samples: the source's frames, in order.
+        frame: the network's picture.
+        folder: where they are kept.
+
     Raises:
         DataError: the source has no frames.
     """

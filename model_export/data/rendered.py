@@ -21,7 +21,14 @@ _FIRST_SEED = {"train": TRAINING_SEED, "holdout": HOLDOUT_SEED, "validation": VA
 
 
 def read(split: str, *, roads: int, seconds: float, rate_hz: float) -> Iterator[Sample]:
-    """Render one drive on each of so many roads of a split."""
+    """Render one drive on each of so many roads of a split.
+
+    Args:
+        split: `train`, `holdout` or `validation`.
+        roads: how many.
+        seconds: length of each drive.
+        rate_hz: frames a second.
+    """
     frames, first = round(seconds * rate_hz), _FIRST_SEED[split]
     for seed in range(first, first + roads):
         yield from samples(render_drive(seed, frames=frames, rate_hz=rate_hz), rate_hz)

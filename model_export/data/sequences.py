@@ -1,12 +1,13 @@
-"""Stateful batches: parallel lanes that pass over sequences window by window.
+"""Stateful batches: each row of a batch goes on where the same row of the batch before ended.
 
-Each lane belongs to one source. It draws a sequence, a place in it and an augmentation, then hands
+Each row belongs to one source. It draws a sequence, a place in it and an augmentation, then hands
 out consecutive windows, so that the recurrent state carries over from one batch to the next. Where
-the sequence ends, or the pass is long enough, the lane draws anew and the state is reset.
+the sequence ends, or the pass is long enough, the row draws again and its state is reset.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +24,8 @@ from steerstream_bundle.preprocess import Picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneSource:
-    """What a lane draws from: recordings, the heads that it teaches, and how it is changed.
+class RowSource:
+    """What a row of the batch draws from: recordings, the heads that they teach, and their changes.
 
     Recordings of features cannot be changed: there `augment` is None.
     """
@@ -37,12 +38,12 @@ class LaneSource:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One window of every lane.
+    """One window for each row.
 
     Attributes:
         frames: uint8 [B, T, height, width, 3], or features float16 [B, T, ...].
         labels: float32 [B, T, 3], NaN where a head is not labelled.
-        weights: float32 [B], factor on the loss of each lane.
+        weights: float32 [B], factor on the loss of each row.
         resets: bool [B], whether the state is reset before the window.
         intervals_s: float32 [B, T], time since the frame before, the nominal period where a
             sequence begins.
@@ -57,7 +58,7 @@ class Batch:
 
 @dataclass(slots=True)
 class _Pass:
-    """A lane's pass over a part of a sequence; plain numbers, so that a checkpoint can hold it."""
+    """A row's pass over a part of a sequence; plain numbers, so that a checkpoint can hold it."""
 
     recording: int
     position: int
@@ -65,21 +66,21 @@ class _Pass:
     seed: int
 
 
-class LaneSampler:
+class BatchSampler:
     """Draws batches without end.
 
     Args:
-        lanes: the source of each lane.
+        rows: the source of each row.
         frame: the network's picture.
-        window: frames of one batch in each lane.
-        pass_frames: frames after which a lane draws anew.
+        window: frames of one batch in each row.
+        pass_frames: frames after which a row draws again.
         period_s: nominal time between frames.
         seed: decides all draws.
     """
 
     def __init__(
         self,
-        lanes: Sequence[LaneSource],
+        rows: Sequence[RowSource],
         frame: FrameInput,
         *,
         window: int,
@@ -89,51 +90,49 @@ class LaneSampler:
     ) -> None:
         self._frame, self._window, self._pass_frames = frame, window, pass_frames
         self._rng = np.random.default_rng(seed)
-        self._lanes = tuple(lanes)
+        self._rows = tuple(rows)
         self._intervals = {
             id(recording): recording.intervals_s(period_s)
-            for lane in self._lanes
-            for recording in lane.recordings
+            for row in self._rows
+            for recording in row.recordings
         }
-        self._usable = {id(lane): self._usable_of(lane) for lane in self._lanes}
-        self._passes: list[_Pass | None] = [None] * len(lanes)
+        self._usable = {id(row): self._usable_of(row) for row in self._rows}
+        self._passes: list[_Pass | None] = [None] * len(rows)
         self._augmentations: dict[int, Augmentation] = {}
 
     def next_batch(self) -> Batch:
-        """Return the next window of every lane."""
-        size, window = len(self._lanes), self._window
-        like = self._lanes[0].recordings[0].frames
+        """Return the next window of every row."""
+        size, window = len(self._rows), self._window
+        like = self._rows[0].recordings[0].frames
         frames = np.empty((size, window, *like.shape[1:]), like.dtype)
         labels = np.empty((size, window, len(HEADS)), np.float32)
         intervals = np.empty((size, window), np.float32)
         resets = np.zeros(size, np.bool_)
-        for index, lane in enumerate(self._lanes):
-            resets[index] = self._renew(index, lane)
-            intervals[index] = self._intervals_of(index, lane)
-            self._fill(index, lane, frames[index], labels[index])
-        weights = np.array([lane.loss_weight for lane in self._lanes], np.float32)
+        for index, row in enumerate(self._rows):
+            resets[index] = self._renew(index, row)
+            intervals[index] = self._intervals_of(index, row)
+            self._fill(index, row, frames[index], labels[index])
+        weights = np.array([row.loss_weight for row in self._rows], np.float32)
         return Batch(frames, labels, weights, resets, intervals)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` needs to go on with the very same batches."""
-        passes = [_numbers(lane_pass) for lane_pass in self._passes]
+        passes = [now and dataclasses.astuple(now) for now in self._passes]
         return {"rng": self._rng.bit_generator.state, "passes": passes}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where another sampler over the same lanes stood."""
+        """Go on where another sampler over the same rows stood."""
         self._rng.bit_generator.state = state["rng"]
         self._passes = [_Pass(*numbers) if numbers else None for numbers in state["passes"]]
         self._augmentations = {}
 
-    def _usable_of(
-        self, lane: LaneSource
-    ) -> tuple[list[tuple[int, Span]], npt.NDArray[np.float64]]:
+    def _usable_of(self, row: RowSource) -> tuple[list[tuple[int, Span]], npt.NDArray[np.float64]]:
         """Return the sequences of at least one window, and their cumulative durations in seconds.
 
         A sequence is drawn by its duration: by its frames, one at 10 Hz would count for half.
         """
         choices, durations_s = [], []
-        for index, recording in enumerate(lane.recordings):
+        for index, recording in enumerate(row.recordings):
             intervals_s = self._intervals[id(recording)]
             for span in recording.spans:
                 if span.last - span.first >= self._window:
@@ -143,49 +142,49 @@ class LaneSampler:
             raise DataError(f"a source has no sequence of {self._window} frames or more")
         return choices, np.cumsum(durations_s)
 
-    def _renew(self, index: int, lane: LaneSource) -> bool:
-        """Draw anew if the lane's pass is over; return whether it did."""
+    def _renew(self, index: int, row: RowSource) -> bool:
+        """Draw again if the row's pass is over; return whether it did."""
         now = self._passes[index]
         if now is not None and now.position + self._window <= now.last:
             return False
-        self._passes[index] = self._draw(lane)
+        self._passes[index] = self._draw(row)
         self._augmentations.pop(index, None)
         return True
 
-    def _draw(self, lane: LaneSource) -> _Pass:
-        choices, cumulative = self._usable[id(lane)]
+    def _draw(self, row: RowSource) -> _Pass:
+        choices, cumulative = self._usable[id(row)]
         which = np.searchsorted(cumulative, self._rng.random() * cumulative[-1], side="right")
         recording, span = choices[int(which)]
         first = int(self._rng.integers(span.first, span.last - self._window + 1))
         last = min(span.last, first + self._pass_frames)
         return _Pass(recording, first, last, int(self._rng.integers(2**62)))
 
-    def _intervals_of(self, index: int, lane: LaneSource) -> npt.NDArray[np.float32]:
+    def _intervals_of(self, index: int, row: RowSource) -> npt.NDArray[np.float32]:
         now = self._passes[index]
         assert now is not None, "_renew has drawn it"  # noqa: S101
-        recording = lane.recordings[now.recording]
+        recording = row.recordings[now.recording]
         return self._intervals[id(recording)][now.position : now.position + self._window]
 
     def _fill(
         self,
         index: int,
-        lane: LaneSource,
+        row: RowSource,
         frames: Picture | npt.NDArray[np.float16],
         labels: Labels,
     ) -> None:
         now = self._passes[index]
         assert now is not None, "_renew has drawn it"  # noqa: S101
-        recording = lane.recordings[now.recording]
+        recording = row.recordings[now.recording]
         window = slice(now.position, now.position + self._window)
-        if lane.augment is None:
+        if row.augment is None:
             frames[:], labels[:] = recording.frames[window], recording.labels[window]
         else:
-            change = self._augmentation(index, lane.augment, now.seed)
+            change = self._augmentation(index, row.augment, now.seed)
             for slot, place in enumerate(range(window.start, window.stop)):
                 frames[slot] = change.picture(recording.frames[place], place)
             labels[:] = change.labels(recording.labels[window])
         for column, head in enumerate(HEADS):
-            if head not in lane.heads:
+            if head not in row.heads:
                 labels[:, column] = np.nan
         now.position += self._window
 
@@ -193,9 +192,3 @@ class LaneSampler:
         if index not in self._augmentations:
             self._augmentations[index] = Augmentation(bounds, self._frame, seed)
         return self._augmentations[index]
-
-
-def _numbers(lane_pass: _Pass | None) -> tuple[int, int, int, int] | None:
-    if lane_pass is None:
-        return None
-    return (lane_pass.recording, lane_pass.position, lane_pass.last, lane_pass.seed)

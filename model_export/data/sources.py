@@ -154,6 +154,12 @@ class Source:
 def read_source(source: SourceConfig, config: Config, data: Path, cache: Path) -> Source:
     """Read all splits of a source, from the cache where it has them; labels as training wants.
 
+    Args:
+        source: how the configuration uses it.
+        config: of the run.
+        data: folder of the driving data.
+        cache: folder of all recordings.
+
     Raises:
         ConfigError: there is no such kind of source, or it has no such option.
         DataError: its data is missing or malformed.

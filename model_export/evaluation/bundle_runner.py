@@ -125,7 +125,7 @@ class BundleDriver:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew from the initial state."""
+        """Return to the initial state."""
         self._state = self._runner.initial_state(1)
 
     def predict(self, picture: Picture, interval_s: float | None = None) -> Prediction:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from model_export.config import HEADS
 from model_export.data.labels import LabelTable, read_labels
@@ -19,6 +18,7 @@ from model_export.errors import DataError
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner, Prediction
 from model_export.evaluation.frame_loss import BoolArray, FrameLoss
 from model_export.evaluation.head_scores import HeadScore, score
+from steerstream.progress import tracked
 from steerstream_bundle.contract import UNITS, Contract
 
 FloatArray = npt.NDArray[np.float64]
@@ -137,9 +137,7 @@ def evaluate(
         raise DataError(f"{labels}: labels none of the heads {', '.join(HEADS)}")
     shown = loss.shown(table)
     outputs, stddevs = np.full((2, len(shown), len(HEADS)), np.nan)
-    steps = tqdm(
-        run_over(runner, table, shown), "frames", int(shown.sum()), unit="frame", disable=None
-    )
+    steps = tracked(run_over(runner, table, shown), "evaluating", int(shown.sum()), "frames")
     for row, said in zip(np.flatnonzero(shown), steps, strict=True):
         outputs[row] = [said.outputs.get(head, np.nan) for head in HEADS]
         stddevs[row] = [said.stddevs.get(head, np.nan) for head in HEADS]
@@ -158,6 +156,11 @@ def run_over(runner: BundleRunner, table: LabelTable, shown: BoolArray) -> Itera
 
     The state is reset at the table's breaks, and where so many frames in a row are not shown that
     the contract's gap rule begins a new epoch, as it does in the server.
+
+    Args:
+        runner: the bundle.
+        table: the labels, with N pictures.
+        shown: bool [N], which pictures it is shown.
 
     Raises:
         DataError: a picture is missing or broken.

@@ -14,7 +14,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 MAX_DROP = 0.9
 _RATE_TOLERANCE = 1.01
-"""A recording's rate is measured; who asks for 20 Hz means one of 19.9 Hz too."""
+"""A recording's rate is measured: a request for 20 Hz fits a recording of 19.9 Hz."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class FrameLoss:
 
 
 def _at_rate(table: LabelTable, rate_hz: float) -> BoolArray:
-    """Return the frames nearest to the ticks of a rate; the ticks begin anew after each break."""
+    """Return the frames nearest to the ticks of a rate; the ticks start again after each break."""
     recorded_ns = _period_ns(table)
     if rate_hz > _RATE_TOLERANCE * 1e9 / recorded_ns:
         raise DataError(

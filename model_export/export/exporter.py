@@ -43,7 +43,14 @@ def export(run: RunFolder, path: Path) -> Contract:
 
 
 def contract(network: DrivingNetwork, config: Config, result: Result, *, name: str) -> Contract:
-    """Return what a server must know of a trained network."""
+    """Return what a server must know of a trained network.
+
+    Args:
+        network: the network, as its training left it.
+        config: of its run.
+        result: sources, scores and mean labels of its training.
+        name: of the bundle.
+    """
     heads = zip(HEADS, config.heads.ordered(), result.training_mean, strict=True)
     serving = config.serving
     return Contract(
@@ -77,7 +84,13 @@ def contract(network: DrivingNetwork, config: Config, result: Result, *, name: s
 
 
 def write(network: DrivingNetwork, about: Contract, path: Path) -> None:
-    """Write a network and its contract as one ONNX file, whole or not at all."""
+    """Write a network and its contract as one ONNX file, whole or not at all.
+
+    Args:
+        network: the network, for inference.
+        about: its contract.
+        path: the ONNX file.
+    """
     model = _to_onnx(network, about)
     onnx.helper.set_model_props(model, {METADATA_KEY: about.to_json()})
     onnx.checker.check_model(model, full_check=True)

@@ -1,4 +1,4 @@
-"""Reading and changing ONNX graphs: constants, who makes a tensor, and what has to stay exact."""
+"""Reading and changing ONNX graphs: constants, the maker of a tensor, what has to stay exact."""
 
 from __future__ import annotations
 
@@ -134,7 +134,13 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def set_attribute(node: onnx.NodeProto, name: str, value: object) -> None:
-    """Add or replace one of a node's attributes."""
+    """Add or replace one of a node's attributes.
+
+    Args:
+        node: changed in place.
+        name: of the attribute.
+        value: of a type that ONNX has.
+    """
     kept = [item for item in node.attribute if item.name != name]
     del node.attribute[:]
     node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])

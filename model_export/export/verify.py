@@ -11,13 +11,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from tqdm import tqdm
 
 from model_export.errors import BundleError, RunError
 from model_export.evaluation.bundle_runner import BundleRunner
 from model_export.export.tolerances import tolerances
 from model_export.networks import DrivingNetwork, build
 from model_export.run import RunFolder, load_weights
+from steerstream.progress import Progress
 from steerstream_bundle.preprocess import Picture, prepare
 from steerstream_simulation.drives import render_drive
 
@@ -91,7 +91,7 @@ def verify(bundle: Path, run: RunFolder, frames: int = FRAMES) -> Verification:
 
 
 def verify_against(bundle: Path, reference: Path, frames: int = FRAMES) -> Verification:
-    """Compare a bundle with the one that it was optimised from, as `verify` does with a run.
+    """Compare a bundle with the FP32 bundle that it was made from, as `verify` does with a run.
 
     Args:
         bundle: the ONNX file.
@@ -114,10 +114,10 @@ def _interface(runner: BundleRunner) -> tuple[object, ...]:
 
 def _compare(runner: BundleRunner, reference: _Side, frames: int) -> Verification:
     comparison = _Comparison(runner, reference, _road(runner, frames))
-    with tqdm(total=frames, desc="verifying", unit="frame", disable=None) as bar:
+    with Progress("verifying", frames, "frames") as progress:
         while comparison.seen < frames:
             comparison.step()
-            bar.update(comparison.seen - bar.n)
+            progress.reach(comparison.seen)
     found = comparison.worst, tolerances(runner.contract), comparison.seen, comparison.steps
     return Verification(*found)
 

@@ -210,7 +210,7 @@ class DrivingNetwork(nn.Module, ABC):
         Args:
             frames: as `unroll` takes them.
             labels: [B, T, 3] in SI units, NaN where a head is not labelled.
-            weights: [B], factor on each lane.
+            weights: [B], factor on each row of the batch.
             state: of `learning_state`, carried from window to window.
             loss: the usual loss of the means.
             intervals_s: as `unroll` takes them.

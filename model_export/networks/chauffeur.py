@@ -2,7 +2,7 @@
 
 The encoder is EfficientNet-Lite0 with its ImageNet weights, chopped at the features of one of its
 blocks. It runs once a frame. The LSTM carries its state from frame to frame, or, as Chauffeur's
-did, is run anew over a ring of the last features; a setting decides. Beside what the encoder sees
+did, is run again over a ring of the last features; a setting decides. Beside what the encoder sees
 of one frame, the LSTM is told how far the picture moved since the frame before
 (`model_export.networks.parts.motion`); that, too, is a setting, and so is how many such LSTMs
 there are over the one encoder (`model_export.networks.parts.member`).
@@ -22,7 +22,7 @@ from model_export.config import Config
 from model_export.errors import ConfigError
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.comparison import Comparison
-from model_export.networks.parts.convolutions import channels_first
+from model_export.networks.parts.convolutions import channels_first, framewise
 from model_export.networks.parts.efficientnet_lite import (
     BLOCKS,
     PRETRAINING,
@@ -32,7 +32,6 @@ from model_export.networks.parts.forward_motion import ForwardMotion
 from model_export.networks.parts.heads import RawOutput
 from model_export.networks.parts.member import Members, MemberSettings, pooled
 from model_export.networks.parts.motion import BANDS, SidewaysMotion
-from model_export.networks.parts.shapes import framewise
 from steerstream_bundle.contract import StateTensor
 
 _LEAST_PERIODS = 0.25

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from model_export.config import Config
 from model_export.networks.base import DrivingNetwork, State
-from model_export.networks.parts.convolutions import pixels
+from model_export.networks.parts.convolutions import framewise, pixels
 from model_export.networks.parts.heads import Heads, RawOutput
-from model_export.networks.parts.shapes import framewise
 from model_export.networks.parts.streamed import StreamedConvolution, memories
 from steerstream_bundle.contract import StateTensor
 

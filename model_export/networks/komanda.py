@@ -26,7 +26,7 @@ from model_export.config import HEADS, Config
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import ProjectedLstmCell, recurrent
 from model_export.networks.parts.comparison import Comparison
-from model_export.networks.parts.convolutions import pixels
+from model_export.networks.parts.convolutions import framewise, pixels
 from model_export.networks.parts.forward_motion import ForwardMotion
 from model_export.networks.parts.heads import Heads, RawOutput, stacked
 from model_export.networks.parts.losses import (
@@ -37,7 +37,6 @@ from model_export.networks.parts.losses import (
     where_known,
 )
 from model_export.networks.parts.motion import motion_below_the_sky
-from model_export.networks.parts.shapes import framewise
 from model_export.networks.parts.streamed import StreamedConvolution, memories
 from steerstream_bundle.contract import STEERING_WHEEL_ANGLE, StateKind, StateTensor
 

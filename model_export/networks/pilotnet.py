@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from model_export.config import Config
 from model_export.networks.base import DrivingNetwork, State
-from model_export.networks.parts.convolutions import PilotNetConvolutions
+from model_export.networks.parts.convolutions import PilotNetConvolutions, framewise
 from model_export.networks.parts.heads import Heads, RawOutput
-from model_export.networks.parts.shapes import framewise
 
 _DENSE = (100, 50, 10)
 

@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from model_export.config import Config
 from model_export.networks.base import DrivingNetwork, State
 from model_export.networks.parts.cells import Recurrence
-from model_export.networks.parts.convolutions import PilotNetConvolutions
+from model_export.networks.parts.convolutions import PilotNetConvolutions, framewise
 from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.motion import motion_below_the_sky
-from model_export.networks.parts.shapes import framewise
 from steerstream_bundle.contract import StateTensor
 
 

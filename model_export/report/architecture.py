@@ -122,7 +122,7 @@ class _Reader:
                 found[node.output[0]] = name
         for node in self._nodes:
             if node.output[0] not in found and any(map(self._is_nameless, node.input)):
-                # An optimiser has made the weight anew; the bias after it kept its name.
+                # The exporter has replaced the weight; the bias after it kept its name.
                 after = next(other for other in self._nodes if node.output[0] in other.input)
                 found[node.output[0]] = found.get(after.output[0], "")
         return found

@@ -24,7 +24,13 @@ def figure(rmse: float | None, head: str) -> str:
 
 
 def row(name: str, heads: Sequence[str], rmses: Mapping[str, float]) -> list[str]:
-    """Return a table's row: a predictor's errors, head by head."""
+    """Return a table's row: a predictor's errors, head by head.
+
+    Args:
+        name: of the predictor.
+        heads: the columns.
+        rmses: its errors by head, in the head's unit; a head that is absent stays empty.
+    """
     return [name, *(figure(rmses.get(head), head) for head in heads)]
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from model_export.errors import ReportError
 from model_export.export.reduced_precision.command import optimize
 from model_export.export.reduced_precision.verdict import PRECISIONS
-from model_export.report import accuracy, origin, page, pictures, results, speed
+from model_export.report import accuracy, autonomy, origin, page, pictures, results, speed
 from model_export.report.evidence import Evidence, gather
 from reports import pages
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "python -m model_export report"
 
 
@@ -34,6 +33,13 @@ def measure_accuracy(
 ) -> None:
     """Measure bundles on every source and leave a file of results for each.
 
+    Args:
+        found: the bundles.
+        data: folder of the driving data.
+        runs: folder of training runs, which tell seeds and times.
+        cache: folder of prepared frames.
+        root: the checkout that gets the results.
+
     Raises:
         BundleError: a file is no bundle.
         DataError: a source's data is missing or malformed.
@@ -48,6 +54,11 @@ def measure_accuracy(
 def measure_speed(found: Sequence[Path], rounds: int, root: Path) -> None:
     """Measure bundles in turns and leave a file of results for each.
 
+    Args:
+        found: the bundles.
+        rounds: turns of each.
+        root: the checkout that gets the results.
+
     Raises:
         BundleError: a file is no bundle.
     """
@@ -59,8 +70,36 @@ def measure_speed(found: Sequence[Path], rounds: int, root: Path) -> None:
         _leave(root, results.SPEED, bundle, measured=digest, command=command, figures=figures)
 
 
+def measure_autonomy(
+    bundle: Path, delays_ms: Sequence[float], roads: int, seconds: float, out: Path | None
+) -> int:
+    """Drive unseen roads with a bundle; return 1 where the vehicle left its lane.
+
+    Args:
+        bundle: the ONNX file.
+        delays_ms: from a picture to when its command acts; empty for what answers really take.
+        roads: how many.
+        seconds: length of each drive.
+        out: the file of results; None for none.
+
+    Raises:
+        BundleError: the file cannot be read.
+        DriveError: no server starts with it, or a drive ended before it was over.
+    """
+    digest = results.digest(bundle)
+    drives = autonomy.measure(bundle, delays_ms or [None], roads, seconds)
+    if out is not None:
+        delays = "".join(f" {delay:g}" for delay in delays_ms)
+        command = (
+            f"python -m model_export measure autonomy --model models/{bundle.name}"
+            f"{delays and ' --delay-ms'}{delays} --roads {roads} --seconds {seconds:g}"
+        )
+        results.write(out, results.CLOSED_LOOP, digest, command, drives)
+    return int(any(drive["interventions"] for drive in drives))
+
+
 def measure_optimized(found: Sequence[Path], labels: Path, root: Path) -> None:
-    """Optimise bundles to every precision, judge each, and leave a file of results for each bundle.
+    """Reduce bundles to every precision, judge each, and leave a file of results for each bundle.
 
     Args:
         found: FP32 bundles.

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from model_export.report.architecture import Architecture, Block, Layer, Shape
 from steerstream_bundle.contract import UNITS, Contract
 
-_WIDTH, _GAP, _LINE, _PADDING, _LANE = 2.5, 0.6, 0.2, 0.14, 0.18
+_WIDTH, _GAP, _LINE, _PADDING, _STEP = 2.5, 0.6, 0.2, 0.14, 0.18
 """Of boxes, text, and the ways around boxes, in inches."""
 
 _INPUT, _BLOCK, _MEMORY, _OUTPUT = "#dbe9f6", "#f2f2f2", "#fde8cf", "#dff0dd"
@@ -58,7 +58,7 @@ def draw(architecture: Architecture, path: Path) -> None:
     boxes = {box.name: box for box in _boxes(architecture)}
     columns = _columns(list(boxes.values()))
     detours = list(_detours(boxes, columns))
-    margin = _GAP / 2 + _LANE * len(detours)
+    margin = _GAP / 2 + _STEP * len(detours)
     height = max(map(_height, columns)) + 2 * margin
     figure = Figure(figsize=(len(columns) * (_WIDTH + _GAP), height))
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
@@ -71,8 +71,8 @@ def draw(architecture: Architecture, path: Path) -> None:
             if boxes[source].column + 1 == box.column:
                 _draw_arrow(axes, places[source], places[name])
     for index, (source, target, is_above) in enumerate(detours, 1):
-        lane = height - margin + _LANE * index if is_above else margin - _LANE * index
-        _draw_detour(axes, places[source], places[target], lane)
+        level = height - margin + _STEP * index if is_above else margin - _STEP * index
+        _draw_detour(axes, places[source], places[target], level)
     save(figure, path)
 
 
@@ -208,11 +208,11 @@ def _draw_arrow(axes: Axes, source: _Place, target: _Place) -> None:
     axes.annotate("", end, start, arrowprops=_ARROW)
 
 
-def _draw_detour(axes: Axes, source: _Place, target: _Place, lane: float) -> None:
+def _draw_detour(axes: Axes, source: _Place, target: _Place, level: float) -> None:
     """Draw an arrow around the boxes between, at a height above or below them all."""
     start, end = source.left + _WIDTH * 0.75, target.left + _WIDTH * 0.25
-    above = lane > source.middle
+    above = level > source.middle
     leave = source.bottom + (source.height if above else 0)
     arrive = target.bottom + (target.height if above else 0)
-    axes.plot([start, start, end], [leave, lane, lane], color=_GREY, linewidth=0.9)
-    axes.annotate("", (end, arrive), (end, lane), arrowprops=_ARROW)
+    axes.plot([start, start, end], [leave, level, level], color=_GREY, linewidth=0.9)
+    axes.annotate("", (end, arrive), (end, level), arrowprops=_ARROW)

@@ -23,7 +23,7 @@ class Evidence:
         architecture: what is in it.
         accuracy: results by `measure accuracy`, or None where it was not measured.
         speed: results by `measure speed`.
-        closed_loop: results by `model_export.report.autonomy`.
+        closed_loop: results by `measure autonomy`.
         optimized: results by `measure optimized`.
     """
 

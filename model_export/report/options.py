@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from model_export.options import CHECKOUT, Commands, add_data
-from steerstream.command_line import count
+from steerstream.command_line import count, not_negative, positive
 
 
 def add_measure(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -28,10 +28,14 @@ def add_measure(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_bundles(speed)
     speed.add_argument("--rounds", type=count, default=11, metavar="N", help="default: 11")
     speed.set_defaults(run=_measure_speed)
+    _add_autonomy(kinds)
     optimized = kinds.add_parser("optimized", help="what FP16 and INT8 would cost and gain")
     _add_bundles(optimized)
     add_data(optimized)
     optimized.set_defaults(run=_measure_optimized)
+    focal_length = kinds.add_parser("focal-length", help="the real camera's, from its recordings")
+    add_data(focal_length)
+    focal_length.set_defaults(run=_measure_focal_length)
 
 
 def add_report(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -74,6 +78,35 @@ def _add_bundles(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_autonomy(kinds: Commands[argparse.ArgumentParser]) -> None:
+    command = kinds.add_parser(
+        "autonomy",
+        help="drive ten roads that no training saw; 1 if the vehicle left its lane",
+    )
+    command.add_argument(
+        "--model",
+        type=Path,
+        default=CHECKOUT / "models" / "pilotnet_lstm.onnx",
+        metavar="FILE.onnx",
+        help="the bundle (default: models/pilotnet_lstm.onnx)",
+    )
+    command.add_argument(
+        "--delay-ms",
+        type=not_negative,
+        nargs="+",
+        default=(),
+        metavar="MS",
+        help="from a picture to when its command acts; several are driven one after the other "
+        "(default: what answers really take)",
+    )
+    command.add_argument("--roads", type=count, default=10, metavar="N", help="default: all ten")
+    command.add_argument(
+        "--seconds", type=positive, default=60.0, metavar="S", help="of each drive (default: 60)"
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
+    command.set_defaults(run=_measure_autonomy)
+
+
 def _chosen(options: argparse.Namespace) -> list[Path]:
     from model_export.report import commands  # noqa: PLC0415
 
@@ -92,6 +125,20 @@ def _measure_speed(options: argparse.Namespace) -> int:
     from model_export.report import commands  # noqa: PLC0415
 
     commands.measure_speed(_chosen(options), options.rounds, options.root)
+    return 0
+
+
+def _measure_autonomy(options: argparse.Namespace) -> int:
+    from model_export.report import commands  # noqa: PLC0415
+
+    drive = options.model, options.delay_ms, options.roads, options.seconds
+    return commands.measure_autonomy(*drive, options.json)
+
+
+def _measure_focal_length(options: argparse.Namespace) -> int:
+    from model_export.data import focal_length  # noqa: PLC0415
+
+    print(focal_length.estimate(options.data))
     return 0
 
 

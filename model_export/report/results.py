@@ -58,6 +58,11 @@ def write(path: Path, kind: str, measured: str, command: str, results: object) -
 def load(root: Path, kind: str, bundles: Sequence[Path]) -> dict[str, Result]:
     """Read the results of one kind, by bundle; a bundle that was not measured is left out.
 
+    Args:
+        root: the checkout.
+        kind: what was measured.
+        bundles: ONNX files.
+
     Raises:
         ReportError: a file is no result, or is of a bundle with other bytes.
     """

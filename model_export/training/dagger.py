@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
 from model_export.config import StageConfig
 from model_export.data.recording import Sample
 from model_export.data.rendered import samples
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner
+from steerstream.progress import tracked
 from steerstream_simulation.dagger import drive_and_relabel
 
 NAME = "steerstream simulation, drives by the network relabelled by the expert (rendered frames)"
@@ -34,8 +33,8 @@ def drives(bundle: Path, stage: StageConfig, index: int) -> Iterator[Sample]:
     runner = BundleRunner(bundle)
     first = FIRST_SEED + _SEEDS_A_STAGE * index
     frames = round(stage.dagger_seconds * runner.contract.rate_hz)
-    roads = tqdm(range(first, first + stage.dagger_roads), "driving", unit="road", disable=None)
-    for seed in roads:
+    roads = range(first, first + stage.dagger_roads)
+    for seed in tracked(roads, "driving", len(roads), "roads"):
         driver = BundleDriver(runner)
         rate_hz = runner.contract.rate_hz
         drive = drive_and_relabel(driver.drive, seed, frames=frames, rate_hz=rate_hz)

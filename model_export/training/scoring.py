@@ -149,7 +149,13 @@ def monitored(judgement: Sequence[JudgedSource]) -> float:
 
 @torch.no_grad()
 def predict(network: DrivingNetwork, recording: Recording, *, carry: bool) -> Predicted:
-    """Return what a network says of every frame of a recording."""
+    """Return what a network says of every frame of a recording.
+
+    Args:
+        network: in evaluation mode.
+        recording: with N frames.
+        carry: whether the state is carried from frame to frame, or each frame stands alone.
+    """
     shape = recording.labels.shape
     found = Predicted(np.empty(shape, np.float32), np.empty(shape, np.float32))
     intervals_s = torch.from_numpy(recording.intervals_s(network.period_s))

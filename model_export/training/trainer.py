@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from model_export.config import HEADS, Config, StageConfig
 from model_export.data.delay import delayed
 from model_export.data.encoded import FeatureCache
 from model_export.data.recording import Recording, open_recording, record
-from model_export.data.sequences import LaneSampler, LaneSource
+from model_export.data.sequences import BatchSampler, RowSource
 from model_export.data.sources import Source, read_source
 from model_export.export.exporter import export
 from model_export.networks import build
@@ -27,14 +26,15 @@ from model_export.run import Result, RunFolder, load_encoder, load_weights, save
 from model_export.training import dagger, provenance
 from model_export.training.calibration import factors
 from model_export.training.history import History
+from model_export.training.learner import Learner
 from model_export.training.scoring import Judged, JudgedSource, choosers, judge, monitored, scores
-from model_export.training.training_step import Optimisation
+from steerstream.progress import Progress
 from steerstream_bundle.contract import FrameInput
 
 
 @dataclass(slots=True)
-class _Progress:
-    """How far a run is."""
+class _Position:
+    """Where in its stages a run is."""
 
     stage: int = 0
     step: int = 0
@@ -52,8 +52,8 @@ def is_unfinished(run: RunFolder, config: Config) -> bool:
     """Return whether a run's checkpoint says that training was not through with it."""
     if not run.checkpoint.is_file():
         return False
-    progress = _progress(_checkpoint(run))
-    return progress.stage + 1 < len(config.stage) or not progress.ends(config)
+    position = _position(_checkpoint(run))
+    return position.stage + 1 < len(config.stage) or not position.ends(config)
 
 
 def _checkpoint(run: RunFolder) -> dict[str, Any]:
@@ -61,8 +61,8 @@ def _checkpoint(run: RunFolder) -> dict[str, Any]:
     return content
 
 
-def _progress(checkpoint: dict[str, Any]) -> _Progress:
-    return _Progress(*checkpoint["progress"])
+def _position(checkpoint: dict[str, Any]) -> _Position:
+    return _Position(*checkpoint["progress"])
 
 
 class Trainer:
@@ -91,14 +91,14 @@ class Trainer:
         self._sources = [read_source(source, config, data, cache) for source in config.source]
         self._staged = self._sources
         self._drives: list[Recording] = []
-        self._progress = _Progress()
+        self._position = _Position()
 
     def train(self) -> Result:
         """Run all stages that are left; return the best weights of the last."""
         checkpoint = self._load_checkpoint()
         history = History(self._run, checkpoint["history"] if checkpoint else [])
         try:
-            for index in range(self._progress.stage, len(self._config.stage)):
+            for index in range(self._position.stage, len(self._config.stage)):
                 self._run_stage(index, history, checkpoint)
                 checkpoint = None
         finally:
@@ -112,34 +112,32 @@ class Trainer:
         self._drives = self._recorded_drives(index)
         self._encode(stage, index)
         sampler = self._sampler(index)
-        optimisation = Optimisation(self._network, self._config, stage, len(self._lanes(stage)))
+        learner = Learner(self._network, self._config, stage, len(self._rows(stage)))
         if checkpoint is None:
-            self._progress = _Progress(stage=index)
+            self._position = _Position(stage=index)
         else:
             sampler.load_state_dict(checkpoint["sampler"])
-            optimisation.load_state_dict(checkpoint["optimisation"])
-        self._optimise(stage, optimisation, sampler, history)
+            learner.load_state_dict(checkpoint["learner"])
+        self._learn(stage, learner, sampler, history)
 
-    def _optimise(
-        self, stage: StageConfig, optimisation: Optimisation, sampler: LaneSampler, history: History
+    def _learn(
+        self, stage: StageConfig, learner: Learner, sampler: BatchSampler, history: History
     ) -> None:
-        now, every = self._progress, self._config.training.evaluate_every
-        bar = tqdm(initial=now.step, total=stage.steps, desc=stage.name, unit="step", disable=None)
-        with bar:
+        now, every = self._position, self._config.training.evaluate_every
+        with Progress(stage.name, stage.steps, "steps", done=now.step) as progress:
             while not now.ends(self._config):
-                losses = optimisation.step(sampler.next_batch(), now.step)
+                losses = learner.step(sampler.next_batch(), now.step)
                 now.total_loss += float(losses.mean)
                 now.total_stddev_loss += float(losses.stddev)
                 now.step += 1
-                bar.update()
+                progress.step(f"loss {float(losses.mean):.4f}, best score {now.best:.4f}")
                 if now.step % every == 0 or now.step == stage.steps:
-                    self._evaluate(stage, optimisation, history)
-                    bar.set_postfix(best=f"{now.best:.4f}")
-                    self._save_checkpoint(optimisation, sampler, history)
+                    self._evaluate(stage, learner, history)
+                    self._save_checkpoint(learner, sampler, history)
 
-    def _evaluate(self, stage: StageConfig, optimisation: Optimisation, history: History) -> None:
-        now, every = self._progress, self._config.training.evaluate_every
-        network = optimisation.averaged
+    def _evaluate(self, stage: StageConfig, learner: Learner, history: History) -> None:
+        now, every = self._position, self._config.training.evaluate_every
+        network = learner.averaged
         judgement = judge(network, self._staged, carry=stage.window > 1)
         value = monitored(judgement)
         better = value < now.best or self._config.training.keep_last or stage.stddev_only
@@ -154,7 +152,7 @@ class Trainer:
                 "step": now.step + sum(item.steps for item in self._config.stage[: now.stage]),
                 "loss": now.total_loss / steps,
                 "stddev_loss": now.total_stddev_loss / steps,
-                "learning_rate": optimisation.learning_rate(now.step - 1),
+                "learning_rate": learner.learning_rate(now.step - 1),
                 "score": value,
                 "rmse": _table((one.source, one.validation) for one in judgement),
                 "held_out": _table((one.source, one.holdout) for one in judgement),
@@ -180,10 +178,10 @@ class Trainer:
             training_mean=provenance.training_mean(self._sources),
         )
 
-    def _sampler(self, index: int) -> LaneSampler:
+    def _sampler(self, index: int) -> BatchSampler:
         stage = self._config.stage[index]
-        return LaneSampler(
-            self._lanes(stage),
+        return BatchSampler(
+            self._rows(stage),
             self._config.frame.contract(),
             window=stage.window,
             pass_frames=stage.pass_frames,
@@ -191,18 +189,18 @@ class Trainer:
             seed=self._config.seed * 1000 + index,
         )
 
-    def _lanes(self, stage: StageConfig) -> list[LaneSource]:
-        lanes = []
+    def _rows(self, stage: StageConfig) -> list[RowSource]:
+        rows = []
         for source in self._staged:
             drives = self._drives if source.config.kind == "rendered" else []
-            lane = LaneSource(
+            row = RowSource(
                 recordings=(source.train, *drives),
                 heads=source.heads,
                 augment=None if stage.stored_features else source.config.augment,
                 loss_weight=source.config.loss_weight,
             )
-            lanes += [lane] * (source.config.lanes * stage.lanes)
-        return lanes
+            rows += [row] * (source.config.batch_size * stage.batch_factor)
+        return rows
 
     def _encode(self, stage: StageConfig, index: int) -> None:
         """Put features in the place of frames, where a stage trains on stored features."""
@@ -234,14 +232,12 @@ class Trainer:
         export(self._run, bundle)
         return record(dagger.drives(bundle, stage, index), frame, folder)
 
-    def _save_checkpoint(
-        self, optimisation: Optimisation, sampler: LaneSampler, history: History
-    ) -> None:
-        now = self._progress
+    def _save_checkpoint(self, learner: Learner, sampler: BatchSampler, history: History) -> None:
+        now = self._position
         content = {
             "progress": [now.stage, now.step, now.best, now.stale],
             "sampler": sampler.state_dict(),
-            "optimisation": optimisation.state_dict(),
+            "learner": learner.state_dict(),
             "history": history.entries,
         }
         save(content, self._run.checkpoint)
@@ -250,7 +246,7 @@ class Trainer:
         if not self._run.checkpoint.is_file():
             return None
         content = _checkpoint(self._run)
-        self._progress = _progress(content)
+        self._position = _position(content)
         return content
 
 

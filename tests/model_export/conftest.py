@@ -47,7 +47,7 @@ name = "frames"
 steps = 4
 window = 1
 pass_frames = 1
-lanes = 2
+batch_factor = 2
 learning_rate = 1e-3
 
 [[stage]]
@@ -60,7 +60,7 @@ freeze_statistics = true
 
 [[source]]
 kind = "udacity_ch2"
-lanes = 2
+batch_size = 2
 monitor = 1
 [source.augment]
 flip = 0.5

@@ -31,7 +31,7 @@ def test_shipped_configurations_load(path: Path):
         ("steps = 4", "", "key 'stage[0].steps' is missing"),
         ("seed = 3", "seed = true", "key 'seed' must be of type int"),
         ("flip = 0.5", "gain = [1.0]", "key 'source[0].augment.gain' must be a list of 2"),
-        ("lanes = 2\nmonitor", 'heads = ["brake"]\nlanes = 2\nmonitor', "no head 'brake'"),
+        ("monitor = 1", 'heads = ["brake"]\nmonitor = 1', "no head 'brake'"),
         ('name = "tiny"', "name = ", "not a TOML file"),
     ],
 )

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from onnxruntime.quantization import CalibrationDataReader
-from tqdm import tqdm
 
 from model_export.data.labels import LabelTable
 from model_export.data.udacity_ch2 import read_picture
 from model_export.evaluation.bundle_runner import BundleRunner
+from steerstream.progress import tracked
 from steerstream_bundle.preprocess import prepare
 
 SAMPLES = 300
@@ -37,7 +37,7 @@ class CalibrationFrames(CalibrationDataReader):  # type: ignore[misc]
         return next(self._rest, None)
 
     def rewind(self) -> None:
-        """Begin anew."""
+        """Return to the first frame."""
         self._rest = iter(self._feeds)
 
 
@@ -53,7 +53,7 @@ def record(runner: BundleRunner, table: LabelTable, samples: int = SAMPLES) -> C
         DataError: a picture is missing or broken.
     """
     every = max(1, len(table.images) // samples)
-    feeds = tqdm(_feeds(runner, table), "calibrating", len(table.images), disable=None)
+    feeds = tracked(_feeds(runner, table), "calibrating", len(table.images), "frames")
     return CalibrationFrames([feed for at, feed in enumerate(feeds) if at % every == 0])
 
 

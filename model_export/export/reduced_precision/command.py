@@ -52,7 +52,9 @@ def optimize(
     """
     runner = BundleRunner(bundle)
     if runner.contract.provenance.precision != "fp32":
-        raise BundleError(f"{bundle}: is optimised already; give the FP32 bundle it was made from")
+        raise BundleError(
+            f"{bundle}: has reduced precision already; give the FP32 bundle it was made from"
+        )
     model = _reduced(bundle, runner, precision, read_labels(labels, images))
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / out.name

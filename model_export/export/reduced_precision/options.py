@@ -6,12 +6,11 @@ import argparse
 from pathlib import Path
 
 from model_export.export.reduced_precision.verdict import PRECISIONS
+from model_export.options import Commands
 from steerstream import whole_file
 
-_Commands = argparse._SubParsersAction  # noqa: SLF001
 
-
-def add_optimize(commands: _Commands[argparse.ArgumentParser]) -> None:
+def add_optimize(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command `optimize`."""
     command = commands.add_parser(
         "optimize",

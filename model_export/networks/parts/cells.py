@@ -115,7 +115,13 @@ class LstmCell(Cell):
 
 
 class ProjectedLstmCell(Cell):
-    """LSTM whose output is a linear projection of its cell (arXiv 1402.1128), as in Komanda."""
+    """LSTM whose output is a linear projection of its cell (arXiv 1402.1128), as in Komanda.
+
+    Args:
+        inputs: width of what it is fed with.
+        hidden: width of the memory c.
+        projection: width of the output m.
+    """
 
     names = ("m", "c")
 
@@ -192,10 +198,22 @@ def recurrent(
     initial: tuple[float, ...] = (0.0,),
     kind: StateKind = StateKind.RECURRENT,
 ) -> StateTensor:
-    """Return a state tensor of one dimension."""
+    """Return a state tensor of one dimension.
+
+    Args:
+        name: of the input; the output is called `NAME_next`.
+        width: numbers in it.
+        initial: its value where a session begins: one number for all, or one for each.
+        kind: what it remembers.
+    """
     return StateTensor(
         input=name, output=f"{name}_next", shape=(width,), kind=kind, initial=initial
     )
+
+
+def cells_of(network: nn.Module) -> dict[str, Cell]:
+    """Return a network's recurrent cells by their names in it, the lowest first."""
+    return {name: part for name, part in network.named_modules() if isinstance(part, Cell)}
 
 
 def _lstm_inside(sums: Tensor) -> Inside:

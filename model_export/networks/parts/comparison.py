@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from model_export.networks.parts.shapes import framewise
+from model_export.networks.parts.convolutions import framewise
 from steerstream_bundle.contract import StateKind, StateTensor
 
 

@@ -1,8 +1,9 @@
-"""PilotNet's convolutions (arXiv 1604.07316), and how pixels come into a network."""
+"""PilotNet's convolutions (arXiv 1604.07316), and how windows and pixels come into a network."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +80,17 @@ def seen_rows(height: int) -> int:
     for _, kernel, stride in reversed(PILOTNET):
         rows = (rows - 1) * stride + kernel
     return rows
+
+
+def framewise(function: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
+    """Apply a function of [N, ...] to every frame of windows [B, T, ...]."""
+    flat = function(windows.flatten(0, 1))
+    return flat.reshape(*windows.shape[:2], *flat.shape[1:])
+
+
+def folded(windows: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return flat features [..., F] in a shape of as many elements: [..., *shape]."""
+    return windows.reshape(*windows.shape[:-1], *shape)
 
 
 def channels_first(frames: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from model_export.config import FrameConfig
 from model_export.networks.parts.comparison import Comparison
-from model_export.networks.parts.shapes import folded
+from model_export.networks.parts.convolutions import folded
 from steerstream_simulation.camera import CameraConfig
 
 _NEAREST_M = 12.5
@@ -91,13 +91,13 @@ def _sampling(frame: FrameConfig) -> tuple[Tensor, Tensor]:
         Two tensors [4, strips, samples].
     """
     camera = CameraConfig()
-    rows_per_pixel = frame.height_px / ((frame.bottom - frame.top) * camera.height)
-    columns_per_pixel = frame.width_px / camera.width
+    rows_per_pixel = frame.height_px / ((frame.bottom - frame.top) * camera.height_px)
+    columns_per_pixel = frame.width_px / camera.width_px
     distance_m = _NEAREST_M + _STEP_M * torch.arange(_SAMPLES)
-    below = camera.focal_px * camera.height_m / distance_m
-    row = ((camera.horizon - frame.top) * camera.height + below) * rows_per_pixel
+    below = camera.focal_px * camera.mount_height_m / distance_m
+    row = ((camera.horizon - frame.top) * camera.height_px + below) * rows_per_pixel
     right = camera.focal_px * torch.tensor(_STRIPS_M)[:, None] / distance_m
-    column = (camera.width / 2 + right) * columns_per_pixel
+    column = (camera.width_px / 2 + right) * columns_per_pixel
     row = row + torch.zeros_like(column)
     row, column = row.clamp(0, frame.height_px - 1), column.clamp(0, frame.width_px - 1)
     top, left = row.floor(), column.floor()

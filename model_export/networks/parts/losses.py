@@ -46,7 +46,7 @@ class MaskedLoss(nn.Module):
         Args:
             outputs: [B, T, 3] in SI units.
             labels: [B, T, 3] in SI units, NaN where a head is not labelled.
-            weights: [B], factor on each lane.
+            weights: [B], factor on each row of the batch.
         """
         robust, weight = self.get_buffer("robust"), self.get_buffer("weight")
         target = where_known(labels, outputs)
@@ -63,7 +63,7 @@ def gaussian_loss(mean: Tensor, stddev: Tensor, labels: Tensor, weights: Tensor)
         mean: [B, T, 3], in any unit that the others have too.
         stddev: [B, T, 3], above zero.
         labels: [B, T, 3], NaN where a head is not labelled.
-        weights: [B], factor on each lane.
+        weights: [B], factor on each row of the batch.
     """
     errors = (where_known(labels, mean) - mean).detach() / stddev
     return mean_known(stddev.log() + 0.5 * errors.square(), labels, weights).sum()
@@ -78,6 +78,12 @@ def where_known(labels: Tensor, outputs: Tensor) -> Tensor:
 
 
 def mean_known(errors: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean [3] of each head's errors [B, T, 3] over what is labelled, lanes weighted."""
+    """Return the mean [3] of each head's errors [B, T, 3] over what is labelled, rows weighted.
+
+    Args:
+        errors: [B, T, 3].
+        labels: [B, T, 3], NaN where a head is not labelled.
+        weights: [B], factor on each row of the batch.
+    """
     factors = torch.isfinite(labels) * weights[:, None, None]
     return (errors * factors).sum((0, 1)) / factors.sum((0, 1)).clamp_min(1e-6)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from model_export.networks.parts.cells import Recurrence, State
+from model_export.networks.parts.convolutions import folded, framewise
 from model_export.networks.parts.heads import Heads, RawOutput
-from model_export.networks.parts.shapes import folded, framewise
 from steerstream_bundle.contract import StateKind, StateTensor
 
 
@@ -30,7 +30,7 @@ class MemberSettings:
         layers: recurrent layers, 1 to 3.
         hidden: width of each.
         pace: width of the cell beside them that knows how fast the ground comes nearer.
-        window: frames over which the cells are run anew for every frame; 0 carries their state.
+        window: frames over which the cells are run again for every frame; 0 carries their state.
         dropout: share of visual features dropped in training; motion is never dropped.
     """
 
@@ -99,7 +99,7 @@ class Member(nn.Module):
         return torch.stack(outputs, dim=1), state
 
     def _rerun(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run the cells anew over the ring that ends with each frame."""
+        """Run the cells from their initial state over the ring that ends with each frame."""
         frames = inputs.shape[1]
         past = torch.cat((*state, inputs), dim=1)
         rings = torch.stack([past[:, at : at + self._window] for at in range(frames)], dim=1)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from model_export.config import FrameConfig
 from model_export.networks.parts.comparison import Comparison
-from model_export.networks.parts.shapes import folded
+from model_export.networks.parts.convolutions import folded
 
 BANDS = ((0.02, 0.24), (0.19, 0.41), (0.33, 0.5))
 """Rows from the far to the near, above the vehicle's nose, in a picture without most of its sky."""

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from model_export.networks.parts.shapes import framewise
+from model_export.networks.parts.convolutions import framewise
 from steerstream_bundle.contract import StateKind, StateTensor
 
 

@@ -1,4 +1,4 @@
-"""A look inside trained networks: what the course MIT 6.S094 warns of, measured and drawn.
+"""A look inside trained networks: the known troubles of recurrent training, measured and drawn.
 
 Gradients by time step, units that never fire, saturated gates, the curves of training, and the
 worst moments of the validation drive.

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from model_export.networks import DrivingNetwork, State
-from model_export.networks.parts.cells import Cell
-from model_export.training.health.cells import cells_of
+from model_export.networks.parts.cells import Cell, cells_of
 
 BINS = 20
 """Of equal width over 0..1: the first holds what is below 0.05, the last what is above 0.95."""

@@ -2,8 +2,7 @@
 
 Back through time a gradient is multiplied by one Jacobian a step. Where these shrink it, a cell
 cannot learn what it should have remembered (Hochreiter 1991; Bengio, Simard and Frasconi 1994);
-where they stretch it, training leaps. What the course MIT 6.S094 says of plain cells can be seen
-here, and what gates do about it.
+where they stretch it, training leaps. Gates are there to keep it from doing either.
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ from torch import Tensor
 from model_export.data.recording import Recording, Span
 from model_export.errors import DataError
 from model_export.networks import DrivingNetwork, State
-from model_export.networks.parts.cells import Cell
+from model_export.networks.parts.cells import Cell, cells_of
 from model_export.networks.parts.losses import MaskedLoss
-from model_export.training.health.cells import cells_of
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -51,7 +51,13 @@ def draw_gradients(examinations: Sequence[Examination], path: Path) -> None:
 
 
 def draw_units(layers: Sequence[LayerFiring], name: str, path: Path) -> None:
-    """Draw the share of dead units and of firing ones, layer by layer, into a PNG file."""
+    """Draw the share of dead units and of firing ones, layer by layer, into a PNG file.
+
+    Args:
+        layers: in the order in which they are drawn.
+        name: of the run.
+        path: the PNG file.
+    """
     figure = Figure(figsize=(10, 1.4 + 0.3 * len(layers)), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(layers))
@@ -75,7 +81,13 @@ def draw_units(layers: Sequence[LayerFiring], name: str, path: Path) -> None:
 
 
 def draw_gates(gates: Sequence[GateUse], name: str, path: Path) -> None:
-    """Draw how the values of each gate are spread, one row a cell, into a PNG file."""
+    """Draw how the values of each gate are spread, one row a cell, into a PNG file.
+
+    Args:
+        gates: cell by cell.
+        name: of the run.
+        path: the PNG file.
+    """
     rows = [list(uses) for _, uses in itertools.groupby(gates, key=lambda use: use.cell)]
     columns = len(rows[0])
     figure = Figure(figsize=(1 + 3 * columns, 0.8 + 2.3 * len(rows)), layout="constrained")

@@ -67,8 +67,8 @@ def steered_path(angle_rad: float, speed_mps: float, frame: FrameInput) -> Float
     ahead_m = np.geomspace(_NEAREST_M, _FARTHEST_M, _SAMPLES)
     curvature = VehicleParameters().curvature_per_m(angle_rad, speed_mps)
     left_m = 0.5 * curvature * (ahead_m + camera.forward_m) ** 2
-    column = 0.5 - camera.focal_px * left_m / ahead_m / camera.width
-    row = camera.horizon + camera.focal_px * camera.height_m / ahead_m / camera.height
+    column = 0.5 - camera.focal_px * left_m / ahead_m / camera.width_px
+    row = camera.horizon + camera.focal_px * camera.mount_height_m / ahead_m / camera.height_px
     return np.stack(
         [
             (column - crop.left) / (crop.right - crop.left) * frame.width_px,
@@ -115,7 +115,9 @@ def _speed_mps(examination: Examination, moment: Moment) -> float:
 def _height_to_width(frame: FrameInput) -> float:
     """Return the shape of what the camera saw, whatever the network's picture squeezed it to."""
     camera, crop = CameraConfig(), frame.crop
-    return (crop.bottom - crop.top) * camera.height / ((crop.right - crop.left) * camera.width)
+    return (
+        (crop.bottom - crop.top) * camera.height_px / ((crop.right - crop.left) * camera.width_px)
+    )
 
 
 def _pixel_aspect(frame: FrameInput) -> float:

@@ -69,9 +69,9 @@ def test_a_moved_picture_is_what_a_moved_camera_sees(bounds: dict[str, float]):
     pose = camera.road.pose_at(place, view.shift_m)
     pose = pose._replace(heading_rad=pose.heading_rad + view.yaw_rad)
     truth = prepare(camera.render(pose, place), FRAME)
-    lane = np.s_[15:, 30:170]
-    before = np.abs(centre[lane].astype(float) - truth[lane]).mean()
-    after = np.abs(change.picture(centre, 0)[lane].astype(float) - truth[lane]).mean()
+    road = np.s_[15:, 30:170]
+    before = np.abs(centre[road].astype(float) - truth[road]).mean()
+    after = np.abs(change.picture(centre, 0)[road].astype(float) - truth[road]).mean()
     assert after < 0.7 * before
 
 

@@ -19,7 +19,7 @@ from tests.model_export.builders import configured, warmed
 
 FRAMES = 12
 FLIPPED = AugmentConfig(flip=1.0)
-SOURCE = SourceConfig(kind="rendered", lanes=1)
+SOURCE = SourceConfig(kind="rendered", batch_size=1)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def cache_of(network: DrivingNetwork, config: Config, folder: Path) -> FeatureCa
 
 
 def source_of(recording: Recording, augment: AugmentConfig, passes: int) -> Source:
-    settings = SourceConfig(kind="rendered", lanes=1, augment=augment, passes=passes)
+    settings = SourceConfig(kind="rendered", batch_size=1, augment=augment, passes=passes)
     return Source(config=settings, train=recording, holdout=None, validation=recording)
 
 

@@ -11,13 +11,13 @@ import pytest
 
 from model_export.config import HEADS, AugmentConfig, FrameConfig
 from model_export.data.recording import Recording, spans
-from model_export.data.sequences import LaneSampler, LaneSource
+from model_export.data.sequences import BatchSampler, RowSource
 from model_export.errors import DataError
 
 FRAME = FrameConfig(height_px=2, width_px=2).contract()
 
 
-def source(*lengths: int, heads: tuple[str, ...] = HEADS, noise: float = 0.0) -> LaneSource:
+def source(*lengths: int, heads: tuple[str, ...] = HEADS, noise: float = 0.0) -> RowSource:
     """A source whose frame and speed label are the frame's index."""
     count = sum(lengths)
     starts = np.zeros(count, np.bool_)
@@ -33,11 +33,11 @@ def source(*lengths: int, heads: tuple[str, ...] = HEADS, noise: float = 0.0) ->
         folder=Path("nowhere"),
     )
     augment = AugmentConfig(noise=noise)
-    return LaneSource(recordings=(recording,), heads=heads, augment=augment, loss_weight=1.0)
+    return RowSource(recordings=(recording,), heads=heads, augment=augment, loss_weight=1.0)
 
 
-def sampler(*lanes: LaneSource, window: int = 5, pass_frames: int = 20) -> LaneSampler:
-    return LaneSampler(lanes, FRAME, window=window, pass_frames=pass_frames, period_s=0.07, seed=1)
+def sampler(*rows: RowSource, window: int = 5, pass_frames: int = 20) -> BatchSampler:
+    return BatchSampler(rows, FRAME, window=window, pass_frames=pass_frames, period_s=0.07, seed=1)
 
 
 def test_windows_follow_each_other_until_the_reset():
@@ -87,8 +87,8 @@ def test_heads_that_a_source_does_not_teach_are_nan():
 
 
 def test_a_resumed_sampler_goes_on_with_the_same_batches():
-    lanes = (source(40, 30, noise=20.0), source(50, noise=20.0))
-    one, other = sampler(*lanes), sampler(*lanes)
+    rows = (source(40, 30, noise=20.0), source(50, noise=20.0))
+    one, other = sampler(*rows), sampler(*rows)
     for _ in range(7):
         one.next_batch()
     other.load_state_dict(json.loads(json.dumps(one.state_dict())))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 
-from model_export.report.autonomy import main
+from model_export.__main__ import main
 
 
 def test_every_delay_is_driven_and_kept(bundle_path, tmp_path, capsys):
     result = tmp_path / "figures" / "autonomy.json"
     options = ["--roads", "1", "--seconds", "1", "--delay-ms", "0", "150", "--json", str(result)]
-    assert main(["--model", str(bundle_path), *options]) == 0
+    assert main(["measure", "autonomy", "--model", str(bundle_path), *options]) == 0
     report = json.loads(result.read_text())
     assert [drive["delay_ms"] for drive in report["results"]] == [0.0, 150.0]
     assert [drive["commands"] for drive in report["results"]] == [20, 20]
@@ -26,7 +26,7 @@ def test_every_delay_is_driven_and_kept(bundle_path, tmp_path, capsys):
 def test_a_bundle_that_is_none_is_said_in_the_server_s_words(tmp_path, capsys):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
-    assert main(["--model", str(broken)]) == 2
-    assert capsys.readouterr().err.startswith("autonomy: the server did not start")
-    assert main(["--model", str(tmp_path / "none.onnx")]) == 2
+    assert main(["measure", "autonomy", "--model", str(broken)]) == 2
+    assert capsys.readouterr().err.startswith("model_export: the server did not start")
+    assert main(["measure", "autonomy", "--model", str(tmp_path / "none.onnx")]) == 2
     assert "No such file" in capsys.readouterr().err

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from model_export.__main__ import main
+from model_export.options import CHECKOUT
 from model_export.report import page, results
-from model_export.report.commands import ROOT, bundles
+from model_export.report.commands import bundles
 from model_export.report.evidence import gather
 
 
@@ -86,7 +87,7 @@ def test_the_committed_page_is_what_the_results_say():
 
 
 def test_every_bundle_that_ships_was_measured_in_all_ways():
-    evidence = gather(ROOT, bundles(ROOT / "models"))
+    evidence = gather(CHECKOUT, bundles(CHECKOUT / "models"))
     measured = {found.name: len(list(found.made_by)) for found in evidence}
     assert measured == dict.fromkeys(measured, 4)
     for found in evidence:

@@ -12,8 +12,8 @@ import torch
 from model_export import config as configs
 from model_export.errors import RunError
 from model_export.run import RunFolder
+from model_export.training.learner import Learner
 from model_export.training.trainer import Trainer, train
-from model_export.training.training_step import Optimisation
 
 
 class KilledError(Exception):
@@ -22,7 +22,7 @@ class KilledError(Exception):
 
 def kill_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Let training die at its n-th optimiser step, wherever that is."""
-    real = Optimisation.step
+    real = Learner.step
     taken: list[int] = []
 
     def step(self, batch, number):
@@ -31,7 +31,7 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
         taken.append(number)
         return real(self, batch, number)
 
-    monkeypatch.setattr(Optimisation, "step", step)
+    monkeypatch.setattr(Learner, "step", step)
 
 
 def test_a_run_leaves_its_weights_scores_and_record(tiny_run: RunFolder):
@@ -99,9 +99,9 @@ def test_relabelled_drives_join_the_rendered_source(
     tiny: configs.Config, small_data: Path, tmp_path: Path
 ):
     rendered = configs.SourceConfig(
-        kind="rendered", lanes=1, options={"roads": 1, "validation_roads": 1, "seconds": 1.0}
+        kind="rendered", batch_size=1, options={"roads": 1, "validation_roads": 1, "seconds": 1.0}
     )
-    stage = dataclasses.replace(tiny.stage[1], steps=2, lanes=1)
+    stage = dataclasses.replace(tiny.stage[1], steps=2, batch_factor=1)
     drive = dataclasses.replace(stage, name="dagger", dagger_roads=2, dagger_seconds=0.5)
     config = dataclasses.replace(tiny, source=(*tiny.source, rendered), stage=(stage, drive))
     run = RunFolder(tmp_path / "run")

@@ -116,10 +116,10 @@ def test_a_bundle_that_lost_accuracy_is_refused_and_not_left(
     assert BundleRunner(out).contract.provenance.precision == "int8"
 
 
-def test_what_is_optimised_already_is_refused(half: Path, labels: Path, tmp_path: Path):
+def test_a_bundle_of_reduced_precision_is_refused(half: Path, labels: Path, tmp_path: Path):
     from model_export.export.reduced_precision.command import optimize
 
-    with pytest.raises(BundleError, match="optimised already"):
+    with pytest.raises(BundleError, match="reduced precision already"):
         optimize(half, "int8", tmp_path / "x.onnx", labels)
 
 

@@ -35,7 +35,7 @@ def test_the_loss_is_quadratic_then_linear_in_each_heads_scale(tiny: Config):
     assert math.isclose(loss(zero, far, torch.ones(1)), 5.0 - 0.5, rel_tol=1e-6)
 
 
-def test_a_lanes_weight_scales_its_share(tiny: Config):
+def test_a_row_s_weight_scales_its_share(tiny: Config):
     labels = torch.full((2, 1, 3), NAN)
     labels[0, 0, 0], labels[1, 0, 0] = 0.2, 0.0
     outputs = torch.zeros(2, 1, 3)

@@ -34,7 +34,7 @@ def test_pixels_on_the_ground_lie_on_the_circle_that_the_vehicle_drives():
     camera, vehicle = CameraConfig(), VehicleParameters()
     column, row = steered_path(0.3, SPEED_MPS, FRAME).T
     # The picture is the camera's own, pixel by pixel, from the horizon down.
-    ahead_m = camera.focal_px * camera.height_m / row
+    ahead_m = camera.focal_px * camera.mount_height_m / row
     left_m = ahead_m * (160 - column) / camera.focal_px
     radius_m = 1 / vehicle.curvature_per_m(0.3, SPEED_MPS)
     forward_m = ahead_m + camera.forward_m

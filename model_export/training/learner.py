@@ -16,21 +16,21 @@ from model_export.networks import DrivingNetwork, State
 from model_export.networks.parts.losses import Losses, MaskedLoss
 
 
-class Optimisation:
-    """Trains one network through one stage.
+class Learner:
+    """Trains one network through one stage, batch by batch.
 
     Args:
         network: trained in place.
         config: the run's configuration.
         stage: its stage.
-        lanes: parallel sequences of a batch.
+        rows: sequences side by side in a batch.
 
     Attributes:
         average: exponential moving average of the weights and of the running statistics.
     """
 
     def __init__(
-        self, network: DrivingNetwork, config: Config, stage: StageConfig, lanes: int
+        self, network: DrivingNetwork, config: Config, stage: StageConfig, rows: int
     ) -> None:
         self._network, self._stage, self._training = network, stage, config.training
         self._loss = MaskedLoss(config.heads)
@@ -38,7 +38,7 @@ class Optimisation:
         self._optimiser = AdamW(_parameter_groups(network, stage, config.training.weight_decay))
         average = get_ema_multi_avg_fn(config.training.ema_decay)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
-        self._state: State = _detached(network.learning_state(lanes))
+        self._state: State = _detached(network.learning_state(rows))
 
     @property
     def averaged(self) -> DrivingNetwork:
@@ -91,7 +91,7 @@ class Optimisation:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another optimisation of the same stage stood."""
+        """Go on where another learner of the same stage stood."""
         self._network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])

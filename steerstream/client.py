@@ -51,7 +51,8 @@ def connect(
         target: `HOST:PORT`, or any name that gRPC resolves, such as `unix:/path`.
         tls: how to encrypt; None for plain text.
         metadata: sent with every call, such as a token.
-        timeout_s: how long connecting, opening and describing may take, in seconds each.
+        timeout_s: how long connecting, opening and describing may take, in seconds each. To find
+            out why connecting failed may take 2 s more.
         wait_for_server: keep trying until `timeout_s` where the server refuses the connection.
         transport: takes the place of gRPC; see `steerstream.testing`.
         clock: the client's monotonic clock, in nanoseconds.
@@ -124,10 +125,8 @@ class Client:
             await transport.connect(
                 timeout_s=self._timeout_s, wait_for_server=self._wait_for_server
             )
-        except BaseException as error:
+        except BaseException:
             await transport.close()
-            if isinstance(error, RpcFailed):
-                raise call_error(error) from error
             raise
         self._transport = transport
         _log.info("connected to %s", self._target)

@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import ssl
 from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import grpc
 
+from steerstream.errors import BadRequest, ConnectionFailed
 from steerstream.failures import RpcFailed
+from steerstream.reachability import is_local, why_unreachable
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 
 _T = TypeVar("_T")
@@ -72,8 +75,12 @@ class Transport(Protocol):
     async def connect(self, *, timeout_s: float, wait_for_server: bool) -> None:
         """Connect.
 
+        Args:
+            timeout_s: how long to try, in seconds; finding out why it failed may take 2 s more.
+            wait_for_server: keep trying where the server refuses the connection.
+
         Raises:
-            RpcFailed: no server was reached.
+            ConnectionFailed: no server was reached; the text says why and what to do.
         """
 
     async def describe_models(self, timeout_s: float) -> drive_service_pb2.DescribeModelsResponse:
@@ -104,17 +111,46 @@ class Tls:
     certificate_file: Path | str | None = None
     key_file: Path | str | None = None
 
+    def context(self) -> ssl.SSLContext:
+        """Read and check the files.
+
+        Raises:
+            BadRequest: a file cannot be read, or does not hold what it should.
+        """
+        if self.key_file is not None and self.certificate_file is None:
+            raise BadRequest("tls: key_file goes with certificate_file, which is missing")
+        try:
+            context = ssl.create_default_context(cafile=_name(self.ca_file))
+        except OSError as error:
+            raise BadRequest(
+                f"tls: ca_file {self.ca_file} holds no readable certificate: {error}"
+            ) from error
+        if self.certificate_file is not None:
+            try:
+                # Without a password of its own, OpenSSL would ask the terminal for one.
+                context.load_cert_chain(self.certificate_file, _name(self.key_file), password="")
+            except OSError as error:
+                raise BadRequest(
+                    f"tls: certificate_file {self.certificate_file} and key_file {self.key_file} "
+                    f"hold no readable certificate with its key: {error}"
+                ) from error
+        return context
+
     def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files.
+        """Read the files, for gRPC.
 
         Raises:
             OSError: a file cannot be read.
         """
         return grpc.ssl_channel_credentials(
             root_certificates=_read(self.ca_file),
-            private_key=_read(self.key_file),
+            private_key=_read(self.key_file or self.certificate_file),
             certificate_chain=_read(self.certificate_file),
         )
+
+
+def _name(path: Path | str | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _read(path: Path | str | None) -> bytes | None:
@@ -132,22 +168,27 @@ class GrpcTransport:
 
     def __init__(self, target: str, *, tls: Tls | None = None, metadata: Metadata = ()) -> None:
         self._target = target
+        self._context = None if tls is None else tls.context()
         self._metadata = tuple(metadata)
+        options = (*_CHANNEL_OPTIONS, ("grpc.enable_http_proxy", int(not is_local(target))))
         if tls is None:
-            self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+            self._channel = grpc.aio.insecure_channel(target, options=options)
         else:
-            self._channel = grpc.aio.secure_channel(
-                target, tls.credentials(), options=_CHANNEL_OPTIONS
-            )
+            self._channel = grpc.aio.secure_channel(target, tls.credentials(), options=options)
         self._stub = drive_service_pb2_grpc.DriveServiceStub(self._channel)
 
     async def connect(self, *, timeout_s: float, wait_for_server: bool) -> None:
         """Wait until the channel is ready; see `Transport.connect`."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._ready(wait_for_server=wait_for_server)
+                if await self._is_ready(wait_for_server=wait_for_server):
+                    return
         except TimeoutError:
-            raise self._unavailable(f"did not answer within {timeout_s:g} s") from None
+            waited = f" did not answer within {timeout_s:g} s; it"
+        else:
+            waited = ""
+        why = await why_unreachable(self._target, self._context)
+        raise ConnectionFailed(f"{self._target}{waited} {why}", code=grpc.StatusCode.UNAVAILABLE)
 
     async def describe_models(self, timeout_s: float) -> drive_service_pb2.DescribeModelsResponse:
         """Call DescribeModels; see `Transport.describe_models`."""
@@ -165,16 +206,15 @@ class GrpcTransport:
         """Close the channel; see `Transport.close`."""
         await self._channel.close()
 
-    async def _ready(self, *, wait_for_server: bool) -> None:
+    async def _is_ready(self, *, wait_for_server: bool) -> bool:
+        """Return whether the server was reached; waits as long as it may yet be."""
         state = self._channel.get_state(try_to_connect=True)
         while state is not grpc.ChannelConnectivity.READY:
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and not wait_for_server:
-                raise self._unavailable("refuses the connection or has no such name")
+                return False
             await self._channel.wait_for_state_change(state)
             state = self._channel.get_state(try_to_connect=True)
-
-    def _unavailable(self, what: str) -> RpcFailed:
-        return RpcFailed(grpc.StatusCode.UNAVAILABLE, f"{self._target} {what}")
+        return True
 
 
 _Call = grpc.aio.StreamStreamCall[drive_service_pb2.DriveRequest, drive_service_pb2.DriveResponse]

@@ -12,6 +12,10 @@ import steerstream_bundle  # noqa: F401 - its settings, before ONNX Runtime is i
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "models" / "pilotnet_lstm.onnx"
 
+# gRPC would ask a proxy of this machine's environment for the tests' own servers.
+for _name in ("grpc_proxy", "https_proxy", "http_proxy"):
+    os.environ.pop(_name, None)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     default = os.environ.get("STEERSTREAM_DATA", str(ROOT.parent / "shared" / "data"))

@@ -32,6 +32,8 @@ METHOD = f"/{_SERVICE}/Drive"
 CHANNEL_OPTIONS = (
     # One connection for each vehicle, as on the road.
     ("grpc.use_local_subchannel_pool", 1),
+    # A proxy in the environment would be measured as well.
+    ("grpc.enable_http_proxy", 0),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
 )

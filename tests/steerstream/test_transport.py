@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from steerstream import (
     UnknownModel,
 )
 from steerstream.testing import Drop, Fail, FakeServer, Reply
+from tests.steerstream.certificates import make_certificate
 from tests.steerstream.wired import serving
 
 JPEG = b"\xff\xd8 a picture"
@@ -208,17 +208,6 @@ async def test_many_sessions_that_are_cancelled_leave_no_task_behind():
             await asyncio.gather(*drives, return_exceptions=True)
         async with asyncio.timeout(5):
             await until(lambda: len(asyncio.all_tasks()) <= before)
-
-
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-        " -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-    )
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*command.split(), *files], check=True, capture_output=True)
-    return key, certificate
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")

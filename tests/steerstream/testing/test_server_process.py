@@ -16,7 +16,9 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def test_a_server_serves_with_its_settings_and_ends_with_the_block(bundle_path):
+def test_a_server_serves_with_its_settings_and_ends_with_the_block(bundle_path, monkeypatch):
+    # A proxy of the machine is not asked for what runs on the machine.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     core = min(os.sched_getaffinity(0))
     with serve(bundle_path, settings={"max_sessions": 3}, cores=[core]) as server:
         assert server.pid is not None

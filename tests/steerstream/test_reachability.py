@@ -1,0 +1,192 @@
+"""Every way in which a server is not reached has an error that names it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+
+import grpc
+import pytest
+
+import steerstream
+from steerstream import BadRequest, ConnectionFailed, Tls
+from steerstream.reachability import is_local
+from steerstream.testing import FakeServer
+from tests.steerstream.certificates import make_certificate
+from tests.steerstream.wired import serving
+
+PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
+DEAD_PROXY = "http://user:secret@127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    for name in (*PROXIES, "no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+async def failure(target: str, *, timeout_s: float = 20.0, tls: Tls | None = None) -> str:
+    with pytest.raises(ConnectionFailed) as caught:
+        await steerstream.connect(target, timeout_s=timeout_s, tls=tls)
+    assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+    assert str(caught.value).startswith(target)
+    return str(caught.value)
+
+
+@contextlib.asynccontextmanager
+async def listening(greeting: bytes | None):
+    """A server of another kind; it greets and hangs up, or says nothing."""
+
+    transports = []
+
+    async def serve(reader, writer):
+        transports.append(writer.transport)
+        if greeting is not None:
+            writer.write(greeting)
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    for transport in transports:
+        transport.abort()
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("localhost:1", "nobody listens there; start the server, or check the port"),
+        ("[::1]:1", "nobody listens there"),
+        ("dns:///localhost:1", "nobody listens there"),
+        ("no.such.host.invalid:50051", "has no address"),
+        ("unix:/no/such/socket", "cannot be reached (No such file or directory)"),
+        ("unix:///no/such/socket", "cannot be reached (No such file or directory)"),
+    ],
+)
+async def test_nobody_listens(target, said):
+    assert said in await failure(target)
+
+
+async def test_a_server_that_is_waited_for_and_does_not_come_is_named_as_well():
+    with pytest.raises(ConnectionFailed, match=r"within 0\.1 s; it refuses the connection"):
+        await steerstream.connect("localhost:1", timeout_s=0.1, wait_for_server=True)
+
+
+@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
+@pytest.mark.parametrize("tls", [None, Tls()])
+async def test_a_server_of_another_kind(greeting, tls):
+    async with listening(greeting) as target:
+        said = await failure(target, timeout_s=0.5, tls=tls)
+    assert ("speaks no TLS, which was tried" if tls else "does not speak gRPC") in said
+
+
+async def test_tls_against_plain_text():
+    async with serving(FakeServer()) as (target, _):
+        assert "speaks no TLS, which was tried; leave tls out" in await failure(target, tls=Tls())
+
+
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="openssl makes the certificate"
+)
+
+
+@needs_openssl
+async def test_plain_text_against_tls_and_a_certificate_that_is_not_trusted(tmp_path):
+    key, certificate = await asyncio.to_thread(make_certificate, tmp_path)
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    async with serving(FakeServer(), credentials) as (target, _):
+        assert "speaks TLS, and plain text was tried; pass tls=" in await failure(target)
+        said = await failure(target, tls=Tls())
+        assert "a certificate that is not trusted (self-signed certificate)" in said
+        assert "pass Tls(ca_file=...)" in said
+        by_address = target.replace("localhost", "127.0.0.1")
+        said = await failure(by_address, tls=Tls(ca_file=certificate))
+        assert "IP address mismatch" in said
+
+
+@needs_openssl
+async def test_a_server_that_asks_for_a_certificate(tmp_path):
+    key, certificate = await asyncio.to_thread(make_certificate, tmp_path)
+    pem = certificate.read_bytes()
+    credentials = grpc.ssl_server_credentials(
+        [(key.read_bytes(), pem)], root_certificates=pem, require_client_auth=True
+    )
+    async with serving(FakeServer(), credentials) as (target, _):
+        said = await failure(target, tls=Tls(ca_file=certificate), timeout_s=2)
+        assert "it may ask for this client's certificate" in said
+        tls = Tls(ca_file=certificate, certificate_file=certificate, key_file=key)
+        async with steerstream.connect(target, tls=tls) as client:
+            assert (await client.describe_models()).default_model == "fake"
+
+
+@needs_openssl
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"ca_file": "nosuch.pem"}, r"ca_file .*nosuch\.pem holds no readable certificate"),
+        ({"ca_file": "key.pem"}, r"ca_file .*key\.pem holds no readable certificate"),
+        ({"ca_file": "."}, "ca_file .* holds no readable certificate"),
+        ({"certificate_file": "nosuch.pem"}, r"certificate_file .*nosuch\.pem"),
+        ({"certificate_file": "certificate.pem"}, "no readable certificate with its key"),
+        ({"key_file": "key.pem"}, "goes with certificate_file"),
+    ],
+)
+async def test_a_file_that_cannot_be_read_is_named(tmp_path, files, message):
+    await asyncio.to_thread(make_certificate, tmp_path)
+    tls = Tls(**{name: tmp_path / file for name, file in files.items()})
+    with pytest.raises(BadRequest, match=f"tls: .*{message}"):
+        await steerstream.connect("localhost:1", tls=tls)
+
+
+@pytest.mark.parametrize("name", PROXIES)
+async def test_a_server_on_this_machine_is_reached_past_a_proxy(monkeypatch, name):
+    monkeypatch.setenv(name, DEAD_PROXY)
+    async with (
+        serving(FakeServer()) as (target, _),
+        steerstream.connect(target) as client,
+    ):
+        assert (await client.describe_models()).default_model == "fake"
+    assert "proxy" not in await failure("localhost:1")
+
+
+@pytest.mark.parametrize("name", PROXIES)
+async def test_a_proxy_in_the_way_of_another_machine_is_named_without_its_password(
+    monkeypatch, name
+):
+    monkeypatch.setenv(name, DEAD_PROXY)
+    said = await failure("vehicles.example:50051")
+    assert f"through the proxy 127.0.0.1 of {name} in the environment" in said
+    assert "add the server's host to no_proxy" in said
+    assert "secret" not in said
+
+
+async def test_a_host_that_the_proxy_is_not_for_is_not_blamed_on_it(monkeypatch):
+    monkeypatch.setenv("http_proxy", DEAD_PROXY)
+    monkeypatch.setenv("no_proxy", "example.org, .invalid")
+    assert "has no address" in await failure("no.such.host.invalid:50051")
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("localhost:50051", True),
+        ("localhost", True),
+        ("car.localhost:50051", True),
+        ("127.8.9.1:50051", True),
+        ("[::1]:50051", True),
+        ("ipv4:127.0.0.1:50051", True),
+        ("ipv6:[::1]:50051", True),
+        ("dns://8.8.8.8/localhost:50051", True),
+        ("unix:/run/steerstream.sock", True),
+        ("unix-abstract:steerstream", True),
+        ("10.0.0.1:50051", False),
+        ("localhost.example:50051", False),
+        ("vehicles.example", False),
+        ("[2001:db8::1]:50051", False),
+        ("", False),
+    ],
+)
+def test_targets_on_this_machine_are_told_from_others(target, expected):
+    assert is_local(target) is expected

@@ -22,7 +22,7 @@ from tests.deploy import confined
 from tests.deploy.tools import DEPLOY, ROOT, tool
 
 UNIT = DEPLOY / "systemd/steerstream.service"
-SETTINGS = DEPLOY / "systemd/server.toml"
+SETTINGS = DEPLOY / "server.toml"
 GREY = np.full((66, 200, 3), 100, np.uint8)
 AFTER_DRAIN_S = 5
 """To end what is left after a drain, with a margin."""

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
@@ -49,7 +49,7 @@ class Program:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, *command: str | Path) -> Program:
+    async def start(cls, *command: object) -> Self:
         process = await asyncio.create_subprocess_exec(
             *map(str, command), cwd=ROOT, stderr=asyncio.subprocess.PIPE
         )

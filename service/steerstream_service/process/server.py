@@ -25,7 +25,7 @@ from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.engine.thread_engine import ThreadEngine
 from steerstream_service.errors import ConfigError, ListenError
 from steerstream_service.telemetry.logs import fields
-from steerstream_service.telemetry.observer import Observer, SlotUse
+from steerstream_service.telemetry.observer import Observer, ServerState, SlotUse
 from steerstream_service.transport.servicer import DriveService
 
 _log = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ class Server:
             if in_loop
             else _in_threads(queues, observer, config.decode_threads)
         )
+        self._serving = False
         self._stop = asyncio.Event()
         self._health = health.aio.HealthServicer()
         self._service = DriveService(self.admission, self._engine, self._decoder, config, observer)
@@ -145,6 +146,7 @@ class Server:
     async def open(self) -> None:
         """Let sessions open, and turn health to SERVING."""
         self._service.open_for_sessions()
+        self._serving = True
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         _log.info("serving")
 
@@ -156,13 +158,19 @@ class Server:
         """Wait until `stop` is called."""
         await self._stop.wait()
 
-    def slots(self) -> dict[str, SlotUse]:
-        """Return the use of each model's state pool, by the model's name."""
+    def state(self) -> ServerState:
+        """Return the server's state; safe to call from other threads."""
         total = self._config.max_sessions
-        return {
-            name: SlotUse(total - model.queue.pool.free, total)
-            for name, model in self.admission.models.items()
-        }
+        models = self.admission.models
+        return ServerState(
+            slots={
+                name: SlotUse(total - model.queue.pool.free, total)
+                for name, model in models.items()
+            },
+            load=self.admission.reviewed_load,
+            serving=self._serving and not self.admission.draining,
+            provider=next(iter(models.values())).bundle.runtime.provider.name,
+        )
 
     async def shutdown(self) -> None:
         """Drain the sessions, then end everything; return when nothing runs any more."""

@@ -55,7 +55,7 @@ async def run(options: Namespace) -> None:
         workers=options.workers,
         observer=telemetry.observer,
     )
-    telemetry.start(server.slots)
+    telemetry.start(server.state)
     try:
         await _live(server, options)
     finally:

@@ -17,13 +17,15 @@ from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    InfoMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
 
+from steerstream import __version__
 from steerstream_service.domain import Command, Skip, SkipReason, Timings, Validity
 from steerstream_service.errors import ErrorReason
-from steerstream_service.telemetry.observer import ENDINGS, Observer, SlotUse
+from steerstream_service.telemetry.observer import ENDINGS, Observer, ServerState
 
 _NS_PER_S = 1e9
 
@@ -172,34 +174,47 @@ class Metrics(Observer, Collector):
         return family
 
 
-class Pools(Collector):
-    """The state pools.
+class State(Collector):
+    """The server's state at the moment of a scrape.
 
     Args:
-        slots: returns the present use of each model's pool, by the model's name.
+        state: returns it.
     """
 
-    def __init__(self, slots: Callable[[], Mapping[str, SlotUse]]) -> None:
-        self._slots = slots
+    def __init__(self, state: Callable[[], ServerState]) -> None:
+        self._state = state
 
     def collect(self) -> Iterable[Metric]:
-        """Return both families; called for a scrape."""
-        pools = self._slots()
+        """Return all families; called for a scrape."""
+        state = self._state()
+        yield GaugeMetricFamily(
+            "steerstream_load",
+            "Predicted load of the admitted sessions; at 1 the next one is refused.",
+            state.load,
+        )
+        yield GaugeMetricFamily(
+            "steerstream_serving", "1 where sessions can open, else 0.", state.serving
+        )
+        yield InfoMetricFamily(
+            "steerstream_build",
+            "Version of the server, and what runs its networks.",
+            {"version": __version__, "provider": state.provider},
+        )
         for name, text, index in (
             ("slots_used", "Sessions that hold a slot in the state pool.", 0),
             ("slots", "Slots of the state pool.", 1),
         ):
             family = GaugeMetricFamily(f"steerstream_{name}", text, labels=["model"])
-            for model, slots in pools.items():
+            for model, slots in state.slots.items():
                 family.add_metric([model], slots[index])
             yield family
 
 
-def registry(metrics: Metrics, slots: Callable[[], Mapping[str, SlotUse]]) -> CollectorRegistry:
-    """Return all that a scrape shows: counts, state pools, the process, and garbage collection."""
+def registry(metrics: Metrics, state: Callable[[], ServerState]) -> CollectorRegistry:
+    """Return all that a scrape shows: counts, state, the process, and garbage collection."""
     whole = CollectorRegistry()
     whole.register(metrics)
-    whole.register(Pools(slots))
+    whole.register(State(state))
     ProcessCollector(registry=whole)
     GCCollector(registry=whole)
     return whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from steerstream_service.domain import Command, Skip
@@ -17,6 +17,22 @@ class SlotUse(NamedTuple):
 
     used: int
     total: int
+
+
+class ServerState(NamedTuple):
+    """How a server is at this moment.
+
+    Attributes:
+        slots: the use of each model's state pool, by the model's name.
+        load: the predicted load of the admitted sessions; at 1 the next one is refused.
+        serving: whether sessions can open.
+        provider: name of the execution provider.
+    """
+
+    slots: Mapping[str, SlotUse]
+    load: float
+    serving: bool
+    provider: str
 
 
 class Observer:

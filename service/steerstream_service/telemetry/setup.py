@@ -6,12 +6,12 @@ Their libraries are extras, and are imported only where they are used.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from steerstream.extras import command_needs
 from steerstream_service.address import Place
-from steerstream_service.telemetry.observer import Observer, Observers, SlotUse
+from steerstream_service.telemetry.observer import Observer, Observers, ServerState
 
 if TYPE_CHECKING:
     from steerstream_service.telemetry.metrics import Metrics
@@ -47,11 +47,11 @@ class Telemetry:
         self.observer = _together([self._metrics, self._tracing])
         """Receives the server's events."""
 
-    def start(self, slots: Callable[[], Mapping[str, SlotUse]]) -> None:
+    def start(self, state: Callable[[], ServerState]) -> None:
         """Serve metrics, if asked for.
 
         Args:
-            slots: returns the use of each model's state pool, by the model's name.
+            state: returns the server's state.
 
         Raises:
             ListenError: the address for metrics cannot be had.
@@ -60,7 +60,7 @@ class Telemetry:
             from steerstream_service.telemetry.metrics import registry  # noqa: PLC0415
             from steerstream_service.telemetry.metrics_endpoint import Endpoint  # noqa: PLC0415
 
-            self._endpoint = Endpoint(registry(self._metrics, slots))
+            self._endpoint = Endpoint(registry(self._metrics, state))
             self._endpoint.start(self._place)
 
     async def stop(self) -> None:

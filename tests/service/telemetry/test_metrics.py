@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+import steerstream
 from steerstream_service.domain import Command, ControlValues, Skip, SkipReason, Timings, Validity
 from steerstream_service.errors import ErrorReason
 from steerstream_service.telemetry.metrics import DURATION_BOUNDS_S, Histogram, Metrics, registry
-from steerstream_service.telemetry.observer import ENDINGS, SlotUse
+from steerstream_service.telemetry.observer import ENDINGS, ServerState, SlotUse
 
 prometheus = pytest.importorskip("prometheus_client")
 parser = pytest.importorskip("prometheus_client.parser")
@@ -26,12 +27,12 @@ def skip(reason):
     return Skip(0, 1, reason, "why", None)
 
 
-def slots():
-    return {"tiny": SlotUse(2, 64)}
+def state():
+    return ServerState({"tiny": SlotUse(2, 64)}, load=0.25, serving=True, provider="cpu")
 
 
 def samples(observer):
-    text = prometheus.generate_latest(registry(observer, slots)).decode()
+    text = prometheus.generate_latest(registry(observer, state)).decode()
     return {
         (sample.name, *sorted(sample.labels.values(), key=_is_bound)): sample.value
         for family in parser.text_string_to_metric_families(text)
@@ -103,6 +104,13 @@ def test_sessions_refusals_and_slots():
     assert found["steerstream_streams_refused_total", "too_many_sessions"] == 1
     assert found["steerstream_slots_used", "tiny"] == 2
     assert found["steerstream_slots", "tiny"] == 64
+
+
+def test_load_state_and_build_are_shown():
+    found = samples(Metrics(["tiny"]))
+    assert found[("steerstream_load",)] == 0.25
+    assert found[("steerstream_serving",)] == 1
+    assert found["steerstream_build_info", *sorted([steerstream.__version__, "cpu"], key=_is_bound)]
 
 
 def test_the_process_is_shown_too():

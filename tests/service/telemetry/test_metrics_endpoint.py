@@ -10,7 +10,7 @@ import pytest
 
 from steerstream_service.address import Place
 from steerstream_service.errors import ListenError
-from steerstream_service.telemetry.observer import SlotUse
+from steerstream_service.telemetry.observer import ServerState, SlotUse
 
 parser = pytest.importorskip("prometheus_client.parser")
 
@@ -22,7 +22,8 @@ def endpoint(place=PLACE):
     from steerstream_service.telemetry.metrics import Metrics, registry
     from steerstream_service.telemetry.metrics_endpoint import Endpoint
 
-    served = Endpoint(registry(Metrics(["tiny"]), lambda: {"tiny": SlotUse(2, 64)}))
+    state = ServerState({"tiny": SlotUse(2, 64)}, load=0.0, serving=True, provider="cpu")
+    served = Endpoint(registry(Metrics(["tiny"]), lambda: state))
     taken = served.start(place)
     try:
         yield taken

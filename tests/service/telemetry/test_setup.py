@@ -48,7 +48,9 @@ async def test_a_drive_shows_in_the_metrics(tiny, tmp_path, free_port):
             for _ in range(3):
                 await vehicle.drive(GREY)
             await vehicle.drive(GREY, sequence_number=2)
-            assert samples(place)["steerstream_slots_used", "tiny"] == 1
+            during = samples(place)
+            assert during["steerstream_slots_used", "tiny"] == 1
+            assert during[("steerstream_serving",)] == 1
             assert await vehicle.done() is grpc.StatusCode.OK
             with pytest.raises(grpc.aio.AioRpcError):
                 await Vehicle(stub).open(model="other")

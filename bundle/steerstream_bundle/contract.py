@@ -35,8 +35,33 @@ class ContractError(ValueError):
     """A bundle's contract is missing, malformed, or at odds with itself."""
 
 
+_LONGEST_TEXT = 1000
+_LARGEST_WHOLE = 2**53
+"""Whole numbers up to here are exact in JSON, and fit into the wire contract's."""
+_LARGEST_FLOAT = 3.4e38
+"""What a float32 can hold."""
+_LARGEST_SIDE_PX = 8192
+_LARGEST_STATE = 2**24
+"""Elements of one state tensor of one session: 64 MiB."""
+_LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 0.1, 1000.0
+_LONGEST_GAP_MS = 24 * 3600 * 1000
+_MOST_WARM_UP_STEPS = 1_000_000
+
+
+def _reason_against(value: object) -> str | None:
+    """Return why the wire contract could not carry a value, or None."""
+    if isinstance(value, str) and (len(value) > _LONGEST_TEXT or not value.isprintable()):
+        return f"must be at most {_LONGEST_TEXT} printable characters"
+    if isinstance(value, int) and abs(value) > _LARGEST_WHOLE:
+        return f"must be at most {_LARGEST_WHOLE}"
+    if isinstance(value, float) and abs(value) > _LARGEST_FLOAT:
+        return f"must be a number that a float32 can hold, at most {_LARGEST_FLOAT:g}"
+    return None
+
+
 _READER = Reader(
     error=ContractError,
+    reason_against=_reason_against,
     types={dict: "an object", list: "a list"},
     of_type="",
     unknown="{path} has unknown fields: {names}",
@@ -78,8 +103,11 @@ class FrameInput:
     crop: Crop
 
     def __post_init__(self) -> None:
-        if self.height_px < 1 or self.width_px < 1:
-            raise ContractError(f"frame size must be positive, is {self.width_px}x{self.height_px}")
+        if not all(1 <= side <= _LARGEST_SIDE_PX for side in (self.height_px, self.width_px)):
+            raise ContractError(
+                f"frame size must be from 1 to {_LARGEST_SIDE_PX} pixels a side, is "
+                f"{self.width_px}x{self.height_px}"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -104,6 +132,11 @@ class StateTensor:
     def __post_init__(self) -> None:
         if not self.shape or any(size < 1 for size in self.shape):
             raise ContractError(f"state {self.input!r} needs positive sizes, has {self.shape}")
+        if math.prod(self.shape) > _LARGEST_STATE:
+            raise ContractError(
+                f"state {self.input!r} must have at most {_LARGEST_STATE} elements, "
+                f"has {self.shape}"
+            )
         if len(self.initial) not in (1, math.prod(self.shape)):
             raise ContractError(
                 f"state {self.input!r} needs 1 or {math.prod(self.shape)} initial values, "
@@ -148,8 +181,10 @@ class GapRule:
     reset_after_ms: int
 
     def __post_init__(self) -> None:
-        if self.reset_after_ms < 1:
-            raise ContractError("reset_after_ms must be at least 1")
+        if not 1 <= self.reset_after_ms <= _LONGEST_GAP_MS:
+            raise ContractError(
+                f"reset_after_ms must be from 1 to {_LONGEST_GAP_MS}, is {self.reset_after_ms}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +197,9 @@ class TrainingSource:
     licence: str
     rendered: bool
 
+    def __post_init__(self) -> None:
+        _refuse_negative(self.name, self.frames)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
@@ -172,6 +210,9 @@ class Score:
     frames: int
     rmse: float
     note: str = ""
+
+    def __post_init__(self) -> None:
+        _refuse_negative(self.source, self.frames)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,8 +262,15 @@ class Contract:
             )
         if not self.name:
             raise ContractError("a bundle needs a name")
-        if self.rate_hz <= 0 or self.warm_up_steps < 0:
-            raise ContractError("rate_hz must be positive and warm_up_steps not negative")
+        if not _LOWEST_RATE_HZ <= self.rate_hz <= _HIGHEST_RATE_HZ:
+            raise ContractError(
+                f"rate_hz must be from {_LOWEST_RATE_HZ:g} to {_HIGHEST_RATE_HZ:g}, "
+                f"is {self.rate_hz}"
+            )
+        if not 0 <= self.warm_up_steps <= _MOST_WARM_UP_STEPS:
+            raise ContractError(
+                f"warm_up_steps must be from 0 to {_MOST_WARM_UP_STEPS}, is {self.warm_up_steps}"
+            )
         heads = [output.head for output in self.outputs]
         if STEERING_WHEEL_ANGLE not in heads or len(set(heads)) != len(heads):
             raise ContractError(
@@ -268,9 +316,16 @@ class Contract:
         """
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except RecursionError:
+            raise ContractError("the contract is nested too deeply") from None
+        except ValueError as error:  # a number of thousands of digits is one as well
             raise ContractError(f"the contract is not JSON: {error}") from None
         return _READER.read(cls, data, "contract")
+
+
+def _refuse_negative(source: str, frames: int) -> None:
+    if frames < 0:
+        raise ContractError(f"source {source!r} has {frames} frames; that is less than none")
 
 
 def _refuse_twins(side: str, tensors: Sequence[str]) -> None:

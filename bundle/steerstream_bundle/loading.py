@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from steerstream_bundle import providers
+from steerstream_bundle import onnx_file, providers
 from steerstream_bundle.contract import METADATA_KEY, Contract, ContractError
 from steerstream_bundle.errors import BundleError
 from steerstream_bundle.providers import Provider
@@ -18,6 +18,7 @@ from steerstream_bundle.runtime import Array, Runtime, TensorInfo
 SHIPPED = Path(str(resources.files("steerstream_bundle"))) / "default.onnx"
 """The bundle that comes with this package."""
 
+_LONGEST_MESSAGE = 500
 _FLOAT, _UINT8 = "tensor(float)", "tensor(uint8)"
 
 
@@ -84,16 +85,12 @@ def load(path: Path, *, provider: Provider = providers.CPU, intra_op_threads: in
             begins with the path.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}") from None
-    if not data:
-        raise BundleError(f"{path}: the file is empty")
-    try:
+        data = onnx_file.read(path)
+        onnx_file.check(data)
         runtime = Runtime(data, provider=provider, intra_op_threads=intra_op_threads)
         return Bundle(runtime, hashlib.sha256(data).hexdigest())
     except BundleError as error:
-        raise BundleError(f"{path}: {error}") from None
+        raise BundleError(f"{path}: {_one_line(str(error))}") from None
 
 
 def load_all(
@@ -116,6 +113,12 @@ def load_all(
             raise BundleError(f"{path}: another bundle is named {bundle.contract.name!r} too")
         bundles[bundle.contract.name] = bundle
     return bundles
+
+
+def _one_line(text: str) -> str:
+    """Return a text that may hold names from the file, without line breaks and not too long."""
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 
 def _files(path: Path) -> list[Path]:

@@ -39,6 +39,7 @@ class Reader:
         unknown: template of the message for an unknown key, with `path`, `first` (the full
             name of the first such key), `names` (of all in this table) and `known`.
         finite: whether infinity and NaN are refused.
+        reason_against: returns why a scalar is refused that has the right type, or None.
     """
 
     error: Callable[[str], Exception]
@@ -47,6 +48,7 @@ class Reader:
     of_type: str = "of type "
     unknown: str
     finite: bool = True
+    reason_against: Callable[[object], str | None] = lambda _: None
 
     def read(self, kind: type[_T], data: object, path: str = "") -> _T:
         """Make a dataclass from a table, with all dataclasses that it holds.
@@ -115,6 +117,8 @@ class Reader:
             raise self.error(f"{name} must be {called}, is {_shown(value)}")
         if self.finite and isinstance(value, float) and not math.isfinite(value):
             raise self.error(f"{name} must be finite, is {value}")
+        if reason := self.reason_against(value):
+            raise self.error(f"{name} {reason}, is {_shown(value)}")
         return value
 
 

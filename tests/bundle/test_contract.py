@@ -83,7 +83,22 @@ def test_json_round_trip() -> None:
     [
         (("name",), "", "needs a name"),
         (("name",), 3, "contract.name must be str"),
+        (("name",), "x" * 1001, "contract.name must be at most 1000 printable characters"),
+        (("name",), "two\nlines", "contract.name must be at most 1000 printable characters"),
         (("version",), 2, "version 2"),
+        (("rate_hz",), 1e-308, "rate_hz must be from 0.1 to 1000, is 1e-308"),
+        (("rate_hz",), 1e308, "contract.rate_hz must be a number that a float32 can hold"),
+        (("rate_hz",), 1001.0, "rate_hz must be from 0.1 to 1000, is 1001.0"),
+        (("rate_hz",), 10**400, "contract.rate_hz must be finite"),
+        (("warm_up_steps",), 10**7, "warm_up_steps must be from 0 to 1000000"),
+        (("warm_up_steps",), 2**64, "contract.warm_up_steps must be at most 9007199254740992"),
+        (("frame", "width_px"), 8193, "frame size must be from 1 to 8192 pixels a side"),
+        (("gap", "reset_after_ms"), 2**32, "reset_after_ms must be from 1 to 86400000"),
+        (("state", 0, "shape"), [4096, 4097], "must have at most 16777216 elements"),
+        (("state", 0, "initial"), [1e39], "contract.state[0].initial[0] must be a number that a"),
+        (("outputs", 0, "maximum"), -1e39, "contract.outputs[0].maximum must be a number that a"),
+        (("provenance", "scores", 0, "frames"), -1, "source 'road' has -1 frames"),
+        (("provenance", "sources", 0, "frames"), -1, "source 'road' has -1 frames"),
         (("rate_hz",), 0.0, "rate_hz"),
         (("rate_hz",), float("inf"), "finite"),
         (("rate_hz",), True, "contract.rate_hz must be float"),
@@ -135,6 +150,15 @@ def test_a_missing_field_is_named(name: str) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null"])
 def test_what_is_no_object_is_refused(text: str) -> None:
     with pytest.raises(ContractError, match=r"not JSON|must be an object"):
+        Contract.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[" * 100_000, "nested too deeply"), ('{"name": ' + "1" * 5000 + "}", "not JSON")],
+)
+def test_json_that_python_does_not_read_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ContractError, match=message):
         Contract.from_json(text)
 
 

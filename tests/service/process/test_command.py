@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import socket
 import subprocess
@@ -41,6 +43,14 @@ def broken(tmp_path, kind):
             bundles.write(path, bundles.contract(), _NODES, metadata={METADATA_KEY: text})
         case "limits":
             bundles.recurrent(path, limits_profile="rocket")
+        case "pipe":
+            os.mkfifo(path)
+        case "name":
+            text = bundles.contract().to_json().replace('"tiny"', json.dumps("a\nb" * 10_000))
+            bundles.write(path, bundles.contract(), _NODES, metadata={METADATA_KEY: text})
+        case "tensor":
+            text = bundles.contract(interval_tensor="x\n" * 100).to_json()
+            bundles.write(path, bundles.contract(), _NODES, metadata={METADATA_KEY: text})
     return path
 
 
@@ -57,12 +67,16 @@ _NODES = [*bundles._mean_colour(), *bundles._hidden(), *bundles._heads("h_next")
         ("no contract", "no contract under 'steerstream.contract'"),
         ("contract", "its contract is broken: contract has unknown fields: rate"),
         ("limits", "limits profile 'rocket' is not one of"),
+        ("pipe", "not a regular file"),
+        ("name", "its contract is broken: contract.name must be at most 1000 printable"),
+        ("tensor", "its contract is broken: contract.interval_tensor must be at most"),
     ],
 )
 def test_a_broken_bundle_is_one_line_and_exit_code_2(tmp_path, kind, text):
     line = refusal("--model", broken(tmp_path, kind))
     assert re.search(text, line), line
     assert line.count("\n") == 1
+    assert len(line) < 1000
     assert line.startswith("steerstream serve: ")
 
 

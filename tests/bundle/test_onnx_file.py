@@ -101,7 +101,9 @@ def test_weights_in_bfloat16_are_read_by_their_bits(listed):
 
 
 def test_a_single_number_may_be_infinite():
-    onnx_file.check(model(branch(weights=[numpy_helper.from_array(np.float32(-np.inf), "low")])))
+    onnx_file.check(
+        model(branch(weights=[numpy_helper.from_array(np.array(-np.inf, np.float32), "low")]))
+    )
 
 
 def test_a_graph_that_is_nested_deeply_is_refused():

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -16,13 +17,18 @@ from steerstream import (
     ConnectionFailed,
     Draining,
     ErrorReason,
+    FramePolicy,
     ProtocolError,
     ServerDraining,
+    SessionEnded,
     SessionLost,
     Tls,
     UnknownModel,
 )
+from steerstream.session import MAX_IN_FLIGHT
 from steerstream.testing import Drop, Fail, FakeServer, Reply
+from steerstream.transport import GrpcStream
+from steerstream.v1 import drive_service_pb2, frame_pb2
 from tests.steerstream.certificates import make_certificate
 from tests.steerstream.wired import serving
 
@@ -190,6 +196,67 @@ async def test_a_cancelled_send_leaves_the_stream_whole():
             await sending
         assert (await session.request(JPEG)).limited.steering_wheel_angle_rad == 1.0
         assert (await anext(session)).sequence_number == 0
+
+
+async def test_closing_a_client_ends_a_session_whose_answers_nobody_reads():
+    """Its reader waits for room, so that the end of the connection alone would not wake it."""
+    async with serving(FakeServer()) as (target, _):
+        client = await steerstream.connect(target)
+        session = await client.open_session(vehicle_id="car", frame_policy=FramePolicy.EVERY)
+
+        async def send() -> None:
+            while True:
+                await session.send_frame(JPEG)
+
+        sending = asyncio.create_task(send())
+        async with asyncio.timeout(30):
+            await until(lambda: session.frames_in_flight == MAX_IN_FLIGHT)
+            await client.aclose()
+            with pytest.raises(SessionEnded):
+                await sending
+
+
+class StalledCall:
+    """A call of gRPC whose network takes nothing until it is let go on; one write at a time."""
+
+    def __init__(self) -> None:
+        self.goes_on = asyncio.Event()
+        self.written: list[int] = []
+        self._is_writing = False
+
+    async def write(self, request: drive_service_pb2.DriveRequest) -> None:
+        assert not self._is_writing
+        self._is_writing = True
+        await self.goes_on.wait()
+        self.written.append(request.frame.sequence_number)
+        self._is_writing = False
+
+    async def done_writing(self) -> None:
+        assert not self._is_writing
+        self.written.append(-1)
+
+    def add_done_callback(self, callback) -> None:
+        pass
+
+
+async def test_messages_whose_senders_were_cancelled_are_sent_in_order_all_the_same():
+    """A frame that is counted as sent and never is would have no answer for ever."""
+    call = StalledCall()
+    stream = GrpcStream(cast(Any, call))
+    sending = []
+    for number in range(5):
+        frame = frame_pb2.Frame(sequence_number=number)
+        request = drive_service_pb2.DriveRequest(frame=frame)
+        sending.append(asyncio.create_task(stream.send(request)))
+        await asyncio.sleep(0)
+        sending[-1].cancel()
+    await asyncio.wait(sending)
+    finishing = asyncio.create_task(stream.finish())
+    await asyncio.sleep(0)
+    call.goes_on.set()
+    await finishing
+    assert all(task.cancelled() for task in sending)
+    assert call.written == [0, 1, 2, 3, 4, -1]
 
 
 async def test_many_sessions_that_are_cancelled_leave_no_task_behind():

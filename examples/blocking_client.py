@@ -20,7 +20,7 @@ def main(target: str, names: list[str]) -> None:
             if safe.action is Action.FOLLOW:
                 print(f"steer {safe.steering_wheel_angle_rad} rad, drive {safe.speed_mps} m/s")
             else:
-                print(safe.action.name, *safe.interventions)
+                print(safe.action.name, *safe.reasons)
             print(f"frame {answer.sequence_number} took {answer.round_trip_ms:.1f} ms")
 
 

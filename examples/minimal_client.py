@@ -23,9 +23,9 @@ def act(safe: steerstream.SafeCommand) -> None:
         case Action.FOLLOW:
             print(f"steer {safe.steering_wheel_angle_rad} rad, drive {safe.speed_mps} m/s")
         case Action.HOLD:
-            print("keep steering and speed, and expect to take over:", *safe.interventions)
+            print("keep steering and speed, and expect to take over:", *safe.reasons)
         case Action.RELEASE:
-            print("hand over to the driver:", *safe.interventions)
+            print("hand over to the driver:", *safe.reasons)
 
 
 async def main(target: str, pictures: list[bytes]) -> None:

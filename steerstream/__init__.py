@@ -55,7 +55,7 @@ from steerstream.errors import (
     SteerstreamError,
     UnknownModel,
 )
-from steerstream.guard import Action, Guard, Intervention, SafeCommand
+from steerstream.guard import Action, Guard, GuardReason, SafeCommand
 from steerstream.images import Encoding, Image, Nv12
 from steerstream.models import (
     Camera,
@@ -96,9 +96,9 @@ __all__ = [
     "FramePolicy",
     "GrpcTransport",
     "Guard",
+    "GuardReason",
     "HeldOutScore",
     "Image",
-    "Intervention",
     "Limit",
     "MediaError",
     "MissingExtra",

@@ -41,7 +41,7 @@ class Action(enum.Enum):
     """There is nothing to follow: the vehicle's own fallback or its driver takes over."""
 
 
-class Intervention(enum.Enum):
+class GuardReason(enum.Enum):
     """Why the guard did not pass an answer on as it came."""
 
     NO_COMMAND = "no good command has come yet"
@@ -69,15 +69,15 @@ class Intervention(enum.Enum):
 
 _PASSES = frozenset(
     {
-        Intervention.ALIVE_COUNTER_MISSED,
-        Intervention.STEERING_ANGLE,
-        Intervention.STEERING_RATE,
-        Intervention.SPEED,
-        Intervention.ACCELERATION,
-        Intervention.STEERING_TORQUE,
+        GuardReason.ALIVE_COUNTER_MISSED,
+        GuardReason.STEERING_ANGLE,
+        GuardReason.STEERING_RATE,
+        GuardReason.SPEED,
+        GuardReason.ACCELERATION,
+        GuardReason.STEERING_TORQUE,
     }
 )
-"""Interventions that bound an answer's values and do not keep them from being followed."""
+"""Reasons that bound an answer's values and do not keep them from being followed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class SafeCommand:
         steering_torque_nm: torque within the client's bounds; None where there is none.
         age_ms: time since the values' picture was sent, and how old it was then at least; infinite
             where there are no values.
-        interventions: why this is not just the server's last command; empty if it is.
+        reasons: why this is not just the server's last command; empty if it is.
     """
 
     action: Action
@@ -99,7 +99,7 @@ class SafeCommand:
     speed_mps: float | None
     steering_torque_nm: float | None
     age_ms: float
-    interventions: tuple[Intervention, ...]
+    reasons: tuple[GuardReason, ...]
 
 
 @dataclasses.dataclass(slots=True)
@@ -138,7 +138,7 @@ class Guard:
         self._accepted: _Accepted | None = None
         self._told = ControlValues()
         self._told_ns: int | None = None
-        self._last: tuple[Intervention, ...] = ()
+        self._last: tuple[GuardReason, ...] = ()
         self._awaited: collections.OrderedDict[int, _Awaited] = collections.OrderedDict()
         self._is_live = True
         self.begin_session()
@@ -165,7 +165,7 @@ class Guard:
         self._answers_since = 0
         self._newest_number = -1
         if self._accepted is not None:
-            self._last = (Intervention.NEW_SESSION,)
+            self._last = (GuardReason.NEW_SESSION,)
 
     def frame_sent(self, sequence_number: int, capture_time_ns: int, now_ns: int) -> None:
         """Note that a frame was sent and awaits its answer.
@@ -181,7 +181,7 @@ class Guard:
             _, oldest = self._awaited.popitem(last=False)
             self._lose(oldest)
 
-    def received(self, answer: Command | Skipped, now_ns: int) -> tuple[Intervention, ...]:
+    def received(self, answer: Command | Skipped, now_ns: int) -> tuple[GuardReason, ...]:
         """Judge an answer.
 
         Args:
@@ -195,7 +195,7 @@ class Guard:
         self._answers_since += 1
         if isinstance(answer, Skipped):
             self._settle(awaited, is_good=False)
-            self._last = (Intervention.SKIPPED,)
+            self._last = (GuardReason.SKIPPED,)
             return self._last
         found = self._doubts(answer, awaited, now_ns)
         is_good = _PASSES.issuperset(found)
@@ -216,12 +216,12 @@ class Guard:
         """
         self._notice_losses(now_ns)
         if self._accepted is None:
-            return _release(Intervention.NO_COMMAND, *self._last)
+            return _release(GuardReason.NO_COMMAND, *self._last)
         age_ms = self._accepted.age_ms(now_ns)
         if age_ms > self.bounds.max_hold_ms:
-            return _release(Intervention.TOO_OLD, *self._last)
+            return _release(GuardReason.TOO_OLD, *self._last)
         if self.is_lagging:
-            return _release(Intervention.LAGGING, *self._last)
+            return _release(GuardReason.LAGGING, *self._last)
         is_old = age_ms > self.bounds.max_age_ms
         is_good = _PASSES.issuperset(self._last) and not is_old
         values, rates = self._tell(self._accepted, now_ns)
@@ -231,7 +231,7 @@ class Guard:
             speed_mps=values.speed_mps,
             steering_torque_nm=values.steering_torque_nm,
             age_ms=age_ms,
-            interventions=(Intervention.TOO_OLD,) * is_old + self._last + rates,
+            reasons=(GuardReason.TOO_OLD,) * is_old + self._last + rates,
         )
 
     @property
@@ -242,11 +242,11 @@ class Guard:
         when the server has recovered.
         """
         most = self.bounds.max_lost_fraction * self.bounds.lost_window_frames
-        return sum(self._losses) > most
+        return self._losses.count(True) > most
 
     def _tell(
         self, accepted: _Accepted, now_ns: int
-    ) -> tuple[ControlValues, tuple[Intervention, ...]]:
+    ) -> tuple[ControlValues, tuple[GuardReason, ...]]:
         """Go from what the vehicle was told towards the accepted values, and remember how far."""
         clock_ns = now_ns if self._is_live else accepted.capture_time_ns
         before, elapsed_s = self._told, math.inf
@@ -262,38 +262,38 @@ class Guard:
 
     def _doubts(
         self, command: Command, awaited: _Awaited | None, now_ns: int
-    ) -> tuple[Intervention, ...]:
+    ) -> tuple[GuardReason, ...]:
         if not command.checksum_ok:
             # Nothing in a damaged command can be believed, its counter included.
-            return (Intervention.CHECKSUM,)
+            return (GuardReason.CHECKSUM,)
         doubts = self._count(command.alive_counter)
         if awaited is None or awaited.capture_time_ns != command.capture_time_ns:
-            return (*doubts, Intervention.ECHO)
+            return (*doubts, GuardReason.ECHO)
         if command.sequence_number < self._newest_number:
-            doubts += (Intervention.OUTDATED,)
+            doubts += (GuardReason.OUTDATED,)
         if now_ns - awaited.sent_ns > self.bounds.max_round_trip_ms * 1e6:
-            doubts += (Intervention.ROUND_TRIP,)
+            doubts += (GuardReason.ROUND_TRIP,)
         if awaited.lag_ns > self.bounds.max_age_ms * 1e6:
-            doubts += (Intervention.CAPTURE_TIME,)
+            doubts += (GuardReason.CAPTURE_TIME,)
         return doubts + self._value_doubts(command, now_ns)
 
-    def _value_doubts(self, command: Command, now_ns: int) -> tuple[Intervention, ...]:
+    def _value_doubts(self, command: Command, now_ns: int) -> tuple[GuardReason, ...]:
         if command.validity is Validity.HELD:
-            return (Intervention.SERVER_HELD,)
+            return (GuardReason.SERVER_HELD,)
         if command.validity not in {Validity.VALID, Validity.WARMING_UP}:
-            return (Intervention.SERVER_FALLBACK,)
+            return (GuardReason.SERVER_FALLBACK,)
         heads = _heads(command.limited)
         if any(value is not None and not math.isfinite(value) for value in heads):
-            return (Intervention.NOT_FINITE,)
+            return (GuardReason.NOT_FINITE,)
         held: tuple[float | None, ...] = (None, None, None)
         if self._accepted and self._accepted.age_ms(now_ns) <= self.bounds.max_hold_ms:
             held = _heads(self._accepted.values)
         is_less = any(new is None and old is not None for new, old in zip(heads, held, strict=True))
         if is_less or heads == (None, None, None):
-            return (Intervention.HEAD_MISSING,)
+            return (GuardReason.HEAD_MISSING,)
         return ()
 
-    def _count(self, alive_counter: int) -> tuple[Intervention, ...]:
+    def _count(self, alive_counter: int) -> tuple[GuardReason, ...]:
         """Compare the alive counter with the number of answers since the last one that was read."""
         previous, self._alive_counter = self._alive_counter, alive_counter
         expected, self._answers_since = self._answers_since, 0
@@ -301,10 +301,10 @@ class Guard:
             return ()
         step = (alive_counter - previous) % ALIVE_COUNTER_MODULUS
         if not 0 < step < ALIVE_COUNTER_MODULUS // 2:
-            return (Intervention.ALIVE_COUNTER_STUCK,)
-        return (Intervention.ALIVE_COUNTER_MISSED,) if step > expected else ()
+            return (GuardReason.ALIVE_COUNTER_STUCK,)
+        return (GuardReason.ALIVE_COUNTER_MISSED,) if step > expected else ()
 
-    def _accept(self, command: Command, awaited: _Awaited) -> tuple[Intervention, ...]:
+    def _accept(self, command: Command, awaited: _Awaited) -> tuple[GuardReason, ...]:
         values, found = clamp_values(command.limited, self.bounds)
         taken_ns = awaited.sent_ns - awaited.lag_ns
         self._accepted = _Accepted(values, taken_ns, command.capture_time_ns)
@@ -332,30 +332,28 @@ class Guard:
             return
         self._losses.append(False)
         self._good_in_a_row += 1
-        if self.is_lagging and self._good_in_a_row >= self.bounds.recovery_frames:
+        if self._good_in_a_row >= self.bounds.recovery_frames and self.is_lagging:
             self._losses.clear()
 
 
 def clamp_values(
     wanted: ControlValues, bounds: Bounds
-) -> tuple[ControlValues, tuple[Intervention, ...]]:
+) -> tuple[ControlValues, tuple[GuardReason, ...]]:
     """Return the values nearest to finite ones that the bounds allow, and which bounds acted."""
-    found: list[Intervention] = []
+    found: list[GuardReason] = []
     angle, torque = bounds.max_steering_wheel_angle_rad, bounds.max_steering_torque_nm
     low, high = bounds.min_speed_mps, bounds.max_speed_mps
     inside = ControlValues(
-        _clamped(
-            wanted.steering_wheel_angle_rad, -angle, angle, Intervention.STEERING_ANGLE, found
-        ),
-        _clamped(wanted.speed_mps, low, high, Intervention.SPEED, found),
-        _clamped(wanted.steering_torque_nm, -torque, torque, Intervention.STEERING_TORQUE, found),
+        _clamped(wanted.steering_wheel_angle_rad, -angle, angle, GuardReason.STEERING_ANGLE, found),
+        _clamped(wanted.speed_mps, low, high, GuardReason.SPEED, found),
+        _clamped(wanted.steering_torque_nm, -torque, torque, GuardReason.STEERING_TORQUE, found),
     )
     return inside, tuple(found)
 
 
 def limit_rates(
     wanted: ControlValues, previous: ControlValues, elapsed_s: float, bounds: Bounds
-) -> tuple[ControlValues, tuple[Intervention, ...]]:
+) -> tuple[ControlValues, tuple[GuardReason, ...]]:
     """Return the values nearest to the wanted ones that can be reached, and which bounds acted.
 
     Args:
@@ -364,19 +362,19 @@ def limit_rates(
         elapsed_s: seconds since then; less than 0 counts as 0.
         bounds: the client's bounds.
     """
-    found: list[Intervention] = []
+    found: list[GuardReason] = []
     angle = _slewed(
         wanted.steering_wheel_angle_rad,
         previous.steering_wheel_angle_rad,
         bounds.max_steering_wheel_rate_radps * max(0.0, elapsed_s),
-        Intervention.STEERING_RATE,
+        GuardReason.STEERING_RATE,
         found,
     )
     speed = _slewed(
         wanted.speed_mps,
         previous.speed_mps,
         bounds.max_acceleration_mps2 * max(0.0, elapsed_s),
-        Intervention.ACCELERATION,
+        GuardReason.ACCELERATION,
         found,
     )
     return ControlValues(angle, speed, wanted.steering_torque_nm), tuple(found)
@@ -386,15 +384,15 @@ def _clamped(
     wanted: float | None,
     low: float,
     high: float,
-    intervention: Intervention,
-    found: list[Intervention],
+    reason: GuardReason,
+    found: list[GuardReason],
 ) -> float | None:
     """Return the value from low to high nearest to the wanted one; note where they differ."""
     if wanted is None:
         return None
     inside = min(max(wanted, low), high)
     if inside != wanted:
-        found.append(intervention)
+        found.append(reason)
     return inside
 
 
@@ -402,12 +400,12 @@ def _slewed(
     wanted: float | None,
     previous: float | None,
     reach: float,
-    intervention: Intervention,
-    found: list[Intervention],
+    reason: GuardReason,
+    found: list[GuardReason],
 ) -> float | None:
     if previous is None:
         return wanted
-    return _clamped(wanted, previous - reach, previous + reach, intervention, found)
+    return _clamped(wanted, previous - reach, previous + reach, reason, found)
 
 
 def _heads(values: ControlValues) -> tuple[float | None, float | None, float | None]:
@@ -420,5 +418,5 @@ def _merged(values: ControlValues, others: ControlValues) -> ControlValues:
     return ControlValues(*(other if value is None else value for value, other in pairs))
 
 
-def _release(*interventions: Intervention) -> SafeCommand:
-    return SafeCommand(Action.RELEASE, None, None, None, math.inf, interventions)
+def _release(*reasons: GuardReason) -> SafeCommand:
+    return SafeCommand(Action.RELEASE, None, None, None, math.inf, reasons)

@@ -12,7 +12,7 @@ from steerstream import (
     Bounds,
     ControlValues,
     Guard,
-    Intervention,
+    GuardReason,
     SafeCommand,
     StageTimings,
     Validity,
@@ -27,7 +27,7 @@ def ns(milliseconds: float) -> int:
     return round(milliseconds * 1e6)
 
 
-def drive(guard: Guard, number: int, **changes) -> tuple[Intervention, ...]:
+def drive(guard: Guard, number: int, **changes) -> tuple[GuardReason, ...]:
     """Send frame `number` of a 20 Hz camera and take its answer 8 ms later."""
     sent_ms = number * PERIOD_MS
     guard.frame_sent(number, ns(sent_ms), ns(sent_ms))
@@ -50,28 +50,28 @@ def test_a_good_command_is_followed_as_it_is():
 
 def test_before_the_first_command_there_is_nothing_to_follow():
     safe = Guard().safe_command(0)
-    assert (safe.action, safe.interventions) == (Action.RELEASE, (Intervention.NO_COMMAND,))
+    assert (safe.action, safe.reasons) == (Action.RELEASE, (GuardReason.NO_COMMAND,))
     assert safe.steering_wheel_angle_rad is None
 
 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"checksum_ok": False}, Intervention.CHECKSUM),
-        ({"alive_counter": 1}, Intervention.ALIVE_COUNTER_STUCK),
-        ({"alive_counter": 65_530}, Intervention.ALIVE_COUNTER_STUCK),
-        ({"capture_time_ns": 1}, Intervention.ECHO),
-        ({"sequence_number": 7}, Intervention.ECHO),
-        ({"received_ms": PERIOD_MS + 300}, Intervention.ROUND_TRIP),
-        ({"validity": Validity.HELD}, Intervention.SERVER_HELD),
-        ({"validity": Validity.FALLBACK}, Intervention.SERVER_FALLBACK),
-        ({"validity": Validity.UNSPECIFIED}, Intervention.SERVER_FALLBACK),
-        ({"limited": ControlValues(math.nan, 1.0, 0.0)}, Intervention.NOT_FINITE),
-        ({"limited": ControlValues(0.0, math.inf, 0.0)}, Intervention.NOT_FINITE),
-        ({"limited": ControlValues(0.0, 1.0, -math.inf)}, Intervention.NOT_FINITE),
-        ({"limited": ControlValues(None, 10.0, 0.0)}, Intervention.HEAD_MISSING),
-        ({"limited": ControlValues(0.0, None, 0.0)}, Intervention.HEAD_MISSING),
-        ({"limited": ControlValues(0.0, 10.0, None)}, Intervention.HEAD_MISSING),
+        ({"checksum_ok": False}, GuardReason.CHECKSUM),
+        ({"alive_counter": 1}, GuardReason.ALIVE_COUNTER_STUCK),
+        ({"alive_counter": 65_530}, GuardReason.ALIVE_COUNTER_STUCK),
+        ({"capture_time_ns": 1}, GuardReason.ECHO),
+        ({"sequence_number": 7}, GuardReason.ECHO),
+        ({"received_ms": PERIOD_MS + 300}, GuardReason.ROUND_TRIP),
+        ({"validity": Validity.HELD}, GuardReason.SERVER_HELD),
+        ({"validity": Validity.FALLBACK}, GuardReason.SERVER_FALLBACK),
+        ({"validity": Validity.UNSPECIFIED}, GuardReason.SERVER_FALLBACK),
+        ({"limited": ControlValues(math.nan, 1.0, 0.0)}, GuardReason.NOT_FINITE),
+        ({"limited": ControlValues(0.0, math.inf, 0.0)}, GuardReason.NOT_FINITE),
+        ({"limited": ControlValues(0.0, 1.0, -math.inf)}, GuardReason.NOT_FINITE),
+        ({"limited": ControlValues(None, 10.0, 0.0)}, GuardReason.HEAD_MISSING),
+        ({"limited": ControlValues(0.0, None, 0.0)}, GuardReason.HEAD_MISSING),
+        ({"limited": ControlValues(0.0, 10.0, None)}, GuardReason.HEAD_MISSING),
     ],
 )
 def test_a_bad_command_is_not_followed_and_the_last_good_one_is_held(changes, why):
@@ -83,7 +83,7 @@ def test_a_bad_command_is_not_followed_and_the_last_good_one_is_held(changes, wh
     safe = guard.safe_command(now(1))
     assert safe.action is Action.HOLD
     assert safe.steering_wheel_angle_rad == 0.1
-    assert why in safe.interventions
+    assert why in safe.reasons
 
 
 def test_warming_up_is_followed():
@@ -93,7 +93,7 @@ def test_warming_up_is_followed():
 def test_missing_answers_are_reported_and_the_command_followed():
     guard = Guard()
     drive(guard, 0)
-    assert drive(guard, 1, alive_counter=5) == (Intervention.ALIVE_COUNTER_MISSED,)
+    assert drive(guard, 1, alive_counter=5) == (GuardReason.ALIVE_COUNTER_MISSED,)
     assert guard.safe_command(now(1)).action is Action.FOLLOW
 
 
@@ -101,7 +101,7 @@ def test_skips_count_in_the_alive_counter():
     guard = Guard()
     drive(guard, 0, alive_counter=65_535)
     guard.frame_sent(1, ns(PERIOD_MS), ns(PERIOD_MS))
-    assert guard.received(skipped(1, PERIOD_MS), now(1)) == (Intervention.SKIPPED,)
+    assert guard.received(skipped(1, PERIOD_MS), now(1)) == (GuardReason.SKIPPED,)
     assert guard.safe_command(now(1)).action is Action.HOLD
     assert drive(guard, 2, alive_counter=1) == ()
 
@@ -112,7 +112,7 @@ def test_an_older_command_does_not_replace_a_newer_one():
     guard.frame_sent(1, ns(50), ns(50))
     assert guard.received(command(1, 50, alive_counter=1), ns(58)) == ()
     late = command(0, 0, received_ms=59, alive_counter=2)
-    assert guard.received(late, ns(59)) == (Intervention.OUTDATED,)
+    assert guard.received(late, ns(59)) == (GuardReason.OUTDATED,)
 
 
 def test_a_command_ages_from_follow_over_hold_to_release():
@@ -120,7 +120,7 @@ def test_a_command_ages_from_follow_over_hold_to_release():
     drive(guard, 0)
     assert guard.safe_command(ns(100)).action is Action.FOLLOW
     held = guard.safe_command(ns(101))
-    assert (held.action, held.interventions) == (Action.HOLD, (Intervention.TOO_OLD,))
+    assert (held.action, held.reasons) == (Action.HOLD, (GuardReason.TOO_OLD,))
     assert guard.safe_command(ns(500)).action is Action.HOLD
     gone = guard.safe_command(ns(501))
     assert (gone.action, gone.steering_wheel_angle_rad) == (Action.RELEASE, None)
@@ -134,7 +134,7 @@ def test_too_many_lost_frames_are_lagging_until_enough_arrive_again():
         guard.frame_sent(number, ns(number * PERIOD_MS), ns(number * PERIOD_MS))
         guard.received(skipped(number, number * PERIOD_MS), now(number))
     assert guard.is_lagging
-    assert Intervention.LAGGING in guard.safe_command(now(9)).interventions
+    assert GuardReason.LAGGING in guard.safe_command(now(9)).reasons
     assert guard.safe_command(now(9)).action is Action.RELEASE
     for number in range(10, 18):
         drive(guard, number)
@@ -189,7 +189,7 @@ def test_between_two_sessions_the_last_command_is_held():
     guard.begin_session()
     held = guard.safe_command(now(0))
     assert (held.action, held.speed_mps) == (Action.HOLD, 10.0)
-    assert held.interventions == (Intervention.NEW_SESSION,)
+    assert held.reasons == (GuardReason.NEW_SESSION,)
     assert drive(guard, 1, alive_counter=1) == ()
     assert guard.safe_command(now(1)).action is Action.FOLLOW
 
@@ -219,7 +219,7 @@ def test_after_a_hold_the_angle_moves_no_faster_than_an_actuator_can_follow():
     soon = guard.safe_command(now(18, 10))
     assert soon.action is Action.FOLLOW
     assert soon.steering_wheel_angle_rad == pytest.approx(0.010)
-    assert soon.interventions == (Intervention.STEERING_RATE,)
+    assert soon.reasons == (GuardReason.STEERING_RATE,)
     assert guard.safe_command(now(18, 60)).steering_wheel_angle_rad == pytest.approx(0.060)
 
 
@@ -233,7 +233,7 @@ def test_one_command_without_an_angle_does_not_forget_the_reference():
 
 def test_a_command_without_any_value_is_not_followed():
     guard = Guard()
-    assert drive(guard, 0, limited=ControlValues()) == (Intervention.HEAD_MISSING,)
+    assert drive(guard, 0, limited=ControlValues()) == (GuardReason.HEAD_MISSING,)
     assert guard.safe_command(now(0)).action is Action.RELEASE
 
 
@@ -285,7 +285,7 @@ def sent_with_clock(capture_time_ns) -> list[SafeCommand]:
 )
 def test_capture_times_that_stand_still_are_held_with_a_reason_and_let_go(capture_time_ns):
     told = sent_with_clock(capture_time_ns)
-    assert all(Intervention.CAPTURE_TIME in safe.interventions for safe in told[10:])
+    assert all(GuardReason.CAPTURE_TIME in safe.reasons for safe in told[10:])
     assert all(safe.action is not Action.FOLLOW for safe in told[10:])
     assert told[-1].action is Action.RELEASE
 
@@ -314,7 +314,7 @@ def test_a_camera_with_a_clock_of_its_own_that_is_true_is_believed(delays_ms, dr
     told = sent_with_clock(
         lambda now_ns: began_ns + round((ns(200) + now_ns - ns(next(delay))) * (1 + drift))
     )
-    assert not any(Intervention.CAPTURE_TIME in safe.interventions for safe in told)
+    assert not any(GuardReason.CAPTURE_TIME in safe.reasons for safe in told)
 
 
 doubtful_ms = st.floats() | st.sampled_from([math.nan, -math.inf, math.inf, -1e9, 1e300])

@@ -38,7 +38,7 @@ NAMES = [
     "Guard",
     "HeldOutScore",
     "Image",
-    "Intervention",
+    "GuardReason",
     "Limit",
     "MediaError",
     "MissingExtra",

@@ -124,7 +124,7 @@ async def test_a_broken_picture_is_skipped_and_the_guard_lives_with_it(target):
         assert broken.held.checksum_ok
         assert session.safe_command().action is Action.HOLD
         assert isinstance(await session.request(picture()), Command)
-        assert session.safe_command().interventions == ()
+        assert session.safe_command().reasons == ()
 
 
 @pytest.mark.parametrize(
@@ -200,6 +200,7 @@ async def test_a_server_that_stops_says_so_and_the_drive_can_end_well(bundle_pat
     with serve(bundle_path) as server:
         async with driving(server.address) as session:
             await session.request(picture())
+            assert server.pid is not None
             os.kill(server.pid, signal.SIGTERM)
             async with asyncio.timeout(PATIENCE_S):
                 assert isinstance(await anext(session), steerstream.Draining)

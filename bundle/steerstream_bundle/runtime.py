@@ -136,10 +136,7 @@ class Runtime:
             binding.bind_input(name, memory.device, 0, memory.dtype, memory.shape, memory.address)
         for name, memory in outputs.items():
             binding.bind_output(name, memory.device, 0, memory.dtype, memory.shape, memory.address)
-        run_options = onnxruntime.RunOptions()
-        for key, value in (options or {}).items():
-            run_options.add_run_config_entry(key, value)
-        return BoundGraph(self._session, binding, run_options)
+        return BoundGraph(self._session, binding, _run_options(options or {}))
 
 
 class BoundGraph:
@@ -148,14 +145,14 @@ class BoundGraph:
     Args:
         session: the graph.
         binding: its memory.
-        options: options of each run.
+        options: options of each run, or None.
     """
 
     def __init__(
         self,
         session: onnxruntime.InferenceSession,
         binding: onnxruntime.IOBinding,
-        options: onnxruntime.RunOptions,
+        options: onnxruntime.RunOptions | None,
     ) -> None:
         self._session = session
         self._binding = binding
@@ -195,6 +192,17 @@ def _options(intra_op_threads: int) -> onnxruntime.SessionOptions:
     options.log_severity_level = 3
     # A thread that spins while it waits takes CPU time from decoding and the event loop.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _run_options(entries: Mapping[str, str]) -> onnxruntime.RunOptions | None:
+    # Options without `gpu_graph_id` cost a C++ exception, thrown and caught, at each run:
+    # findings/onnxruntime_run_options.py.
+    if not entries:
+        return None
+    options = onnxruntime.RunOptions()
+    for key, value in entries.items():
+        options.add_run_config_entry(key, value)
     return options
 
 

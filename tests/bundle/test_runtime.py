@@ -52,6 +52,43 @@ def test_bound_memory_is_read_and_written_at_every_run(graph):
         np.testing.assert_allclose(hidden, expected, atol=1e-6)
 
 
+class _Recorder:
+    """Stands in for ONNX Runtime's session, and keeps the options that each run is given."""
+
+    def __init__(self, session):
+        self._session = session
+        self.options = []
+
+    def io_binding(self):
+        return self._session.io_binding()
+
+    def run_with_iobinding(self, binding, options):
+        self.options.append(options)
+        self._session.run_with_iobinding(binding, options)
+
+
+@pytest.mark.parametrize(
+    ("given", "entries"),
+    [
+        (None, None),
+        ({}, None),
+        ({"gpu_graph_id": "-1"}, {"gpu_graph_id": "-1"}),
+    ],
+)
+def test_a_run_is_given_options_only_where_there_are_any(graph, monkeypatch, given, entries):
+    recorder = _Recorder(graph._session)
+    monkeypatch.setattr(graph, "_session", recorder)
+    bound = graph.bind(
+        {"frames": Memory.of(FRAMES), "h": Memory.of(HIDDEN)},
+        {"angle": Memory.of(np.zeros(2, np.float32))},
+        given,
+    )
+    bound.run()
+    (passed,) = recorder.options
+    found = passed and {name: passed.get_run_config_entry(name) for name in given}
+    assert found == entries
+
+
 def test_a_part_of_memory_is_some_of_its_rows():
     rows = np.arange(12, dtype=np.float32).reshape(4, 3)
     part = Memory.of(rows).part(1, 2)

@@ -6,18 +6,9 @@ WITHOUT_MIRROR = {
     "service/steerstream_service/domain.py",
     "service/steerstream_service/engine/pooled_graph.py",
     "steerstream/__main__.py",
-    "steerstream/answers.py",
-    "steerstream/drive/recorder.py",
-    "steerstream/drive/report.py",
     "steerstream/drive/runner.py",
-    "steerstream/errors.py",
     "steerstream/metadata.py",
     "steerstream/models.py",
-    "steerstream/quiet.py",
-    "steerstream/testing/answers.py",
-    "steerstream/testing/clock.py",
-    "steerstream/testing/script.py",
-    "steerstream/testing/server.py",
 }
 """Modules without a test module of the same name."""
 

@@ -45,11 +45,6 @@ def test_error_reasons_are_those_of_the_contract():
     assert [reason.value for reason in ErrorReason] == session_pb2.ErrorReason.keys()
 
 
-@pytest.mark.parametrize("kind", [Limit, Validity, SkipReason])
-def test_a_value_of_a_newer_server_is_read_as_unspecified(kind):
-    assert kind(99) is kind.UNSPECIFIED
-
-
 def a_command(**changes) -> command_pb2.Command:
     fields = {
         "sequence_number": 7,

@@ -61,6 +61,8 @@ class SkipReason(_WireEnum):
     UNDECODABLE = 5
     OVERLOADED = 6
     FAILED = 7
+    INVALID_FIELD = 8
+    CAPTURE_TIME = 9
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

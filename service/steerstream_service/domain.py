@@ -42,6 +42,8 @@ class SkipReason(enum.IntEnum):
     UNDECODABLE = 5
     OVERLOADED = 6
     FAILED = 7
+    INVALID_FIELD = 8
+    CAPTURE_TIME = 9
 
 
 class Limit(enum.IntEnum):

@@ -118,9 +118,15 @@ class _SkipReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SkipReason
     SKIP_REASON_UNDECODABLE: _SkipReason.ValueType  # 5
     """The picture is empty, damaged, too large, or not of the stated size."""
     SKIP_REASON_OVERLOADED: _SkipReason.ValueType  # 6
-    """The session's queue is full, or it sends more frames a second than it stated while the server is busy."""
+    """The session's queue is full, its client does not take the answers, or it sends more frames a second than it stated
+    while the server is busy.
+    """
     SKIP_REASON_FAILED: _SkipReason.ValueType  # 7
     """The step failed; the state is as it was before the frame."""
+    SKIP_REASON_INVALID_FIELD: _SkipReason.ValueType  # 8
+    """A field of the frame is out of its range; detail names it."""
+    SKIP_REASON_CAPTURE_TIME: _SkipReason.ValueType  # 9
+    """Its capture time cannot be true beside those of the frames before it; docs/protocol.md says when."""
 
 class SkipReason(_SkipReason, metaclass=_SkipReasonEnumTypeWrapper):
     """Why a frame got no command of its own."""
@@ -138,9 +144,15 @@ SKIP_REASON_OUT_OF_ORDER: SkipReason.ValueType  # 4
 SKIP_REASON_UNDECODABLE: SkipReason.ValueType  # 5
 """The picture is empty, damaged, too large, or not of the stated size."""
 SKIP_REASON_OVERLOADED: SkipReason.ValueType  # 6
-"""The session's queue is full, or it sends more frames a second than it stated while the server is busy."""
+"""The session's queue is full, its client does not take the answers, or it sends more frames a second than it stated
+while the server is busy.
+"""
 SKIP_REASON_FAILED: SkipReason.ValueType  # 7
 """The step failed; the state is as it was before the frame."""
+SKIP_REASON_INVALID_FIELD: SkipReason.ValueType  # 8
+"""A field of the frame is out of its range; detail names it."""
+SKIP_REASON_CAPTURE_TIME: SkipReason.ValueType  # 9
+"""Its capture time cannot be true beside those of the frames before it; docs/protocol.md says when."""
 Global___SkipReason: _TypeAlias = SkipReason  # noqa: Y015
 
 @_typing.final

@@ -28,6 +28,7 @@ class Frame(_message.Message):
     RGB8_FIELD_NUMBER: _builtins.int
     NV12_FIELD_NUMBER: _builtins.int
     VEHICLE_SPEED_MPS_FIELD_NUMBER: _builtins.int
+    ANSWERS_TAKEN_FIELD_NUMBER: _builtins.int
     sequence_number: _builtins.int
     """Counts up from frame to frame, by any step. A number that goes back ends in a typed skip."""
     capture_time_ns: _builtins.int
@@ -39,6 +40,10 @@ class Frame(_message.Message):
     vehicle_speed_mps: _builtins.float
     """The vehicle's own measured speed, in metres per second. The limits use it; where it is absent they use the
     network's speed.
+    """
+    answers_taken: _builtins.int
+    """Answers, commands and skips together, that the client had taken from the stream when it sent this frame. With it the
+    server knows a client that sends but does not read; absent where the client does not say.
     """
     @_builtins.property
     def rgb8(self) -> Global___Rgb8Image:
@@ -57,15 +62,20 @@ class Frame(_message.Message):
         rgb8: Global___Rgb8Image | None = ...,
         nv12: Global___Nv12Image | None = ...,
         vehicle_speed_mps: _builtins.float | None = ...,
+        answers_taken: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_vehicle_speed_mps", b"_vehicle_speed_mps", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "rgb8", b"rgb8", "vehicle_speed_mps", b"vehicle_speed_mps"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken", "_vehicle_speed_mps", b"_vehicle_speed_mps", "answers_taken", b"answers_taken", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "rgb8", b"rgb8", "vehicle_speed_mps", b"vehicle_speed_mps"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_vehicle_speed_mps", b"_vehicle_speed_mps", "capture_time_ns", b"capture_time_ns", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "rgb8", b"rgb8", "sequence_number", b"sequence_number", "vehicle_speed_mps", b"vehicle_speed_mps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken", "_vehicle_speed_mps", b"_vehicle_speed_mps", "answers_taken", b"answers_taken", "capture_time_ns", b"capture_time_ns", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "rgb8", b"rgb8", "sequence_number", b"sequence_number", "vehicle_speed_mps", b"vehicle_speed_mps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__answers_taken: _TypeAlias = _typing.Literal["answers_taken"]  # noqa: Y015
+    _WhichOneofArgType__answers_taken: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken"]  # noqa: Y015
     _WhichOneofReturnType__vehicle_speed_mps: _TypeAlias = _typing.Literal["vehicle_speed_mps"]  # noqa: Y015
     _WhichOneofArgType__vehicle_speed_mps: _TypeAlias = _typing.Literal["_vehicle_speed_mps", b"_vehicle_speed_mps"]  # noqa: Y015
     _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["jpeg", "rgb8", "nv12"]  # noqa: Y015
     _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__answers_taken) -> _WhichOneofReturnType__answers_taken | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__vehicle_speed_mps) -> _WhichOneofReturnType__vehicle_speed_mps | None: ...
     @_typing.overload

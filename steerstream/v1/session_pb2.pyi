@@ -122,7 +122,7 @@ class OpenSession(_message.Message):
     ticket: _builtins.bytes
     """Sealed state of an earlier session of this vehicle, as a notice brought it; empty for a fresh start."""
     frame_rate_hz: _builtins.float
-    """Frames a second that the vehicle means to send; 0 for the model's own rate."""
+    """Frames a second that the vehicle means to send, from 0.1 to 1,000; 0 for the model's own rate."""
     @_builtins.property
     def camera(self) -> Global___CameraDescription:
         """The camera that the frames come from."""

@@ -81,7 +81,7 @@ class Shell:
         return self
 
     def frame(self, number, capture_ms, *, speed=10.0, is_surplus=False):
-        record = FrameRecord(number, capture_ms * MS, IMAGE, speed, self.now_ns)
+        record = FrameRecord(number, round(capture_ms * MS), IMAGE, speed, self.now_ns)
         self.received.append(number)
         return self.perform(self.session.receive(record, COST_NS, is_surplus=is_surplus))
 

@@ -28,6 +28,12 @@ REMEMBERED_ANSWERS = 64
 """Numbers of the last frames, by which duplicates are found: 3 s at 20 Hz, far beyond any
 retransmission that still helps. An older number is answered OUT_OF_ORDER."""
 
+_LONGEST_CHANGE_S = 0.5
+"""The longest time for which a command may change from the one before: after a gap the limits allow
+what they allow in half a second, over which ISO 11270 states the lateral jerk."""
+_CLOCK_TOLERANCE = 1.01
+"""A vehicle's clock may run this much faster than the server's; quartz keeps 0.02 %."""
+
 _MS = 1_000_000
 
 
@@ -54,10 +60,17 @@ class Answers:
         contract: what the network's outputs mean.
         profile: the limits of the vehicle.
         recurrence: what the network has seen; a frame is counted there before its command is made.
+        is_live: whether frames come from a camera as time passes. Then no clock of the vehicle can
+            make the limits allow a faster change than the time that passes here.
     """
 
     def __init__(
-        self, contract: Contract, profile: vehicle_limits.Profile, recurrence: Recurrence
+        self,
+        contract: Contract,
+        profile: vehicle_limits.Profile,
+        recurrence: Recurrence,
+        *,
+        is_live: bool,
     ) -> None:
         self._contract = contract
         self._profile = profile
@@ -66,6 +79,9 @@ class Answers:
         self._has_stddevs = bool(contract.stddev_columns)
         self._stddev_columns = _columns(contract.stddev_columns)
         self._plausible = vehicle_limits.plausible(contract)
+        self._period_s = 1 / contract.rate_hz
+        self._is_live = is_live
+        self._time_left_s = _LONGEST_CHANGE_S
         self._count = 0
         self._held: _Given | None = None
         self._memory: OrderedDict[int, _Given | None] = OrderedDict()
@@ -145,11 +161,27 @@ class Answers:
         return _Values(limited, active, validity, record.arrived_ns)
 
     def _previous(self, record: FrameRecord) -> vehicle_limits.Previous | None:
-        if record.reset or self._held is None:
+        if self._held is None:
             return None
         last = self._held.command
-        interval_ns = record.capture_time_ns - last.capture_time_ns
-        return vehicle_limits.Previous(last.limited, interval_ns / 1e9)
+        interval_s = (record.capture_time_ns - last.capture_time_ns) / 1e9
+        if interval_s <= 0:
+            # The vehicle's clock was set back.
+            interval_s = self._period_s
+        interval_s = min(interval_s, _LONGEST_CHANGE_S)
+        if self._is_live:
+            interval_s = self._spend(interval_s, record.arrived_ns - self._held.arrived_ns)
+        return vehicle_limits.Previous(last.limited, interval_s)
+
+    def _spend(self, interval_s: float, passed_ns: int) -> float:
+        """Return how much of an interval has really passed: a token bucket of time.
+
+        Frames that a network delays arrive together, so what is left of earlier time counts.
+        """
+        left_s = min(self._time_left_s + _CLOCK_TOLERANCE * passed_ns / 1e9, _LONGEST_CHANGE_S)
+        spent_s = min(interval_s, left_s)
+        self._time_left_s = left_s - spent_s
+        return spent_s
 
     def _stand_in(self, record: FrameRecord) -> _Values:
         if self._held is None:

@@ -93,6 +93,7 @@ class FrameRecord:
         arrived_ns: when the message was read, on the server's monotonic clock.
 
     Attributes:
+        invalid: which field of the message is out of its range, and why; None where all are good.
         stage: where the frame is; the session alone writes it.
         deadline_ns: when the answer is due. Set by the session on arrival, as the next two.
         start_by_ns: when a step has to begin at the latest to meet the deadline.
@@ -121,6 +122,7 @@ class FrameRecord:
         "epoch",
         "image",
         "interval_s",
+        "invalid",
         "outcome",
         "pixels",
         "recall_asked",
@@ -160,6 +162,7 @@ class FrameRecord:
         self.image = image
         self.vehicle_speed_mps = vehicle_speed_mps
         self.arrived_ns = arrived_ns
+        self.invalid: str | None = None
         self.stage = Stage.WAITING
         self.pixels = _NO_PIXELS
         self.undecodable: UndecodableError | None = None

@@ -35,6 +35,7 @@ from steerstream_service.domain import (
 )
 from steerstream_service.errors import IdleError
 from steerstream_service.session.answers import Answers
+from steerstream_service.session.capture_clock import CaptureClock
 from steerstream_service.session.frame_stages import (
     Action,
     Decode,
@@ -53,6 +54,7 @@ _MS = 1_000_000
 _ANSWER_NS = _MS
 """From the time when a frame is given up to its answer: the event loop's timer has whole ms."""
 _SUPERSEDED = "a newer frame took its place"
+_UNREAD = "the client does not take its answers; read them, and send frames no faster"
 _SURPLUS = "the server is busy, and this is more than the stated rate; state it when opening"
 
 
@@ -86,7 +88,9 @@ class Session:
         self._recurrence = Recurrence(
             terms.contract.gap.reset_after_ms * _MS, 1 / terms.contract.rate_hz
         )
-        self._answers = Answers(terms.contract, terms.profile, self._recurrence)
+        is_live = not self._in_order
+        self._capture_clock = CaptureClock(is_live=is_live)
+        self._answers = Answers(terms.contract, terms.profile, self._recurrence, is_live=is_live)
         self._idleness = _Idleness(terms, opened_ns)
         # Where frames are.
         self._waiting: deque[FrameRecord] = deque()
@@ -97,7 +101,6 @@ class Session:
         self._order: deque[FrameRecord] = deque()
         # What was received.
         self._sequence_number = -1
-        self._capture_time_ns = -1
         self._resets = 0
         self._unanswered = 0
 
@@ -130,7 +133,12 @@ class Session:
         return self._idleness.check_ns
 
     def receive(
-        self, record: FrameRecord, step_cost_ns: int, *, is_surplus: bool = False
+        self,
+        record: FrameRecord,
+        step_cost_ns: int,
+        *,
+        is_surplus: bool = False,
+        is_unread: bool = False,
     ) -> list[Action]:
         """A frame came; its `arrived_ns` is the present time.
 
@@ -139,6 +147,7 @@ class Session:
             step_cost_ns: what one step costs at present: the part of the budget that a frame needs
                 from the time when the engine takes it.
             is_surplus: whether it came faster than the session's stated rate to a busy server.
+            is_unread: whether too many answers wait for the client to take them.
         """
         self._idleness.frame_came(record.arrived_ns)
         record.deadline_ns = record.arrived_ns + self._terms.budget_ns
@@ -156,7 +165,8 @@ class Session:
             record.move(Event.REFUSE)
             self._skip(record, *refusal, record.arrived_ns, actions)
             return actions
-        self._accept(record, actions, is_surplus=is_surplus)
+        text = self._overload(is_surplus=is_surplus, is_unread=is_unread)
+        self._accept(record, text, actions)
         return self._advance(actions)
 
     def reset(self) -> None:
@@ -230,21 +240,16 @@ class Session:
                 SkipReason.OUT_OF_ORDER,
                 f"sequence_number must be above {self._sequence_number}, the last one",
             )
-        if record.capture_time_ns <= self._capture_time_ns:
-            return (
-                SkipReason.OUT_OF_ORDER,
-                f"capture_time_ns must be above {self._capture_time_ns}, the last one",
-            )
-        return None
+        if record.invalid is not None:
+            return SkipReason.INVALID_FIELD, record.invalid
+        return self._capture_clock.refusal(record.capture_time_ns, record.arrived_ns)
 
-    def _accept(self, record: FrameRecord, actions: list[Action], *, is_surplus: bool) -> None:
+    def _accept(self, record: FrameRecord, overload: str | None, actions: list[Action]) -> None:
         self._sequence_number = record.sequence_number
-        self._capture_time_ns = record.capture_time_ns
         self._answers.expect(record.sequence_number)
-        text = self._overload(is_surplus=is_surplus)
-        if text is not None:
+        if overload is not None:
             record.move(Event.REFUSE)
-            self._skip(record, SkipReason.OVERLOADED, text, record.arrived_ns, actions)
+            self._skip(record, SkipReason.OVERLOADED, overload, record.arrived_ns, actions)
             return
         if self._waiting and not self._in_order:
             waiting = self._waiting.pop()
@@ -252,7 +257,9 @@ class Session:
             self._skip(waiting, SkipReason.SUPERSEDED, _SUPERSEDED, record.arrived_ns, actions)
         self._waiting.append(record)
 
-    def _overload(self, *, is_surplus: bool) -> str | None:
+    def _overload(self, *, is_surplus: bool, is_unread: bool) -> str | None:
+        if is_unread:
+            return _UNREAD
         if not self._in_order:
             return _SURPLUS if is_surplus else None
         if len(self._waiting) >= self._terms.max_waiting_frames:

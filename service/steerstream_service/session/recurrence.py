@@ -28,7 +28,8 @@ class Recurrence:
         resets = record.resets_before - self._applied_resets
         gap_ns = record.capture_time_ns - self._seen_capture_ns
         if resets == 0 and self.step_count > 0:
-            resets = int(gap_ns > self._reset_after_ns)
+            # Below zero the vehicle's clock was set back, and nobody knows how long the gap was.
+            resets = int(gap_ns > self._reset_after_ns or gap_ns <= 0)
         record.epoch = self.epoch + resets
         record.reset = resets > 0 or self.step_count == 0
         record.interval_s = self._period_s if record.reset else gap_ns / 1e9

@@ -29,7 +29,8 @@ _MAX_VEHICLE_ID = 128
 _MAX_MODEL_NAME = 256
 _MAX_TICKET_BYTES = 1024 * 1024
 """Above any state worth a message; it is refused before anything is done with it."""
-_MAX_FRAME_RATE_HZ = 1000.0
+_FRAME_RATE_BOUNDS_HZ = (0.1, 1000.0)
+"""Below, a session would be idle between two frames; above, no camera is as fast."""
 _SPEED_BOUND_MPS = 150.0
 """540 km/h: beyond it a measured speed is a fault of the sensor."""
 _CAMERA_BOUNDS = {
@@ -57,7 +58,9 @@ def opening(request: drive_service_pb2.DriveRequest) -> Opening:
     message = request.open
     if len(message.ticket) > _MAX_TICKET_BYTES:
         raise InvalidFieldError(f"open.ticket must be at most {_MAX_TICKET_BYTES} bytes")
-    rate = _number("open.frame_rate_hz", message.frame_rate_hz, 0.0, _MAX_FRAME_RATE_HZ)
+    rate = message.frame_rate_hz
+    if rate:
+        _number("open.frame_rate_hz", rate, *_FRAME_RATE_BOUNDS_HZ)
     budget = _number("open.budget_ms", message.budget_ms, 0.0, math.inf)
     return Opening(
         vehicle_id=_vehicle_id(message.vehicle_id),
@@ -73,16 +76,19 @@ def opening(request: drive_service_pb2.DriveRequest) -> Opening:
 def frame(message: frame_pb2.Frame, arrived_ns: int) -> FrameRecord:
     """Read a frame, and make its record; its picture is checked when it is decoded.
 
-    Raises:
-        InvalidFieldError: the vehicle's speed is no plausible number.
+    A field out of its range spoils its frame, not the session.
     """
-    speed = None
-    if message.HasField("vehicle_speed_mps"):
-        speed = message.vehicle_speed_mps
-        _number("frame.vehicle_speed_mps", speed, -_SPEED_BOUND_MPS, _SPEED_BOUND_MPS)
-    return FrameRecord(
+    speed = message.vehicle_speed_mps if message.HasField("vehicle_speed_mps") else None
+    record = FrameRecord(
         message.sequence_number, message.capture_time_ns, _image(message), speed, arrived_ns
     )
+    # Not greater than the bound is not enough: a NaN is not greater either.
+    if speed is not None and not abs(speed) <= _SPEED_BOUND_MPS:
+        record.invalid = (
+            f"frame.vehicle_speed_mps must be a number from {-_SPEED_BOUND_MPS:g} to "
+            f"{_SPEED_BOUND_MPS:g}, is {speed}; leave it out where it is not known"
+        )
+    return record
 
 
 def opened(

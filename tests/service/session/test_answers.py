@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from steerstream.checksum import ALIVE_COUNTER_MODULUS
-from steerstream_service.domain import Command, SkipReason, Stddevs, Stepped, Validity
+from steerstream_service.domain import (
+    Command,
+    FramePolicy,
+    SkipReason,
+    Stddevs,
+    Stepped,
+    Validity,
+)
 from steerstream_service.session.answers import REMEMBERED_ANSWERS, Answers
 from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.session.recurrence import Recurrence
@@ -94,11 +102,58 @@ def test_the_rate_is_limited_from_the_last_good_command():
     assert three.limited.steering_wheel_angle_rad == pytest.approx(3 * step, rel=0.01)
 
 
-def test_the_first_command_of_an_epoch_has_no_rate():
-    shell = Shell()
-    shell.drive(0, 0, (0.0, 10.0, 0.0))
-    shell.session.reset()
-    assert shell.drive(1, 50, (1.0, 10.0, 0.0)).active_limits == ()
+RATE_RADPS = PROFILES["passenger_car"].max_steering_rate_radps
+SLOW = {"speed": 2.0}
+"""Slow enough that the steering rate limits, and no acceleration."""
+
+
+def turn(shell, number, capture_ms):
+    """The limited angle of a frame for which the network asks for all that it can get."""
+    return shell.drive(number, capture_ms, (6.0, 2.0, 0.0), **SLOW).limited.steering_wheel_angle_rad
+
+
+def test_the_first_command_of_a_session_has_no_rate():
+    assert turn(Shell(), 0, 0) == 6.0
+
+
+@pytest.mark.parametrize("policy", list(FramePolicy))
+def test_a_reset_leaves_the_rate_limited(policy):
+    shell = Shell(policy)
+    shell.drive(0, 0, (0.0, 2.0, 0.0), **SLOW)
+    shell.wait(50).session.reset()
+    assert turn(shell, 1, 50) == pytest.approx(0.05 * RATE_RADPS)
+
+
+@pytest.mark.parametrize("policy", list(FramePolicy))
+def test_a_gap_allows_a_change_of_half_a_second_at_most(policy):
+    shell = Shell(policy)
+    shell.drive(0, 0, (0.0, 2.0, 0.0), **SLOW)
+    command = turn(shell.wait(5000), 1, 5000)
+    assert command == pytest.approx(0.5 * RATE_RADPS)
+
+
+def test_gaps_that_a_vehicle_only_claims_allow_no_more_than_the_time_that_passed():
+    """Under LATEST, where frames come as time passes; half a second may have been held up."""
+    shell = Shell(FramePolicy.LATEST)
+    shell.drive(0, 0, (-6.0, 2.0, 0.0), **SLOW)
+    angles = [turn(shell.wait(50), number, 1001 * number) for number in range(1, 40)]
+    assert angles[0] == pytest.approx(-6.0 + 0.5 * RATE_RADPS)
+    steps = np.diff(angles)
+    assert max(steps) <= 1.01 * 0.05 * RATE_RADPS + 1e-9
+
+
+def test_frames_that_a_network_delivers_at_once_are_limited_by_their_captures():
+    shell = Shell(FramePolicy.LATEST)
+    shell.drive(0, 0, (-6.0, 2.0, 0.0), **SLOW)
+    angles = [turn(shell.wait(wait_ms), n, 50 * n) for n, wait_ms in enumerate([200, 0, 0, 0], 1)]
+    np.testing.assert_allclose(np.diff(angles), 0.05 * RATE_RADPS)
+
+
+def test_a_replay_under_every_is_limited_by_its_own_time():
+    shell = Shell(FramePolicy.EVERY)
+    shell.drive(0, 0, (-6.0, 2.0, 0.0), **SLOW)
+    angles = [turn(shell, number, 50 * number) for number in range(1, 40)]
+    np.testing.assert_allclose(np.diff(angles), 0.05 * RATE_RADPS)
 
 
 def test_the_first_frames_of_an_epoch_are_warming_up():
@@ -120,9 +175,8 @@ def test_an_undecodable_frame_holds_the_last_command():
 
 def test_the_alive_counter_wraps():
     contract = bundles.contract()
-    answers = Answers(contract, PROFILES["passenger_car"], Recurrence(0, 0.05))
+    answers = Answers(contract, PROFILES["passenger_car"], Recurrence(0, 0.05), is_live=True)
     record = FrameRecord(0, 0, None, None, 0)
-    record.reset = True
     for _ in range(ALIVE_COUNTER_MODULUS - 2):
         answers.skip(record, SkipReason.LATE, "", 0)
     step = Stepped((0.1, 10.0, 0.2), 0, 0, 1)

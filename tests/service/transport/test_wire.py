@@ -11,7 +11,6 @@ from steerstream.v1 import command_pb2, frame_pb2, session_pb2
 from steerstream_bundle.pictures import JpegImage, Nv12Image, RawImage
 from steerstream_service import domain, errors
 from steerstream_service.domain import Command, ControlValues, Timings, Validity
-from steerstream_service.errors import InvalidFieldError
 from steerstream_service.transport import wire
 
 
@@ -51,9 +50,14 @@ def test_a_frame_is_read():
 
 
 @pytest.mark.parametrize("speed", [math.nan, math.inf, -math.inf, 150.1, -150.1])
-def test_an_impossible_speed_is_refused(speed):
-    with pytest.raises(InvalidFieldError, match=r"frame\.vehicle_speed_mps must be a number"):
-        wire.frame(frame_pb2.Frame(vehicle_speed_mps=speed), 0)
+def test_an_impossible_speed_spoils_its_frame(speed):
+    record = wire.frame(frame_pb2.Frame(vehicle_speed_mps=speed), 0)
+    assert record.invalid.startswith("frame.vehicle_speed_mps must be a number from -150 to 150")
+
+
+@pytest.mark.parametrize("speed", [None, 0.0, -150.0, 150.0])
+def test_a_possible_speed_spoils_nothing(speed):
+    assert wire.frame(frame_pb2.Frame(vehicle_speed_mps=speed), 0).invalid is None
 
 
 def command(**changes):

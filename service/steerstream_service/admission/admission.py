@@ -144,15 +144,23 @@ class Admission:
             raise TooManySessionsError(
                 f"all {self._config.max_sessions} sessions are taken; try again later"
             )
-        self.capacity.take(demand)
+        terms = self._terms(model, opening, budget_ns)
+        rate_meter = RateMeter(demand.rate_hz)
+        slot = model.queue.pool.allocate()
+        # Nothing may fail after the load is taken: only a lease gives slot and load back.
+        try:
+            self.capacity.take(demand)
+        except BaseException:
+            model.queue.pool.release(slot)
+            raise
         lease = Lease(
             session_id=secrets.token_hex(8),
             opening=opening,
             model=model,
-            slot=model.queue.pool.allocate(),
-            terms=self._terms(model, opening, budget_ns),
+            slot=slot,
+            terms=terms,
             demand=demand,
-            rate_meter=RateMeter(demand.rate_hz),
+            rate_meter=rate_meter,
             capacity=self.capacity,
         )
         self._leases[lease.session_id] = lease

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import Any, NoReturn
 
@@ -124,21 +126,48 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         if self._watching is not None:
             self._watching.cancel()
         for stream in list(self._streams):
-            self._close(stream, "server stopped")
+            held = self._admission.release(stream.lease)
+            self._forget(stream, "server stopped", held=held)
         self._refusals.flush()
 
     async def _drive(self, context: Context) -> None:
-        stream = self._stream(context, await self._admitted(context))
+        with self._session(context, await self._admitted(context)) as stream:
+            await stream.run(self._opened(stream.lease))
+
+    @contextlib.contextmanager
+    def _session(self, context: Context, lease: Lease) -> Iterator[DriveStream]:
+        """Own a session's slot and load for as long as its stream runs, and then give them back.
+
+        All that a session takes is taken before, by `_admitted`, and given back here alone; only
+        `reap` may come first, which then leaves nothing to do.
+        """
+        stream = None
         ended_by = "cancelled"
         try:
-            await context.write(self._opened(stream.lease))
-            await stream.run()
+            stream = DriveStream(
+                context,
+                lease,
+                engine=self._engine,
+                decoder=self._decoder,
+                deadlines=self._deadlines,
+                config=self._config,
+                observer=self._observer,
+            )
+            self._streams.add(stream)
+            self._none_left.clear()
+            yield stream
             ended_by = "client"
-        except StreamError as error:
-            ended_by = error.reason.name.lower()
+        except Exception as error:
+            reason = error.reason if isinstance(error, StreamError) else ErrorReason.INTERNAL
+            ended_by = reason.name.lower()
+            if stream is None:
+                self._observer.refused(reason)
             raise
         finally:
-            self._close(stream, ended_by)
+            # Before anything that could fail: the slot is worth more than the rest.
+            held = self._admission.release(lease)
+            if stream is not None:
+                self._forget(stream, ended_by, held=held)
 
     async def _watch_load(self) -> None:
         while True:
@@ -158,7 +187,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
     def _let_go(self, stream: DriveStream) -> None:
         """Tell a session that it ends, and end it after a while."""
         notice_s, vehicle_id = self._config.shed_notice_s, stream.lease.opening.vehicle_id
-        retry_ms = self._retry_hints.refused(vehicle_id, time.monotonic_ns())
+        retry_ms = self._retry_ms(vehicle_id)
         stream.send(SheddingNotice(round(notice_s * 1000), retry_ms))
         error = ShedError(
             "the server can do less than it could, and lets its newest sessions go",
@@ -170,7 +199,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
     async def _admitted(self, context: Context) -> Lease:
         try:
             opening = wire.opening(await self._first(context))
-            await self._ready.wait()
+            await self._until_ready(opening.vehicle_id)
             wait_ns = self._retry_hints.early_ns(opening.vehicle_id, time.monotonic_ns())
             if wait_ns:
                 await asyncio.sleep(wait_ns / 1e9)
@@ -184,10 +213,21 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         try:
             return self._admission.admit(opening)
         except TooManySessionsError as error:
-            error.retry_after_ms = self._retry_hints.refused(
-                opening.vehicle_id, time.monotonic_ns()
-            )
+            error.retry_after_ms = self._retry_ms(opening.vehicle_id)
             raise
+
+    def _retry_ms(self, vehicle_id: str) -> int:
+        return self._retry_hints.refused(vehicle_id, time.monotonic_ns())
+
+    async def _until_ready(self, vehicle_id: str) -> None:
+        try:
+            async with asyncio.timeout(self._config.open_timeout_s):
+                await self._ready.wait()
+        except TimeoutError:
+            raise TooManySessionsError(
+                "the server is warming up; try again later",
+                retry_after_ms=self._retry_ms(vehicle_id),
+            ) from None
 
     async def _first(self, context: Context) -> drive_service_pb2.DriveRequest:
         seconds = self._config.open_timeout_s
@@ -199,26 +239,6 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         if request is None:
             raise NotOpenError("the stream ended before it opened a session")
         return request
-
-    def _stream(self, context: Context, lease: Lease) -> DriveStream:
-        """Make a session's stream; on a fault give the slot back, since no handler will."""
-        try:
-            stream = DriveStream(
-                context,
-                lease,
-                engine=self._engine,
-                decoder=self._decoder,
-                deadlines=self._deadlines,
-                config=self._config,
-                observer=self._observer,
-            )
-        except BaseException:
-            self._admission.release(lease)
-            self._observer.refused(ErrorReason.INTERNAL)
-            raise
-        self._streams.add(stream)
-        self._none_left.clear()
-        return stream
 
     def _opened(self, lease: Lease) -> drive_service_pb2.DriveResponse:
         model = lease.model.bundle.contract.name
@@ -242,14 +262,14 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             limits=self._limits,
         )
 
-    def _close(self, stream: DriveStream, ended_by: str) -> None:
-        """The one path on which sessions end; taking it again does nothing."""
-        stream.close()
-        if not self._admission.release(stream.lease):
-            return
+    def _forget(self, stream: DriveStream, ended_by: str, *, held: bool) -> None:
+        """Let go of a stream whose slot was given back; `held` tells the first time from others."""
         self._streams.discard(stream)
         if not self._streams:
             self._none_left.set()
+        stream.close()
+        if not held:
+            return
         self._observer.ended(stream.lease.session_id, ended_by)
         _log.info(
             "session_ended",
@@ -273,6 +293,10 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
 
 
 async def _abort(context: Context, error: StreamError) -> NoReturn:
+    """End the RPC with an error's status.
+
+    gRPC waits until the client takes it, which may be for ever; the session holds nothing by then.
+    """
     metadata: tuple[tuple[str, str], ...] = ((REASON_KEY, f"ERROR_REASON_{error.reason.name}"),)
     if error.retry_after_ms is not None:
         metadata += ((RETRY_AFTER_KEY, str(error.retry_after_ms)),)

@@ -17,11 +17,12 @@ from typing import TypeAlias
 
 import grpc
 
-from steerstream.v1 import drive_service_pb2
+from steerstream.v1 import drive_service_pb2, frame_pb2
 from steerstream_bundle import pictures
 from steerstream_bundle.contract import FrameInput
 from steerstream_bundle.errors import UndecodableError
 from steerstream_service.admission.admission import Lease
+from steerstream_service.admission.rate_meter import RateMeter
 from steerstream_service.config import Config
 from steerstream_service.domain import NEVER_NS, Command, Notice, Skip, SkipReason
 from steerstream_service.engine.engine import Engine
@@ -45,6 +46,24 @@ Context: TypeAlias = grpc.aio.ServicerContext[
 Message: TypeAlias = Command | Skip | Notice
 Event: TypeAlias = Callable[[int], list[Action]]
 """What happened, to be called with the present time; returns what the session wants done."""
+
+
+_FAULTS_HZ = 100.0
+"""Frames a second that may be refused for what they are. A flood of them would take the event
+loop's time from other sessions; a camera that does everything wrong stays below."""
+_FAULTS = frozenset(
+    {
+        SkipReason.DUPLICATE,
+        SkipReason.OUT_OF_ORDER,
+        SkipReason.UNDECODABLE,
+        SkipReason.OVERLOADED,
+        SkipReason.INVALID_FIELD,
+        SkipReason.CAPTURE_TIME,
+    }
+)
+"""Skips whose cause is the client."""
+_RESETS_HZ = 10.0
+"""Resets a second that are read without a pause."""
 
 
 async def read(context: Context) -> drive_service_pb2.DriveRequest | None:
@@ -90,6 +109,9 @@ class DriveStream:
         self._input = lease.model.bundle.contract.frame
         # Bounded by the session: its timer, one decode and one step at a time.
         self._events: deque[Event] = deque()
+        self._faults = RateMeter(_FAULTS_HZ)
+        self._resets = RateMeter(_RESETS_HZ)
+        self._pause_ns = 0
         # Bounded by max_unsent_answers: the reader waits beyond it.
         self._outbox: deque[drive_service_pb2.DriveResponse] = deque()
         self._wake = asyncio.Event()
@@ -102,6 +124,10 @@ class DriveStream:
         self._patience = asyncio.timeout(None)
         self._patience_ns = round(config.idle_timeout_s * 1e9)
         self._writing_since_ns: int | None = None
+        # Answers that the client has, and those that it said it has taken.
+        self._answers_sent = 0
+        self._answers_taken: int | None = None
+        self._unread_since_ns: int | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -109,12 +135,16 @@ class DriveStream:
         """The session's state, to be read only."""
         return self._session
 
-    async def run(self) -> None:
+    async def run(self, opened: drive_service_pb2.DriveResponse) -> None:
         """Serve the stream until the client has all its answers and is done.
+
+        Args:
+            opened: the first message, the answer to `open`.
 
         Raises:
             StreamError: the stream ends with this error.
         """
+        self._outbox.appendleft(opened)
         reader = asyncio.create_task(self._read())
         reader.add_done_callback(self._reading_ended)
         try:
@@ -175,35 +205,66 @@ class DriveStream:
 
     async def _read(self) -> None:
         while (request := await read(self._context)) is not None:
-            kind = request.WhichOneof("message")
-            if kind == "frame":
-                pause_ns = self._receive(request)
-                if pause_ns:
-                    # HTTP/2's flow control slows this client down; no other session pays for it.
-                    await asyncio.sleep(pause_ns / 1e9)
-            elif kind == "reset":
-                self._session.reset()
-            elif kind == "open":
-                raise NotOpenError("the session is open already; open is the first message only")
-            else:
-                raise InvalidFieldError("message is empty; send a frame or a reset")
+            self._handle(request, time.monotonic_ns())
+            if self._pause_ns:
+                # HTTP/2's flow control slows this client down; no other session pays for it.
+                pause_ns, self._pause_ns = self._pause_ns, 0
+                await asyncio.sleep(pause_ns / 1e9)
             while self._unsent >= self._config.max_unsent_answers:
                 self._room.clear()
                 await self._room.wait()
+
+    def _handle(self, request: drive_service_pb2.DriveRequest, now_ns: int) -> None:
+        kind = request.WhichOneof("message")
+        if kind == "frame":
+            self._receive(request.frame, now_ns)
+        elif kind == "reset":
+            self._session.reset()
+            self._pause(self._resets.take(now_ns))
+        elif kind == "open":
+            raise NotOpenError("the session is open already; open is the first message only")
+        else:
+            raise InvalidFieldError("message is empty; send a frame or a reset")
+
+    def _pause(self, pause_ns: int) -> None:
+        """Have the reader pause before the next message, for this long at least."""
+        self._pause_ns = max(self._pause_ns, pause_ns)
 
     @property
     def _unsent(self) -> int:
         return len(self._outbox) + self._session.unanswered
 
-    def _receive(self, request: drive_service_pb2.DriveRequest) -> int:
-        """Take a frame; returns for how long no other shall be read, in nanoseconds."""
-        now_ns = time.monotonic_ns()
-        record = wire.frame(request.frame, now_ns)
+    def _is_unread(self, frame: frame_pb2.Frame, now_ns: int) -> bool:
+        """Whether the client leaves too many answers unread, as far as its frames tell.
+
+        gRPC takes thousands of answers for a client that does not read them, so that the outbox
+        says nothing about it.
+        """
+        if not frame.HasField("answers_taken"):
+            return False
+        taken = min(frame.answers_taken, self._answers_sent)
+        goes_on = self._answers_taken is None or taken > self._answers_taken
+        self._answers_taken = max(taken, self._answers_taken or 0)
+        if self._answers_sent - self._answers_taken < self._config.max_unsent_answers:
+            self._unread_since_ns = None
+            return False
+        if goes_on or self._unread_since_ns is None:
+            self._unread_since_ns = now_ns
+        return True
+
+    def _receive(self, frame: frame_pb2.Frame, now_ns: int) -> None:
+        record = wire.frame(frame, now_ns)
         pause_ns = self.lease.pause_ns(now_ns)
-        step_cost_ns = self._queue.step_cost_ns
-        self._perform(self._session.receive(record, step_cost_ns, is_surplus=pause_ns > 0))
+        actions = self._session.receive(
+            record,
+            self._queue.step_cost_ns,
+            is_surplus=pause_ns > 0,
+            is_unread=self._is_unread(frame, now_ns),
+        )
+        self._perform(actions)
         self._deadline.set(now_ns + self._half_budget_ns)
-        return pause_ns
+        if pause_ns:
+            self._pause(pause_ns)
 
     def _reading_ended(self, reader: asyncio.Task[None]) -> None:
         if reader.cancelled():
@@ -232,10 +293,14 @@ class DriveStream:
     def _send(self, message: Message) -> None:
         self.send(message)
         if isinstance(message, Command):
+            self._answers_sent += 1
             self._observer.answered(self.lease.session_id, self.lease.terms.budget_ns, message)
         elif isinstance(message, Skip):
+            self._answers_sent += 1
             if message.reason is SkipReason.LATE:
                 self.lease.rate_meter.count_late()
+            elif message.reason in _FAULTS:
+                self._pause(self._faults.take(time.monotonic_ns()))
             self._observer.skipped(self.lease.session_id, message)
 
     def _decode(self, record: FrameRecord) -> list[Action]:
@@ -285,7 +350,8 @@ class DriveStream:
         Both get later with every frame and answer, so that one timer in seconds is enough.
         """
         now_ns = time.monotonic_ns()
-        next_ns = (self._writing_since_ns or now_ns) + self._patience_ns
+        waiting_since_ns = min(self._writing_since_ns or now_ns, self._unread_since_ns or now_ns)
+        next_ns = waiting_since_ns + self._patience_ns
         if next_ns <= now_ns:
             self._patience.reschedule(self._loop.time())
             return

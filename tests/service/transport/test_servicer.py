@@ -23,8 +23,10 @@ from steerstream_bundle import loading
 from steerstream_service.config import Config
 from steerstream_service.process.server import SERVICE_NAME, Server
 from tests.service import bundles
+from tests.service.closed_window import ClosedWindow
 from tests.service.vehicle import (
     FRAME_NS,
+    LONG_BUDGET_MS,
     Running,
     Vehicle,
     jpeg,
@@ -248,6 +250,17 @@ async def test_numbers_and_times_that_go_back_are_skipped(server):
     assert (await vehicle.drive(GREY, sequence_number=6)).step_count == 2
 
 
+@pytest.mark.parametrize("speed", [float("nan"), float("inf"), 200.0])
+async def test_an_impossible_speed_spoils_its_frame_and_the_session_goes_on(server, speed):
+    vehicle = await server.vehicle()
+    good = await vehicle.drive(GREY)
+    skip = await vehicle.drive(GREY, vehicle_speed_mps=speed)
+    assert skip.reason == command_pb2.SKIP_REASON_INVALID_FIELD
+    assert "frame.vehicle_speed_mps" in skip.detail
+    assert skip.held.limited == good.limited
+    assert (await vehicle.drive(GREY, sequence_number=1)).step_count == 2
+
+
 async def test_a_step_that_fails_costs_only_the_frames_in_it(tmp_path):
     async with running(bundles.failing(tmp_path / "failing.onnx")) as run:
         vehicle = await run.vehicle()
@@ -385,6 +398,8 @@ BAD_OPENINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "tiny budget": ({"budget_ms": 0.01}, "BUDGET_TOO_SMALL", "ask for 2 ms"),
     "policy": ({"frame_policy": 9}, "INVALID_FIELD", "open.frame_policy"),
     "rate": ({"frame_rate_hz": -20.0}, "INVALID_FIELD", "open.frame_rate_hz"),
+    "tiny rate": ({"frame_rate_hz": 1e-305}, "INVALID_FIELD", "from 0.1 to 1000"),
+    "NaN rate": ({"frame_rate_hz": float("nan")}, "INVALID_FIELD", "open.frame_rate_hz"),
     "camera": (
         {"camera": session_pb2.CameraDescription(mount_height_m=float("nan"))},
         "INVALID_FIELD",
@@ -414,18 +429,6 @@ async def test_open_comes_once(server):
     await vehicle.send(open=session_pb2.OpenSession(vehicle_id="car"))
     assert (await vehicle.failure())[1] == "ERROR_REASON_NOT_OPEN"
     await slots_free(server, 0)
-
-
-@pytest.mark.parametrize("speed", [float("nan"), float("inf"), 1000.0])
-async def test_an_impossible_speed_ends_the_stream(server, speed):
-    vehicle = await server.vehicle()
-    await vehicle.frame(GREY, vehicle_speed_mps=speed)
-    code, reason, text = await vehicle.failure()
-    assert (code, reason) == (
-        grpc.StatusCode.INVALID_ARGUMENT,
-        "ERROR_REASON_INVALID_FIELD",
-    )
-    assert "frame.vehicle_speed_mps" in text
 
 
 async def test_an_empty_message_ends_the_stream(server):
@@ -569,6 +572,20 @@ async def test_a_client_that_takes_no_answers_is_ended(tiny):
         await slots_free(run, 0)
         pouring.cancel()
         await channel.close()
+
+
+async def test_streams_that_take_no_bytes_give_their_slots_back(tiny):
+    """Not even `opened` can be sent; the server must not wait for that without end."""
+    async with running(
+        tiny, max_sessions=4, idle_timeout_s=0.5, expiring_notice_s=0.1, drain_s=0.1
+    ) as run:
+        client = await ClosedWindow.connect(run.address)
+        for number in range(4):
+            client.open(vehicle_id=f"closed-{number}", budget_ms=LONG_BUDGET_MS)
+        await slots_free(run, 4)
+        await slots_free(run, 0)
+        assert (await (await run.vehicle()).drive(GREY)).step_count == 1
+        await client.close()
 
 
 async def _pour(vehicle):

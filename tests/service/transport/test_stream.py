@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -23,7 +25,7 @@ from steerstream_service.domain import (
     Stepped,
 )
 from steerstream_service.engine.engine import Engine, deliver
-from steerstream_service.errors import NotOpenError
+from steerstream_service.errors import IdleError, NotOpenError
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import stream as stream_module
 from steerstream_service.transport.deadline_timer import DeadlineTimer
@@ -33,6 +35,7 @@ from tests.service.records import until
 from tests.service.vehicle import FRAME_NS, LONG_BUDGET_MS, jpeg, raw
 
 GREY = np.full((8, 16, 3), 100, np.uint8)
+OPENED = drive_service_pb2.DriveResponse(opened=session_pb2.SessionOpened(session_id="tiny"))
 
 
 class Context:
@@ -61,12 +64,11 @@ class Context:
         self.sent.append(message)
 
     @property
-    def numbers(self):
-        kinds = [message.WhichOneof("message") for message in self.sent]
-        return [
-            getattr(message, kind).sequence_number
-            for message, kind in zip(self.sent, kinds, strict=True)
-        ]
+    def answers(self):
+        """What was sent after `opened`: commands, skips and notices."""
+        kinds = [message.WhichOneof("message") for message in self.sent[1:]]
+        assert not self.sent or self.sent[0] is OPENED
+        return [getattr(message, kind) for message, kind in zip(self.sent[1:], kinds, strict=True)]
 
 
 class HeldEngine(Engine):
@@ -109,7 +111,7 @@ class Open:
             config=config,
             observer=Observer(),
         )
-        self.task = asyncio.create_task(self.stream.run())
+        self.task = asyncio.create_task(self.stream.run(OPENED))
 
     def frames(self, *numbers, **fields):
         fields = fields or {"rgb8": raw(GREY)}
@@ -123,7 +125,10 @@ class Open:
         await until(lambda: len(self.engine.frames) >= count)
 
     async def answered(self, count):
-        await until(lambda: len(self.context.sent) >= count)
+        await until(lambda: len(self.context.answers) >= count)
+
+    async def taken_or_answered(self, count):
+        await until(lambda: self.engine.frames or len(self.context.answers) >= count)
 
     async def end(self):
         """Return what ended the stream; None for a good end."""
@@ -169,7 +174,7 @@ async def test_a_client_that_is_done_gets_its_answers_before_the_stream_ends(ope
         assert not run.task.done()
         run.engine.answer()
     assert await run.end() is None
-    assert run.context.numbers == [0, 1]
+    assert [answer.sequence_number for answer in run.context.answers] == [0, 1]
 
 
 async def test_a_reset_divides_the_frames_around_it(opened):
@@ -226,19 +231,95 @@ async def test_nothing_more_is_read_from_a_client_that_has_no_answers_yet(opened
     await until(lambda: run.context.reads == 5)
 
 
-async def test_a_surplus_frame_of_a_busy_server_delays_the_next_one(opened, monkeypatch):
-    run = await opened(rate_hz=0.1)
-    run.lease.capacity.is_busy = True
+@pytest.fixture
+def pauses_s(monkeypatch):
+    """The pauses that readers make, which take no time."""
     pauses_s = []
 
     async def pause(seconds):
         pauses_s.append(seconds)
+        await asyncio.sleep(0)
 
     monkeypatch.setattr(stream_module, "asyncio", _with(asyncio, sleep=pause))
+    return pauses_s
+
+
+async def test_a_surplus_frame_of_a_busy_server_delays_the_next_one(opened, pauses_s):
+    run = await opened(rate_hz=0.1)
+    run.lease.capacity.is_busy = True
     run.frames(*range(10))
     await until(lambda: run.context.reads == 10)
-    assert len(pauses_s) == 2, "8 frames may come at once"
-    assert all(seconds == 0.2 for seconds in pauses_s)
+    assert pauses_s == [0.2, 0.2], "8 frames may come at once"
+
+
+async def test_more_than_a_few_resets_a_second_are_read_slowly(opened, pauses_s, monkeypatch):
+    run = await opened()
+    monkeypatch.setattr(stream_module, "time", SimpleNamespace(monotonic_ns=lambda: 10**12))
+    for _ in range(20):
+        run.context.client_sends(reset=session_pb2.Reset())
+    await until(lambda: run.context.reads == 20)
+    assert len(pauses_s) == 12, "8 may come at once"
+    assert all(0 < seconds <= 0.1 for seconds in pauses_s)
+
+
+async def test_a_flood_of_bad_frames_is_read_slowly(opened, pauses_s, monkeypatch):
+    run = await opened(FramePolicy.LATEST, rate_hz=1000)
+    monkeypatch.setattr(stream_module, "time", SimpleNamespace(monotonic_ns=lambda: 10**12))
+    run.frames(*range(20), vehicle_speed_mps=float("nan"))
+    await until(lambda: run.context.reads == 20)
+    assert len(pauses_s) == 12, "8 may come at once"
+    assert all(0 < seconds <= 1 / 100 for seconds in pauses_s)
+
+
+async def test_a_flood_of_good_frames_is_read_as_fast_as_it_comes(opened, pauses_s):
+    run = await opened(FramePolicy.LATEST, rate_hz=1000)
+    run.frames(*range(20))
+    await until(lambda: run.context.reads == 20)
+    assert pauses_s == []
+
+
+async def test_a_client_that_says_it_reads_nothing_is_answered_overloaded_and_then_ended(
+    opened, monkeypatch
+):
+    run = await opened(max_unsent_answers=4, idle_timeout_s=10.0)
+    for number in range(4):
+        run.frames(number, rgb8=raw(GREY), answers_taken=0)
+        await run.submitted()
+        run.engine.answer()
+        await run.answered(number + 1)
+    run.frames(4, rgb8=raw(GREY), answers_taken=0)
+    await run.answered(5)
+    skip = run.context.answers[-1]
+    assert skip.reason == SkipReason.OVERLOADED
+    assert "read them" in skip.detail
+    later_ns = time.monotonic_ns() + 11 * 10**9
+    monkeypatch.setattr(stream_module, "time", SimpleNamespace(monotonic_ns=lambda: later_ns))
+    run.stream._check_idle()
+    error = await run.end()
+    assert isinstance(error, IdleError)
+    assert "no answer was taken" in str(error)
+
+
+async def test_a_client_that_takes_its_answers_again_is_served_again(opened):
+    run = await opened(max_unsent_answers=2)
+    for number, taken in enumerate([0, 0, 0, 2, 99]):
+        run.frames(number, rgb8=raw(GREY), answers_taken=taken)
+        await run.taken_or_answered(number + 1)
+        if run.engine.frames:
+            run.engine.answer()
+        await run.answered(number + 1)
+    skipped = [hasattr(answer, "reason") for answer in run.context.answers]
+    assert skipped == [False, False, True, False, False]
+
+
+async def test_a_client_that_does_not_say_what_it_took_is_believed(opened):
+    run = await opened(max_unsent_answers=2)
+    for number in range(8):
+        run.frames(number)
+        await run.submitted()
+        run.engine.answer()
+        await run.answered(number + 1)
+    assert not any(hasattr(answer, "reason") for answer in run.context.answers)
 
 
 async def test_a_stream_that_closes_claims_its_frame_back_from_the_engine(opened):
@@ -256,12 +337,12 @@ async def test_a_ready_frame_replaces_one_that_the_engine_has_not_begun(opened):
     run.frames(1)
     await run.submitted(2)
     await run.answered(1)
-    (skip,) = run.context.sent
-    assert skip.skipped.sequence_number == 0
+    (skip,) = run.context.answers
+    assert (skip.sequence_number, skip.reason) == (0, SkipReason.SUPERSEDED)
     run.engine.answer()
     run.engine.answer()
     await run.answered(2)
-    assert run.context.sent[1].command.sequence_number == 1
+    assert run.context.answers[1].sequence_number == 1
 
 
 async def test_a_stream_that_ends_leaves_no_reader(opened):

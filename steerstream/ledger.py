@@ -43,6 +43,8 @@ class Ledger:
         self._in_flight: dict[int, InFlight] = {}
         self._next_sequence_number = 0
         self._next_capture_time_ns = 0
+        self.answers_taken = 0
+        """Answers that were matched with their frames."""
 
     def __len__(self) -> int:
         return len(self._in_flight)
@@ -118,6 +120,7 @@ class Ledger:
                 f"the server answered frame {sequence_number}, which waits for no answer; "
                 "check the server's version"
             )
+        self.answers_taken += 1
         return frame
 
     def abandon(self) -> list[InFlight]:

@@ -294,6 +294,7 @@ class Session:
             )
             message.sequence_number = frame.sequence_number
             message.capture_time_ns = frame.capture_time_ns
+            message.answers_taken = self._ledger.answers_taken
             self.guard.frame_sent(frame.sequence_number, frame.capture_time_ns, now_ns)
             await self._send(wire.frame_request(message))
         return frame.sequence_number

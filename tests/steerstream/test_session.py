@@ -115,6 +115,19 @@ async def test_the_frame_carries_what_was_said_of_it():
     assert frame.jpeg == JPEG
 
 
+async def test_a_frame_says_how_many_answers_were_taken_before_it():
+    taken = []
+
+    def script(frame):
+        taken.append(frame.answers_taken)
+        return Reply() if frame.sequence_number % 2 else Skip(SkipReason.LATE)
+
+    async with session_with(script) as (session, _):
+        for _ in range(4):
+            await session.request(JPEG)
+    assert taken == [0, 1, 2, 3]
+
+
 async def test_a_skip_is_an_answer_too():
     async with session_with([Skip(SkipReason.UNDECODABLE, "no JPEG")]) as (session, _):
         answer = await session.request(JPEG)

@@ -119,7 +119,7 @@ async def session(address: str, vehicle: str) -> AsyncIterator[steerstream.Sessi
         yield opened
 
 
-async def drive(session: steerstream.Session, picture: bytes, frames: int = 1) -> None:
+async def drive(session: steerstream.Session, picture: steerstream.Image, frames: int = 1) -> None:
     """Send pictures, each of which must be answered with a command."""
     for _ in range(frames):
         answer = await session.request(picture, timeout_s=ANSWER_S)

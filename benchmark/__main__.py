@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from pathlib import Path
 from types import ModuleType
 
 from benchmark.errors import BenchmarkError
 from steerstream import whole_file
-from steerstream.command_line import CANNOT_START, Parser
+from steerstream.command_line import (
+    CANNOT_START,
+    INTERRUPTED,
+    Parser,
+    output_file,
+    sigterm_interrupts,
+)
 from steerstream.extras import command_needs
 from steerstream.testing.server_process import ServerFailedError
 
@@ -56,9 +61,9 @@ def parser() -> Parser:
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         module.add_arguments(command)
-        command.add_argument("--json", type=Path, help="write the results here")
+        command.add_argument("--json", type=output_file, help="write the results here")
         if hasattr(module, "plot"):
-            command.add_argument("--plot", type=Path, help="draw them here, .svg or .png")
+            command.add_argument("--plot", type=output_file, help="draw them here, .svg or .png")
     writer = commands.add_parser(
         "report", help=performance_page.HELP, description=performance_page.__doc__
     )
@@ -73,10 +78,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "report":
             return performance_page.run(options)
-        _run(COMMANDS[options.command], options, given)
+        with sigterm_interrupts():
+            _run(COMMANDS[options.command], options, given)
     except (BenchmarkError, ServerFailedError, OSError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return CANNOT_START
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 
@@ -93,7 +101,8 @@ def _run(module: ModuleType, options: argparse.Namespace, given: list[str]) -> N
         }
         whole_file.write_json(options.json, written)
     if getattr(options, "plot", None):
-        module.plot(results, options.plot)
+        with whole_file.replacing(options.plot) as part:
+            module.plot(results, part)
 
 
 _LOCAL = ("--json", "--plot", "--data", "--environments")

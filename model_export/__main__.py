@@ -17,8 +17,10 @@ from steerstream.command_line import (
     INTERRUPTED,
     Parser,
     count,
+    output_file,
     positive,
     share,
+    sigterm_interrupts,
     whole,
 )
 from steerstream.extras import command_needs
@@ -28,9 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 1 for a failed verification, 2 for bad input."""
     options = _parser().parse_args(arguments)
     try:
-        with command_needs("model_export", "train"):
+        with command_needs("model_export", "train"), sigterm_interrupts():
             code: int = options.run(options)
-    except ModelExportError as error:
+    except (ModelExportError, OSError) as error:
         print(f"model_export: {error}", file=sys.stderr)
         return CANNOT_START
     except KeyboardInterrupt:
@@ -76,7 +78,9 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
 def _add_export(commands: Commands[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("export", help="write a run's best weights as a bundle")
     command.add_argument("run_folder", type=Path, metavar="RUN", help="the run's folder")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the bundle")
+    command.add_argument(
+        "--out", type=output_file, required=True, metavar="FILE.onnx", help="the bundle"
+    )
     command.set_defaults(run=_export)
 
 
@@ -110,8 +114,12 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--seed", type=whole, default=0, metavar="N", help="which frames are lost (default: 0)"
     )
-    command.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
-    command.add_argument("--plot", type=Path, metavar="OUT.png", help="draw truth and prediction")
+    command.add_argument(
+        "--json", type=output_file, metavar="OUT", help="write the figures as JSON"
+    )
+    command.add_argument(
+        "--plot", type=output_file, metavar="OUT.png", help="draw truth and prediction"
+    )
     command.set_defaults(run=_evaluate)
 
 
@@ -133,7 +141,9 @@ def _add_health(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="DIR",
         help="folder of the pictures (default: health in each run's own)",
     )
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    command.add_argument(
+        "--json", type=output_file, metavar="FILE", help="write the figures as JSON"
+    )
     command.set_defaults(run=_health)
 
 
@@ -187,8 +197,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.plot is not None:
         from model_export.evaluation.plots import plot_evaluation  # noqa: PLC0415
 
-        options.plot.parent.mkdir(parents=True, exist_ok=True)
-        plot_evaluation(result, options.plot)
+        with whole_file.replacing(options.plot) as part:
+            plot_evaluation(result, part)
     return 0
 
 

@@ -11,12 +11,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import NoReturn
 
 from steerstream import __version__
-from steerstream.command_line import CANNOT_START, Parser
+from steerstream.command_line import Parser, exit_code
 from steerstream.drive import command
-from steerstream.errors import AnswerTimeout, SessionEnded, SteerstreamError
-
-BROKE_OFF = 1
-"""The session was lost on the way."""
+from steerstream.errors import SteerstreamError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asyncio.run(run(options))
     except SteerstreamError as error:
         print(f"steerstream: {error}", file=sys.stderr)
-        return BROKE_OFF if isinstance(error, SessionEnded | AnswerTimeout) else CANNOT_START
+        for note in getattr(error, "__notes__", ()):
+            print(f"steerstream: {note}", file=sys.stderr)
+        return exit_code(error)
 
 
 def _serve(arguments: Sequence[str]) -> NoReturn:
@@ -55,9 +54,9 @@ def _parser() -> Parser:
     parser = Parser(
         prog="steerstream",
         description="Recurrent driving networks over gRPC: the server, a vehicle, and a world.",
-        epilog="Exit codes: 0 done; 1 the session was lost on the way; 2 wrong options, files or"
-        " server; 130 ended by Ctrl-C. Training (python -m model_export) and benchmarks (python -m"
-        " benchmark) are commands of a checkout only.",
+        epilog="Exit codes: 0 done; 1 the session or a file of results was lost on the way; 2 wrong"
+        " options, files or server; 130 ended by Ctrl-C or SIGTERM. Training (python -m"
+        " model_export) and benchmarks (python -m benchmark) are commands of a checkout only.",
     )
     parser.add_argument("--version", action="version", version=f"steerstream {__version__}")
     commands = parser.add_subparsers(title="commands", required=True)

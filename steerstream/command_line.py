@@ -7,14 +7,27 @@ code 2. Options cannot be abbreviated: `--port 5` would be taken for `--port-fil
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import math
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
+
+from steerstream import whole_file
+from steerstream.errors import AnswerTimeout, OutputLost, SessionEnded
 
 CANNOT_START = 2
 """Exit code: something is wrong with the options, the files or the server; nothing was done."""
 
+BROKE_OFF = 1
+"""Exit code: the session, or a file of results, was lost on the way."""
+
 INTERRUPTED = 130
-"""Exit code: Ctrl-C ended the program."""
+"""Exit code: Ctrl-C or SIGTERM ended the program."""
+
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,3 +90,47 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
+
+
+def output_file(text: str) -> Path:
+    """Read the path of a file of results, and find out before the work that it can be written."""
+    path = Path(text)
+    try:
+        whole_file.check_writable(path)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot write {text}: {error.strerror}") from None
+    return path
+
+
+def exit_code(error: Exception) -> int:
+    """Return the exit code for an error that ended a command."""
+    on_the_way = isinstance(error, SessionEnded | AnswerTimeout | OutputLost)
+    return BROKE_OFF if on_the_way else CANNOT_START
+
+
+@contextlib.contextmanager
+def at_interrupt(act: Callable[[], object]) -> Iterator[None]:
+    """Call a function at Ctrl-C and at SIGTERM while the block runs, instead of ending the program.
+
+    For coroutines: the running event loop calls it.
+    """
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in _INTERRUPTS}
+    for number in _INTERRUPTS:
+        loop.add_signal_handler(number, act)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM raise `KeyboardInterrupt`, as Ctrl-C does, so that what was begun is ended."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

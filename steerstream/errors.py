@@ -17,6 +17,7 @@ SteerstreamError
 ├── AnswerTimeout                 a frame had no answer in time (also a TimeoutError)
 ├── ProtocolError                 the server speaks another contract
 ├── MediaError                    pictures, labels or a video cannot be read or written
+│   └── OutputLost                a file of results could not be written in the end
 └── MissingExtra                  an optional package is not installed (also an ImportError)
 ```
 
@@ -151,6 +152,10 @@ class AnswerTimeout(SteerstreamError, TimeoutError):
 
 class MediaError(SteerstreamError):
     """Pictures, labels or a video cannot be read or written."""
+
+
+class OutputLost(MediaError):
+    """A file of results, open and good when the work began, could not be written in the end."""
 
 
 class MissingExtra(SteerstreamError, ImportError):

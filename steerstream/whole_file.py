@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+_PART = ".part-"
 
 
 @contextlib.contextmanager
@@ -20,10 +24,10 @@ def replacing(path: Path) -> Iterator[Path]:
         path: the file. A link stays a link, and a device such as `/dev/stdout` is written directly.
 
     Yields:
-        Where to write, in the same folder and so on the same file system.
+        Where to write: a file of the same name in a folder beside, so on the same file system.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written; the error names `path`.
     """
     whole = path.resolve()
     if not whole.parent.exists():
@@ -31,12 +35,33 @@ def replacing(path: Path) -> Iterator[Path]:
     if whole.exists() and not whole.is_file():
         yield whole
         return
-    part = whole.with_name(f"{whole.name}.{os.getpid()}.part")
     try:
-        yield part
-        part.replace(whole)
-    finally:
-        part.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(prefix=_PART, dir=whole.parent) as folder:
+            part = Path(folder, whole.name)
+            yield part
+            part.replace(whole)
+    except OSError as error:
+        if error.filename is None or _PART in str(error.filename):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def check_writable(path: Path) -> None:
+    """Find out before long work whether a file can be written after it, and leave no trace.
+
+    Raises:
+        OSError: it cannot be written; the error names `path`.
+    """
+    try:
+        whole = path.resolve()
+        if whole.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not whole.exists() or whole.is_file():
+            folder = next(parent for parent in whole.parents if parent.exists())
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,19 @@ def data_dir(request: pytest.FixtureRequest) -> Path:
 def bundle_path() -> Path:
     """The bundle that ships."""
     return BUNDLE
+
+
+@pytest.fixture
+def full_disk() -> contextlib.AbstractContextManager[None]:
+    """A block in which no file grows beyond 20 kB: what fails then fails on a full disk too."""
+    return _full_disk()
+
+
+@contextlib.contextmanager
+def _full_disk() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

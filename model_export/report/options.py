@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from model_export.options import CHECKOUT, Commands, add_data
-from steerstream.command_line import count, not_negative, positive
+from steerstream.command_line import count, not_negative, output_file, positive
 
 
 def add_measure(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -103,7 +103,7 @@ def _add_autonomy(kinds: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--seconds", type=positive, default=60.0, metavar="S", help="of each drive (default: 60)"
     )
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
+    command.add_argument("--json", type=output_file, metavar="FILE", help="write the results here")
     command.set_defaults(run=_measure_autonomy)
 
 

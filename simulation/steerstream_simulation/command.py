@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-from pathlib import Path
 
 from steerstream import Encoding, SteerstreamError
 from steerstream.command_line import (
-    CANNOT_START,
+    BROKE_OFF,
     INTERRUPTED,
     Parser,
+    exit_code,
     not_negative,
+    output_file,
     positive,
+    sigterm_interrupts,
     whole,
 )
+from steerstream.drive.video import video_file
 from steerstream.extras import command_needs
 from steerstream_simulation import EVALUATION_SEEDS
 
@@ -40,10 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)
     run = options.pop("run")
     try:
-        run(**options)
+        with sigterm_interrupts():
+            run(**options)
     except (SteerstreamError, DriverStoppedError, OSError) as error:
         sys.stderr.write(f"steerstream simulate: {error}\n")
-        return CANNOT_START
+        return BROKE_OFF if isinstance(error, DriverStoppedError) else exit_code(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
@@ -53,7 +57,7 @@ def _drive(parser: argparse.ArgumentParser, **options: object) -> None:
     del options["lock_step"]
     if options["real_time"] and options["delay_ms"] is not None:
         parser.error("argument --delay-ms: not allowed with argument --real-time")
-    sys.stdout.write(table(commands.drive(commands.DriveOptions(**options))) + "\n")  # type: ignore[arg-type]
+    commands.drive(commands.DriveOptions(**options), lambda report: print(table(report)))  # type: ignore[arg-type]
 
 
 def _parser() -> Parser:
@@ -100,15 +104,15 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
         default=Encoding.AUTO,
         help="how pictures are sent: jpeg, rgb8 or auto (the default: jpeg)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
-    parser.add_argument("--save", type=_video, metavar="FILE.mp4", help="write a video there")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the drive there")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the report there")
+    parser.add_argument("--save", type=video_file, metavar="FILE.mp4", help="write a video there")
+    parser.add_argument("--plot", type=output_file, metavar="FILE.png", help="draw the drive there")
     parser.set_defaults(run=functools.partial(_drive, parser))
 
 
 def _add_render(parser: argparse.ArgumentParser) -> None:
     _add_world(parser)
-    parser.add_argument("--save", type=_video, required=True, metavar="FILE.mp4")
+    parser.add_argument("--save", type=video_file, required=True, metavar="FILE.mp4")
     parser.set_defaults(run=commands.render)
 
 
@@ -117,7 +121,7 @@ def _add_sheet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", type=_seeds, default=range(6), metavar="A..B", help="default: 0..5"
     )
-    parser.add_argument("--save", type=Path, required=True, metavar="FILE.png", dest="path")
+    parser.add_argument("--save", type=output_file, required=True, metavar="FILE.png", dest="path")
     parser.set_defaults(run=write_sheet)
 
 
@@ -165,10 +169,3 @@ def _encoding(text: str) -> Encoding:
     except ValueError:
         known = ", ".join(encoding.value for encoding in Encoding)
         raise argparse.ArgumentTypeError(f"give one of {known}, not {text!r}") from None
-
-
-def _video(text: str) -> Path:
-    path = Path(text)
-    if path.suffix.lower() != ".mp4":
-        raise argparse.ArgumentTypeError(f"give a name that ends in .mp4, not {text!r}")
-    return path

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from steerstream import Encoding, FramePolicy, whole_file
+from steerstream.command_line import at_interrupt
+from steerstream.errors import OutputLost
 from steerstream.progress import Progress
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import (
@@ -62,8 +64,14 @@ class DriveOptions:
     json: Path | None = None
 
 
-def drive(options: DriveOptions) -> dict[str, Any]:
+def drive(
+    options: DriveOptions, show: Callable[[dict[str, Any]], object] = lambda _: None
+) -> dict[str, Any]:
     """Drive a road through a server.
+
+    Args:
+        options: what is asked for.
+        show: told the report, also where the drive broke off.
 
     Returns:
         The report; it is written to `options.json` as well.
@@ -71,15 +79,13 @@ def drive(options: DriveOptions) -> dict[str, Any]:
     Raises:
         SteerstreamError: the server cannot be reached, refuses, or fails.
         DriverStoppedError: the server ended the session before the drive was over.
-        OSError: a file cannot be written.
+        KeyboardInterrupt: Ctrl-C or SIGTERM ended it.
+        OutputLost: a file cannot be written.
     """
-    report = asyncio.run(_drive(options))
-    if options.json is not None:
-        whole_file.write_json(options.json, report)
-    return report
+    return asyncio.run(_drive(options, show))
 
 
-async def _drive(options: DriveOptions) -> dict[str, Any]:
+async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     clock = LockStepClock(stands=options.delay_ms is not None)
     client = connect(options.target) if options.real_time else connect(options.target, clock.now_ns)
     policy = FramePolicy.LATEST if options.real_time else FramePolicy.EVERY
@@ -96,10 +102,40 @@ async def _drive(options: DriveOptions) -> dict[str, Any]:
             encoding=options.encoding,
         ) as driver,
     ):
-        log = DriveLog(options.budget_ms)
-        with _observer(options, log) as observe:
-            await _close_loop(options, world, driver, clock, observe)
-        return summarise(_settings(options, driver), world.score, log)
+        log, report = DriveLog(options.budget_ms), {}
+        try:
+            with _observer(options, log) as observe:
+                await _until_interrupted(_close_loop(options, world, driver, clock, observe))
+        finally:
+            # What was measured before an error is worth reading too.
+            if log.frames:
+                report = summarise(_settings(options, driver), world.score, log)
+                show(report)
+                _write(options.json, lambda path: whole_file.write_json(path, report))
+        return report
+
+
+async def _until_interrupted(driving: Coroutine[None, None, None]) -> None:
+    """Drive until the end, or until Ctrl-C or SIGTERM.
+
+    Raises:
+        KeyboardInterrupt: one of them came.
+    """
+    task = asyncio.ensure_future(driving)
+    with at_interrupt(task.cancel):
+        await asyncio.wait([task])
+    if task.cancelled():
+        raise KeyboardInterrupt
+    task.result()
+
+
+def _write(path: Path | None, write: Callable[[Path], None]) -> None:
+    if path is None:
+        return
+    try:
+        write(path)
+    except OSError as error:
+        raise OutputLost(f"cannot write {path}: {error.strerror}") from error
 
 
 async def _close_loop(
@@ -138,7 +174,12 @@ def _observer(options: DriveOptions, log: DriveLog) -> Iterator[Observer]:
         if options.plot is not None:
             plot = DrivePlot(frames, budget_ms=options.budget_ms, rate_hz=RATE_HZ)
             observers.append(plot)
-            stack.callback(plot.save, options.plot)
+
+            def draw() -> None:
+                if log.frames:
+                    _write(options.plot, plot.save)
+
+            stack.callback(draw)
         if options.save is not None:
             recorder = Recorder(
                 options.save,

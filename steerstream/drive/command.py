@@ -7,21 +7,21 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import signal
 import sys
 import time
 from pathlib import Path
 
 import steerstream
 from steerstream import whole_file
-from steerstream.command_line import INTERRUPTED, positive
+from steerstream.command_line import INTERRUPTED, at_interrupt, output_file, positive
 from steerstream.drive import report
 from steerstream.drive.labels import read_labels
 from steerstream.drive.recorder import Recorder
 from steerstream.drive.runner import Drive
 from steerstream.drive.sources import Source, open_source
 from steerstream.drive.tally import Tally
-from steerstream.errors import MediaError
+from steerstream.drive.video import video_file
+from steerstream.errors import MediaError, OutputLost
 from steerstream.models import FramePolicy, ServedModels, SessionInfo
 from steerstream.progress import ProgressLine
 
@@ -41,8 +41,8 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     add("--rate-hz", type=positive, help="pictures a second (default: the source's own)")
     add("--as-fast-as-possible", action="store_true", help="send a picture when the one before is"
         " answered, not when it is due")  # fmt: skip
-    add("--save", type=Path, help="write a video with steering and latency drawn over, .mp4")
-    add("--json", type=Path, help="write the result as JSON")
+    add("--save", type=video_file, help="write a video with steering and latency drawn over, .mp4")
+    add("--json", type=output_file, help="write the result as JSON")
 
 
 def add_models_options(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +91,7 @@ async def _run(options: argparse.Namespace, source: Source, session: steerstream
     try:
         async with contextlib.AsyncExitStack() as stack:
             progress = stack.enter_context(ProgressLine())
-            _stop_at_interrupt(stack, stop)
+            stack.enter_context(at_interrupt(stop.set))
             recorder = None
             if options.save:
                 video = Recorder(options.save, rate_hz=source.rate_hz, budget_ms=tally.budget_ms)
@@ -107,12 +107,6 @@ async def _run(options: argparse.Namespace, source: Source, session: steerstream
     return INTERRUPTED if stop.is_set() else 0
 
 
-def _stop_at_interrupt(stack: contextlib.AsyncExitStack, stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, stop.set)
-    stack.callback(loop.remove_signal_handler, signal.SIGINT)
-
-
 def _show(
     options: argparse.Namespace, source: Source, tally: Tally, info: SessionInfo, elapsed_s: float
 ) -> None:
@@ -122,7 +116,7 @@ def _show(
         try:
             whole_file.write_json(options.json, result)
         except OSError as error:
-            raise MediaError(f"cannot write {options.json}: {error.strerror}") from error
+            raise OutputLost(f"cannot write {options.json}: {error.strerror}") from error
 
 
 async def models(options: argparse.Namespace) -> int:

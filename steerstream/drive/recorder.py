@@ -9,10 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from steerstream.answers import FrameAnswer
 from steerstream.drive.overlay import draw_overlay
 from steerstream.drive.sources import Picture, decode
 from steerstream.drive.video import VideoFile
+from steerstream.errors import MediaError, OutputLost
 
 MAX_WAITING = 32
 """Pictures that may wait to be drawn: 1.6 s at 20 Hz, 30 MB where they are raw. When drawing is
@@ -43,6 +47,8 @@ class Scene:
 class Recorder:
     """Writes a video in a worker thread; an asynchronous context manager.
 
+    A video that is lost on the way costs the drive nothing: the block's end says so.
+
     Args:
         path: where to write it.
         rate_hz: pictures a second.
@@ -52,6 +58,7 @@ class Recorder:
     def __init__(self, path: Path, *, rate_hz: float, budget_ms: float) -> None:
         self._video = VideoFile(path, rate_hz=rate_hz)
         self._budget_ms = budget_ms
+        self._black: NDArray[np.uint8] | None = None
         self._scenes: asyncio.Queue[Scene | None] = asyncio.Queue(MAX_WAITING)
         self._latencies_ms: collections.deque[float] = collections.deque(maxlen=_SPARKLINE_FRAMES)
 
@@ -67,32 +74,47 @@ class Recorder:
     ) -> None:
         if not self._writer.done():
             await self._scenes.put(None)
-        await self._writer
+        try:
+            await self._writer
+        except MediaError as lost:
+            if exc is None:
+                raise OutputLost(str(lost)) from lost
+            # What ended the drive says it all, and more than the loss of its video.
+            exc.add_note(str(lost))
 
     async def add(self, scene: Scene) -> None:
-        """Hand over a scene.
-
-        Raises:
-            MediaError: the video cannot be written.
-        """
-        if self._writer.done():
-            self._writer.result()
-        await self._scenes.put(scene)
+        """Hand over a scene; it is dropped where the video is lost already."""
+        if not self._writer.done():
+            await self._scenes.put(scene)
 
     async def _write(self) -> None:
         try:
             while (scene := await self._scenes.get()) is not None:
                 await asyncio.to_thread(self._draw, scene)
         finally:
-            self._video.close()
-            # Whoever waits to hand over a scene must not wait for ever.
-            while not self._scenes.empty():
-                self._scenes.get_nowait()
+            try:
+                await asyncio.to_thread(self._video.close)
+            finally:
+                # Whoever waits to hand over a scene must not wait for ever.
+                while not self._scenes.empty():
+                    self._scenes.get_nowait()
+
+    def _decoded(self, image: Picture) -> NDArray[np.uint8] | None:
+        """Return the pixels, black where they are damaged; None before the first good picture."""
+        try:
+            pixels = decode(image)
+        except MediaError:
+            return self._black
+        self._black = np.zeros_like(pixels)
+        return pixels
 
     def _draw(self, scene: Scene) -> None:
         self._latencies_ms.append(scene.latency_ms)
+        pixels = self._decoded(scene.image)
+        if pixels is None:
+            return
         picture = draw_overlay(
-            decode(scene.image),
+            pixels,
             command=scene.answer,
             latency_ms=scene.latency_ms,
             budget_ms=self._budget_ms,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from steerstream.answers import ControlValues
 from steerstream.drive.labels import Label, Labels, is_break, usual_period_ns
+from steerstream.drive.video import library_path
 from steerstream.errors import MediaError
 from steerstream.extras import opencv
 
@@ -103,8 +104,8 @@ def open_source(
     raise MediaError(f"there is no source {source}; give a folder, a video file or a camera number")
 
 
-def decode(image: Picture) -> NDArray[np.uint8]:
-    """Return the pixels [height, width, 3] in RGB of a picture.
+def decode(image: Picture, name: str = "a picture of the source") -> NDArray[np.uint8]:
+    """Return the pixels [height, width, 3] in RGB of a picture; its name is for the error.
 
     Raises:
         MediaError: it is damaged.
@@ -112,11 +113,12 @@ def decode(image: Picture) -> NDArray[np.uint8]:
     if not isinstance(image, bytes):
         return image
     cv2 = opencv("decoding a picture")
-    pixels: NDArray[np.uint8] | None = cv2.imdecode(
-        np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR_RGB
-    )
+    encoded = np.frombuffer(image, np.uint8)
+    pixels: NDArray[np.uint8] | None = None
+    if encoded.size:
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
     if pixels is None:
-        raise MediaError("a picture of the source is damaged")
+        raise MediaError(f"{name} is damaged")
     return pixels
 
 
@@ -205,21 +207,16 @@ def _recorded(
 
 
 def _read(path: Path) -> Picture:
-    if path.suffix.lower() not in _JPEG_SUFFIXES:
-        cv2 = opencv(f"reading {path}")
-        pixels: Picture | None = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-        if pixels is None:
-            raise MediaError(f"cannot read the picture {path}")
-        return pixels
     try:
-        return path.read_bytes()
+        encoded = path.read_bytes()
     except OSError as error:
         raise MediaError(f"cannot read the picture {path}: {error.strerror}") from error
+    return encoded if path.suffix.lower() in _JPEG_SUFFIXES else decode(encoded, str(path))
 
 
 def _video(path: Path, rate_hz: float | None) -> Source:
     cv2 = opencv("reading a video")
-    capture = cv2.VideoCapture(str(path))
+    capture = cv2.VideoCapture(library_path(path))
     if not capture.isOpened():
         raise MediaError(f"cannot read the video {path}")
     own_hz = capture.get(cv2.CAP_PROP_FPS)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import signal
 
 import pytest
 
 from benchmark.__main__ import COMMANDS, main
-from benchmark.commands import capacity
+from benchmark.commands import capacity, latency
 from benchmark.commands.soak import slope, thinned
 
 FRAMES = ["--size", "64x48", "--encoding", "rgb8", "--budget-ms", "2000"]
@@ -142,3 +144,9 @@ def test_a_wrong_option_is_one_line(arguments, capsys):
         main(arguments)
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_sigterm_ends_a_benchmark_as_ctrl_c_does(monkeypatch, capsys):
+    monkeypatch.setattr(latency, "run", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    assert main(["latency"]) == 130
+    assert capsys.readouterr().out == ""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import benchmark.__main__
 from steerstream_service.process import command as serve
 from tests.project.test_repository import tracked_files
 
@@ -103,3 +104,34 @@ def test_no_parser_allows_abbreviations():
     ]
     assert calls
     assert [call for call in calls if "allow_abbrev=False" not in call] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["steerstream", "drive", option] for option in ("--save", "--json")),
+        *(
+            ["steerstream", "simulate", "drive", option]
+            for option in ("--save", "--json", "--plot")
+        ),
+        *(["steerstream", "simulate", name, "--save"] for name in ("render", "sheet")),
+        *(["model_export", "evaluate", option] for option in ("--json", "--plot")),
+        *(["model_export", "optimize", option] for option in ("--out", "--json")),
+        ["model_export", "export", "--out"],
+        ["model_export", "health", "--json"],
+        ["model_export", "measure", "autonomy", "--json"],
+        *(["benchmark", name, "--json"] for name in benchmark.__main__.COMMANDS),
+        *(["benchmark", name, "--plot"] for name in ("latency", "capacity", "soak")),
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_cannot_be_written_is_found_out_before_the_work(command, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    path = tmp_path / "file" / "below.mp4"
+    main = importlib.import_module(f"{command[0]}.__main__").main
+    with pytest.raises(SystemExit) as stop:
+        main([*command[1:], str(path)])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert f"argument {command[-1]}: cannot write {path}: Not a directory" in error
+    assert error.count("\n") == 1

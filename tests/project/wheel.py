@@ -47,7 +47,8 @@ class Environment:
         run([*pip, "install", "--no-index", "--no-deps", "--no-compile", str(wheel)], cwd=folder)
         (self.site_packages,) = folder.glob("lib/python*/site-packages")
         (info,) = self.site_packages.glob("steerstream-*.dist-info")
-        for distribution in required(metadata.Distribution.at(info), extras):
+        self.distribution = metadata.Distribution.at(info)
+        for distribution in required(self.distribution, extras):
             _link(distribution, self.site_packages)
 
     def command(self, *arguments: str) -> list[str]:

@@ -1,6 +1,15 @@
+import json
+import os
+import signal
+import time
+from types import SimpleNamespace
+
 import cv2
 import pytest
 
+import steerstream
+from steerstream.testing import Fail, FakeServer, Reply
+from steerstream_simulation import commands
 from steerstream_simulation.command import main
 
 
@@ -51,3 +60,99 @@ def test_seeds_are_a_range(capsys):
     with pytest.raises(SystemExit):
         main(["sheet", "--seeds", "5..2", "--save", "sheet.png"])
     assert "A..B" in capsys.readouterr().err
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    return {name: tmp_path / f"drive.{name}" for name in ("json", "mp4", "png")}
+
+
+def arguments(outputs, *more):
+    files = ["--json", outputs["json"], "--save", outputs["mp4"], "--plot", outputs["png"]]
+    return ["drive", "--target", "fake", *map(str, files), *more]
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A server that answers each frame as `fake.react` says."""
+    fake = SimpleNamespace(react=lambda _frame: Reply(0.0, speed_mps=10.0))
+
+    def react(frame):
+        return fake.react(frame)
+
+    server = FakeServer(react)
+
+    def connect(target, clock=time.monotonic_ns):
+        return steerstream.connect(target, transport=server.transport(), clock=clock)
+
+    monkeypatch.setattr(commands, "connect", connect)
+    return fake
+
+
+def frames_of(path):
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    capture.release()
+    return count
+
+
+@pytest.mark.parametrize("mode", ["--lock-step", "--real-time"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_drive_with_what_was_measured(fake, outputs, capsys, mode, number):
+    def interrupt(frame):
+        if frame.sequence_number == 5:
+            os.kill(os.getpid(), number)
+        return Reply(0.0, speed_mps=10.0)
+
+    fake.react = interrupt
+    before = signal.getsignal(number)
+    assert main(arguments(outputs, "--seconds", "60", mode)) == 130
+    assert signal.getsignal(number) is before
+    frames = json.loads(outputs["json"].read_text())["frames"]
+    assert 5 <= frames <= 10
+    assert frames_of(outputs["mp4"]) == frames
+    assert cv2.imread(str(outputs["png"])) is not None
+    assert "lateral error" in capsys.readouterr().out
+
+
+def test_a_server_that_dies_leaves_what_was_measured_and_exit_code_1(fake, outputs, capsys):
+    fake.react = lambda frame: Fail() if frame.sequence_number == 5 else Reply(0.0, speed_mps=10.0)
+    assert main(arguments(outputs, "--seconds", "2")) == 1
+    said = capsys.readouterr()
+    assert "the fake server died" in said.err
+    assert "lateral error" in said.out
+    assert json.loads(outputs["json"].read_text())["frames"] == 5
+    assert frames_of(outputs["mp4"]) == 5
+
+
+def test_a_drive_without_a_frame_leaves_no_file(fake, outputs, tmp_path):
+    fake.react = lambda _frame: Fail()
+    assert main(arguments(outputs, "--seconds", "2")) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_costs_the_video_and_nothing_else(fake, outputs, capsys, full_disk):
+    files = ["--json", str(outputs["json"]), "--save", str(outputs["mp4"])]
+    with full_disk:
+        assert main(["drive", "--target", "fake", "--seconds", "2", *files]) == 1
+    said = capsys.readouterr()
+    assert f"steerstream simulate: the video {outputs['mp4']} is lost" in said.err
+    assert "lateral error" in said.out
+    assert json.loads(outputs["json"].read_text())["frames"] == 40
+    assert not outputs["mp4"].exists()
+
+
+@pytest.mark.parametrize("option", ["--save", "--json", "--plot"])
+def test_a_file_that_cannot_be_written_is_found_out_before_the_drive(
+    fake, tmp_path, capsys, option
+):
+    fake.react = lambda _frame: pytest.fail("it was driven")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as stop:
+        main(["drive", "--target", "fake", option, str(tmp_path / "file" / "below.mp4")])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"steerstream simulate drive: argument {option}: cannot write ")
+    assert error.count("\n") == 1

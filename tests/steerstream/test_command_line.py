@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import os
+import signal
 
 import pytest
 
 from steerstream import command_line
 from steerstream.command_line import Parser
+from steerstream.errors import AnswerTimeout, MediaError, OutputLost, SessionLost
 
 
 def parser() -> Parser:
@@ -66,3 +70,40 @@ def test_what_is_no_such_number_is_refused(kind, texts):
     for text in (*texts, "", "five", "nan", "inf", "-inf", "1e999"):
         with pytest.raises(argparse.ArgumentTypeError, match=f"not '{text}'"):
             kind(text)
+
+
+def test_sigterm_interrupts_as_ctrl_c_does_and_only_in_its_block():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), command_line.sigterm_interrupts():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_calls_a_function_while_the_block_runs(number):
+    before, came = signal.getsignal(number), asyncio.Event()
+    with command_line.at_interrupt(came.set):
+        os.kill(os.getpid(), number)
+        await came.wait()
+    assert signal.getsignal(number) is before
+
+
+def test_an_output_is_a_path_that_can_be_written(tmp_path):
+    assert command_line.output_file(str(tmp_path / "new" / "file")) == tmp_path / "new" / "file"
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(argparse.ArgumentTypeError, match=r"cannot write .*: Is a directory"):
+        command_line.output_file(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SessionLost("it died"), command_line.BROKE_OFF),
+        (AnswerTimeout("too late"), command_line.BROKE_OFF),
+        (OutputLost("the disk is full"), command_line.BROKE_OFF),
+        (MediaError("no such folder"), command_line.CANNOT_START),
+        (OSError("no such file"), command_line.CANNOT_START),
+    ],
+)
+def test_what_is_lost_on_the_way_has_another_exit_code_than_what_cannot_start(error, code):
+    assert command_line.exit_code(error) == code

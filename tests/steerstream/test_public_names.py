@@ -42,6 +42,7 @@ NAMES = [
     "Limit",
     "MediaError",
     "MissingExtra",
+    "OutputLost",
     "Model",
     "ModelOutput",
     "ModelState",

@@ -58,3 +58,36 @@ def test_json_has_no_number_that_json_lacks(tmp_path):
     path = tmp_path / "file.json"
     whole_file.write_json(path, {"a": [1.5, math.nan, (-math.inf, True)], "b": None})
     assert json.loads(path.read_text()) == {"a": [1.5, None, [None, True]], "b": None}
+
+
+def test_the_longest_name_that_a_folder_takes_is_written(tmp_path):
+    path = tmp_path / ("x" * 255)
+    whole_file.check_writable(path)
+    whole_file.write_text(path, "text")
+    assert path.read_text() == "text"
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_the_old_one(tmp_path, full_disk):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with full_disk, pytest.raises(OSError, match=rf"'{path}'"):
+        whole_file.write_text(path, "x" * 10_000_000)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_checked_without_a_trace(tmp_path):
+    (tmp_path / "file").write_text("old")
+    for path in (tmp_path / "file", tmp_path / "new", tmp_path / "new folder" / "new"):
+        whole_file.check_writable(path)
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["", "file/below", "x" * 256])
+def test_a_file_that_could_not_be_written_is_found_out_before(tmp_path, name):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match=rf"'{tmp_path / name}'"):
+        whole_file.check_writable(tmp_path / name)
+    with pytest.raises(OSError, match=r"file|directory"):
+        whole_file.write_text(tmp_path / name, "text")

@@ -8,6 +8,7 @@ from pathlib import Path
 from model_export.export.reduced_precision.verdict import PRECISIONS
 from model_export.options import Commands
 from steerstream import whole_file
+from steerstream.command_line import output_file
 
 
 def add_optimize(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -18,7 +19,9 @@ def add_optimize(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     command.add_argument("bundle", type=Path, metavar="FILE.onnx", help="the FP32 bundle")
     command.add_argument("--to", required=True, choices=PRECISIONS, help="fp16 for GPUs")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="new bundle")
+    command.add_argument(
+        "--out", type=output_file, required=True, metavar="FILE.onnx", help="new bundle"
+    )
     command.add_argument(
         "--labels",
         type=Path,
@@ -30,7 +33,9 @@ def add_optimize(commands: Commands[argparse.ArgumentParser]) -> None:
         "--images", type=Path, metavar="DIR", help="folder of the pictures (default: the CSV's)"
     )
     command.add_argument("--keep", action="store_true", help="write the bundle even if refused")
-    command.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
+    command.add_argument(
+        "--json", type=output_file, metavar="OUT", help="write the figures as JSON"
+    )
     command.set_defaults(run=_optimize)
 
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from steerstream import SkipReason
 from steerstream.__main__ import main
 from steerstream.testing import Fail, FakeServer, Reply, Skip
 from tests.steerstream.wired import serving
@@ -109,15 +110,137 @@ def test_models_are_listed_with_the_default_marked(capsys):
         assert json.loads(capsys.readouterr().out)["default_model"] == "small"
 
 
-def test_ctrl_c_ends_a_drive_with_what_was_measured(recording, capsys):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_drive_with_what_was_measured(recording, tmp_path, capsys, number):
     def interrupt(frame):
         if frame.sequence_number == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return Reply()
 
+    video, out = tmp_path / "out.mp4", tmp_path / "out.json"
+    outputs = ("--save", video, "--json", out)
     with command_line(FakeServer(interrupt)) as run:
-        assert run("drive", "--source", recording / "frames", "--as-fast-as-possible") == 130
+        code = run("drive", "--source", recording / "frames", "--as-fast-as-possible", *outputs)
+    assert code == 130
     assert "frames             4" in capsys.readouterr().out
+    assert json.loads(out.read_text())["frames"] == 4
+    assert frames_of(video) == 4
+
+
+def frames_of(path):
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    capture.release()
+    return count
+
+
+@pytest.mark.parametrize("damaged", [b"", b"no picture"])
+def test_a_damaged_picture_costs_the_drive_nothing_and_is_black_in_the_video(
+    recording, tmp_path, damaged
+):
+    pictures = sorted((recording / "frames").iterdir())
+    pictures[5].write_bytes(damaged)
+    fake = FakeServer(
+        lambda frame: Skip(SkipReason.UNDECODABLE) if frame.sequence_number == 5 else Reply()
+    )
+    video, out = tmp_path / "out.mp4", tmp_path / "out.json"
+    with command_line(fake) as run:
+        code = run(
+            "drive", "--source", recording / "frames", "--as-fast-as-possible",
+            "--save", video, "--json", out,
+        )  # fmt: skip
+    assert code == 0
+    assert json.loads(out.read_text())["frames"] == 10
+    assert frames_of(video) == 10
+    before, black, after = (np.median(picture_of(video, number)[:200]) for number in (4, 5, 6))
+    assert black < 20
+    assert min(before, after) > 60
+
+
+def picture_of(path, number):
+    capture = cv2.VideoCapture(str(path))
+    capture.set(cv2.CAP_PROP_POS_FRAMES, number)
+    _, picture = capture.read()
+    capture.release()
+    return picture
+
+
+def test_a_damaged_first_picture_is_left_out_of_the_video(recording, tmp_path):
+    min((recording / "frames").iterdir()).write_bytes(b"")
+    video = tmp_path / "out.mp4"
+    with command_line() as run:
+        code = run(
+            "drive", "--source", recording / "frames", "--as-fast-as-possible", "--save", video
+        )
+    assert code == 0
+    assert frames_of(video) == 9
+
+
+@pytest.mark.parametrize("pace", [(), ("--as-fast-as-possible",)])
+def test_a_full_disk_costs_the_video_and_nothing_else(recording, tmp_path, capsys, full_disk, pace):
+    for seed, path in enumerate(sorted((recording / "frames").iterdir())):
+        noise = np.random.default_rng(seed).integers(0, 256, (480, 640, 3), np.uint8)
+        cv2.imwrite(str(path), noise)
+    video, out = tmp_path / "out.mp4", tmp_path / "out.json"
+    with command_line() as run, full_disk:
+        code = run("drive", "--source", recording / "frames", "--save", video, "--json", out, *pace)
+    said = capsys.readouterr()
+    assert code == 1
+    assert "frames            10" in said.out
+    assert [line for line in said.err.splitlines() if line.startswith("steerstream: ")] == [
+        f"steerstream: the video {video} is lost: is the disk full?"
+    ]
+    assert json.loads(out.read_text())["frames"] == 10
+    assert not video.exists()
+
+
+def test_pictures_of_another_size_end_the_video_and_not_the_drive(recording, tmp_path, capsys):
+    last = max((recording / "frames").iterdir())
+    cv2.imwrite(str(last), np.zeros((96, 64, 3), np.uint8))
+    video, out = tmp_path / "out.mp4", tmp_path / "out.json"
+    with command_line() as run:
+        code = run(
+            "drive", "--source", recording / "frames", "--as-fast-as-possible",
+            "--save", video, "--json", out,
+        )  # fmt: skip
+    assert code == 1
+    assert "must have shape" in capsys.readouterr().err
+    assert json.loads(out.read_text())["frames"] == 10
+    assert frames_of(video) == 9
+
+
+def test_a_lost_session_is_the_error_and_its_lost_video_a_note(
+    recording, tmp_path, capsys, full_disk
+):
+    for seed, path in enumerate(sorted((recording / "frames").iterdir())):
+        noise = np.random.default_rng(seed).integers(0, 256, (480, 640, 3), np.uint8)
+        cv2.imwrite(str(path), noise)
+    video = tmp_path / "out.mp4"
+    with command_line(FakeServer([*[Reply()] * 8, Fail()])) as run, full_disk:
+        code = run(
+            "drive", "--source", recording / "frames", "--as-fast-as-possible", "--save", video
+        )
+    said = capsys.readouterr().err
+    assert code == 1
+    first, second = [line for line in said.splitlines() if line.startswith("steerstream: ")]
+    assert "the fake server died" in first
+    assert f"the video {video} is lost" in second
+
+
+@pytest.mark.parametrize("option", ["--save", "--json"])
+def test_a_file_that_cannot_be_written_is_found_out_before_a_session_opens(
+    recording, capsys, option
+):
+    fake = FakeServer()
+    with command_line(fake) as run, pytest.raises(SystemExit) as stop:
+        run("drive", "--source", recording / "frames", option, recording / "labels.csv" / "o.mp4")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"steerstream drive: argument {option}: cannot write ")
+    assert error.count("\n") == 1
+    assert not fake.received
 
 
 @pytest.mark.parametrize("pace", [(), ("--as-fast-as-possible",)])
@@ -140,7 +263,6 @@ def test_what_cannot_start_is_one_line_and_exit_2(recording, tmp_path, capsys):
         ("--source", recording, "--labels", tmp_path / "nosuch.csv"),
         ("--source", recording, "--labels", labels, "--split", "nosuch"),
         ("--source", recording / "frames", "--model", "nosuch"),
-        ("--source", recording / "frames", "--save", labels / "out.mp4"),
     ]
     with command_line() as run:
         for options in wrong:

@@ -85,28 +85,31 @@ class RunFolder:
     def begin(self, config: Path, start: RunFolder | None = None) -> Config:
         """Make the folder, or check that it is of the same configuration; return that.
 
+        A folder in which nothing was trained yet takes any configuration, so that a mistake in one
+        can be mended.
+
         Args:
             config: the TOML file.
             start: the run whose best weights a new run begins with.
 
         Raises:
             ConfigError: the configuration is malformed.
-            RunError: the folder is of a run with another configuration, or `start` has no
-                weights.
+            RunError: the folder has weights of another configuration, or `start` has no weights.
         """
         wanted = configs.load(config)
-        if self.config.is_file() and configs.load(self.config) != wanted:
+        if not self.checkpoint.is_file() and not self.best.is_file():
+            self._make(config, start)
+        elif configs.load(self.config) != wanted:
             raise RunError(
                 f"{self.path}: holds a run of another configuration; choose another --out"
             )
-        if not self.config.is_file():
-            self._make(config, start)
         return wanted
 
     def _make(self, config: Path, start: RunFolder | None) -> None:
         if start is not None:
             start.load_result()
         self.path.mkdir(parents=True, exist_ok=True)
+        self.start.unlink(missing_ok=True)
         if start is not None:
             shutil.copyfile(start.best, self.start)
         shutil.copyfile(config, self.config)

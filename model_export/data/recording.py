@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from model_export.data.prepared import prepared
 from model_export.errors import DataError
+from steerstream.progress import ProgressLine
 from steerstream_bundle.contract import FrameInput
 from steerstream_bundle.preprocess import Picture, prepare
 
@@ -135,10 +136,12 @@ def _write_frames(
     samples: Iterable[Sample], frame: FrameInput, path: Path
 ) -> tuple[list[npt.NDArray[np.float32]], list[bool], list[float]]:
     labels, starts, times_s = [], [], []
-    with path.open("wb", buffering=_CHUNK_FRAMES * frame.height_px * frame.width_px) as file:
+    buffered = _CHUNK_FRAMES * frame.height_px * frame.width_px
+    with path.open("wb", buffering=buffered) as file, ProgressLine() as line:
         for sample in samples:
             file.write(prepare(sample.picture, frame).tobytes())
             labels.append(sample.labels)
             starts.append(sample.starts or len(labels) == 1)
             times_s.append(sample.time_s)
+            line.show(f"preparing frames of {path.parent.stem}: {len(labels)}")
     return labels, starts, times_s

@@ -10,6 +10,8 @@ import pytest
 from model_export.config import HEADS
 from model_export.data.labels import read_labels
 from model_export.errors import DataError
+from steerstream.drive import labels as recorded
+from steerstream.drive.sources import open_source
 
 FULL = """frame_id,filename,steering_angle_rad,steering_torque_nm,speed_mps,block,split
 0,a.jpg,0.1,1.5,10,0,train
@@ -78,3 +80,19 @@ def test_a_missing_file_and_an_unknown_split_are_named(tmp_path: Path):
         read_labels(tmp_path / "none.csv")
     with pytest.raises(DataError, match="no row of split 'test'; the labels file has: train, val"):
         read_labels(write(tmp_path, FULL)).of_split("test")
+
+
+def test_a_drive_and_an_evaluation_find_the_same_breaks(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for period_ms in (30, 50, 100, 250):
+        steps_ms = period_ms * rng.choice([0.9, 1.0, 1.1, 1.9, 2.1, 4.0, -1.0], 60)
+        times_ns = 10**18 + np.cumsum(steps_ms * 1e6).astype(int)
+        splits = rng.choice(["train", "validation"], 60, p=[0.7, 0.3])
+        rows = [f"{time},a.jpg,{split}" for time, split in zip(times_ns, splits, strict=True)]
+        (tmp_path / "a.jpg").write_bytes(b"never decoded")
+        path = write(tmp_path, "\n".join(["frame_id,filename,split", *rows]))
+        table = read_labels(path).of_split("train")
+        labels = recorded.read_labels(path).of_split("train")
+        frames = list(open_source(str(tmp_path), labels=labels).frames)
+        assert [frame.starts_anew for frame in frames[1:]] == table.starts[1:].tolist()
+        assert 0 < table.starts[1:].sum() < 50

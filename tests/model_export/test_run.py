@@ -10,7 +10,6 @@ from model_export.__main__ import main
 from model_export.errors import RunError
 from model_export.run import RunFolder
 
-
 MISTAKES = {
     "setting": ("hidden = 6", "hiden = 6", "hiden"),
     "source": ('kind = "udacity_ch2"', 'kind = "udacity_ch3"', "no source 'udacity_ch3'"),

@@ -60,6 +60,9 @@ def choose(deadlines_ns: Sequence[int], now_ns: int, cost: StepCost, free_by_ns:
 
 def paying(waiting: int, cost: StepCost) -> int:
     """Return the size that pays where this many frames wait: see `_WORTH`."""
+    if waiting == 1:
+        # Most steps of a server that is not busy.
+        return 1
     sizes = _sizes(waiting, cost)
     each = [(cost[size] + _TURN_NS) / size for size in sizes]
     enough = min(each) * _WORTH

@@ -73,14 +73,17 @@ class CaptureClock:
             self._good_capture_ns, self._good_arrived_ns = capture_ns, arrived_ns
             self._last_capture_ns, self._last_arrived_ns = capture_ns, arrived_ns
             return None
-        self._compare(capture_ns, arrived_ns)
+        self._frames += 1
+        if self._frames >= _STILL_FRAMES or arrived_ns - self._last_arrived_ns > _PAUSE_NS:
+            self._compare(capture_ns, arrived_ns)
         ahead_ns = capture_ns - self._good_capture_ns
         passed_ns = arrived_ns - self._good_arrived_ns
         found = None
-        if not self._is_step(ahead_ns, passed_ns):
+        if self._is_step(ahead_ns, passed_ns):
+            if not self._is_confirmed(capture_ns, arrived_ns):
+                found = self._wrong_step(ahead_ns, passed_ns)
+        else:
             self._in_a_row = 0
-        elif not self._is_confirmed(capture_ns, arrived_ns):
-            found = self._wrong_step(ahead_ns, passed_ns)
         self._last_capture_ns, self._last_arrived_ns = capture_ns, arrived_ns
         if found is not None:
             return found
@@ -111,10 +114,9 @@ class CaptureClock:
 
     def _compare(self, capture_ns: int, arrived_ns: int) -> None:
         """Compare how far captures and arrivals have come over the last half second."""
-        passed_ns = arrived_ns - self._began_arrived_ns
         if arrived_ns - self._last_arrived_ns <= _PAUSE_NS:
-            self._frames += 1
-            if self._frames < _STILL_FRAMES or passed_ns < _STILL_NS:
+            passed_ns = arrived_ns - self._began_arrived_ns
+            if passed_ns < _STILL_NS:
                 return
             ahead_ns = capture_ns - self._began_capture_ns
             self._stands_still = 0 <= ahead_ns * _STILL_RATIO < passed_ns and (

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from steerstream_bundle import loading
-from steerstream_bundle.errors import BundleError, StepError
+from steerstream_bundle.errors import StepError
 from steerstream_bundle.runtime import Memory
-from steerstream_service.engine import pooled_graph
 from steerstream_service.engine.accelerator import Host
 from steerstream_service.engine.device_stepper import DeviceStepper
 from steerstream_service.engine.host_stepper import HostStepper
@@ -199,13 +198,3 @@ def test_a_part_of_memory_lies_within_it():
     array = np.arange(12, dtype=np.float32).reshape(4, 3)
     part = Memory.of(array).part(2, 1)
     assert (part.address, part.shape) == (array.ctypes.data + 2 * 3 * 4, (1, 3))
-
-
-def test_a_graph_of_an_old_opset_is_refused(tmp_path):
-    loaded = loading.load(bundles.recurrent(tmp_path / "a.onnx"))
-    import onnx
-
-    proto = onnx.load_from_string(loaded.runtime.model)
-    proto.opset_import[0].version = 12
-    with pytest.raises(BundleError, match="opset 12 is too old"):
-        pooled_graph.build(proto.SerializeToString(), loaded.contract, 4)

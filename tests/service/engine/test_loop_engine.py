@@ -51,6 +51,21 @@ async def test_it_leaves_the_loop_to_others_between_two_steps(engine, queue):
     assert passes > 8 / queue.cost.buckets[-1], "each step is followed by a pass of the loop"
 
 
+async def test_a_turn_waits_for_messages_that_are_on_their_way(engine, queue):
+    """A message reaches its stream's reader three passes of the loop after gRPC's poller wakes."""
+    passes_before = []
+    passes = 0
+    engine.submit(queue, submitted(queue, reply=lambda _: passes_before.append(passes)))
+
+    def replied():
+        nonlocal passes
+        passes += 1
+        return bool(passes_before)
+
+    await until(replied)
+    assert passes_before[0] >= 3
+
+
 async def test_it_calls_one_function_a_turn_and_hands_its_fault_on(engine):
     executor = TurnExecutor(engine)
     done, passes = [], []

@@ -88,6 +88,25 @@ def test_a_batch_has_a_largest_size(queue):
     assert queue.choose(0)[0] == frames[4:]
 
 
+def test_a_long_queue_is_not_looked_through_for_every_batch(queue, monkeypatch):
+    """Four batches are; choosing among a thousand frames would take longer than a step."""
+    looked_at = []
+    choose = model_queue.batching.choose
+
+    def counted(deadlines_ns, *others):
+        looked_at.append(len(deadlines_ns))
+        return choose(deadlines_ns, *others)
+
+    monkeypatch.setattr(model_queue.batching, "choose", counted)
+    frames = [submitted(queue, slot=queue.pool.sentinel, deadline_ns=FAR_NS + n) for n in range(50)]
+    put(queue, *frames)
+    taken = []
+    while queue.waiting:
+        taken += queue.choose(0)[0]
+    assert taken == frames
+    assert max(looked_at) == 4 * 4
+
+
 @pytest.mark.parametrize(("deadline_ms", "size"), [(1, 1), (2, 2), (3, 2), (4, 4), (9, 4)])
 def test_a_batch_still_meets_its_earliest_deadline(queue, deadline_ms, size):
     costs(queue, of_1=1, of_2=2, of_4=4)

@@ -54,7 +54,11 @@ class Config:
         2_100_000, 1024, 100_000_000, "largest picture after decoding: 1920x1080 with a margin"
     )
     max_unsent_answers: int = _setting(
-        64, 2, 4096, "answers that wait for a client; above this, no more of its frames are read"
+        64,
+        2,
+        4096,
+        "answers that wait for a client; above this, no more of its frames are read, and those of a "
+        "client that says it has not taken so many are not stepped",
     )
     open_timeout_s: float = _setting(
         5.0, 0.1, 600.0, "from the start of a stream to its open message"

@@ -67,12 +67,24 @@ class Bus:
         self.to_host: Counter[str] = Counter()
 
     def upload(self, name: str, target: Memory, source: Array) -> None:
-        """Begin to copy a tensor to the device."""
+        """Begin to copy a tensor to the device.
+
+        Args:
+            name: the tensor, for the count.
+            target: where it goes, of the source's size.
+            source: staging memory.
+        """
         self.to_device[name] += source.nbytes
         self._accelerator.upload(target, source)
 
     def download(self, name: str, target: Array, source: Memory) -> None:
-        """Begin to copy a tensor from the device."""
+        """Begin to copy a tensor from the device.
+
+        Args:
+            name: the tensor, for the count.
+            target: staging memory, which is filled.
+            source: where it lies; may be larger.
+        """
         self.to_host[name] += target.nbytes
         self._accelerator.download(target, source)
 

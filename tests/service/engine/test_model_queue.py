@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from steerstream_bundle import loading
 from steerstream_bundle.errors import BundleError, StepError
 from steerstream_service.domain import NEVER_NS, NotStepped, SkipReason, Stepped
-from steerstream_service.engine import model_queue
+from steerstream_service.engine import batching, model_queue
 from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.engine.step_cost import StepCost
 from tests.service import bundles
@@ -91,13 +91,13 @@ def test_a_batch_has_a_largest_size(queue):
 def test_a_long_queue_is_not_looked_through_for_every_batch(queue, monkeypatch):
     """Four batches are; choosing among a thousand frames would take longer than a step."""
     looked_at = []
-    choose = model_queue.batching.choose
+    choose = batching.choose
 
     def counted(deadlines_ns, *others):
         looked_at.append(len(deadlines_ns))
         return choose(deadlines_ns, *others)
 
-    monkeypatch.setattr(model_queue.batching, "choose", counted)
+    monkeypatch.setattr(batching, "choose", counted)
     frames = [submitted(queue, slot=queue.pool.sentinel, deadline_ns=FAR_NS + n) for n in range(50)]
     put(queue, *frames)
     taken = []

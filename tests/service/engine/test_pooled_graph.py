@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -36,7 +38,7 @@ def test_each_row_is_read_from_its_source_and_written_to_its_target(recurrent):
     graph = Runtime(pooled_graph.build(recurrent.runtime.model, recurrent.contract, 4))
     pool = np.arange(18, dtype=np.float32).reshape(6, 3) / 100
     frames = np.full((2, 8, 16, 3), 100, np.uint8)
-    feed = {
+    feed: dict[str, Any] = {
         "frames": frames,
         "pool.sources": np.array([1, 3], np.int64),
         "pool.targets": np.array([3, 0], np.int64),

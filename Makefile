@@ -77,7 +77,8 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
 
 # torch comes first: what depends on it must find it installed.
 $(VENV)/.dev: $(VENV)/.demo
-	@echo "Installing training and development tools into $(VENV)"
+	@echo "Installing training and development tools into $(VENV); torch brings CUDA, 5.9 GB, unless"
+	@echo "its CPU build is installed there already"
 	@$(PIP) torch
 	@$(PIP) -e '.[cpu,metrics,otel,sim,train,dev]'
 	@touch $@

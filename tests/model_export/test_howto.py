@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shlex
 from pathlib import Path
@@ -10,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from model_export.__main__ import main
+from steerstream.testing.server_process import serve
 from steerstream_simulation.command import main as simulate
-from tests.service.vehicle import running
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "add-a-network.md"
 SMALLER = {"steps = 600": "steps = 3", "roads = 20": "roads = 1", "seconds = 20.0": "seconds = 2.0"}
@@ -23,8 +22,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that holds `mine` with the page's two files; the present folder."""
     mine = tmp_path / "mine"
     mine.mkdir()
-    (mine / "strip_gru.py").write_text(block("python"))
-    text = block("toml")
+    (mine / "strip_gru.py").write_text(blocks("python")[0])
+    (text,) = blocks("toml")
     for long, short in SMALLER.items():
         assert text.count(long) == 1
         text = text.replace(long, short)
@@ -34,33 +33,40 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def block(language: str) -> str:
-    """The page's one block of a language."""
-    (found,) = re.findall(
-        rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE
-    )
-    return str(found)
+def blocks(language: str) -> list[str]:
+    """The page's blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 
 
 def commands(*begin: str) -> list[list[str]]:
     """The arguments of the page's commands that begin with these words."""
-    lines = [shlex.split(line) for line in block("sh").splitlines()]
+    lines = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
     return [words[len(begin) :] for words in lines if words[: len(begin)] == [*begin]]
 
 
-async def test_the_page_s_network_trains_exports_serves_and_drives(
+def test_the_page_s_network_trains_exports_serves_and_drives(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ):
-    for arguments in commands("python", "-m", "model_export"):
-        assert await asyncio.to_thread(main, arguments) == 0
+    *made, measured = commands("python", "-m", "model_export")
+    for arguments in made:
+        assert main(arguments) == 0
     assert "500 frames of carried state" in capsys.readouterr().out
+    measured[measured.index("--seconds") + 1] = "0.5"
+    assert main([*measured, "--roads", "1"]) == 0
+    assert "| 0 | 100 % |" in capsys.readouterr().out
     (served,), (drive,) = commands("steerstream", "serve"), commands("steerstream", "simulate")
-    models = folder / served[served.index("--model") + 1]
-    async with running(*models.glob("*.onnx")) as run:
-        drive[drive.index("--target") + 1] = run.address
+    with serve(folder / served[served.index("--model") + 1]) as server:
+        drive[drive.index("--target") + 1] = server.address
         drive[drive.index("--seconds") + 1] = "0.5"
-        assert await asyncio.to_thread(simulate, drive) == 0
+        assert simulate(drive) == 0
     assert "of 10 frames" in capsys.readouterr().out
+
+
+def test_the_page_installs_what_its_commands_need():
+    """Training, the world, and a server with one flavour of ONNX Runtime; torch comes first."""
+    torch, checkout = commands("pip", "install")
+    assert torch == ["torch"]
+    assert checkout == [".[cpu,sim,train]"]
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ class Config:
         64,
         2,
         4096,
-        "answers that wait for a client; above this, no more of its frames are read, and those of a "
-        "client that says it has not taken so many are not stepped",
+        "answers that wait for a client; above this, no more of its frames are read, and if it "
+        "says that it has not taken so many, its frames are not stepped",
     )
     open_timeout_s: float = _setting(
         5.0, 0.1, 600.0, "from the start of a stream to its open message"

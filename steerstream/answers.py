@@ -1,4 +1,4 @@
-"""What a session's server sends: commands, skips and notices, as plain values.
+"""The messages of a server in a session: commands, skips and notices, as plain values.
 
 All are frozen and can be matched:
 
@@ -51,7 +51,7 @@ class Validity(_WireEnum):
 
 
 class SkipReason(_WireEnum):
-    """Why a frame got no command of its own."""
+    """Why a frame was answered without a fresh command."""
 
     UNSPECIFIED = 0
     LATE = 1
@@ -172,14 +172,14 @@ class Command:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Skipped:
-    """The answer to a frame that got no command of its own.
+    """The answer to a frame for which there is no fresh command.
 
     Attributes:
         sequence_number: echo of the frame's number.
         capture_time_ns: echo of the frame's capture time, by the vehicle's clock.
         reason: why.
         detail: what was wrong and what to do, for people to read.
-        held: the command to hold meanwhile, with its age; None if there is none.
+        held: the command to hold, with its age; None if there is none.
         sent_ns: when the frame was handed to the session, by the client's clock.
         received_ns: when the answer arrived, by the client's clock.
     """
@@ -222,7 +222,7 @@ class Expiring:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shedding:
-    """The server ends the session so that others stay in time; open one elsewhere meanwhile.
+    """The server ends the session so that others stay in time; open one on another server.
 
     Attributes:
         ends_in_ms: milliseconds until it is ended, from when the notice was sent.

@@ -203,7 +203,7 @@ class Client:
             ticket: of an earlier session of this vehicle, to go on where it stopped.
             live: whether capture times run as the client's clock does. Then times that cannot be
                 true are refused, and old pictures are not followed. False for a recording or a
-                simulator with a time of its own. By default, under LATEST.
+                simulator with its own time. By default, True under LATEST.
             guard: judges the answers; by default one with the default bounds. One that was used in
                 an earlier session of the vehicle goes on holding that session's last command.
 

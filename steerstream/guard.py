@@ -9,9 +9,9 @@ guard.received(answer, now_ns)
 safe = guard.safe_command(now_ns)  # as often as the actuators want one
 ```
 
-Nothing that the server says of time is believed. A command is as old as the picture that it was
-made from, and that is known here: the time since the frame was sent, and how much later than
-others it was sent after its capture.
+The guard does not rely on any time that the server states. A command is as old as its picture: the
+time since the frame was sent, and how much longer than others the frame took from its capture to
+its sending.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ class Guard:
     def begin_session(self, *, live: bool = True) -> None:
         """Begin to judge the answers of another session.
 
-        The server counts its answers from the beginning. What the vehicle was told stays: it holds
-        the last good command until this session brings one, or the command is too old.
+        The server's counters start again. The vehicle holds the last good command of the session
+        before until this one has a good answer, or the command is too old.
 
         Args:
             live: whether capture times run as the client's clock does. Where they do not, as in a
@@ -238,8 +238,8 @@ class Guard:
     def is_lagging(self) -> bool:
         """Whether more frames of the window were lost than the bounds allow.
 
-        It need not be full: what is still to come cannot make up for so many losses. It is emptied
-        when the server has recovered.
+        The window need not be full, because the frames to come cannot make up for so many losses.
+        It is emptied when the server has recovered.
         """
         most = self.bounds.max_lost_fraction * self.bounds.lost_window_frames
         return self._losses.count(True) > most

@@ -58,7 +58,7 @@ Image = bytes | bytearray | memoryview | NDArray[np.uint8] | Nv12
 """A JPEG file, pixels [height, width, 3] in RGB, or raw video."""
 
 MESSAGE_OVERHEAD_BYTES = 128
-"""An upper bound on what a frame's other fields take, beside the picture."""
+"""An upper bound on the bytes of a frame's other fields."""
 
 
 class Encoding(enum.Enum):

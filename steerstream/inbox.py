@@ -1,4 +1,4 @@
-"""Answers that wait to be read by the user of a session; bounded."""
+"""Answers that wait until the user of a session reads them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from steerstream.answers import Answer, Command, Notice, Skipped
 class Inbox:
     """A bounded queue between the reader of a stream and the user of its session.
 
-    What happens when it is full follows the session's frame policy. Where only the newest matters
-    (LATEST), the oldest answer is dropped and counted; where all are wanted (EVERY), `put` waits,
-    the stream is not read, and the flow control of gRPC slows the server down. Of each kind of
-    notice only the newest is kept, so news needs no bound of its own and never blocks.
+    When it is full, the session's frame policy decides. Under LATEST the oldest answer is dropped
+    and counted. Under EVERY `put` waits, so that the stream is not read and gRPC's flow control
+    slows the server down. Of each kind of notice only the newest is kept, so `put_notice` never
+    waits.
 
     Args:
         capacity: answers that may wait.
-        drop_oldest: what to do when it is full.
+        drop_oldest: whether a full queue drops its oldest answer; otherwise `put` waits.
     """
 
     def __init__(self, capacity: int, *, drop_oldest: bool) -> None:

@@ -22,7 +22,7 @@ class InFlight:
         sequence_number: its number.
         capture_time_ns: when it was taken.
         sent_ns: when it was given to the transport.
-        waiter: takes the answer; None where the session's iterator shall yield it.
+        waiter: takes the answer; None if the session's iterator yields it.
     """
 
     sequence_number: int
@@ -62,7 +62,7 @@ class Ledger:
             sequence_number: its number; None for one more than the last.
             capture_time_ns: when it was taken, in nanoseconds; None for now.
             now_ns: the time by the client's clock, in nanoseconds.
-            waiter: takes the answer; None where the session's iterator shall yield it.
+            waiter: takes the answer; None if the session's iterator yields it.
 
         Raises:
             BadRequest: its number or its capture time is no whole number, does not go up, does not
@@ -103,7 +103,7 @@ class Ledger:
             raise BadRequest(
                 f"capture_time_ns runs {ahead_ns / 1e9:,.0f} s ahead of the client's clock; take "
                 "every frame's from one monotonic clock, in nanoseconds, or leave all of them out; "
-                "for a recording or a simulator with a time of its own, open the session with "
+                "for a recording or a simulator with its own time, open the session with "
                 "live=False"
             )
         self._lead.begin(captured_ns, now_ns)

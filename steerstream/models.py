@@ -1,4 +1,4 @@
-"""What a client says of itself at open, and what the server says of its models."""
+"""Descriptions at the opening of a session: the client's camera, the server's models and limits."""
 
 from __future__ import annotations
 

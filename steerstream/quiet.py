@@ -1,7 +1,7 @@
 """Keeps gRPC's core from writing to stderr past Python's logging; imported before gRPC.
 
-A server that goes away is told to the program as a typed error; the core would print it as well,
-in the middle of a program's own output. `GRPC_VERBOSITY` in the environment brings it back.
+A lost server is a typed error, and the core would print it as well, in the middle of the program's
+output. Set `GRPC_VERBOSITY` in the environment to see the core's messages.
 """
 
 import os

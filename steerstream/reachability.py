@@ -1,7 +1,7 @@
-"""Which way to a server, and why none was reached: an error that names its cause.
+"""Whether a proxy is in the way of a server, and why a server was not reached.
 
-gRPC says of every failed connection that it is unavailable. After one, a look at the target with
-plain sockets tells the causes apart.
+gRPC reports every failed connection as unavailable. So after one the target is tried with plain
+sockets, which tell the causes apart.
 """
 
 from __future__ import annotations
@@ -76,9 +76,7 @@ async def _why_not_connected(target: str) -> str | None:
     except socket.gaierror as error:
         return f"has no address ({error.strerror}); check the host's name"
     except ConnectionRefusedError:
-        return (
-            "refuses the connection, for nobody listens there; start the server, or check the port"
-        )
+        return "refuses the connection: nobody listens there; start the server, or check the port"
     except OSError as error:
         return f"cannot be reached ({error.strerror or error}); check the target"
     return None

@@ -58,7 +58,7 @@ _log = logging.getLogger(__name__)
 
 
 class FrameOptions(TypedDict, total=False):
-    """What may be said of a frame beside its picture.
+    """What a frame may state with its picture.
 
     Attributes:
         sequence_number: greater than that of every frame before; by default one more.
@@ -400,7 +400,7 @@ class Session:
                     self._error
                     or SessionLost("the session ended before the frame's answer; open a new one")
                 )
-                # Where the caller was cancelled, nobody asks for the exception.
+                # A caller that was cancelled does not read the exception.
                 frame.waiter.exception()
         self._inbox.close()
         self._settled.set()

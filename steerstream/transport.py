@@ -127,7 +127,7 @@ class Tls:
             ) from error
         if self.certificate_file is not None:
             try:
-                # Without a password of its own, OpenSSL would ask the terminal for one.
+                # Without a password given here, OpenSSL would ask the terminal for one.
                 context.load_cert_chain(self.certificate_file, _name(self.key_file), password="")
             except OSError as error:
                 raise BadRequest(
@@ -268,8 +268,8 @@ class GrpcStream:
     async def _true_failure(self, failure: RpcFailed) -> RpcFailed:
         """Return why the stream ended, by the server's word.
 
-        A write into a stream that the server just ended makes gRPC set a status of its own,
-        INTERNAL, before or after the server's and in place of it.
+        A write into a stream that the server has just ended makes gRPC set the status INTERNAL, in
+        place of the server's, which comes shortly before or after.
         """
         if failure.code is not grpc.StatusCode.INTERNAL or failure.reason.is_stated:
             return failure
@@ -308,7 +308,7 @@ def _finished(coroutine: Coroutine[object, None, _T]) -> _T:
 
 
 def _retrieve(writing: asyncio.Task[None]) -> None:
-    """Take note of a failed write whose caller was cancelled, so that asyncio does not complain."""
+    """Read the error of a write whose caller was cancelled, so that asyncio does not report it."""
     if not writing.cancelled():
         writing.exception()
 

@@ -1,4 +1,4 @@
-"""Between the messages of the wire contract and this package's values; pure functions."""
+"""Converts between messages of the wire contract and this package's values; pure functions."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def command(
 def skipped(
     session_id: str, message: command_pb2.FrameSkipped, *, sent_ns: int, received_ns: int
 ) -> Skipped:
-    """Read the answer to a frame that got no command of its own.
+    """Read the answer to a frame for which there is no fresh command.
 
     Args:
         session_id: the server's name for the session, which checksums cover.
@@ -191,7 +191,7 @@ def skipped(
 
 
 def notice(message: session_pb2.Notice) -> Notice | None:
-    """Read a notice; None for news that only a newer client knows."""
+    """Read a notice; None for a kind that this version does not know."""
     match message.WhichOneof("notice"):
         case "draining":
             return Draining(message.draining.ends_in_ms)

@@ -22,7 +22,7 @@ _LINEAR_BITS = 11
 """Each power of two holds 2^10 buckets, none wider than 1/1024 of its values."""
 _HALF = 1 << (_LINEAR_BITS - 1)
 HIGHEST_MS = 3_600_000.0
-"""An hour; what is longer counts there, and `Histogram.max_ms` still tells it."""
+"""An hour. Longer durations count as one; `Histogram.max_ms` still has their true length."""
 _HIGHEST_US = round(HIGHEST_MS * _US_PER_MS)
 _BUCKETS = (_HIGHEST_US.bit_length() - _LINEAR_BITS + 2) * _HALF
 _FORMAT = "hdr-us-10"

@@ -22,7 +22,7 @@ def progress_line(
         tally: what the drive adds up to so far.
         answer: the newest answer.
         truth: the labels of its frame; None if there are none.
-        count: how many frames there will be; None where nobody knows.
+        count: how many frames there will be; None if that is not known.
         elapsed_s: seconds since the drive began.
     """
     parts = [

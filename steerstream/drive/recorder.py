@@ -95,7 +95,7 @@ class Recorder:
             try:
                 await asyncio.to_thread(self._video.close)
             finally:
-                # Whoever waits to hand over a scene must not wait for ever.
+                # The task that waits to hand over a scene must not wait for ever.
                 while not self._scenes.empty():
                     self._scenes.get_nowait()
 

@@ -29,7 +29,7 @@ class FakeAnswers:
 
         Args:
             frame: the frame.
-            action: what the script says of it.
+            action: the reaction in the script.
             latency_ms: milliseconds that the answer takes.
         """
         if isinstance(action, Skip):

@@ -30,7 +30,7 @@ class RealClock:
 
 
 class VirtualClock:
-    """A clock that stands still unless it is advanced or somebody waits for it.
+    """A clock that stands still until it is advanced, or jumps to a time that is waited for.
 
     Args:
         start_ns: its first time, in nanoseconds.

@@ -1,4 +1,4 @@
-"""What a fake server does about each frame."""
+"""Scripts: the reactions of a fake server to each frame."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Reply:
         speed_mps: the speed, raw and limited.
         steering_torque_nm: the torque, raw and limited.
         validity: how far the command can be trusted.
-        age_ms: its age beside the latency.
+        age_ms: its age without the latency.
         latency_ms: time until it is sent; None for the server's own.
         is_damaged: whether its checksum is wrong.
         is_stuck: whether its alive counter repeats the one before.
@@ -77,11 +77,11 @@ class Fail:
 
 
 Reaction = Reply | Skip | Drop | Fail | Notice
-"""One thing that a fake server does about a frame."""
+"""One reaction of a fake server to a frame."""
 
 Script = Callable[[frame_pb2.Frame], Reaction | Iterable[Reaction]] | Iterable[Reaction]
-"""What a fake server does: a function of the frame, or one action a frame, in order. A list that
-is used up goes on with its last action; notices are sent along with the action after them."""
+"""A function of the frame, or a list with one action for each frame, in order. A list that is used
+up goes on with its last action; notices are sent along with the action after them."""
 
 
 def reactions(script: Script) -> Callable[[frame_pb2.Frame], list[Reaction]]:

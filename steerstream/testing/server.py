@@ -24,12 +24,12 @@ class FakeServer:
     """A server that follows a script.
 
     Args:
-        script: what it does about each frame; by default it drives straight ahead.
+        script: its reaction to each frame; by default it drives straight ahead.
         latency_ms: time from a frame to its answer, where an action states none.
         clock: where time comes from.
         models: names of the served models; the first is the default.
         refuse: the error with which it refuses every session; None opens them.
-        idle_timeout_ms: what it says of its limits.
+        idle_timeout_ms: the idle timeout that it states.
 
     Attributes:
         received: the last requests of all sessions, at most `MAX_REMEMBERED`.
@@ -120,7 +120,7 @@ class FakeServer:
         )
 
     def reactions(self, frame: frame_pb2.Frame) -> list[Reaction]:
-        """Return what the script says of a frame."""
+        """Return the script's reactions to a frame."""
         return self._reactions(frame)
 
 
@@ -158,7 +158,7 @@ _Event = drive_service_pb2.DriveResponse | RpcFailed | None
 
 
 class _FakeStream:
-    """One session of a fake server. What is due is kept in a queue ordered by time."""
+    """One session of a fake server; its events wait in a queue ordered by their time."""
 
     def __init__(self, server: FakeServer) -> None:
         self._server = server

@@ -43,8 +43,8 @@ class Server:
 
     Attributes:
         address: HOST:PORT, to connect to.
-        pid: its process; None for one that somebody else started.
-        start_s: seconds from its start to SERVING; None for one that somebody else started.
+        pid: its process; None for a server that was already running.
+        start_s: seconds from its start to SERVING; None for a server that was already running.
     """
 
     address: str

@@ -164,6 +164,7 @@ class Client:
         try:
             response = await self._connected().describe_models(self._timeout_s)
         except RpcFailed as failure:
+            self._connected()
             raise call_error(failure) from failure
         return wire.served_models(response)
 

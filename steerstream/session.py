@@ -119,6 +119,7 @@ class Session:
         self._shedding: Shedding | None = None
         self._error: SessionEnded | None = None
         self._is_finished = False
+        self._is_closing = False
         self._is_ended = False
         self._max_in_flight = _max_in_flight(info)
         guard.begin_session(live=live)
@@ -331,7 +332,8 @@ class Session:
             while (response := await self._stream.receive()) is not None:
                 await self._take(response)
         except RpcFailed as failure:
-            self._error = session_error(failure)
+            if not self._is_closing:
+                self._error = session_error(failure)
         except ProtocolError as error:
             self._error = SessionProtocolError(str(error))
             await self._stream.abort()
@@ -406,7 +408,7 @@ class Session:
         self._settled.set()
 
     async def _close(self, *, is_clean: bool) -> None:
-        self._is_finished = True
+        self._is_finished = self._is_closing = True
         self._inbox.close()
         try:
             if is_clean and not self._is_ended:

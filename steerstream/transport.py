@@ -247,9 +247,10 @@ class GrpcStream:
     async def receive(self) -> drive_service_pb2.DriveResponse | None:
         """Return the next message; see `Stream.receive`."""
         try:
-            response = await self._call.read()
-        except grpc.aio.AioRpcError as error:
-            raise await self._true_failure(RpcFailed.from_rpc_error(error)) from error
+            with _rpc_errors():
+                response = await self._call.read()
+        except RpcFailed as failure:
+            raise await self._true_failure(failure) from failure.__cause__
         return response if isinstance(response, drive_service_pb2.DriveResponse) else None
 
     async def finish(self) -> None:
@@ -289,12 +290,8 @@ class GrpcStream:
     ) -> None:
         if after is not None:
             await asyncio.wait([after])
-        try:
-            with _rpc_errors():
-                await self._call.write(request)
-        except asyncio.CancelledError:
-            # Nobody cancels the write; it is how gRPC says that the call was aborted here.
-            raise RpcFailed(grpc.StatusCode.CANCELLED, "the stream was aborted") from None
+        with _rpc_errors():
+            await self._call.write(request)
 
 
 def _finished(coroutine: Coroutine[object, None, _T]) -> _T:
@@ -315,9 +312,19 @@ def _retrieve(writing: asyncio.Task[None]) -> None:
 
 @contextlib.contextmanager
 def _rpc_errors() -> Iterator[None]:
+    """Turn what gRPC raises into RpcFailed.
+
+    gRPC raises CancelledError in a task that waits for a call which another one cancelled. The task
+    itself was not cancelled and must not look as if it were.
+    """
     try:
         yield
     except grpc.aio.AioRpcError as error:
         raise RpcFailed.from_rpc_error(error) from error
     except asyncio.InvalidStateError as error:
         raise RpcFailed(grpc.StatusCode.CANCELLED, "the stream has ended") from error
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RpcFailed(grpc.StatusCode.CANCELLED, "the call was ended on this side") from None

@@ -22,13 +22,14 @@ from steerstream import (
     ServerDraining,
     SessionEnded,
     SessionLost,
+    SteerstreamError,
     Tls,
     UnknownModel,
 )
 from steerstream.session import MAX_IN_FLIGHT
 from steerstream.testing import Drop, Fail, FakeServer, Reply
 from steerstream.transport import GrpcStream
-from steerstream.v1 import drive_service_pb2, frame_pb2
+from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc, frame_pb2
 from tests.steerstream.certificates import make_certificate
 from tests.steerstream.wired import serving
 
@@ -214,6 +215,58 @@ async def test_closing_a_client_ends_a_session_whose_answers_nobody_reads():
             await client.aclose()
             with pytest.raises(SessionEnded):
                 await sending
+
+
+class SilentServicer(drive_service_pb2_grpc.DriveServiceServicer):
+    """Takes every call and answers none."""
+
+    def __init__(self) -> None:
+        self.called, self._never = asyncio.Event(), asyncio.Event()
+
+    async def DescribeModels(self, request, context):  # noqa: N802 - the contract's name
+        self.called.set()
+        await self._never.wait()
+
+    async def Drive(self, requests, context):  # noqa: N802 - the contract's name
+        self.called.set()
+        await self._never.wait()
+        yield None
+
+
+@pytest.mark.parametrize("what", ["open", "describe"])
+async def test_closing_a_client_ends_its_calls_and_does_not_cancel_the_tasks_that_wait(what):
+    """gRPC itself raises CancelledError in them."""
+    servicer, server = SilentServicer(), grpc.aio.server()
+    drive_service_pb2_grpc.add_DriveServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("localhost:0")
+    await server.start()
+    client = await steerstream.connect(f"localhost:{port}", timeout_s=60)
+
+    async def call() -> None:
+        if what == "open":
+            await client.open_session(vehicle_id="car")
+        else:
+            await client.describe_models()
+
+    calling = asyncio.create_task(call())
+    async with asyncio.timeout(30):
+        await servicer.called.wait()
+        await client.aclose()
+        with pytest.raises(SteerstreamError, match="the client is closed"):
+            await calling
+    await server.stop(None)
+
+
+async def test_a_cancelled_call_cancels_its_task():
+    async with serving(FakeServer(lambda frame: Drop())) as (target, _):
+        client = await steerstream.connect(target)
+        session = await client.open_session(vehicle_id="car")
+        reading = asyncio.create_task(anext(session))
+        await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        await client.aclose()
 
 
 class StalledCall:

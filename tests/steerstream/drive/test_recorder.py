@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from steerstream import MediaError
+from steerstream import OutputLost
 from steerstream.drive.recorder import MAX_WAITING, Recorder, Scene
 from tests.steerstream.values import command, skipped
 
@@ -22,12 +22,13 @@ async def test_every_scene_becomes_a_picture_of_the_video(tmp_path):
     video.release()
 
 
-async def test_a_video_that_cannot_be_written_is_an_error_and_nobody_waits_for_ever(tmp_path):
+async def test_a_video_that_is_lost_ends_with_an_error_and_nobody_waits_for_ever(tmp_path):
     async def record() -> None:
         async with Recorder(tmp_path / "drive.mp4", rate_hz=20.0, budget_ms=50.0) as recorder:
-            damaged = Scene(b"no picture", command(0, 0.0), 8.0, None, ())
-            for _ in range(3 * MAX_WAITING):
-                await recorder.add(damaged)
+            for number in range(3 * MAX_WAITING):
+                # Pictures are scaled up to the same width, so that the second has another height.
+                picture = PICTURE if number == 0 else PICTURE[:24]
+                await recorder.add(Scene(picture, command(number, 0.0), 8.0, None, ()))
 
-    with pytest.raises(MediaError, match="damaged"):
+    with pytest.raises(OutputLost, match="must have shape"):
         await record()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reports import machine
 from steerstream import whole_file
-from steerstream.command_line import Parser
+from steerstream.command_line import CANNOT_START, INTERRUPTED, Parser, sigterm_interrupts
 from steerstream.testing.server_process import ServerFailedError, serve
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,10 +37,13 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder with the driving data, to replay it too")
     options = parser.parse_args()
     try:
-        summary = run(options.out, options.data)
+        with sigterm_interrupts():
+            summary = run(options.out, options.data)
     except (DemoError, ServerFailedError) as error:
         print(f"demo: {error}", file=sys.stderr)
-        return 2
+        return CANNOT_START
+    except KeyboardInterrupt:
+        return INTERRUPTED
     path = options.out / "summary.json"
     whole_file.write_json(path, summary)
     print(f"\nSee {path}, {options.out / 'drive.mp4'} and {options.out / 'drive.png'}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 WITHOUT_MIRROR = {
     "service/steerstream_service/domain.py",
-    "service/steerstream_service/engine/pooled_graph.py",
     "steerstream/__main__.py",
     "steerstream/drive/runner.py",
     "steerstream/metadata.py",

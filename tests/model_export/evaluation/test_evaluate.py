@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -94,16 +95,36 @@ def test_the_table_warns_of_training_rows(bundle: Path, labels: Path, images: Pa
     assert not any("of training" in line for line in alone)
 
 
+@pytest.fixture
+def command(bundle: Path, labels: Path, images: Path) -> list[str]:
+    return ["evaluate", str(bundle), "--labels", str(labels), "--images", str(images)]
+
+
 def test_the_command_writes_figures_and_picture(
-    bundle: Path, labels: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     out, plot = tmp_path / "out" / "e.json", tmp_path / "out" / "e.png"
-    command = ["evaluate", str(bundle), "--labels", str(labels), "--images", str(images)]
     assert main([*command, "--json", str(out), "--plot", str(plot)]) == 0
     figures = json.loads(out.read_text())
     assert figures["heads"]["steering_wheel_angle"]["rmse"] > 0
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert "steering_wheel_angle rad" in capsys.readouterr().out
+
+
+def test_a_full_disk_costs_the_picture_and_nothing_else(
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    full_disk: contextlib.AbstractContextManager[None],
+):
+    out, plot = tmp_path / "e.json", tmp_path / "e.png"
+    with full_disk:
+        assert main([*command, "--json", str(out), "--plot", str(plot)]) == 2
+    said = capsys.readouterr()
+    assert "steering_wheel_angle rad" in said.out
+    assert said.err.endswith(f"File too large: '{plot}'\n")
+    assert json.loads(out.read_text())["heads"]
+    assert not plot.exists()
 
 
 def test_labels_without_pictures_or_heads_are_refused(bundle: Path, tmp_path: Path):

@@ -7,7 +7,6 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.project.exceptions import WITHOUT_ARGS, WITHOUT_MIRROR
 from tests.project.test_repository import ROOT, tracked_files
 
 PACKAGES = (
@@ -19,6 +18,16 @@ PACKAGES = (
     "simulation",
     "steerstream",
 )
+WITHOUT_MIRROR = {
+    "service/steerstream_service/domain.py",
+    "steerstream/__main__.py",
+    "steerstream/drive/runner.py",
+    "steerstream/metadata.py",
+    "steerstream/models.py",
+}
+"""Modules without a test module of the same name; the set may only shrink. Records and names have
+nothing to test alone; the command and its runner are tested by `drive/test_command.py`."""
+
 MANY = 3
 """So many parameters are explained one by one."""
 
@@ -100,4 +109,4 @@ def test_public_functions_explain_three_or_more_parameters():
         for name, function, docstring in public_functions(ast.parse((ROOT / module).read_text()))
         if len(parameters(function)) >= MANY and "Args:" not in docstring
     }
-    assert found == WITHOUT_ARGS
+    assert found == set()

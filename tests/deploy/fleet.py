@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import shutil
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Self
 
 import cv2
@@ -49,9 +52,15 @@ class Program:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, *command: object) -> Self:
+    async def start(
+        cls, *command: object, cwd: Path = ROOT, env: dict[str, str] | None = None
+    ) -> Self:
+        """Start it, in a folder and with an environment; without one, with this process's."""
+        # A program of another environment is found by that environment's PATH.
+        name, *arguments = map(str, command)
+        program = shutil.which(name, path=(env or os.environ)["PATH"]) or name
         process = await asyncio.create_subprocess_exec(
-            *map(str, command), cwd=ROOT, stderr=asyncio.subprocess.PIPE
+            program, *arguments, cwd=cwd, env=env, stderr=asyncio.subprocess.PIPE
         )
         return cls(process)
 

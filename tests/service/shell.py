@@ -80,8 +80,9 @@ class Shell:
                     self.sent.append(error)
         return self
 
-    def frame(self, number, capture_ms, *, speed=10.0, is_surplus=False):
+    def frame(self, number, capture_ms, *, speed=10.0, is_surplus=False, invalid=None):
         record = FrameRecord(number, round(capture_ms * MS), IMAGE, speed, self.now_ns)
+        record.invalid = invalid
         self.received.append(number)
         return self.perform(self.session.receive(record, COST_NS, is_surplus=is_surplus))
 

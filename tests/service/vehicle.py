@@ -11,6 +11,7 @@ import cv2
 import grpc
 import numpy as np
 
+from steerstream.metadata import REASON_KEY
 from steerstream.v1 import (
     command_pb2,
     drive_service_pb2,
@@ -146,7 +147,7 @@ class Vehicle:
         except grpc.aio.AioRpcError:
             pass
         metadata = dict(await self.call.trailing_metadata() or ())
-        reason = metadata.get("steerstream-reason", "")
+        reason = metadata.get(REASON_KEY, "")
         return await self.call.code(), reason, await self.call.details()
 
 

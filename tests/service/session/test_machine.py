@@ -17,7 +17,8 @@ from steerstream_service.domain import (
     Validity,
 )
 from steerstream_service.errors import IdleError
-from tests.service.shell import MS, Shell
+from steerstream_service.session.frame_stages import FrameRecord
+from tests.service.shell import COST_NS, IMAGE, MS, Shell
 
 FRESH = {Validity.VALID, Validity.WARMING_UP}
 
@@ -49,6 +50,16 @@ class Machine(RuleBasedStateMachine):
     def frame_from_the_past(self):
         self.last_number += 1
         self.shell.frame(self.last_number, 1)
+
+    @rule(ms=st.sampled_from([-3_600_000, -500, 3_600_000]))
+    def clock_is_set(self, ms):
+        self.capture_ms = max(self.capture_ms + ms, 0)
+
+    @rule()
+    def frame_with_an_invalid_field(self):
+        self.last_number += 1
+        self.capture_ms += 50
+        self.shell.frame(self.last_number, self.capture_ms, invalid="a speed that is no number")
 
     @rule()
     def reset(self):
@@ -122,7 +133,7 @@ class Machine(RuleBasedStateMachine):
         last_ms = None
         for record in self.shell.stepped:
             resets = record.resets_before - applied
-            gap = last_ms is not None and record.capture_time_ns - last_ms > 300 * MS
+            gap = last_ms is not None and not 0 < record.capture_time_ns - last_ms <= 300 * MS
             epoch += resets or int(gap)
             count = 1 if resets or gap else count + 1
             applied, last_ms = record.resets_before, record.capture_time_ns
@@ -283,3 +294,20 @@ def test_a_frame_keeps_an_idle_session():
     shell.drive(0, 0)
     shell.wait(7_999).tick()
     assert [type(message) for message in shell.sent] == [ExpiringNotice, Command]
+
+
+def test_an_invalid_field_spoils_its_frame_alone():
+    shell = Shell()
+    shell.drive(0, 0)
+    skip = shell.frame(1, 50, invalid="frame.vehicle_speed_mps must be a number").answers[-1]
+    assert (skip.reason, skip.held.sequence_number) == (SkipReason.INVALID_FIELD, 0)
+    assert shell.drive(1, 50).step_count == 2
+
+
+def test_the_frames_of_a_client_that_reads_nothing_are_refused_without_a_decode():
+    for policy in FramePolicy:
+        shell = Shell(policy)
+        frame = FrameRecord(0, 0, IMAGE, None, 0)
+        shell.perform(shell.session.receive(frame, COST_NS, is_unread=True))
+        assert shell.answers[0].reason is SkipReason.OVERLOADED
+        assert shell.decoding is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import grpc
@@ -12,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from steerstream.checksum import command_checksum
+from steerstream.metadata import RETRY_AFTER_KEY
 from steerstream.v1 import (
     command_pb2,
     drive_service_pb2,
@@ -561,6 +563,36 @@ async def test_a_stream_that_never_opens_is_ended(tiny):
         assert (code, reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "ERROR_REASON_IDLE")
 
 
+async def test_a_vehicle_that_comes_long_before_the_server_is_warm_is_told_to_come_back(tiny):
+    server = Server(loading.load_all([tiny]), "tiny", Config(drain_s=0.0, open_timeout_s=0.1))
+    run = Running(server, await server.startup("127.0.0.1:0"))
+    vehicle = Vehicle(run.stub())
+    await vehicle.send(open=session_pb2.OpenSession(vehicle_id="early"))
+    code, reason, text = await vehicle.failure()
+    assert (code, reason) == (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "ERROR_REASON_TOO_MANY_SESSIONS",
+    )
+    assert text == "the server is warming up; try again later"
+    assert int(dict(await vehicle.call.trailing_metadata())[RETRY_AFTER_KEY]) >= 1000
+    await run.close()
+    await server.shutdown()
+
+
+async def test_a_fault_of_the_server_is_what_ended_its_session(tiny, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    async with running(tiny) as run:
+        vehicle = await run.vehicle()
+        monkeypatch.setattr(
+            "steerstream_service.session.machine.Session.receive", lambda *_, **__: 1 // 0
+        )
+        await vehicle.frame(GREY)
+        assert (await vehicle.failure())[1] == "ERROR_REASON_INTERNAL"
+        await slots_free(run, 0)
+    ended = [record for record in caplog.records if record.getMessage() == "session_ended"]
+    assert [record.steerstream_fields["ended_by"] for record in ended] == ["internal"]
+
+
 async def test_a_client_that_takes_no_answers_is_ended(tiny):
     async with running(
         tiny, idle_timeout_s=0.5, expiring_notice_s=0.1, max_unsent_answers=4
@@ -696,7 +728,7 @@ async def test_a_load_that_does_not_fit_is_refused_with_figures_and_a_hint(tiny)
             "ERROR_REASON_TOO_MANY_SESSIONS",
         )
         assert text.startswith("1000 Hz within 50 ms asks for ")
-        hint = dict(await greedy.call.trailing_metadata())["steerstream-retry-after-ms"]
+        hint = dict(await greedy.call.trailing_metadata())[RETRY_AFTER_KEY]
         assert 1000 <= int(hint) <= 2000
         assert (await modest.drive(GREY)).step_count == 1
 
@@ -710,7 +742,7 @@ async def test_a_vehicle_that_comes_back_too_soon_waits_for_its_answer(tiny):
             await eager.send(open=session_pb2.OpenSession(vehicle_id="eager"))
             assert (await eager.failure())[1] == "ERROR_REASON_TOO_MANY_SESSIONS"
             metadata = dict(await eager.call.trailing_metadata())
-            hints.append(int(metadata["steerstream-retry-after-ms"]))
+            hints.append(int(metadata[RETRY_AFTER_KEY]))
         assert asyncio.get_running_loop().time() - began > 0.9 * hints[0] / 1000
         assert (await driving.drive(GREY)).step_count == 1
 
@@ -746,7 +778,7 @@ async def test_a_server_that_has_become_slow_lets_its_newest_session_go_with_not
         assert 1000 <= notice.retry_after_ms <= 2000
         code, reason, _ = await newest.failure()
         assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "ERROR_REASON_SHED")
-        hint = dict(await newest.call.trailing_metadata())["steerstream-retry-after-ms"]
+        hint = dict(await newest.call.trailing_metadata())[RETRY_AFTER_KEY]
         assert int(hint) == notice.retry_after_ms
         await slots_free(run, 1)
         await oldest.frame(GREY)

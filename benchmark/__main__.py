@@ -21,6 +21,7 @@ from steerstream.testing.server_process import ServerFailedError
 
 with command_needs("benchmark", "cpu,sim"):
     from benchmark.commands import (
+        attack,
         capacity,
         decode,
         efficiency,
@@ -29,7 +30,7 @@ with command_needs("benchmark", "cpu,sim"):
         latency,
         overload,
         peers,
-        performance_page,
+        result_pages,
         soak,
     )
     from reports import machine
@@ -41,6 +42,7 @@ COMMANDS: dict[str, ModuleType] = {
     "overload": overload,
     "fairness": fairness,
     "soak": soak,
+    "attack": attack,
     "decode": decode,
     "gpu": gpu,
     "peers": peers,
@@ -64,10 +66,8 @@ def parser() -> Parser:
         command.add_argument("--json", type=output_file, help="write the results here")
         if hasattr(module, "plot"):
             command.add_argument("--plot", type=output_file, help="draw them here, .svg or .png")
-    writer = commands.add_parser(
-        "report", help=performance_page.HELP, description=performance_page.__doc__
-    )
-    performance_page.add_arguments(writer)
+    writer = commands.add_parser("report", help=result_pages.HELP, description=result_pages.__doc__)
+    result_pages.add_arguments(writer)
     return top
 
 
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(given)
     try:
         if options.command == "report":
-            return performance_page.run(options)
+            return result_pages.run(options)
         with sigterm_interrupts():
             _run(COMMANDS[options.command], options, given)
     except (BenchmarkError, ServerFailedError, OSError) as error:

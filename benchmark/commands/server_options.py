@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmark.host import machine
+from benchmark.host.machine import split_cores
 from benchmark.loadgen import synthetic_road
 from benchmark.loadgen.crew import Crew, crew
 from benchmark.loadgen.open_loop import Load
@@ -24,7 +24,7 @@ MAX_SESSIONS = 2048
 
 def add_server(parser: argparse.ArgumentParser) -> None:
     """Add what says which server is measured, and where it runs."""
-    server, clients = machine.split_cores()
+    server, clients = split_cores()
     add = parser.add_argument
     add("--model", type=Path, default=DEFAULT_MODEL, help="bundle to serve")
     add("--target", help="HOST:PORT of a running server, in place of --model")

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import threading
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from benchmark.commands import plots
 from benchmark.commands import server_options as shared
 from benchmark.commands.measure import measure
-from benchmark.host.machine import resident_mb
+from benchmark.host.memory import MemorySampler
 from benchmark.loadgen.crew import Crew
 from benchmark.loadgen.open_loop import Load
 from reports import text
@@ -67,21 +66,21 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         ) as server,
         shared.clients(options) as crew,
     ):
-        with _Memory(server.pid) as memory:
+        with MemorySampler(server.pid, SAMPLE_S) as memory:
             minutes = _minutes(crew, server, load, options.minutes)
         lost = _lost_slots(crew, server, load)
-    return {"minutes": minutes, "slots": SLOTS, "lost_slots": lost, **memory.figures()}
+    return {"minutes": minutes, "slots": SLOTS, "lost_slots": lost, **figures(memory.samples)}
 
 
 def _minutes(crew: Crew, server: Server, load: Load, minutes: float) -> list[dict[str, Any]]:
     """Run the load minute by minute; the last part may be shorter."""
-    figures: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     left_s = minutes * MINUTE_S
     while left_s > 0:
-        part = dataclasses.replace(load, seconds=min(left_s, MINUTE_S), seed=len(figures))
-        figures.append(measure(crew, server, part, f"minute {len(figures) + 1}: ")[1])
+        part = dataclasses.replace(load, seconds=min(left_s, MINUTE_S), seed=len(found))
+        found.append(measure(crew, server, part, f"minute {len(found) + 1}: ")[1])
         left_s -= MINUTE_S
-    return figures
+    return found
 
 
 def _lost_slots(crew: Crew, server: Server, load: Load) -> int:
@@ -98,33 +97,10 @@ def _lost_slots(crew: Crew, server: Server, load: Load) -> int:
     return SLOTS - measure(crew, server, slow, "lost slots: ")[0].opened
 
 
-class _Memory:
-    """Samples a process' resident memory while its context lasts."""
-
-    def __init__(self, pid: int | None) -> None:
-        self._pid = pid
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-        # One sample a second: a day is 86,400.
-        self._samples: list[tuple[float, float]] = []
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def figures(self) -> dict[str, Any]:
-        """Return some of the samples, and the slope of a line through all after the warm-up."""
-        kept = [[round(at, 1), round(mb, 2)] for at, mb in thinned(self._samples)]
-        return {"memory_mb": kept, **slope(self._samples)}
-
-    def _sample(self) -> None:
-        began_s = time.monotonic()
-        while self._pid is not None and not self._over.wait(SAMPLE_S):
-            self._samples.append((time.monotonic() - began_s, resident_mb(self._pid)))
+def figures(samples: list[tuple[float, float]]) -> dict[str, Any]:
+    """Return some of the samples, and the slope of a line through all after the warm-up."""
+    kept = [[round(at, 1), round(mb, 2)] for at, mb in thinned(samples)]
+    return {"memory_mb": kept, **slope(samples)}
 
 
 def thinned(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:

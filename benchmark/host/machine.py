@@ -66,9 +66,3 @@ class Moment:
             "server_cpu": round(server, 3),
             "others_cpu": round(max(0.0, busy - server - clients), 3),
         }
-
-
-def resident_mb(pid: int) -> float:
-    """Return the resident memory of a process and its descendants, in megabytes."""
-    pages = sum(int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in family(pid))
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

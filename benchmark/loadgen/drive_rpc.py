@@ -80,13 +80,13 @@ class DriveTransport(Transport):
     """
 
     def __init__(self, address: str, pictures: PictureSet, metadata: Metadata = ()) -> None:
-        self._address = address
+        self.address = address
         self._images = image_fields(pictures)
         self._metadata = metadata
 
     def connect(self) -> DriveConnection:
         """Return a connection of one vehicle."""
-        return DriveConnection(self._address, self._images, self._metadata)
+        return DriveConnection(self.address, self._images, self._metadata)
 
 
 class DriveConnection(Connection):

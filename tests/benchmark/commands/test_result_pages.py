@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.commands import performance_page
+from benchmark.commands import result_pages
 from benchmark.loadgen.tally import Tally
 
 README = "# name\n\n<!-- latency:begin -->\nold\n<!-- latency:end -->\n\nrest\n"
@@ -27,33 +27,31 @@ def checkout(tmp_path):
     machine = {"date": "2026-01-02T03:04:05+00:00", "processor": "a processor", "cores": 2}
     machine |= {"python": "3.11.0", "packages": {"grpcio": "1.0"}, "revision": "abc"}
     written = {"benchmark": "latency", "command": "python -m benchmark latency"}
-    folder = tmp_path / performance_page.RESULTS
+    folder = tmp_path / result_pages.RESULTS
     folder.mkdir(parents=True)
     (folder / "latency-cpu.json").write_text(
         json.dumps(written | {"machine": machine, "results": [result]})
     )
     (folder / "latency-cpu.md").write_text("It rained.\n")
-    (tmp_path / performance_page.README).write_text(README)
+    (tmp_path / result_pages.README).write_text(README)
     return tmp_path
 
 
 def test_the_page_shows_figures_note_command_and_machine(checkout):
     pytest.importorskip("matplotlib")
     assert main(["report", "--root", str(checkout)]) == 0
-    page = (checkout / performance_page.PAGE).read_text()
+    page = (checkout / result_pages.PAGE).read_text()
     for part in ("7.00 ms", "It rained.", "`python -m benchmark latency`", "a processor", "abc"):
         assert part in page
-    assert (
-        (checkout / performance_page.PICTURES / "latency-cpu.svg").read_text().startswith("<?xml")
-    )
-    readme = (checkout / performance_page.README).read_text()
+    assert (checkout / result_pages.PICTURES / "latency-cpu.svg").read_text().startswith("<?xml")
+    readme = (checkout / result_pages.README).read_text()
     assert "| 1 | 5.00 ms |" in readme
     assert "old" not in readme
     assert readme.endswith("<!-- latency:end -->\n\nrest\n")
     assert main(["report", "--root", str(checkout), "--check"]) == 0
 
 
-@pytest.mark.parametrize("path", [performance_page.PAGE, performance_page.README])
+@pytest.mark.parametrize("path", [result_pages.PAGE, result_pages.README])
 def test_a_page_that_differs_from_its_results_is_found(checkout, path, capsys):
     pytest.importorskip("matplotlib")
     assert main(["report", "--root", str(checkout)]) == 0
@@ -64,7 +62,7 @@ def test_a_page_that_differs_from_its_results_is_found(checkout, path, capsys):
 
 
 def test_a_file_that_is_no_result_is_named(checkout, capsys):
-    (checkout / performance_page.RESULTS / "other.json").write_text("{}")
+    (checkout / result_pages.RESULTS / "other.json").write_text("{}")
     assert main(["report", "--root", str(checkout)]) == 2
     assert "other.json" in capsys.readouterr().err
 

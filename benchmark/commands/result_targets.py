@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,6 +68,49 @@ def _peers(results: Results) -> Iterator[Figure]:
             yield Figure(what, 1.5, ours / theirs, at_least=True)
 
 
+def _attack(results: Results) -> Iterator[Figure]:
+    for name, result in _named(results, "attack"):
+        under = [found for found in result["attacks"] if found["attack"] != "nothing"]
+        for what, count in _ATTACK_COUNTS.items():
+            reached = sum(count(found) for found in under)
+            yield Figure(f"{name}, all together: {what}", 0, reached, at_least=False)
+        for what, (aim, unit, value) in _ATTACK_VALUES.items():
+            worst = max(under, key=value)
+            at = f"{name}, worst of {len(under)}, {worst['attack']}: {what}"
+            yield Figure(at, aim, value(worst), at_least=False, unit=unit)
+
+
+def _missed(found: dict[str, Any]) -> float:
+    missed = found["vehicle"]["missed_percent"]
+    return 100.0 if missed is None else float(missed)
+
+
+def _growth(found: dict[str, Any]) -> float:
+    """Return the server's memory after an attack over that before; infinite if it has ended."""
+    memory = found["memory_mb"]
+    return memory["after"] / memory["before"] if memory["after"] else math.inf
+
+
+def _load_lost(found: dict[str, Any]) -> float:
+    """Return by how many percent fewer vehicles are admitted than before an attack."""
+    before, after = found["room_at_rate"]
+    return 100.0 * max(0.0, 1.0 - after / before) if before else 100.0
+
+
+_ATTACK_COUNTS: dict[str, Callable[[dict[str, Any]], int]] = {
+    "slots lost": lambda found: found["slots_lost"],
+    "times the vehicle was shut out": lambda found: found["is_shut_out"],
+    "newcomers shut out": lambda found: sum(found["shut_out"].values()),
+    "failed health probes": lambda found: found["health_failed"],
+}
+_ATTACK_VALUES: dict[str, tuple[float, str, Callable[[dict[str, Any]], float]]] = {
+    "misses": (0.1, " %", _missed),
+    "health p99": (100.0, " ms", lambda found: found["health_ms"]["p99"]),
+    "memory after / before": (1.3, "", _growth),
+    "load lost": (20.0, " %", _load_lost),
+}
+
+
 def _best(carried: dict[str, int], start: str) -> int:
     return max((count for peer, count in carried.items() if peer.startswith(start)), default=0)
 
@@ -76,6 +120,7 @@ _ALL: tuple[Callable[[Results], Iterator[Figure]], ...] = (
     _capacity,
     _overload,
     _peers,
+    _attack,
 )
 
 

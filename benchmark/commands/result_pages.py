@@ -1,4 +1,4 @@
-"""Write docs/performance.md and the README's latency table from benchmark/results.
+"""Write docs/performance.md, docs/reliability.md and the README's latency table from results.
 
 Every file `benchmark/results/NAME.json` is one section with its picture; `NAME.md` beside it,
 where there is one, is what a person has to say about it.
@@ -13,26 +13,26 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmark.commands import latency, performance_targets
+from benchmark.commands import latency, result_targets
 from benchmark.errors import BenchmarkError
 from reports import machine, pages
 
-HELP = "write docs/performance.md from benchmark/results"
+HELP = "write docs/performance.md and docs/reliability.md from benchmark/results"
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path("benchmark/results")
-PAGE = Path("docs/performance.md")
+PAGE, RELIABILITY = Path("docs/performance.md"), Path("docs/reliability.md")
 PICTURES = Path("docs/images/performance")
 README = Path("README.md")
 README_RESULT = "latency-cpu"
 _ORDER = ("latency", "capacity", "efficiency", "overload", "fairness", "soak", "decode", "gpu")
-ORDER = (*_ORDER, "peers")
-"""Sections, by the benchmark that made them; files of others are left out."""
+SECTIONS = {PAGE: (*_ORDER, "peers"), RELIABILITY: ("attack",)}
+"""Of each page, by the benchmark that made them; files of others are left out."""
 
 _CAPTION = """\
 Round trips from when a frame was due to its command, 640x480 JPEG at 20 Hz, server and clients on
 a core each, against a budget of 50 ms (`make bench`; [all figures](docs/performance.md)):"""
 
-_HEAD = """\
+_PERFORMANCE = """\
 # Performance
 
 Written by `python -m benchmark report` from the files in [benchmark/results](../benchmark/results);
@@ -42,6 +42,15 @@ enough. Latency counts from when a frame was due, so that a stall delays every f
 `stolen` is time that other guests of the host took from this machine's cores.
 
 """
+
+_RELIABILITY = """\
+# Reliability under attack
+
+Written by `python -m benchmark report` from the files in [benchmark/results](../benchmark/results);
+do not edit it. The command attacks a server that it has started itself on loopback, and no other.
+
+"""
+_HEADS = {PAGE: _PERFORMANCE, RELIABILITY: _RELIABILITY}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +67,9 @@ def run(options: argparse.Namespace) -> int:
         BenchmarkError: a result cannot be read, or with `--check` a file differs.
     """
     results = load_results(options.root / RESULTS)
-    written = {PAGE: page(options.root, results)}
+    written = {
+        path: page(options.root, path, shown) for path in SECTIONS if (shown := _of(path, results))
+    }
     if README_RESULT in results:
         readme = (options.root / README).read_text(encoding="utf-8")
         written[README] = with_latency(readme, results[README_RESULT])
@@ -71,28 +82,40 @@ def run(options: argparse.Namespace) -> int:
 
 
 def load_results(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read the results that the page shows, by file name without its ending, in the page's order.
+    """Read the results that the pages show, by file name without its ending, in their order.
 
     Raises:
         BenchmarkError: a file is no JSON of a benchmark.
     """
-    found = {}
+    order, found = [name for names in SECTIONS.values() for name in names], {}
     for path in sorted(folder.glob("*.json")):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
-            if result["benchmark"] in ORDER:
+            if result["benchmark"] in order:
                 found[path.stem] = result
         except (ValueError, KeyError, TypeError):
             raise BenchmarkError(f"{path}: not the result of a benchmark; measure again") from None
-    return dict(sorted(found.items(), key=lambda item: ORDER.index(item[1]["benchmark"])))
+    return dict(sorted(found.items(), key=lambda item: order.index(item[1]["benchmark"])))
 
 
-def page(root: Path, results: dict[str, dict[str, Any]]) -> str:
-    """Return docs/performance.md."""
-    parts = [_HEAD.rstrip(), "## Targets", performance_targets.table(results)]
+def page(root: Path, path: Path, results: dict[str, dict[str, Any]]) -> str:
+    """Return one of the pages.
+
+    Args:
+        root: the checkout, whose notes are read.
+        path: of the page, a key of `SECTIONS`.
+        results: of this page, by file name without its ending.
+    """
+    parts = [_HEADS[path].rstrip(), "## Targets", result_targets.table(results)]
     for name, result in results.items():
         parts += _section(root, name, result)
     return "\n\n".join(parts) + "\n"
+
+
+def _of(path: Path, results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the results that a page shows."""
+    names = SECTIONS[path]
+    return {name: result for name, result in results.items() if result["benchmark"] in names}
 
 
 def with_latency(readme: str, result: dict[str, Any]) -> str:

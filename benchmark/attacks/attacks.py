@@ -1,0 +1,398 @@
+"""The attacks by name. Each runs until its time is over, and says how often it did what it does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import grpc
+
+from benchmark.attacks import raw_http2
+from benchmark.attacks.raw_http2 import RawConnection
+from benchmark.loadgen.drive_rpc import CHANNEL_OPTIONS, METHOD, frame_request
+from benchmark.loadgen.timing import NS_PER_S, seconds_until, together
+from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
+
+DESCRIBE = METHOD.replace("/Drive", "/DescribeModels")
+HEALTH = "/grpc.health.v1.Health/Check"
+WATCH = "/grpc.health.v1.Health/Watch"
+_AT_ONCE = 12
+_ANSWER_TIMEOUT_S = 2.0
+_LARGEST_MESSAGE = 4 * 1024 * 1024
+_EXTREMES = (math.nan, math.inf, -math.inf, -1.0, -0.0, 5e-324, 1e-305, 1e-3, 1e305, 1.7e308)
+
+Call = grpc.aio.StreamStreamCall[bytes, bytes]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Siege:
+    """What an attack is given.
+
+    Attributes:
+        address: the server, HOST:PORT.
+        end_ns: when it ends, by the monotonic clock.
+        scale: share of an attack's connections, streams and tries; 1 is all of them.
+    """
+
+    address: str
+    end_ns: int
+    scale: float = 1.0
+
+    def many(self, count: int) -> int:
+        """Return a count at this siege's scale, at least 1."""
+        return max(1, round(count * self.scale))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time has passed."""
+        return time.monotonic_ns() >= self.end_ns
+
+    @contextlib.asynccontextmanager
+    async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
+        """Open a connection that ends with the context."""
+        async with grpc.aio.insecure_channel(self.address, options=CHANNEL_OPTIONS) as channel:
+            yield channel
+
+    @contextlib.asynccontextmanager
+    async def call(self, method: str = METHOD) -> AsyncIterator[Call]:
+        """Begin a call on a connection of its own; the context cancels it."""
+        async with self.channel() as channel:
+            call: Call = channel.stream_stream(method)()
+            try:
+                yield call
+            finally:
+                call.cancel()
+
+
+Attack = Callable[[Siege], Awaitable[int]]
+
+
+def opening(
+    name: str, *, budget_ms: float = 1000.0, rate_hz: float = 1.0, every: bool = False
+) -> bytes:
+    """Return the request that opens a session.
+
+    Args:
+        name: the vehicle's.
+        budget_ms: any number, whether or not it makes sense.
+        rate_hz: the same.
+        every: whether all frames are to be answered.
+    """
+    policy = session_pb2.FRAME_POLICY_EVERY if every else session_pb2.FRAME_POLICY_LATEST
+    request = session_pb2.OpenSession(
+        vehicle_id=name, budget_ms=budget_ms, frame_rate_hz=rate_hz, frame_policy=policy
+    )
+    return drive_service_pb2.DriveRequest(open=request).SerializeToString()
+
+
+async def nothing(siege: Siege) -> int:
+    """Wait, so that the other attacks have something to be compared with."""
+    await asyncio.sleep(seconds_until(siege.end_ns))
+    return 0
+
+
+async def cancel_storm(siege: Siege) -> int:
+    """Open sessions and cancel them at every moment of their opening."""
+    tries = itertools.count()
+
+    async def one(index: int) -> None:
+        async with siege.channel() as channel:
+            while next(tries) < siege.many(10_000) and not siege.is_over:
+                call: Call = channel.stream_stream(METHOD)()
+                with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                    await call.write(opening(f"storm-{index}"))
+                    match random.randrange(3):
+                        case 0:
+                            await asyncio.sleep(random.uniform(0.0, 0.005))
+                        case 1:
+                            await call.read()
+                call.cancel()
+
+    await together(one(index) for index in range(_AT_ONCE))
+    return next(tries) - _AT_ONCE
+
+
+async def idle_connections(siege: Siege) -> int:
+    """Open connections and leave them: half of them say hello in HTTP/2, half say nothing."""
+
+    async def one(connection: RawConnection, _: int) -> None:
+        del connection
+
+    async def silent() -> int:
+        host, _, port = siege.address.rpartition(":")
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection(host, int(port))
+            await asyncio.sleep(seconds_until(siege.end_ns))
+            writer.transport.abort()
+            return 1
+        return 0
+
+    half = siege.many(500)
+    greeted = _connections(siege, half, one)
+    return sum(await together([greeted, *(silent() for _ in range(half))]))
+
+
+async def opens_without_frames(siege: Siege) -> int:
+    """Take every slot, and send nothing."""
+    return await _calls(siege, siege.many(64), METHOD, lambda index: opening(f"squatter-{index}"))
+
+
+async def no_window(siege: Siege) -> int:
+    """Open sessions on streams that let the server send nothing."""
+
+    async def one(connection: RawConnection, index: int) -> None:
+        await connection.send_headers(raw_http2.call_headers(siege.address))
+        await connection.send_data(raw_http2.message(opening(f"deaf-{index}")))
+
+    return await _connections(siege, siege.many(64), one, window=0)
+
+
+async def idle_calls(siege: Siege) -> int:
+    """Begin calls and send nothing, not even an opening."""
+    return await _calls(siege, siege.many(192), METHOD, lambda _: None)
+
+
+async def health_watches(siege: Siege) -> int:
+    """Watch the server's health with as many calls as there could be vehicles."""
+    return await _calls(siege, siege.many(200), WATCH, lambda _: b"")
+
+
+async def resets(siege: Siege) -> int:
+    """Reset a session without end."""
+    reset = drive_service_pb2.DriveRequest(reset=session_pb2.Reset()).SerializeToString()
+    return await _flood(siege, lambda _: reset)
+
+
+async def empty_frames(siege: Siege) -> int:
+    """Send frames without a picture."""
+    return await _flood(siege, lambda number: frame_request(b"", number, 1 + number))
+
+
+async def undecodable_frames(siege: Siege) -> int:
+    """Send frames whose JPEG is damaged."""
+    damaged = frame_pb2.Frame(jpeg=b"\xff\xd8" + random.randbytes(20_000)).SerializeToString()
+    return await _flood(siege, lambda number: frame_request(damaged, number, 1 + number))
+
+
+async def largest_pictures(siege: Siege) -> int:
+    """Send raw pictures of 1280x720, 2.8 MB each, under EVERY from many sessions at once."""
+    black = bytes(3 * 1280 * 720)
+    pixels = frame_pb2.Rgb8Image(width_px=1280, height_px=720, pixels=black)
+    image = frame_pb2.Frame(rgb8=pixels).SerializeToString()
+    sent = await together(
+        _flood(siege, lambda number: frame_request(image, number, 1 + number), f"large-{index}")
+        for index in range(siege.many(16))
+    )
+    return sum(sent)
+
+
+async def describes(siege: Siege) -> int:
+    """Ask for the models without end."""
+    return await _unary_flood(siege, DESCRIBE)
+
+
+async def health_probes(siege: Siege) -> int:
+    """Ask for the server's health without end."""
+    return await _unary_flood(siege, HEALTH)
+
+
+async def no_protobuf(siege: Siege) -> int:
+    """Send bytes that are no message, as the first message of a stream and after it."""
+    tries = itertools.count()
+
+    async def one(index: int) -> None:
+        async with siege.channel() as channel:
+            while not siege.is_over:
+                number = next(tries)
+                call: Call = channel.stream_stream(METHOD)()
+                with contextlib.suppress(
+                    grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError
+                ):
+                    async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                        if number % 2:
+                            await call.write(opening(f"garbage-{index}"))
+                            await call.read()
+                        await call.write(b"\xff" + random.randbytes(64))
+                        while await call.read() is not grpc.aio.EOF:
+                            pass
+                call.cancel()
+
+    await together(one(index) for index in range(_AT_ONCE))
+    return next(tries)
+
+
+async def extreme_openings(siege: Siege) -> int:
+    """Open sessions with numbers at and beyond the edges of what numbers can be."""
+    pairs = list(itertools.product(_EXTREMES, repeat=2))
+    random.shuffle(pairs)
+    done = itertools.count()
+    async with siege.channel() as channel:
+        for budget_ms, rate_hz in pairs[: siege.many(len(pairs))]:
+            call: Call = channel.stream_stream(METHOD)()
+            with contextlib.suppress(grpc.aio.AioRpcError, TimeoutError):
+                async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                    await call.write(opening("extreme", budget_ms=budget_ms, rate_hz=rate_hz))
+                    await call.read()
+            call.cancel()
+            next(done)
+            if siege.is_over:
+                break
+    await asyncio.sleep(seconds_until(siege.end_ns))
+    return next(done)
+
+
+async def half_headers(siege: Siege) -> int:
+    """Begin calls whose headers never end: half of them stop, half come byte by byte."""
+    block = raw_http2.call_headers(siege.address)
+    whole = raw_http2.frame(raw_http2.HEADERS, raw_http2.END_HEADERS, 1, block)
+
+    async def one(connection: RawConnection, index: int) -> None:
+        if index % 2:
+            await connection.send_headers(block[:20], ends=False)
+            return
+        for byte in whole[:-1]:
+            await connection.send_raw(bytes([byte]))
+            await asyncio.sleep(0.1)
+
+    return await _connections(siege, siege.many(200), one)
+
+
+async def half_messages(siege: Siege) -> int:
+    """Send all of a message of 4 MiB but its last byte, on many connections."""
+    almost = raw_http2.message(bytes(_LARGEST_MESSAGE - 2), _LARGEST_MESSAGE - 1)
+
+    async def one(connection: RawConnection, _: int) -> None:
+        await connection.send_headers(raw_http2.call_headers(siege.address))
+        await connection.send_data(almost)
+
+    return await _connections(siege, siege.many(192), one)
+
+
+ATTACKS: dict[str, Attack] = {
+    attack.__name__.replace("_", "-"): attack
+    for attack in (
+        nothing,
+        cancel_storm,
+        idle_connections,
+        opens_without_frames,
+        no_window,
+        idle_calls,
+        health_watches,
+        resets,
+        describes,
+        health_probes,
+        empty_frames,
+        undecodable_frames,
+        largest_pictures,
+        no_protobuf,
+        extreme_openings,
+        half_headers,
+        half_messages,
+    )
+}
+
+
+async def run(name: str, *, address: str, seconds: float, delay_s: float, scale: float) -> int:
+    """Run an attack and return how often it did what it does.
+
+    Args:
+        name: a key of `ATTACKS`.
+        address: the server, HOST:PORT.
+        seconds: how long.
+        delay_s: until it begins.
+        scale: see `Siege`.
+    """
+    await asyncio.sleep(delay_s)
+    end_ns = time.monotonic_ns() + round(seconds * NS_PER_S)
+    return await ATTACKS[name](Siege(address=address, end_ns=end_ns, scale=scale))
+
+
+async def _connections(
+    siege: Siege,
+    count: int,
+    send: Callable[[RawConnection, int], Awaitable[None]],
+    **options: int,
+) -> int:
+    """Open connections, send something on each and keep it; return how many were accepted."""
+
+    async def one(index: int) -> int:
+        is_open = 0
+        with contextlib.suppress(OSError, TimeoutError):
+            async with RawConnection(siege.address, **options) as connection:
+                is_open = 1
+                async with asyncio.timeout(seconds_until(siege.end_ns)):
+                    await send(connection, index)
+                await asyncio.sleep(seconds_until(siege.end_ns))
+        return is_open
+
+    return sum(await together(one(index) for index in range(count)))
+
+
+async def _calls(
+    siege: Siege, count: int, method: str, first: Callable[[int], bytes | None]
+) -> int:
+    """Begin calls, send a first message on each if there is one, and keep them.
+
+    Returns:
+        How many calls were begun; the server may have ended some.
+    """
+
+    async def one(index: int) -> None:
+        async with siege.call(method) as call:
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+                async with asyncio.timeout(seconds_until(siege.end_ns)):
+                    if (message := first(index)) is not None:
+                        await call.write(message)
+                    await _read(call)
+            await asyncio.sleep(seconds_until(siege.end_ns))
+
+    await together(one(index) for index in range(count))
+    return count
+
+
+async def _flood(siege: Siege, request: Callable[[int], bytes], name: str = "flood") -> int:
+    """Open a session and send requests by number as fast as flow control lets; return how many."""
+    sent = 0
+    while not siege.is_over:
+        async with siege.call() as call:
+            reader = asyncio.create_task(_read(call))
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+                async with asyncio.timeout(seconds_until(siege.end_ns)):
+                    await call.write(opening(name, every=True))
+                    while not reader.done():
+                        await call.write(request(sent))
+                        sent += 1
+                        # A write that does not wait would leave answers unread.
+                        await asyncio.sleep(0)
+            reader.cancel()
+            await asyncio.wait([reader])
+        # A server that ends the session is asked for the next one, not a thousand.
+        await asyncio.sleep(min(0.05, seconds_until(siege.end_ns)))
+    return sent
+
+
+async def _read(call: Call) -> None:
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        while await call.read() is not grpc.aio.EOF:
+            pass
+
+
+async def _unary_flood(siege: Siege, method: str) -> int:
+    done = itertools.count()
+
+    async def one(_: int) -> None:
+        async with siege.channel() as channel:
+            ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            while not siege.is_over:
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    await ask(b"", timeout=_ANSWER_TIMEOUT_S)
+                next(done)
+
+    await together(one(index) for index in range(_AT_ONCE))
+    return next(done)

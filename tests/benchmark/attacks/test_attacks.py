@@ -1,0 +1,51 @@
+"""Every attack, short and small: what it took is given back, and nobody is shut out for good."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmark.attacks.attacks import ATTACKS
+from benchmark.commands import attack
+from benchmark.host.machine import split_cores
+from steerstream.testing.server_process import serve
+
+SLOTS = 8
+SILENT = {"rate_hz": 1.0, "budget_ms": 5_000.0}
+# More than the server's slots, and few enough for a test.
+SCALES = {"half-messages": 0.1, "largest-pictures": 0.2, "idle-connections": 0.1}
+# However slow this machine is just now, nobody is refused for it.
+SETTINGS = {"max_load": 100.0, "shed_after_s": 3600.0, "idle_timeout_s": 2.0}
+SETTINGS |= {"max_sessions": SLOTS, "expiring_notice_s": 0.5, "open_timeout_s": 2.0}
+
+
+@pytest.fixture(scope="module")
+def server(bundle_path):
+    with serve(bundle_path, settings=SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def around():
+    with attack.surroundings(split_cores()[1]) as started:
+        yield started
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_what_an_attack_took_is_given_back(server, around, name, monkeypatch):
+    monkeypatch.setattr(attack, "WARM_UP_S", 0.6)
+    monkeypatch.setattr(attack, "DELAY_S", 0.3)
+    found = attack.besiege(
+        server, around, name, 0.5, slots=SLOTS, scale=SCALES.get(name, 0.5), after_s=0.0
+    )
+    assert found["tried"] is not None
+    assert not found["is_shut_out"]
+    reopened_s = around.crew.probe(
+        "reopen",
+        server.address,
+        around.pictures,
+        transport="drive",
+        sessions=SLOTS,
+        limit_s=30.0,
+    )
+    assert reopened_s is not None
+    assert around.room(server.address, most=SLOTS, **SILENT) == SLOTS

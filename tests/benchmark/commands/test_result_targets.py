@@ -1,0 +1,64 @@
+"""Targets are found in results, and only undisturbed ones are judged."""
+
+from __future__ import annotations
+
+from benchmark.commands import result_targets
+
+
+def result(benchmark, results):
+    return {benchmark: {"benchmark": benchmark, "results": results}}
+
+
+def test_efficiency_is_judged_by_its_undisturbed_rounds_alone():
+    row = {"sessions": 8, "pictures": "raw 200x66", "ratio": 0.96, "p50_ratio": 1.0}
+    rows = [row | {"undisturbed": 2}, row | {"undisturbed": 0, "ratio": 0.1}]
+    table = result_targets.table(result("efficiency", rows))
+    assert "| efficiency, raw 200x66, 8 sessions: ratio | at least 0.95 | 0.96 | reached |" in table
+    assert len(table.splitlines()) == 3
+
+
+def test_overload_is_judged_at_its_worst():
+    run = {"hostile": False, "missed_percent": 0.0, "refusal_ms": {"p99": 3.0}}
+    runs = [run | {"factor": 1, "goodput_fps": 200.0}, run | {"factor": 4, "goodput_fps": 150.0}]
+    table = result_targets.table(result("overload", {"runs": runs}))
+    assert "| overload, 4 times: goodput of peak | at least 90 % | 75 % | **short** |" in table
+    assert "1 times" not in table
+
+
+def test_the_better_runtime_of_both_servers_is_compared():
+    peers = {
+        "steerstream": {"capacity": {"vehicles": 15}},
+        "steerstream-openvino": {"capacity": {"vehicles": 30}},
+        "triton": {"capacity": {"vehicles": 20}},
+        "openpi": {},
+    }
+    table = result_targets.table(result("peers", {"peers": peers}))
+    assert "| at least 1.5 | 1.5 | reached |" in table
+
+
+def attacked(name, **changes):
+    found = {"attack": name, "slots_lost": 0, "is_shut_out": False, "shut_out": {}}
+    found |= {"health_failed": 0, "health_ms": {"p99": 5.0}, "vehicle": {"missed_percent": 0.0}}
+    found |= {"memory_mb": {"before": 100.0, "after": 110.0}, "room_at_rate": [16, 15]}
+    return found | changes
+
+
+def test_attacks_are_judged_by_their_sum_and_by_their_worst():
+    attacks = [
+        attacked("nothing", slots_lost=9, health_ms={"p99": 999.0}),
+        attacked("a", slots_lost=2, shut_out={"TIMEOUT": 3}, health_ms={"p99": 120.0}),
+        attacked("b", slots_lost=1, is_shut_out=True, room_at_rate=[16, 4]),
+        attacked("c", vehicle={"missed_percent": None}, memory_mb={"before": 1.0, "after": None}),
+    ]
+    table = result_targets.table(result("attack", {"attacks": attacks}))
+    for row in (
+        "all together: slots lost | at most 0 | 3 | **short** |",
+        "all together: times the vehicle was shut out | at most 0 | 1 | **short** |",
+        "all together: newcomers shut out | at most 0 | 3 | **short** |",
+        "all together: failed health probes | at most 0 | 0 | reached |",
+        "worst of 3, c: misses | at most 0.1 % | 100 % | **short** |",
+        "worst of 3, a: health p99 | at most 100 ms | 120 ms | **short** |",
+        "worst of 3, c: memory after / before | at most 1.3 | inf | **short** |",
+        "worst of 3, b: load lost | at most 20 % | 75 % | **short** |",
+    ):
+        assert row in table

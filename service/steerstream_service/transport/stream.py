@@ -2,7 +2,7 @@
 
 All of it runs on the event loop. Two coroutines share a stream: one reads, and the RPC's handler
 does everything else, so that a fault anywhere ends this stream and no other. Decoder, engine and
-timers only post events to the handler.
+timers only post calls of the session to the handler.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ Context: TypeAlias = grpc.aio.ServicerContext[
     drive_service_pb2.DriveRequest, drive_service_pb2.DriveResponse
 ]
 Message: TypeAlias = Command | Skip | Notice
-Event: TypeAlias = Callable[[int], list[Action]]
-"""What happened, to be called with the present time; returns what the session wants done."""
+SessionCall: TypeAlias = Callable[[int], list[Action]]
+"""A method of the session, to be called with the present time; returns what the session wants."""
 
 
 _FAULTS_HZ = 100.0
@@ -108,7 +108,7 @@ class DriveStream:
         self._queue = lease.model.queue
         self._input = lease.model.bundle.contract.frame
         # Bounded by the session: its timer, one decode and one step at a time.
-        self._events: deque[Event] = deque()
+        self._calls: deque[SessionCall] = deque()
         self._faults = RateMeter(_FAULTS_HZ)
         self._resets = RateMeter(_RESETS_HZ)
         self._pause_ns = 0
@@ -174,19 +174,19 @@ class DriveStream:
         self._error = self._error or error
         self._wake.set()
 
-    # Writing, and handling events.
+    # Writing, and calling the session.
 
     async def _serve(self) -> None:
         self._check_idle()
         while True:
-            while self._events:
-                self._perform(self._events.popleft()(time.monotonic_ns()))
+            while self._calls:
+                self._perform(self._calls.popleft()(time.monotonic_ns()))
             await self._flush()
             if self._error is not None:
                 raise self._error
             if self._half_closed and not self._session.unanswered:
                 return
-            if not self._events and not self._outbox:
+            if not self._calls and not self._outbox:
                 self._wake.clear()
                 await self._wake.wait()
 
@@ -197,8 +197,8 @@ class DriveStream:
         self._writing_since_ns = None
         self._room.set()
 
-    def _post(self, event: Event) -> None:
-        self._events.append(event)
+    def _post(self, call: SessionCall) -> None:
+        self._calls.append(call)
         self._wake.set()
 
     # Reading.
@@ -305,9 +305,9 @@ class DriveStream:
 
     def _decode(self, record: FrameRecord) -> list[Action]:
         if pictures.is_cheap(record.image):
-            _decode(record, self._input, self._config.max_pixels)
+            _make_pixels(record, self._input, self._config.max_pixels)
             return self._session.decoded(record, time.monotonic_ns())
-        future = self._decoder.submit(_decode, record, self._input, self._config.max_pixels)
+        future = self._decoder.submit(_make_pixels, record, self._input, self._config.max_pixels)
         future.add_done_callback(partial(self._decoder_done, record))
         return []
 
@@ -318,8 +318,8 @@ class DriveStream:
         if error := future.exception():
             self._loop.call_soon_threadsafe(self.end, error)
         else:
-            event = partial(self._session.decoded, record)
-            self._loop.call_soon_threadsafe(self._post, event)
+            call = partial(self._session.decoded, record)
+            self._loop.call_soon_threadsafe(self._post, call)
 
     def _submit(self, record: FrameRecord) -> None:
         record.slot = self.lease.slot
@@ -373,7 +373,7 @@ class DriveStream:
         self._idle_timer = self._loop.call_at(when_ns / 1e9, self._check_idle)
 
 
-def _decode(record: FrameRecord, frame: FrameInput, max_pixels: int) -> None:
+def _make_pixels(record: FrameRecord, frame: FrameInput, max_pixels: int) -> None:
     """Turn the record's picture into pixels, or into the reason why not; on any thread."""
     began_ns = time.monotonic_ns()
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from model_export.data.recording import Sample
-from steerstream_simulation.drives import LabelledFrame, render_drive
+from steerstream_simulation.labelled_drives import LabelledFrame, render_drive
 
 NAME = "steerstream simulation, expert drives (rendered frames)"
 LICENCE = "Apache-2.0"

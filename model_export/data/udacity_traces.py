@@ -15,7 +15,7 @@ import numpy as np
 from model_export.data.labels import LabelTable, read_labels
 from model_export.data.recording import Sample
 from model_export.data.rendered import samples
-from steerstream_simulation.drives import render_trace
+from steerstream_simulation.labelled_drives import render_trace
 
 NAME = "Udacity Challenge 2, HMB_2, HMB_4, HMB_6 (real traces, rendered frames)"
 LICENCE = "MIT, Udacity 2016"

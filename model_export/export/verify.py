@@ -19,7 +19,7 @@ from model_export.networks import DrivingNetwork, build
 from model_export.run import RunFolder, load_weights
 from steerstream.progress import Progress
 from steerstream_bundle.preprocess import Picture, prepare
-from steerstream_simulation.drives import render_drive
+from steerstream_simulation.labelled_drives import render_drive
 
 FRAMES = 500
 LARGEST_BATCH = 8

@@ -17,7 +17,7 @@ from steerstream import SteerstreamError
 from steerstream.testing.server_process import ServerFailedError, serve
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import DriverStoppedError
-from steerstream_simulation.commands import DriveOptions, drive
+from steerstream_simulation.road_drive import DriveOptions, drive
 
 BUDGET_MS = 50.0
 LONG_BUDGET_MS = 10_000.0

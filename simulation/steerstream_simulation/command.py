@@ -25,7 +25,7 @@ from steerstream_simulation import EVALUATION_SEEDS
 with command_needs("steerstream simulate", "sim"):
     import cv2
 
-    from steerstream_simulation import commands
+    from steerstream_simulation import road_drive
     from steerstream_simulation.camera import CameraConfig
     from steerstream_simulation.closed_loop import DriverStoppedError
     from steerstream_simulation.report import table
@@ -57,7 +57,7 @@ def _drive(parser: argparse.ArgumentParser, **options: object) -> None:
     del options["lock_step"]
     if options["real_time"] and options["delay_ms"] is not None:
         parser.error("argument --delay-ms: not allowed with argument --real-time")
-    commands.drive(commands.DriveOptions(**options), lambda report: print(table(report)))  # type: ignore[arg-type]
+    road_drive.drive(road_drive.DriveOptions(**options), lambda report: print(table(report)))  # type: ignore[arg-type]
 
 
 def _parser() -> Parser:
@@ -113,7 +113,7 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
 def _add_render(parser: argparse.ArgumentParser) -> None:
     _add_world(parser)
     parser.add_argument("--save", type=video_file, required=True, metavar="FILE.mp4")
-    parser.set_defaults(run=commands.render)
+    parser.set_defaults(run=road_drive.render)
 
 
 def _add_sheet(parser: argparse.ArgumentParser) -> None:

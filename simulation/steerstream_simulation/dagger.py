@@ -9,7 +9,7 @@ import numpy as np
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import RATE_HZ, CommandQueue
 from steerstream_simulation.drivers import Policy
-from steerstream_simulation.drives import LabelledFrame, check_seed
+from steerstream_simulation.labelled_drives import LabelledFrame, check_seed
 from steerstream_simulation.vehicle import Command
 from steerstream_simulation.world import World
 

@@ -9,7 +9,7 @@ import pytest
 
 import steerstream
 from steerstream.testing import Fail, FakeServer, Reply
-from steerstream_simulation import commands
+from steerstream_simulation import road_drive
 from steerstream_simulation.command import main
 
 
@@ -85,7 +85,7 @@ def fake(monkeypatch):
     def connect(target, clock=time.monotonic_ns):
         return steerstream.connect(target, transport=server.transport(), clock=clock)
 
-    monkeypatch.setattr(commands, "connect", connect)
+    monkeypatch.setattr(road_drive, "connect", connect)
     return fake
 
 

@@ -11,7 +11,7 @@ import torch
 from model_export.config import FrameConfig
 from model_export.networks.parts.forward_motion import ForwardMotion
 from steerstream_bundle.preprocess import prepare
-from steerstream_simulation.drives import render_trace
+from steerstream_simulation.labelled_drives import render_trace
 
 FRAMES = 10
 LARGE = FrameConfig(height_px=180, width_px=320, top=0.15, bottom=0.90)

@@ -1,4 +1,4 @@
-"""What the subcommands of `steerstream simulate` do."""
+"""A drive over one road, through a server or by the expert: report, video and picture."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from steerstream_simulation.drives import (
+from steerstream_simulation.labelled_drives import (
     UNDISTURBED,
     Recovery,
     SeedReservedError,
@@ -54,7 +54,7 @@ def test_a_traces_labels_come_back_unchanged():
 
 
 def test_a_traces_road_is_the_one_its_angle_drives():
-    from steerstream_simulation.drives import _road_of_trace
+    from steerstream_simulation.labelled_drives import _road_of_trace
 
     angle, speed = np.full(200, 0.4), np.full(200, 14.0)
     places, road = _road_of_trace(angle, speed, 1004, 20.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 import tempfile
 from pathlib import Path
 
@@ -14,17 +15,19 @@ from model_export.data.labels import LabelTable, read_labels
 from model_export.errors import BundleError, DataError
 from model_export.evaluation.bundle_runner import BundleRunner
 from model_export.evaluation.evaluate import Evaluation, evaluate
+from model_export.evaluation.race import race
 from model_export.export.onnx_graph import set_contract
 from model_export.export.reduced_precision.calibration_frames import record
 from model_export.export.reduced_precision.fp16 import to_fp16
 from model_export.export.reduced_precision.int8 import to_int8
-from model_export.export.reduced_precision.race import race
 from model_export.export.reduced_precision.verdict import Figures, Verdict
 from model_export.export.simplify import simplify
 from steerstream import whole_file
 from steerstream_bundle.contract import Contract, Score
 
 TRAINING, VALIDATION = "train", "validation"
+
+_BATCHES, _ROUNDS, _ROUND_S = (1, 8, 16), 60, 0.01
 
 
 def optimize(
@@ -84,14 +87,15 @@ def _measure(
 ) -> tuple[Verdict, Evaluation]:
     """Return the verdict on the second of two bundles, and how it drove."""
     evaluations = [evaluate(path, labels, images, VALIDATION) for path in bundles]
-    speeds = race([BundleRunner(path) for path in bundles])
+    runners = [BundleRunner(path) for path in bundles]
+    times = race(runners, _BATCHES, rounds=_ROUNDS, round_s=_ROUND_S)
     figures = [
         Figures(
             rmse={head: score.rmse for head, score in evaluation.heads().items()},
-            frames_per_s=speed,
+            frames_per_s={batch: 1 / statistics.median(took) for batch, took in seconds.items()},
             size_bytes=path.stat().st_size,
         )
-        for path, evaluation, speed in zip(bundles, evaluations, speeds, strict=True)
+        for path, evaluation, seconds in zip(bundles, evaluations, times, strict=True)
     ]
     verdict = Verdict(precision=precision, reference=figures[0], candidate=figures[1])
     return verdict, evaluations[1]

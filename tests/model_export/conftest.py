@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -18,8 +19,13 @@ else:
     import torch
 
     from model_export import config as configs
-    from model_export.run import RunFolder
+    from model_export.export.exporter import contract, write
+    from model_export.networks import DrivingNetwork
+    from model_export.run import Result, RunFolder
     from model_export.training.trainer import train
+    from tests.model_export.builders import CASES, configured, warmed
+
+    Exported = tuple[Path, configs.Config, DrivingNetwork]
 
 HERE = Path(__file__).parent
 FRAME_NS = 50_000_000
@@ -128,3 +134,21 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> RunF
 @pytest.fixture
 def tiny(tiny_config: Path) -> configs.Config:
     return configs.load(tiny_config)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
+    """Export a network by its name in `CASES`, once for all tests, since it takes seconds."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "tiny.toml").write_text(TINY)
+    tiny = configs.load(folder / "tiny.toml")
+    result = Result(weights={}, sources=(), scores=(), training_mean=(0.0, 0.0, 0.0))
+
+    @functools.cache
+    def export(name: str) -> Exported:
+        (config,) = (configured(tiny, kind, given) for case, kind, given in CASES if case == name)
+        network, path = warmed(config), folder / f"{name}.onnx"
+        write(network, contract(network, config, result, name=name), path)
+        return path, config, network
+
+    return export

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from model_export import config as configs
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner
-from model_export.export.exporter import contract, write
-from model_export.networks import DrivingNetwork
-from model_export.run import Result
-from tests.model_export.builders import CASES, configured, random_frames, warmed
-from tests.model_export.conftest import TINY
+from tests.model_export.builders import CASES, random_frames
+from tests.model_export.conftest import Exported
 from tests.service.vehicle import pictures, running
 
 # Of each kind the first; settings change nothing in how they are served.
 SERVED = [case for case in CASES if case[0].endswith("_0") or "window" in case[2]]
 STEPS = 6
-Exported = tuple[Path, configs.Config, DrivingNetwork]
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
-    folder = tmp_path_factory.mktemp("models")
-    (folder / "tiny.toml").write_text(TINY)
-    tiny = configs.load(folder / "tiny.toml")
-    result = Result(weights={}, sources=(), scores=(), training_mean=(0.0, 0.0, 0.0))
-    found = {}
-    for name, kind, settings in SERVED:
-        config = configured(tiny, kind, settings)
-        network, path = warmed(config), folder / f"{name}.onnx"
-        write(network, contract(network, config, result, name=name), path)
-        found[name] = path, config, network
-    return found
 
 
 each = pytest.mark.parametrize("name", [name for name, *_ in SERVED])
@@ -45,8 +25,10 @@ each = pytest.mark.parametrize("name", [name for name, *_ in SERVED])
 
 @each
 @torch.no_grad()
-def test_steps_of_a_bundle_equal_the_networks_window(exported: dict[str, Exported], name: str):
-    path, config, network = exported[name]
+def test_steps_of_a_bundle_equal_the_networks_window(
+    exported: Callable[[str], Exported], name: str
+):
+    path, config, network = exported(name)
     runner, frames = BundleRunner(path), random_frames(config, 2, STEPS)
     expected, last = network.unroll(frames, network.initial_state(2))
     state, rows = runner.initial_state(2), []
@@ -60,14 +42,14 @@ def test_steps_of_a_bundle_equal_the_networks_window(exported: dict[str, Exporte
 
 
 @each
-def test_a_graph_has_no_control_flow(exported: dict[str, Exported], name: str):
-    operators = {node.op_type for node in onnx.load(exported[name][0]).graph.node}
+def test_a_graph_has_no_control_flow(exported: Callable[[str], Exported], name: str):
+    operators = {node.op_type for node in onnx.load(exported(name)[0]).graph.node}
     assert not operators & {"If", "Loop", "Scan"}
 
 
-async def test_one_server_streams_them_all(exported: dict[str, Exported]):
+async def test_one_server_streams_them_all(exported: Callable[[str], Exported]):
     """At once, two vehicles a bundle, from pictures of the camera's size."""
-    paths = {name: path for name, (path, *_) in exported.items()}
+    paths = {name: exported(name)[0] for name, *_ in SERVED}
     films = {name: pictures(STEPS, seed, (240, 320, 3)) for seed, name in enumerate(paths)}
     # What they answer is looked at here, not whether this machine carries them all at 20 Hz.
     async with running(*paths.values(), max_load=100.0, shed_after_s=3600.0) as run:

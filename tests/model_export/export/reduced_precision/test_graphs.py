@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from model_export import config as configs
 from model_export.evaluation.bundle_runner import BundleRunner
-from model_export.export.exporter import contract, write
 from model_export.export.onnx_graph import Graph, attributes, set_contract
 from model_export.export.reduced_precision.aligned_channels import align
 from model_export.export.reduced_precision.calibration_frames import CalibrationFrames
 from model_export.export.reduced_precision.fp16 import to_fp16
 from model_export.export.reduced_precision.int8 import to_int8
 from model_export.export.reduced_precision.wide_pixels import widen
-from model_export.run import Result
-from tests.model_export.builders import CASES, configured, warmed
-from tests.model_export.conftest import TINY
+from tests.model_export.builders import CASES
+from tests.model_export.conftest import Exported
 
 STEPS = 4
 # Pixels straight into a convolution, and a network most of which is neither layer nor head.
@@ -28,19 +25,9 @@ KINDS = ("pilotnet_lstm", "chauffeur")
 FIRST = [case for case in CASES if case[0].endswith("_0") and case[1] in KINDS]
 
 
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("models")
-    (folder / "tiny.toml").write_text(TINY)
-    tiny = configs.load(folder / "tiny.toml")
-    result = Result(weights={}, sources=(), scores=(), training_mean=(0.0, 0.0, 0.0))
-    found = {}
-    for name, kind, settings in FIRST:
-        config = configured(tiny, kind, settings)
-        network, path = warmed(config), folder / f"{name}.onnx"
-        write(network, contract(network, config, result, name=name), path)
-        found[name] = path
-    return found
+@pytest.fixture
+def bundles(exported: Callable[[str], Exported]) -> dict[str, Path]:
+    return {name: exported(name)[0] for name, *_ in FIRST}
 
 
 each = pytest.mark.parametrize("name", [name for name, *_ in FIRST])

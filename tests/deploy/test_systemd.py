@@ -121,9 +121,10 @@ def unit_command(*more: str) -> list[str]:
     places = {
         "/opt/steerstream/models": str(ROOT / "models/pilotnet_lstm.onnx"),
         "/etc/steerstream/server.toml": str(SETTINGS),
-        "127.0.0.1:50051": "127.0.0.1:0",
-        "127.0.0.1:9464": "127.0.0.1:0",
+        "${LISTEN}": "127.0.0.1:0",
+        "${METRICS}": "127.0.0.1:0",
     }
+    assert {name[2:-1] for name in places if name[0] == "$"} <= set(confined.environment(UNIT))
     assert set(places) <= set(options)
     given = [places.get(option, option) for option in options]
     return [sys.executable, "-m", "steerstream", *given, *more]

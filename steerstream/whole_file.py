@@ -29,12 +29,12 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the file cannot be written; the error names `path`.
     """
+    if _is_device(path):
+        yield path
+        return
     whole = path.resolve()
     if not whole.parent.exists():
         whole.parent.mkdir(parents=True, exist_ok=True)
-    if whole.exists() and not whole.is_file():
-        yield whole
-        return
     try:
         with tempfile.TemporaryDirectory(prefix=_PART, dir=whole.parent) as folder:
             part = Path(folder, whole.name)
@@ -44,6 +44,11 @@ def replacing(path: Path) -> Iterator[Path]:
         if error.filename is None or _PART in str(error.filename):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def _is_device(path: Path) -> bool:
+    # Not by the resolved path: where a pipe stands behind /dev/stdout, that does not exist.
+    return path.exists() and not path.is_file()
 
 
 def check_writable(path: Path) -> None:
@@ -56,7 +61,7 @@ def check_writable(path: Path) -> None:
         whole = path.resolve()
         if whole.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not whole.exists() or whole.is_file():
+        if not _is_device(path):
             folder = next(parent for parent in whole.parents if parent.exists())
             with tempfile.TemporaryFile(dir=folder):
                 pass

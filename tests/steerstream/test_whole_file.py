@@ -6,6 +6,8 @@ import contextlib
 import json
 import math
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -46,6 +48,16 @@ def test_a_device_is_written_directly(tmp_path):
         assert os.read(reader, 100) == b"content"
     finally:
         os.close(reader)
+
+
+def test_a_pipe_behind_dev_stdout_is_written_directly():
+    script = (
+        "from pathlib import Path; from steerstream import whole_file;"
+        "path = Path('/dev/stdout');"
+        "whole_file.check_writable(path); whole_file.write_text(path, 'content')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    assert done.stdout == b"content"
 
 
 def test_a_file_that_cannot_be_written_is_an_os_error(tmp_path):

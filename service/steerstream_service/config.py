@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from steerstream_bundle.strict import Reader
@@ -59,6 +60,13 @@ class Config:
         4096,
         "answers that wait for a client; above this, no more of its frames are read, and if it "
         "says that it has not taken so many, its frames are not stepped",
+    )
+    start_timeout_s: float = _setting(
+        300.0,
+        1.0,
+        86_400.0,
+        "from the command to SERVING; a network that loads or warms up for longer is refused; "
+        "TensorRT may need more",
     )
     open_timeout_s: float = _setting(
         5.0, 0.1, 600.0, "from the start of a stream to its open message"
@@ -147,6 +155,22 @@ def parse(text: str) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not TOML: {error}") from None
     return _READER.read(Config, data)
+
+
+def load(path: Path | None) -> Config:
+    """Read settings from a file; without one, return the defaults.
+
+    Raises:
+        ConfigError: the file cannot be read, or see `parse`; the message begins with the path.
+    """
+    if path is None:
+        return Config()
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, ConfigError) as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def describe() -> str:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from steerstream_service.config import Config, describe, parse
+from steerstream_service.config import Config, describe, load, parse
 from steerstream_service.errors import ConfigError
 
 SETTINGS = dataclasses.fields(Config)
@@ -21,6 +21,19 @@ def test_an_empty_file_gives_the_defaults():
 def test_values_are_read():
     config = parse("max_sessions = 7\nidle_timeout_s = 30\ndefault_budget_ms = 33.3\n")
     assert (config.max_sessions, config.idle_timeout_s, config.default_budget_ms) == (7, 30.0, 33.3)
+
+
+def test_a_file_is_read_and_named_in_errors(tmp_path):
+    path = tmp_path / "server.toml"
+    path.write_text("max_sessions = 7\n")
+    assert load(path).max_sessions == 7
+    assert load(None) == Config()
+    for content, message in ((b"max_sessions = 0", "must be from"), (b"\xff", "can't decode")):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=f"{path}: .*{message}"):
+            load(path)
+    with pytest.raises(ConfigError, match=f"{tmp_path}: Is a directory"):
+        load(tmp_path)
 
 
 def test_every_setting_is_a_number_or_a_choice():

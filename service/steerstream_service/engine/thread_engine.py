@@ -7,7 +7,6 @@ import threading
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 
-from steerstream_bundle.errors import BundleError
 from steerstream_service.engine.engine import Engine, deliver
 from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.session.frame_stages import FrameRecord
@@ -34,10 +33,9 @@ class ThreadEngine(Engine):
         """Start the thread; see `Engine.start`."""
         loop = asyncio.get_running_loop()
         warm: asyncio.Future[None] = loop.create_future()
-        self._thread = threading.Thread(
-            target=self._main, args=(loop, warm), name="engine", daemon=True
-        )
-        self._thread.start()
+        thread = threading.Thread(target=self._main, args=(loop, warm), name="engine", daemon=True)
+        thread.start()
+        self._thread = thread
         await warm
 
     def submit(self, queue: ModelQueue, record: FrameRecord) -> None:
@@ -53,7 +51,7 @@ class ThreadEngine(Engine):
     def _main(self, loop: asyncio.AbstractEventLoop, warm: asyncio.Future[None]) -> None:
         try:
             self._warm_up()
-        except BundleError as error:
+        except Exception as error:  # noqa: BLE001 - raised where the start is waited for
             loop.call_soon_threadsafe(warm.set_exception, error)
             return
         loop.call_soon_threadsafe(warm.set_result, None)

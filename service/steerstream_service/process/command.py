@@ -38,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=None if many else _new_event_loop) as runner:
             runner.run(_supervise(options, given) if many else _serve(options))
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "can't start new thread" not in str(error):
+            raise
+        sys.stderr.write(f"steerstream serve: not enough memory or threads: {error}\n")
+        return CANNOT_START
     except (StartError, BundleError) as error:
         if not (isinstance(error, WorkerFailedError) and error.explained):
             sys.stderr.write(f"steerstream serve: {error}\n")
@@ -72,6 +77,7 @@ async def _supervise(options: argparse.Namespace, given: Sequence[str]) -> None:
         supervisor = Supervisor(
             [sys.executable, "-m", "steerstream", "serve", *given],
             held,
+            config.load(options.config),
             count=options.workers,
             on_ready=partial(address.write_address, options.port_file, str(held)),
             on_serving=notifier.ready,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from steerstream.command_line import CANNOT_START
 from steerstream_service.address import Place
+from steerstream_service.config import Config
 from steerstream_service.errors import StartError
 from steerstream_service.process.worker_pipe import WorkerPipe
 from steerstream_service.telemetry.logs import fields
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _STABLE_S = 30.0
 """A worker that lived this long is replaced at once: whatever ended it, it can start."""
+_SLACK_S = 15.0
+"""After the time that a worker has for its start or its drain, before it is killed."""
 _MIN_PAUSE_S, _MAX_PAUSE_S = 1.0, 30.0
 """Pause before a worker that died sooner is replaced; it doubles each time."""
 
@@ -64,16 +67,44 @@ class _Worker:
     def lived_s(self) -> float:
         return time.monotonic() - self.began_s
 
-    async def ready(self) -> None:
-        if await self.pipe.ready() is None:
-            raise WorkerFailedError(self.index, await self.process.wait())
+    async def is_ready(self, within_s: float) -> bool:
+        try:
+            async with asyncio.timeout(within_s):
+                return await self.pipe.ready() is not None
+        except TimeoutError:
+            self._kill("not ready in time")
+            return False
 
-    async def end(self) -> int:
+    async def ended(self) -> int:
+        """Wait until the process has ended, and end it if it is stuck; return its exit code."""
+        killing = asyncio.create_task(self._kill_if_stuck())
+        try:
+            exit_code = await self.process.wait()
+        finally:
+            killing.cancel()
+        self.pipe.close()
+        return exit_code
+
+    async def end(self, within_s: float) -> int:
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
-        code = await self.process.wait()
-        self.pipe.close()
-        return code
+        try:
+            async with asyncio.timeout(within_s):
+                return await self.process.wait()
+        except TimeoutError:
+            self._kill("not drained in time")
+            return await self.process.wait()
+        finally:
+            self.pipe.close()
+
+    async def _kill_if_stuck(self) -> None:
+        if await self.pipe.stuck():
+            self._kill("its event loop is stuck")
+
+    def _kill(self, why: str) -> None:
+        if self.process.returncode is None:
+            _log.error("worker_killed", extra=fields(worker=self.index, why=why))
+            self.process.kill()
 
 
 class Supervisor:
@@ -82,6 +113,7 @@ class Supervisor:
     Args:
         command: what starts a worker; `--worker NUMBER:FD` is added.
         place: the port that they share, held by the caller.
+        config: the settings of each, for the time that its start and its drain may take.
         count: how many.
         on_ready: called once, when every worker listens and is about to serve.
         on_serving: called once, when every worker has been told to serve.
@@ -91,6 +123,7 @@ class Supervisor:
         self,
         command: Sequence[str],
         place: Place,
+        config: Config,
         *,
         count: int,
         on_ready: Callable[[], None],
@@ -98,6 +131,8 @@ class Supervisor:
     ) -> None:
         self._command = [*command, "--listen", str(place)]
         self._place = place
+        self._start_s = config.start_timeout_s + _SLACK_S
+        self._drain_s = config.drain_s + _SLACK_S
         self._count = count
         self._on_ready = on_ready
         self._on_serving = on_serving
@@ -135,23 +170,26 @@ class Supervisor:
 
     async def _start(self) -> None:
         # Start one worker first, so that a bad option is reported once instead of N times.
-        await (await self._spawn(0)).ready()
+        await self._ready(await self._spawn(0))
         others = [await self._spawn(index) for index in range(1, self._count)]
         for worker in others:
-            await worker.ready()
+            await self._ready(worker)
         self._on_ready()
         for worker in self._workers.values():
             await worker.pipe.say_serve()
         self._on_serving()
         _log.info("workers_serving", extra=fields(workers=self._count, address=str(self._place)))
 
+    async def _ready(self, worker: _Worker) -> None:
+        if not await worker.is_ready(self._start_s):
+            raise WorkerFailedError(worker.index, await worker.process.wait())
+
     async def _keep(self, index: int) -> None:
         """Replace a worker whenever it ends."""
         pause_s = 0.0
         while True:
             worker = self._workers[index]
-            exit_code = await worker.process.wait()
-            worker.pipe.close()
+            exit_code = await worker.ended()
             short = worker.lived_s < _STABLE_S
             pause_s = min(max(2 * pause_s, _MIN_PAUSE_S), _MAX_PAUSE_S) if short else 0.0
             _log.error(
@@ -163,7 +201,7 @@ class Supervisor:
 
     async def _replace(self, index: int) -> None:
         worker = await self._spawn(index)
-        if await worker.pipe.ready() is not None:
+        if await worker.is_ready(self._start_s):
             await worker.pipe.say_serve()
             _log.info("worker_replaced", extra=fields(worker=index, pid=worker.process.pid))
 
@@ -173,7 +211,9 @@ class Supervisor:
         return worker
 
     async def _end(self) -> None:
-        codes = await asyncio.gather(*(worker.end() for worker in self._workers.values()))
+        codes = await asyncio.gather(
+            *(worker.end(self._drain_s) for worker in self._workers.values())
+        )
         _log.info("workers_stopped", extra=fields(exit_codes=codes))
 
 

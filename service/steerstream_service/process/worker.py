@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import signal
 import socket
 import sys
 from argparse import Namespace
 from collections.abc import Collection
-from pathlib import Path
 
 from steerstream_bundle import loading, providers
 from steerstream_service import config
 from steerstream_service.address import write_address
 from steerstream_service.errors import ConfigError
+from steerstream_service.process import memory
 from steerstream_service.process.server import Server
+from steerstream_service.process.start_guard import StartGuard
 from steerstream_service.process.systemd import Notifier
 from steerstream_service.process.worker_pipe import WorkerPipe
 from steerstream_service.telemetry.setup import Telemetry
@@ -35,12 +37,37 @@ async def run(options: Namespace) -> None:
         StartError: the server cannot start.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    settings = _settings(options.config)
+    settings = config.load(options.config)
+    async with contextlib.AsyncExitStack() as ending:
+        pipe = None
+        if options.worker is not None:
+            pipe = await WorkerPipe.over(socket.socket(fileno=options.worker.pipe_fd))
+            ending.callback(pipe.close)
+        with StartGuard(settings.start_timeout_s) as guard:
+            server, address = await _start(options, settings, ending)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        if guard.got_signal:
+            server.stop()
+        if pipe is None:
+            await _serve_alone(server)
+        else:
+            await _serve_for_supervisor(server, address, pipe)
+
+
+async def _start(
+    options: Namespace, settings: config.Config, ending: contextlib.AsyncExitStack
+) -> tuple[Server, str]:
+    """Return a server that is warm and listens, and its address; `ending` gets what ends it."""
+    provider = providers.choose(options.provider or settings.provider)
     bundles = loading.load_all(
         options.model or [loading.SHIPPED],
-        provider=providers.choose(options.provider or settings.provider),
+        provider=provider,
         intra_op_threads=settings.intra_op_threads,
     )
+    if not provider.pool_on_device:
+        memory.check([bundle.contract for bundle in bundles.values()], settings)
     telemetry = Telemetry(
         bundles,
         metrics=options.metrics,
@@ -55,52 +82,34 @@ async def run(options: Namespace) -> None:
         workers=options.workers,
         observer=telemetry.observer,
     )
+    ending.push_async_callback(telemetry.stop)
     telemetry.start(server.state)
-    try:
-        await _live(server, options)
-    finally:
-        await telemetry.stop()
-
-
-async def _live(server: Server, options: Namespace) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+    ending.push_async_callback(server.shutdown)
     if options.worker is None:
-        await _alone(server, options.listen, options.port_file)
-    else:
-        await _supervised(server, options.listen, options.worker.pipe_fd)
-
-
-async def _alone(server: Server, listen: str, port_file: Path | None) -> None:
-    notifier = Notifier.take()
-    address = await server.startup(listen)
-    try:
-        write_address(port_file, address)
+        address = await server.startup(options.listen)
+        write_address(options.port_file, address)
         await server.warm_up()
-        _settle_memory()
-        await server.open()
-        notifier.ready()
-        await server.stopped()
-    finally:
-        notifier.stopping()
-        await server.shutdown()
-
-
-async def _supervised(server: Server, listen: str, pipe_fd: int) -> None:
-    # Warm up before listening, so that no connection waits here that another worker could serve.
-    await server.warm_up()
+    else:
+        # Warm up before listening: no connection waits here that another worker could serve.
+        await server.warm_up()
+        address = await server.startup(options.listen)
     _settle_memory()
-    address = await server.startup(listen)
-    pipe = await WorkerPipe.over(socket.socket(fileno=pipe_fd))
+    return server, address
+
+
+async def _serve_alone(server: Server) -> None:
+    notifier = Notifier.take()
+    await server.open()
+    notifier.ready()
+    await server.stopped()
+    notifier.stopping()
+
+
+async def _serve_for_supervisor(server: Server, address: str, pipe: WorkerPipe) -> None:
+    await pipe.say_ready(address)
     obeying = asyncio.create_task(_obey(server, pipe))
-    try:
-        await pipe.say_ready(address)
-        await server.stopped()
-    finally:
-        obeying.cancel()
-        await server.shutdown()
-        pipe.close()
+    await server.stopped()
+    obeying.cancel()
 
 
 async def _obey(server: Server, pipe: WorkerPipe) -> None:
@@ -128,14 +137,3 @@ def _settle_memory() -> None:
     """Exclude the objects of start-up from all later garbage collections."""
     gc.collect()
     gc.freeze()
-
-
-def _settings(path: Path | None) -> config.Config:
-    if path is None:
-        return config.Config()
-    try:
-        return config.parse(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None

@@ -1,8 +1,9 @@
-"""The pipe between a supervisor and a worker, on which each side sends one message.
+"""The pipe between a supervisor and a worker.
 
 A worker sends `ready ADDRESS` when its networks are warm and its socket listens. The supervisor
-sends `serve` when all workers are ready, and the worker then opens for sessions. Either side learns
-from the end of the pipe that the other process has ended.
+sends `serve` when all workers are ready, and the worker then opens for sessions. From `ready` on,
+the worker's event loop sends `alive` once a second. Either side learns from the end of the pipe
+that the other process has ended.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ import asyncio
 import socket
 from typing import Self
 
-_READY, _SERVE = "ready", "serve"
+_READY, _SERVE, _ALIVE = "ready", "serve", "alive"
+_ALIVE_EVERY_S = 1.0
+_MOST_SILENCES = 15
+"""Seconds one after another, each without a message, after which a worker counts as stuck. Counting
+them instead of one long time keeps a machine that was suspended from losing all its workers."""
 
 
 class WorkerPipe:
@@ -25,6 +30,7 @@ class WorkerPipe:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._beating: asyncio.Task[None] | None = None
 
     @classmethod
     async def over(cls, end: socket.socket) -> Self:
@@ -34,6 +40,7 @@ class WorkerPipe:
     async def say_ready(self, address: str) -> None:
         """Tell the supervisor that the networks are warm and the socket listens."""
         await self._say(f"{_READY} {address}")
+        self._beating = asyncio.create_task(self._beat())
 
     async def say_serve(self) -> None:
         """Tell the worker that all workers are ready."""
@@ -43,6 +50,19 @@ class WorkerPipe:
         """Wait until the worker is ready; return its address, or None if it has ended."""
         word, _, address = (await self._heard()).partition(" ")
         return address if word == _READY else None
+
+    async def stuck(self) -> bool:
+        """Wait until a worker that was ready is silent for too long; return False if it ended."""
+        silences = 0
+        while silences < _MOST_SILENCES:
+            try:
+                async with asyncio.timeout(_ALIVE_EVERY_S):
+                    if not await self._heard():
+                        return False
+                silences = 0
+            except TimeoutError:
+                silences += 1
+        return True
 
     async def serve(self) -> bool:
         """Wait until the supervisor says to serve; return False if it has ended."""
@@ -55,7 +75,14 @@ class WorkerPipe:
 
     def close(self) -> None:
         """Close this end."""
+        if self._beating is not None:
+            self._beating.cancel()
         self._writer.close()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(_ALIVE_EVERY_S)
+            await self._say(_ALIVE)
 
     async def _say(self, text: str) -> None:
         self._writer.write(f"{text}\n".encode())

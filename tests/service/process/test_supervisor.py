@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ import numpy as np
 import pytest
 
 from steerstream.v1 import command_pb2, drive_service_pb2_grpc
+from steerstream_service.address import Place
+from steerstream_service.config import Config
+from steerstream_service.process import supervisor as supervisor_module
+from steerstream_service.process import worker_pipe
+from steerstream_service.process.supervisor import Supervisor
 from tests.service import bundles
 from tests.service.processes import ROOT, command, refusal
 from tests.service.vehicle import Vehicle
@@ -185,3 +191,64 @@ def test_workers_do_not_share_a_unix_socket(tiny, tmp_path):
 def test_a_wrong_number_of_workers_is_named(tiny, count):
     line = refusal("--model", tiny, "--workers", count)
     assert line.startswith("steerstream serve: argument --workers: needs a number from 1 to 256")
+
+
+STUCK = """
+import os, signal, socket, sys, time
+number, _, fd = sys.argv[sys.argv.index("--worker") + 1].partition(":")
+pipe = socket.socket(fileno=int(fd))
+pipe.sendall(b"ready 127.0.0.1:1\\n")
+first = not os.path.exists(sys.argv[1])
+open(sys.argv[1], "w").close()
+if first:
+    os.kill(os.getpid(), signal.SIGSTOP)
+try:
+    while True:
+        pipe.sendall(b"alive\\n")
+        time.sleep(0.001)
+except OSError:
+    pass
+"""
+
+
+async def test_a_worker_that_is_stopped_is_killed_and_replaced(tmp_path, monkeypatch, caplog):
+    """A worker that speaks its side of the pipe, and stops itself at its first start."""
+    monkeypatch.setattr(worker_pipe, "_ALIVE_EVERY_S", 0.05)
+    monkeypatch.setattr(supervisor_module, "_MIN_PAUSE_S", 0.01)
+    caplog.set_level("INFO")
+    supervisor = Supervisor(
+        [sys.executable, "-c", STUCK, str(tmp_path / "seen")],
+        Place("127.0.0.1", 1),
+        Config(),
+        count=1,
+        on_ready=lambda: None,
+        on_serving=lambda: None,
+    )
+    running = asyncio.create_task(supervisor.run())
+    async with asyncio.timeout(60):
+        while "worker_replaced" not in caplog.messages:  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0.01)
+    assert caplog.messages.index("worker_killed") < caplog.messages.index("worker_died")
+    supervisor.stop()
+    await running
+
+
+async def test_a_worker_that_ignores_the_drain_is_killed(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(supervisor_module, "_SLACK_S", 0.1)
+    text = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + STUCK
+    (tmp_path / "seen").touch()
+    served = asyncio.Event()
+    supervisor = Supervisor(
+        [sys.executable, "-c", text, str(tmp_path / "seen")],
+        Place("127.0.0.1", 1),
+        Config(drain_s=0.0, start_timeout_s=60.0),
+        count=1,
+        on_ready=lambda: None,
+        on_serving=served.set,
+    )
+    monkeypatch.setattr(supervisor, "_start_s", 60.0)
+    running = asyncio.create_task(supervisor.run())
+    await served.wait()
+    supervisor.stop()
+    await running
+    assert "worker_killed" in caplog.messages

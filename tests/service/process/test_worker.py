@@ -116,3 +116,44 @@ def test_serving_on_a_unix_socket(tiny, tmp_path):
     finally:
         server.kill()
         server.communicate()
+
+
+HANGING = """
+import asyncio, ctypes, sys
+from steerstream_service.process import command, server
+
+async def warm_up(self):
+    while True:
+        await asyncio.to_thread(ctypes.CDLL(None).sleep, 1000)  # as a network that loops
+
+server.Server.warm_up = warm_up
+sys.exit(command.main(sys.argv[1:]))
+"""
+
+
+def hanging(*arguments):
+    """A server whose warm-up never ends."""
+    given = ["--listen", "127.0.0.1:0", *map(str, arguments)]
+    return subprocess.Popen(
+        [sys.executable, "-c", HANGING, *given], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_warm_up_ends_the_server_without_serving(tiny, number):
+    server = hanging("--model", tiny)
+    log = [json.loads(server.stderr.readline())]
+    assert log[0]["event"] == "listening"
+    server.send_signal(number)
+    _, rest = server.communicate(timeout=60)
+    assert server.returncode == 0
+    assert [json.loads(line)["event"] for line in rest.splitlines()] == ["stopped"]
+
+
+def test_a_network_that_takes_too_long_is_one_line_and_exit_code_2(tiny, tmp_path):
+    (tmp_path / "server.toml").write_text("start_timeout_s = 1.0\n")
+    server = hanging("--model", tiny, "--config", tmp_path / "server.toml", "--log-level", "error")
+    _, said = server.communicate(timeout=60)
+    assert said.startswith("steerstream serve: not ready within start_timeout_s, 1 s")
+    assert said.count("\n") == 1
+    assert server.returncode == 2

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from steerstream_service.process import worker_pipe
 from steerstream_service.process.worker_pipe import WorkerPipe
 
 
@@ -51,3 +52,26 @@ async def test_a_message_to_a_process_that_has_ended_is_lost_without_an_error():
         for _ in range(3):
             await supervisor.say_serve()
         assert await supervisor.ready() is None
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A hundredth of the times."""
+    monkeypatch.setattr(worker_pipe, "_ALIVE_EVERY_S", 0.01)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_worker_that_says_nothing_is_stuck():
+    async with pipe() as (supervisor, _):
+        assert await supervisor.stuck()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_worker_whose_event_loop_turns_is_not_stuck():
+    async with pipe() as (supervisor, worker):
+        await worker.say_ready("127.0.0.1:50051")
+        await supervisor.ready()
+        for _ in range(3):
+            assert await supervisor._heard() == "alive"
+        worker.close()
+        assert not await supervisor.stuck()

@@ -1,9 +1,9 @@
 """Closing a channel of grpc.aio cancels, as it seems, the tasks that wait for its calls.
 
 Version: grpcio 1.85.3.
-Guess: a task that waits for a call gets an `AioRpcError` with the status CANCELLED when another task
-    closes the channel.
-Behaviour: it gets an `asyncio.CancelledError`, though nobody cancelled the task: `Task.cancelling()`
+Guess: a task that waits for a call gets an `AioRpcError` with the status CANCELLED when another
+    task closes the channel.
+Behaviour: it gets an `asyncio.CancelledError`, though nobody cancelled it: `Task.cancelling()`
     is 0. A task group takes such a task for one that ended quietly.
 Output seen: `CancelledError 0`, and the task group raises nothing.
 """

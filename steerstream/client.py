@@ -18,7 +18,14 @@ from steerstream.failures import RpcFailed, call_error
 from steerstream.guard import Guard
 from steerstream.models import Camera, FramePolicy, ServedModels, SessionInfo
 from steerstream.session import Clock, Session
-from steerstream.transport import GrpcTransport, Metadata, Stream, Tls, Transport
+from steerstream.transport import (
+    GrpcTransport,
+    Metadata,
+    Stream,
+    Tls,
+    Transport,
+    check_metadata,
+)
 from steerstream.v1 import drive_service_pb2
 
 _log = logging.getLogger(__name__)
@@ -50,7 +57,7 @@ def connect(
     Args:
         target: `HOST:PORT`, or any name that gRPC resolves, such as `unix:/path`.
         tls: how to encrypt; None for plain text.
-        metadata: sent with every call, such as a token.
+        metadata: pairs of a lower-case key and a text, sent with every call, such as a token.
         timeout_s: how long connecting, opening and describing may take, in seconds each. To find
             out why connecting failed may take 2 s more.
         wait_for_server: keep trying until `timeout_s` where the server refuses the connection.
@@ -62,6 +69,9 @@ def connect(
     """
     instance("target", target, str)
     finite_number("timeout_s", timeout_s, low=0.0)
+    if tls is not None:
+        instance("tls", tls, Tls)
+    check_metadata(metadata)
 
     def make_transport() -> Transport:
         return transport or GrpcTransport(target, tls=tls, metadata=metadata)

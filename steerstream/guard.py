@@ -22,9 +22,11 @@ import enum
 import math
 
 from steerstream.answers import Command, ControlValues, Skipped, Validity
+from steerstream.arguments import instance
 from steerstream.bounds import Bounds
 from steerstream.capture_time import CaptureDelay
 from steerstream.checksum import ALIVE_COUNTER_MODULUS
+from steerstream.errors import BadRequest
 
 MAX_AWAITED = 256
 """Frames whose answers are awaited: 13 s at 20 Hz. Any older one was counted as lost long ago."""
@@ -130,6 +132,8 @@ class Guard:
     """
 
     def __init__(self, bounds: Bounds | None = None) -> None:
+        if bounds is not None:
+            instance("bounds", bounds, Bounds)
         self.bounds = bounds or Bounds()
         self._losses: collections.deque[bool] = collections.deque(
             maxlen=self.bounds.lost_window_frames
@@ -175,6 +179,7 @@ class Guard:
             capture_time_ns: when it was taken, by the vehicle's clock.
             now_ns: when it was sent, by the client's clock.
         """
+        _check_time(now_ns)
         lag_ns = self._capture_delay.lag_ns(capture_time_ns, now_ns) if self._is_live else 0
         self._awaited[sequence_number] = _Awaited(capture_time_ns, now_ns, lag_ns)
         if len(self._awaited) > MAX_AWAITED:
@@ -191,6 +196,7 @@ class Guard:
         Returns:
             What the guard did about it; empty for a command that is passed on as it came.
         """
+        _check_time(now_ns)
         awaited = self._awaited.pop(answer.sequence_number, None)
         self._answers_since += 1
         if isinstance(answer, Skipped):
@@ -214,6 +220,7 @@ class Guard:
         Args:
             now_ns: the time by the client's clock.
         """
+        _check_time(now_ns)
         self._notice_losses(now_ns)
         if self._accepted is None:
             return _release(GuardReason.NO_COMMAND, *self._last)
@@ -406,6 +413,12 @@ def _slewed(
     if previous is None:
         return wanted
     return _clamped(wanted, previous - reach, previous + reach, reason, found)
+
+
+def _check_time(now_ns: int) -> None:
+    """Refuse seconds, by which every command would look fresh."""
+    if not isinstance(now_ns, int):
+        raise BadRequest(f"now_ns must be whole nanoseconds, not {now_ns!r}")
 
 
 def _heads(values: ControlValues) -> tuple[float | None, float | None, float | None]:

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from steerstream.arguments import instance, whole_number
 from steerstream.errors import BadRequest
 from steerstream.extras import has_opencv, opencv
 from steerstream.v1 import frame_pb2
 
 if TYPE_CHECKING:
     from steerstream.models import ServerLimits
+
+
+MAX_SIDE_PX = (1 << 31) - 1
+"""Most columns and rows that the wire carries."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class Nv12:
             answers UNDECODABLE where the values show that it is not true.
 
     Raises:
-        BadRequest: the size is odd, or not that of the planes.
+        BadRequest: the size is odd or not that of the planes, or the planes are no bytes.
     """
 
     width_px: int
@@ -43,7 +48,13 @@ class Nv12:
     full_range: bool = False
 
     def __post_init__(self) -> None:
-        width, height = self.width_px, self.height_px
+        width = whole_number("width_px", self.width_px, low=-MAX_SIDE_PX, high=MAX_SIDE_PX)
+        height = whole_number("height_px", self.height_px, low=-MAX_SIDE_PX, high=MAX_SIDE_PX)
+        if isinstance(self.planes, np.ndarray):
+            if self.planes.dtype != np.uint8:
+                raise BadRequest(f"the planes of NV12 must be uint8, not {self.planes.dtype}")
+        else:
+            instance("planes", self.planes, bytes)
         if width < 2 or height < 2 or width % 2 or height % 2:
             raise BadRequest(f"NV12 needs an even width and height, not {width}x{height}")
         expected, found = 3 * width * height // 2, _size(self.planes)

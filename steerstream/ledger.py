@@ -68,6 +68,13 @@ class Ledger:
             BadRequest: its number or its capture time is no whole number, does not go up, does not
                 fit the wire, or cannot be true; then nothing has changed.
         """
+        whole_number(
+            "the clock's time",
+            now_ns,
+            low=0,
+            high=MAX_NUMBER,
+            hint="connect() takes a clock of nanoseconds, such as time.monotonic_ns",
+        )
         number = whole_number(
             "sequence_number",
             self._next_sequence_number if sequence_number is None else sequence_number,

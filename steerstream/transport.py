@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import re
 import ssl
 from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 _T = TypeVar("_T")
 
 Metadata = Sequence[tuple[str, str]]
+
+_METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 
 _CHANNEL_OPTIONS = (
     # A dead network is noticed within 15 s even where no frame is under way; the guard of the
@@ -41,6 +44,22 @@ _CHANNEL_OPTIONS = (
     # Each client has its own connection, so that closing it closes the connection.
     ("grpc.use_local_subchannel_pool", 1),
 )
+
+
+def check_metadata(metadata: Metadata) -> None:
+    """Check what gRPC would refuse at the first call.
+
+    Raises:
+        BadRequest: an item is no pair of texts, or a key has other characters than gRPC takes.
+    """
+    for item in metadata:
+        if not (isinstance(item, tuple) and [type(part) for part in item] == [str, str]):
+            raise BadRequest(f"metadata must be pairs of a key and a text, not {item!r}")
+        if not _METADATA_KEY.fullmatch(item[0]):
+            raise BadRequest(
+                "a key of metadata has lower-case letters, digits, '_', '.' and '-', not "
+                f"{item[0]!r}"
+            )
 
 
 class Stream(Protocol):

@@ -93,7 +93,7 @@ def _fill(message: Message, **fields: object) -> None:
             try:
                 setattr(message, name, value)
             except (TypeError, ValueError) as error:
-                raise BadRequest(f"{name} cannot be {value!r}: {error}") from error
+                raise BadRequest(f"{name} cannot be {value!r:.80}: {error}") from error
 
 
 def frame_request(frame: frame_pb2.Frame) -> drive_service_pb2.DriveRequest:

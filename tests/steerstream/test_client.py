@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import grpc
 import pytest
@@ -235,7 +236,15 @@ async def test_what_is_left_out_is_left_to_the_server():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"timeout_s": "5"}, "timeout_s must be a number"), ({"target": 50051}, "target must be str")],
+    [
+        ({"target": 50051}, "target must be str"),
+        ({"timeout_s": "5"}, "timeout_s must be a number"),
+        ({"timeout_s": math.nan}, "timeout_s must be finite"),
+        ({"tls": True}, "tls must be Tls"),
+        ({"metadata": {"token": "x"}}, "metadata must be pairs of a key and a text, not 'token'"),
+        ({"metadata": [("token", 5)]}, r"metadata must be pairs .* not \('token', 5\)"),
+        ({"metadata": [("Authorization", "x")]}, "lower-case letters.*not 'Authorization'"),
+    ],
 )
 def test_a_wrong_argument_of_connect_is_refused_by_name(options, message):
     with pytest.raises(BadRequest, match=message):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from steerstream import (
     Action,
+    BadRequest,
     Bounds,
     ControlValues,
     Guard,
@@ -84,6 +85,21 @@ def test_a_bad_command_is_not_followed_and_the_last_good_one_is_held(changes, wh
     assert safe.action is Action.HOLD
     assert safe.steering_wheel_angle_rad == 0.1
     assert why in safe.reasons
+
+
+def test_times_that_are_no_nanoseconds_are_refused():
+    """By seconds, every command would look fresh."""
+    guard = Guard()
+    calls = [
+        lambda now: guard.frame_sent(0, 0, now),
+        lambda now: guard.received(command(0, 0.0), now),
+        guard.safe_command,
+    ]
+    for call in calls:
+        with pytest.raises(BadRequest, match=r"now_ns must be whole nanoseconds, not 1234\.5"):
+            call(cast(Any, 1234.5))
+    with pytest.raises(BadRequest, match="bounds must be Bounds"):
+        Guard(cast(Any, 200.0))
 
 
 def test_warming_up_is_followed():

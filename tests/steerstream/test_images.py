@@ -77,6 +77,20 @@ def test_raw_video_whose_planes_have_another_size_is_refused(surplus):
         Nv12(16, 12, bytes(288 + surplus))
 
 
+@pytest.mark.parametrize(
+    ("width_px", "planes", "message"),
+    [
+        (16.0, PLANES, "width_px must be a whole number"),
+        ("16", PLANES, "width_px must be a whole number"),
+        (16, PLANES.view(np.uint16), "the planes of NV12 must be uint8, not uint16"),
+        (16, list(PLANES), "planes must be bytes"),
+    ],
+)
+def test_raw_video_of_a_wrong_type_is_refused(width_px, planes, message):
+    with pytest.raises(BadRequest, match=message):
+        Nv12(width_px, 12, planes)
+
+
 async def test_raw_video_is_bound_by_the_server_s_limits():
     with pytest.raises(BadRequest, match="scale it"):
         await encode(Nv12(400, 300, bytes(180_000)))

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import time
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -189,6 +191,20 @@ async def test_a_cancelled_request_leaves_the_session_usable():
             await waiting
         assert session.frames_in_flight == 1
         assert (await session.request(JPEG)).sequence_number == 1
+
+
+async def test_a_clock_of_seconds_is_refused():
+    """By it, every command would look fresh."""
+    server = FakeServer()
+    async with (
+        steerstream.connect(
+            "fake", transport=server.transport(), clock=cast(Any, time.monotonic)
+        ) as client,
+        client.open_session(vehicle_id="car") as session,
+    ):
+        with pytest.raises(BadRequest, match="the clock's time must be a whole number"):
+            await session.request(JPEG, capture_time_ns=1)
+        assert session.frames_in_flight == 0
 
 
 WRONG_OPTIONS = [

@@ -21,7 +21,6 @@ PACKAGES = (
 WITHOUT_MIRROR = {
     "service/steerstream_service/domain.py",
     "steerstream/__main__.py",
-    "steerstream/drive/runner.py",
     "steerstream/metadata.py",
     "steerstream/models.py",
 }

@@ -29,8 +29,8 @@ async def watch(transport: DriveTransport, *, seconds: float) -> dict[str, Any]:
 
     Returns:
         `health`: a histogram of how long a probe took, on a new connection as a supervisor makes
-        it; `health_failed`: probes without the answer SERVING; `newcomers`: vehicles that came;
-        `shut_out`: those that did not get a frame answered, by reason.
+        it; `health_failed`: probes without the answer SERVING, by status; `newcomers`: vehicles
+        that came; `shut_out`: those that did not get a frame answered, by reason.
     """
     end_ns = time.monotonic_ns() + round(seconds * NS_PER_S)
     probes, newcomers = await together([_probes(transport, end_ns), _newcomers(transport, end_ns)])
@@ -60,17 +60,18 @@ async def room(transport: DriveTransport, *, rate_hz: float, budget_ms: float, m
 
 
 async def _probes(transport: DriveTransport, end_ns: int) -> dict[str, Any]:
-    took, failed = Histogram(), 0
+    took, failed = Histogram(), collections.Counter[str]()
     while (began_ns := time.monotonic_ns()) < end_ns:
         async with grpc.aio.insecure_channel(transport.address, options=CHANNEL_OPTIONS) as channel:
             try:
                 probe: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(HEALTH)
-                failed += await probe(b"", timeout=TIMEOUT_S) != SERVING
-            except grpc.aio.AioRpcError:
-                failed += 1
+                if await probe(b"", timeout=TIMEOUT_S) != SERVING:
+                    failed["NOT_SERVING"] += 1
+            except grpc.aio.AioRpcError as error:
+                failed[error.code().name] += 1
         took.add((time.monotonic_ns() - began_ns) / NS_PER_MS)
         await until(began_ns + PROBE_EVERY_S * NS_PER_S)
-    return {"health": took.to_json(), "health_failed": failed}
+    return {"health": took.to_json(), "health_failed": dict(failed)}
 
 
 async def _newcomers(transport: DriveTransport, end_ns: int) -> dict[str, Any]:

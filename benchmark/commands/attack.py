@@ -255,7 +255,7 @@ def _row(found: dict[str, Any], quiet_ms: float | None) -> list[str]:
         "shut out" if found["is_shut_out"] else text.percent(found["vehicle"]["missed_percent"]),
         f"{shut_out} of {found['newcomers']}",
         text.ms(found["health_ms"]["p99"]),
-        str(found["health_failed"]),
+        text.number(sum(found["health_failed"].values())),
         " / ".join(text.number(memory[key]) for key in ("before", "peak", "after")),
         str(found["slots_lost"]),
         " / ".join(str(room) for room in found["room_at_rate"]),

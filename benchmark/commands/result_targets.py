@@ -101,7 +101,7 @@ _ATTACK_COUNTS: dict[str, Callable[[dict[str, Any]], int]] = {
     "slots lost": lambda found: found["slots_lost"],
     "times the vehicle was shut out": lambda found: found["is_shut_out"],
     "newcomers shut out": lambda found: sum(found["shut_out"].values()),
-    "failed health probes": lambda found: found["health_failed"],
+    "failed health probes": lambda found: sum(found["health_failed"].values()),
 }
 _ATTACK_VALUES: dict[str, tuple[float, str, Callable[[dict[str, Any]], float]]] = {
     "misses": (0.1, " %", _missed),

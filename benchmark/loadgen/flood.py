@@ -47,8 +47,9 @@ async def run(transport: Transport, load: Flood) -> Tally:
         try:
             await _send(stream, sent_ns, receiver, end_ns)
         finally:
-            await stream.abort()
+            receiver.cancel()
             await asyncio.wait([receiver])
+            await stream.abort()
     tally.frames = len(sent_ns)
     return tally
 

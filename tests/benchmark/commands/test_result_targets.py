@@ -38,7 +38,7 @@ def test_the_better_runtime_of_both_servers_is_compared():
 
 def attacked(name, **changes):
     found = {"attack": name, "slots_lost": 0, "is_shut_out": False, "shut_out": {}}
-    found |= {"health_failed": 0, "health_ms": {"p99": 5.0}, "vehicle": {"missed_percent": 0.0}}
+    found |= {"health_failed": {}, "health_ms": {"p99": 5.0}, "vehicle": {"missed_percent": 0.0}}
     found |= {"memory_mb": {"before": 100.0, "after": 110.0}, "room_at_rate": [16, 15]}
     return found | changes
 
@@ -46,7 +46,13 @@ def attacked(name, **changes):
 def test_attacks_are_judged_by_their_sum_and_by_their_worst():
     attacks = [
         attacked("nothing", slots_lost=9, health_ms={"p99": 999.0}),
-        attacked("a", slots_lost=2, shut_out={"TIMEOUT": 3}, health_ms={"p99": 120.0}),
+        attacked(
+            "a",
+            slots_lost=2,
+            health_failed={"UNAVAILABLE": 4},
+            shut_out={"TIMEOUT": 3},
+            health_ms={"p99": 120.0},
+        ),
         attacked("b", slots_lost=1, is_shut_out=True, room_at_rate=[16, 4]),
         attacked("c", vehicle={"missed_percent": None}, memory_mb={"before": 1.0, "after": None}),
     ]
@@ -55,7 +61,7 @@ def test_attacks_are_judged_by_their_sum_and_by_their_worst():
         "all together: slots lost | at most 0 | 3 | **short** |",
         "all together: times the vehicle was shut out | at most 0 | 1 | **short** |",
         "all together: newcomers shut out | at most 0 | 3 | **short** |",
-        "all together: failed health probes | at most 0 | 0 | reached |",
+        "all together: failed health probes | at most 0 | 4 | **short** |",
         "worst of 3, c: misses | at most 0.1 % | 100 % | **short** |",
         "worst of 3, a: health p99 | at most 100 ms | 120 ms | **short** |",
         "worst of 3, c: memory after / before | at most 1.3 | inf | **short** |",

@@ -1,73 +1,89 @@
-"""Vehicles under a load against a real server: what is sent, counted, refused and ended."""
+"""What vehicles of the open loop count, on a server that answers, stalls, refuses or ends."""
 
 from __future__ import annotations
 
-import pytest
+import dataclasses
+import itertools
 
-from benchmark.errors import BenchmarkError
-from benchmark.loadgen.closed_loop import ClosedLoop
-from benchmark.loadgen.flood import Flood
-from benchmark.loadgen.open_loop import Load, Retry
-from benchmark.loadgen.tally import STAGES
+from benchmark.loadgen.open_loop import Load, Retry, run
+from benchmark.loadgen.picture_set import PictureSet
+from tests.benchmark.loadgen.fake_transport import FakeTransport
 
-
-def quick(pictures, **changes):
-    values = {"vehicles": 2, "rate_hz": 20.0, "seconds": 0.5, "warm_up_s": 0.2}
-    values |= {"budget_ms": 2_000.0, "pictures": pictures}
-    return Load(**values | changes)
+PICTURES = PictureSet(pictures=(b"a", b"b"))
 
 
-def test_every_frame_that_was_due_is_sent_and_counted_once(server, generators, pictures):
-    tally = generators.run(server.address, quick(pictures, vehicles=3))
-    assert tally.opened == 3
-    assert tally.frames == 3 * 10
-    assert tally.commands == tally.frames - tally.skipped.total()
-    assert tally.unanswered == 0
-    assert not tally.refused
-    assert not tally.ended
-    assert all(tally.stages[stage].count == tally.commands for stage in STAGES)
+LOAD = Load(
+    vehicles=1, rate_hz=100.0, seconds=0.3, budget_ms=10_000.0, pictures=PICTURES, warm_up_s=0.1
+)
+
+
+def load(**changes):
+    return dataclasses.replace(LOAD, **changes)
+
+
+async def test_a_camera_ticks_evenly_and_every_frame_in_the_window_counts():
+    server = FakeTransport()
+    tally = await run(server, load())
+    (stream,) = server.streams
+    numbers, pictures, times_ns = zip(*stream.sent, strict=True)
+    assert numbers == tuple(range(len(numbers)))
+    assert pictures == numbers
+    gaps_ns = {later - earlier for earlier, later in itertools.pairwise(times_ns)}
+    assert max(abs(gap - 10_000_000) for gap in gaps_ns) <= 10
+    assert tally.frames == tally.commands == 30
+    assert len(numbers) >= 30
+    assert stream.end == "closed"
+
+
+async def test_the_server_is_asked_for_the_budget_without_the_network():
+    server = FakeTransport()
+    await run(server, load(budget_ms=50.0, network_ms=5.0, declared_rate_hz=20.0))
+    (terms,) = server.terms
+    assert (terms.budget_ms, terms.rate_hz, terms.every) == (45.0, 20.0, False)
+
+
+async def test_frames_that_the_transport_does_not_take_are_due_and_unanswered():
+    server = FakeTransport(takes=12)
+    tally = await run(server, load(patience_s=0.0, budget_ms=1.0))
+    assert tally.frames == 30
+    assert tally.unanswered >= 30 - 12
     assert tally.sent_late.count == tally.frames
-    assert tally.client_cpu > 0
+    assert server.streams[0].end == "aborted"
 
 
-def test_who_finds_no_slot_is_refused_and_sends_nothing(server, generators, pictures):
-    tally = generators.run(server.address, quick(pictures, vehicles=7))
-    assert (tally.opened, tally.refused.total()) == (4, 3)
-    assert tally.refusal.count == 3
-    assert tally.frames == 4 * 10
+async def test_frames_without_an_answer_are_waited_for_and_then_unanswered():
+    server = FakeTransport(answers=0)
+    tally = await run(server, load(patience_s=0.01, budget_ms=1.0))
+    assert (tally.frames, tally.commands, tally.unanswered) == (30, 0, 30)
+    assert server.streams[0].end == "aborted"
 
 
-@pytest.mark.parametrize("retry", [Retry.AFTER_HINT, Retry.AT_ONCE])
-def test_who_was_refused_asks_again(server, generators, pictures, retry):
-    tally = generators.run_all(
-        server.address, [quick(pictures, vehicles=5, seconds=2.5, retry=retry)]
-    )
-    assert 4 <= tally[0].opened <= 5
-    assert tally[0].refused.total() >= 2
+async def test_a_session_that_is_ended_has_no_frames_after_its_end():
+    server = FakeTransport(ends_after=20)
+    tally = await run(server, load())
+    assert tally.ended == {"SHED": 1}
+    assert tally.opened == 1
+    assert tally.frames <= 20
+    assert len(server.streams) == 1
 
 
-def test_sessions_come_and_go_and_leave_no_slot_taken(server, generators, pictures):
-    churn = quick(pictures, vehicles=4, seconds=1.0, lifetime_s=0.2, vanishing=0.5)
-    tally = generators.run(server.address, churn)
-    assert tally.opened > 4
+async def test_a_vehicle_that_is_told_to_tries_again_after_the_hint():
+    server = FakeTransport(refusals=2)
+    tally = await run(server, load(retry=Retry.AFTER_HINT))
+    assert tally.refused == {"TOO_MANY_SESSIONS": 2}
+    assert (tally.refusal.count, tally.held_back.count) == (2, 0)
+    assert tally.opened == 1
+
+
+async def test_a_vehicle_that_does_not_wait_is_counted_apart():
+    server = FakeTransport(refusals=3)
+    tally = await run(server, load(retry=Retry.AT_ONCE))
+    assert (tally.refusal.count, tally.held_back.count, tally.opened) == (1, 2, 1)
+
+
+async def test_vehicles_that_vanish_wait_for_no_answer():
+    server = FakeTransport(answers=0)
+    tally = await run(server, load(lifetime_s=0.05, vanishing=1.0, seconds=0.2))
     assert tally.unanswered == 0
-    again = generators.run(server.address, quick(pictures, vehicles=4))
-    assert again.opened == 4
-
-
-def test_a_closed_loop_has_one_frame_under_way_each(server, generators, pictures):
-    job = ClosedLoop(sessions=2, seconds=0.3, pictures=pictures, warm_up_s=0.1)
-    (tally,) = generators.run_all(server.address, [job])
-    assert tally.opened == 2
-    assert tally.commands == tally.frames > 2
-
-
-def test_a_flood_gets_answers_and_an_end(server, generators, pictures):
-    (tally,) = generators.run_all(server.address, [Flood(seconds=0.3, pictures=pictures)])
-    assert tally.frames > 0
-    assert tally.commands > 0
-
-
-def test_a_server_that_is_not_there_is_one_clear_error(generators, pictures):
-    with pytest.raises(BenchmarkError, match="no server at"):
-        generators.run("127.0.0.1:9", quick(pictures, vehicles=1))
+    assert tally.opened == len(server.streams)
+    assert {stream.end for stream in server.streams} == {"aborted"}

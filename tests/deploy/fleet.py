@@ -119,10 +119,12 @@ async def server(port: int, *more: str) -> AsyncIterator[Server]:
 
 
 @contextlib.asynccontextmanager
-async def session(address: str, vehicle: str) -> AsyncIterator[steerstream.Session]:
+async def session(
+    address: str, vehicle: str, *, tls: steerstream.Tls | None = None
+) -> AsyncIterator[steerstream.Session]:
     """A session on a connection of its own, that waits for a proxy that has just been started."""
     async with (
-        steerstream.connect(address, wait_for_server=True, timeout_s=ANSWER_S) as client,
+        steerstream.connect(address, tls=tls, wait_for_server=True, timeout_s=ANSWER_S) as client,
         client.open_session(vehicle_id=vehicle, budget_ms=10_000) as opened,
     ):
         yield opened

@@ -27,7 +27,7 @@ def commands() -> list[tuple[str, str]]:
     """Each command of a code block, and the remark behind it."""
     blocks = re.findall(r"```sh\n(.*?)```", README.read_text(), flags=re.DOTALL)
     lines = "".join(blocks).splitlines()
-    split = (line.partition(" #") for line in lines)
+    split = (line.partition("  #") for line in lines)
     return [(command.strip(), remark.strip()) for command, _, remark in split]
 
 
@@ -39,7 +39,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     """What stands for the paths and ports of a machine: a folder, and a server that runs."""
     root = tmp_path_factory.mktemp("machine")
     (root / "etc/steerstream").mkdir(parents=True)
-    (root / "opt").mkdir()
+    (root / "opt/steerstream").mkdir(parents=True)
     metrics = f"127.0.0.1:{free_port()}"
     options = ("--model", BUNDLE, "--config", SETTINGS, "--metrics", metrics)
     with processes.process(*options, folder=root) as (_, address):
@@ -78,10 +78,12 @@ def test_every_other_command_says_where_it_was_run() -> None:
 
 
 def test_the_packages_are_those_of_the_image() -> None:
-    (command,) = (command for command, remark in commands() if remark == IN_IMAGE)
+    making, command = (command for command, remark in commands() if remark == IN_IMAGE)
     steps = dockerfile.instructions(DEPLOY / "docker/Dockerfile")
     (extras,) = (value for name, value in steps if name == "ARG")
     (step,) = (value for name, value in steps if name == "RUN")
+    assert "-m venv /opt/steerstream" in making
+    assert "-m venv /opt/steerstream" in step
     python = "/opt/steerstream/bin/python -m pip install"
     assert python in command
     assert python in step

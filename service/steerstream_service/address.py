@@ -52,6 +52,33 @@ def check_free(place: Place) -> None:
         probe.listen()
 
 
+def check_socket_free(listen: str) -> None:
+    """Check that no server listens on a Unix socket: gRPC would take its path away from it.
+
+    Args:
+        listen: `unix:PATH`. A socket that a server left when it was killed is free.
+
+    Raises:
+        ListenError: a server listens there, or the path is something else than a socket.
+    """
+    path = Path(listen.removeprefix("unix:"))
+    try:
+        if not path.exists():
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            # A server that accepts nothing at the moment is there all the same.
+            probe.setblocking(False)  # noqa: FBT003 - the name of the standard library
+            with contextlib.suppress(BlockingIOError):
+                probe.connect(str(path))
+    except ConnectionRefusedError:
+        if path.is_socket():
+            return
+        raise ListenError(f"cannot listen on {listen}: the path exists, and is no socket") from None
+    except OSError as error:
+        raise ListenError(f"cannot listen on {listen}: {error.strerror or error}") from None
+    raise ListenError(f"cannot listen on {listen}: Address already in use")
+
+
 @contextlib.contextmanager
 def hold(place: Place) -> Iterator[Place]:
     """Reserve a TCP port for processes that share it, so that no other process can take it.

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
 
-from steerstream_service.address import Place, check_free, hold, parse, write_address
+from steerstream_service.address import (
+    Place,
+    check_free,
+    check_socket_free,
+    hold,
+    parse,
+    write_address,
+)
 from steerstream_service.errors import ConfigError, ListenError
 
 ANY = Place("127.0.0.1", 0)
@@ -65,6 +73,49 @@ def test_a_held_port_is_free_for_those_who_share_it_and_taken_for_others():
 def test_nobody_is_connected_to_a_held_port():
     with hold(ANY) as held, pytest.raises(ConnectionRefusedError):
         socket.create_connection((held.host, held.port), timeout=30)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working directory: a Unix socket's path must be short."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_unix_socket_is_free_where_nothing_is_or_a_dead_server_left_it(folder):
+    check_socket_free("unix:socket")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind("socket")
+    check_socket_free("unix:socket")
+    assert (folder / "socket").is_socket()
+
+
+@pytest.mark.parametrize("waiting", [0, 5])
+def test_a_unix_socket_that_a_server_listens_on_is_taken(folder, waiting):
+    """Also where its queue of connections is full."""
+    with socket.socket(socket.AF_UNIX) as server, contextlib.ExitStack() as clients:
+        server.bind("socket")
+        server.listen(0)
+        for _ in range(waiting):
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.connect("socket")
+        with pytest.raises(ListenError, match="unix:socket: Address already in use"):
+            check_socket_free("unix:socket")
+
+
+def test_a_unix_socket_takes_no_files_place(folder):
+    (folder / "notes").write_text("mine")
+    with pytest.raises(ListenError, match="unix:notes: the path exists, and is no socket"):
+        check_socket_free("unix:notes")
+
+
+def test_a_path_that_is_too_long_for_a_socket_is_named(folder):
+    long = folder / ("x" * 200)
+    long.touch()
+    with pytest.raises(ListenError, match="too long"):
+        check_socket_free(f"unix:{long}")
 
 
 def test_an_address_is_written_whole_for_scripts(tmp_path):

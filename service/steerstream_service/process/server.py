@@ -26,13 +26,17 @@ from steerstream_service.engine.thread_engine import ThreadEngine
 from steerstream_service.errors import ConfigError, ListenError
 from steerstream_service.telemetry.logs import fields
 from steerstream_service.telemetry.observer import Observer, ServerState, SlotUse
+from steerstream_service.transport.call_bounds import CallBounds
 from steerstream_service.transport.servicer import DriveService
 
 _log = logging.getLogger(__name__)
 
 SERVICE_NAME = drive_service_pb2.DESCRIPTOR.services_by_name["DriveService"].full_name
-_OTHER_RPCS = 64
-"""RPCs beside sessions: health, reflection, descriptions, and streams that are refused."""
+_DRIVE = f"/{SERVICE_NAME}/Drive"
+_CALLS = 64
+"""Open calls of each other method, such as health; and streams beyond twice the sessions."""
+_OTHER_METHODS = 6
+"""DescribeModels, Health's Check, List and Watch, and both versions of reflection."""
 _STOP_S = 1.0
 """For RPCs that are still open when all sessions have ended: health watches and descriptions."""
 _ALONE = (
@@ -87,6 +91,8 @@ class Server:
             if in_loop
             else _in_threads(queues, observer, config.decode_threads)
         )
+        self._provider = next(iter(bundles.values())).runtime.provider.name
+        self._steps_on = "loop" if in_loop else "thread"
         self._serving = False
         self._stop = asyncio.Event()
         self._health = health.aio.HealthServicer()
@@ -106,11 +112,16 @@ class Server:
             ListenError: the address is malformed or taken.
         """
         place = address.parse(listen)
-        if place is not None and not self._shares_port:
+        if place is None:
+            address.check_socket_free(listen)
+        elif not self._shares_port:
             address.check_free(place)
+        # Twice the sessions, so that those who are refused are told why, and not by gRPC.
+        drives = 2 * self._config.max_sessions + _CALLS
+        bounds = CallBounds(_CALLS, {_DRIVE: (drives, self._service.refuse)})
         self._server = grpc.aio.server(
-            options=_options(self._config, shares_port=self._shares_port),
-            maximum_concurrent_rpcs=2 * self._config.max_sessions + _OTHER_RPCS,
+            interceptors=[bounds],
+            options=_options(self._config, drives, shares_port=self._shares_port),
         )
         drive_service_pb2_grpc.add_DriveServiceServicer_to_server(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -135,6 +146,8 @@ class Server:
             extra=fields(
                 models=sorted(self.admission.models),
                 default_model=self.admission.default,
+                provider=self._provider,
+                steps_on=self._steps_on,
                 warm_up_s=round(time.monotonic() - began, 3),
                 step_us={
                     name: model.queue.step_cost_ns // 1000
@@ -210,10 +223,12 @@ def _in_threads(
     return ThreadEngine(queues, observer), decoder
 
 
-def _options(config: Config, *, shares_port: bool) -> list[tuple[str, int]]:
+def _options(config: Config, drives: int, *, shares_port: bool) -> list[tuple[str, int]]:
     return [
         *(_SHARED if shares_port else _ALONE),
         ("grpc.max_receive_message_length", config.max_message_bytes),
+        # A proxy may hold all vehicles on one connection; beyond this, streams wait for others.
+        ("grpc.max_concurrent_streams", drives + _OTHER_METHODS * _CALLS),
         # Notices within seconds that a vehicle has lost its link.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),

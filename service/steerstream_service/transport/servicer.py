@@ -98,6 +98,13 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             _log.exception("stream_failed")
             await _abort(context, InternalError("a fault of the server; its log says more"))
 
+    async def refuse(self, context: Context) -> None:
+        """Refuse a stream because too many are open; nothing of it is read."""
+        error = TooManySessionsError("too many streams are open; try again", retry_after_ms=1000)
+        self._refusals.note(error)
+        self._observer.refused(error.reason)
+        await _abort(context, error)
+
     async def DescribeModels(  # noqa: N802
         self,
         request: drive_service_pb2.DescribeModelsRequest,  # noqa: ARG002

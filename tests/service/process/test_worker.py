@@ -109,6 +109,9 @@ def test_serving_on_a_unix_socket(tiny, tmp_path):
     )
     try:
         assert json.loads(server.stderr.readline())["address"] == address
+        warm = json.loads(server.stderr.readline())
+        assert (warm["event"], warm["provider"], warm["models"]) == ("warm", "cpu", ["tiny"])
+        assert warm["steps_on"] in {"loop", "thread"}
         with grpc.insecure_channel(address) as channel:
             grpc.channel_ready_future(channel).result(timeout=60)
         server.send_signal(signal.SIGTERM)
@@ -157,3 +160,20 @@ def test_a_network_that_takes_too_long_is_one_line_and_exit_code_2(tiny, tmp_pat
     assert said.startswith("steerstream serve: not ready within start_timeout_s, 1 s")
     assert said.count("\n") == 1
     assert server.returncode == 2
+
+
+def test_a_unix_socket_is_not_stolen(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command_line = command("--model", tiny, "--listen", "unix:socket")
+    with subprocess.Popen(command_line, stderr=subprocess.PIPE, text=True) as server:
+        assert json.loads(server.stderr.readline())["event"] == "listening"
+        thief = subprocess.run(
+            command_line, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert thief.returncode == 2
+        (line,) = [line for line in thief.stderr.splitlines() if not line.startswith("{")]
+        assert line == "steerstream serve: cannot listen on unix:socket: Address already in use"
+        with grpc.insecure_channel(f"unix:{tmp_path / 'socket'}") as channel:
+            grpc.channel_ready_future(channel).result(timeout=60)
+        server.terminate()
+        server.communicate(timeout=60)

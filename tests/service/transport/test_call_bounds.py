@@ -1,0 +1,121 @@
+"""Each method has a bound of its own: no crowd of one keeps calls of another out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from steerstream.metadata import REASON_KEY, RETRY_AFTER_KEY
+from steerstream.v1 import drive_service_pb2
+from tests.service import bundles
+from tests.service.vehicle import running
+
+GREY = np.full((8, 16, 3), 100, np.uint8)
+SESSIONS = 2
+DRIVES = 2 * SESSIONS + 64
+CALLS = 64
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return bundles.recurrent(tmp_path_factory.mktemp("bundles") / "tiny.onnx")
+
+
+@contextlib.contextmanager
+def cancelled(calls):
+    try:
+        yield calls
+    finally:
+        for call in calls:
+            call.cancel()
+
+
+async def is_serving(run):
+    health = health_pb2_grpc.HealthStub(run.channel())
+    request = health_pb2.HealthCheckRequest()
+    answer = await health.Check(request, timeout=60)
+    return answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def describes(run):
+    request = drive_service_pb2.DescribeModelsRequest()
+    return (await run.stub().DescribeModels(request, timeout=60)).default_model == "tiny"
+
+
+async def the_refused_one(calls):
+    """Of calls that the server only answers if it refuses them, the error of the first."""
+    reads = [asyncio.create_task(call.read()) for call in calls]
+    done, waiting = await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
+    (read,) = done
+    assert len(waiting) == len(calls) - 1
+    return read.exception()
+
+
+async def test_idle_streams_keep_no_probe_out_and_are_told_why(tiny):
+    async with running(tiny, max_sessions=SESSIONS, open_timeout_s=600.0) as run:
+        stub = run.stub()
+        with cancelled([stub.Drive() for _ in range(DRIVES + 1)]) as calls:
+            error = await the_refused_one(calls)
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            metadata = dict(error.trailing_metadata())
+            assert metadata[REASON_KEY] == "ERROR_REASON_TOO_MANY_SESSIONS"
+            assert metadata[RETRY_AFTER_KEY] == "1000"
+            assert await is_serving(run)
+            assert await describes(run)
+        # The places are free as soon as the server knows that the streams are gone.
+        async with asyncio.timeout(60):
+            while not await opens(run):
+                pass
+
+
+async def opens(run):
+    try:
+        vehicle = await run.vehicle()
+    except grpc.aio.AioRpcError:
+        return False
+    return (await vehicle.drive(GREY)).step_count == 1
+
+
+async def test_watching_probes_keep_no_vehicle_out_and_no_other_probe(tiny):
+    async with running(tiny, max_sessions=SESSIONS) as run:
+        health = health_pb2_grpc.HealthStub(run.channel())
+        watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(CALLS)]
+        with cancelled(watches):
+            for watch in watches:
+                assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+            error = await the_refused_one([health.Watch(health_pb2.HealthCheckRequest())])
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert REASON_KEY not in dict(error.trailing_metadata())
+            assert await is_serving(run)
+            assert await describes(run)
+            assert await opens(run)
+
+
+async def test_reflection_answers_and_is_bounded(tiny):
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    async with running(tiny, max_sessions=SESSIONS) as run:
+        stub = reflection_pb2_grpc.ServerReflectionStub(run.channel())
+        calls = [stub.ServerReflectionInfo() for _ in range(CALLS)]
+        with cancelled(calls):
+            for call in calls:
+                await call.write(request)
+                services = (await call.read()).list_services_response.service
+                assert "steerstream.v1.DriveService" in {service.name for service in services}
+            error = await the_refused_one([stub.ServerReflectionInfo()])
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert await opens(run)
+
+
+async def test_a_method_that_is_not_served_is_unimplemented(tiny):
+    async with running(tiny) as run:
+        call = run.channel().unary_unary("/steerstream.v1.DriveService/Fly")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(b"", timeout=60)
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib
 import sys
 
 from steerstream import Encoding, SteerstreamError
@@ -57,6 +58,9 @@ def _drive(parser: argparse.ArgumentParser, **options: object) -> None:
     del options["lock_step"]
     if options["real_time"] and options["delay_ms"] is not None:
         parser.error("argument --delay-ms: not allowed with argument --real-time")
+    if options["plot"] is not None:
+        with command_needs("steerstream simulate", "sim"):
+            importlib.import_module("steerstream_simulation.plot")
     road_drive.drive(road_drive.DriveOptions(**options), lambda report: print(table(report)))  # type: ignore[arg-type]
 
 

@@ -24,7 +24,6 @@ from steerstream_simulation.closed_loop import (
 )
 from steerstream_simulation.drivers import LocalDriver, Reply, expert_policy
 from steerstream_simulation.grpc_driver import GrpcDriver, connect, open_driver
-from steerstream_simulation.plot import DrivePlot
 from steerstream_simulation.recorder import Recorder
 from steerstream_simulation.report import DriveLog, summarise
 from steerstream_simulation.world import World
@@ -172,6 +171,9 @@ def _observer(options: DriveOptions, log: DriveLog) -> Iterator[Observer]:
         observers: list[Observer] = [log]
         frames = round(options.seconds * RATE_HZ)
         if options.plot is not None:
+            # Matplotlib comes with the extra `sim`, and a drive without a picture needs none.
+            from steerstream_simulation.plot import DrivePlot  # noqa: PLC0415
+
             plot = DrivePlot(frames, budget_ms=options.budget_ms, rate_hz=RATE_HZ)
             observers.append(plot)
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import benchmark.__main__
+from steerstream_bundle import providers
 from steerstream_service.process import command as serve
 from tests.project.test_repository import tracked_files
+from tests.project.test_structure import PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -135,3 +139,17 @@ def test_a_file_that_cannot_be_written_is_found_out_before_the_work(command, tmp
     error = capsys.readouterr().err
     assert f"argument {command[-1]}: cannot write {path}: Not a directory" in error
     assert error.count("\n") == 1
+
+
+def test_every_package_that_a_hint_names_belongs_to_an_extra():
+    extras = PROJECT["optional-dependencies"].values()
+    known = {str(Requirement(line)) for lines in extras for line in lines}
+    named = {provider.package for provider in providers.PROVIDERS.values()}
+    for path in tracked_files():
+        if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in PACKAGES:
+            named |= set(
+                re.findall(r"pip install '?([a-z][\w.-]*(?:\[[\w,]+\])?)", path.read_text())
+            )
+    assert {"onnx", "onnxruntime-gpu[cuda,cudnn]"} <= named
+    for name in named:
+        assert any(re.split("[><=;]", line)[0] == str(Requirement(name)) for line in known), name

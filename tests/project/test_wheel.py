@@ -36,14 +36,14 @@ def client_alone(wheel, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def everything(wheel, tmp_path_factory):
-    return Environment(tmp_path_factory.mktemp("cpu"), wheel, extras=["cpu", "sim"])
+def with_cpu(wheel, tmp_path_factory):
+    return Environment(tmp_path_factory.mktemp("cpu"), wheel, extras=["cpu"])
 
 
 @pytest.fixture
-def server(everything, tmp_path):
+def server(with_cpu, tmp_path):
     """The address of a server that was told nothing but where to listen."""
-    command = everything.command("serve", "--listen", "127.0.0.1:0", "--port-file", "address")
+    command = with_cpu.command("serve", "--listen", "127.0.0.1:0", "--port-file", "address")
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment_variables(), stderr=subprocess.PIPE, text=True
     ) as process:
@@ -100,6 +100,13 @@ def test_the_client_alone_is_grpc_protobuf_and_numpy(client_alone, tmp_path):
     assert (result.returncode, result.stdout) == (0, f"steerstream {version}\n")
 
 
+def test_the_help_names_the_commands_of_a_checkout_alone(client_alone, tmp_path):
+    text = " ".join(client_alone.run("--help", cwd=tmp_path).stdout.split())
+    assert "python -m model_export" in text
+    assert "python -m benchmark" in text
+    assert "commands of a checkout only" in text
+
+
 @pytest.mark.parametrize(
     ("command", "missing", "extras"),
     [
@@ -121,12 +128,12 @@ def test_the_client_alone_says_what_a_command_needs(
         assert {Requirement(word).name for word in shlex.split(hint)} == of_extra
 
 
-def test_the_wheel_serves_its_own_bundle_and_drives_a_folder(everything, server, tmp_path):
+def test_the_wheel_serves_its_own_bundle_and_drives_a_folder(with_cpu, server, tmp_path):
     (tmp_path / "pictures").mkdir()
     for index in range(10):
         picture = np.full((240, 320, 3), 20 * index, np.uint8)
         assert cv2.imwrite(str(tmp_path / "pictures" / f"{index}.jpg"), picture)
-    result = everything.run(
+    result = with_cpu.run(
         "drive", "--source", "pictures", "--target", server, "--as-fast-as-possible",
         "--json", "drive.json", "--save", "drive.mp4", cwd=tmp_path,
     )  # fmt: skip
@@ -137,9 +144,18 @@ def test_the_wheel_serves_its_own_bundle_and_drives_a_folder(everything, server,
     assert cv2.VideoCapture(str(tmp_path / "drive.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 10
 
 
-def test_the_wheel_drives_in_its_own_world(everything, server, tmp_path):
-    result = everything.run(
+def test_the_wheel_drives_in_its_own_world(with_cpu, server, tmp_path):
+    result = with_cpu.run(
         "simulate", "drive", "--target", server, "--seconds", "1", "--json", "a.json", cwd=tmp_path
     )
     assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / "a.json").read_text())["commands"] == 20
+
+
+def test_a_picture_of_a_drive_needs_another_extra(with_cpu, tmp_path):
+    """Found out before the drive: there is no server at this address."""
+    result = with_cpu.run(
+        "simulate", "drive", "--target", "localhost:1", "--plot", "a.png", cwd=tmp_path
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("steerstream simulate: matplotlib is not installed; pip ")

@@ -25,7 +25,7 @@ WITHOUT_MIRROR = {
     "steerstream/models.py",
 }
 """Modules without a test module of the same name; the set may only shrink. Records and names have
-nothing to test alone; the command and its runner are tested by `drive/test_command.py`."""
+nothing to test alone; the command is tested by `drive/test_command.py`."""
 
 MANY = 3
 """So many parameters are explained one by one."""

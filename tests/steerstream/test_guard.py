@@ -247,6 +247,54 @@ def test_one_command_without_an_angle_does_not_forget_the_reference():
         assert safe.steering_wheel_angle_rad == pytest.approx(0.0, abs=0.11)
 
 
+def test_an_angle_that_was_missing_for_long_comes_back_as_a_ramp():
+    guard = Guard(Bounds(max_steering_wheel_rate_radps=1.0))
+    drive(guard, 0, limited=ControlValues(0.0, 10.0, 0.0))
+    assert guard.safe_command(now(0, 990)).steering_wheel_angle_rad == 0.0
+    # The last good command is too old by now, so that one without an angle is a good one.
+    drive(guard, 21, limited=ControlValues(None, 10.0, 0.0), alive_counter=2)
+    assert guard.safe_command(now(21)).steering_wheel_angle_rad is None
+    drive(guard, 22, limited=ControlValues(6.28, 10.0, 0.0), alive_counter=3)
+    assert guard.safe_command(now(22)).steering_wheel_angle_rad == pytest.approx(0.05)
+
+
+def test_a_picture_that_was_old_when_it_was_sent_makes_an_older_command():
+    guard = Guard()
+    drive(guard, 0)
+    late_ns = ns(PERIOD_MS - 100)
+    guard.frame_sent(1, late_ns, ns(PERIOD_MS))
+    answer = command(1, PERIOD_MS, capture_time_ns=late_ns)
+    assert guard.received(answer, answer.received_ns) == ()
+    assert guard.safe_command(now(1, 50)).age_ms == 150.0
+    assert guard.safe_command(now(1, 51)).action is Action.HOLD
+
+
+def test_frames_without_an_answer_at_the_end_of_a_session_are_lost():
+    guard = Guard()
+    for number in range(21):
+        guard.frame_sent(number, number, number)
+    assert not guard.is_lagging
+    guard.begin_session()
+    assert guard.is_lagging
+
+
+def test_good_answers_with_losses_between_them_are_no_recovery():
+    guard = Guard(Bounds(lost_window_frames=1000))
+    number = 0
+    for run in [0] * 201 + [19] * 5:
+        for _ in range(run):
+            drive(guard, number, alive_counter=number + 1)
+            number += 1
+        guard.frame_sent(number, ns(number * PERIOD_MS), ns(number * PERIOD_MS))
+        guard.received(skipped(number, number * PERIOD_MS), now(number))
+        number += 1
+    assert guard.is_lagging
+    for _ in range(20):
+        drive(guard, number, alive_counter=number + 1)
+        number += 1
+    assert not guard.is_lagging
+
+
 def test_a_command_without_any_value_is_not_followed():
     guard = Guard()
     assert drive(guard, 0, limited=ControlValues()) == (GuardReason.HEAD_MISSING,)

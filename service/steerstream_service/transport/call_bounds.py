@@ -3,6 +3,9 @@
 So a crowd of vehicles cannot keep probes from a server that is well, and a crowd of probes cannot
 keep vehicles from it. gRPC's own bound, `maximum_concurrent_rpcs`, is one for all methods, and its
 refusals look like those of a message that is too large.
+
+Bytes that are no protobuf message are the client's fault, and end its call as such. gRPC would log
+a traceback for each, and tell the client UNKNOWN.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
+
+NO_MESSAGE = "the bytes are no message of this method; see the wire contract"
 
 Behaviour = Callable[[Any, Any], Any]
 Refuse = Callable[[Any], Awaitable[None]]
@@ -51,7 +57,9 @@ class CallBounds(grpc.aio.ServerInterceptor):
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         bounded: grpc.RpcMethodHandler[Any, Any] = make(
             self._bounded(method, getattr(handler, kind)),
-            handler.request_deserializer,
+            handler.request_deserializer
+            if handler.request_streaming
+            else _or_none(handler.request_deserializer),
             handler.response_serializer,
         )
         return bounded
@@ -71,16 +79,39 @@ class CallBounds(grpc.aio.ServerInterceptor):
             with place() as is_free:
                 if not is_free:
                     await refuse(context)
-                async for answer in behaviour(request, context):
-                    yield answer
+                try:
+                    async for answer in behaviour(request, context):
+                        yield answer
+                except DecodeError:
+                    await _abort_no_message(context)
 
         async def call(request: Any, context: Any) -> Any:  # noqa: ANN401
             with place() as is_free:
                 if not is_free:
                     await refuse(context)
+                if request is None:
+                    await _abort_no_message(context)
                 return await behaviour(request, context)
 
         return generate if inspect.isasyncgenfunction(behaviour) else call
+
+
+def _or_none(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """Return a function that gives None for bytes that cannot be read."""
+    if deserialize is None:
+        return None
+
+    def read(data: bytes) -> Any:  # noqa: ANN401 - any method's message
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return None
+
+    return read
+
+
+async def _abort_no_message(context: Any) -> None:  # noqa: ANN401 - any method's context
+    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, NO_MESSAGE)
 
 
 async def _refuse(context: Any) -> None:  # noqa: ANN401 - any method's context

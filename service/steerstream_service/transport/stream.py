@@ -16,6 +16,7 @@ from functools import partial
 from typing import TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from steerstream.v1 import drive_service_pb2, frame_pb2
 from steerstream_bundle import pictures
@@ -38,6 +39,7 @@ from steerstream_service.session.frame_stages import (
 from steerstream_service.session.machine import Session
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import wire
+from steerstream_service.transport.call_bounds import NO_MESSAGE
 from steerstream_service.transport.deadline_timer import DeadlineTimer
 
 Context: TypeAlias = grpc.aio.ServicerContext[
@@ -67,8 +69,15 @@ _RESETS_HZ = 10.0
 
 
 async def read(context: Context) -> drive_service_pb2.DriveRequest | None:
-    """Return the client's next message; None where it has closed its side."""
-    request: object = await context.read()
+    """Return the client's next message; None where it has closed its side.
+
+    Raises:
+        InvalidFieldError: its bytes are no message of the wire contract.
+    """
+    try:
+        request: object = await context.read()
+    except DecodeError:
+        raise InvalidFieldError(NO_MESSAGE) from None
     return request if isinstance(request, drive_service_pb2.DriveRequest) else None
 
 

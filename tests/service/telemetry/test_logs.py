@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 
-from steerstream_service.telemetry.logs import JsonLines, fields
+from steerstream_service.telemetry.logs import JsonLines, Repeats, fields
 
 
 def line(message, **options):
@@ -42,3 +42,42 @@ def test_a_fault_is_one_line_too():
 
 def test_what_json_lacks_is_written_as_text():
     assert line("event", extra=fields(where={1}))["where"] == "{1}"
+
+
+class Log:
+    """The lines that pass, with a clock that is set by hand."""
+
+    def __init__(self):
+        self._repeats = Repeats(most=2, within_s=10.0)
+
+    def fault(self, at_s, line=1, **values):
+        """The `repeated` of a fault's line; None where it was held back."""
+        fault = (ValueError, ValueError(), None)
+        record = logging.makeLogRecord(
+            {"pathname": "file", "lineno": line, "exc_info": fault, **fields(**values)}
+        )
+        record.created = at_s
+        if not self._repeats.filter(record):
+            return None
+        return json.loads(JsonLines().format(record)).get("repeated", 0)
+
+
+def test_a_fault_that_repeats_is_written_a_few_times_and_counted():
+    log = Log()
+    assert [log.fault(at_s) for at_s in (0, 1, 2, 3, 9)] == [0, 0, None, None, None]
+    assert [log.fault(at_s) for at_s in (10.5, 11, 12)] == [3, 0, None]
+    assert log.fault(30) == 1
+    assert log.fault(100) == 0
+
+
+def test_each_fault_is_counted_by_itself_and_keeps_its_fields():
+    log = Log()
+    for _ in range(3):
+        log.fault(0)
+    assert log.fault(0, line=2) == 0
+    assert log.fault(11, session_id="a") == 1
+
+
+def test_lines_without_a_traceback_always_pass():
+    repeats = Repeats(most=0)
+    assert all(repeats.filter(logging.makeLogRecord({})) for _ in range(100))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
 import grpc
 import numpy as np
@@ -12,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from steerstream.metadata import REASON_KEY, RETRY_AFTER_KEY
-from steerstream.v1 import drive_service_pb2
+from steerstream.v1 import drive_service_pb2, session_pb2
 from tests.service import bundles
 from tests.service.vehicle import running
 
@@ -119,3 +120,48 @@ async def test_a_method_that_is_not_served_is_unimplemented(tiny):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call(b"", timeout=60)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def send_junk(method, kind):
+    if kind == "stream_stream":
+        call = method()
+        await call.write(b"\xff\xff\xff")
+    else:
+        call = method(b"\xff\xff\xff", timeout=60)
+    await (call if kind == "unary_unary" else call.read())
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "reason"),
+    [
+        ("steerstream.v1.DriveService/Drive", "stream_stream", "ERROR_REASON_INVALID_FIELD"),
+        ("steerstream.v1.DriveService/DescribeModels", "unary_unary", None),
+        ("grpc.health.v1.Health/Check", "unary_unary", None),
+        ("grpc.health.v1.Health/Watch", "unary_stream", None),
+        ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "stream_stream", None),
+    ],
+)
+async def test_bytes_that_are_no_message_are_the_clients_fault(tiny, caplog, method, kind, reason):
+    """And no traceback in the log."""
+    async with running(tiny) as run:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await send_junk(getattr(run.channel(), kind)(f"/{method}"), kind)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "see the wire contract" in str(caught.value.details())
+        assert dict(caught.value.trailing_metadata()).get(REASON_KEY) == reason
+        assert await is_serving(run)
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+async def test_bytes_that_are_no_message_end_an_open_session_as_the_clients_fault(tiny):
+    async with running(tiny) as run:
+        opening = session_pb2.OpenSession(vehicle_id="car", budget_ms=10_000)
+        request = drive_service_pb2.DriveRequest(open=opening).SerializeToString()
+        call: Any = run.channel().stream_stream("/steerstream.v1.DriveService/Drive")()
+        await call.write(request)
+        assert drive_service_pb2.DriveResponse.FromString(await call.read()).HasField("opened")
+        await call.write(b"\xff\xff\xff")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        assert dict(caught.value.trailing_metadata())[REASON_KEY] == "ERROR_REASON_INVALID_FIELD"
+        assert await opens(run)

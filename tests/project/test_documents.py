@@ -10,11 +10,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DECISIONS = ROOT / "docs" / "decisions"
 SERVER, BUNDLE = ROOT / "service/steerstream_service", ROOT / "bundle/steerstream_bundle"
-FOLDERS = "bundle|docs|examples|model_export|models|proto|service|simulation|steerstream|tests"
+FOLDERS = (
+    "bundle|deploy|docs|examples|model_export|models|proto|service|simulation|steerstream|tests"
+)
 
 
 def documents() -> list[Path]:
-    folders = ("", "docs", "docs/decisions", "docs/howto", "findings", "model_export")
+    folders = ("", "deploy", "docs", "docs/decisions", "docs/howto", "findings", "model_export")
     return [path for folder in folders for path in sorted((ROOT / folder).glob("*.md"))]
 
 

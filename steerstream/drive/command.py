@@ -94,8 +94,13 @@ async def _run(options: argparse.Namespace, source: Source, session: steerstream
             stack.enter_context(at_interrupt(stop.set))
             recorder = None
             if options.save:
-                video = Recorder(options.save, rate_hz=source.rate_hz, budget_ms=tally.budget_ms)
-                recorder = await stack.enter_async_context(video)
+                recorder = Recorder(
+                    options.save,
+                    rate_hz=source.rate_hz,
+                    budget_ms=tally.budget_ms,
+                    waits=options.as_fast_as_possible,
+                )
+                await stack.enter_async_context(recorder)
             run = Drive(
                 session, source, tally=tally, progress=progress, recorder=recorder, stop=stop
             )

@@ -19,8 +19,7 @@ from steerstream.drive.video import VideoFile
 from steerstream.errors import MediaError, OutputLost
 
 MAX_WAITING = 32
-"""Pictures that may wait to be drawn: 1.6 s at 20 Hz, 30 MB where they are raw. When drawing is
-slower than driving, the reading of answers waits, and a lock-step drive with it."""
+"""Pictures that may wait to be drawn: 1.6 s at 20 Hz, 30 MB where they are raw."""
 
 _SPARKLINE_FRAMES = 102
 
@@ -53,13 +52,18 @@ class Recorder:
         path: where to write it.
         rate_hz: pictures a second.
         budget_ms: the length of the latency bar.
+        waits: whether a drive waits where drawing is slower than driving. Otherwise the video shows
+            the picture before again in place of those that it had no time for.
     """
 
-    def __init__(self, path: Path, *, rate_hz: float, budget_ms: float) -> None:
+    def __init__(self, path: Path, *, rate_hz: float, budget_ms: float, waits: bool) -> None:
         self._video = VideoFile(path, rate_hz=rate_hz)
         self._budget_ms = budget_ms
+        self._waits = waits
+        self._missed = 0
+        self._last: NDArray[np.uint8] | None = None
         self._black: NDArray[np.uint8] | None = None
-        self._scenes: asyncio.Queue[Scene | None] = asyncio.Queue(MAX_WAITING)
+        self._scenes: asyncio.Queue[tuple[Scene, int] | None] = asyncio.Queue(MAX_WAITING)
         self._latencies_ms: collections.deque[float] = collections.deque(maxlen=_SPARKLINE_FRAMES)
 
     async def __aenter__(self) -> Self:
@@ -84,13 +88,19 @@ class Recorder:
 
     async def add(self, scene: Scene) -> None:
         """Hand over a scene; it is dropped where the video is lost already."""
-        if not self._writer.done():
-            await self._scenes.put(scene)
+        if self._writer.done():
+            return
+        if self._scenes.full() and not self._waits:
+            self._missed += 1
+            return
+        missed, self._missed = self._missed, 0
+        await self._scenes.put((scene, missed))
 
     async def _write(self) -> None:
         try:
-            while (scene := await self._scenes.get()) is not None:
-                await asyncio.to_thread(self._draw, scene)
+            while (item := await self._scenes.get()) is not None:
+                await asyncio.to_thread(self._draw, *item)
+            await asyncio.to_thread(self._repeat, self._missed)
         finally:
             try:
                 await asyncio.to_thread(self._video.close)
@@ -108,12 +118,18 @@ class Recorder:
         self._black = np.zeros_like(pixels)
         return pixels
 
-    def _draw(self, scene: Scene) -> None:
+    def _repeat(self, count: int) -> None:
+        if self._last is not None:
+            for _ in range(count):
+                self._video.write(self._last)
+
+    def _draw(self, scene: Scene, missed: int) -> None:
+        self._repeat(missed)
         self._latencies_ms.append(scene.latency_ms)
         pixels = self._decoded(scene.image)
         if pixels is None:
             return
-        picture = draw_overlay(
+        self._last = draw_overlay(
             pixels,
             command=scene.answer,
             latency_ms=scene.latency_ms,
@@ -122,4 +138,4 @@ class Recorder:
             lines=scene.lines,
             latencies_ms=list(self._latencies_ms),
         )
-        self._video.write(picture)
+        self._video.write(self._last)

@@ -15,6 +15,7 @@ import pytest
 
 from steerstream import SkipReason
 from steerstream.__main__ import main
+from steerstream.drive import overlay
 from steerstream.testing import Fail, FakeServer, Reply, Skip
 from tests.steerstream.wired import serving
 
@@ -296,3 +297,29 @@ def test_wrong_options_exit_2(words, capsys):
     assert error.startswith("steerstream")
     assert error.endswith(" --help\n")
     assert error.count("\n") == 1
+
+
+def test_drawing_that_is_too_slow_costs_a_drive_in_real_time_nothing(tmp_path, monkeypatch):
+    frames, go, draw = 400, threading.Event(), overlay.draw_overlay
+    for index in range(frames):
+        cv2.imwrite(str(tmp_path / f"{index:03}.jpg"), np.zeros((48, 64, 3), np.uint8))
+
+    def slow(*args, **options):
+        assert go.wait(60)
+        return draw(*args, **options)
+
+    def react(frame):
+        if frame.sequence_number == frames - 1:
+            go.set()
+        return Reply()
+
+    monkeypatch.setattr("steerstream.drive.recorder.draw_overlay", slow)
+    video, out = tmp_path / "out" / "out.mp4", tmp_path / "out" / "out.json"
+    with command_line(FakeServer(react)) as run:
+        code = run(
+            "drive", "--source", tmp_path, "--rate-hz", 100, "--save", video, "--json", out
+        )  # fmt: skip
+    result = json.loads(out.read_text())
+    assert (code, result["commands"], result["unanswered"]) == (0, frames, 0)
+    assert result["guard"]["follow"] == frames
+    assert frames_of(video) == frames

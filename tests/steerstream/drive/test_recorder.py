@@ -17,7 +17,7 @@ PICTURE = np.full((48, 64, 3), 90, np.uint8)
 
 async def test_every_scene_becomes_a_picture_of_the_video(tmp_path):
     path = tmp_path / "drive.mp4"
-    async with Recorder(path, rate_hz=20.0, budget_ms=50.0) as recorder:
+    async with Recorder(path, rate_hz=20.0, budget_ms=50.0, waits=True) as recorder:
         for number in range(MAX_WAITING + 5):
             answer = command(number, 0.0) if number % 2 else skipped(number, 0.0)
             await recorder.add(Scene(PICTURE, answer, 8.0, 0.1, ("a line",)))
@@ -28,7 +28,9 @@ async def test_every_scene_becomes_a_picture_of_the_video(tmp_path):
 
 async def test_a_video_that_is_lost_ends_with_an_error_and_nobody_waits_for_ever(tmp_path):
     async def record() -> None:
-        async with Recorder(tmp_path / "drive.mp4", rate_hz=20.0, budget_ms=50.0) as recorder:
+        async with Recorder(
+            tmp_path / "drive.mp4", rate_hz=20.0, budget_ms=50.0, waits=True
+        ) as recorder:
             for number in range(3 * MAX_WAITING):
                 # Pictures are scaled up to the same width, so that the second has another height.
                 picture = PICTURE if number == 0 else PICTURE[:24]
@@ -47,7 +49,7 @@ async def test_a_drive_waits_for_drawing_that_is_too_slow_and_loses_nothing(tmp_
 
     monkeypatch.setattr("steerstream.drive.recorder.draw_overlay", slow)
     path = tmp_path / "drive.mp4"
-    async with Recorder(path, rate_hz=20.0, budget_ms=50.0) as recorder:
+    async with Recorder(path, rate_hz=20.0, budget_ms=50.0, waits=True) as recorder:
         scene = Scene(PICTURE, command(0, 0.0), 8.0, None, ())
         for _ in range(MAX_WAITING):
             await recorder.add(scene)
@@ -66,7 +68,9 @@ async def test_a_fault_in_drawing_shows_itself_and_nobody_waits_for_ever(tmp_pat
     monkeypatch.setattr("steerstream.drive.recorder.draw_overlay", lambda *_, **__: 1 // 0)
 
     async def record() -> None:
-        async with Recorder(tmp_path / "drive.mp4", rate_hz=20.0, budget_ms=50.0) as recorder:
+        async with Recorder(
+            tmp_path / "drive.mp4", rate_hz=20.0, budget_ms=50.0, waits=True
+        ) as recorder:
             for number in range(3 * MAX_WAITING):
                 await recorder.add(Scene(PICTURE, command(number, 0.0), 8.0, None, ()))
 

@@ -118,7 +118,7 @@ class Server:
             address.check_free(place)
         # Twice the sessions, so that those who are refused are told why, and not by gRPC.
         drives = 2 * self._config.max_sessions + _CALLS
-        bounds = CallBounds(_CALLS, {_DRIVE: (drives, self._service.refuse)})
+        bounds = CallBounds(_CALLS, {_DRIVE: (drives, self._service.make_room)})
         self._server = grpc.aio.server(
             interceptors=[bounds],
             options=_options(self._config, drives, shares_port=self._shares_port),

@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError
 NO_MESSAGE = "the bytes are no message of this method; see the wire contract"
 
 Behaviour = Callable[[Any, Any], Any]
-Refuse = Callable[[Any], Awaitable[None]]
+MakeRoom = Callable[[Any], Awaitable[None]]
 
 
 class CallBounds(grpc.aio.ServerInterceptor):
@@ -30,10 +30,11 @@ class CallBounds(grpc.aio.ServerInterceptor):
 
     Args:
         most: open calls of each method that is not in `own`.
-        own: open calls of some methods, by full name, with what aborts a call beyond them.
+        own: open calls of some methods, by full name, with what makes room for a call beyond them
+            or aborts it.
     """
 
-    def __init__(self, most: int, own: dict[str, tuple[int, Refuse]]) -> None:
+    def __init__(self, most: int, own: dict[str, tuple[int, MakeRoom]]) -> None:
         self._most = most
         self._own = own
         self._open: Counter[str] = Counter()
@@ -65,7 +66,7 @@ class CallBounds(grpc.aio.ServerInterceptor):
         return bounded
 
     def _bounded(self, method: str, behaviour: Behaviour) -> Behaviour:
-        most, refuse = self._own.get(method, (self._most, _refuse))
+        most, make_room = self._own.get(method, (self._most, _refuse))
 
         @contextlib.contextmanager
         def place() -> Iterator[bool]:
@@ -78,7 +79,7 @@ class CallBounds(grpc.aio.ServerInterceptor):
         async def generate(request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
             with place() as is_free:
                 if not is_free:
-                    await refuse(context)
+                    await make_room(context)
                 try:
                     async for answer in behaviour(request, context):
                         yield answer
@@ -88,7 +89,7 @@ class CallBounds(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Any) -> Any:  # noqa: ANN401
             with place() as is_free:
                 if not is_free:
-                    await refuse(context)
+                    await make_room(context)
                 if request is None:
                     await _abort_no_message(context)
                 return await behaviour(request, context)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
 from typing import Any, NoReturn
 
@@ -74,6 +74,8 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._ready = asyncio.Event()
         self._retry_hints = RetryHints()
         self._refusals = Refusals()
+        # Bounded by the streams at once; oldest first.
+        self._unopened: dict[asyncio.Timeout, None] = {}
         self._watching: asyncio.Task[None] | None = None
         self._streams: set[DriveStream] = set()
         self._none_left = asyncio.Event()
@@ -98,9 +100,18 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             _log.exception("stream_failed")
             await _abort(context, InternalError("a fault of the server; its log says more"))
 
-    async def refuse(self, context: Context) -> None:
-        """Refuse a stream because too many are open; nothing of it is read."""
-        error = TooManySessionsError("too many streams are open; try again", retry_after_ms=1000)
+    async def make_room(self, context: Context) -> None:
+        """End the stream that has waited longest without a session, or else refuse a new one.
+
+        To be called for each new stream beyond the bound. A vehicle sends its open at once, so that
+        no crowd of streams that do nothing keeps it out.
+        """
+        if self._unopened:
+            oldest = next(iter(self._unopened))
+            del self._unopened[oldest]
+            oldest.reschedule(asyncio.get_running_loop().time())
+            return
+        error = _too_many_streams()
         self._refusals.note(error)
         self._observer.refused(error.reason)
         await _abort(context, error)
@@ -205,16 +216,30 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
 
     async def _admitted(self, context: Context) -> Lease:
         try:
-            opening = wire.opening(await self._first(context))
-            await self._until_ready(opening.vehicle_id)
-            wait_ns = self._retry_hints.early_ns(opening.vehicle_id, time.monotonic_ns())
-            if wait_ns:
-                await asyncio.sleep(wait_ns / 1e9)
+            async with self._unopened_place():
+                opening = wire.opening(await self._first(context))
+                await self._until_ready(opening.vehicle_id)
+                wait_ns = self._retry_hints.early_ns(opening.vehicle_id, time.monotonic_ns())
+                if wait_ns:
+                    await asyncio.sleep(wait_ns / 1e9)
             return self._admit(opening)
         except StreamError as error:
             self._refusals.note(error)
             self._observer.refused(error.reason)
             raise
+
+    @contextlib.asynccontextmanager
+    async def _unopened_place(self) -> AsyncIterator[None]:
+        """Hold a stream without a session, which ends where a newer one needs its place."""
+        try:
+            async with asyncio.timeout(None) as place:
+                self._unopened[place] = None
+                try:
+                    yield
+                finally:
+                    self._unopened.pop(place, None)
+        except TimeoutError:
+            raise _too_many_streams() from None
 
     def _admit(self, opening: Opening) -> Lease:
         try:
@@ -297,6 +322,10 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         except TimeoutError:
             return False
         return True
+
+
+def _too_many_streams() -> TooManySessionsError:
+    return TooManySessionsError("too many streams are open; try again", retry_after_ms=1000)
 
 
 async def _abort(context: Context, error: StreamError) -> NoReturn:

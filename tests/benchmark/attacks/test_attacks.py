@@ -39,6 +39,8 @@ def test_what_an_attack_took_is_given_back(server, around, name, monkeypatch):
     )
     assert found["tried"] is not None
     assert not found["is_shut_out"]
+    # A probe may be late on a busy machine; refused it never is.
+    assert set(found["health_failed"]) <= {"DEADLINE_EXCEEDED"}
     reopened_s = around.crew.probe(
         "reopen",
         server.address,

@@ -27,6 +27,14 @@ class Place:
         """Return `HOST:PORT`."""
         return f"{self.host}:{self.port}"
 
+    def for_worker(self, number: int | None) -> Place:
+        """Return the place of a worker that shares no port: this one for the first, then the next.
+
+        Args:
+            number: of the worker; None for a server alone.
+        """
+        return Place(self.host, self.port + (number or 0)) if self.port else self
+
 
 def parse(text: str) -> Place | None:
     """Read `HOST:PORT`; return None for `unix:PATH`.

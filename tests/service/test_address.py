@@ -35,6 +35,12 @@ def test_an_address_is_read_and_written_the_same(text, place):
         assert str(place) == text
 
 
+def test_workers_that_share_no_port_have_one_after_the_other():
+    place = Place("127.0.0.1", 9000)
+    assert [place.for_worker(number).port for number in (None, 0, 1, 2)] == [9000, 9000, 9001, 9002]
+    assert ANY.for_worker(3) == ANY
+
+
 @pytest.mark.parametrize(
     "text", ["", ":1", "host", "host:", "host:65536", "host:-1", "::1:5", "a b:1", "unix:", "h:1\n"]
 )

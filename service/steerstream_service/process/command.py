@@ -149,6 +149,13 @@ def _parser() -> argparse.ArgumentParser:
         "every setting holds for each (default: %(default)s)",
     )
     parser.add_argument(
+        "--admin-listen",
+        metavar="HOST:PORT",
+        type=_place,
+        help="serve health here too, and reflection here only, on a port that vehicles need not "
+        "reach; workers use it and the following ports",
+    )
+    parser.add_argument(
         "--metrics",
         metavar="HOST:PORT",
         type=_place,

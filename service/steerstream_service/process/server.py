@@ -98,12 +98,15 @@ class Server:
         self._health = health.aio.HealthServicer()
         self._service = DriveService(self.admission, self._engine, self._decoder, config, observer)
         self._server: grpc.aio.Server | None = None
+        self._admin: grpc.aio.Server | None = None
 
-    async def startup(self, listen: str) -> str:
+    async def startup(self, listen: str, admin: address.Place | None = None) -> str:
         """Listen, with health NOT_SERVING.
 
         Args:
             listen: `HOST:PORT` with 0 for any free port, or `unix:PATH`.
+            admin: where reflection and, as well, health are served, instead of reflection at
+                `listen`; None for both at `listen` alone.
 
         Returns:
             The address in the same form, with the port that was taken.
@@ -125,13 +128,24 @@ class Server:
         )
         drive_service_pb2_grpc.add_DriveServiceServicer_to_server(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        if admin is None:
+            _add_reflection(self._server)
+        else:
+            await self._start_admin(admin)
         taken = _listen(self._server, listen, place)
         await self._server.start()
         _log.info("listening", extra=fields(address=taken))
         return taken
+
+    async def _start_admin(self, place: address.Place) -> None:
+        address.check_free(place)
+        self._admin = grpc.aio.server(interceptors=[CallBounds(_CALLS, {})], options=_ALONE)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._admin)
+        _add_reflection(self._admin)
+        taken = _listen(self._admin, str(place), place)
+        await self._admin.start()
+        _log.info("admin", extra=fields(address=taken))
 
     async def warm_up(self) -> None:
         """Run every network at every batch size that it will be run at.
@@ -190,8 +204,9 @@ class Server:
         _log.info("draining", extra=fields(sessions=self.admission.sessions))
         await self._health.enter_graceful_shutdown()
         await self._service.drain(self._config.drain_s)
-        if self._server is not None:
-            await self._server.stop(_STOP_S)
+        for server in (self._server, self._admin):
+            if server is not None:
+                await server.stop(_STOP_S)
         # Server.stop may return before cancelled handlers have ended (grpc#37240).
         self._service.reap()
         await self._engine.stop()
@@ -221,6 +236,11 @@ def _in_threads(
 ) -> tuple[Engine, Executor]:
     decoder = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
     return ThreadEngine(queues, observer), decoder
+
+
+def _add_reflection(server: grpc.aio.Server) -> None:
+    names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
 
 
 def _options(config: Config, drives: int, *, shares_port: bool) -> list[tuple[str, int]]:

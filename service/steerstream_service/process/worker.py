@@ -68,12 +68,13 @@ async def _start(
     )
     if not provider.pool_on_device:
         memory.check([bundle.contract for bundle in bundles.values()], settings)
+    number = options.worker and options.worker.number
     telemetry = Telemetry(
         bundles,
         metrics=options.metrics,
         traces=options.traces,
         trace_every_frames=settings.trace_every_frames,
-        worker=options.worker and options.worker.number,
+        worker=number,
     )
     server = Server(
         bundles,
@@ -85,14 +86,15 @@ async def _start(
     ending.push_async_callback(telemetry.stop)
     telemetry.start(server.state)
     ending.push_async_callback(server.shutdown)
+    admin = options.admin_listen and options.admin_listen.for_worker(number)
     if options.worker is None:
-        address = await server.startup(options.listen)
+        address = await server.startup(options.listen, admin)
         write_address(options.port_file, address)
         await server.warm_up()
     else:
         # Warm up before listening: no connection waits here that another worker could serve.
         await server.warm_up()
-        address = await server.startup(options.listen)
+        address = await server.startup(options.listen, admin)
     _settle_memory()
     return server, address
 

@@ -40,7 +40,7 @@ class Telemetry:
         trace_every_frames: int,
         worker: int | None,
     ) -> None:
-        self._place = metrics and _for_worker(metrics, worker)
+        self._place = metrics and metrics.for_worker(worker)
         self._metrics = _metrics(models) if metrics else None
         self._tracing = _tracing(traces, trace_every_frames, worker) if traces else None
         self._endpoint: Endpoint | None = None
@@ -88,7 +88,3 @@ def _together(observers: Sequence[Observer | None]) -> Observer:
     if not present:
         return Observer()
     return present[0] if len(present) == 1 else Observers(present)
-
-
-def _for_worker(place: Place, worker: int | None) -> Place:
-    return Place(place.host, place.port + (worker or 0)) if place.port else place

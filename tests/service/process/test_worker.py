@@ -12,10 +12,13 @@ import sys
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from steerstream.v1 import drive_service_pb2_grpc
+from steerstream_service.address import Place, hold
 from tests.service import bundles
-from tests.service.processes import ROOT, command, process
+from tests.service.processes import ROOT, command, process, refusal
 from tests.service.vehicle import Vehicle
 
 GREY = np.full((8, 16, 3), 100, np.uint8)
@@ -177,3 +180,29 @@ def test_a_unix_socket_is_not_stolen(tiny, tmp_path, monkeypatch):
             grpc.channel_ready_future(channel).result(timeout=60)
         server.terminate()
         server.communicate(timeout=60)
+
+
+def test_an_admin_port_has_health_and_takes_reflection_away_from_vehicles(tiny, tmp_path):
+    with hold(Place("127.0.0.1", 0)) as held:
+        admin = str(held)
+    with process("--model", tiny, "--admin-listen", admin, folder=tmp_path) as (server, address):
+        for place, reflects in ((admin, True), (address, False)):
+            with grpc.insecure_channel(place) as channel:
+                health = health_pb2_grpc.HealthStub(channel)
+                answer = health.Check(health_pb2.HealthCheckRequest(), timeout=60)
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+                assert has_reflection(channel) is reflects
+        line = refusal("--model", tiny, "--admin-listen", admin)
+        assert line == f"steerstream serve: cannot listen on {admin}: Address already in use\n"
+        server.terminate()
+        assert server.wait(60) == 0
+
+
+def has_reflection(channel):
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    try:
+        (answer,) = stub.ServerReflectionInfo(iter([request]), timeout=60)
+    except grpc.RpcError as error:
+        return error.code() is not grpc.StatusCode.UNIMPLEMENTED
+    return len(answer.list_services_response.service) == 3

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
+
 from steerstream_bundle import loading
 from steerstream_service.domain import Stepped
 from steerstream_service.engine.model_queue import ModelQueue
@@ -72,3 +74,28 @@ async def test_the_thread_ends_after_its_step(tmp_path):
     assert thread.is_alive()
     await engine.stop()
     assert not thread.is_alive()
+
+
+async def test_whatever_fails_in_the_warm_up_ends_the_wait_for_it(tmp_path, monkeypatch):
+    queue = queue_of(bundles.recurrent(tmp_path / "a.onnx"))
+
+    def failing(_size):
+        raise MemoryError("no 3 GB")
+
+    monkeypatch.setattr(queue._stepper, "warm_up", failing)
+    engine = ThreadEngine([queue])
+    with pytest.raises(MemoryError, match="no 3 GB"):
+        await engine.start()
+    await engine.stop()
+
+
+async def test_an_engine_whose_thread_does_not_start_can_be_stopped(tmp_path, monkeypatch):
+    def start(_self):
+        raise RuntimeError("can't start new thread")
+
+    engine = ThreadEngine([queue_of(bundles.recurrent(tmp_path / "a.onnx"))])
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="can't start"):
+            await engine.start()
+    await engine.stop()

@@ -206,3 +206,44 @@ def has_reflection(channel):
     except grpc.RpcError as error:
         return error.code() is not grpc.StatusCode.UNIMPLEMENTED
     return len(answer.list_services_response.service) == 3
+
+
+LACKING = """
+import sys
+from steerstream_service.process import command, memory, server
+
+async def warm_up(self):
+    raise {error}
+
+{patch}
+sys.exit(command.main(sys.argv[1:]))
+"""
+FAILS = "server.Server.warm_up = warm_up"
+
+
+@pytest.mark.parametrize(
+    ("patch", "error", "said"),
+    [
+        (
+            "memory.free_bytes = lambda: 100.0",
+            "",
+            "64 sessions and batches of 32 take ",
+        ),
+        (FAILS, "MemoryError('no 3 GB')", "not enough memory or threads: no 3 GB\n"),
+        (FAILS, 'RuntimeError("can\'t start new thread")', "not enough memory or threads: can't"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line_and_exit_code_2(tiny, patch, error, said):
+    text = LACKING.format(patch=patch, error=error or "AssertionError")
+    options = ["--model", str(tiny), "--listen", "127.0.0.1:0", "--log-level", "error"]
+    result = subprocess.run(
+        [sys.executable, "-c", text, *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"steerstream serve: {said}")
+    assert result.stderr.count("\n") == 1

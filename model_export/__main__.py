@@ -18,6 +18,7 @@ from steerstream.command_line import (
     Parser,
     count,
     output_file,
+    png_file,
     positive,
     share,
     sigterm_interrupts,
@@ -118,7 +119,7 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         "--json", type=output_file, metavar="OUT", help="write the figures as JSON"
     )
     command.add_argument(
-        "--plot", type=output_file, metavar="OUT.png", help="draw truth and prediction"
+        "--plot", type=png_file, metavar="OUT.png", help="draw truth and prediction"
     )
     command.set_defaults(run=_evaluate)
 

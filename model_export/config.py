@@ -6,6 +6,8 @@ so that a misspelt setting never trains silently with its default.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ from steerstream_bundle.contract import (
     SPEED,
     STEERING_TORQUE,
     STEERING_WHEEL_ANGLE,
+    ContractError,
     Crop,
     FrameInput,
 )
@@ -29,6 +32,15 @@ READER = Reader(
     unknown="unknown key {first}; known here: {known}",
 )
 """For configurations, and for what networks and sources define of their own in them."""
+
+_BOUNDS = {
+    "above 0": (math.ulp(0.0), math.inf),
+    "at least 1": (1, math.inf),
+    "at least 0": (0, math.inf),
+    "from 0 to 1": (0, 1),
+}
+_POSITIVE, _COUNT, _FROM_ZERO, _SHARE = ({"bound": bound} for bound in _BOUNDS)
+"""Metadata of fields whose values have bounds."""
 
 HEADS = (STEERING_WHEEL_ANGLE, SPEED, STEERING_TORQUE)
 """Order of the heads in every label array and network output."""
@@ -78,9 +90,9 @@ class HeadConfig:
     """
 
     mean: float
-    scale: float
-    robust: float
-    weight: float
+    scale: float = field(metadata=_POSITIVE)
+    robust: float = field(metadata=_POSITIVE)
+    weight: float = field(metadata=_FROM_ZERO)
     minimum: float
     maximum: float
 
@@ -121,21 +133,21 @@ class AugmentConfig:
             features.
     """
 
-    flip: float = 0.0
-    shift_m: float = 0.0
-    yaw_rad: float = 0.0
-    recovery_m: float = 20.0
-    pitch_px: float = 0.0
-    zoom: float = 0.0
-    gain: tuple[float, float] = (1.0, 1.0)
-    gamma: tuple[float, float] = (1.0, 1.0)
-    colour: float = 0.0
-    shadow: float = 0.0
-    noise: float = 0.0
-    blur: float = 0.0
-    erase: float = 0.0
-    drop: float = 0.0
-    rates_hz: tuple[float, ...] = ()
+    flip: float = field(default=0.0, metadata=_SHARE)
+    shift_m: float = field(default=0.0, metadata=_FROM_ZERO)
+    yaw_rad: float = field(default=0.0, metadata=_FROM_ZERO)
+    recovery_m: float = field(default=20.0, metadata=_POSITIVE)
+    pitch_px: float = field(default=0.0, metadata=_FROM_ZERO)
+    zoom: float = field(default=0.0, metadata=_SHARE)
+    gain: tuple[float, float] = field(default=(1.0, 1.0), metadata=_POSITIVE)
+    gamma: tuple[float, float] = field(default=(1.0, 1.0), metadata=_POSITIVE)
+    colour: float = field(default=0.0, metadata=_SHARE)
+    shadow: float = field(default=0.0, metadata=_SHARE)
+    noise: float = field(default=0.0, metadata=_FROM_ZERO)
+    blur: float = field(default=0.0, metadata=_SHARE)
+    erase: float = field(default=0.0, metadata=_SHARE)
+    drop: float = field(default=0.0, metadata=_SHARE)
+    rates_hz: tuple[float, ...] = field(default=(), metadata=_POSITIVE)
 
     @property
     def thins(self) -> bool:
@@ -160,12 +172,12 @@ class SourceConfig:
     """
 
     kind: str
-    batch_size: int
-    loss_weight: float = 1.0
+    batch_size: int = field(metadata=_COUNT)
+    loss_weight: float = field(default=1.0, metadata=_FROM_ZERO)
     heads: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    monitor: float = 0.0
-    passes: int = 1
+    monitor: float = field(default=0.0, metadata=_FROM_ZERO)
+    passes: int = field(default=1, metadata=_COUNT)
     augment: AugmentConfig = AugmentConfig()
 
 
@@ -195,17 +207,17 @@ class StageConfig:
     """
 
     name: str
-    steps: int
-    learning_rate: float
-    window: int = 10
-    batch_factor: int = 1
-    pass_frames: int = 100
-    encoder_rate: float = 1.0
+    steps: int = field(metadata=_COUNT)
+    learning_rate: float = field(metadata=_POSITIVE)
+    window: int = field(default=10, metadata=_COUNT)
+    batch_factor: int = field(default=1, metadata=_COUNT)
+    pass_frames: int = field(default=100, metadata=_COUNT)
+    encoder_rate: float = field(default=1.0, metadata=_FROM_ZERO)
     stored_features: bool = False
     freeze_statistics: bool = False
     stddev_only: bool = False
-    dagger_roads: int = 0
-    dagger_seconds: float = 30.0
+    dagger_roads: int = field(default=0, metadata=_FROM_ZERO)
+    dagger_seconds: float = field(default=30.0, metadata=_POSITIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,14 +239,14 @@ class TrainingConfig:
             cell learns on the same features.
     """
 
-    warm_up: int = 50
-    weight_decay: float = 1e-2
-    clip_norm: float = 5.0
-    ema_decay: float = 0.99
-    evaluate_every: int = 100
-    patience: int = 20
+    warm_up: int = field(default=50, metadata=_COUNT)
+    weight_decay: float = field(default=1e-2, metadata=_FROM_ZERO)
+    clip_norm: float = field(default=5.0, metadata=_POSITIVE)
+    ema_decay: float = field(default=0.99, metadata=_SHARE)
+    evaluate_every: int = field(default=100, metadata=_COUNT)
+    patience: int = field(default=20, metadata=_COUNT)
     keep_last: bool = False
-    label_delay_ms: float = 0.0
+    label_delay_ms: float = field(default=0.0, metadata=_FROM_ZERO)
     fresh_cell: bool = False
 
 
@@ -242,9 +254,9 @@ class TrainingConfig:
 class ServingConfig:
     """What the contract tells a server beside the tensors."""
 
-    rate_hz: float = 20.0
-    reset_after_ms: int = 1000
-    warm_up_steps: int = 10
+    rate_hz: float = field(default=20.0, metadata=_POSITIVE)
+    reset_after_ms: int = field(default=1000, metadata=_FROM_ZERO)
+    warm_up_steps: int = field(default=10, metadata=_FROM_ZERO)
     limits_profile: str = "passenger_car"
 
 
@@ -253,7 +265,7 @@ class Config:
     """Everything that decides a training run, apart from the data."""
 
     name: str
-    seed: int
+    seed: int = field(metadata=_FROM_ZERO)
     network: NetworkConfig
     heads: HeadsConfig
     source: tuple[SourceConfig, ...]
@@ -265,6 +277,18 @@ class Config:
     def __post_init__(self) -> None:
         if not self.source or not self.stage:
             raise ConfigError("a configuration needs at least one [[source]] and one [[stage]]")
+        if not any(source.monitor for source in self.source) and not self.training.keep_last:
+            raise ConfigError("a source needs monitor above 0: its steering picks the best weights")
+        for head, bounds in zip(HEADS, self.heads.ordered(), strict=True):
+            if not bounds.minimum < bounds.maximum:
+                raise ConfigError(f"head {head}: minimum must be below maximum")
+        try:
+            self.frame.contract()
+        except ContractError as error:
+            raise ConfigError(f"frame: {error}") from None
+        self._check_stored_features()
+
+    def _check_stored_features(self) -> None:
         for source in self.source:
             if unknown := set(source.heads) - set(HEADS):
                 raise ConfigError(f"source {source.kind}: no head {min(unknown)!r}")
@@ -283,15 +307,31 @@ def load(path: Path) -> Config:
     """Read a configuration.
 
     Raises:
-        ConfigError: the file cannot be read, is no TOML, or has a key that is unknown, missing or
-            of the wrong type.
+        ConfigError: the file cannot be read, is no TOML, or has a key that is unknown, missing, of
+            the wrong type or out of its bounds.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        return READER.read(Config, data)
+        config = READER.read(Config, data)
+        _check_bounds(config, "")
+        return config  # noqa: TRY300 - its errors are named as well
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _check_bounds(table: Any, path: str) -> None:  # noqa: ANN401 - a dataclass of this module
+    for item in dataclasses.fields(table):
+        value, name = getattr(table, item.name), f"{path}{item.name}"
+        values = value if isinstance(value, tuple) else (value,)
+        for index, one in enumerate(values):
+            if dataclasses.is_dataclass(one):
+                inside = f"{name}[{index}]" if isinstance(value, tuple) else name
+                _check_bounds(one, f"{inside}.")
+            elif bound := item.metadata.get("bound"):
+                low, high = _BOUNDS[bound]
+                if not low <= one <= high:
+                    raise ConfigError(f"key {name!r} must be {bound}, is {one!r}")

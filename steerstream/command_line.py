@@ -102,6 +102,14 @@ def output_file(text: str) -> Path:
     return path
 
 
+def png_file(text: str) -> Path:
+    """Read the path of a picture, as `output_file` does; its name ends in .png."""
+    path = output_file(text)
+    if path.suffix.lower() != ".png":
+        raise argparse.ArgumentTypeError(f"needs a name that ends in .png, not {text!r}")
+    return path
+
+
 def exit_code(error: Exception) -> int:
     """Return the exit code for an error that ended a command."""
     on_the_way = isinstance(error, SessionEnded | AnswerTimeout | OutputLost)

@@ -13,7 +13,7 @@ from model_export.config import HEADS, Config, SourceConfig
 from model_export.data import rendered, udacity_ch2, udacity_sim, udacity_traces
 from model_export.data.delay import delayed
 from model_export.data.recording import Recording, Sample, cached
-from model_export.errors import ConfigError
+from model_export.errors import ConfigError, DataError
 from steerstream_bundle.contract import FrameInput, TrainingSource
 
 Reader = Callable[..., Iterator[Sample]]
@@ -210,13 +210,33 @@ def read_split(
         DataError: its data is missing or malformed.
     """
     kind = _kind(name)
-    if unknown := sorted(options.keys() - kind.options.keys()):
-        known = ", ".join(kind.options) or "none"
-        raise ConfigError(f"source {name}: no option {unknown[0]!r}; it takes: {known}")
+    for option, value in options.items():
+        _check_option(name, kind, option, value)
     merged = {**kind.options, **options}
     chosen = {one: merged[one] for one in kind.decides.get(split, ())}
     key = {"kind": name, "split": split, "rate_hz": rate_hz, "options": chosen}
-    return cached(lambda: kind.read(data, split, rate_hz, chosen, frame), key, frame, cache)
+    try:
+        return cached(lambda: kind.read(data, split, rate_hz, chosen, frame), key, frame, cache)
+    except DataError as error:
+        raise DataError(f"source {name}, split {split}: {error}") from None
+
+
+def _check_option(name: str, kind: Kind, option: str, value: object) -> None:
+    """Refuse an option that the kind lacks, and a value that is not like its default.
+
+    Raises:
+        ConfigError: it is one of these.
+    """
+    if option not in kind.options:
+        known = ", ".join(kind.options) or "none"
+        raise ConfigError(f"source {name}: no option {option!r}; it takes: {known}")
+    default = kind.options[option]
+    wanted = (int, float) if isinstance(default, float) else type(default)
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise ConfigError(f"source {name}: {option} must be like {default!r}, is {value!r}")
+    if isinstance(value, int | float) and (value < 0 or (value == 0 and default)):
+        least = "at least" if default == 0 else "above"
+        raise ConfigError(f"source {name}: {option} must be {least} 0, is {value!r}")
 
 
 def _kind(name: str) -> Kind:

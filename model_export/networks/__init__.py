@@ -12,6 +12,7 @@ import pkgutil
 from model_export.config import READER, Config
 from model_export.errors import ConfigError
 from model_export.networks.base import DrivingNetwork, State
+from steerstream_bundle.contract import ContractError
 
 __all__ = ["DrivingNetwork", "State", "build", "kinds"]
 
@@ -26,11 +27,14 @@ def build(config: Config) -> DrivingNetwork:
     """Make the network that a configuration names, with fresh weights from torch's generator.
 
     Raises:
-        ConfigError: there is no network of that name, or it has no such setting.
+        ConfigError: there is no network of that name, or its settings make none.
     """
     network = _found(config.network.kind)
-    settings = dict(config.network.settings)
-    return network(config, READER.read(network.Settings, settings, "network.settings"))
+    settings = READER.read(network.Settings, dict(config.network.settings), "network.settings")
+    try:
+        return network(config, settings)
+    except (ContractError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"network.settings: {settings} makes no network: {error}") from None
 
 
 def _found(kind: str) -> type[DrivingNetwork]:

@@ -15,6 +15,7 @@ from steerstream.command_line import (
     exit_code,
     not_negative,
     output_file,
+    png_file,
     positive,
     sigterm_interrupts,
     whole,
@@ -28,7 +29,7 @@ with command_needs("steerstream simulate", "sim"):
 
     from steerstream_simulation import road_drive
     from steerstream_simulation.camera import CameraConfig
-    from steerstream_simulation.closed_loop import DriverStoppedError
+    from steerstream_simulation.closed_loop import RATE_HZ, DriverStoppedError
     from steerstream_simulation.report import table
     from steerstream_simulation.sheet import write_sheet
 
@@ -110,7 +111,7 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=output_file, metavar="FILE", help="write the report there")
     parser.add_argument("--save", type=video_file, metavar="FILE.mp4", help="write a video there")
-    parser.add_argument("--plot", type=output_file, metavar="FILE.png", help="draw the drive there")
+    parser.add_argument("--plot", type=png_file, metavar="FILE.png", help="draw the drive there")
     parser.set_defaults(run=functools.partial(_drive, parser))
 
 
@@ -125,14 +126,14 @@ def _add_sheet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", type=_seeds, default=range(6), metavar="A..B", help="default: 0..5"
     )
-    parser.add_argument("--save", type=output_file, required=True, metavar="FILE.png", dest="path")
+    parser.add_argument("--save", type=png_file, required=True, metavar="FILE.png", dest="path")
     parser.set_defaults(run=write_sheet)
 
 
 def _add_world(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=whole, default=0, help="draws the road (default: 0)")
     parser.add_argument(
-        "--seconds", type=positive, default=60.0, help="length of the drive (default: 60)"
+        "--seconds", type=_seconds, default=60.0, help="length of the drive (default: 60)"
     )
     _add_camera(parser)
 
@@ -146,6 +147,13 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         metavar="WIDTHxHEIGHT",
         help="of the pictures (default: 320x240)",
     )
+
+
+def _seconds(text: str) -> float:
+    seconds = positive(text)
+    if round(seconds * RATE_HZ) < 1:
+        raise argparse.ArgumentTypeError(f"needs a frame or more, {1 / RATE_HZ:g} s, not {text!r}")
+    return seconds
 
 
 def _camera(text: str) -> CameraConfig:

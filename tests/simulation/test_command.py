@@ -40,6 +40,8 @@ def test_no_server_is_one_clear_line(capsys):
         ["--seed", "-1"],
         ["--seconds", "0"],
         ["--seconds", "nan"],
+        ["--seconds", "0.01"],
+        ["--plot", "drive.svg"],
         ["--size", "320"],
         ["--size", "9999x240"],
         ["--save", "drive.avi"],

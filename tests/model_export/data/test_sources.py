@@ -154,6 +154,30 @@ def test_unknown_sources_and_options_are_named(tiny: Config, small_data: Path, t
         read_source(wrong, tiny, small_data, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("rendered", {"roads": 0}, "source rendered: roads must be above 0, is 0"),
+        ("rendered", {"roads": 2.5}, "source rendered: roads must be like 100, is 2.5"),
+        ("rendered", {"holdout_roads": -1}, "holdout_roads must be at least 0, is -1"),
+        ("rendered", {"seconds": "long"}, "seconds must be like 20.0, is 'long'"),
+        ("udacity_traces", {"validation_every": 0}, "validation_every must be above 0, is 0"),
+        ("udacity_ch2", {"holdout": "4"}, r"holdout must be like \[\], is '4'"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_anything_is_read(
+    kind: str, options: dict[str, object], message: str, tiny: Config, tmp_path: Path
+):
+    source = SourceConfig(kind=kind, batch_size=1, options=options)
+    with pytest.raises(ConfigError, match=message):
+        read_source(source, tiny, tmp_path / "none", tmp_path)
+
+
+def test_missing_data_names_its_source(tiny: Config, tmp_path: Path):
+    with pytest.raises(DataError, match=r"source udacity_ch2, split train: .*No such file"):
+        read_source(tiny.source[0], tiny, tmp_path / "none", tmp_path)
+
+
 @pytest.mark.data
 def test_the_real_data_has_what_its_readme_says(data_dir: Path):
     train = list(itertools.islice(udacity_ch2.read(data_dir, "train", FRAME), 300))

@@ -33,7 +33,7 @@ def main() -> None:
     """Do jobs until standard input ends."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    serve({"attack": _attack, "watch": _watch, "room": _room})
+    serve({"ready": lambda: True, "attack": _attack, "watch": _watch, "room": _room})
 
 
 if __name__ == "__main__":

@@ -91,12 +91,6 @@ def opening(
     return drive_service_pb2.DriveRequest(open=request).SerializeToString()
 
 
-async def nothing(siege: Siege) -> int:
-    """Wait, so that the other attacks have something to be compared with."""
-    await asyncio.sleep(seconds_until(siege.end_ns))
-    return 0
-
-
 async def cancel_storm(siege: Siege) -> int:
     """Open sessions and cancel them at every moment of their opening."""
     tries = itertools.count()
@@ -277,7 +271,6 @@ async def half_messages(siege: Siege) -> int:
 ATTACKS: dict[str, Attack] = {
     attack.__name__.replace("_", "-"): attack
     for attack in (
-        nothing,
         cancel_storm,
         idle_connections,
         opens_without_frames,

@@ -1,7 +1,8 @@
 """Attacks on a server, each beside a vehicle that behaves: what does the vehicle feel of it?
 
-The vehicle sends 20 frames a second and has a budget of 50 ms. Beside it the server's health is
-probed five times a second and a new vehicle comes every half second. Every attack has a fresh
+The vehicle sends 20 frames a second and has a budget of 50 ms. It drives alone first, and then
+beside the attack, while the server's health is probed five times a second and a new vehicle comes
+every half second. Every attack has a fresh
 server on loopback, with its default settings; the attacker's process yields the core to the others.
 `memory` is the server's resident memory before, at its peak, and ten seconds after. Lost are slots
 that cannot be taken again after that; `room at 20 Hz` is how many vehicles the server admits before
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import progress
-from benchmark.attacks.attacks import ATTACKS, nothing
+from benchmark.attacks.attacks import ATTACKS
 from benchmark.commands import server_options as shared
 from benchmark.errors import BenchmarkError, JobError
 from benchmark.host.jobs import Worker, worker
@@ -160,6 +161,8 @@ def besiege(
         raise BenchmarkError("only a server that was started here is attacked")
     address, load = server.address, _vehicle(seconds, around)
     before = {"mb": resident_mb(server.pid), "room": around.room(address, most=slots, **_CAMERA)}
+    with progress.step("alone", load.total_s):
+        (alone,) = around.crew.run_all(address, [load])
     began = Moment.now(server.pid)
     with (
         progress.step(f"{name}, {seconds:.3g} s", load.total_s + after_s),
@@ -172,8 +175,7 @@ def besiege(
         ) as memory,
     ):
         siege = {"address": address, "scale": scale}
-        # Its imports take longer than the delay.
-        attacker.do("attack", name=_name(nothing), seconds=0.0, delay_s=0.0, **siege)
+        attacker.do("ready")  # Its imports take longer than the delay.
         around.begin_watch(address, load.total_s)
         lasts_s = load.total_s - DELAY_S
         attacker.begin("attack", name=name, seconds=lasts_s, delay_s=DELAY_S, **siege)
@@ -186,6 +188,7 @@ def besiege(
         "what": (ATTACKS[name].__doc__ or "").strip(),
         "tried": tried,
         "seconds": seconds,
+        "alone": alone.summary(),
         "vehicle": tally.summary(),
         "is_shut_out": not tally.opened or bool(tally.ended),
         "health_ms": Histogram.from_json(seen["health"]).summary(),
@@ -233,42 +236,29 @@ def _memory(before_mb: float, peak_mb: float | None, pid: int) -> dict[str, floa
 
 def table(results: dict[str, Any]) -> str:
     """Return the results as a Markdown table, and what each attack does."""
-    columns = ["attack", "times", "vehicle p99", "/ alone", "missed", "newcomers shut out"]
-    columns += ["health p99", "failed", "memory, MB", "slots lost", "room at 20 Hz"]
-    quiet_ms = next(
-        (_p99(found) for found in results["attacks"] if found["attack"] == _name(nothing)),
-        None,
-    )
-    rows = [_row(found, quiet_ms) for found in results["attacks"]]
+    columns = ["attack", "times", "p99 alone", "p99", "missed alone", "missed"]
+    columns += ["newcomers shut out", "health p99", "failed", "memory, MB", "slots lost"]
+    rows = [_row(found) for found in results["attacks"]]
     meanings = [f"- `{found['attack']}`: {found['what']}" for found in results["attacks"]]
-    return text.table(columns, rows) + "\n\n" + "\n".join(meanings)
+    table = text.table([*columns, "room at 20 Hz"], rows)
+    return table + "\n\n" + "\n".join(meanings)
 
 
-def _row(found: dict[str, Any], quiet_ms: float | None) -> list[str]:
-    p99_ms, memory = _p99(found), found["memory_mb"]
-    shut_out = sum(found["shut_out"].values())
+def _row(found: dict[str, Any]) -> list[str]:
+    alone, vehicle, memory = found["alone"], found["vehicle"], found["memory_mb"]
     return [
         found["attack"],
         text.number(found["tried"]) if found["tried"] is not None else "stopped",
-        text.ms(p99_ms),
-        f"{p99_ms / quiet_ms:.2f}" if p99_ms and quiet_ms else text.ABSENT,
-        "shut out" if found["is_shut_out"] else text.percent(found["vehicle"]["missed_percent"]),
-        f"{shut_out} of {found['newcomers']}",
+        *(text.ms(seen["latency_ms"]["round_trip"]["p99"]) for seen in (alone, vehicle)),
+        text.percent(alone["missed_percent"]),
+        "shut out" if found["is_shut_out"] else text.percent(vehicle["missed_percent"]),
+        f"{sum(found['shut_out'].values())} of {found['newcomers']}",
         text.ms(found["health_ms"]["p99"]),
         text.number(sum(found["health_failed"].values())),
         " / ".join(text.number(memory[key]) for key in ("before", "peak", "after")),
         str(found["slots_lost"]),
         " / ".join(str(room) for room in found["room_at_rate"]),
     ]
-
-
-def _p99(found: dict[str, Any]) -> float | None:
-    p99_ms: float | None = found["vehicle"]["latency_ms"]["round_trip"]["p99"]
-    return p99_ms
-
-
-def _name(attack: object) -> str:
-    return next(name for name, each in ATTACKS.items() if each is attack)
 
 
 def _names(given: str) -> list[str]:

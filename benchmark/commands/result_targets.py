@@ -70,13 +70,12 @@ def _peers(results: Results) -> Iterator[Figure]:
 
 def _attack(results: Results) -> Iterator[Figure]:
     for name, result in _named(results, "attack"):
-        under = [found for found in result["attacks"] if found["attack"] != "nothing"]
         for what, count in _ATTACK_COUNTS.items():
-            reached = sum(count(found) for found in under)
+            reached = sum(count(found) for found in result["attacks"])
             yield Figure(f"{name}, all together: {what}", 0, reached, at_least=False)
         for what, (aim, unit, value) in _ATTACK_VALUES.items():
-            worst = max(under, key=value)
-            at = f"{name}, worst of {len(under)}, {worst['attack']}: {what}"
+            worst = max(result["attacks"], key=value)
+            at = f"{name}, worst of {len(result['attacks'])}, {worst['attack']}: {what}"
             yield Figure(at, aim, value(worst), at_least=False, unit=unit)
 
 

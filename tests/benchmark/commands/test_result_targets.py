@@ -45,7 +45,6 @@ def attacked(name, **changes):
 
 def test_attacks_are_judged_by_their_sum_and_by_their_worst():
     attacks = [
-        attacked("nothing", slots_lost=9, health_ms={"p99": 999.0}),
         attacked(
             "a",
             slots_lost=2,

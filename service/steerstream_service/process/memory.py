@@ -52,7 +52,9 @@ def free_bytes() -> float:
             free = 1024.0 * int(line.split()[1])
     most, used = _lines(_GROUP / "memory.max"), _lines(_GROUP / "memory.current")
     if most and used and most[0].isdecimal():  # or else "max"
-        free = min(free, float(most[0]) - float(used[0]))
+        # Files in the cache count as used, and are given up when memory is asked for.
+        cached = dict(line.split() for line in _lines(_GROUP / "memory.stat")).get("inactive_file")
+        free = min(free, float(most[0]) - float(used[0]) + float(cached or 0))
     return free
 
 

@@ -45,7 +45,7 @@ def test_several_models_share_the_memory(monkeypatch):
 
 @pytest.mark.parametrize(
     ("limit", "used", "free"),
-    [("max", 5, 8192e3), ("1000000000", 999_000_000, 1e6), (None, None, 8192e3)],
+    [("max", 5, 8192e3), ("1000000000", 999_000_000, 3e6), (None, None, 8192e3)],
 )
 def test_free_memory_is_the_machines_or_the_control_groups(
     monkeypatch, tmp_path, limit, used, free
@@ -54,6 +54,7 @@ def test_free_memory_is_the_machines_or_the_control_groups(
     if limit is not None:
         (tmp_path / "memory.max").write_text(f"{limit}\n")
         (tmp_path / "memory.current").write_text(f"{used}\n")
+        (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 2000000\nslab 3\n")
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(memory, "_GROUP", tmp_path)
     assert memory.free_bytes() == free

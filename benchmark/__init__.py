@@ -1,11 +1,11 @@
-"""Benchmarks of the server, each one command of `python -m benchmark`; none imports the server.
+"""Benchmarks of the server, each one command of `python -m benchmark`.
 
 - `commands`: latency, capacity, efficiency, overload, fairness, soak, attacks, decoders, GPU,
   peers; and the pages of all results, docs/performance.md and docs/reliability.md.
 - `loadgen`: the vehicles, in processes beside the server.
 - `attacks`: hostile clients of our own server, and what others feel of them.
 - `peers`: the same network behind other servers.
-- `programs`: what the server is compared with, such as its work without a server.
+- `programs`: programs to compare the server with; two of them import a part of it.
 - `host`: helper processes, and what the machine was doing.
 """
 

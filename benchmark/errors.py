@@ -1,4 +1,4 @@
-"""What can go wrong in a benchmark that its user can put right.
+"""Errors of the benchmark that its user can put right.
 
 ```
 BenchmarkError

@@ -1,4 +1,4 @@
-"""What every finding does: run a small program with pinned packages, and compare what it does."""
+"""Shared by all findings: runs a small program with pinned packages and compares its output."""
 
 from __future__ import annotations
 

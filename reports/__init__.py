@@ -1,1 +1,1 @@
-"""What pages of measured figures share: the machine that they come from, and their Markdown."""
+"""Shared by all pages of figures: the machine that they come from, and their Markdown."""

@@ -1,4 +1,4 @@
-"""What a result was measured on: without it a figure means nothing."""
+"""The machine that a result was measured on; without it a figure means nothing."""
 
 from __future__ import annotations
 

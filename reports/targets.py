@@ -1,4 +1,4 @@
-"""Figures beside what they were to be."""
+"""Measured figures beside their targets."""
 
 from __future__ import annotations
 

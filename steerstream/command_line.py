@@ -1,4 +1,4 @@
-"""What all command lines of this project share: one parser, number types, and exit codes.
+"""Shared by all command lines of this project: one parser, number types, and exit codes.
 
 A mistake on the command line is one line on stderr that begins with the command's name, and exit
 code 2. Options cannot be abbreviated: `--port 5` would be taken for `--port-file 5`.

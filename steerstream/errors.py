@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree of exceptions.
+"""The exceptions of the client, as a tree.
 
 ```text
 SteerstreamError

@@ -1,4 +1,4 @@
-"""The attacks by name. Each runs until its time is over, and says how often it did what it does."""
+"""The attacks by name. Each runs for a given time and returns how many times it acted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Call = grpc.aio.StreamStreamCall[bytes, bytes]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Siege:
-    """What an attack is given.
+    """The target of an attack, its end, and its size.
 
     Attributes:
         address: the server, HOST:PORT.

@@ -1,4 +1,4 @@
-"""What others feel of an attack: health probes, vehicles that come, and the room that is left."""
+"""Measurements beside an attack: health probes, new vehicles, and the slots that are left."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from steerstream.command_line import count
 
 HELP = "a GPU's answers, bus, steps with and without graphs, latency and capacity"
 _STEPS_S = 120.0
-"""What the steps take on a slow machine; it only scales the bar that is shown."""
+"""Length of the steps on a slow machine; it only scales the progress bar."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

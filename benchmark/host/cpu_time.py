@@ -1,4 +1,4 @@
-"""What processes and cores have done so far, as Linux counts it (proc(5))."""
+"""CPU time of processes and cores so far, as Linux counts it (proc(5))."""
 
 from __future__ import annotations
 

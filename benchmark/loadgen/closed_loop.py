@@ -16,7 +16,7 @@ from benchmark.loadgen.timing import NS_PER_S, Window, together
 from benchmark.loadgen.transport import Terms, Transport
 
 DECLARED_RATE_HZ = 20.0
-"""What the sessions say that they will send; they send as fast as they are answered."""
+"""The rate that each session states; it sends as fast as it is answered."""
 PATIENT_MS = 10_000.0
 """Budget of the frames: here none is late."""
 

@@ -1,6 +1,6 @@
 """The processes of the load generator, on cores that the server does not use.
 
-A generator that shares a core with the server takes from it what it measures. The processes live
+A generator that shared a core with the server would slow down what it measures. The processes live
 as long as the crew, so that a search that runs many loads pays for their start once.
 """
 

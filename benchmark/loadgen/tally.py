@@ -1,4 +1,4 @@
-"""What vehicles saw under a load, in bounded memory; tallies of several processes add up."""
+"""Counts and latencies of a load, in bounded memory; tallies of several processes add up."""
 
 from __future__ import annotations
 

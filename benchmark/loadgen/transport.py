@@ -1,4 +1,4 @@
-"""What a load needs of a wire protocol: connect, open a session, send pictures, receive answers."""
+"""The interface between loads and wire protocols: connect, open, send pictures, get answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the comparison knows of a peer: how it is installed and started, and which transport."""
+"""The description of a peer: how it is installed and started, and which transport it speaks."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ _SETTLE_S = 0.5
 _PATIENCE_S = 0.3
 """For the last answers: what comes later is a miss by any budget in use."""
 _TOTAL_RATE_HZ, _HIGHEST_RATE_HZ = 2000.0, 500.0
-"""What the sessions of a closed loop declare together: more than any server here answers; and what
-one of them declares at most."""
+"""Rates that the sessions of a closed loop state: together, more than any server here answers; and
+for one of them, at most."""
 _SILENT_LIMIT_S = 20.0
 _FULL_RANGE = 1.25
 """A capacity is looked for up to this share of the closed loop's throughput."""

@@ -1,4 +1,4 @@
-"""What measurements share, and how a peer's server is run on one core."""
+"""Runs a peer's server on one core, and holds what all measurements share."""
 
 from __future__ import annotations
 

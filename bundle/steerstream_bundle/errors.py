@@ -1,8 +1,8 @@
-"""Errors of bundles, of what runs them, of pictures, and of steps.
+"""Errors of bundles, execution providers, pictures and steps.
 
 ```text
 BundleError             the file cannot be served: one line on stderr, exit code 2
-└── ProviderError       what should run it is not to be had on this machine
+└── ProviderError       its execution provider is not available on this machine
 UndecodableError        one frame's picture is unusable; the session goes on
 StepError               the network failed on one batch; the state is as it was
 ```

@@ -1,7 +1,8 @@
-"""What a JPEG file says before its first scan: its size, its coding, and how it wants to be shown.
+"""Reads a JPEG file up to its first scan: its size, its coding, and how it is to be shown.
 
-A picture that asks for something is shown as it asks, or refused with a text that names what it
-asks for: a network that sees a turned or a pale road steers wrongly without a word.
+A file can ask to be turned, or for other levels and colours. Either that is done, or the picture is
+refused with an error that names it: a network that sees a turned or pale road steers wrongly, and
+nothing reports it.
 """
 
 from __future__ import annotations

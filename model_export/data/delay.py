@@ -1,4 +1,4 @@
-"""Labels of a later moment: what to command now for when the command will act."""
+"""Labels from a later moment, because a command acts some time after its frame."""
 
 from __future__ import annotations
 

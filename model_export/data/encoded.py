@@ -1,4 +1,4 @@
-"""Features of a frozen encoder, kept on disk: what does not change is computed once.
+"""Features of a frozen encoder, computed once and kept on disk.
 
 Every frame is encoded in several passes, each piece of a sequence with another draw of
 augmentations in each pass. The files depend on the encoder's weights, so that runs share them where

@@ -1,7 +1,8 @@
 """Real traces, rendered camera: angle, speed and torque of real drives, over roads drawn from them.
 
 The recordings have no pictures. The simulation lays the road that angle and speed describe and
-renders it, so that a network gets all three real labels. Results on it are never real ones.
+renders it, so that a network gets all three real labels. Results on it never count as results on
+real frames.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures of one head: how far off it is, and whether it knows how far."""
+"""Figures of one head: its errors, and how far they lie within its predicted deviations."""
 
 from __future__ import annotations
 

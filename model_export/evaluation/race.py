@@ -1,6 +1,6 @@
 """How long bundles take for a frame on one thread of the CPU, measured in turns.
 
-What else the machine does then hits all of them alike.
+They take turns, so that other work on the machine slows all of them alike.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a graph can do without, to the last bit: steps of an exporter that only change shapes.
+"""Removes steps of the exporter that only change shapes; results stay the same to the last bit.
 
 A network is written for windows of frames, and a bundle makes one step. So the exporter adds the
 window's dimension and takes it away again, and ONNX Runtime copies the frame each time.

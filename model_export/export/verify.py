@@ -1,4 +1,4 @@
-"""Verification: a bundle against what it was made from, in batches of changing company."""
+"""Compares a bundle with the network it was made from, in batches whose sessions change."""
 
 from __future__ import annotations
 

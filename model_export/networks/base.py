@@ -1,4 +1,4 @@
-"""What every network offers to training, export and verification."""
+"""The interface of every network to training, export and verification."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bundle gets right: every source, frames lost, and whether it knows how far off it is."""
+"""Measures a bundle's errors: on every source, with lost frames, and by its own deviations."""
 
 from __future__ import annotations
 

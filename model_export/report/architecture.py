@@ -1,8 +1,8 @@
-"""What a bundle is made of, read from its graph: blocks, their layers, and what feeds them.
+"""Reads the architecture of a bundle from its graph: blocks, their layers, their connections.
 
 A block is a module of the network, by the first part of its weights' names. Modules that are alike,
-the same part of each of several members, are one block. What has no weights of its own belongs to
-the way between two blocks.
+the same part of each of several members, are one block. A node without weights belongs to
+the connection between two blocks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a network has to beat on a real trace: predictors that are told the truth and see no road.
+"""Baselines on a real trace: predictors that get the other true labels and see no road.
 
 How the wheel is held and turned, and how fast the vehicle is, say much about the torque; the wheel
 says something about the speed. A straight line through the training drives shows how much.

@@ -1,4 +1,4 @@
-"""What the commands `measure` and `report` do."""
+"""Runs the commands `measure` and `report`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that the page is made of: one bundle's file, and the results of what was measured of it."""
+"""All that the page shows of one bundle: its file, and the results that were measured with it."""
 
 from __future__ import annotations
 

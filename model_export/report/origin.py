@@ -1,6 +1,6 @@
 """Which training made a bundle: its run, the same run with other seeds, and how long it took.
 
-A bundle's provenance repeats the scores of its run to the last digit; that is what finds the run.
+A bundle's provenance repeats the scores of its run to the last digit; the run is found by them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The page of the models: what the bundles and the results of measuring them say."""
+"""Writes the page of the models, docs/models.md, from the bundles and their results."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def _parts(evidence: Sequence[Evidence]) -> Iterator[str]:
     for found in evidence:
         yield from _architecture(found)
     yield from ("## Speed", _COST, tables.cost(evidence))
-    limits = {"rmse": GREATEST_RMSE_RATIO, "speed": LEAST_SPEED_RATIO["int8"]}
-    yield from ("## Smaller and faster", _filled(_OPTIMIZED, **limits), tables.optimized(evidence))
+    ratios = {"rmse": GREATEST_RMSE_RATIO, "speed": LEAST_SPEED_RATIO["int8"]}
+    yield from ("## Smaller and faster", _filled(_OPTIMIZED, **ratios), tables.optimized(evidence))
     yield from ("## Steering on the real drive", _filled(_STEERING, name=cells.SOURCES[REAL]))
     yield scores.steering(evidence)
     yield "## All heads on rendered frames"

@@ -1,4 +1,4 @@
-"""A bundle over what no training saw of the rendered sources, frame by frame, state carried."""
+"""Runs a bundle over the rendered drives that no training saw, with its state carried."""
 
 from __future__ import annotations
 

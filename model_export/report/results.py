@@ -1,4 +1,4 @@
-"""Files of results: one for what was measured of one bundle, with what it was measured on."""
+"""Files of results: one for each measurement of each bundle, with the machine it ran on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from steerstream import whole_file
 
 FOLDER = Path("model_export/results")
 ACCURACY, SPEED, CLOSED_LOOP, OPTIMIZED = "accuracy", "speed", "autonomy", "optimized"
-"""What is measured, as its file's `benchmark` says."""
+"""The measurements, by the name in their file's `benchmark`."""
 
 Result = Mapping[str, Any]
 

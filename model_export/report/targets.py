@@ -1,4 +1,4 @@
-"""What the networks were to reach, and what they did."""
+"""The targets of the networks, beside the figures that they reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bundle's metadata says of its training: sources, and the simplest predictor."""
+"""A bundle's provenance: the sources of its training, and the score of the simplest predictor."""
 
 from __future__ import annotations
 

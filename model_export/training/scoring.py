@@ -1,4 +1,4 @@
-"""Scores of a network over recorded sequences with carried state: what chooses, what is reported.
+"""Scores a network over recorded sequences with carried state, to choose weights and to report.
 
 Held out recordings of training sources choose the weights, and the deviations are calibrated on
 them; validation recordings are reported. Where a source holds nothing out, its validation chooses,

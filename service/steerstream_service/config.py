@@ -15,13 +15,13 @@ from steerstream_bundle.strict import Reader
 from steerstream_service.errors import ConfigError
 
 PROVIDERS = ("auto", "cuda", "openvino", "cpu", "tensorrt")
-"""What the setting `provider` may be."""
+"""The values of the setting `provider`."""
 
 DEFAULT_MODEL = "pilotnet_lstm"
 """The network to drive with, among those that ship."""
 
 STEPS_ON = ("auto", "thread", "loop")
-"""What the setting `steps_on` may be."""
+"""The values of the setting `steps_on`."""
 
 _MIB = 1024 * 1024
 # Bounds are checked below, and say more of a value that is not finite.

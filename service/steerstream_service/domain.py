@@ -1,4 +1,4 @@
-"""What a vehicle sends and gets, in the server's own types, without protobuf and gRPC.
+"""The server's own types for all that a vehicle sends and gets, without protobuf and gRPC.
 
 The enumerations carry the numbers of the wire contract (`proto/steerstream/v1`), and a test
 compares them, so that `steerstream_service.transport.wire` needs no table for them.

@@ -1,4 +1,4 @@
-"""What a seed decides about looks: paint, surface, vegetation, light, the camera's own faults."""
+"""The looks that a road's seed decides: paint, surface, vegetation, light, the camera's faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An expert driver which knows the road: it labels what a network should have done.
+"""An expert driver that knows the road; its commands are the labels of rendered drives.
 
 Its steering is the road's curvature where the vehicle will be when the command takes hold, plus a
 critically damped correction of lateral offset and heading over a length that grows with speed. Its
@@ -19,7 +19,7 @@ from steerstream_simulation.vehicle import STEP_S, Vehicle, VehicleParameters
 
 SLOWEST_MPS = 8.0
 FASTEST_MPS = 18.0
-"""What traffic drives on such a road: 95 % of the real drive HMB_2 is slower than 19 m/s."""
+"""The speed of traffic on such a road: 95 % of the real drive HMB_2 is slower than 19 m/s."""
 
 # Well below what the server lets through (3.0 m/s2, ISO 11270, and 3.5 m/s2 of braking), so that a
 # network that sees a bend late can still slow down for it and steer through it.

@@ -1,4 +1,4 @@
-"""What the camera itself adds: exposure, white balance, vignetting and noise."""
+"""Effects of the camera itself: exposure, white balance, vignetting and noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a drive is reported as: lane keeping, latencies, frames over the budget."""
+"""The report of a drive: lane keeping, latencies, frames over the budget."""
 
 from __future__ import annotations
 

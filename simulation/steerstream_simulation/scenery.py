@@ -1,4 +1,4 @@
-"""What stands above the ground: trees, banks and posts along the road, and the far panorama.
+"""Scenery above the ground: trees, banks and posts along the road, and the far panorama.
 
 The roadside is two curtains, one on either side, that follow the road. In each image column the
 nearest curtain is the one seen, which is what makes the inside of a bend hide the road behind it.

@@ -1,4 +1,4 @@
-"""What a drive adds up to: answers, latencies, errors. It takes data and returns data."""
+"""Adds up a drive: answers, latencies, errors. It takes data and returns data."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ async def test_a_vehicle_that_names_none_is_driven_by_the_default(served: str):
         assert session.info.model.name == "pilotnet_lstm"
 
 
-def test_every_network_of_the_lecture_ships():
+def test_all_five_networks_ship():
     assert set(BUNDLES) == {"pilotnet", "pilotnet_lstm", "komanda", "cnn3d", "chauffeur"}
 
 

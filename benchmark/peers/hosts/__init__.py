@@ -1,4 +1,4 @@
-"""What runs in the peers' own environments: their servers around one shared network.
+"""Programs that run in the peers' environments: their servers around one shared network.
 
 Each module needs the packages of its peer only and imports no other peer's.
 """

@@ -1,4 +1,4 @@
-"""The honest control: grpc's thread pool, one thread and one state a stream, nothing else.
+"""The plain baseline: gRPC's thread pool, one thread and one state a stream, nothing else.
 
 It serves the stubs of steerstream, so that the client's side is the same. It has no budgets, no
 batches and no admission beyond its number of threads.
@@ -117,7 +117,7 @@ def main() -> None:
 def _network(model: Path, *, eager: bool) -> Network:
     if not eager:
         return Network(model)
-    # Torch is not in the environment of the other control.
+    # Torch is not in the environment of `threads-ort`.
     from benchmark.peers.hosts.torch_network import TorchNetwork  # noqa: PLC0415
 
     return TorchNetwork(model)

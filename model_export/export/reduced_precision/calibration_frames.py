@@ -1,4 +1,4 @@
-"""What a network meets while it drives: training frames, each with the state that led up to it."""
+"""Calibration data: training frames, each with the recurrent state that led up to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is accepted: as accurate as before, and, on a CPU, fast enough to be worth a second file."""
+"""Accepts a smaller bundle that is as accurate and, on a CPU, fast enough for a second file."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What several networks are built from."""
+"""Parts that several networks are built from."""

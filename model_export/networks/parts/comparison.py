@@ -1,4 +1,4 @@
-"""How far the picture moved between two frames, without weights: what such layers share."""
+"""Shared by layers that measure, without weights, how far the picture moved between two frames."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The last layer of every network: a mean and a logarithmic standard deviation for each head.
 
 The deviations read what the means read, but detached: no gradient of theirs reaches anything else,
-so the means are trained exactly as if nobody had asked how sure they are.
+so the means are trained exactly as they would be without deviations.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The training losses: in each head's own scale, and silent where a label is missing.
+"""The training losses: in each head's own scale, and zero where a label is missing.
 
 The means learn from a robust loss. The standard deviations learn from the likelihood of the means'
 errors, which they take as they are.

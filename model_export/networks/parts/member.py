@@ -1,7 +1,7 @@
-"""What makes outputs of the features that frames became: a visual feature, cells over time, heads.
+"""A member: it turns the encoder's features into outputs, by a visual feature, cells and heads.
 
-A network may have several over the same features, each with weights of its own, and say what they
-say on average: a deep ensemble (arXiv 1612.01474) for little more than the price of one.
+A network may have several members over the same features, each with its own weights, and give the
+mean of their outputs: a deep ensemble (arXiv 1612.01474) for little more than the price of one.
 """
 
 from __future__ import annotations

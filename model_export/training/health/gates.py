@@ -1,4 +1,4 @@
-"""What a cell's gates do: how often each is as good as shut or wide open."""
+"""A cell's gates: how often each is as good as shut or wide open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of what was found: gradients of one run or several, units and gates of one."""
+"""Pictures of an examination: gradients of one run or several, units and gates of one."""
 
 from __future__ import annotations
 

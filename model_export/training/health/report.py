@@ -1,4 +1,4 @@
-"""What was found, as figures: plain values for a JSON file, and a table for people."""
+"""The figures of an examination: plain values for a JSON file, and a table for people."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ With more than one core, or a GPU, the turns have their own thread
 (`steerstream_service.engine.thread_engine`); on one core they are turns of the event loop
 (`steerstream_service.engine.loop_engine`).
 
-Where the server can do a thing in several ways (`Engine`, `Stepper`, `Accelerator`, `Observer`),
-there is a base class, and each way names it. The base class holds what they share, and Python
-refuses one that lacks a method when it is made, not in the middle of a drive.
+Where the server can do a thing in several ways (`Engine`, `Stepper`, `Accelerator`), an abstract
+base class holds what the ways share, and Python refuses to make an object that lacks a method. The
+methods of `Observer` do nothing instead, so that an observer has only those that it needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A network's step over a batch of sessions: what a stepper on a CPU and one on a GPU share."""
+"""A network's step over a batch of sessions: the base class of the steppers on CPU and GPU."""
 
 from __future__ import annotations
 

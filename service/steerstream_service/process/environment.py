@@ -1,6 +1,6 @@
-"""What libraries read from the environment when they are imported: import this before them.
+"""Sets variables that libraries read when they are imported: import this module before them.
 
-Nothing here overrules an operator: what is set already stays. The figures behind each choice are in
+A variable that an operator has set stays as it is. The figures behind each choice are in
 `docs/decisions/0009-one-process-and-many.md`.
 """
 

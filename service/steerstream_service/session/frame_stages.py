@@ -1,4 +1,4 @@
-"""A frame's way through its session: its record, its stages, and what the session wants done.
+"""A frame's way through its session: its record, its stages, and the session's actions.
 
 A frame goes through these stages, and `TRANSITIONS` is all there is to know of them:
 
@@ -72,7 +72,7 @@ TRANSITIONS: Mapping[tuple[Stage, Event], Stage] = MappingProxyType(
         (Stage.ANSWERED, Event.UNDECODABLE): Stage.ANSWERED,
     }
 )
-"""The stage after an event. What is not listed cannot happen, and raises KeyError."""
+"""The stage after an event. A pair that is not listed cannot happen, and raises KeyError."""
 
 
 class FrameRecord:

@@ -1,4 +1,4 @@
-"""What the network has seen of a session: epochs, steps, and what begins a new epoch."""
+"""Keeps account of a session's recurrent state: epochs, steps, and when a new epoch begins."""
 
 from __future__ import annotations
 

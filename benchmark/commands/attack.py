@@ -240,7 +240,7 @@ def table(results: dict[str, Any]) -> str:
     columns += ["newcomers shut out", "health p99", "failed", "memory, MB", "slots lost"]
     rows = [_row(found) for found in results["attacks"]]
     meanings = [f"- `{found['attack']}`: {found['what']}" for found in results["attacks"]]
-    table = text.table([*columns, "room at 20 Hz"], rows)
+    table = text.table([*columns, "room at 20 Hz", "others' CPU"], rows)
     return table + "\n\n" + "\n".join(meanings)
 
 
@@ -258,6 +258,7 @@ def _row(found: dict[str, Any]) -> list[str]:
         " / ".join(text.number(memory[key]) for key in ("before", "peak", "after")),
         str(found["slots_lost"]),
         " / ".join(str(room) for room in found["room_at_rate"]),
+        text.number(found["others_cpu"], 2),
     ]
 
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from benchmark.errors import JobError
-from benchmark.host.jobs import worker
+from benchmark.host.jobs import helper
 
 PROGRAM = "tests.benchmark.host.jobs_program"
 CORE = min(os.sched_getaffinity(0))
@@ -15,7 +15,7 @@ CORE = min(os.sched_getaffinity(0))
 
 @pytest.fixture
 def program():
-    with worker(PROGRAM, ["--an", "option"], cores=[CORE], niceness=1) as started:
+    with helper(PROGRAM, ["--an", "option"], cores=[CORE], niceness=1) as started:
         yield started
 
 
@@ -40,7 +40,7 @@ def test_a_process_that_has_ended_is_an_error(program):
 
 
 def test_no_process_is_left_behind():
-    with worker(PROGRAM, cores=[CORE]) as started:
+    with helper(PROGRAM, cores=[CORE]) as started:
         pid = started.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

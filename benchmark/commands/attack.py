@@ -24,7 +24,7 @@ from benchmark import progress
 from benchmark.attacks.attacks import ATTACKS
 from benchmark.commands import server_options as shared
 from benchmark.errors import BenchmarkError, JobError
-from benchmark.host.jobs import Worker, worker
+from benchmark.host.jobs import Helper, helper
 from benchmark.host.machine import Moment, split_cores
 from benchmark.host.memory import MemorySampler, resident_mb
 from benchmark.loadgen import synthetic_road
@@ -93,7 +93,7 @@ class Surroundings:
         cores: where the attacker runs.
     """
 
-    def __init__(self, crew: Crew, witness: Worker, cores: list[int]) -> None:
+    def __init__(self, crew: Crew, witness: Helper, cores: list[int]) -> None:
         self.crew = crew
         self.cores = cores
         self._witness = witness
@@ -126,7 +126,7 @@ def surroundings(cores: list[int]) -> Iterator[Surroundings]:
     Args:
         cores: where they run.
     """
-    with crew(1, cores) as started, worker("benchmark.attacks", cores=cores) as witness:
+    with crew(1, cores) as started, helper("benchmark.attacks", cores=cores) as witness:
         yield Surroundings(started, witness, cores)
 
 
@@ -166,7 +166,7 @@ def besiege(
     began = Moment.now(server.pid)
     with (
         progress.step(f"{name}, {seconds:.3g} s", load.total_s + after_s),
-        worker("benchmark.attacks", cores=around.cores, niceness=_NICE) as attacker,
+        helper("benchmark.attacks", cores=around.cores, niceness=_NICE) as attacker,
         MemorySampler(
             server.pid,
             _SAMPLE_S,
@@ -214,7 +214,7 @@ def _vehicle(seconds: float, around: Surroundings) -> Load:
     )
 
 
-def _tried(attacker: Worker) -> int | None:
+def _tried(attacker: Helper) -> int | None:
     """Return how often the attack did what it does; None if it was stopped."""
     try:
         return int(attacker.result())

@@ -18,7 +18,7 @@ from typing import Any
 from benchmark import progress
 from benchmark.commands import plots
 from benchmark.commands import server_options as shared
-from benchmark.host.jobs import Worker, worker
+from benchmark.host.jobs import Helper, helper
 from benchmark.host.machine import Moment
 from benchmark.loadgen import synthetic_road
 from benchmark.loadgen.closed_loop import ClosedLoop
@@ -56,8 +56,8 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     with (
         # Sessions that send as fast as they are answered are beyond any camera's load.
         shared.server(options, max_load=100.0) as server,
-        worker("benchmark.programs.bare_loop", model, cores=options.server_cores) as bare,
-        worker("benchmark.programs.echo", cores=options.server_cores) as echo_process,
+        helper("benchmark.programs.bare_loop", model, cores=options.server_cores) as bare,
+        helper("benchmark.programs.echo", cores=options.server_cores) as echo_process,
         shared.clients(options) as crew,
     ):
         echo = Server(echo_process.result(), echo_process.pid)
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
 def _compare(
     crew: Crew,
     server: Server,
-    bare: Worker,
+    bare: Helper,
     echo: Server,
     *,
     pictures: str,

@@ -1,7 +1,7 @@
 """Processes that do jobs on request: one line of JSON in, one line of JSON out.
 
 They stay alive between jobs, so that no measurement pays for imports or for a cold cache. Both ends
-stand here: `serve` in the process that works, `Worker` in the one that asks.
+stand here: `serve` in the process that works, `Helper` in the one that asks.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _write(answer: dict[str, Any]) -> None:
     print(json.dumps(answer), file=sys.__stdout__, flush=True)
 
 
-class Worker:
+class Helper:
     """The other end of `serve`.
 
     Args:
@@ -91,14 +91,14 @@ class Worker:
 
 
 @contextlib.contextmanager
-def worker(
+def helper(
     module: str,
     arguments: Sequence[str] = (),
     *,
     cores: Sequence[int],
     python: Path | str = sys.executable,
     niceness: int = 0,
-) -> Iterator[Worker]:
+) -> Iterator[Helper]:
     """Run a module that serves jobs until the context ends.
 
     Args:
@@ -120,7 +120,7 @@ def worker(
         os.sched_setaffinity(process.pid, cores)
         if niceness:
             os.setpriority(os.PRIO_PROCESS, process.pid, os.nice(0) + niceness)
-        yield Worker(process, module)
+        yield Helper(process, module)
     finally:
         _end(process)
 

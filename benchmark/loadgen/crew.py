@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.host.jobs import Worker, worker
+from benchmark.host.jobs import Helper, helper
 from benchmark.loadgen.closed_loop import ClosedLoop
 from benchmark.loadgen.flood import Flood
 from benchmark.loadgen.open_loop import Load
@@ -28,19 +28,19 @@ class Crew:
     """Processes that generate load; `crew` makes it.
 
     Args:
-        workers: the processes.
+        helpers: the processes.
         folder: for files of pictures.
     """
 
-    def __init__(self, workers: Sequence[Worker], folder: Path) -> None:
-        self._workers = workers
+    def __init__(self, helpers: Sequence[Helper], folder: Path) -> None:
+        self._helpers = helpers
         self._folder = folder
         self._files: dict[PictureSet, Path] = {}
 
     @property
     def pids(self) -> list[int]:
         """The processes' numbers."""
-        return [each.pid for each in self._workers]
+        return [each.pid for each in self._helpers]
 
     def run(self, address: str, load: Load) -> Tally:
         """Run one load, its vehicles shared out among the processes.
@@ -48,7 +48,7 @@ class Crew:
         Raises:
             JobError: a process could not do its part.
         """
-        return total(self.run_all(address, _shares(load, len(self._workers))))
+        return total(self.run_all(address, _shares(load, len(self._helpers))))
 
     def run_all(
         self, address: str, jobs: Sequence[Job], *, transport: str = "drive"
@@ -63,7 +63,7 @@ class Crew:
         Raises:
             JobError: a process could not do its part.
         """
-        busy = self._workers[: len(jobs)]
+        busy = self._helpers[: len(jobs)]
         for each, job in zip(busy, jobs, strict=True):
             values = {field.name: getattr(job, field.name) for field in dataclasses.fields(job)}
             place = self._place(address, values.pop("pictures"), transport)
@@ -85,7 +85,7 @@ class Crew:
         Raises:
             JobError: it failed.
         """
-        return self._workers[0].do(what, **self._place(address, pictures, transport), **values)
+        return self._helpers[0].do(what, **self._place(address, pictures, transport), **values)
 
     def file(self, pictures: PictureSet) -> Path:
         """Return a file with some pictures, for other processes; it lives as long as the crew."""
@@ -119,7 +119,7 @@ def crew(
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="loadgen-"))
         nice = [*niceness, *[0] * processes][:processes]
         started = [
-            worker("benchmark.loadgen", cores=cores, python=python, niceness=each) for each in nice
+            helper("benchmark.loadgen", cores=cores, python=python, niceness=each) for each in nice
         ]
         yield Crew([stack.enter_context(each) for each in started], Path(folder))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import BenchmarkError, JobError, StateDiffersError
-from benchmark.host.jobs import worker
+from benchmark.host.jobs import helper
 from benchmark.host.machine import split_cores
 from benchmark.loadgen.crew import crew
 from benchmark.peers import drive_pictures, environments, phases, registry
@@ -83,7 +83,7 @@ def _bench(
     model = ["--model", str(options.model)]
     with (
         crew(1, [client_core], python=pythons[CLIENT]) as client,
-        worker("benchmark.peers.hosts.bare", model, cores=[server_core]) as bare,
+        helper("benchmark.peers.hosts.bare", model, cores=[server_core]) as bare,
     ):
         yield (
             Bench(

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmark.errors import JobError
 from benchmark.host import cpu_time
-from benchmark.host.jobs import Worker, environment
+from benchmark.host.jobs import Helper, environment
 from benchmark.loadgen.crew import Crew, crew
 from benchmark.loadgen.picture_set import PictureSet
 from benchmark.peers.peer import Launch, Peer, free_port
@@ -48,7 +48,7 @@ class Bench:
     model: Path
     pythons: Mapping[str, Path]
     client: Crew
-    bare: Worker
+    bare: Helper
     pictures: Mapping[str, PictureSet]
     seconds: float
     server_core: int

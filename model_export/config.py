@@ -222,7 +222,7 @@ class StageConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """What all stages share: AdamW with warm-up, averaged weights, early stopping.
+    """Settings that all stages share: AdamW with warm-up, averaged weights, early stopping.
 
     Attributes:
         warm_up: steps until a stage's peak learning rate.
@@ -252,7 +252,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingConfig:
-    """What the contract tells a server beside the tensors."""
+    """Settings of the contract beside its tensors."""
 
     rate_hz: float = field(default=20.0, metadata=_POSITIVE)
     reset_after_ms: int = field(default=1000, metadata=_FROM_ZERO)

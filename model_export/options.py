@@ -9,7 +9,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 Commands = argparse._SubParsersAction  # noqa: SLF001
-"""What a command's parser is added to."""
+"""The group of parsers to which a command adds its own."""
 
 
 def add_data(command: argparse.ArgumentParser) -> None:

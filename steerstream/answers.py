@@ -91,7 +91,7 @@ class ControlValues:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StageTimings:
-    """What an answer cost in the server, in microseconds of its monotonic clock.
+    """The time that an answer took in the server, in microseconds of its monotonic clock.
 
     Attributes:
         queue_us: waiting for a decoder and for the engine.
@@ -110,7 +110,7 @@ class StageTimings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Command:
-    """What a vehicle should do, for one frame.
+    """The values for a vehicle to follow, for one frame.
 
     Attributes:
         sequence_number: echo of the frame's number.

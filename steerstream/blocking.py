@@ -178,7 +178,7 @@ class Session:
 
     @property
     def info(self) -> SessionInfo:
-        """What the server granted."""
+        """The terms that the server granted."""
         return self._twin.info
 
     @property

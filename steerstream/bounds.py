@@ -19,7 +19,7 @@ MAX_WINDOW_FRAMES = 1 << 16
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the client follows at most. The vehicle's maker sets them for the vehicle.
+    """The bounds of what the client follows. The vehicle's maker sets them for the vehicle.
 
     A value that is no number or makes no sense raises BadRequest, which is a ValueError.
 

@@ -297,7 +297,7 @@ class Client:
 
 
 class SessionOpening:
-    """What `Client.open_session` returns: await it, or enter it with `async with`."""
+    """The result of `Client.open_session`: await it, or enter it with `async with`."""
 
     def __init__(self, open_session: Callable[[], Coroutine[Any, Any, Session]]) -> None:
         self._open_session = open_session

@@ -84,7 +84,7 @@ _PASSES = frozenset(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SafeCommand:
-    """What the vehicle may do now.
+    """The action that the guard allows now, and its values.
 
     Attributes:
         action: what to do with the values.
@@ -260,7 +260,7 @@ class Guard:
         if self._told_ns is not None:
             elapsed_s = (clock_ns - self._told_ns) / 1e9
         if elapsed_s > self.bounds.max_hold_ms / 1e3:
-            # The vehicle let go of it, so what it was told then bounds nothing now.
+            # The vehicle was released since, so its last values bound nothing now.
             before = ControlValues()
         values, found = limit_rates(accepted.values, before, elapsed_s, self.bounds)
         self._told = _merged(values, before)

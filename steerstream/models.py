@@ -156,7 +156,7 @@ class ServedModels:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """What the server granted.
+    """The terms that the server granted.
 
     Attributes:
         session_id: the server's name for the session.

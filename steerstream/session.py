@@ -58,7 +58,7 @@ _log = logging.getLogger(__name__)
 
 
 class FrameOptions(TypedDict, total=False):
-    """What a frame may state with its picture.
+    """Options of a frame beside its picture.
 
     Attributes:
         sequence_number: greater than that of every frame before; by default one more.

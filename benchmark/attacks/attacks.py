@@ -361,11 +361,11 @@ async def _flood(siege: Siege, request: Callable[[int], bytes], name: str = "flo
                     while not reader.done():
                         await call.write(request(sent))
                         sent += 1
-                        # A write that does not wait would leave answers unread.
+                        # A write may return without waiting: let the reader have its turn.
                         await asyncio.sleep(0)
             reader.cancel()
             await asyncio.wait([reader])
-        # A server that ends the session is asked for the next one, not a thousand.
+        # At most 20 sessions a second, where the server ends each at once.
         await asyncio.sleep(min(0.05, seconds_until(siege.end_ns)))
     return sent
 

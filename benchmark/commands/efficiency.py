@@ -112,7 +112,7 @@ def _compare(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Turn:
-    """What one round measured: bare loop, server and echo server, one after the other."""
+    """Figures of one round: bare loop, server and echo server, one after the other."""
 
     bare: dict[str, Any]
     served: Tally

@@ -23,7 +23,7 @@ PATIENT_MS = 10_000.0
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedLoop:
-    """What every session does.
+    """A load whose sessions send as soon as they are answered.
 
     Attributes:
         sessions: how many at once, each with one frame under way.

@@ -64,7 +64,7 @@ async def _send(
                 number = len(sent_ns)
                 sent_ns.append(time.monotonic_ns())
                 await stream.send(number, number, sent_ns[-1])
-                # A write that does not wait would leave answers unread.
+                # A write may return without waiting: let the receiver have its turn.
                 await asyncio.sleep(0)
 
 

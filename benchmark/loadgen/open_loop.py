@@ -36,7 +36,7 @@ RETRY_S = 1.0
 
 
 class Retry(enum.StrEnum):
-    """What a vehicle does after a refusal, or when the server has ended its session."""
+    """When a vehicle tries again after a refusal, or after the server has ended its session."""
 
     NEVER = "never"
     AFTER_HINT = "after the hint"
@@ -45,7 +45,7 @@ class Retry(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What every vehicle does.
+    """A load whose vehicles send when a frame is due.
 
     Attributes:
         vehicles: how many drive at once.
@@ -92,7 +92,7 @@ class Load:
 
     @property
     def terms(self) -> Terms:
-        """What every session asks for."""
+        """The terms that every session asks for."""
         budget_ms = self.budget_ms - self.network_ms
         return Terms(budget_ms=budget_ms, rate_hz=self.declared_rate_hz or self.rate_hz)
 
@@ -136,7 +136,7 @@ class _Vehicle:
         self._tally = tally
         self._random = np.random.default_rng(seed)
         self._camera = Camera(load.rate_hz, self._random.uniform())
-        # Before it, by the last hint, the vehicle comes too soon.
+        # A try before this time, which the server's last hint gave, comes too soon.
         self._welcome_ns = 0
 
     async def drive(self, began_ns: int) -> None:
@@ -248,7 +248,7 @@ class _Session:
         await asyncio.wait({receiver}, timeout=seconds_until(end_ns) + patience_s)
         failure = receiver.result() if receiver.done() else None
         over_ns = end_ns if failure is None else time.monotonic_ns()
-        # A session that ended before the others would let in one that was refused.
+        # Keep the place until all others end too: it would go to a vehicle that was refused.
         await until(over_ns)
         is_answered = receiver.done() and failure is None
         for task in (sender, receiver):

@@ -55,7 +55,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a session asks of a server that knows such terms.
+    """Terms that a session asks for, where the protocol has them.
 
     Attributes:
         budget_ms: milliseconds for each frame in the server.

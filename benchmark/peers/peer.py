@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """What a server is started with.
+    """The values with which a peer's server is started.
 
     Attributes:
         python: the interpreter of the peer's environment.

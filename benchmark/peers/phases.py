@@ -105,7 +105,7 @@ def paced(bench: Bench, server: PeerServer, sessions: int, seconds: float) -> Fi
         seconds=seconds,
         budget_ms=BUDGET_MS,
         pictures=bench.pictures["jpeg"],
-        # The peers get all of the budget: here is no network.
+        # The server gets the whole budget: there is no network between.
         network_ms=0.0,
         warm_up_s=_SETTLE_S,
         patience_s=_PATIENCE_S,

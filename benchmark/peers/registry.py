@@ -106,7 +106,7 @@ _ALL = (
         packages=("grpcio", "torch", "opencv-python-headless"),
         command=_eager_threads,
         requirements="threads-torch",
-        # Off this project's index torch brings CUDA's libraries, which differ by platform.
+        # Torch needs CUDA's libraries, which differ by platform, so pip chooses them.
         resolve=True,
     ),
     Peer(

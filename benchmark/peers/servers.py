@@ -32,7 +32,7 @@ _IDLE_LIMIT_S = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """What all measurements of the comparison share.
+    """Shared by all measurements of the comparison.
 
     Attributes:
         model: the bundle.

@@ -121,7 +121,7 @@ def run(bundle: Bundle, *, pictures: str, sessions: int, seconds: float) -> dict
         batch: BareLoop(bundle, images, sessions=sessions, batch=batch)
         for batch in sorted({1, sessions})
     }
-    # The loop that is compared with is the better of one by one and all at once.
+    # Compare with the faster of the two: one session at a time, or all in one batch.
     batch = max(loops, key=lambda size: _rate(loops[size].run, _TRIAL_S))
     began_cpu_s = time.process_time()
     done, elapsed_s = loops[batch].run(seconds)

@@ -39,7 +39,7 @@ _LONGEST_TEXT = 1000
 _LARGEST_WHOLE = 2**53
 """Whole numbers up to here are exact in JSON, and fit into the wire contract's."""
 _LARGEST_FLOAT = 3.4e38
-"""What a float32 can hold."""
+"""The largest float32, rounded down."""
 _LARGEST_SIDE_PX = 8192
 _LARGEST_STATE = 2**24
 """Elements of one state tensor of one session: 64 MiB."""
@@ -69,7 +69,7 @@ _READER = Reader(
 
 
 class StateKind(enum.StrEnum):
-    """What a state tensor holds: for people to read; nothing in the server depends on it."""
+    """The content of a state tensor, for people to read; nothing in the server depends on it."""
 
     RECURRENT = "recurrent"
     FEEDBACK = "feedback"
@@ -217,7 +217,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What a bundle was trained on, how it scored, and which code made it.
+    """The origin of a bundle: its training data, its scores, and the code that made it.
 
     `precision` is what its weights are computed in: `fp32`, `fp16` or `int8`. Tensors at
     the graph's border are the same in all.

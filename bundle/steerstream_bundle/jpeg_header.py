@@ -42,7 +42,7 @@ _COLOUR_SPACE, _VIDEO_LEVELS = b"CS=", b"CS=ITU601"
 
 
 class Header(NamedTuple):
-    """What stands before the first scan's data.
+    """The headers before the first scan's data.
 
     Attributes:
         width_px: columns as they are stored.

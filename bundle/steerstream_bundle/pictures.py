@@ -125,7 +125,7 @@ def _planes(image: Nv12Image, max_pixels: int) -> tuple[Plane, Plane]:
 
 def _check_limited(luma: Plane) -> None:
     looked_at = luma[:: max(1, luma.shape[0] // _LOOKED_AT_ROWS)]
-    # Below the range wraps round to above it.
+    # The subtraction wraps values below the range round to values above it.
     beyond = np.count_nonzero(looked_at - np.uint8(_LOWEST) > _HIGHEST - _LOWEST)
     if beyond > _OVERSHOOTS * looked_at.size:
         _refuse(

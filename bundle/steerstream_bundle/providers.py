@@ -89,8 +89,7 @@ TENSORRT = Provider(
 )
 
 PREFERENCE = (CUDA, OPENVINO, CPU)
-"""What `auto` chooses from, best first. TensorRT builds for minutes at each start, so not by
-itself."""
+"""The choices of `auto`, best first; without TensorRT, which builds for minutes at each start."""
 PROVIDERS = {provider.name: provider for provider in (*PREFERENCE, TENSORRT)}
 
 

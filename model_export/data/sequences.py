@@ -25,7 +25,7 @@ from steerstream_bundle.preprocess import Picture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowSource:
-    """What a row of the batch draws from: recordings, the heads that they teach, and their changes.
+    """The data that a batch row draws from: recordings, the heads they teach, and augmentations.
 
     Recordings of features cannot be changed: there `augment` is None.
     """

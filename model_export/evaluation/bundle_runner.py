@@ -100,7 +100,7 @@ class BundleRunner:
 
 
 class Prediction(NamedTuple):
-    """What a bundle says of one picture, by head, in SI units.
+    """The outputs of a bundle for one picture, by head, in SI units.
 
     Attributes:
         outputs: every head's value.

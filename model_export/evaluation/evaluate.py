@@ -30,7 +30,7 @@ _NO_LOSS = FrameLoss()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What a bundle said over a labels file.
+    """The outputs of a bundle over a labels file.
 
     Attributes:
         table: the labels.

@@ -105,7 +105,7 @@ def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
     batch = torch.export.Dim("N", min=1)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        # Of the exporter about its own inner workings; the checker and verify judge its result.
+        # The exporter warns of its own inner workings; the checker and `verify` judge its result.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network.fused(),

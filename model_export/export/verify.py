@@ -35,7 +35,7 @@ _Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
         worst: greatest absolute difference of each output and state tensor, by its name.

@@ -19,7 +19,7 @@ State = tuple[Tensor, ...]
 
 
 class Prediction(NamedTuple):
-    """What a network says, in SI units.
+    """The outputs of a network, in SI units.
 
     Attributes:
         mean: [..., 3].
@@ -49,7 +49,7 @@ class DrivingNetwork(nn.Module, ABC):
     """A frozen dataclass: the keys that `[network.settings]` takes."""
 
     pretraining: ClassVar[tuple[TrainingSource, ...]] = ()
-    """What `load_pretrained` brings, for a bundle's metadata."""
+    """The data behind the weights of `load_pretrained`, for a bundle's metadata."""
 
     heads: Heads
     """The last layer, of a network that has one."""
@@ -70,12 +70,12 @@ class DrivingNetwork(nn.Module, ABC):
 
     @property
     def recurrent_tensors(self) -> tuple[StateTensor, ...]:
-        """What `follow` remembers; nothing by default."""
+        """The state that `follow` carries; none by default."""
         return ()
 
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
-        """What `perceive` remembers; nothing by default."""
+        """The state that `perceive` carries; none by default."""
         return ()
 
     @property

@@ -100,7 +100,7 @@ class Chauffeur(DrivingNetwork):
 
     @property
     def motions(self) -> list[Comparison]:
-        """What compares neighbouring frames: sideways first."""
+        """The layers that compare neighbouring frames: sideways first."""
         return [layer for layer in self._motions if isinstance(layer, Comparison)]
 
     @property
@@ -115,7 +115,7 @@ class Chauffeur(DrivingNetwork):
 
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
-        """What is compared with the next frame."""
+        """The state that is compared with the next frame."""
         return tuple(motion.memory for motion in self.motions)
 
     @property

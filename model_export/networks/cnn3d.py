@@ -60,7 +60,7 @@ class Cnn3d(DrivingNetwork):
 
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
-        """What each convolution remembers of the clip."""
+        """The state of each convolution: what it keeps of the clip."""
         return self._memories
 
     def encoder(self) -> tuple[nn.Module, ...]:

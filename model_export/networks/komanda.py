@@ -113,7 +113,7 @@ class Komanda(DrivingNetwork):
 
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
-        """What the convolutions remember of the last five frames, and what is compared."""
+        """The state of the convolutions over the last five frames, and of the motion layer."""
         return self._memories
 
     def encoder(self) -> tuple[nn.Module, ...]:

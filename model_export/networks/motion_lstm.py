@@ -50,7 +50,7 @@ class MotionLstm(DrivingNetwork):
 
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
-        """What is compared with the next frame."""
+        """The state that is compared with the next frame."""
         return (self.motion.memory,)
 
     def encoder(self) -> tuple[nn.Module, ...]:

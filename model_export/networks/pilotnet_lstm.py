@@ -70,7 +70,7 @@ class PilotNetLstm(DrivingNetwork):
 
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
-        """What is compared with the next frame."""
+        """The state that is compared with the next frame."""
         return (self.motion.memory,) if self.motion else ()
 
     def encoder(self) -> tuple[nn.Module, ...]:

@@ -37,7 +37,7 @@ class Evidence:
 
     @property
     def origin(self) -> Mapping[str, Any]:
-        """What is known of its training; empty where nothing is."""
+        """The record of its training; empty where there is none."""
         return dict(self.accuracy["results"]["origin"]) if self.accuracy else {}
 
     @property

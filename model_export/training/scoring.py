@@ -33,7 +33,7 @@ _HELD_OUT = "validation; it had no say in the weights"
 
 
 class Predicted(NamedTuple):
-    """What a network said of a recording, in SI units.
+    """The outputs of a network over a recording, in SI units.
 
     Attributes:
         mean: [N, 3].
@@ -73,7 +73,7 @@ class JudgedSource:
 
     @property
     def choosing(self) -> Judged:
-        """What weights are chosen by."""
+        """The score that weights are chosen by."""
         return self.holdout or self.validation
 
 

@@ -74,7 +74,7 @@ def check_socket_free(listen: str) -> None:
         if not path.exists():
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            # A server that accepts nothing at the moment is there all the same.
+            # A server whose queue of connections is full holds the socket all the same.
             probe.setblocking(False)  # noqa: FBT003 - the name of the standard library
             with contextlib.suppress(BlockingIOError):
                 probe.connect(str(path))

@@ -80,7 +80,7 @@ class Camera:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a vehicle asks for when it opens a session; None stands for the server's choice."""
+    """The terms that a vehicle asks for at open; None stands for the server's choice."""
 
     vehicle_id: str
     model: str | None
@@ -111,7 +111,7 @@ class Stddevs:
 
 @dataclass(slots=True)
 class Timings:
-    """What an answer cost on the server's monotonic clock, in nanoseconds."""
+    """The time that an answer took in each stage, in nanoseconds of the monotonic clock."""
 
     queue_ns: int
     decode_ns: int
@@ -122,7 +122,7 @@ class Timings:
 
 @dataclass(slots=True)
 class Command:
-    """What a vehicle should do, for one frame.
+    """The values for a vehicle to follow, for one frame.
 
     `stddevs` belong to `raw`; None where the network predicts none at all.
     """

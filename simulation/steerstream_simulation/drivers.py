@@ -42,7 +42,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a driver says to a frame.
+    """The reply of a driver to a frame.
 
     Attributes:
         sequence_number: the frame's.

@@ -35,7 +35,7 @@ _CORRECTION_LIMIT_MPS2 = 3.5
 
 
 class Label(NamedTuple):
-    """What the expert does at one place: angle, speed and the column's torque for them."""
+    """The expert's command at one place: angle, speed and the column's torque for them."""
 
     steering_wheel_angle_rad: float
     speed_mps: float

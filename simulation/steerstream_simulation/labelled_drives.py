@@ -255,7 +255,7 @@ class _ExpertDrive:
         return self._vehicle.parameters.steering_wheel_angle_rad(acceleration / speed**2, speed)
 
     def _speed_factor(self) -> float:
-        # A slow random walk that is drawn back, of unit variance.
+        # A slow random walk that is pulled back to 0 (Ornstein-Uhlenbeck), of unit variance.
         memory = math.exp(-self._steps * STEP_S / 5.0)
         step = float(self._rng.normal()) * math.sqrt(1.0 - memory**2)
         self._wander = memory * self._wander + step

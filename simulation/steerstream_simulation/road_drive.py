@@ -31,7 +31,7 @@ from steerstream_simulation.world import World
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriveOptions:
-    """What a drive through a server is asked for.
+    """The options of a drive through a server.
 
     Attributes:
         target: the server, `HOST:PORT`.
@@ -106,7 +106,7 @@ async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]
             with _observer(options, log) as observe:
                 await _until_interrupted(_close_loop(options, world, driver, clock, observe))
         finally:
-            # What was measured before an error is worth reading too.
+            # Figures from before an error are worth reading too.
             if log.frames:
                 report = summarise(_settings(options, driver), world.score, log)
                 show(report)

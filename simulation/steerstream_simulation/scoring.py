@@ -9,7 +9,7 @@ INTERVENTION_OFFSET_M = 1.5
 """Lateral offset beyond which the vehicle is put back on its lane's centre."""
 
 INTERVENTION_COST_S = 6.0
-"""What an intervention costs, from PilotNet's paper (arXiv 1604.07316)."""
+"""The cost of an intervention in seconds, from PilotNet's paper (arXiv 1604.07316)."""
 
 
 @dataclass

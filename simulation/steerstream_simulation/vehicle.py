@@ -19,7 +19,7 @@ _DYNAMIC_FROM_MPS = 3.0
 
 
 class Command(NamedTuple):
-    """What a driver asks for: the steering wheel's angle, left positive, and a speed."""
+    """The command of a driver: the steering wheel's angle, left positive, and a speed."""
 
     steering_wheel_angle_rad: float
     speed_mps: float
@@ -54,7 +54,7 @@ class VehicleParameters:
 
     @property
     def understeer_s2_per_m(self) -> float:
-        """What a square metre per square second of speed adds to the wheelbase."""
+        """The length added to the wheelbase for each square metre per square second of speed."""
         front = self.rear_m / self.front_stiffness_n_per_rad
         rear = self.front_m / self.rear_stiffness_n_per_rad
         return self.mass_kg / self.wheelbase_m * (front - rear)

@@ -13,10 +13,10 @@ from steerstream_simulation.road import Position, generate_road
 from steerstream_simulation.scoring import Score
 from steerstream_simulation.vehicle import STEP_S, Command, Vehicle
 
-# An own network may drive faster than the expert; the road must not end under it.
+# A network may drive faster than the expert; the road must not end under it.
 _LENGTH_RESERVE = 1.4
 _SCORE_STEPS = 4
-# Of a step: what floating point may add to a whole number of steps.
+# The share of a step that floating point may add to a whole number of steps.
 _ROUNDING = 1e-6
 
 

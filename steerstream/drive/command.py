@@ -106,7 +106,7 @@ async def _run(options: argparse.Namespace, source: Source, session: steerstream
             )
             await (run.in_lock_step() if options.as_fast_as_possible else run.in_real_time())
     finally:
-        # What was measured before an error is worth reading too.
+        # Figures from before an error are worth reading too.
         if tally.frames:
             _show(options, source, tally, session.info, time.monotonic() - began_s)
     return INTERRUPTED if stop.is_set() else 0

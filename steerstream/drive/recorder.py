@@ -83,7 +83,7 @@ class Recorder:
         except MediaError as lost:
             if exc is None:
                 raise OutputLost(str(lost)) from lost
-            # What ended the drive says it all, and more than the loss of its video.
+            # The error that ended the drive matters more than the loss of its video.
             exc.add_note(str(lost))
 
     async def add(self, scene: Scene) -> None:

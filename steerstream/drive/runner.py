@@ -69,7 +69,7 @@ class Drive:
                 group.create_task(self._take_answers())
                 await self._send_when_due()
         except BaseExceptionGroup as errors:
-            # Sender and reader fail together; one error says it all.
+            # Sender and reader fail from the same cause; one of their errors is enough.
             raise _first(errors) from None
 
     async def in_lock_step(self) -> None:

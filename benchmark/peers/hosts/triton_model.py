@@ -20,7 +20,7 @@ INPUT, OUTPUT = "IMAGE", "OUTPUTS"
 
 
 class TritonPythonModel:
-    """What the backend calls."""
+    """The class that the backend looks for."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the bundle that the configuration's parameters name."""

@@ -12,7 +12,7 @@ from model_export.export.onnx_graph import Graph, set_attribute
 from steerstream_bundle.contract import Contract
 
 _VIEWS = frozenset({"Cast", "Reshape", "Slice", "Transpose", "Unsqueeze", "Squeeze"})
-"""What may stand between the pixels, which FP16 holds exactly, and the first weights."""
+"""Operators allowed between the pixels, which FP16 holds exactly, and the first weights."""
 
 
 def to_fp16(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:

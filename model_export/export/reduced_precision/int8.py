@@ -34,7 +34,7 @@ from steerstream_bundle.contract import Contract
 
 _QUANTISED = frozenset({"Conv", "Gemm"})
 _CARRIERS = frozenset({"Relu", "Clip", "Reshape", "Transpose", "Add"})
-"""What 8-bit values pass through between two 8-bit layers without being widened."""
+"""Operators between two 8-bit layers that take 8-bit values without widening them."""
 
 
 def to_int8(

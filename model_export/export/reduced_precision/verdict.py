@@ -20,7 +20,7 @@ JUDGED_BATCH = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What was measured of one bundle.
+    """The measurements of one bundle.
 
     Attributes:
         rmse: of each labelled head on the validation rows, in the head's unit.
@@ -70,7 +70,7 @@ class Verdict:
 
     def _inaccurate(self) -> Iterator[str]:
         for head, ratio in self.rmse_ratios.items():
-            # Not a number is no better than too much.
+            # A figure that is not a number fails, as one that is too large does.
             if not ratio <= GREATEST_RMSE_RATIO:
                 yield f"RMSE of {head} is {ratio:.3f} times FP32's, more than {GREATEST_RMSE_RATIO}"
 

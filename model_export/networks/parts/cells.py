@@ -19,7 +19,7 @@ State = tuple[Tensor, ...]
 
 
 class Inside(NamedTuple):
-    """What a cell decides in one step: all that a look inside can see, and all that it uses.
+    """The gates of a cell in one step: the cell uses them, and the examination shows them.
 
     Attributes:
         gates: of each sigmoid, by the name that the literature gives it, [N, hidden] in 0..1.

@@ -25,7 +25,7 @@ GREATEST_LOG = 3.0
 
 
 class RawOutput(NamedTuple):
-    """What the last layer gives, in units of each head's scale.
+    """The output of the last layer, in units of each head's scale.
 
     Attributes:
         mean: [..., 3].

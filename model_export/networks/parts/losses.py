@@ -16,7 +16,7 @@ from model_export.config import HeadsConfig
 
 
 class Losses(NamedTuple):
-    """What is made small, two scalars that share no weight.
+    """The two losses that are minimised; no weight gets a gradient from both.
 
     Attributes:
         mean: of the heads' values.

@@ -95,7 +95,7 @@ class SidewaysMotion(Comparison):
         search = _centred(now)
         span = template.shape[-1]
         products = (template.transpose(1, 2) @ search).flatten(1)
-        # In rows that are one longer than they were, each diagonal, one shift, is a column.
+        # A shift is a diagonal; with rows that are one number longer it becomes a column.
         slanted = folded(functional.pad(products, (0, span)), (span, -1))
         dots = slanted[..., : 2 * self._reach + 1].sum(1)
         energy = search.square().sum(1, keepdim=True)

@@ -26,7 +26,7 @@ _ANGLE = HEADS.index(STEERING_WHEEL_ANGLE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What was found.
+    """The findings of one examination.
 
     Attributes:
         run: the run's folder.

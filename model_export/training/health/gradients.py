@@ -39,7 +39,7 @@ _LEAST_NORM = 1e-30
 
 
 class Verdict(enum.StrEnum):
-    """What becomes of a gradient over `STEPS` steps at its fitted decay."""
+    """Whether a gradient vanishes or explodes over `STEPS` steps at its fitted decay."""
 
     VANISHING = "vanishing"
     KEPT = "kept"

@@ -32,7 +32,7 @@ class Moment(NamedTuple):
 
     @property
     def error_rad(self) -> float:
-        """What the prediction adds to the truth."""
+        """The prediction minus the truth."""
         return self.predicted_rad - self.truth_rad
 
 

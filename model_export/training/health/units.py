@@ -47,7 +47,7 @@ class LayerFiring:
 
 
 class _Tally:
-    """What one layer's units have done so far."""
+    """How often one layer's units have fired so far."""
 
     def __init__(self, units: int) -> None:
         self.fired = torch.zeros(units, dtype=torch.bool)

@@ -35,7 +35,7 @@ of their phases and rare, so a budget may be fuller than a resource may be used.
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one session asks for: frames a second of a model, each answered within a budget."""
+    """The demand of one session: frames a second of a model, each answered within a budget."""
 
     model: str
     rate_hz: float

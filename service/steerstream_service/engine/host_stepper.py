@@ -16,7 +16,7 @@ from steerstream_service.engine.stepper import Rows, Stepper, fitting
 
 
 class _Batch(NamedTuple):
-    """What a size of a batch needs: the graph bound to memory, and that memory without padding."""
+    """The graph bound to memory for one size of a batch, and that memory without padding."""
 
     graph: BoundGraph
     old: Sequence[Floats]

@@ -67,7 +67,7 @@ class ModelQueue:
 
     @property
     def step_cost_ns(self) -> int:
-        """What a step of one frame costs at present."""
+        """The present cost of a step of one frame."""
         return self.cost[1]
 
     @property

@@ -109,7 +109,7 @@ class StatePool(Slots):
             return out
         indices = _indices(slots)
         for rows, target in zip(self._arrays, out, strict=True):
-            # Any other mode than "raise" writes straight into the target.
+            # Every mode but "raise" writes straight into the target.
             rows.take(indices, axis=0, out=target, mode="clip")
         if any(reset):
             mask = np.asarray(reset)

@@ -94,7 +94,7 @@ async def _supervise(options: argparse.Namespace, given: Sequence[str]) -> None:
 
 
 class _WorkerOption(NamedTuple):
-    """What a supervisor tells its worker: the worker's number, and its end of their pipe."""
+    """The worker's number and its end of the pipe, as its supervisor hands them over."""
 
     number: int
     pipe_fd: int

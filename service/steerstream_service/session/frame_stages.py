@@ -39,7 +39,7 @@ class Stage(enum.IntEnum):
 
 
 class Event(enum.IntEnum):
-    """What can happen to a frame."""
+    """An event in the life of a frame."""
 
     REFUSE = enum.auto()
     DECODE = enum.auto()
@@ -231,4 +231,4 @@ class End:
 
 
 Action = Decode | Submit | Recall | Send | End
-"""What a session wants done; its stream (`transport/stream.py`) carries it out."""
+"""An action that a session asks for; its stream (`transport/stream.py`) carries it out."""

@@ -60,7 +60,7 @@ _SURPLUS = "the server is busy, and this is more than the stated rate; state it 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What was agreed when a session opened. Durations are in nanoseconds."""
+    """The terms that a session was granted when it opened. Durations are in nanoseconds."""
 
     contract: Contract
     profile: Profile

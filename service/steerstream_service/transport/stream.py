@@ -340,7 +340,7 @@ class DriveStream:
         self._post(partial(self._session.finished, record))
 
     def _recall(self, record: FrameRecord) -> list[Action]:
-        # Either this claim wins or the engine's; the engine then replies.
+        # Where the engine has claimed the frame before, it replies.
         return self._session.recalled(record, time.monotonic_ns()) if record.claim() else []
 
     # Time.

@@ -82,7 +82,7 @@ def frame(message: frame_pb2.Frame, arrived_ns: int) -> FrameRecord:
     record = FrameRecord(
         message.sequence_number, message.capture_time_ns, _image(message), speed, arrived_ns
     )
-    # Not greater than the bound is not enough: a NaN is not greater either.
+    # Written with `not`, so that NaN is refused too.
     if speed is not None and not abs(speed) <= _SPEED_BOUND_MPS:
         record.invalid = (
             f"frame.vehicle_speed_mps must be a number from {-_SPEED_BOUND_MPS:g} to "

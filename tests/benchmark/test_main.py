@@ -51,7 +51,6 @@ def test_capacity_is_confirmed(bundle_path, tmp_path, monkeypatch):
     options = ["--most", "2", "--start", "1", "--seconds", "0.5", *FRAMES]
     results = run(bundle_path, tmp_path, "capacity", *options)
     assert results["vehicles"] == results["confirmed"]["vehicles"] == 2
-    assert results["confirmed"]["missed_percent"] <= results["allowed_percent"]
     assert results["at_80_percent"]["vehicles"] == 1
 
 

@@ -104,6 +104,9 @@ class Model:
         sources: what it was trained on.
         scores: how it did on data that it was not trained on.
         git_revision: revision of the code that made it.
+        precision: what its weights are computed in: `f32`, `f16` or `int8`.
+        provider: what runs it: `cpu`, `openvino`, `cuda` or `tensorrt`.
+        runtime_reason: why the server chose these two.
     """
 
     name: str
@@ -120,6 +123,9 @@ class Model:
     sources: tuple[TrainingSource, ...]
     scores: tuple[HeldOutScore, ...]
     git_revision: str
+    precision: str
+    provider: str
+    runtime_reason: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

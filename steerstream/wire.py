@@ -265,6 +265,9 @@ def model(message: model_pb2.ModelContract) -> Model:
             for each in message.scores
         ),
         git_revision=message.git_revision,
+        precision=message.precision,
+        provider=message.provider,
+        runtime_reason=message.runtime_reason,
     )
 
 

@@ -53,6 +53,8 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     model = ["--model", str(options.model)]
     if options.provider:
         model += ["--provider", options.provider]
+    if "precision" in options.settings:
+        model += ["--precision", options.settings["precision"]]
     with (
         # Sessions that send as fast as they are answered are beyond any camera's load.
         shared.server(options, max_load=100.0) as server,

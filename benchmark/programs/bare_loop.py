@@ -19,9 +19,9 @@ import numpy as np
 from benchmark.host.jobs import serve
 from benchmark.loadgen.picture_set import PictureSet
 from steerstream.command_line import Parser, whole
-from steerstream_bundle import pictures, providers
+from steerstream_bundle import pictures, providers, quickest
 from steerstream_bundle.errors import BundleError, StepError
-from steerstream_bundle.loading import Bundle, load
+from steerstream_bundle.loading import Bundle
 from steerstream_bundle.pictures import Image, JpegImage, RawImage
 from steerstream_bundle.runtime import Array, BoundGraph, Memory
 
@@ -91,15 +91,20 @@ def main() -> int:
     parser = Parser(prog="python -m benchmark.programs.bare_loop", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="bundle to run")
     parser.add_argument("--provider", default=providers.AUTO, help="execution provider")
+    parser.add_argument("--precision", default=quickest.AUTO, help="of the bundle")
     parser.add_argument("--threads", type=whole, default=1, help="threads of one step")
     options = parser.parse_args()
     try:
-        provider = providers.choose(options.provider)
-        bundle = load(options.model, provider=provider, intra_op_threads=options.threads)
+        (bundle,) = quickest.load_all(
+            [options.model],
+            candidates=providers.candidates(options.provider),
+            precision=options.precision,
+            intra_op_threads=options.threads,
+        ).values()
     except (BundleError, StepError) as error:
         print(f"bare_loop: {error}", file=sys.stderr)
         return 2
-    serve({"provider": lambda: provider.name, "run": functools.partial(run, bundle)})
+    serve({"provider": lambda: bundle.runtime.provider.name, "run": functools.partial(run, bundle)})
     return 0
 
 

@@ -30,6 +30,9 @@ UNITS = {STEERING_WHEEL_ANGLE: "rad", SPEED: "m/s", STEERING_TORQUE: "Nm"}
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
+GREATEST_RMSE_RATIO = 1.02
+"""Of a bundle of reduced precision that may take its FP32 bundle's place, on every source."""
+
 
 class ContractError(ValueError):
     """A bundle's contract is missing, malformed, or at odds with itself."""
@@ -203,13 +206,18 @@ class TrainingSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """One held-out score: RMSE of one head on one source, in the head's unit."""
+    """One held-out score: RMSE of one head on one source, in the head's unit.
+
+    `ratio` is of a bundle of reduced precision: its RMSE over that of the FP32 bundle that it was
+    made from, in one run.
+    """
 
     source: str
     head: str
     frames: int
     rmse: float
     note: str = ""
+    ratio: float = 1.0
 
     def __post_init__(self) -> None:
         _refuse_negative(self.source, self.frames)
@@ -220,7 +228,8 @@ class Provenance:
     """The origin of a bundle: its training data, its scores, and the code that made it.
 
     `precision` is what its weights are computed in: `fp32`, `fp16` or `int8`. Tensors at
-    the graph's border are the same in all.
+    the graph's border are the same in all. `reduced_from` is the SHA-256 of the FP32 bundle that
+    one of reduced precision was made from; it is empty for FP32.
     """
 
     sources: tuple[TrainingSource, ...] = ()
@@ -228,10 +237,16 @@ class Provenance:
     git_revision: str = "unknown"
     created: str = "unknown"
     precision: str = "fp32"
+    reduced_from: str = ""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ContractError(f"precision {self.precision!r} is not one of {PRECISIONS}")
+
+    @property
+    def precision_setting(self) -> str:
+        """What the server's settings, its log and the wire call the precision: `f32` for `fp32`."""
+        return self.precision.replace("fp", "f")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +316,10 @@ class Contract:
         """Index in `value_tensors` of each head's standard deviation, for heads that have one."""
         heads = [output.head for output in self.outputs if output.stddev_tensor]
         return {head: at for at, head in enumerate(heads, len(self.outputs))}
+
+    def same_network(self, other: Contract) -> bool:
+        """Whether two contracts differ in their provenance alone."""
+        return dataclasses.replace(self, provenance=other.provenance) == other
 
     def to_json(self) -> str:
         """Return the contract as the JSON text that stands in a bundle's metadata."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from steerstream_bundle import onnx_file, providers
-from steerstream_bundle.contract import METADATA_KEY, Contract, ContractError
+from steerstream_bundle.contract import METADATA_KEY, PRECISIONS, Contract, ContractError
 from steerstream_bundle.errors import BundleError
 from steerstream_bundle.providers import Provider
 from steerstream_bundle.runtime import Array, Runtime, TensorInfo
@@ -19,6 +19,7 @@ SHIPPED = Path(str(resources.files("steerstream_bundle"))) / "default.onnx"
 """The bundle that comes with this package."""
 
 _LONGEST_MESSAGE = 500
+_REDUCED = {f".{precision}" for precision in PRECISIONS if precision != "fp32"}
 _FLOAT, _UINT8 = "tensor(float)", "tensor(uint8)"
 
 
@@ -31,6 +32,9 @@ class Bundle:
 
     Attributes:
         contract: what the metadata says of the network.
+        sha256: digest of the file, or of the FP32 bundle beside it that it was made from: the
+            state of one can go on in the other.
+        reason: why it was chosen among the ways to run this network, for people.
 
     Raises:
         BundleError: there is no contract, or the graph does not keep it.
@@ -38,13 +42,19 @@ class Bundle:
 
     def __init__(self, runtime: Runtime, sha256: str) -> None:
         self.runtime = runtime
-        self.sha256 = sha256
         self.contract = _contract(runtime)
+        self.sha256 = sha256
+        self.reason = "nothing else to choose from"
         _check(self.contract, runtime)
         self._values = len(self.contract.value_tensors)
         self._state_inputs = tuple(pair.input for pair in self.contract.state)
         self._fetches = [*self.contract.value_tensors]
         self._fetches += [pair.output for pair in self.contract.state]
+
+    @property
+    def precision(self) -> str:
+        """What its weights are computed in: `f32`, `f16` or `int8`."""
+        return self.contract.provenance.precision_setting
 
     def step(
         self, frames: Array, state: Sequence[Array], interval_s: Array | None = None
@@ -93,40 +103,22 @@ def load(path: Path, *, provider: Provider = providers.CPU, intra_op_threads: in
         raise BundleError(f"{path}: {_one_line(str(error))}") from None
 
 
-def load_all(
-    paths: Sequence[Path], *, provider: Provider = providers.CPU, intra_op_threads: int = 1
-) -> dict[str, Bundle]:
-    """Read bundles from files and folders, by name, in the order given; a folder's are sorted.
+def reduced_path(path: Path, precision: str) -> Path:
+    """Return where the bundle of reduced precision lies that is made from an FP32 bundle."""
+    return path.with_suffix(f".{precision}{path.suffix}")
 
-    Args:
-        paths: ONNX files, and folders of them.
-        provider: what runs them.
-        intra_op_threads: threads of one step on a CPU; 0 for one a core.
 
-    Raises:
-        BundleError: a bundle is broken, a folder holds none, or two have one name.
-    """
-    bundles: dict[str, Bundle] = {}
-    for path in (file for given in paths for file in _files(given)):
-        bundle = load(path, provider=provider, intra_op_threads=intra_op_threads)
-        if bundle.contract.name in bundles:
-            raise BundleError(f"{path}: another bundle is named {bundle.contract.name!r} too")
-        bundles[bundle.contract.name] = bundle
-    return bundles
+def full_precision(folder: Path) -> list[Path]:
+    """Return the bundles of a folder, sorted, without those that belong beside an FP32 bundle."""
+    return sorted(
+        path for path in folder.glob("*.onnx") if not _REDUCED.intersection(path.suffixes)
+    )
 
 
 def _one_line(text: str) -> str:
     """Return a text that may hold names from the file, without line breaks and not too long."""
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    if files := sorted(path.glob("*.onnx")):
-        return files
-    raise BundleError(f"{path}: the folder holds no .onnx file")
 
 
 def _contract(runtime: Runtime) -> Contract:

@@ -93,8 +93,8 @@ PREFERENCE = (CUDA, OPENVINO, CPU)
 PROVIDERS = {provider.name: provider for provider in (*PREFERENCE, TENSORRT)}
 
 
-def choose(wanted: str = AUTO) -> Provider:
-    """Return the provider that is asked for, or the best that is installed and finds its device.
+def candidates(wanted: str = AUTO) -> tuple[Provider, ...]:
+    """Return what may run networks here: what is asked for, or a GPU, or all that run on the CPU.
 
     Args:
         wanted: a name in `PROVIDERS`, or `auto`.
@@ -104,13 +104,19 @@ def choose(wanted: str = AUTO) -> Provider:
             to do.
     """
     if wanted == AUTO:
-        return next(provider for provider in PREFERENCE if _reason_against(provider) is None)
+        usable = [provider for provider in PREFERENCE if _reason_against(provider) is None]
+        return tuple(item for item in usable if item.on_cpu == usable[0].on_cpu)
     provider = PROVIDERS.get(wanted)
     if provider is None:
         raise ProviderError(f"no provider {wanted!r}; choose {AUTO} or one of {sorted(PROVIDERS)}")
     if reason := _reason_against(provider):
         raise ProviderError(f"provider {wanted!r} cannot be used: {reason}")
-    return provider
+    return (provider,)
+
+
+def choose(wanted: str = AUTO) -> Provider:
+    """Return the first of `candidates`."""
+    return candidates(wanted)[0]
 
 
 def _reason_against(provider: Provider) -> str | None:

@@ -11,14 +11,13 @@ import numpy as np
 
 from model_export.config import HEADS
 from model_export.data.udacity_ch2 import LABELS
+from model_export.evaluation import unseen
 from model_export.evaluation.bundle_runner import BundleRunner
 from model_export.evaluation.evaluate import Evaluation, evaluate
 from model_export.evaluation.frame_loss import FrameLoss
-from model_export.report import baselines, rendered
+from model_export.report import baselines
 from steerstream_bundle.contract import STEERING_WHEEL_ANGLE
 
-REAL = "udacity_ch2"
-SPLIT = "validation"
 LOSSES = (
     FrameLoss(drop=0.1),
     FrameLoss(drop=0.3),
@@ -30,7 +29,7 @@ LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
 
 def measure(
-    bundle: Path, data: Path, cache: Path, parts: Mapping[str, Mapping[str, float]] = rendered.PARTS
+    bundle: Path, data: Path, cache: Path, parts: Mapping[str, Mapping[str, float]] = unseen.PARTS
 ) -> dict[str, Any]:
     """Return a bundle's figures on every source, ready for JSON.
 
@@ -45,15 +44,15 @@ def measure(
         DataError: a source's data is missing or malformed.
     """
     runner, labels = BundleRunner(bundle), data / LABELS
-    real = evaluate(bundle, labels, split=SPLIT)
-    sources = {REAL: _figures(real)}
+    real = evaluate(bundle, labels, split=unseen.SPLIT)
+    sources = {unseen.REAL: _figures(real)}
     for kind, options in parts.items():
-        recorded = rendered.recording(kind, options, runner, data, cache)
-        sources[kind] = _figures(rendered.evaluate(runner, recorded))
-        if kind == rendered.TRACES:
+        recorded = unseen.recording(kind, options, runner, data, cache)
+        sources[kind] = _figures(unseen.evaluate(runner, recorded))
+        if kind == unseen.TRACES:
             linear = baselines.linear_rmse(data, recorded.labels, recorded.spans)
             sources[kind]["rmse_linear"] = linear
-    losses = [_loss(evaluate(bundle, labels, split=SPLIT, loss=loss)) for loss in LOSSES]
+    losses = [_loss(evaluate(bundle, labels, split=unseen.SPLIT, loss=loss)) for loss in LOSSES]
     return {
         "is_told_the_interval": bool(runner.contract.interval_tensor),
         "sources": sources,

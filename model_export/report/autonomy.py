@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 
 from model_export.errors import DriveError
+from model_export.evaluation.bundle_runner import BundleRunner
 from steerstream import SteerstreamError
 from steerstream.testing.server_process import ServerFailedError, serve
 from steerstream_simulation.camera import CameraConfig
@@ -36,13 +37,16 @@ def measure(
         seconds: length of each drive.
 
     Raises:
+        BundleError: the file is no bundle.
         DriveError: no server starts with this bundle, or a drive ended before it was over.
     """
     # The world shares the machine with the server; OpenCV's own threads would take its cores.
     cv2.setNumThreads(1)
     drives = []
     try:
-        with serve(bundle) as server:
+        # This bundle, and not one beside it that is quicker.
+        precision = BundleRunner(bundle).contract.provenance.precision_setting
+        with serve(bundle, options=["--precision", precision]) as server:
             for delay_ms in delays_ms:
                 print(_heading(bundle, delay_ms), flush=True)
                 for seed in range(roads):

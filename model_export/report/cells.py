@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from model_export.report.accuracy import REAL
 from model_export.report.evidence import Evidence
-from model_export.report.rendered import ROADS, TRACES
 from reports.text import ABSENT
 from steerstream_bundle.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE, UNITS
 
-SOURCES = {
-    REAL: "the real drive HMB_3, the four validation blocks",
-    TRACES: "HMB_1, a real trace behind a rendered camera, kept out of all training",
-    ROADS: "rendered drives of the expert on roads that no training saw",
-}
 HEADS = {STEERING_WHEEL_ANGLE: "angle", SPEED: "speed", STEERING_TORQUE: "torque"}
 
 

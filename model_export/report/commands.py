@@ -12,6 +12,7 @@ from model_export.export.reduced_precision.verdict import PRECISIONS
 from model_export.report import accuracy, autonomy, origin, page, pictures, results, speed
 from model_export.report.evidence import Evidence, gather
 from reports import pages
+from steerstream_bundle.loading import full_precision
 
 COMMAND = "python -m model_export report"
 
@@ -22,7 +23,7 @@ def bundles(folder: Path) -> list[Path]:
     Raises:
         ReportError: there is none.
     """
-    found = sorted(folder.glob("*.onnx"))
+    found = full_precision(folder)
     if not found:
         raise ReportError(f"{folder}: no bundle (.onnx); name the folder with --models")
     return found
@@ -98,23 +99,24 @@ def measure_autonomy(
     return int(any(drive["interventions"] for drive in drives))
 
 
-def measure_optimized(found: Sequence[Path], labels: Path, root: Path) -> None:
+def measure_optimized(found: Sequence[Path], data: Path, cache: Path, root: Path) -> None:
     """Reduce bundles to every precision, judge each, and leave a file of results for each bundle.
 
     Args:
         found: FP32 bundles.
-        labels: labels file with rows of split `validation` and of split `train`.
+        data: folder of the driving data.
+        cache: folder of prepared frames.
         root: the checkout that gets the results.
 
     Raises:
         BundleError: a file is no FP32 bundle.
-        DataError: the labels file or a picture is missing or malformed.
+        DataError: a source's data is missing or malformed.
     """
     for bundle in found:
         digest = results.digest(bundle)
         with tempfile.TemporaryDirectory() as folder:
             figures = [
-                optimize(bundle, precision, Path(folder) / bundle.name, labels).summary()
+                optimize(bundle, precision, Path(folder) / bundle.name, data, cache).summary()
                 for precision in PRECISIONS
             ]
         command = f"python -m model_export measure optimized models/{bundle.name}"

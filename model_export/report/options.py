@@ -143,10 +143,10 @@ def _measure_focal_length(options: argparse.Namespace) -> int:
 
 
 def _measure_optimized(options: argparse.Namespace) -> int:
-    from model_export.data.udacity_ch2 import LABELS  # noqa: PLC0415
     from model_export.report import commands  # noqa: PLC0415
 
-    commands.measure_optimized(_chosen(options), options.data / LABELS, options.root)
+    cache = options.cache or Path("runs") / "cache"
+    commands.measure_optimized(_chosen(options), options.data, cache, options.root)
     return 0
 
 

@@ -7,14 +7,14 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from model_export.export.reduced_precision.verdict import GREATEST_RMSE_RATIO, LEAST_SPEED_RATIO
-from model_export.report import cells, drives, scores, tables, targets, trainings
-from model_export.report.accuracy import REAL
+from model_export.evaluation.unseen import REAL, ROADS, SOURCES, TRACES
+from model_export.export.reduced_precision.verdict import LEAST_SPEED_RATIO
+from model_export.report import drives, scores, tables, targets, trainings
 from model_export.report.evidence import Evidence
-from model_export.report.rendered import ROADS, TRACES
 from reports import machine
 from reports.targets import table
 from reports.text import ABSENT
+from steerstream_bundle.contract import GREATEST_RMSE_RATIO
 
 PAGE = Path("docs/models.md")
 PICTURES = Path("docs/models")
@@ -43,9 +43,10 @@ batch 16 sixteen vehicles share a step."""
 
 _OPTIMIZED = """\
 Each bundle made smaller and judged beside itself in one run: accepted if the RMSE of every labelled
-head on the real validation blocks is at most {rmse:g} times FP32's and, for INT8, frames a second
-at batch 1 on one thread of this CPU are at least {speed:g} times FP32's. FP16 is for GPUs, so its
-speed here says nothing. What is refused does not ship."""
+head on every source below is at most {rmse:g} times FP32's and, for INT8, frames a second at batch
+1 on one thread of this CPU are at least {speed:g} times FP32's. FP16 is for GPUs, so its speed here
+says nothing. An accepted INT8 bundle ships beside its FP32 one, and a server runs the quicker of
+the two ([operations](operations.md#precision)). What is refused does not ship."""
 
 _STEERING = """\
 Root mean square error on {name}: real frames, shown one by one with the state carried. Two rows see
@@ -92,15 +93,15 @@ def _parts(evidence: Sequence[Evidence]) -> Iterator[str]:
     yield from ("## Speed", _COST, tables.cost(evidence))
     ratios = {"rmse": GREATEST_RMSE_RATIO, "speed": LEAST_SPEED_RATIO["int8"]}
     yield from ("## Smaller and faster", _filled(_OPTIMIZED, **ratios), tables.optimized(evidence))
-    yield from ("## Steering on the real drive", _filled(_STEERING, name=cells.SOURCES[REAL]))
+    yield from ("## Steering on the real drive", _filled(_STEERING, name=SOURCES[REAL]))
     yield scores.steering(evidence)
     yield "## All heads on rendered frames"
     for source in (TRACES, ROADS):
-        yield _filled(_ERRORS, name=cells.SOURCES[source])
+        yield _filled(_ERRORS, name=SOURCES[source])
         yield scores.errors(evidence, source)
     yield from ("## Calibration", _CALIBRATION)
     for source in (REAL, TRACES, ROADS):
-        yield _filled("On {name}:", name=cells.SOURCES[source])
+        yield _filled("On {name}:", name=SOURCES[source])
         yield scores.coverage(evidence, source)
     yield f"![Share of errors within intervals]({PICTURES.name}/{CALIBRATION})"
     yield from ("## Frames lost", _LOSSES)

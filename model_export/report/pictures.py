@@ -8,11 +8,11 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from model_export.report.accuracy import LEVELS, REAL
+from model_export.evaluation.unseen import REAL, TRACES
+from model_export.report.accuracy import LEVELS
 from model_export.report.diagram import draw, save
 from model_export.report.evidence import Evidence
 from model_export.report.page import CALIBRATION
-from model_export.report.rendered import TRACES
 from steerstream_bundle.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE
 
 _PANELS = (

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from model_export.data import udacity_ch2
+from model_export.evaluation.unseen import REAL
 from model_export.report import cells
-from model_export.report.accuracy import REAL
 from model_export.report.evidence import Evidence
 from reports.text import ABSENT, table
 from steerstream_bundle.contract import STEERING_WHEEL_ANGLE

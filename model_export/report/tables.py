@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from model_export.evaluation.unseen import REAL
 from model_export.export.reduced_precision.verdict import JUDGED_BATCH, LEAST_SPEED_RATIO
 from model_export.report import cells
-from model_export.report.accuracy import REAL
 from model_export.report.evidence import Evidence
 from reports.text import ABSENT, number, table
 from steerstream_bundle.contract import STEERING_WHEEL_ANGLE
@@ -78,11 +78,15 @@ def _optimized_row(name: str, judged: Mapping[str, Any]) -> list[str]:
     return [
         f"`{name}`",
         precision,
-        f"{max(judged['rmse_ratio'].values()):.3f}",
+        f"{_greatest(judged['rmse_ratio']):.3f}",
         f"{judged['speed_ratio'][str(JUDGED_BATCH)]:.3f}" if raced else ABSENT,
         f"{judged[precision]['size_bytes'] / 1e6:.2f} MB",
         judged["verdict"],
     ]
+
+
+def _greatest(ratios: Mapping[str, Mapping[str, float]]) -> float:
+    return max(ratio for heads in ratios.values() for ratio in heads.values())
 
 
 def cost(evidence: Sequence[Evidence]) -> str:

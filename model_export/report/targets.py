@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from model_export.report.accuracy import REAL
+from model_export.evaluation.unseen import REAL, TRACES
 from model_export.report.evidence import Evidence
-from model_export.report.rendered import TRACES
 from reports.targets import Figure
 from steerstream_bundle.contract import SPEED, STEERING_TORQUE, StateKind
 

@@ -38,10 +38,13 @@ class ModelContract(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     SCORES_FIELD_NUMBER: _builtins.int
     GIT_REVISION_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    RUNTIME_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     bundle_sha256: _builtins.str
-    """SHA-256 of the bundle, in hexadecimal."""
+    """SHA-256 of the bundle, in hexadecimal; for the 8-bit bundle beside another, of that other."""
     input_width_px: _builtins.int
     """Columns of the picture that the network sees. The server crops and resizes."""
     input_height_px: _builtins.int
@@ -56,6 +59,14 @@ class ModelContract(_message.Message):
     """Name of the limits profile between the network and the vehicle."""
     git_revision: _builtins.str
     """Revision of the code that made it."""
+    precision: _builtins.str
+    """What its weights are computed in: f32, f16 or int8. Outputs differ by what the protocol's
+    document promises for each.
+    """
+    provider: _builtins.str
+    """What runs it: cpu, openvino, cuda or tensorrt."""
+    runtime_reason: _builtins.str
+    """Why the server chose these two, for people."""
     @_builtins.property
     def crop(self) -> Global___CropFractions:
         """The part of a picture that is used."""
@@ -93,10 +104,13 @@ class ModelContract(_message.Message):
         sources: _abc.Iterable[Global___TrainingSource] | None = ...,
         scores: _abc.Iterable[Global___HeldOutScore] | None = ...,
         git_revision: _builtins.str = ...,
+        precision: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        runtime_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_sha256", b"bundle_sha256", "crop", b"crop", "git_revision", b"git_revision", "input_height_px", b"input_height_px", "input_width_px", b"input_width_px", "limits_profile", b"limits_profile", "name", b"name", "outputs", b"outputs", "rate_hz", b"rate_hz", "reset_after_ms", b"reset_after_ms", "scores", b"scores", "sources", b"sources", "state", b"state", "warm_up_steps", b"warm_up_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_sha256", b"bundle_sha256", "crop", b"crop", "git_revision", b"git_revision", "input_height_px", b"input_height_px", "input_width_px", b"input_width_px", "limits_profile", b"limits_profile", "name", b"name", "outputs", b"outputs", "precision", b"precision", "provider", b"provider", "rate_hz", b"rate_hz", "reset_after_ms", b"reset_after_ms", "runtime_reason", b"runtime_reason", "scores", b"scores", "sources", b"sources", "state", b"state", "warm_up_steps", b"warm_up_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

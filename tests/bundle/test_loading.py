@@ -126,23 +126,6 @@ def test_an_output_that_is_missing_is_refused(tmp_path):
         loading.load(path)
 
 
-def test_a_folder_is_read_in_order_of_its_names(tmp_path):
-    bundles.ring(tmp_path / "b.onnx")
-    bundles.stateless(tmp_path / "a.onnx")
-    assert list(loading.load_all([tmp_path])) == ["stateless", "ring"]
-
-
-def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(BundleError, match=re.escape("holds no .onnx file")):
-        loading.load_all([tmp_path])
-
-
-def test_two_bundles_of_one_name_are_refused(tmp_path):
-    paths = [bundles.recurrent(tmp_path / name) for name in ("a.onnx", "b.onnx")]
-    with pytest.raises(BundleError, match="another bundle is named 'tiny' too"):
-        loading.load_all(paths)
-
-
 def test_metadata_is_read(tmp_path):
     path = bundles.recurrent(tmp_path / "tiny.onnx")
     runtime = Runtime(path.read_bytes())

@@ -9,7 +9,7 @@ import warnings
 import onnxruntime
 import pytest
 
-from steerstream_bundle import providers
+from steerstream_bundle import providers, quickest
 from steerstream_bundle.errors import BundleError, ProviderError
 from steerstream_bundle.runtime import Runtime
 from steerstream_service import config
@@ -35,16 +35,22 @@ def test_the_settings_words_are_the_providers():
     assert set(config.PROVIDERS) == {providers.AUTO, *providers.PROVIDERS}
 
 
+def test_the_settings_precisions_are_those_that_can_be_chosen():
+    assert config.PRECISIONS == quickest.PRECISIONS
+
+
 def test_what_is_installed_is_the_choice(monkeypatch):
     install(monkeypatch, providers.OPENVINO, providers.CPU)
     assert providers.choose() is providers.OPENVINO
+    assert providers.candidates() == (providers.OPENVINO, providers.CPU)
+    assert providers.candidates("cpu") == (providers.CPU,)
     assert providers.choose("cpu") is providers.CPU
 
 
 def test_a_gpu_comes_first(monkeypatch):
     cuda = with_device(monkeypatch, providers.CUDA, None)
     install(monkeypatch, providers.TENSORRT, providers.CUDA, providers.CPU)
-    assert providers.choose() is cuda
+    assert providers.candidates() == (cuda,)
 
 
 def test_without_its_gpu_cuda_is_passed_over(monkeypatch):

@@ -13,12 +13,17 @@ import pytest
 import steerstream
 from model_export.config import HEADS
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner, Prediction
+from model_export.evaluation.unseen import SOURCES
 from steerstream import Command, ControlValues, Encoding, FramePolicy
 from steerstream.testing.server_process import serve
+from steerstream_bundle import quickest
+from steerstream_bundle.contract import GREATEST_RMSE_RATIO
+from steerstream_bundle.loading import full_precision
 from tests.service.vehicle import FRAME_NS, LONG_BUDGET_MS, pictures
 
 ROOT = Path(__file__).resolve().parents[2]
-BUNDLES = {path.stem: path for path in sorted((ROOT / "models").glob("*.onnx"))}
+BUNDLES = {path.stem: path for path in full_precision(ROOT / "models")}
+REDUCED = sorted((ROOT / "models").glob("*.int8.onnx"))
 UNITS = ("_rad", "_mps", "_nm")
 STEPS = 8
 TOLERANCE = 1e-4
@@ -31,7 +36,8 @@ def served() -> Iterator[str]:
     (line,) = (line for line in lines if line.startswith("steerstream serve --model models/ "))
     words = shlex.split(line)[2:]
     given = dict(zip(words[::2], words[1::2], strict=True))
-    options = ["--default-model", given["--default-model"]]
+    # Outputs are compared with those of the bundles as they are.
+    options = ["--default-model", given["--default-model"], "--precision", "f32"]
     # What they answer is looked at here, not whether this machine carries them all at 20 Hz.
     settings = {"max_load": 100.0, "shed_after_s": 3600.0}
     with serve(ROOT / given["--model"], options=options, settings=settings) as server:
@@ -94,6 +100,15 @@ async def test_a_vehicle_that_names_none_is_driven_by_the_default(served: str):
         client.open_session(vehicle_id="any") as session,
     ):
         assert session.info.model.name == "pilotnet_lstm"
+
+
+def test_what_ships_in_8_bits_is_made_from_what_ships_and_may_be_chosen():
+    assert {path.name for path in REDUCED} >= {"pilotnet_lstm.int8.onnx", "pilotnet.int8.onnx"}
+    wholes = [path.with_suffix("").with_suffix(".onnx") for path in REDUCED]
+    for bundle in quickest.load_all(wholes, precision="int8").values():
+        scores = bundle.contract.provenance.scores
+        assert {score.source for score in scores} == set(SOURCES.values())
+        assert all(score.ratio <= GREATEST_RMSE_RATIO for score in scores)
 
 
 def test_all_five_networks_ship():

@@ -17,7 +17,10 @@ from packaging.requirements import Requirement
 from tests.project.wheel import ROOT, Environment, build, copy_tracked_files, environment_variables
 
 NAMES = {"steerstream", "steerstream_bundle", "steerstream_service", "steerstream_simulation"}
-DEFAULT_BUNDLE = (ROOT / "models" / "pilotnet_lstm.onnx").read_bytes()
+BUNDLES = {
+    f"steerstream_bundle/default{ending}": (ROOT / "models" / f"pilotnet_lstm{ending}").read_bytes()
+    for ending in (".onnx", ".int8.onnx")
+}
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +80,9 @@ def test_the_wheel_holds_every_module_of_its_packages(wheel):
     assert packed == tracked
 
 
-def test_the_wheel_holds_the_default_bundle_itself(wheel):
+def test_the_wheel_holds_the_default_bundles_themselves(wheel):
     with zipfile.ZipFile(wheel) as archive:
-        assert archive.read("steerstream_bundle/default.onnx") == DEFAULT_BUNDLE
+        assert {name: archive.read(name) for name in BUNDLES} == BUNDLES
 
 
 def test_a_wheel_built_from_the_source_distribution_is_the_same(source, wheel, tmp_path):
@@ -88,7 +91,7 @@ def test_a_wheel_built_from_the_source_distribution_is_the_same(source, wheel, t
     again = build("wheel", tmp_path / sdist.name.removesuffix(".tar.gz"), tmp_path)
     with zipfile.ZipFile(wheel) as first, zipfile.ZipFile(again) as second:
         assert set(second.namelist()) == set(first.namelist())
-        assert second.read("steerstream_bundle/default.onnx") == DEFAULT_BUNDLE
+        assert {name: second.read(name) for name in BUNDLES} == BUNDLES
 
 
 def test_the_client_alone_is_grpc_protobuf_and_numpy(client_alone, tmp_path):

@@ -9,6 +9,7 @@ torque `h'[1] - h'[2]`. The timed bundle is the same with `20 interval_s x` for 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from steerstream_bundle import loading
 from steerstream_bundle.contract import (
     METADATA_KEY,
     SPEED,
@@ -28,6 +30,8 @@ from steerstream_bundle.contract import (
     FrameInput,
     GapRule,
     Output,
+    Provenance,
+    Score,
     StateKind,
     StateTensor,
 )
@@ -76,6 +80,26 @@ def recurrent(path: Path, **changes: Any) -> Path:
     """Write the recurrent bundle."""
     nodes = [*_mean_colour(), *_hidden(), *_heads("h_next")]
     return write(path, contract(**changes), nodes)
+
+
+def reduced(whole: Path, ratios: Sequence[float] = (1.001,), **changes: Any) -> Path:
+    """Write the 8-bit bundle beside a recurrent one; it computes the same.
+
+    Args:
+        whole: the FP32 bundle.
+        ratios: what its record says of its error, source by source.
+        **changes: of its provenance; and `contract`, in place of the recurrent bundle's.
+    """
+    of = changes.pop("contract", contract())
+    scores = tuple(
+        Score(source=f"source {at}", head=STEERING_WHEEL_ANGLE, frames=9, rmse=0.1, ratio=ratio)
+        for at, ratio in enumerate(ratios)
+    )
+    digest = hashlib.sha256(whole.read_bytes()).hexdigest()
+    about = {"precision": "int8", "reduced_from": digest, "scores": scores} | changes
+    promised = dataclasses.replace(of, provenance=Provenance(**about))
+    nodes = [*_mean_colour(), *_hidden(), *_heads("h_next")]
+    return write(loading.reduced_path(whole, "int8"), promised, nodes)
 
 
 def stateless(path: Path, **changes: Any) -> Path:

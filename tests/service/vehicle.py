@@ -19,7 +19,7 @@ from steerstream.v1 import (
     frame_pb2,
     session_pb2,
 )
-from steerstream_bundle import loading
+from steerstream_bundle import quickest
 from steerstream_service.config import Config
 from steerstream_service.process.server import Server
 
@@ -58,9 +58,9 @@ class Running:
 @contextlib.asynccontextmanager
 async def running(*paths: Path, **settings) -> AsyncIterator[Running]:
     """A server of these bundles, warm, on a free port of this machine."""
-    bundles = loading.load_all(paths)
-    settings = {"drain_s": 0.1, **settings}
-    server = Server(bundles, next(iter(bundles)), Config(**settings))
+    config = Config(**{"drain_s": 0.1, **settings})
+    bundles = quickest.load_all(paths, precision=config.precision)
+    server = Server(bundles, next(iter(bundles)), config)
     address = await server.startup("127.0.0.1:0")
     await server.warm_up()
     await server.open()

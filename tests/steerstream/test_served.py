@@ -180,16 +180,20 @@ def test_the_examples_run(target, tmp_path, example):
 
 @pytest.mark.data
 @pytest.mark.train
+@pytest.mark.parametrize("precision", ["f32", "int8"])
 def test_a_replayed_drive_scores_as_the_evaluation_without_a_server(
-    target, bundle_path, data_dir, tmp_path
+    bundle_path, data_dir, tmp_path, precision
 ):
     drive = data_dir / "udacity_ch2_hmb3"
     labelled = ["--labels", drive / "labels.csv", "--split", "validation"]
     streamed, bare = tmp_path / "streamed.json", tmp_path / "bare.json"
     words = ["drive", "--source", drive, *labelled, "--as-fast-as-possible"]
     words += ["--budget-ms", str(BUDGET_MS)]
-    assert main([str(word) for word in [*words, "--target", target, "--json", streamed]]) == 0
-    evaluate = ["-m", "model_export", "evaluate", bundle_path, *labelled, "--json", bare]
+    with serve(bundle_path, options=["--precision", precision]) as server:
+        words += ["--target", server.address, "--json", streamed]
+        assert main([str(word) for word in words]) == 0
+    run = bundle_path if precision == "f32" else bundle_path.with_suffix(f".{precision}.onnx")
+    evaluate = ["-m", "model_export", "evaluate", run, *labelled, "--json", bare]
     subprocess.run([sys.executable, *evaluate], check=True, cwd=ROOT, capture_output=True)
     result, expected = json.loads(streamed.read_text()), json.loads(bare.read_text())
     assert (result["frames"], result["commands"]) == (964, 964)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from model_export.export.reduced_precision.verdict import PRECISIONS
-from model_export.options import Commands
+from model_export.options import Commands, add_data
 from steerstream import whole_file
 from steerstream.command_line import output_file
 
@@ -20,18 +20,12 @@ def add_optimize(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("bundle", type=Path, metavar="FILE.onnx", help="the FP32 bundle")
     command.add_argument("--to", required=True, choices=PRECISIONS, help="fp16 for GPUs")
     command.add_argument(
-        "--out", type=output_file, required=True, metavar="FILE.onnx", help="new bundle"
+        "--out",
+        type=output_file,
+        metavar="OUT.onnx",
+        help="the new bundle (default: beside the FP32 bundle, FILE.int8.onnx or FILE.fp16.onnx)",
     )
-    command.add_argument(
-        "--labels",
-        type=Path,
-        required=True,
-        metavar="FILE.csv",
-        help="labels file: rows of split train calibrate, rows of split validation judge",
-    )
-    command.add_argument(
-        "--images", type=Path, metavar="DIR", help="folder of the pictures (default: the CSV's)"
-    )
+    add_data(command)
     command.add_argument("--keep", action="store_true", help="write the bundle even if refused")
     command.add_argument(
         "--json", type=output_file, metavar="OUT", help="write the figures as JSON"
@@ -41,13 +35,14 @@ def add_optimize(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _optimize(options: argparse.Namespace) -> int:
     from model_export.export.reduced_precision.command import optimize  # noqa: PLC0415
+    from steerstream_bundle.loading import reduced_path  # noqa: PLC0415
 
     verdict = optimize(
         options.bundle,
         options.to,
-        options.out,
-        options.labels,
-        options.images,
+        options.out or reduced_path(options.bundle, options.to),
+        options.data,
+        options.cache or Path("runs") / "cache",
         keep=options.keep,
     )
     print("\n".join(verdict.lines()))

@@ -127,6 +127,11 @@ def _parser() -> argparse.ArgumentParser:
         choices=config.PROVIDERS,
         help="what runs the networks, in place of the setting provider",
     )
+    parser.add_argument(
+        "--precision",
+        choices=config.PRECISIONS,
+        help="what the networks compute in, in place of the setting precision",
+    )
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings, see below")
     parser.add_argument(
         "--listen",

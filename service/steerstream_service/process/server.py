@@ -25,7 +25,7 @@ from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.engine.thread_engine import ThreadEngine
 from steerstream_service.errors import ConfigError, ListenError
 from steerstream_service.telemetry.logs import fields
-from steerstream_service.telemetry.observer import Observer, ServerState, SlotUse
+from steerstream_service.telemetry.observer import ModelRuntime, Observer, ServerState, SlotUse
 from steerstream_service.transport.call_bounds import CallBounds
 from steerstream_service.transport.servicer import DriveService
 
@@ -153,6 +153,9 @@ class Server:
         Raises:
             BundleError: a network fails when it is run.
         """
+        for name, model in self.admission.models.items():
+            chosen = _runtime(model.bundle)
+            _log.info("runtime_chosen", extra=fields(model=name, **chosen._asdict()))
         began = time.monotonic()
         await self._engine.start()
         _log.info(
@@ -197,6 +200,7 @@ class Server:
             load=self.admission.reviewed_load,
             serving=self._serving and not self.admission.draining,
             provider=next(iter(models.values())).bundle.runtime.provider.name,
+            runtimes={name: _runtime(model.bundle) for name, model in models.items()},
         )
 
     async def shutdown(self) -> None:
@@ -216,6 +220,10 @@ class Server:
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", SERVICE_NAME):
             await self._health.set(name, status)
+
+
+def _runtime(bundle: Bundle) -> ModelRuntime:
+    return ModelRuntime(bundle.precision, bundle.runtime.provider.name, bundle.reason)
 
 
 def _steps_in_loop(bundles: Mapping[str, Bundle], config: Config, cores: float) -> bool:

@@ -11,7 +11,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Collection
 
-from steerstream_bundle import loading, providers
+from steerstream_bundle import loading, providers, quickest
 from steerstream_service import config
 from steerstream_service.address import write_address
 from steerstream_service.errors import ConfigError
@@ -60,13 +60,14 @@ async def _start(
     options: Namespace, settings: config.Config, ending: contextlib.AsyncExitStack
 ) -> tuple[Server, str]:
     """Return a server that is warm and listens, and its address; `ending` gets what ends it."""
-    provider = providers.choose(options.provider or settings.provider)
-    bundles = loading.load_all(
+    candidates = providers.candidates(options.provider or settings.provider)
+    bundles = quickest.load_all(
         options.model or [loading.SHIPPED],
-        provider=provider,
+        candidates=candidates,
+        precision=options.precision or settings.precision,
         intra_op_threads=settings.intra_op_threads,
     )
-    if not provider.pool_on_device:
+    if not candidates[0].pool_on_device:
         memory.check([bundle.contract for bundle in bundles.values()], settings)
     number = options.worker and options.worker.number
     telemetry = Telemetry(

@@ -200,6 +200,14 @@ class State(Collector):
             "Version of the server, and what runs its networks.",
             {"version": __version__, "provider": state.provider},
         )
+        runtimes = InfoMetricFamily(
+            "steerstream_model",
+            "What runs each model, and why that was chosen.",
+            labels=["model"],
+        )
+        for model, runtime in state.runtimes.items():
+            runtimes.add_metric([model], runtime._asdict())
+        yield runtimes
         for name, text, index in (
             ("slots_used", "Sessions that hold a slot in the state pool.", 0),
             ("slots", "Slots of the state pool.", 1),

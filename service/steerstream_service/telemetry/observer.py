@@ -19,6 +19,14 @@ class SlotUse(NamedTuple):
     total: int
 
 
+class ModelRuntime(NamedTuple):
+    """What runs a model, and why that was chosen."""
+
+    precision: str
+    provider: str
+    reason: str
+
+
 class ServerState(NamedTuple):
     """How a server is at this moment.
 
@@ -27,12 +35,14 @@ class ServerState(NamedTuple):
         load: the predicted load of the admitted sessions; at 1 the next one is refused.
         serving: whether sessions can open.
         provider: name of the execution provider.
+        runtimes: what runs each model, by the model's name.
     """
 
     slots: Mapping[str, SlotUse]
     load: float
     serving: bool
     provider: str
+    runtimes: Mapping[str, ModelRuntime]
 
 
 class Observer:

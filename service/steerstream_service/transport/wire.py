@@ -196,6 +196,9 @@ def model_contract(bundle: Bundle) -> model_pb2.ModelContract:
             for score in provenance.scores
         ],
         git_revision=provenance.git_revision,
+        precision=bundle.precision,
+        provider=bundle.runtime.provider.name,
+        runtime_reason=bundle.reason,
     )
 
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from model_export.data.recording import Sample, record, spans
+from model_export.evaluation import unseen
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner
 from model_export.evaluation.evaluate import evaluate
-from model_export.report import accuracy, baselines, rendered
+from model_export.report import accuracy, baselines
 
 PARTS = {
-    rendered.TRACES: {"chunk_s": 1.0, "validation_every": 4},
-    rendered.ROADS: {"validation_roads": 1, "seconds": 1.0},
+    unseen.TRACES: {"chunk_s": 1.0, "validation_every": 4},
+    unseen.ROADS: {"validation_roads": 1, "seconds": 1.0},
 }
 GAIN = (0.2, 3.0, -0.1, 0.05)
 """Torque of an invented vehicle: constant, and a share of angle, its change a frame, and speed."""
@@ -66,7 +67,7 @@ def test_a_recording_is_run_as_a_vehicle_s_pictures_are(bundle: Path, tmp_path: 
         for film in films
         for index, picture in enumerate(film)
     )
-    found = rendered.evaluate(runner, record(samples, frame, tmp_path / "recorded"))
+    found = unseen.evaluate(runner, record(samples, frame, tmp_path / "recorded"))
     expected = []
     for film in films:
         driver = BundleDriver(runner)
@@ -84,7 +85,7 @@ def test_the_intervals_of_true_deviations_cover_what_they_say(bundle: Path, tmp_
     samples = (
         Sample(picture, np.zeros(3, np.float32), index == 0, index / 20) for index in range(2000)
     )
-    found = rendered.evaluate(runner, record(samples, runner.contract.frame, tmp_path / "recorded"))
+    found = unseen.evaluate(runner, record(samples, runner.contract.frame, tmp_path / "recorded"))
     found.table.labels[:] = np.random.default_rng(0).normal(found.outputs, found.stddevs)
     covered = accuracy._covered(found, "speed")
     np.testing.assert_allclose(covered, accuracy.LEVELS, atol=0.04)

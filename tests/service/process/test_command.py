@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -85,6 +86,28 @@ def test_a_bad_setting_is_one_line_and_exit_code_2(tiny, tmp_path):
     file.write_text("max_sessions = 0\n")
     line = refusal("--model", tiny, "--config", file)
     assert line == f"steerstream serve: {file}: max_sessions must be from 1 to 65536, is 0\n"
+
+
+def test_a_reduced_bundle_of_another_is_one_line_and_exit_code_2(tmp_path):
+    tiny = bundles.recurrent(tmp_path / "tiny.onnx")
+    sibling = bundles.reduced(tiny, reduced_from="0" * 64)
+    line = refusal("--model", tiny)
+    assert line.startswith(f"steerstream serve: {sibling}: was not made from {tiny} as it is now")
+    assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize("asked", ["option", "setting"])
+def test_a_client_is_told_the_precision_that_was_asked_for_and_why(tmp_path, asked):
+    tiny = bundles.recurrent(tmp_path / "tiny.onnx")
+    bundles.reduced(tiny)
+    (tmp_path / "server.toml").write_text('precision = "int8"\n' if asked == "setting" else "")
+    given = ["--precision", "int8"] if asked == "option" else []
+    given += ["--config", tmp_path / "server.toml"]
+    with process("--model", tiny, *given, folder=tmp_path) as (_, address):
+        (model,) = described(address).models
+    assert (model.precision, model.provider) == ("int8", "cpu")
+    assert model.runtime_reason == "int8 was asked for"
+    assert model.bundle_sha256 == hashlib.sha256(tiny.read_bytes()).hexdigest()
 
 
 def test_an_unknown_default_model_is_one_line_and_exit_code_2(tiny):

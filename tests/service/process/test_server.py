@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from steerstream_bundle import loading
+from steerstream_bundle import quickest
 from steerstream_service.config import Config
 from steerstream_service.engine.loop_engine import LARGEST_STEP, LoopEngine, TurnExecutor
 from steerstream_service.engine.thread_engine import ThreadEngine
@@ -15,7 +15,7 @@ from tests.service import bundles
 
 @pytest.fixture
 def models(tmp_path):
-    return loading.load_all([bundles.recurrent(tmp_path / "tiny.onnx")])
+    return quickest.load_all([bundles.recurrent(tmp_path / "tiny.onnx")])
 
 
 @pytest.mark.parametrize(

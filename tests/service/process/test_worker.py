@@ -112,6 +112,10 @@ def test_serving_on_a_unix_socket(tiny, tmp_path):
     )
     try:
         assert json.loads(server.stderr.readline())["address"] == address
+        chosen = json.loads(server.stderr.readline())
+        assert (chosen["event"], chosen["model"]) == ("runtime_chosen", "tiny")
+        assert (chosen["precision"], chosen["provider"]) == ("f32", "cpu")
+        assert chosen["reason"] == "nothing else to choose from"
         warm = json.loads(server.stderr.readline())
         assert (warm["event"], warm["provider"], warm["models"]) == ("warm", "cpu", ["tiny"])
         assert warm["steps_on"] in {"loop", "thread"}

@@ -8,7 +8,7 @@ import steerstream
 from steerstream_service.domain import Command, ControlValues, Skip, SkipReason, Timings, Validity
 from steerstream_service.errors import ErrorReason
 from steerstream_service.telemetry.metrics import DURATION_BOUNDS_S, Histogram, Metrics, registry
-from steerstream_service.telemetry.observer import ENDINGS, ServerState, SlotUse
+from steerstream_service.telemetry.observer import ENDINGS, ModelRuntime, ServerState, SlotUse
 
 prometheus = pytest.importorskip("prometheus_client")
 parser = pytest.importorskip("prometheus_client.parser")
@@ -28,7 +28,13 @@ def skip(reason):
 
 
 def state():
-    return ServerState({"tiny": SlotUse(2, 64)}, load=0.25, serving=True, provider="cpu")
+    return ServerState(
+        {"tiny": SlotUse(2, 64)},
+        load=0.25,
+        serving=True,
+        provider="cpu",
+        runtimes={"tiny": ModelRuntime("int8", "cpu", "it is quicker")},
+    )
 
 
 def samples(observer):
@@ -111,6 +117,12 @@ def test_load_state_and_build_are_shown():
     assert found[("steerstream_load",)] == 0.25
     assert found[("steerstream_serving",)] == 1
     assert found["steerstream_build_info", *sorted([steerstream.__version__, "cpu"], key=_is_bound)]
+
+
+def test_what_runs_a_model_and_why_is_shown():
+    text = prometheus.generate_latest(registry(Metrics(["tiny"]), state)).decode()
+    labels = 'model="tiny",precision="int8",provider="cpu",reason="it is quicker"'
+    assert f"steerstream_model_info{{{labels}}} 1.0" in text
 
 
 def test_the_process_is_shown_too():

@@ -22,7 +22,9 @@ def endpoint(place=PLACE):
     from steerstream_service.telemetry.metrics import Metrics, registry
     from steerstream_service.telemetry.metrics_endpoint import Endpoint
 
-    state = ServerState({"tiny": SlotUse(2, 64)}, load=0.0, serving=True, provider="cpu")
+    state = ServerState(
+        {"tiny": SlotUse(2, 64)}, load=0.0, serving=True, provider="cpu", runtimes={}
+    )
     served = Endpoint(registry(Metrics(["tiny"]), lambda: state))
     taken = served.start(place)
     try:

@@ -21,7 +21,7 @@ from steerstream.v1 import (
     frame_pb2,
     session_pb2,
 )
-from steerstream_bundle import loading
+from steerstream_bundle import quickest
 from steerstream_service.config import Config
 from steerstream_service.process.server import SERVICE_NAME, Server
 from tests.service import bundles
@@ -564,7 +564,7 @@ async def test_a_stream_that_never_opens_is_ended(tiny):
 
 
 async def test_a_vehicle_that_comes_long_before_the_server_is_warm_is_told_to_come_back(tiny):
-    server = Server(loading.load_all([tiny]), "tiny", Config(drain_s=0.0, open_timeout_s=0.1))
+    server = Server(quickest.load_all([tiny]), "tiny", Config(drain_s=0.0, open_timeout_s=0.1))
     run = Running(server, await server.startup("127.0.0.1:0"))
     vehicle = Vehicle(run.stub())
     await vehicle.send(open=session_pb2.OpenSession(vehicle_id="early"))
@@ -662,7 +662,7 @@ async def test_models_are_described(server):
 
 async def test_health_serves_only_after_warm_up(tiny):
     serving = health_pb2.HealthCheckResponse.SERVING
-    server = Server(loading.load_all([tiny]), "tiny", Config(drain_s=0.0))
+    server = Server(quickest.load_all([tiny]), "tiny", Config(drain_s=0.0))
     address = await server.startup("127.0.0.1:0")
     async with grpc.aio.insecure_channel(address) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check

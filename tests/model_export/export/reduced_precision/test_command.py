@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 from model_export.__main__ import main
 from model_export.errors import BundleError
+from model_export.evaluation import unseen
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner
 from model_export.evaluation.evaluate import evaluate
 from model_export.export.exporter import export
@@ -26,45 +29,58 @@ def bundle(tiny_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
-@pytest.fixture(scope="module")
-def labels(small_data: Path) -> Path:
-    return small_data / "udacity_ch2_hmb3" / "labels.csv"
+@pytest.fixture(scope="module", autouse=True)
+def short_roads() -> Iterator[None]:
+    """Judge on a short rendered drive beside the real one; all of them take minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unseen, "PARTS", {unseen.ROADS: {"validation_roads": 1, "seconds": 2.0}})
+        yield
 
 
 @pytest.fixture(scope="module")
-def half(bundle: Path, labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def half(bundle: Path, small_data: Path, cache: Path) -> Path:
     """An FP16 bundle, accepted."""
-    out = tmp_path_factory.mktemp("half") / "small_fp16.onnx"
-    command = ["optimize", str(bundle), "--to", "fp16", "--out", str(out), "--labels", str(labels)]
-    assert main(command) == 0
-    return out
+    command = ["optimize", str(bundle), "--to", "fp16"]
+    assert main([*command, "--data", str(small_data), "--cache", str(cache)]) == 0
+    return bundle.with_name("small.fp16.onnx")
 
 
 @pytest.fixture
-def own_words(bundle: Path, labels: Path, tmp_path: Path) -> Path:
-    """Labels that the FP32 bundle hits almost exactly: any other bundle is worse by far."""
-    said = iter(evaluate(bundle, labels, split="validation").outputs[:, 0])
-    with labels.open(newline="") as file:
+def own_words(bundle: Path, small_data: Path, tmp_path: Path) -> Path:
+    """Data whose labels the FP32 bundle hits almost exactly: any other bundle is worse by far."""
+    folder = small_data / "udacity_ch2_hmb3"
+    said = iter(evaluate(bundle, folder / "labels.csv", split="validation").outputs[:, 0])
+    with (folder / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    path = tmp_path / "labels.csv"
+    path = tmp_path / "data" / folder.name / "labels.csv"
+    path.parent.mkdir(parents=True)
+    (path.parent / "frames").symlink_to(folder / "frames")
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         for row in rows:
             judged = row["split"] == "validation"
             writer.writerow(row | ({"steering_angle_rad": next(said) + 1e-6} if judged else {}))
-    return path
+    return tmp_path / "data"
 
 
 def test_the_contract_survives_and_says_what_changed(bundle: Path, half: Path):
     before, after = BundleRunner(bundle).contract, BundleRunner(half).contract
     assert (before.provenance.precision, after.provenance.precision) == ("fp32", "fp16")
-    assert (before.name, after.name) == ("small", "small_fp16")
-    assert (after.frame, after.state, after.outputs) == (before.frame, before.state, before.outputs)
+    assert after.same_network(before)
+    assert after.provenance.reduced_from == hashlib.sha256(bundle.read_bytes()).hexdigest()
     assert after.provenance.sources == before.provenance.sources
-    (score,) = after.provenance.scores
-    assert (score.head, score.frames) == ("steering_wheel_angle", 20)
-    assert score.source == "udacity_ch2_hmb3/labels.csv, split validation"
+    real, *rendered = after.provenance.scores
+    assert (real.head, real.frames) == ("steering_wheel_angle", 20)
+    assert real.source == unseen.SOURCES[unseen.REAL]
+    assert {score.source for score in rendered} == {unseen.SOURCES[unseen.ROADS]}
+    assert [score.frames for score in rendered] == [40, 40, 40]
+    assert all(0.98 < score.ratio <= 1.02 for score in after.provenance.scores)
     assert half.stat().st_size < 0.7 * bundle.stat().st_size
 
 
@@ -88,7 +104,7 @@ def test_verify_needs_the_bundle_that_it_was_made_from(
 async def test_a_server_answers_what_the_bundle_says(half: Path):
     film = pictures(6, 0, (240, 320, 3))
     async with running(half, max_load=100.0, shed_after_s=3600.0) as run:
-        rows = await (await run.vehicle(model="small_fp16")).replay(film)
+        rows = await (await run.vehicle(model="small")).replay(film)
     driver = BundleDriver(BundleRunner(half))
     expected = [list(driver.outputs(picture).values()) for picture in film]
     np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-4)
@@ -96,19 +112,19 @@ async def test_a_server_answers_what_the_bundle_says(half: Path):
 
 def test_a_bundle_that_lost_accuracy_is_refused_and_not_left(
     bundle: Path,
-    labels: Path,
+    cache: Path,
     own_words: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ):
     out, figures = tmp_path / "out" / "eighth.onnx", tmp_path / "out" / "figures.json"
     command = ["optimize", str(bundle), "--to", "int8", "--out", str(out)]
-    command += ["--labels", str(own_words), "--images", str(labels.parent), "--json", str(figures)]
+    command += ["--data", str(own_words), "--cache", str(cache), "--json", str(figures)]
     assert main(command) == 1
     assert not out.exists()
     told = json.loads(figures.read_text())
     assert told["verdict"] == "refused"
-    assert told["rmse_ratio"]["steering_wheel_angle"] > 1.02
+    assert told["rmse_ratio"][unseen.REAL]["steering_wheel_angle"] > 1.02
     assert set(told["speed_ratio"]) == {"1", "8", "16"}
     assert told["size_ratio"] < 1
     assert "refused: RMSE of steering_wheel_angle" in capsys.readouterr().out
@@ -116,18 +132,18 @@ def test_a_bundle_that_lost_accuracy_is_refused_and_not_left(
     assert BundleRunner(out).contract.provenance.precision == "int8"
 
 
-def test_a_bundle_of_reduced_precision_is_refused(half: Path, labels: Path, tmp_path: Path):
+def test_a_bundle_of_reduced_precision_is_refused(half: Path, small_data: Path, tmp_path: Path):
     from model_export.export.reduced_precision.command import optimize
 
     with pytest.raises(BundleError, match="reduced precision already"):
-        optimize(half, "int8", tmp_path / "x.onnx", labels)
+        optimize(half, "int8", tmp_path / "x.onnx", small_data, tmp_path)
 
 
 def test_labels_without_training_rows_are_refused(
-    bundle: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path, own_words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    text = labels.read_text().replace(",train", ",validation")
-    (tmp_path / "labels.csv").write_text(text)
+    labels = own_words / "udacity_ch2_hmb3" / "labels.csv"
+    labels.write_text(labels.read_text().replace(",train", ",validation"))
     command = ["optimize", str(bundle), "--to", "int8", "--out", str(tmp_path / "x.onnx")]
-    assert main([*command, "--labels", str(tmp_path / "labels.csv")]) == 2
+    assert main([*command, "--data", str(own_words)]) == 2
     assert "no row of split 'train'" in capsys.readouterr().err

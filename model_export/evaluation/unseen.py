@@ -1,4 +1,4 @@
-"""Runs a bundle over the rendered drives that no training saw, with its state carried."""
+"""What no training saw: the real drive, and rendered drives that bundles are run over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from model_export.evaluation.bundle_runner import BundleRunner
 from model_export.evaluation.evaluate import Evaluation
 from model_export.evaluation.frame_loss import FrameLoss
 
-TRACES, ROADS = "udacity_traces", "rendered"
+REAL, TRACES, ROADS = "udacity_ch2", "udacity_traces", "rendered"
+SOURCES = {
+    REAL: "the real drive HMB_3, the four validation blocks",
+    TRACES: "HMB_1, a real trace behind a rendered camera, kept out of all training",
+    ROADS: "rendered drives of the expert on roads that no training saw",
+}
+SPLIT = "validation"
 PARTS: Mapping[str, Mapping[str, float]] = {TRACES: {"validation_every": 1}, ROADS: {}}
 """All of the trace that is kept out of training, and the roads that all trainings validate with."""
 
@@ -39,7 +45,7 @@ def recording(
     about = runner.contract
     return read_split(
         kind,
-        "validation",
+        SPLIT,
         options,
         about.frame,
         rate_hz=about.rate_hz,

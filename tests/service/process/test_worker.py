@@ -169,6 +169,27 @@ def test_a_network_that_takes_too_long_is_one_line_and_exit_code_2(tiny, tmp_pat
     assert server.returncode == 2
 
 
+SETTLED = """
+import gc, sys
+from steerstream_service.process import command, server
+
+async def stopped(self):
+    print(sys.getswitchinterval(), gc.get_freeze_count(), flush=True)
+
+server.Server.stopped = stopped
+sys.exit(command.main(sys.argv[1:]))
+"""
+
+
+def test_a_server_that_serves_has_set_up_the_interpreter(tiny):
+    """Threads hand over Python's lock quickly, and no collection looks at the start's objects."""
+    program = [sys.executable, "-c", SETTLED, "--model", str(tiny), "--listen", "127.0.0.1:0"]
+    said = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    interval_s, frozen = said.stdout.split()
+    assert float(interval_s) < 0.001
+    assert int(frozen) > 10_000
+
+
 def test_a_unix_socket_is_not_stolen(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command_line = command("--model", tiny, "--listen", "unix:socket")

@@ -11,6 +11,7 @@ import steerstream
 from steerstream.testing import Fail, FakeServer, Reply
 from steerstream_simulation import road_drive
 from steerstream_simulation.command import main
+from tests.steerstream.drive.mp4 import frames_of
 
 
 def test_render_writes_a_video(tmp_path):
@@ -89,15 +90,6 @@ def fake(monkeypatch):
 
     monkeypatch.setattr(road_drive, "connect", connect)
     return fake
-
-
-def frames_of(path):
-    capture = cv2.VideoCapture(str(path))
-    count = 0
-    while capture.read()[0]:
-        count += 1
-    capture.release()
-    return count
 
 
 @pytest.mark.parametrize("mode", ["--lock-step", "--real-time"])

@@ -1,4 +1,4 @@
-"""Videos whose pictures have times of their own: OpenCV writes none, so the file is changed."""
+"""Videos: their length, and pictures that last differently, which OpenCV does not write."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
+
 _PARENTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
+
+
+def frames_of(path: Path) -> int:
+    """Return how many pictures a video has."""
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    capture.release()
+    return count
 
 
 def set_durations(path: Path, shares: Sequence[int]) -> None:

@@ -17,6 +17,7 @@ from steerstream import SkipReason
 from steerstream.__main__ import main
 from steerstream.drive import overlay
 from steerstream.testing import Fail, FakeServer, Reply, Skip
+from tests.steerstream.drive.mp4 import frames_of
 from tests.steerstream.wired import serving
 
 FIRST_ID = 1_479_425_441_182_877_835
@@ -126,15 +127,6 @@ def test_a_signal_ends_a_drive_with_what_was_measured(recording, tmp_path, capsy
     assert "frames             4" in capsys.readouterr().out
     assert json.loads(out.read_text())["frames"] == 4
     assert frames_of(video) == 4
-
-
-def frames_of(path):
-    capture = cv2.VideoCapture(str(path))
-    count = 0
-    while capture.read()[0]:
-        count += 1
-    capture.release()
-    return count
 
 
 @pytest.mark.parametrize("damaged", [b"", b"no picture"])

@@ -6,9 +6,6 @@ ever trained on them; training draws its roads from seeds of 1000 and above.
 
 import sys
 
-EVALUATION_SEEDS = range(100)
-FIRST_TRAINING_SEED = 1000
-
 if sys.modules.get("gymnasium"):
     # `gymnasium.make("steerstream_simulation:steerstream/Road-v0")` imports this package so that
     # it registers its environment. Without Gymnasium the package works as well.

@@ -22,7 +22,7 @@ from steerstream.command_line import (
 )
 from steerstream.drive.video import video_file
 from steerstream.extras import command_needs
-from steerstream_simulation import EVALUATION_SEEDS
+from steerstream_simulation.road import EVALUATION_SEEDS
 
 with command_needs("steerstream simulate", "sim"):
     import cv2

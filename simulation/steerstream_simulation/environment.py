@@ -8,9 +8,9 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from steerstream_simulation import FIRST_TRAINING_SEED
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import RATE_HZ
+from steerstream_simulation.road import FIRST_TRAINING_SEED
 from steerstream_simulation.scoring import INTERVENTION_OFFSET_M
 from steerstream_simulation.vehicle import Command, VehicleParameters
 from steerstream_simulation.world import World

@@ -21,10 +21,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from steerstream_simulation import FIRST_TRAINING_SEED
 from steerstream_simulation.camera import Camera, CameraConfig
 from steerstream_simulation.expert import FASTEST_MPS, Expert, Label
-from steerstream_simulation.road import STEP_M, Road, generate_road, road_from_curvature
+from steerstream_simulation.road import (
+    FIRST_TRAINING_SEED,
+    STEP_M,
+    Road,
+    generate_road,
+    road_from_curvature,
+)
 from steerstream_simulation.vehicle import STEP_S, Command, Vehicle, VehicleParameters
 
 _SLOWEST_TRACE_MPS = 0.05

@@ -14,6 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+EVALUATION_SEEDS = range(100)
+FIRST_TRAINING_SEED = 1000
+
 STEP_M = 0.5
 MARGIN_BEFORE_M = 40.0
 MARGIN_AFTER_M = 360.0

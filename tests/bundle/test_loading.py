@@ -17,7 +17,7 @@ from steerstream_bundle.errors import BundleError, StepError
 from steerstream_bundle.runtime import Runtime
 from tests.service import bundles
 
-NODES = [*bundles._mean_colour(), *bundles._hidden(), *bundles._heads("h_next")]
+NODES = [*bundles.mean_colour(), *bundles.hidden(), *bundles.heads("h_next")]
 FRAMES = ("frames", TensorProto.UINT8, ("N", 8, 16, 3))
 H = ("h", TensorProto.FLOAT, ("N", 3))
 H_NEXT = ("h_next", TensorProto.FLOAT, ("N", 3))

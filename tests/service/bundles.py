@@ -78,7 +78,7 @@ def contract(**changes: Any) -> Contract:
 
 def recurrent(path: Path, **changes: Any) -> Path:
     """Write the recurrent bundle."""
-    nodes = [*_mean_colour(), *_hidden(), *_heads("h_next")]
+    nodes = [*mean_colour(), *hidden(), *heads("h_next")]
     return write(path, contract(**changes), nodes)
 
 
@@ -98,13 +98,13 @@ def reduced(whole: Path, ratios: Sequence[float] = (1.001,), **changes: Any) -> 
     digest = hashlib.sha256(whole.read_bytes()).hexdigest()
     about = {"precision": "int8", "reduced_from": digest, "scores": scores} | changes
     promised = dataclasses.replace(of, provenance=Provenance(**about))
-    nodes = [*_mean_colour(), *_hidden(), *_heads("h_next")]
+    nodes = [*mean_colour(), *hidden(), *heads("h_next")]
     return write(loading.reduced_path(whole, "int8"), promised, nodes)
 
 
 def stateless(path: Path, **changes: Any) -> Path:
     """Write a bundle without state: the heads read the mean colour."""
-    nodes = [*_mean_colour(), *_heads("x")]
+    nodes = [*mean_colour(), *heads("x")]
     return write(path, contract(name="stateless", state=(), **changes), nodes)
 
 
@@ -114,12 +114,12 @@ def timed(path: Path, **changes: Any) -> Path:
     The angle's standard deviation is NaN for pictures with red above 0.9.
     """
     nodes = [
-        *_mean_colour("x_of_one_period"),
+        *mean_colour("x_of_one_period"),
         helper.make_node("Unsqueeze", ["interval_s", "one"], ["interval_column"]),
         helper.make_node("Mul", ["interval_column", "rate"], ["periods"]),
         helper.make_node("Mul", ["x_of_one_period", "periods"], ["x"]),
-        *_hidden(),
-        *_heads("h_next"),
+        *hidden(),
+        *heads("h_next"),
         *_red_above("0.9", of="x_of_one_period"),
         helper.make_node("Add", ["interval_s", "0.1"], ["sane"]),
         helper.make_node("Where", ["is_red", "nan", "sane"], ["angle_stddev"]),
@@ -143,12 +143,12 @@ def timed_contract(**changes: Any) -> Contract:
 def ring(path: Path) -> Path:
     """Write a bundle whose state is the last four mean colours; the heads read their mean."""
     nodes = [
-        *_mean_colour(),
+        *mean_colour(),
         helper.make_node("Slice", ["ring", "one", "big", "one"], ["kept"]),
         helper.make_node("Unsqueeze", ["x", "one"], ["newest"]),
         helper.make_node("Concat", ["kept", "newest"], ["ring_next"], axis=1),
         helper.make_node("ReduceMean", ["ring_next", "one"], ["mean"], keepdims=0),
-        *_heads("mean"),
+        *heads("mean"),
     ]
     return write(path, contract(name="ring", state=(RING,)), nodes)
 
@@ -156,9 +156,9 @@ def ring(path: Path) -> Path:
 def nan_output(path: Path) -> Path:
     """Write a recurrent bundle whose angle is NaN for pictures with red above 0.9."""
     nodes = [
-        *_mean_colour(),
-        *_hidden(),
-        *_heads("h_next", angle="angle_sane"),
+        *mean_colour(),
+        *hidden(),
+        *heads("h_next", angle="angle_sane"),
         *_red_above("0.9"),
         helper.make_node("Where", ["is_red", "nan", "angle_sane"], ["angle"]),
     ]
@@ -168,9 +168,9 @@ def nan_output(path: Path) -> Path:
 def nan_state(path: Path) -> Path:
     """Write a recurrent bundle whose state becomes NaN with pictures with red above 0.9."""
     nodes = [
-        *_mean_colour(),
-        *_hidden(state="h_sane"),
-        *_heads("h_sane"),
+        *mean_colour(),
+        *hidden(state="h_sane"),
+        *heads("h_sane"),
         *_red_above("0.9"),
         helper.make_node("Unsqueeze", ["is_red", "one"], ["is_red_column"]),
         helper.make_node("Where", ["is_red_column", "nan", "h_sane"], ["h_next"]),
@@ -181,9 +181,9 @@ def nan_state(path: Path) -> Path:
 def failing(path: Path) -> Path:
     """Write a recurrent bundle whose step fails where a picture of the batch has red above 0.9."""
     nodes = [
-        *_mean_colour(),
-        *_hidden(),
-        *_heads("h_next", angle="angle_sane"),
+        *mean_colour(),
+        *hidden(),
+        *heads("h_next", angle="angle_sane"),
         *_red_above("0.9"),
         helper.make_node("Cast", ["is_red"], ["index_one"], to=TensorProto.INT64),
         helper.make_node("Mul", ["index_one", "big"], ["index"]),
@@ -271,7 +271,7 @@ def _constants() -> list[onnx.TensorProto]:
     return [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
 
 
-def _mean_colour(name: str = "x") -> list[onnx.NodeProto]:
+def mean_colour(name: str = "x") -> list[onnx.NodeProto]:
     return [
         helper.make_node("Cast", ["frames"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels", "spatial"], ["mean_255"], keepdims=0),
@@ -279,7 +279,7 @@ def _mean_colour(name: str = "x") -> list[onnx.NodeProto]:
     ]
 
 
-def _hidden(state: str = "h_next") -> list[onnx.NodeProto]:
+def hidden(state: str = "h_next") -> list[onnx.NodeProto]:
     return [
         helper.make_node("Mul", ["h", "decay"], ["decayed"]),
         helper.make_node("Add", ["decayed", "x"], ["moved"]),
@@ -287,7 +287,7 @@ def _hidden(state: str = "h_next") -> list[onnx.NodeProto]:
     ]
 
 
-def _heads(features: str, angle: str = "angle") -> list[onnx.NodeProto]:
+def heads(features: str, angle: str = "angle") -> list[onnx.NodeProto]:
     return [
         helper.make_node("MatMul", [features, "mix"], ["mixed"]),
         helper.make_node("Add", ["mixed", "bias"], ["heads"]),

@@ -131,9 +131,9 @@ def test_shapes_that_take_time_are_compiled_at_warm_up(tmp_path):
 
 def test_an_output_of_another_shape_is_found_at_warm_up(tmp_path):
     nodes = [
-        *bundles._mean_colour(),
-        *bundles._hidden(),
-        *bundles._heads("h_next", angle="angle_of_one"),
+        *bundles.mean_colour(),
+        *bundles.hidden(),
+        *bundles.heads("h_next", angle="angle_of_one"),
         helper.make_node("Unsqueeze", ["angle_of_one", "one"], ["angle"]),
     ]
     names = ("angle", "speed", "torque")

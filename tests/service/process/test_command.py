@@ -55,7 +55,7 @@ def broken(tmp_path, kind):
     return path
 
 
-_NODES = [*bundles._mean_colour(), *bundles._hidden(), *bundles._heads("h_next")]
+_NODES = [*bundles.mean_colour(), *bundles.hidden(), *bundles.heads("h_next")]
 
 
 @pytest.mark.parametrize(

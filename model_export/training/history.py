@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from model_export.errors import RunError
 from model_export.run import RunFolder
+from steerstream import whole_file
 from steerstream_bundle.contract import STEERING_WHEEL_ANGLE
 
 
@@ -29,7 +30,7 @@ class History:
         self._run = run
         self.entries: list[Mapping[str, Any]] = list(entries)
         lines = [json.dumps(entry) + "\n" for entry in self.entries]
-        run.metrics.write_text("".join(lines), encoding="utf-8")
+        whole_file.write_text(run.metrics, "".join(lines))
         purge = self.entries[-1]["step"] + 1 if self.entries else 0
         self._board = SummaryWriter(str(run.tensorboard), purge_step=purge)
 

@@ -24,7 +24,7 @@ from steerstream_bundle.providers import Provider
 
 AUTO, F32, INT8 = "auto", "f32", "int8"
 PRECISIONS = (AUTO, F32, INT8)
-"""What can be asked for."""
+"""The precisions that an operator can ask for."""
 
 _LEAST_GAIN = 1.1
 """A candidate must be so many times as quick as those before it, or the choice would be chance."""
@@ -52,7 +52,7 @@ def load_all(
 
     Raises:
         BundleError: a bundle is broken, a folder holds none, two have one name, one of reduced
-            precision is not made from the one beside it, or the precision is not to be had.
+            precision is not made from the one beside it, or none has the precision.
     """
     bundles: dict[str, Bundle] = {}
     for path in (file for given in paths for file in _files(given)):

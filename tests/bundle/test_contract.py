@@ -148,7 +148,7 @@ def test_a_missing_field_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null"])
-def test_what_is_no_object_is_refused(text: str) -> None:
+def test_text_that_is_no_json_object_is_refused(text: str) -> None:
     with pytest.raises(ContractError, match=r"not JSON|must be an object"):
         Contract.from_json(text)
 
@@ -172,7 +172,7 @@ def test_no_head_twice() -> None:
         dataclasses.replace(CONTRACT, outputs=(STEERING, STEERING))
 
 
-def test_what_an_older_bundle_leaves_out_it_does_not_have() -> None:
+def test_fields_that_an_older_bundle_leaves_out_are_empty() -> None:
     data = json.loads(CONTRACT.to_json())
     del data["interval_tensor"], data["outputs"][0]["stddev_tensor"]
     older = Contract.from_json(json.dumps(data))

@@ -126,7 +126,7 @@ def test_a_graph_that_is_nested_deeply_is_refused():
 
 
 @pytest.mark.parametrize("data", [b"x", b"these are not the weights", b"\x3a\x05ab"])
-def test_what_is_no_model_is_refused(data):
+def test_bytes_that_are_no_model_are_refused(data):
     with pytest.raises(BundleError, match="not an ONNX model"):
         onnx_file.check(data)
 

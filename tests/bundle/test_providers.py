@@ -39,7 +39,7 @@ def test_the_settings_precisions_are_those_that_can_be_chosen():
     assert config.PRECISIONS == quickest.PRECISIONS
 
 
-def test_what_is_installed_is_the_choice(monkeypatch):
+def test_the_installed_provider_is_chosen(monkeypatch):
     install(monkeypatch, providers.OPENVINO, providers.CPU)
     assert providers.choose() is providers.OPENVINO
     assert providers.candidates() == (providers.OPENVINO, providers.CPU)

@@ -140,7 +140,7 @@ def test_a_bundle_that_is_not_what_its_name_says_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("ratios", [(1.0, 1.021), ()])
-def test_what_has_no_good_record_is_served_only_where_it_is_asked_for(tmp_path, ratios):
+def test_a_bundle_without_a_good_record_is_served_only_on_request(tmp_path, ratios):
     path = bundles.recurrent(tmp_path / "tiny.onnx")
     bundles.reduced(path, ratios=ratios)
     (bundle,) = quickest.load_all([path]).values()

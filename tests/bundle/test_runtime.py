@@ -96,7 +96,7 @@ def test_a_part_of_memory_is_some_of_its_rows():
 
 
 @pytest.mark.parametrize("content", [b"", b"no graph at all"])
-def test_what_is_no_graph_is_refused_in_one_line(content):
+def test_bytes_that_are_no_graph_are_refused_in_one_line(content):
     with pytest.raises(BundleError, match="not an ONNX model that runs here") as caught:
         Runtime(content)
     assert "\n" not in str(caught.value)

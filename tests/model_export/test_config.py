@@ -50,7 +50,9 @@ def test_shipped_configurations_load(path: Path):
         ('name = "tiny"', "name = ", "not a TOML file"),
     ],
 )
-def test_what_is_wrong_is_named(tiny_config: Path, old: str, new: str, message: str):
+def test_an_error_names_the_file_and_the_wrong_key(
+    tiny_config: Path, old: str, new: str, message: str
+):
     text = tiny_config.read_text()
     assert old in text
     tiny_config.write_text(text.replace(old, new, 1))

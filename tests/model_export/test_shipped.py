@@ -102,7 +102,7 @@ async def test_a_vehicle_that_names_none_is_driven_by_the_default(served: str):
         assert session.info.model.name == "pilotnet_lstm"
 
 
-def test_what_ships_in_8_bits_is_made_from_what_ships_and_may_be_chosen():
+def test_8_bit_bundles_are_made_from_the_shipped_ones_and_may_be_chosen():
     assert {path.name for path in REDUCED} >= {"pilotnet_lstm.int8.onnx", "pilotnet.int8.onnx"}
     wholes = [path.with_suffix("").with_suffix(".onnx") for path in REDUCED]
     for bundle in quickest.load_all(wholes, precision="int8").values():

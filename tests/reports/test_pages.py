@@ -14,7 +14,7 @@ def test_only_what_stands_between_the_named_markers_is_replaced():
     assert pages.between(PAGE, "c", "new") == PAGE
 
 
-def test_what_was_written_is_up_to_date_and_what_was_changed_is_named(tmp_path):
+def test_written_pages_are_up_to_date_and_a_changed_one_is_named(tmp_path):
     written = {Path("docs/a.md"): "a\n", Path("b.md"): "b\n"}
     pages.write(tmp_path, written)
     pages.check(tmp_path, written, "make pages")

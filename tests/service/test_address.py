@@ -44,7 +44,7 @@ def test_workers_that_share_no_port_have_one_after_the_other():
 @pytest.mark.parametrize(
     "text", ["", ":1", "host", "host:", "host:65536", "host:-1", "::1:5", "a b:1", "unix:", "h:1\n"]
 )
-def test_what_is_no_address_is_named(text):
+def test_an_error_names_the_wrong_address(text):
     with pytest.raises(ListenError, match="give HOST:PORT or unix:PATH"):
         parse(text)
 
@@ -64,7 +64,7 @@ def test_a_name_that_no_machine_has_is_named():
         check_free(Place("steerstream.invalid", 1))
 
 
-def test_a_held_port_is_free_for_those_who_share_it_and_taken_for_others():
+def test_a_held_port_is_free_for_its_workers_and_taken_for_others():
     with hold(ANY) as held:
         assert held.port
         with socket.socket() as sharing:

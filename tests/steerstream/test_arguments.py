@@ -16,7 +16,7 @@ def test_a_whole_number_becomes_an_int(value):
 
 
 @pytest.mark.parametrize("value", [3.0, "3", None, True, math.nan, [3]])
-def test_what_is_no_whole_number_is_named(value):
+def test_an_error_names_the_value_that_is_no_whole_number(value):
     with pytest.raises(BadRequest, match=r"count must be a whole number, not .*; count up"):
         whole_number("count", value, low=0, high=9, hint="count up")
 
@@ -34,7 +34,7 @@ def test_a_finite_number_becomes_a_float(value):
 
 
 @pytest.mark.parametrize("value", ["3", None, True, 3j])
-def test_what_is_no_number_is_named(value):
+def test_an_error_names_the_value_that_is_no_number(value):
     with pytest.raises(BadRequest, match="speed_mps must be a number"):
         finite_number("speed_mps", value)
 

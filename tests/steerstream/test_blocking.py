@@ -151,7 +151,7 @@ def test_closing_in_any_order_and_twice_does_nothing_more(is_client_first):
         closed.close()
 
 
-def test_what_is_used_after_its_end_says_so():
+def test_a_call_after_the_end_is_an_error_that_says_so():
     with connect(FakeServer()) as client, client.open_session(vehicle_id="car") as session:
         pass
     uses = [

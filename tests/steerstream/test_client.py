@@ -225,7 +225,7 @@ async def test_a_wrong_type_is_refused_by_name_and_nothing_is_sent(options, mess
     assert not server.received
 
 
-async def test_what_is_left_out_is_left_to_the_server():
+async def test_the_server_chooses_terms_that_are_left_out():
     server = FakeServer()
     async with steerstream.connect("fake", transport=server.transport()) as client:
         await client.open_session(vehicle_id="car", budget_ms=None, camera=Camera(640, 480))

@@ -66,7 +66,7 @@ def test_a_number_is_read(kind, text, value):
         (command_line.whole, ("-1", "1.5")),
     ],
 )
-def test_what_is_no_such_number_is_refused(kind, texts):
+def test_text_that_is_no_such_number_is_refused(kind, texts):
     for text in (*texts, "", "five", "nan", "inf", "-inf", "1e999"):
         with pytest.raises(argparse.ArgumentTypeError, match=f"not '{text}'"):
             kind(text)
@@ -105,5 +105,5 @@ def test_an_output_is_a_path_that_can_be_written(tmp_path):
         (OSError("no such file"), command_line.CANNOT_START),
     ],
 )
-def test_what_is_lost_on_the_way_has_another_exit_code_than_what_cannot_start(error, code):
+def test_a_loss_on_the_way_has_another_exit_code_than_a_failed_start(error, code):
     assert command_line.exit_code(error) == code

@@ -153,7 +153,7 @@ async def test_asking_for_jpeg_without_opencv_names_the_command_to_install_it(mo
         np.zeros((0, 4, 3), np.uint8),
     ],
 )
-async def test_what_is_no_picture_is_refused(image):
+async def test_an_array_that_is_no_picture_is_refused(image):
     with pytest.raises(BadRequest, match="uint8 of shape"):
         await encode(image)
 

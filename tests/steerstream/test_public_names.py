@@ -98,7 +98,7 @@ def test_the_public_names_are_these():
     assert sorted(steerstream.testing.__all__) == sorted(TESTING_NAMES)
 
 
-def test_what_is_not_listed_is_a_module_or_private():
+def test_names_that_are_not_listed_are_modules_or_private():
     """A name that slips into the package by an import would become public by use."""
     modules = {module.name for module in pkgutil.iter_modules(steerstream.__path__)}
     public = {name for name in vars(steerstream) if not name.startswith("_")}

@@ -145,7 +145,7 @@ async def test_a_session_that_cannot_be_is_refused_with_its_reason(target, optio
     assert caught.value.reason is reason
 
 
-async def test_what_the_server_would_not_take_is_not_sent(target):
+async def test_a_picture_that_the_server_would_refuse_is_not_sent(target):
     async with driving(target) as session:
         with pytest.raises(BadRequest, match="pixels"):
             await session.send_frame(np.zeros((4000, 4000, 3), np.uint8))

@@ -355,7 +355,7 @@ async def test_after_its_end_a_session_is_closed():
         await anext(session)
 
 
-async def test_closing_wakes_those_who_wait():
+async def test_closing_wakes_all_waiting_calls():
     async with session_with(lambda f: Drop()) as (session, _):
         waiting = asyncio.create_task(session.request(JPEG))
         reading = asyncio.create_task(anext(session, None))

@@ -65,7 +65,7 @@ async def test_a_refused_connection_fails_at_once():
             pytest.fail("nothing listens there")
 
 
-async def test_a_name_that_is_none_fails():
+async def test_a_host_name_that_does_not_exist_fails():
     with pytest.raises(ConnectionFailed, match=r"no\.such\.host\.invalid"):
         async with steerstream.connect("no.such.host.invalid:50051", timeout_s=5):
             pytest.fail("nothing listens there")

@@ -31,7 +31,7 @@ def around():
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_what_an_attack_took_is_given_back(server, around, name, monkeypatch):
+def test_slots_come_back_after_an_attack(server, around, name, monkeypatch):
     monkeypatch.setattr(attack, "WARM_UP_S", 0.6)
     monkeypatch.setattr(attack, "DELAY_S", 0.3)
     found = attack.besiege(

@@ -28,7 +28,7 @@ def test_every_frame_that_was_due_is_sent_and_counted_once(server, generators, p
     assert tally.client_cpu > 0
 
 
-def test_who_finds_no_slot_is_refused_and_sends_nothing(server, generators, pictures):
+def test_a_vehicle_without_a_slot_is_refused_and_sends_nothing(server, generators, pictures):
     tally = generators.run(server.address, quick(pictures, vehicles=7))
     assert (tally.opened, tally.refused.total()) == (4, 3)
     assert tally.refusal.count == 3
@@ -36,7 +36,7 @@ def test_who_finds_no_slot_is_refused_and_sends_nothing(server, generators, pict
 
 
 @pytest.mark.parametrize("retry", [Retry.AFTER_HINT, Retry.AT_ONCE])
-def test_who_was_refused_asks_again(server, generators, pictures, retry):
+def test_a_refused_vehicle_asks_again(server, generators, pictures, retry):
     tally = generators.run_all(
         server.address, [quick(pictures, vehicles=5, seconds=2.5, retry=retry)]
     )

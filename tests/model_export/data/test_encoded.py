@@ -100,7 +100,9 @@ def test_later_labels_are_stored_anew(config: Config, recording: Recording, tmp_
     np.testing.assert_array_equal(later.labels[:5], now.labels[1:6])
 
 
-def test_what_is_stored_is_not_computed_again(config: Config, recording: Recording, tmp_path: Path):
+def test_stored_features_are_not_computed_again(
+    config: Config, recording: Recording, tmp_path: Path
+):
     network = warmed(config)
     source = source_of(recording, AugmentConfig(), 1)
     first = cache_of(network, config, tmp_path).source(source)

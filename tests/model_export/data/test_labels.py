@@ -70,7 +70,7 @@ def test_images_may_lie_elsewhere(tmp_path: Path):
         ("frame_id,speed_mps\n1,2\n2,fast\n", "labels.csv:3: .*'fast'"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str):
+def test_an_error_names_the_wrong_row_or_column(tmp_path: Path, text: str, message: str):
     with pytest.raises(DataError, match=message):
         read_labels(write(tmp_path, text))
 

@@ -34,7 +34,7 @@ def test_two_at_once_make_it_once(tmp_path: Path):
     assert (tmp_path / "shared" / "file").read_text() == "whole"
 
 
-def test_what_a_killed_run_left_is_thrown_away(tmp_path: Path):
+def test_files_of_a_killed_run_are_removed(tmp_path: Path):
     def fail(work: Path) -> None:
         (work / "half").touch()
         raise KeyboardInterrupt
@@ -45,7 +45,7 @@ def test_what_a_killed_run_left_is_thrown_away(tmp_path: Path):
     assert [path.name for path in folder.iterdir()] == ["whole"]
 
 
-def test_what_is_there_is_not_made_again(tmp_path: Path):
+def test_a_folder_that_exists_is_not_made_again(tmp_path: Path):
     prepared(tmp_path / "shared", lambda work: (work / "first").touch())
     folder = prepared(tmp_path / "shared", lambda work: (work / "second").touch())
     assert [path.name for path in folder.iterdir()] == ["first"]

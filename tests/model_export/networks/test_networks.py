@@ -62,7 +62,7 @@ def test_two_windows_equal_one(tiny: Config, kind: str, settings: dict[str, obje
 
 @every_network
 @torch.no_grad()
-def test_what_is_folded_keeps_outputs_and_state(
+def test_a_folded_network_has_the_same_outputs_and_state(
     tiny: Config, kind: str, settings: dict[str, object]
 ):
     config = configured(tiny, kind, settings)
@@ -175,7 +175,7 @@ def test_komanda_is_led_by_the_truth_where_there_is_one(tiny: Config):
     assert all(torch.equal(a, b) for a, b in zip(after[alone], other[alone], strict=True))
 
 
-def test_what_does_not_exist_is_named(tiny: Config):
+def test_an_error_names_the_unknown_network_setting_or_cell(tiny: Config):
     with pytest.raises(ConfigError, match="no network 'resnet'; there are: chauffeur, cnn3d"):
         build(configured(tiny, "resnet", {}))
     with pytest.raises(ConfigError, match=r"unknown key 'network\.settings\.hiden'"):
@@ -193,7 +193,7 @@ def test_a_reach_that_the_picture_does_not_have_is_refused(tiny: Config):
 
 
 @torch.no_grad()
-def test_what_moved_in_twice_the_time_is_half_the_motion(tiny: Config):
+def test_the_same_shift_in_twice_the_time_is_half_the_motion(tiny: Config):
     network: Any = build(configured(tiny, "chauffeur", {"blocks": 1, "interval": True}))
     size, moved = math.prod(network.trunk.shape), network.motions[0].width
     features = torch.rand(1, 2, size + moved)

@@ -61,14 +61,14 @@ def test_blocks_have_the_shapes_and_the_way_of_the_network(found: dict[str, Arch
     assert found["pilotnet_lstm"].last == ("heads",)
 
 
-def test_what_is_joined_and_parted_again_feeds_only_its_own(found: dict[str, Architecture]):
+def test_parts_of_a_joined_tensor_feed_only_their_readers(found: dict[str, Architecture]):
     blocks = {block.name: block for block in found["chauffeur"].blocks}
     assert blocks["reduce"].feeds == ("trunk",)
     assert set(blocks["recurrence"].feeds) == {"project", "motions"}
     assert blocks["motions"].memories[0].name == "look"
 
 
-def test_what_is_split_feeds_only_its_own(tiny: configs.Config, tmp_path: Path):
+def test_parts_of_a_split_tensor_feed_only_their_readers(tiny: configs.Config, tmp_path: Path):
     """The interval comes into features that are taken apart for it and put together again."""
     settings: dict[str, object] = {"blocks": 2, "hidden": 6, "interval": True, "forward": True}
     blocks = {block.name: block for block in exported(tiny, tmp_path, "chauffeur", settings).blocks}

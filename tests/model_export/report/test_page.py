@@ -47,7 +47,7 @@ def test_the_readme_gets_its_row_and_keeps_the_rest(checkout: Path):
     assert readme.endswith("<!-- models:end -->\n\nrest\n")
 
 
-def test_what_was_not_measured_has_a_dash(checkout: Path):
+def test_a_missing_measurement_is_a_dash(checkout: Path):
     for path in (checkout / results.FOLDER).iterdir():
         path.unlink()
     assert report(checkout) == 0

@@ -34,7 +34,7 @@ def said(source: Source, split: str, error: float, stddev: float) -> Judged:
     return Judged(recording, Predicted(recording.labels + error, stddev * like))
 
 
-def test_what_is_held_out_chooses_and_validation_is_reported(source: Source):
+def test_held_out_recordings_choose_and_validation_is_reported(source: Source):
     held, validation = said(source, "holdout", 0.1, 1), said(source, "validation", 0.3, 1)
     judgement = [JudgedSource(source, held, validation)]
     assert monitored(judgement) == pytest.approx(2 * 0.1, rel=1e-5)

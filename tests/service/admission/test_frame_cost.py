@@ -76,7 +76,7 @@ def test_a_server_that_has_measured_nothing_guesses():
 
 
 @pytest.mark.parametrize("case", RECORDED)
-def test_what_a_frame_costs_on_a_full_server_is_known_at_any_load(case):
+def test_the_cost_of_a_frame_on_a_full_server_is_known_at_any_load(case):
     recorded, in_loop = RECORDED[case]
     _, full_cpu_ms, full_loop_ms = recorded[-1]
     for frames_per_s, cpu_ms, loop_ms in recorded:
@@ -123,7 +123,7 @@ def test_a_frame_costs_at_least_half_of_what_it_took():
     assert process.cost.cpu_ns == pytest.approx(0.3 * MS)
 
 
-def test_what_the_host_gives_to_others_is_not_there():
+def test_cores_that_the_host_takes_away_do_not_count():
     process = Process(cores=2.0)
     assert process.cost.cores == 2.0
     for stolen in (0.0, 0.5, 0.0, 0.0):

@@ -42,7 +42,7 @@ def test_an_empty_server_has_everything_left():
     assert set(shares(Load(), costs()).values()) == {0.0}
 
 
-def test_what_is_in_use_is_rate_times_cost():
+def test_utilisation_is_rate_times_cost():
     found = shares(load_of(*[demand()] * 10), costs(cpu_ms=2, loop_ms=0.5, cores=2))
     assert found["CPU"] == pytest.approx(0.2, rel=0.01)
     assert found["event loop"] == pytest.approx(0.1, rel=0.02)

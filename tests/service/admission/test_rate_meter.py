@@ -51,7 +51,7 @@ def test_a_review_counts_from_the_last_one():
     assert meter.review() == FrameCounts(0, 0, 0)
 
 
-def test_a_promise_is_kept_by_who_sends_and_not_too_much():
+def test_a_session_keeps_its_promise_if_it_sends_at_most_its_rate():
     assert FrameCounts(10, 0, 0).keeps_promise
     assert not FrameCounts(10, 1, 0).keeps_promise
     assert not FrameCounts(0, 0, 0).keeps_promise

@@ -13,14 +13,14 @@ def test_a_newcomer_does_not_wait():
     assert hints.early_ns("car", 1) == 0
 
 
-def test_who_comes_too_soon_waits_until_it_was_told_to_come():
+def test_a_vehicle_that_comes_too_soon_waits_until_its_time():
     hints = RetryHints()
     hint_ms = hints.refused("car", 5 * S)
     assert 1000 <= hint_ms <= 2000
     assert hints.early_ns("car", 5 * S + 10 * MS) == (hint_ms - 10) * MS
 
 
-def test_who_heeds_the_hint_does_not_wait():
+def test_a_vehicle_that_heeds_the_hint_does_not_wait():
     hints = RetryHints()
     hint_ms = hints.refused("car", 0)
     assert hints.early_ns("car", hint_ms * MS) == 0

@@ -44,7 +44,7 @@ def test_an_overload_that_lasts_goes_back_to_what_fits(shedding):
     assert run(shedding, 5, load=3.0) == [(3.0, 1.0)]
 
 
-def test_who_was_told_to_go_has_time_to_go(shedding):
+def test_sessions_that_were_let_go_have_time_to_leave(shedding):
     assert run(shedding, 12, load=3.0) == [(3.0, 1.0), (7.0, 1.0), (11.0, 1.0)]
 
 

@@ -28,7 +28,7 @@ def test_new_memory_is_zero_on_either_side(accelerator):
     assert not content(accelerator.allocate((2, 3), np.float32)).any()
 
 
-def test_what_is_uploaded_comes_back_unchanged(accelerator):
+def test_an_upload_comes_back_unchanged(accelerator):
     here, back = (accelerator.staging((2, 3), np.float32) for _ in range(2))
     there = accelerator.allocate((2, 3), np.float32)
     here[...] = np.arange(6).reshape(2, 3)

@@ -52,6 +52,6 @@ def test_the_installed_grpc_takes_its_names_and_prints_nothing():
     assert start_grpc() == (names, "")
 
 
-def test_what_an_operator_has_set_stays():
+def test_a_variable_of_the_operator_stays():
     assert start_grpc(GRPC_EXPERIMENTS="-event_engine_client") == ("-event_engine_client", "")
     assert start_grpc(GRPC_EXPERIMENTS="") == ("", "")

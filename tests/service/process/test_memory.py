@@ -29,7 +29,7 @@ def test_a_slot_for_each_session_and_a_batch():
     assert memory.needed_bytes(contract((5,), (2, 3)), config) == FRAME_BYTES + 12 * 4 * 11
 
 
-def test_what_does_not_fit_is_named_with_the_settings(monkeypatch):
+def test_state_that_does_not_fit_is_refused_with_the_settings(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda: 2e9)
     memory.check([contract((4096,))], Config())
     with pytest.raises(ConfigError, match="65536 sessions and batches of 32 take 4,299 MB, "):

@@ -177,7 +177,7 @@ async def test_a_port_that_workers_share_is_taken_for_all_others(tiny, tmp_path)
             )
 
 
-def test_what_is_wrong_with_all_workers_is_said_once(tmp_path):
+def test_a_fault_of_all_workers_is_reported_once(tmp_path):
     line = refusal("--model", tmp_path / "missing.onnx", "--workers", 3)
     assert line == f"steerstream serve: {tmp_path / 'missing.onnx'}: No such file or directory\n"
 

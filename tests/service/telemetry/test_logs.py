@@ -40,7 +40,7 @@ def test_a_fault_is_one_line_too():
     assert "JSONDecodeError" in found["error"]
 
 
-def test_what_json_lacks_is_written_as_text():
+def test_a_value_that_json_lacks_is_written_as_text():
     assert line("event", extra=fields(where={1}))["where"] == "{1}"
 
 

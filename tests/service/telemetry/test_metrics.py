@@ -119,7 +119,7 @@ def test_load_state_and_build_are_shown():
     assert found["steerstream_build_info", *sorted([steerstream.__version__, "cpu"], key=_is_bound)]
 
 
-def test_what_runs_a_model_and_why_is_shown():
+def test_a_model_s_provider_and_the_reason_are_shown():
     text = prometheus.generate_latest(registry(Metrics(["tiny"]), state)).decode()
     labels = 'model="tiny",precision="int8",provider="cpu",reason="it is quicker"'
     assert f"steerstream_model_info{{{labels}}} 1.0" in text

@@ -54,7 +54,7 @@ def test_a_scrape_gets_all_families(host):
 
 
 @pytest.mark.parametrize("request_", [b"\r\n\r\n", b"x" * 100_000, b"BREW / HTTP/1.1\r\n\r\n"])
-def test_what_is_no_scrape_is_refused_without_a_word_on_stderr(request_, capfd):
+def test_a_request_that_is_no_scrape_is_refused_silently(request_, capfd):
     with endpoint() as place:
         with contextlib.suppress(ConnectionError):
             assert b"steerstream_" not in ask(place, request_)

@@ -120,6 +120,6 @@ async def test_a_drive_becomes_a_trace(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("package", ["prometheus_client", "opentelemetry"])
-def test_what_is_not_asked_for_is_not_imported(package):
+def test_libraries_are_imported_only_on_request(package):
     text = f"import sys, steerstream_service.process.worker; sys.exit({package!r} in sys.modules)"
     subprocess.run([sys.executable, "-c", text], cwd=ROOT, check=True)

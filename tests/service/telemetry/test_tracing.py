@@ -132,7 +132,7 @@ def test_a_collector_that_takes_nothing_does_not_keep_the_server(monkeypatch):
     taking.set()
 
 
-def test_what_a_session_that_ended_still_tells_is_no_trace(collector):
+def test_events_after_a_session_s_end_are_not_traced(collector):
     tracing = Tracing.to(collector.url, every=1)
     tracing.answered("gone", 50 * MS, command(1))
     tracing.skipped("gone", Skip(2, 1, SkipReason.LATE, "why", None))

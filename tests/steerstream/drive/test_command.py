@@ -248,7 +248,7 @@ def test_a_session_that_is_lost_on_the_way_shows_what_was_and_exits_1(recording,
     assert "Traceback" not in said.err
 
 
-def test_what_cannot_start_is_one_line_and_exit_2(recording, tmp_path, capsys):
+def test_a_drive_that_cannot_start_is_one_line_and_exit_2(recording, tmp_path, capsys):
     labels = recording / "labels.csv"
     wrong = [
         ("--source", tmp_path / "nosuch"),

@@ -72,7 +72,7 @@ def test_nothing_has_no_percentile():
     assert Histogram.of([]).count == 0
 
 
-def test_what_is_longer_than_an_hour_counts_there():
+def test_a_duration_above_an_hour_counts_as_an_hour():
     histogram = Histogram.of([1e12])
     histogram.add(2e12)
     assert (histogram.count, histogram.max_ms) == (2, 2e12)
@@ -80,7 +80,7 @@ def test_what_is_longer_than_an_hour_counts_there():
 
 
 @pytest.mark.parametrize("wrong", [-1.0, math.nan])
-def test_what_is_no_duration_is_refused(wrong):
+def test_a_negative_or_nan_duration_is_refused(wrong):
     histogram = Histogram()
     with pytest.raises(ValueError, match="zero or more"):
         histogram.add(wrong)

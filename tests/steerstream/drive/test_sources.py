@@ -39,7 +39,7 @@ def test_pictures_whose_names_are_times_come_at_those_times(tmp_path):
     assert not any(frame.starts_anew for frame in frames)
 
 
-def test_where_pictures_are_missing_the_state_begins_anew_and_nobody_waits(tmp_path):
+def test_missing_pictures_reset_the_state_and_are_not_waited_for(tmp_path):
     write_pictures(tmp_path, [f"{number}.jpg" for number in ids(0, 1, 2, 300, 301)])
     frames = list(open_source(str(tmp_path)).frames)
     assert [frame.starts_anew for frame in frames] == [False, False, False, True, False]

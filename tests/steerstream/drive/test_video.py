@@ -15,7 +15,7 @@ from steerstream.drive.video import VideoFile, library_path, video_file
 from steerstream.errors import OutputLost
 
 
-def test_what_is_written_can_be_read(tmp_path):
+def test_a_written_video_can_be_read(tmp_path):
     path = tmp_path / "new" / "drive.mp4"
     red = np.zeros((48, 64, 3), np.uint8)
     red[..., 0] = 200

@@ -28,7 +28,7 @@ def verdict(precision: str, rmse: float, speed: float, batched: float = 2000.0) 
     ("precision", "rmse", "speed"),
     [("int8", 0.1019, 1201), ("int8", 0.05, 3000), ("fp16", 0.1019, 10), ("fp16", 0.1, 1000)],
 )
-def test_what_is_as_good_is_accepted(precision: str, rmse: float, speed: float):
+def test_a_bundle_within_the_thresholds_is_accepted(precision: str, rmse: float, speed: float):
     found = verdict(precision, rmse, speed)
     assert found.accepted
     assert list(found.lines())[-1] == "accepted"
@@ -45,7 +45,7 @@ def test_what_is_as_good_is_accepted(precision: str, rmse: float, speed: float):
         ("fp16", 0.11, 5000, ["is 1.100 times FP32's"]),
     ],
 )
-def test_what_is_not_is_refused_with_every_reason(
+def test_a_refusal_gives_every_reason(
     precision: str, rmse: float, speed: float, reasons: list[str]
 ):
     found = verdict(precision, rmse, speed)

@@ -7,7 +7,7 @@ import torch
 from model_export.networks.parts.convolutions import PilotNetConvolutions, seen_rows
 
 
-def test_what_lies_below_the_seen_rows_changes_nothing_and_what_lies_above_does():
+def test_only_the_seen_rows_change_the_features():
     torch.manual_seed(0)
     convolutions = PilotNetConvolutions().eval()
     frames = torch.randint(0, 256, (1, 66, 200, 3), dtype=torch.uint8)

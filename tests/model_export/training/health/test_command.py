@@ -119,7 +119,7 @@ def test_a_network_that_remembers_nothing(
     assert "no recurrent cells" in capsys.readouterr().out
 
 
-def test_what_cannot_be_looked_into_is_refused_in_one_line(
+def test_a_run_that_cannot_be_examined_is_refused_in_one_line(
     run: RunFolder, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     twin = tmp_path / "other" / "lstm"

@@ -142,6 +142,7 @@ class Guard:
         self._accepted: _Accepted | None = None
         self._told = ControlValues()
         self._told_ns: int | None = None
+        self._has_released = False
         self._last: tuple[GuardReason, ...] = ()
         self._awaited: collections.OrderedDict[int, _Awaited] = collections.OrderedDict()
         self._is_live = True
@@ -215,7 +216,8 @@ class Guard:
         """Return what the vehicle may do now.
 
         The values go towards the last good command's as fast as the bounds allow, counted from
-        what the last call returned and when.
+        what the last call returned and when, for `max_hold_ms` at most. Only a vehicle that was
+        told RELEASE, and no values for longer than that, starts from the command as it is.
 
         Args:
             now_ns: the time by the client's clock.
@@ -223,12 +225,12 @@ class Guard:
         _check_time(now_ns)
         self._notice_losses(now_ns)
         if self._accepted is None:
-            return _release(GuardReason.NO_COMMAND, *self._last)
+            return self._release(GuardReason.NO_COMMAND)
         age_ms = self._accepted.age_ms(now_ns)
         if age_ms > self.bounds.max_hold_ms:
-            return _release(GuardReason.TOO_OLD, *self._last)
+            return self._release(GuardReason.TOO_OLD)
         if self.is_lagging:
-            return _release(GuardReason.LAGGING, *self._last)
+            return self._release(GuardReason.LAGGING)
         is_old = age_ms > self.bounds.max_age_ms
         is_good = _PASSES.issuperset(self._last) and not is_old
         values, rates = self._tell(self._accepted, now_ns)
@@ -251,19 +253,24 @@ class Guard:
         most = self.bounds.max_lost_fraction * self.bounds.lost_window_frames
         return self._losses.count(True) > most
 
+    def _release(self, reason: GuardReason) -> SafeCommand:
+        self._has_released = True
+        return SafeCommand(Action.RELEASE, None, None, None, math.inf, (reason, *self._last))
+
     def _tell(
         self, accepted: _Accepted, now_ns: int
     ) -> tuple[ControlValues, tuple[GuardReason, ...]]:
         """Go from what the vehicle was told towards the accepted values, and remember how far."""
         clock_ns = now_ns if self._is_live else accepted.capture_time_ns
-        before, elapsed_s = self._told, math.inf
+        before, elapsed_s, most_s = self._told, 0.0, self.bounds.max_hold_ms / 1e3
         if self._told_ns is not None:
             elapsed_s = (clock_ns - self._told_ns) / 1e9
-        if elapsed_s > self.bounds.max_hold_ms / 1e3:
-            # The vehicle was released since, so its last values bound nothing now.
+        if self._told_ns is None or (self._has_released and elapsed_s > most_s):
+            # The vehicle has let go since, so its last values bound nothing now. Time alone does
+            # not show that: a caller that stalled still steers by them.
             before = ControlValues()
-        values, found = limit_rates(accepted.values, before, elapsed_s, self.bounds)
-        self._told = _merged(values, before)
+        values, found = limit_rates(accepted.values, before, min(elapsed_s, most_s), self.bounds)
+        self._told, self._has_released = _merged(values, before), False
         self._told_ns = max(clock_ns, self._told_ns or clock_ns)
         return values, found
 
@@ -429,7 +436,3 @@ def _merged(values: ControlValues, others: ControlValues) -> ControlValues:
     """Return the values, and the others where there is none."""
     pairs = zip(_heads(values), _heads(others), strict=True)
     return ControlValues(*(other if value is None else value for value, other in pairs))
-
-
-def _release(*reasons: GuardReason) -> SafeCommand:
-    return SafeCommand(Action.RELEASE, None, None, None, math.inf, reasons)

@@ -4,7 +4,7 @@ import math
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from steerstream import (
@@ -223,8 +223,35 @@ def test_after_letting_go_the_first_command_is_not_held_back_by_the_old_one():
     guard = Guard(Bounds(max_hold_ms=200, max_steering_wheel_rate_radps=0.1))
     drive(guard, 0, limited=ControlValues(1.0, 10.0, 0.0))
     assert guard.safe_command(now(0)).steering_wheel_angle_rad == 1.0
+    assert guard.safe_command(now(5)).action is Action.RELEASE
     assert drive(guard, 10, limited=ControlValues(-1.0, 10.0, 0.0), alive_counter=2) == ()
     assert guard.safe_command(now(10)).steering_wheel_angle_rad == -1.0
+
+
+@settings(deadline=None)
+@given(
+    stall_frames=st.integers(1, 200),
+    after_ms=st.floats(3, 49),
+    from_rad=st.floats(-6.28, 6.28),
+    to_rad=st.floats(-6.28, 6.28),
+)
+@example(stall_frames=25, after_ms=10.0, from_rad=6.28, to_rad=-6.28)
+def test_a_caller_that_stalled_has_not_let_go(stall_frames, after_ms, from_rad, to_rad):
+    """Good commands keep coming while nobody asks; the next answer starts from the last one."""
+    guard = Guard()
+    drive(guard, 0, limited=ControlValues(from_rad, 10.0, 0.0))
+    guard.safe_command(now(0, 3))
+    for number in range(1, stall_frames + 1):
+        drive(guard, number, limited=ControlValues(to_rad, 45.0, 0.0))
+    asked_ns = now(stall_frames, max(8.0, after_ms))
+    safe = guard.safe_command(asked_ns)
+    assert safe.action is Action.FOLLOW
+    elapsed_s = min((asked_ns - now(0, 3)) / 1e9, guard.bounds.max_hold_ms / 1e3)
+    assert safe.steering_wheel_angle_rad is not None
+    assert safe.speed_mps is not None
+    reach_rad = guard.bounds.max_steering_wheel_rate_radps * elapsed_s
+    assert abs(safe.steering_wheel_angle_rad - from_rad) <= reach_rad + 1e-6
+    assert abs(safe.speed_mps - 10.0) <= guard.bounds.max_acceleration_mps2 * elapsed_s + 1e-6
 
 
 def test_after_a_hold_the_angle_moves_no_faster_than_an_actuator_can_follow():

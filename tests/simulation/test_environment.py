@@ -48,15 +48,34 @@ def test_gymnasiums_own_checks_pass_with_physical_actions():
     check_env(RoadEnvironment(seconds=2.0, **SMALL, physical_actions=True), skip_render_check=True)
 
 
-def test_the_environment_is_made_by_its_id_once_the_package_is_installed():
+@pytest.mark.parametrize(
+    "imports",
+    [
+        ["gymnasium"],
+        ["steerstream_simulation", "gymnasium"],
+        ["gymnasium", "steerstream_simulation"],
+        ["steerstream_simulation.environment", "gymnasium"],
+    ],
+    ids=" then ".join,
+)
+def test_the_environment_is_made_by_its_id_after_imports_in_any_order(imports):
     code = (
-        "import gymnasium\n"
-        "made = gymnasium.make('steerstream_simulation:steerstream/Road-v0', height_px=64)\n"
+        f"import {', '.join(imports)}\n"
+        "made = gymnasium.make(\n"
+        "    'steerstream_simulation.environment:steerstream/Road-v0', height_px=64\n"
+        ")\n"
         "print(made.observation_space.shape)"
     )
     command = [sys.executable, "-W", "error", "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout == "(64, 320, 3)\n"
+
+
+def test_the_world_imports_gymnasium_for_the_environment_only():
+    code = "import sys, steerstream_simulation.world; print('gymnasium' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout == "False\n"
 
 
 @pytest.mark.parametrize("physical", [False, True])

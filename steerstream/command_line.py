@@ -79,7 +79,7 @@ def count(text: str) -> int:
 
 def whole(text: str) -> int:
     """Read a whole number from 0."""
-    if not text.isdecimal():
+    if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"needs a whole number from 0, not {text!r}")
     return int(text)
 

@@ -114,7 +114,7 @@ class RpcFailed(Exception):  # noqa: N818
             code,
             message or code.name,
             reason=ErrorReason(str(metadata.get(REASON_KEY, ""))),
-            retry_after_s=int(hint) / 1e3 if hint.isdecimal() else None,
+            retry_after_s=int(hint) / 1e3 if hint.isascii() and hint.isdecimal() else None,
         )
 
 

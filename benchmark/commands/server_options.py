@@ -141,7 +141,7 @@ def settings(text: str) -> dict[str, float | str]:
 def cores(text: str) -> list[int]:
     """Read cores such as `0,1`."""
     items = text.split(",")
-    if not all(item.isdecimal() for item in items):
+    if not all(item.isascii() and item.isdecimal() for item in items):
         raise argparse.ArgumentTypeError(f"needs cores such as 0,1, not {text!r}")
     return [int(item) for item in items]
 
@@ -149,7 +149,8 @@ def cores(text: str) -> list[int]:
 def size(text: str) -> tuple[int, int]:
     """Read `WIDTHxHEIGHT`."""
     width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+    sides = (width, height)
+    if not all(side.isascii() and side.isdecimal() and int(side) for side in sides):
         raise argparse.ArgumentTypeError(f"needs WIDTHxHEIGHT such as 640x480, not {text!r}")
     return int(width), int(height)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from steerstream import whole_file
 from steerstream_service.errors import ConfigError, ListenError
 
-_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]/\s]+):(?P<port>\d{1,5})")
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]/\s]+):(?P<port>[0-9]{1,5})")
 _MAX_PORT = 65_535
 
 
@@ -32,8 +32,15 @@ class Place:
 
         Args:
             number: of the worker; None for a server alone.
+
+        Raises:
+            ListenError: there is no such port.
         """
-        return Place(self.host, self.port + (number or 0)) if self.port else self
+        if not self.port or not number:
+            return self
+        if self.port + number > _MAX_PORT:
+            raise ListenError(f"worker {number} has no port after {self}; the last is {_MAX_PORT}")
+        return Place(self.host, self.port + number)
 
 
 def parse(text: str) -> Place | None:

@@ -27,6 +27,7 @@ STEPS_ON = ("auto", "thread", "loop")
 """The values of the setting `steps_on`."""
 
 _MIB = 1024 * 1024
+_LARGEST_FILE_BYTES = _MIB
 # Bounds are checked below, and say more of a value that is not finite.
 _READER = Reader(
     error=ConfigError, unknown="unknown setting {first}; --help lists them all", finite=False
@@ -175,11 +176,22 @@ def load(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(_read(path).decode())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, ConfigError) as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> bytes:
+    """Read a whole file, but never more than a bound: a pipe or a device may have no end."""
+    if path.exists() and not path.is_file():
+        raise ConfigError("not a regular file")
+    with path.open("rb") as file:
+        data = file.read(_LARGEST_FILE_BYTES + 1)
+    if len(data) > _LARGEST_FILE_BYTES:
+        raise ConfigError(f"larger than {_LARGEST_FILE_BYTES} bytes")
+    return data
 
 
 def describe() -> str:

@@ -159,7 +159,10 @@ def _seconds(text: str) -> float:
 def _camera(text: str) -> CameraConfig:
     width, _, height = text.partition("x")
     sides = (width, height)
-    if not all(side.isdecimal() and _SMALLEST_PX <= int(side) <= _LARGEST_PX for side in sides):
+    if not all(
+        side.isascii() and side.isdecimal() and _SMALLEST_PX <= int(side) <= _LARGEST_PX
+        for side in sides
+    ):
         raise argparse.ArgumentTypeError(
             f"give WIDTHxHEIGHT with {_SMALLEST_PX} to {_LARGEST_PX} pixels a side, such as "
             f"320x240, not {text!r}"

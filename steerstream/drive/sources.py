@@ -92,7 +92,7 @@ def open_source(
         MissingExtra: OpenCV is needed and not installed.
     """
     path = Path(source)
-    is_camera = source.isdecimal() or source.startswith("/dev/video")
+    is_camera = _is_number(source) or source.startswith("/dev/video")
     if path.is_dir() and not is_camera:
         return _folder(path, labels, rate_hz)
     if labels is not None:
@@ -246,9 +246,13 @@ def _timed(
         yield picture, time_ns
 
 
+def _is_number(source: str) -> bool:
+    return source.isascii() and source.isdecimal()
+
+
 def _camera(source: str, rate_hz: float | None) -> Source:
     cv2 = opencv("reading a camera")
-    capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+    capture = cv2.VideoCapture(int(source) if _is_number(source) else source)
     if not capture.isOpened():
         raise MediaError(f"cannot open the camera {source}")
     # One picture in the driver's buffer: an old one is worth nothing.

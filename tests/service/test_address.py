@@ -39,6 +39,9 @@ def test_workers_that_share_no_port_have_one_after_the_other():
     place = Place("127.0.0.1", 9000)
     assert [place.for_worker(number).port for number in (None, 0, 1, 2)] == [9000, 9000, 9001, 9002]
     assert ANY.for_worker(3) == ANY
+    assert Place("::", 65_534).for_worker(1).port == 65_535
+    with pytest.raises(ListenError, match="worker 2 has no port after :::65534; the last is 65535"):
+        Place("::", 65_534).for_worker(2)
 
 
 @pytest.mark.parametrize(

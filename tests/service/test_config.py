@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from pathlib import Path
 
 import pytest
 
@@ -32,8 +34,21 @@ def test_a_file_is_read_and_named_in_errors(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ConfigError, match=f"{path}: .*{message}"):
             load(path)
-    with pytest.raises(ConfigError, match=f"{tmp_path}: Is a directory"):
+    with pytest.raises(ConfigError, match=f"{tmp_path}: not a regular file"):
         load(tmp_path)
+
+
+def test_a_file_without_an_end_is_refused_before_it_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (Path("/dev/zero"), tmp_path / "pipe"):
+        with pytest.raises(ConfigError, match=f"{path}: not a regular file"):
+            load(path)
+    large = tmp_path / "large.toml"
+    large.write_text("#" * 2**20)
+    assert load(large) == Config()
+    large.write_text("#" * (2**20 + 1))
+    with pytest.raises(ConfigError, match=f"{large}: larger than 1048576 bytes"):
+        load(large)
 
 
 def test_every_setting_is_a_number_or_a_choice():

@@ -63,7 +63,7 @@ def test_a_number_is_read(kind, text, value):
         (command_line.not_negative, ("-1",)),
         (command_line.share, ("-0.1", "1.1")),
         (command_line.count, ("0", "-1", "1.5")),
-        (command_line.whole, ("-1", "1.5")),
+        (command_line.whole, ("-1", "1.5", "٣")),
     ],
 )
 def test_text_that_is_no_such_number_is_refused(kind, texts):

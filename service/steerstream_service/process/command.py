@@ -13,8 +13,9 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from steerstream.command_line import CANNOT_START, Parser
+from steerstream.command_line import CANNOT_START, Parser, whole
 from steerstream_bundle.errors import BundleError
 from steerstream_service import address, config
 from steerstream_service.errors import ConfigError, ListenError, StartError
@@ -72,6 +73,9 @@ async def _supervise(options: argparse.Namespace, given: Sequence[str]) -> None:
     place = address.parse(options.listen)
     if place is None:
         raise ConfigError("workers share a TCP port; give --listen HOST:PORT")
+    for first in (options.metrics, options.admin_listen):
+        if first is not None:
+            first.for_worker(options.workers - 1)
     notifier = Notifier.take()
     with address.hold(place) as held:
         supervisor = Supervisor(
@@ -170,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--traces",
         metavar="URL",
+        type=_collector,
         help="send OpenTelemetry traces to this collector, as OTLP over gRPC: http://HOST:4317",
     )
     # For a supervisor's workers only.
@@ -184,9 +189,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _workers(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= _MAX_WORKERS):
+    workers = whole(text)
+    if not 1 <= workers <= _MAX_WORKERS:
         raise argparse.ArgumentTypeError(f"needs a number from 1 to {_MAX_WORKERS}, not {text}")
-    return int(text)
+    return workers
 
 
 def _place(text: str) -> address.Place:
@@ -197,6 +203,17 @@ def _place(text: str) -> address.Place:
     if place is None:
         raise argparse.ArgumentTypeError(f"needs HOST:PORT, not {text}")
     return place
+
+
+def _collector(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        is_url = url.scheme in {"http", "https"} and url.hostname and url.port != 0
+    except ValueError:  # such as a port that is no number
+        is_url = False
+    if not is_url:
+        raise argparse.ArgumentTypeError(f"needs http://HOST:PORT, not {text}")
+    return text
 
 
 def _worker(text: str) -> _WorkerOption:

@@ -161,7 +161,17 @@ def test_a_malformed_address_is_one_line_and_exit_code_2(tiny, address):
 
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
-    [(["--model"], "--model"), (["--port", "5"], "--port 5"), (["--model", "a", "--wat"], "--wat")],
+    [
+        (["--model"], "--model"),
+        (["--port", "5"], "--port 5"),
+        (["--model", "a", "--wat"], "--wat"),
+        (["--workers", "٣"], "--workers: needs a whole number from 0, not '٣'"),
+        (["--workers", "257"], "--workers: needs a number from 1 to 256, not 257"),
+        (["--metrics", "127.0.0.1:٣"], "--metrics: needs HOST:PORT, not 127.0.0.1:٣"),
+        (["--traces", "foo"], "--traces: needs http://HOST:PORT, not foo"),
+        (["--traces", "http://"], "--traces: needs http://HOST:PORT, not http://"),
+        (["--traces", "http://a:b"], "--traces: needs http://HOST:PORT, not http://a:b"),
+    ],
 )
 def test_a_wrong_option_is_one_line_and_exit_code_2(arguments, wrong):
     result = subprocess.run(
@@ -172,6 +182,13 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(arguments, wrong):
     assert result.stderr.startswith("steerstream serve: ")
     assert result.stderr.endswith("; see steerstream serve --help\n")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--metrics", "--admin-listen"])
+def test_workers_beyond_the_last_port_are_one_line_and_exit_code_2(tiny, option):
+    line = refusal("--model", tiny, option, "127.0.0.1:65535", "--workers", 2)
+    said = "worker 1 has no port after 127.0.0.1:65535; the last is 65535"
+    assert line == f"steerstream serve: {said}\n"
 
 
 def test_help_explains_every_option_and_setting():

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from steerstream.arguments import finite_number, instance, whole_number
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import RATE_HZ
 from steerstream_simulation.road import FIRST_TRAINING_SEED
@@ -22,6 +23,7 @@ NORMALISED_ANGLE_RAD = 2.0
 """Angle of the normalised action 1: enough for the sharpest bend and a correction."""
 
 _LAST_SEED = 1_000_000
+_GREATEST_SEED = 2**63 - 1
 _LEAST_PX, _GREATEST_PX = 64, 1920
 _ACTION = ("steering wheel angle", "speed")
 
@@ -40,8 +42,8 @@ class RoadEnvironment(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
         render_mode: `rgb_array` or None.
 
     Raises:
-        ValueError: a side of the observation is below 64 or above 1920 pixels, or `seconds` is not
-            above 0.
+        ValueError: an argument is of another type or out of its range: a side has 64 to 1920
+            pixels, `seconds` is above 0, `road_seed` is from 0.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": RATE_HZ}  # noqa: RUF012
@@ -57,15 +59,16 @@ class RoadEnvironment(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
         puts_back: bool = False,
         render_mode: str | None = None,
     ) -> None:
-        if not all(_LEAST_PX <= side <= _GREATEST_PX for side in (width_px, height_px)):
-            raise ValueError(
-                f"an observation has {_LEAST_PX} to {_GREATEST_PX} pixels a side, not "
-                f"{width_px} x {height_px}"
-            )
-        if not seconds > 0:
-            raise ValueError(f"an episode needs more than 0 seconds, not {seconds}")
+        width_px = _side_px("width_px", width_px)
+        height_px = _side_px("height_px", height_px)
+        if not finite_number("seconds", seconds, low=0.0):
+            raise ValueError("an episode needs more than 0 seconds")
+        instance("physical_actions", physical_actions, bool)
+        instance("puts_back", puts_back, bool)
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be 'rgb_array' or None, not {render_mode!r}")
         self.render_mode = render_mode
-        self._road_seed = road_seed
+        self._road_seed = None if road_seed is None else _seed(road_seed)
         self._seconds = seconds
         self._camera = CameraConfig(width_px=width_px, height_px=height_px)
         self._puts_back = puts_back
@@ -93,7 +96,7 @@ class RoadEnvironment(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
             The first picture, uint8 RGB [height, width, 3], and its `info`.
 
         Raises:
-            ValueError: there is an option of another name.
+            ValueError: an option has another name, or `road_seed` is no whole number from 0.
         """
         super().reset(seed=seed)
         options = options or {}
@@ -102,7 +105,7 @@ class RoadEnvironment(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
         drawn = int(self.np_random.integers(FIRST_TRAINING_SEED, _LAST_SEED))
         road_seed = options.get("road_seed", drawn if self._road_seed is None else self._road_seed)
         self._world = World(
-            road_seed, seconds=self._seconds, camera=self._camera, puts_back=self._puts_back
+            _seed(road_seed), seconds=self._seconds, camera=self._camera, puts_back=self._puts_back
         )
         self._has_ended = False
         return self._world.capture(), self._info(self._world)
@@ -178,6 +181,14 @@ class RoadEnvironment(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
             return np.array([angle_rad, speed_mps], np.float32)
         scaled = [angle_rad / NORMALISED_ANGLE_RAD, 2.0 * speed_mps / SPEED_LIMIT_MPS - 1.0]
         return np.array(scaled, np.float32)
+
+
+def _side_px(name: str, value: object) -> int:
+    return whole_number(name, value, low=_LEAST_PX, high=_GREATEST_PX)
+
+
+def _seed(value: object) -> int:
+    return whole_number("road_seed", value, low=0, high=_GREATEST_SEED)
 
 
 def register() -> None:

@@ -191,10 +191,33 @@ def test_options_name_the_road():
         environment.reset(options={"seed": 1})
 
 
-@pytest.mark.parametrize("options", [{"width_px": 16}, {"height_px": 4000}, {"seconds": 0.0}])
-def test_settings_out_of_range_are_refused(options):
-    with pytest.raises(ValueError, match=r"pixels a side|more than 0 seconds"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width_px": 16}, "width_px must be 64 to 1920, not 16"),
+        ({"height_px": 4000}, "height_px must be 64 to 1920, not 4000"),
+        ({"height_px": 96.5}, "height_px must be a whole number, not 96.5"),
+        ({"seconds": 0.0}, "more than 0 seconds"),
+        ({"seconds": -1}, "seconds must be finite, 0 or more, not -1"),
+        ({"seconds": float("nan")}, "seconds must be finite"),
+        ({"seconds": "20"}, "seconds must be a number, not '20'"),
+        ({"road_seed": "x"}, "road_seed must be a whole number, not 'x'"),
+        ({"road_seed": -4}, "road_seed must be 0 to .*, not -4"),
+        ({"physical_actions": "no"}, "physical_actions must be bool, not 'no'"),
+        ({"puts_back": 1}, "puts_back must be bool, not 1"),
+        ({"render_mode": "human"}, "render_mode must be 'rgb_array' or None, not 'human'"),
+    ],
+)
+def test_a_wrong_argument_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
         RoadEnvironment(**options)
+
+
+@pytest.mark.parametrize("road_seed", ["x", -4, 1.5, None])
+def test_a_road_of_an_episode_that_is_none_is_named(road_seed):
+    environment = RoadEnvironment(seconds=1.0, **SMALL)
+    with pytest.raises(ValueError, match="road_seed must be"):
+        environment.reset(options={"road_seed": road_seed})
 
 
 def test_stepping_before_a_reset_is_refused():

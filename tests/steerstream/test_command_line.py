@@ -26,7 +26,10 @@ def parser() -> Parser:
     [
         (["--wat", "go"], "tool: unrecognized arguments: --wat; see python -m tool --help\n"),
         (["--port", "5", "go"], "tool: argument {go}: invalid choice: '5'"),
-        (["go", "--sec", "5"], "tool: unrecognized arguments: --sec 5;"),
+        (
+            ["go", "--sec", "5"],
+            "tool go: unrecognized arguments: --sec 5; see python -m tool go --help\n",
+        ),
         (
             ["go", "--seconds"],
             "tool go: argument --seconds: expected one argument; see python -m tool go --help\n",

@@ -23,10 +23,10 @@ def whole_number(name: str, value: object, *, low: int, high: int, hint: str = "
     """
     advice = f"; {hint}" if hint else ""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise BadRequest(f"{name} must be a whole number, not {value!r}{advice}")
+        raise BadRequest(f"{name} must be a whole number, not {shown(value)}{advice}")
     number = int(value)
     if not low <= number <= high:
-        raise BadRequest(f"{name} must be {low} to {high}, not {number}{advice}")
+        raise BadRequest(f"{name} must be {low} to {high}, not {shown(number)}{advice}")
     return number
 
 
@@ -45,26 +45,38 @@ def finite_number(
         BadRequest: it is no number, not finite, or out of its range.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise BadRequest(f"{name} must be a number, not {value!r}")
-    number = float(value)
+        raise BadRequest(f"{name} must be a number, not {shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not (math.isfinite(number) and low <= number <= high):
         bounds = "" if math.isinf(low) else f", {low:g} or more"
         if math.isfinite(high):
             bounds = f", {low:g} to {high:g}"
-        raise BadRequest(f"{name} must be finite{bounds}, not {number:g}")
+        raise BadRequest(f"{name} must be finite{bounds}, not {shown(value)}")
     return number
 
 
-def instance(name: str, value: object, kind: type) -> None:
+def instance(name: str, value: object, *kinds: type) -> None:
     """Check the type of an argument.
 
     Args:
         name: the argument's name, for the error's text.
         value: what was passed.
-        kind: the class that it must be of.
+        *kinds: the classes of which it must be one.
 
     Raises:
         BadRequest: it is of another type.
     """
-    if not isinstance(value, kind):
-        raise BadRequest(f"{name} must be {kind.__name__}, not {value!r}")
+    if not isinstance(value, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise BadRequest(f"{name} must be {names}, not {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """Return a value for an error's text: short, and whatever the value is."""
+    try:
+        return f"{value!r:.80}"
+    except Exception:  # noqa: BLE001 - Python refuses to write out long whole numbers, for one
+        return f"a value of type {type(value).__name__}"

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from steerstream import wire
-from steerstream.arguments import finite_number, instance
-from steerstream.errors import ConnectionFailed, ProtocolError, SteerstreamError
+from steerstream.arguments import finite_number, instance, shown
+from steerstream.errors import BadRequest, ConnectionFailed, ProtocolError, SteerstreamError
 from steerstream.failures import RpcFailed, call_error
 from steerstream.guard import Guard
 from steerstream.models import Camera, FramePolicy, ServedModels, SessionInfo
@@ -24,9 +24,12 @@ from steerstream.transport import (
     Stream,
     Tls,
     Transport,
-    check_metadata,
+    checked_metadata,
 )
 from steerstream.v1 import drive_service_pb2
+
+MAX_TIMEOUT_S = 31_536_000.0
+"""A year; gRPC takes a far longer time for none at all."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +60,8 @@ def connect(
     Args:
         target: `HOST:PORT`, or any name that gRPC resolves, such as `unix:/path`.
         tls: how to encrypt; None for plain text.
-        metadata: pairs of a lower-case key and a text, sent with every call, such as a token.
+        metadata: pairs of a lower-case key and a value, sent with every call, such as a token. The
+            value is printable ASCII text, or bytes where the key ends in `-bin`.
         timeout_s: how long connecting, opening and describing may take, in seconds each. To find
             out why connecting failed may take 2 s more.
         wait_for_server: keep trying until `timeout_s` where the server refuses the connection.
@@ -68,13 +72,20 @@ def connect(
         BadRequest: an argument is of the wrong type or out of its range.
     """
     instance("target", target, str)
-    finite_number("timeout_s", timeout_s, low=0.0)
+    if not (target and target.isprintable()):
+        raise BadRequest(f"target must be HOST:PORT or another name of gRPC, not {target!r}")
+    finite_number("timeout_s", timeout_s, low=0.0, high=MAX_TIMEOUT_S)
+    instance("wait_for_server", wait_for_server, bool)
     if tls is not None:
         instance("tls", tls, Tls)
-    check_metadata(metadata)
+    if transport is not None:
+        instance("transport", transport, Transport)
+    if not callable(clock):
+        raise BadRequest(f"clock must be a function that returns nanoseconds, not {shown(clock)}")
+    items = checked_metadata(metadata)
 
     def make_transport() -> Transport:
-        return transport or GrpcTransport(target, tls=tls, metadata=metadata)
+        return transport or GrpcTransport(target, tls=tls, metadata=items)
 
     return Client(
         make_transport,

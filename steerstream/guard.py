@@ -22,11 +22,12 @@ import enum
 import math
 
 from steerstream.answers import Command, ControlValues, Skipped, Validity
-from steerstream.arguments import instance
+from steerstream.arguments import instance, shown, whole_number
 from steerstream.bounds import Bounds
 from steerstream.capture_time import CaptureDelay
 from steerstream.checksum import ALIVE_COUNTER_MODULUS
 from steerstream.errors import BadRequest
+from steerstream.ledger import MAX_NUMBER
 
 MAX_AWAITED = 256
 """Frames whose answers are awaited: 13 s at 20 Hz. Any older one was counted as lost long ago."""
@@ -158,6 +159,7 @@ class Guard:
             live: whether capture times run as the client's clock does. Where they do not, as in a
                 recording, values may change as fast as the bounds allow by capture time.
         """
+        instance("live", live, bool)
         for awaited in self._awaited.values():
             self._lose(awaited)
         self._awaited.clear()
@@ -180,7 +182,9 @@ class Guard:
             capture_time_ns: when it was taken, by the vehicle's clock.
             now_ns: when it was sent, by the client's clock.
         """
-        _check_time(now_ns)
+        whole_number("sequence_number", sequence_number, low=0, high=MAX_NUMBER)
+        _check_time("capture_time_ns", capture_time_ns)
+        _check_time("now_ns", now_ns)
         lag_ns = self._capture_delay.lag_ns(capture_time_ns, now_ns) if self._is_live else 0
         self._awaited[sequence_number] = _Awaited(capture_time_ns, now_ns, lag_ns)
         if len(self._awaited) > MAX_AWAITED:
@@ -197,7 +201,8 @@ class Guard:
         Returns:
             What the guard did about it; empty for a command that is passed on as it came.
         """
-        _check_time(now_ns)
+        instance("answer", answer, Command, Skipped)
+        _check_time("now_ns", now_ns)
         awaited = self._awaited.pop(answer.sequence_number, None)
         self._answers_since += 1
         if isinstance(answer, Skipped):
@@ -222,7 +227,7 @@ class Guard:
         Args:
             now_ns: the time by the client's clock.
         """
-        _check_time(now_ns)
+        _check_time("now_ns", now_ns)
         self._notice_losses(now_ns)
         if self._accepted is None:
             return self._release(GuardReason.NO_COMMAND)
@@ -422,10 +427,10 @@ def _slewed(
     return _clamped(wanted, previous - reach, previous + reach, reason, found)
 
 
-def _check_time(now_ns: int) -> None:
+def _check_time(name: str, time_ns: int) -> None:
     """Refuse seconds, by which every command would look fresh."""
-    if not isinstance(now_ns, int):
-        raise BadRequest(f"now_ns must be whole nanoseconds, not {now_ns!r}")
+    if isinstance(time_ns, bool) or not isinstance(time_ns, int):
+        raise BadRequest(f"{name} must be whole nanoseconds, not {shown(time_ns)}")
 
 
 def _heads(values: ControlValues) -> tuple[float | None, float | None, float | None]:

@@ -79,6 +79,8 @@ async def _why_not_connected(target: str) -> str | None:
         return "refuses the connection: nobody listens there; start the server, or check the port"
     except OSError as error:
         return f"cannot be reached ({error.strerror or error}); check the target"
+    except (ValueError, OverflowError) as error:
+        return f"is no address of a socket ({error}); check the target"
     return None
 
 

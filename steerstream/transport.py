@@ -12,10 +12,11 @@ import re
 import ssl
 from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import grpc
 
+from steerstream.arguments import shown
 from steerstream.errors import BadRequest, ConnectionFailed
 from steerstream.failures import RpcFailed
 from steerstream.reachability import is_local, why_unreachable
@@ -23,9 +24,10 @@ from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 
 _T = TypeVar("_T")
 
-Metadata = Sequence[tuple[str, str]]
+Metadata = Sequence[tuple[str, str | bytes]]
 
 _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
+_METADATA_TEXT = re.compile(r"[ -~]*")
 
 _CHANNEL_OPTIONS = (
     # A dead network is noticed within 15 s even where no frame is under way; the guard of the
@@ -46,20 +48,38 @@ _CHANNEL_OPTIONS = (
 )
 
 
-def check_metadata(metadata: Metadata) -> None:
-    """Check what gRPC would refuse at the first call.
+def checked_metadata(metadata: Metadata) -> Metadata:
+    """Return metadata that gRPC does not refuse at the first call.
 
     Raises:
-        BadRequest: an item is no pair of texts, or a key has other characters than gRPC takes.
+        BadRequest: an item is no pair, or a key or a value is none that gRPC takes.
     """
-    for item in metadata:
-        if not (isinstance(item, tuple) and [type(part) for part in item] == [str, str]):
-            raise BadRequest(f"metadata must be pairs of a key and a text, not {item!r}")
-        if not _METADATA_KEY.fullmatch(item[0]):
+    try:
+        items = tuple(metadata)
+    except TypeError as error:
+        raise BadRequest(
+            f"metadata must be pairs of a key and a text, not {shown(metadata)}"
+        ) from error
+    for item in items:
+        if not (
+            isinstance(item, tuple)
+            and len(item) == 2
+            and isinstance(item[0], str)
+            and isinstance(item[1], str | bytes)
+        ):
+            raise BadRequest(f"metadata must be pairs of a key and a text, not {shown(item)}")
+        # A value is not shown, for it may be a token.
+        key, value = item
+        if not _METADATA_KEY.fullmatch(key):
             raise BadRequest(
-                "a key of metadata has lower-case letters, digits, '_', '.' and '-', not "
-                f"{item[0]!r}"
+                f"a key of metadata has lower-case letters, digits, '_', '.' and '-', not {key!r}"
             )
+        if key.endswith("-bin"):
+            if not isinstance(value, bytes):
+                raise BadRequest(f"the value of metadata {key!r} must be bytes")
+        elif not (isinstance(value, str) and _METADATA_TEXT.fullmatch(value)):
+            raise BadRequest(f"the value of metadata {key!r} must be printable ASCII text")
+    return items
 
 
 class Stream(Protocol):
@@ -88,6 +108,7 @@ class Stream(Protocol):
         """End the stream at once. Calling it after the end does nothing."""
 
 
+@runtime_checkable
 class Transport(Protocol):
     """A connection to one server."""
 
@@ -140,15 +161,17 @@ class Tls:
             raise BadRequest("tls: key_file goes with certificate_file, which is missing")
         try:
             context = ssl.create_default_context(cafile=_name(self.ca_file))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise BadRequest(
                 f"tls: ca_file {self.ca_file} holds no readable certificate: {error}"
             ) from error
         if self.certificate_file is not None:
             try:
                 # Without a password given here, OpenSSL would ask the terminal for one.
-                context.load_cert_chain(self.certificate_file, _name(self.key_file), password="")
-            except OSError as error:
+                context.load_cert_chain(
+                    str(self.certificate_file), _name(self.key_file), password=""
+                )
+            except (OSError, ValueError) as error:
                 raise BadRequest(
                     f"tls: certificate_file {self.certificate_file} and key_file {self.key_file} "
                     f"hold no readable certificate with its key: {error}"
@@ -188,7 +211,7 @@ class GrpcTransport:
     def __init__(self, target: str, *, tls: Tls | None = None, metadata: Metadata = ()) -> None:
         self._target = target
         self._context = None if tls is None else tls.context()
-        self._metadata = tuple(metadata)
+        self._metadata = checked_metadata(metadata)
         options = (*_CHANNEL_OPTIONS, ("grpc.enable_http_proxy", int(not is_local(target))))
         if tls is None:
             self._channel = grpc.aio.insecure_channel(target, options=options)
@@ -243,6 +266,10 @@ _STATUS_GRACE_S = 0.2
 """How long a status that the server sent already may take through gRPC's threads."""
 
 
+_ABORT_TIMEOUT_S = 1.0
+"""How long a cancelled call may take to let go of its last write."""
+
+
 class GrpcStream:
     """One call of Drive."""
 
@@ -261,7 +288,8 @@ class GrpcStream:
         """
         self._writing = asyncio.create_task(self._write(request, after=self._writing))
         self._writing.add_done_callback(_retrieve)
-        await asyncio.shield(self._writing)
+        with _rpc_errors():
+            await asyncio.shield(self._writing)
 
     async def receive(self) -> drive_service_pb2.DriveResponse | None:
         """Return the next message; see `Stream.receive`."""
@@ -283,7 +311,9 @@ class GrpcStream:
         """Cancel the call; see `Stream.abort`."""
         self._call.cancel()
         if self._writing is not None:
-            await asyncio.wait([self._writing])
+            # gRPC never ends the write of a call that it failed to begin.
+            await asyncio.wait([self._writing], timeout=_ABORT_TIMEOUT_S)
+            self._writing.cancel()
 
     async def _true_failure(self, failure: RpcFailed) -> RpcFailed:
         """Return why the stream ended, by the server's word.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
@@ -21,6 +22,7 @@ from steerstream.answers import (
     TicketIssued,
     Validity,
 )
+from steerstream.arguments import shown
 from steerstream.checksum import command_checksum
 from steerstream.errors import BadRequest, ProtocolError
 from steerstream.models import (
@@ -89,11 +91,15 @@ def _fill(message: Message, **fields: object) -> None:
         BadRequest: a value is of a type that its field cannot hold.
     """
     for name, value in fields.items():
-        if value is not None:
-            try:
-                setattr(message, name, value)
-            except (TypeError, ValueError) as error:
-                raise BadRequest(f"{name} cannot be {value!r:.80}: {error}") from error
+        if value is None:
+            continue
+        # Protocol Buffers would take True as 1.
+        if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+            raise BadRequest(f"{name} cannot be {shown(value)}")
+        try:
+            setattr(message, name, value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise BadRequest(f"{name} cannot be {shown(value)}: {error}") from error
 
 
 def frame_request(frame: frame_pb2.Frame) -> drive_service_pb2.DriveRequest:

@@ -39,7 +39,7 @@ def test_an_error_names_the_value_that_is_no_number(value):
         finite_number("speed_mps", value)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -0.1, 9.1])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -0.1, 9.1, 10**400])
 def test_a_number_that_is_not_finite_or_out_of_its_range_is_named(value):
     with pytest.raises(BadRequest, match="speed_mps must be finite, 0 to 9, not"):
         finite_number("speed_mps", value, low=0, high=9)
@@ -49,3 +49,22 @@ def test_a_wrong_type_is_named():
     instance("target", "localhost", str)
     with pytest.raises(BadRequest, match="target must be str, not 50051"):
         instance("target", 50051, str)
+    with pytest.raises(BadRequest, match="answer must be str or int, not None"):
+        instance("answer", None, str, int)
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("value", [pytest.param(10**5000, id="long"), Unprintable(), "x" * 10_000])
+def test_an_error_about_a_value_that_cannot_be_shown_is_short_and_still_a_bad_request(value):
+    for call in (
+        lambda: whole_number("count", value, low=0, high=9),
+        lambda: finite_number("speed_mps", value, low=0, high=9),
+        lambda: instance("target", value, bytes),
+    ):
+        with pytest.raises(BadRequest) as caught:
+            call()
+        assert len(str(caught.value)) < 200

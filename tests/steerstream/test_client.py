@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 
 import grpc
@@ -215,6 +216,17 @@ async def test_closing_a_client_ends_a_session_that_is_being_opened():
         ({"camera": (640, 480)}, "camera must be Camera"),
         ({"ticket": "sealed"}, "ticket cannot be 'sealed'"),
         ({"guard": Bounds()}, "guard must be Guard"),
+        ({"model": True}, "model cannot be True"),
+        *(
+            ({name: value}, f"{name} cannot be")
+            for name in ("budget_ms", "frame_rate_hz")
+            for value in (True, math.nan, math.inf, 10**400)
+        ),
+        *(
+            ({"camera": Camera(**{field.name: value})}, f"{field.name} cannot be")
+            for field in dataclasses.fields(Camera)
+            for value in (True, math.nan, 10**400)
+        ),
     ],
 )
 async def test_a_wrong_type_is_refused_by_name_and_nothing_is_sent(options, message):
@@ -244,8 +256,50 @@ async def test_the_server_chooses_terms_that_are_left_out():
         ({"metadata": {"token": "x"}}, "metadata must be pairs of a key and a text, not 'token'"),
         ({"metadata": [("token", 5)]}, r"metadata must be pairs .* not \('token', 5\)"),
         ({"metadata": [("Authorization", "x")]}, "lower-case letters.*not 'Authorization'"),
+        ({"metadata": 5}, "metadata must be pairs of a key and a text, not 5"),
+        ({"metadata": [("x-bin", "text")]}, "'x-bin' must be bytes"),
+        ({"metadata": [("token", b"x")]}, "'token' must be printable ASCII"),
+        ({"metadata": [("token", "a\nb")]}, "'token' must be printable ASCII"),
+        ({"metadata": [("token", "a\tb")]}, "'token' must be printable ASCII"),
+        ({"metadata": [("token", "\xe9")]}, "'token' must be printable ASCII"),
+        ({"target": ""}, "target must be"),
+        ({"target": "\0"}, "target must be"),
+        ({"target": "\ud800"}, "target must be"),
+        ({"timeout_s": 10**400}, "timeout_s must be finite"),
+        ({"timeout_s": 1e10}, "timeout_s must be finite, 0 to"),
+        ({"wait_for_server": "no"}, "wait_for_server must be bool"),
+        ({"transport": 5}, "transport must be Transport"),
+        ({"clock": 5}, "clock must be a function"),
     ],
 )
 def test_a_wrong_argument_of_connect_is_refused_by_name(options, message):
     with pytest.raises(BadRequest, match=message):
         steerstream.connect(**{"target": "localhost:50051", **options})
+
+
+def test_an_error_about_metadata_does_not_show_its_value():
+    """It may be a token, and errors end up in logs."""
+    for item in [("token", "secret\n"), ("token", b"secret"), ("token-bin", "secret")]:
+        with pytest.raises(BadRequest) as caught:
+            steerstream.connect("localhost:50051", metadata=[item])  # type: ignore[list-item]
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "tls",
+    [
+        steerstream.Tls(ca_file="\0"),
+        steerstream.Tls(ca_file="\ud800"),
+        steerstream.Tls(certificate_file="\0"),
+        steerstream.Tls(certificate_file=5),  # type: ignore[arg-type]
+    ],
+)
+async def test_a_file_of_tls_that_cannot_be_named_is_refused(tls):
+    with pytest.raises(BadRequest, match="_file"):
+        await steerstream.connect("localhost:50051", tls=tls)
+
+
+@pytest.mark.parametrize("target", ["localhost:99999", f"{'x' * 100}.test:50051", "a..b:50051"])
+async def test_a_target_that_no_socket_takes_fails_like_any_other(target):
+    with pytest.raises(ConnectionFailed, match=r"check the (target|host|port)"):
+        await steerstream.connect(target)

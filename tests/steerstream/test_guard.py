@@ -98,8 +98,30 @@ def test_times_that_are_no_nanoseconds_are_refused():
     for call in calls:
         with pytest.raises(BadRequest, match=r"now_ns must be whole nanoseconds, not 1234\.5"):
             call(cast(Any, 1234.5))
+        with pytest.raises(BadRequest, match="now_ns must be whole nanoseconds, not True"):
+            call(True)
     with pytest.raises(BadRequest, match="bounds must be Bounds"):
         Guard(cast(Any, 200.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda guard: guard.frame_sent(0, "x", 1), "capture_time_ns must be whole nanoseconds"),
+        (lambda guard: guard.frame_sent("x", 0, 1), "sequence_number must be a whole number"),
+        (lambda guard: guard.frame_sent([], 0, 1), "sequence_number must be a whole number"),
+        (lambda guard: guard.received(None, 1), "answer must be Command or Skipped, not None"),
+        (lambda guard: guard.begin_session(live=None), "live must be bool"),
+        (lambda _: Bounds(max_hold_ms=10**400), "max_hold_ms must be finite"),
+    ],
+)
+def test_an_argument_of_the_wrong_type_is_refused_by_name_and_changes_nothing(call, message):
+    guard = Guard()
+    drive(guard, 0)
+    with pytest.raises(BadRequest, match=message):
+        call(guard)
+    assert drive(guard, 1) == ()
+    assert guard.safe_command(now(1)).action is Action.FOLLOW
 
 
 def test_warming_up_is_followed():

@@ -26,6 +26,7 @@ from steerstream import (
     Tls,
     UnknownModel,
 )
+from steerstream.failures import RpcFailed
 from steerstream.session import MAX_IN_FLIGHT
 from steerstream.testing import Drop, Fail, FakeServer, Reply
 from steerstream.transport import GrpcStream
@@ -290,6 +291,22 @@ class StalledCall:
 
     def add_done_callback(self, callback) -> None:
         pass
+
+    def cancel(self) -> None:
+        """Leave the write waiting, as gRPC does when the call never began."""
+
+
+async def test_a_stream_whose_network_takes_nothing_is_aborted_all_the_same(monkeypatch):
+    """gRPC may leave a write waiting after its call was cancelled."""
+    monkeypatch.setattr(steerstream.transport, "_ABORT_TIMEOUT_S", 0.01)
+    call = StalledCall()
+    stream = GrpcStream(cast(Any, call))
+    sending = asyncio.create_task(stream.send(drive_service_pb2.DriveRequest()))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await stream.abort()
+        with pytest.raises(RpcFailed):
+            await sending
 
 
 async def test_messages_whose_senders_were_cancelled_are_sent_in_order_all_the_same():

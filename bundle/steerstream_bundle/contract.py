@@ -14,6 +14,7 @@ import dataclasses
 import enum
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -38,6 +39,13 @@ class ContractError(ValueError):
     """A bundle's contract is missing, malformed, or at odds with itself."""
 
 
+LONGEST_NAME = 256
+"""Characters of a model's name: a vehicle cannot ask for a longer one."""
+_MOST_BYTES = 256 * 1024
+"""Of a whole contract as JSON; much of it goes to every vehicle in one message."""
+_MOST_ITEMS = 64
+"""State tensors, training sources, scores, and heads of a source."""
+_MOST_DIMENSIONS = 8
 _LONGEST_TEXT = 1000
 _LARGEST_WHOLE = 2**53
 """Whole numbers up to here are exact in JSON, and fit into the wire contract's."""
@@ -135,6 +143,11 @@ class StateTensor:
     def __post_init__(self) -> None:
         if not self.shape or any(size < 1 for size in self.shape):
             raise ContractError(f"state {self.input!r} needs positive sizes, has {self.shape}")
+        if len(self.shape) > _MOST_DIMENSIONS:
+            raise ContractError(
+                f"state {self.input!r} must have at most {_MOST_DIMENSIONS} dimensions, "
+                f"has {len(self.shape)}"
+            )
         if math.prod(self.shape) > _LARGEST_STATE:
             raise ContractError(
                 f"state {self.input!r} must have at most {_LARGEST_STATE} elements, "
@@ -202,6 +215,7 @@ class TrainingSource:
 
     def __post_init__(self) -> None:
         _refuse_negative(self.name, self.frames)
+        _refuse_many("heads", self.heads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +256,8 @@ class Provenance:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ContractError(f"precision {self.precision!r} is not one of {PRECISIONS}")
+        _refuse_many("sources", self.sources)
+        _refuse_many("scores", self.scores)
 
     @property
     def precision_setting(self) -> str:
@@ -277,6 +293,10 @@ class Contract:
             )
         if not self.name:
             raise ContractError("a bundle needs a name")
+        if len(self.name) > LONGEST_NAME:
+            raise ContractError(
+                f"a bundle's name must be at most {LONGEST_NAME} characters, has {len(self.name)}"
+            )
         if not _LOWEST_RATE_HZ <= self.rate_hz <= _HIGHEST_RATE_HZ:
             raise ContractError(
                 f"rate_hz must be from {_LOWEST_RATE_HZ:g} to {_HIGHEST_RATE_HZ:g}, "
@@ -286,6 +306,7 @@ class Contract:
             raise ContractError(
                 f"warm_up_steps must be from 0 to {_MOST_WARM_UP_STEPS}, is {self.warm_up_steps}"
             )
+        _refuse_many("state tensors", self.state)
         heads = [output.head for output in self.outputs]
         if STEERING_WHEEL_ANGLE not in heads or len(set(heads)) != len(heads):
             raise ContractError(
@@ -330,11 +351,17 @@ class Contract:
         """Read a contract from the JSON text in a bundle's metadata.
 
         Raises:
-            ContractError: the text is no JSON, a field is missing, unknown or of the wrong type, or
-                the values contradict each other. The message names the field.
+            ContractError: the text is no JSON or too long, a field is missing, unknown, there twice
+                or of the wrong type, or the values contradict each other. The message names the
+                field.
         """
+        size = len(text.encode(errors="replace"))
+        if size > _MOST_BYTES:
+            raise ContractError(f"the contract must be at most {_MOST_BYTES} bytes, has {size}")
         try:
-            data = json.loads(text)
+            data = json.loads(text, object_pairs_hook=_without_twins)
+        except ContractError:  # a ValueError as well
+            raise
         except RecursionError:
             raise ContractError("the contract is nested too deeply") from None
         except ValueError as error:  # a number of thousands of digits is one as well
@@ -345,6 +372,21 @@ class Contract:
 def _refuse_negative(source: str, frames: int) -> None:
     if frames < 0:
         raise ContractError(f"source {source!r} has {frames} frames; that is less than none")
+
+
+def _refuse_many(what: str, items: Sequence[object]) -> None:
+    if len(items) > _MOST_ITEMS:
+        raise ContractError(f"there must be at most {_MOST_ITEMS} {what}, are {len(items)}")
+
+
+def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object's fields; of a field that is there twice, neither can be believed."""
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        key = max(counts, key=counts.__getitem__)
+        raise ContractError(f"the contract has the field {key[:80]!r} twice in one object")
+    return table
 
 
 def _refuse_twins(side: str, tensors: Sequence[str]) -> None:

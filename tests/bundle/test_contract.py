@@ -85,6 +85,7 @@ def test_json_round_trip() -> None:
         (("name",), 3, "contract.name must be str"),
         (("name",), "x" * 1001, "contract.name must be at most 1000 printable characters"),
         (("name",), "two\nlines", "contract.name must be at most 1000 printable characters"),
+        (("name",), "x" * 257, "name must be at most 256 characters, has 257"),
         (("version",), 2, "version 2"),
         (("rate_hz",), 1e-308, "rate_hz must be from 0.1 to 1000, is 1e-308"),
         (("rate_hz",), 1e308, "contract.rate_hz must be a number that a float32 can hold"),
@@ -95,6 +96,8 @@ def test_json_round_trip() -> None:
         (("frame", "width_px"), 8193, "frame size must be from 1 to 8192 pixels a side"),
         (("gap", "reset_after_ms"), 2**32, "reset_after_ms must be from 1 to 86400000"),
         (("state", 0, "shape"), [4096, 4097], "must have at most 16777216 elements"),
+        (("state", 0, "shape"), [1] * 9, "must have at most 8 dimensions, has 9"),
+        (("state", 0, "shape"), [1] * 70, "must have at most 8 dimensions, has 70"),
         (("state", 0, "initial"), [1e39], "contract.state[0].initial[0] must be a number that a"),
         (("outputs", 0, "maximum"), -1e39, "contract.outputs[0].maximum must be a number that a"),
         (("provenance", "scores", 0, "frames"), -1, "source 'road' has -1 frames"),
@@ -137,6 +140,41 @@ def test_a_wrong_field_is_named(path: tuple[str | int, ...], value: object, mess
     with pytest.raises(ContractError) as caught:
         Contract.from_json(json.dumps(data))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["state", "provenance.sources", "provenance.scores"])
+def test_a_list_of_too_many_items_is_refused(path: str) -> None:
+    data = json.loads(CONTRACT.to_json())
+    place = data
+    for key in path.split("."):
+        place = place[key]
+    place += [place[0]] * 65
+    with pytest.raises(ContractError, match=r"at most 64 .*, are 6[67]"):
+        Contract.from_json(json.dumps(data))
+
+
+def test_a_source_with_too_many_heads_is_refused() -> None:
+    data = json.loads(CONTRACT.to_json())
+    data["provenance"]["sources"][0]["heads"] *= 65
+    with pytest.raises(ContractError, match="at most 64 heads, are 65"):
+        Contract.from_json(json.dumps(data))
+
+
+def test_a_contract_too_large_for_a_message_is_refused() -> None:
+    text = CONTRACT.to_json()
+    size = len(text.encode())
+    assert Contract.from_json(text + " " * (256 * 1024 - size)) == CONTRACT
+    with pytest.raises(ContractError, match="must be at most 262144 bytes, has 262145"):
+        Contract.from_json(text + " " * (256 * 1024 - size + 1))
+
+
+@pytest.mark.parametrize("field", ['"name": "tiny"', '"height_px": 66', '"rmse": 0.5'])
+def test_a_field_that_is_there_twice_is_refused(field: str) -> None:
+    text = CONTRACT.to_json()
+    assert field in text
+    name = field.split('"')[1]
+    with pytest.raises(ContractError, match=f"has the field '{name}' twice"):
+        Contract.from_json(text.replace(field, f"{field}, {field}"))
 
 
 @pytest.mark.parametrize("name", ["name", "frame", "outputs", "gap", "limits_profile"])

@@ -6,6 +6,7 @@ import math
 
 from steerstream.checksum import checksum_seed, fields_checksum
 from steerstream.v1 import command_pb2, drive_service_pb2, frame_pb2, model_pb2, session_pb2
+from steerstream_bundle.contract import LONGEST_NAME
 from steerstream_bundle.loading import Bundle
 from steerstream_bundle.pictures import Image, JpegImage, Nv12Image, RawImage
 from steerstream_service.config import Config
@@ -26,7 +27,6 @@ from steerstream_service.errors import InvalidFieldError, NotOpenError
 from steerstream_service.session.frame_stages import FrameRecord
 
 _MAX_VEHICLE_ID = 128
-_MAX_MODEL_NAME = 256
 _MAX_TICKET_BYTES = 1024 * 1024
 """Above any state worth a message; it is refused before anything is done with it."""
 _FRAME_RATE_BOUNDS_HZ = (0.1, 1000.0)
@@ -233,8 +233,8 @@ def _vehicle_id(text: str) -> str:
 
 
 def _model_name(text: str) -> str:
-    if len(text) > _MAX_MODEL_NAME:
-        raise InvalidFieldError(f"open.model must be at most {_MAX_MODEL_NAME} characters")
+    if len(text) > LONGEST_NAME:
+        raise InvalidFieldError(f"open.model must be at most {LONGEST_NAME} characters")
     return text
 
 

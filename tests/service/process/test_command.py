@@ -27,9 +27,31 @@ def tiny(tmp_path_factory):
     return bundles.recurrent(tmp_path_factory.mktemp("bundles") / "tiny.onnx")
 
 
+def broken_contract(kind):
+    text = bundles.contract().to_json()
+    match kind:
+        case "contract":
+            return text.replace('"rate_hz"', '"rate"')
+        case "name":
+            return text.replace('"tiny"', json.dumps("a\nb" * 10_000))
+        case "tensor":
+            return bundles.contract(interval_tensor="x\n" * 100).to_json()
+        case "dimensions":
+            data = json.loads(text)
+            data["state"][0]["shape"] = [1] * 70
+            return json.dumps(data)
+        case "large":
+            return text + " " * 27_000_000
+        case "field twice":
+            return text.replace('"name"', '"name": "other", "name"', 1)
+    raise AssertionError(kind)
+
+
 def broken(tmp_path, kind):
     path = tmp_path / "broken.onnx"
     match kind:
+        case "missing":
+            pass
         case "empty":
             path.write_bytes(b"")
         case "not ONNX":
@@ -39,19 +61,13 @@ def broken(tmp_path, kind):
             path.write_bytes(whole[: len(whole) // 2])
         case "no contract":
             bundles.write(path, bundles.contract(), _NODES, metadata={})
-        case "contract":
-            text = bundles.contract().to_json().replace('"rate_hz"', '"rate"')
-            bundles.write(path, bundles.contract(), _NODES, metadata={METADATA_KEY: text})
         case "limits":
             bundles.recurrent(path, limits_profile="rocket")
         case "pipe":
             os.mkfifo(path)
-        case "name":
-            text = bundles.contract().to_json().replace('"tiny"', json.dumps("a\nb" * 10_000))
-            bundles.write(path, bundles.contract(), _NODES, metadata={METADATA_KEY: text})
-        case "tensor":
-            text = bundles.contract(interval_tensor="x\n" * 100).to_json()
-            bundles.write(path, bundles.contract(), _NODES, metadata={METADATA_KEY: text})
+        case _:
+            metadata = {METADATA_KEY: broken_contract(kind)}
+            bundles.write(path, bundles.contract(), _NODES, metadata=metadata)
     return path
 
 
@@ -71,6 +87,9 @@ _NODES = [*bundles.mean_colour(), *bundles.hidden(), *bundles.heads("h_next")]
         ("pipe", "not a regular file"),
         ("name", "its contract is broken: contract.name must be at most 1000 printable"),
         ("tensor", "its contract is broken: contract.interval_tensor must be at most"),
+        ("dimensions", r"its contract is broken: state '\w+' must have at most 8 dimensions"),
+        ("large", "its contract is broken: the contract must be at most 262144 bytes"),
+        ("field twice", "its contract is broken: the contract has the field 'name' twice"),
     ],
 )
 def test_a_broken_bundle_is_one_line_and_exit_code_2(tmp_path, kind, text):

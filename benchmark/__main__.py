@@ -16,10 +16,10 @@ from steerstream.command_line import (
     output_file,
     sigterm_interrupts,
 )
-from steerstream.extras import command_needs
+from steerstream.extras import command_needs, server_extras
 from steerstream.testing.server_process import ServerFailedError
 
-with command_needs("benchmark", "cpu,sim"):
+with command_needs("benchmark", *(f"{extra},sim" for extra in server_extras())):
     from benchmark.commands import (
         attack,
         capacity,

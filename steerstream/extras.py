@@ -5,17 +5,23 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from steerstream.errors import MissingExtra
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
+_OPENCV = "opencv-python-headless>=5.0"
+_FLAVOURS = {"gpu": "onnxruntime-gpu", "openvino": "onnxruntime-openvino", "cpu": "onnxruntime"}
+"""Flavour of ONNX Runtime in each of the server's extras."""
 
 
 def has_opencv() -> bool:
@@ -36,19 +42,49 @@ def opencv(purpose: str) -> Any:  # noqa: ANN401
         return importlib.import_module("cv2")
     except ImportError as error:
         raise MissingExtra(
-            f"{purpose} needs OpenCV; install it with: {install_command('sim')}"
+            f"{purpose} needs OpenCV; install it with: {shlex.join(['pip', 'install', _OPENCV])}"
         ) from error
+
+
+def server_extras() -> Sequence[str]:
+    """Return the server's extra for the installed flavour of ONNX Runtime; several if none is.
+
+    Two flavours in one environment overwrite each other's files.
+    """
+    for extra, package in _FLAVOURS.items():
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            metadata.distribution(package)
+            return (extra,)
+    return ("cpu", "gpu")
 
 
 def install_command(extra: str) -> str:
     """Return the command that adds an extra, or several ("cpu,sim"), to this installation.
 
-    A checkout is named by its path. An installed wheel is not named at all, because its file may be
-    gone and no registry need hold it: the command lists what the extra requires.
+    A checkout is named by its path, and a wheel by the file or the address that it came from. Where
+    that is not known or is gone, the command lists what the extra requires: no registry need hold
+    this package.
     """
     if (_CHECKOUT / "pyproject.toml").is_file():
         return f"pip install -e {shlex.quote(f'{_CHECKOUT}[{extra}]')}"
-    return shlex.join(["pip", "install", *dict.fromkeys(_requirements(extra))])
+    origin = _origin()
+    needed = [f"steerstream[{extra}] @ {origin}"] if origin else _requirements(extra)
+    return shlex.join(["pip", "install", *dict.fromkeys(needed)])
+
+
+def _origin() -> str:
+    """Return the URL that pip installed this package from; empty if it is unknown or gone."""
+    text = metadata.distribution("steerstream").read_text("direct_url.json")
+    if text is None:
+        return ""
+    origin = json.loads(text)
+    url: str = origin["url"]
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not Path(url2pathname(parts.path)).exists():
+        return ""
+    if source := origin.get("vcs_info"):
+        url = f"{source['vcs']}+{url}@{source['commit_id']}"
+    return f"{url}#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else url
 
 
 def _requirements(extra: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import benchmark.__main__
+from steerstream.extras import server_extras
 from steerstream_bundle import providers
 from steerstream_service.process import command as serve
 from tests.project.test_repository import tracked_files
@@ -44,13 +45,13 @@ def run_without(missing, command, *arguments):
 @pytest.mark.parametrize(
     ("extras", "name", "command"),
     [
-        (["cpu", "gpu"], "serve", ["steerstream_service", "--model", "models"]),
+        (server_extras(), "serve", ["steerstream_service", "--model", "models"]),
         (
             ["sim"],
             "simulate",
             ["steerstream", "simulate", "sheet", "--save", "none.png"],
         ),
-        (["cpu,sim"], "benchmark", ["benchmark", "latency"]),
+        ([f"{extra},sim" for extra in server_extras()], "benchmark", ["benchmark", "latency"]),
         (
             ["train"],
             "model_export",

@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace) -> Coroutine[None, None, None]:
     # Imported here and not above: a supervisor does not need it, and so starts its workers sooner.
-    from steerstream.extras import command_needs  # noqa: PLC0415
+    from steerstream.extras import command_needs, server_extras  # noqa: PLC0415
 
-    with command_needs("steerstream serve", "cpu", "gpu"):
+    with command_needs("steerstream serve", *server_extras()):
         from steerstream_service.process import worker  # noqa: PLC0415
     return worker.run(options)
 

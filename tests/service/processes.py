@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -53,6 +54,23 @@ def process(*arguments: object, folder: Path) -> Iterator[tuple[subprocess.Popen
     finally:
         server.kill()
         server.communicate()
+
+
+@contextlib.contextmanager
+def full_pipe() -> Iterator[tuple[int, int, int]]:
+    """A pipe that takes no byte more: its ends for reading and writing, and the bytes in it."""
+    reads, writes = os.pipe()
+    try:
+        os.set_blocking(writes, False)
+        filling = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filling += os.write(writes, b" " * 4096)
+        os.set_blocking(writes, True)
+        yield reads, writes, filling
+    finally:
+        os.close(reads)
+        os.close(writes)
 
 
 def _wait_for_event(server: subprocess.Popen[str], event: str) -> None:

@@ -34,19 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(given)
-    logs.configure(options.log_level, worker=options.worker and options.worker.number)
     many = options.workers > 1 and options.worker is None
     try:
+        logs.configure(options.log_level, worker=options.worker and options.worker.number)
         with asyncio.Runner(loop_factory=None if many else _new_event_loop) as runner:
             runner.run(_supervise(options, given) if many else _serve(options))
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "can't start new thread" not in str(error):
             raise
-        sys.stderr.write(f"steerstream serve: not enough memory or threads: {error}\n")
+        logs.say(f"steerstream serve: not enough memory or threads: {error}")
         return CANNOT_START
     except (StartError, BundleError) as error:
         if not (isinstance(error, WorkerFailedError) and error.explained):
-            sys.stderr.write(f"steerstream serve: {error}\n")
+            logs.say(f"steerstream serve: {error}")
         return CANNOT_START
     return 0
 

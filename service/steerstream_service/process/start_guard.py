@@ -20,6 +20,7 @@ from types import FrameType, TracebackType
 from typing import NoReturn, Self
 
 from steerstream.command_line import CANNOT_START
+from steerstream_service.telemetry import logs
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class StartGuard:
 
     def _end(self, exit_code: int) -> NoReturn:
         if exit_code:
-            sys.stderr.write(f"steerstream serve: {self._reason}\n")
+            logs.say(f"steerstream serve: {self._reason}")
+        logging.shutdown()
         sys.stderr.flush()
         os._exit(exit_code)

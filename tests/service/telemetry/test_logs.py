@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 
-from steerstream_service.telemetry.logs import JsonLines, Repeats, fields
+import pytest
+
+from steerstream_service.telemetry import logs
+from steerstream_service.telemetry.logs import JsonLines, QueuedLines, Repeats, fields
+from tests.service.processes import full_pipe
 
 
 def line(message, **options):
@@ -81,3 +86,68 @@ def test_each_fault_is_counted_by_itself_and_keeps_its_fields():
 def test_lines_without_a_traceback_always_pass():
     repeats = Repeats(most=0)
     assert all(repeats.filter(logging.makeLogRecord({})) for _ in range(100))
+
+
+def test_lines_that_a_full_pipe_does_not_take_are_counted_and_the_rest_keep_their_order(
+    monkeypatch,
+):
+    monkeypatch.setattr(logs, "_MOST_WAITING", 3)
+    monkeypatch.setattr(logs, "_FLUSH_S", 60)
+    with full_pipe() as (reads, writes, filling):
+        handler = QueuedLines(writes, JsonLines())
+
+        def log(event):
+            handler.handle(logging.makeLogRecord({"msg": event, "levelname": "INFO"}))
+
+        log("in the thread's hand")
+        while handler._waiting.qsize():
+            pass
+        for number in range(5):
+            log(f"event {number}")
+        read = b""
+        while len(read) < filling or read.count(b"\n") < 4:
+            read += os.read(reads, 65536)
+        log("room again")
+        handler.flush()
+        log("the last")
+        handler.flush()
+        read += os.read(reads, 65536)
+    lines = [json.loads(text) for text in read[filling:].splitlines()]
+    assert [(line["event"], line.get("lost")) for line in lines] == [
+        ("in the thread's hand", None),
+        ("event 0", None),
+        ("event 1", None),
+        ("event 2", None),
+        ("log_lines_lost", 2),
+        ("room again", None),
+        ("the last", None),
+    ]
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_long_line_is_written_whole_to_a_slow_reader(monkeypatch, blocking):
+    monkeypatch.setattr(logs, "_FLUSH_S", 60)
+    reads, writes = os.pipe()
+    try:
+        os.set_blocking(writes, blocking)
+        handler = QueuedLines(writes, JsonLines())
+        handler.put("x" * 200_000)
+        read = b""
+        while not read.endswith(b"\n"):
+            read += os.read(reads, 1000)
+        assert read == b"x" * 200_000 + b"\n"
+        handler.flush()
+    finally:
+        os.close(reads)
+        os.close(writes)
+
+
+def test_a_flush_gives_up_where_nobody_reads(monkeypatch):
+    monkeypatch.setattr(logs, "_FLUSH_S", 0.05)
+    with full_pipe() as (reads, writes, filling):
+        handler = QueuedLines(writes, JsonLines())
+        handler.put("lost")
+        handler.flush()
+        read = b""
+        while len(read) < filling + len("lost\n"):
+            read += os.read(reads, 65536)

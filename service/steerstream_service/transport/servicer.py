@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
 from typing import Any, NoReturn
 
+import grpc
+
 from steerstream.metadata import REASON_KEY, RETRY_AFTER_KEY
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 from steerstream_service.admission.admission import Admission, Lease
@@ -331,9 +333,14 @@ def _too_many_streams() -> TooManySessionsError:
 async def _abort(context: Context, error: StreamError) -> NoReturn:
     """End the RPC with an error's status.
 
-    gRPC waits until the client takes it, which may be for ever; the session holds nothing by then.
+    gRPC waits until the client takes it or its connection ends, which may be never. The session
+    holds nothing by then, but the stream cannot be ended and stays counted among the open ones.
     """
     metadata: tuple[tuple[str, str], ...] = ((REASON_KEY, f"ERROR_REASON_{error.reason.name}"),)
     if error.retry_after_ms is not None:
         metadata += ((RETRY_AFTER_KEY, str(error.retry_after_ms)),)
-    await context.abort(error.code, str(error), metadata)
+    try:
+        await context.abort(error.code, str(error), metadata)
+    except grpc.aio.InternalError:
+        # The client is gone: its connection ended before it took the status.
+        raise asyncio.CancelledError from None

@@ -187,6 +187,10 @@ class DriveStream:
 
     async def _serve(self) -> None:
         self._check_idle()
+        # By themselves, and not with the first answer: where that cannot be written, the status
+        # must not bring the headers a second time, which gRPC refuses.
+        self._writing_since_ns = time.monotonic_ns()
+        await self._context.send_initial_metadata(())
         while True:
             while self._calls:
                 self._perform(self._calls.popleft()(time.monotonic_ns()))

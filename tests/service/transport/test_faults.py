@@ -75,6 +75,11 @@ class Context:
         self._steps.step()
         return self._requests.pop(0) if self._requests else None
 
+    async def send_initial_metadata(self, metadata):
+        self._steps.step()
+        await asyncio.sleep(0)
+        self._steps.step()
+
     async def write(self, message):
         self._steps.step()
         await asyncio.sleep(0)

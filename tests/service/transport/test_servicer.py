@@ -606,7 +606,7 @@ async def test_a_client_that_takes_no_answers_is_ended(tiny):
         await channel.close()
 
 
-async def test_streams_that_take_no_bytes_give_their_slots_back(tiny):
+async def test_streams_that_take_no_bytes_give_their_slots_back(tiny, caplog):
     """Not even `opened` can be sent; the server must not wait for that without end."""
     async with running(
         tiny, max_sessions=4, idle_timeout_s=0.5, expiring_notice_s=0.1, drain_s=0.1
@@ -618,6 +618,39 @@ async def test_streams_that_take_no_bytes_give_their_slots_back(tiny):
         await slots_free(run, 0)
         assert (await (await run.vehicle()).drive(GREY)).step_count == 1
         await client.close()
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+async def test_streams_that_take_no_bytes_stay_counted_until_their_connection_ends(
+    tiny, caplog, monkeypatch
+):
+    """gRPC cannot end them, so that without a bound each would take memory for ever."""
+    monkeypatch.setattr("steerstream_service.process.server._CALLS", 0)
+    async with running(
+        tiny, max_sessions=2, idle_timeout_s=0.5, expiring_notice_s=0.1, drain_s=0.1
+    ) as run:
+        client = await ClosedWindow.connect(run.address)
+        for _ in range(2):
+            for number in range(2):
+                client.open(vehicle_id=f"closed-{number}", budget_ms=LONG_BUDGET_MS)
+            await slots_free(run, 2)
+            await slots_free(run, 0)
+        with pytest.raises(grpc.aio.AioRpcError, match="too many streams are open"):
+            await run.vehicle()
+        assert not client.ended
+        await client.close()
+        async with asyncio.timeout(60):
+            while not await _opens(run):
+                await asyncio.sleep(0.005)
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+async def _opens(run):
+    try:
+        vehicle = await run.vehicle()
+    except grpc.aio.AioRpcError:
+        return False
+    return await vehicle.done() is grpc.StatusCode.OK
 
 
 async def _pour(vehicle):

@@ -59,6 +59,9 @@ class Context:
         self.reads += 1
         return request
 
+    async def send_initial_metadata(self, metadata):
+        assert not self.sent
+
     async def write(self, message):
         await self.takes_answers.wait()
         self.sent.append(message)

@@ -118,9 +118,15 @@ class RpcFailed(Exception):  # noqa: N818
         )
 
 
+_TOO_LARGE = "larger than max"
+"""In gRPC's text about a message; its status alone may mean that a server is full as well."""
+
+
 def call_error(failure: RpcFailed) -> SteerstreamError:
     """Return the error for a call that failed before a session was open."""
     kind = _BY_REASON.get(failure.reason) or _BY_CODE.get(failure.code, ConnectionFailed)
+    if failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED and not failure.reason.is_stated:
+        kind = BadRequest if _TOO_LARGE in failure.message else kind
     return _build(kind, failure)
 
 

@@ -36,6 +36,7 @@ Code, Reason = grpc.StatusCode, ErrorReason
         (Code.UNIMPLEMENTED, Reason.UNSPECIFIED, ProtocolError),
         (Code.UNAUTHENTICATED, Reason.UNSPECIFIED, SessionRefused),
         (Code.DEADLINE_EXCEEDED, Reason.UNSPECIFIED, ConnectionFailed),
+        (Code.RESOURCE_EXHAUSTED, Reason.UNSPECIFIED, SessionRefused),
     ],
 )
 def test_every_status_of_a_call_has_its_error(code, reason, kind):

@@ -13,6 +13,7 @@ import pytest
 
 import steerstream
 from steerstream import (
+    BadRequest,
     Command,
     ConnectionFailed,
     Draining,
@@ -105,6 +106,12 @@ async def test_a_server_of_another_kind_is_told_apart():
             async with client.open_session(vehicle_id="car"):
                 pytest.fail("the session must not open")
     await server.stop(None)
+
+
+async def test_an_opening_that_is_too_large_is_a_bad_request():
+    async with serving(FakeServer()) as (target, _), steerstream.connect(target) as client:
+        with pytest.raises(BadRequest, match=r"larger than max.*correct the request"):
+            await client.open_session(vehicle_id="car", ticket=bytes(5 << 20))
 
 
 async def test_reasons_travel_in_the_trailing_metadata():

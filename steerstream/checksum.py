@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from steerstream.v1 import command_pb2
 
 _LAYOUT = struct.Struct("<QQHBI3d")
-"""Little endian: sequence number, capture time in ns, alive counter, validity, state epoch, and the
-limited steering wheel angle in rad, speed in m/s and torque in Nm, NaN where absent."""
+"""Little endian: sequence number, capture time in ns, alive counter, the lowest byte of the
+validity, state epoch, and the limited steering wheel angle in rad, speed in m/s and torque in Nm,
+NaN where absent."""
 
 ALIVE_COUNTER_MODULUS = 1 << 16
 
@@ -85,7 +86,7 @@ def fields_checksum(
         sequence_number,
         capture_time_ns,
         alive_counter % ALIVE_COUNTER_MODULUS,
-        validity,
+        validity & 0xFF,
         state_epoch,
         math.nan if angle_rad is None else angle_rad,
         math.nan if speed_mps is None else speed_mps,

@@ -115,18 +115,24 @@ class Ledger:
             )
         self._lead.begin(captured_ns, now_ns)
 
-    def settle(self, sequence_number: int) -> InFlight:
-        """Take out the frame that an answer belongs to.
+    def waiting(self, sequence_number: int) -> InFlight:
+        """Return the frame that an answer belongs to.
 
         Raises:
             ProtocolError: no such frame waits for an answer.
         """
-        frame = self._in_flight.pop(sequence_number, None)
+        frame = self._in_flight.get(sequence_number)
         if frame is None:
             raise ProtocolError(
                 f"the server answered frame {sequence_number}, which waits for no answer; "
                 "check the server's version"
             )
+        return frame
+
+    def settle(self, sequence_number: int) -> InFlight:
+        """Take out the frame that an answer belongs to; see `waiting`."""
+        frame = self.waiting(sequence_number)
+        del self._in_flight[sequence_number]
         self.answers_taken += 1
         return frame
 

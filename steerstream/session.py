@@ -337,6 +337,14 @@ class Session:
         except ProtocolError as error:
             self._error = SessionProtocolError(str(error))
             await self._stream.abort()
+        except Exception as error:  # noqa: BLE001 - nobody else would learn of it
+            _log.exception("session %s: an answer cannot be taken", self.info.session_id)
+            self._error = SessionProtocolError(
+                f"an answer of the server cannot be taken ({type(error).__name__}: {error}); "
+                "check the server's version"
+            )
+            self._error.__cause__ = error
+            await self._stream.abort()
         finally:
             self._end()
 
@@ -346,7 +354,7 @@ class Session:
                 await self._take_command(response)
             case "skipped":
                 message = response.skipped
-                frame = self._ledger.settle(message.sequence_number)
+                frame = self._ledger.waiting(message.sequence_number)
                 answer = wire.skipped(
                     self.info.session_id,
                     message,
@@ -361,7 +369,7 @@ class Session:
 
     async def _take_command(self, response: drive_service_pb2.DriveResponse) -> None:
         message = response.command
-        frame = self._ledger.settle(message.sequence_number)
+        frame = self._ledger.waiting(message.sequence_number)
         command = wire.command(
             self.info.session_id, message, sent_ns=frame.sent_ns, received_ns=self._clock()
         )
@@ -370,7 +378,9 @@ class Session:
         await self._deliver(frame, command)
 
     async def _deliver(self, frame: InFlight, answer: FrameAnswer) -> None:
+        # What raises up to here leaves the frame waiting, so that its caller learns of it.
         self.guard.received(answer, answer.received_ns)
+        self._ledger.settle(frame.sequence_number)
         self._settled.set()
         if frame.waiter is None:
             await self._inbox.put(answer)

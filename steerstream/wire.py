@@ -22,7 +22,7 @@ from steerstream.answers import (
     TicketIssued,
     Validity,
 )
-from steerstream.arguments import shown
+from steerstream.arguments import finite_number, shown
 from steerstream.checksum import command_checksum
 from steerstream.errors import BadRequest, ProtocolError
 from steerstream.models import (
@@ -42,6 +42,10 @@ from steerstream.v1 import command_pb2, drive_service_pb2, model_pb2, session_pb
 
 if TYPE_CHECKING:
     from steerstream.v1 import frame_pb2
+
+
+_MIN_BUDGET_MS, _MAX_BUDGET_MS = 1e-3, 3_600_000.0
+_MAX_RATE_HZ = 1e6
 
 
 def open_request(
@@ -116,7 +120,8 @@ def session_info(response: drive_service_pb2.DriveResponse) -> SessionInfo:
     """Read the first answer of a stream.
 
     Raises:
-        ProtocolError: it is not `opened`, or leaves the policy open.
+        ProtocolError: it is not `opened`, leaves the policy open, or has a number that cannot be
+            true.
     """
     if response.WhichOneof("message") != "opened":
         raise ProtocolError("the server's first answer is not 'opened'; check its version")
@@ -128,7 +133,9 @@ def session_info(response: drive_service_pb2.DriveResponse) -> SessionInfo:
     return SessionInfo(
         session_id=opened.session_id,
         model=model(opened.model),
-        granted_budget_ms=opened.granted_budget_ms,
+        granted_budget_ms=_number(
+            opened, "granted_budget_ms", low=_MIN_BUDGET_MS, high=_MAX_BUDGET_MS
+        ),
         frame_policy=policy,
         resumed=opened.resumed,
         limits=server_limits(opened.limits),
@@ -242,8 +249,8 @@ def server_limits(message: model_pb2.ServerLimits) -> ServerLimits:
         max_waiting_frames=message.max_waiting_frames,
         idle_timeout_ms=message.idle_timeout_ms,
         max_sessions=message.max_sessions,
-        min_budget_ms=message.min_budget_ms,
-        max_budget_ms=message.max_budget_ms,
+        min_budget_ms=_number(message, "min_budget_ms", high=_MAX_BUDGET_MS),
+        max_budget_ms=_number(message, "max_budget_ms", high=_MAX_BUDGET_MS),
     )
 
 
@@ -255,8 +262,10 @@ def model(message: model_pb2.ModelContract) -> Model:
         bundle_sha256=message.bundle_sha256,
         input_width_px=message.input_width_px,
         input_height_px=message.input_height_px,
-        crop=CropFractions(crop.top, crop.bottom, crop.left, crop.right),
-        rate_hz=message.rate_hz,
+        crop=CropFractions(
+            *(_number(crop, side, high=1.0) for side in ("top", "bottom", "left", "right"))
+        ),
+        rate_hz=_number(message, "rate_hz", high=_MAX_RATE_HZ),
         outputs=tuple(
             ModelOutput(each.head, each.unit, each.minimum, each.maximum)
             for each in message.outputs
@@ -275,6 +284,14 @@ def model(message: model_pb2.ModelContract) -> Model:
         provider=message.provider,
         runtime_reason=message.runtime_reason,
     )
+
+
+def _number(message: Message, name: str, *, high: float, low: float = 0.0) -> float:
+    """Return a number of a server's message within its range."""
+    try:
+        return finite_number(name, getattr(message, name), low=low, high=high)
+    except BadRequest as error:
+        raise ProtocolError(f"the server sent {error}; check its version") from error
 
 
 def _training_source(message: model_pb2.TrainingSource) -> TrainingSource:

@@ -3,6 +3,9 @@ from __future__ import annotations
 import struct
 import zlib
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from steerstream.checksum import command_checksum
 from steerstream.v1 import command_pb2
 
@@ -28,6 +31,21 @@ def test_the_layout_is_that_of_the_protocol_page():
         + bytes.fromhex("000000000000f87f")
     )
     assert command_checksum("session-1", command) == zlib.crc32(layout)
+
+
+@given(
+    command=st.builds(
+        command_pb2.Command,
+        sequence_number=st.integers(0, 2**64 - 1),
+        capture_time_ns=st.integers(0, 2**64 - 1),
+        validity=st.integers(-(2**31), 2**31 - 1),
+        alive_counter=st.integers(0, 2**32 - 1),
+        state_epoch=st.integers(0, 2**32 - 1),
+        limited=st.builds(command_pb2.ControlValues, speed_mps=st.none() | st.floats()),
+    ),
+)
+def test_whatever_the_wire_carries_has_a_checksum(command):
+    assert 0 <= command_checksum("s", command) < 2**32
 
 
 def test_the_checksum_does_not_read_itself():

@@ -28,6 +28,7 @@ from steerstream import (
     SessionEnded,
     SessionExpired,
     SessionLost,
+    SessionProtocolError,
     Shedding,
     Skipped,
     SkipReason,
@@ -445,6 +446,69 @@ async def test_a_server_that_answers_what_was_not_asked_has_broken_the_contract(
     ):
         with pytest.raises(ProtocolError, match="frame 5"):
             await session.request(JPEG)
+
+
+class Odd(FakeServer):
+    """A server whose answers are changed on their way, by a function of the response."""
+
+    def __init__(self, change) -> None:
+        super().__init__()
+        self._change = change
+
+    def transport(self):
+        made = super().transport()
+        begin = made.drive
+
+        async def drive():
+            stream = await begin()
+            receive = stream.receive
+
+            async def changed():
+                response = await receive()
+                if response is not None and response.WhichOneof("message") == "command":
+                    self._change(response)
+                return response
+
+            cast(Any, stream).receive = changed
+            return stream
+
+        cast(Any, made).drive = drive
+        return made
+
+
+@pytest.mark.parametrize("number", [5, 255, 256, 2**31 - 1, -1, -(2**31)])
+async def test_a_validity_of_a_newer_server_is_read_as_unspecified_and_not_followed(number):
+    def change(response):
+        response.command.validity = number
+
+    async with (
+        steerstream.connect("fake", transport=Odd(change).transport()) as client,
+        client.open_session(vehicle_id="car") as session,
+    ):
+        for _ in range(2):
+            answer = await session.request(JPEG)
+            assert answer.validity is Validity.UNSPECIFIED
+            assert session.safe_command().action is Action.RELEASE
+
+
+async def test_whatever_goes_wrong_with_an_answer_ends_the_session_as_a_broken_contract(
+    monkeypatch,
+):
+    def broken(*_args, **_options):
+        raise RuntimeError("odd answer")
+
+    monkeypatch.setattr(steerstream.session.wire, "command", broken)
+    async with (
+        steerstream.connect("fake", transport=FakeServer().transport()) as client,
+        client.open_session(vehicle_id="car") as session,
+    ):
+        with pytest.raises(SessionProtocolError, match="odd answer"):
+            await session.request(JPEG, timeout_s=30)
+        with pytest.raises(SessionProtocolError, match="odd answer"):
+            await anext(session)
+        with pytest.raises(SessionProtocolError, match="odd answer"):
+            await session.send_frame(JPEG)
+        await session.aclose()
 
 
 async def test_the_guard_sees_every_answer():

@@ -186,6 +186,35 @@ def test_the_opened_message_is_read_whole():
     ]
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, -1.0, 1e12])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "granted_budget_ms",
+        "limits.min_budget_ms",
+        "limits.max_budget_ms",
+        "model.rate_hz",
+        "model.crop.top",
+    ],
+)
+def test_a_number_of_the_opening_that_cannot_be_true_breaks_the_contract(field, number):
+    opened = FakeServer().open(session_pb2.OpenSession())
+    *path, name = field.split(".")
+    message = opened
+    for part in path:
+        message = getattr(message, part)
+    setattr(message, name, number)
+    with pytest.raises(ProtocolError, match=name):
+        wire.session_info(drive_service_pb2.DriveResponse(opened=opened))
+
+
+def test_no_budget_is_granted_by_zero():
+    opened = FakeServer().open(session_pb2.OpenSession())
+    opened.granted_budget_ms = 0.0
+    with pytest.raises(ProtocolError, match="granted_budget_ms"):
+        wire.session_info(drive_service_pb2.DriveResponse(opened=opened))
+
+
 @pytest.mark.parametrize(
     "response",
     [

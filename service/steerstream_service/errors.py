@@ -5,6 +5,7 @@ ServiceError
 ├── StartError              the server cannot start: one line on stderr, exit code 2
 │   ├── ConfigError         the configuration file
 │   └── ListenError         the address to listen on
+├── StuckError              a step does not end, so that the engine cannot stop
 └── StreamError             ends a stream; carries a gRPC status code and an ErrorReason
     ├── NotOpenError            INVALID_ARGUMENT     NOT_OPEN
     ├── InvalidFieldError       INVALID_ARGUMENT     INVALID_FIELD
@@ -59,6 +60,10 @@ class ConfigError(StartError):
 
 class ListenError(StartError):
     """The server cannot listen on the address that it was given."""
+
+
+class StuckError(ServiceError):
+    """A step does not end, and nothing can end its thread but the end of the process."""
 
 
 class StreamError(ServiceError):

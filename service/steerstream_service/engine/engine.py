@@ -52,6 +52,13 @@ class Engine(ABC):
     def __init__(self, queues: Sequence[ModelQueue], observer: Observer | None = None) -> None:
         self._queues = queues
         self._observer = observer or Observer()
+        self._step_began_ns: int | None = None
+
+    @property
+    def step_s(self) -> float:
+        """How long the present step has taken; 0.0 between steps. Safe to read from any thread."""
+        began_ns = self._step_began_ns
+        return 0.0 if began_ns is None else (time.monotonic_ns() - began_ns) / 1e9
 
     @abstractmethod
     async def start(self) -> None:
@@ -72,7 +79,11 @@ class Engine(ABC):
 
     @abstractmethod
     async def stop(self) -> None:
-        """Take no further turn; returns after the step that runs."""
+        """Take no further turn; returns after the step that runs.
+
+        Raises:
+            StuckError: the step does not end.
+        """
 
     def _warm_up(self) -> None:
         for queue in self._queues:
@@ -96,7 +107,7 @@ class Engine(ABC):
             yield batch
 
     def _step(self, queue: ModelQueue, batch: Sequence[FrameRecord]) -> None:
-        began_ns = time.monotonic_ns()
+        self._step_began_ns = began_ns = time.monotonic_ns()
         try:
             queue.step(batch)
         except Exception:  # noqa: BLE001 - one of three: a fault costs this batch, never the engine
@@ -104,6 +115,8 @@ class Engine(ABC):
             for record in batch:
                 record.outcome = _FAILED
             return
+        finally:
+            self._step_began_ns = None
         step_ns = time.monotonic_ns() - began_ns
         self._observer.stepped(queue.name, len(batch), step_ns, queue.waiting)
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 
 from steerstream_service.engine.engine import Engine, deliver
 from steerstream_service.engine.model_queue import ModelQueue
+from steerstream_service.errors import StuckError
 from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.telemetry.observer import Observer
+
+_STOP_S = 5.0
+"""For the step that runs when the server stops: a hundred periods of a 20 Hz camera."""
 
 
 class ThreadEngine(Engine):
@@ -43,10 +48,12 @@ class ThreadEngine(Engine):
         self._inbox.put((queue, record))
 
     async def stop(self) -> None:
-        """End the thread after the step that it is in."""
+        """End the thread after the step that it is in; see `Engine.stop`."""
         if self._thread is not None:
             self._inbox.put(None)
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, _STOP_S)
+            if self._thread.is_alive():
+                raise StuckError(f"a step has not ended within {_STOP_S:g} s after the drain")
 
     def _main(self, loop: asyncio.AbstractEventLoop, warm: asyncio.Future[None]) -> None:
         try:
@@ -66,8 +73,10 @@ class ThreadEngine(Engine):
             try:
                 submitted = self._inbox.get(timeout=self._keep_warm_s)
             except Empty:
+                self._step_began_ns = time.monotonic_ns()
                 for queue in self._queues:
                     queue.keep_warm()
+                self._step_began_ns = None
                 continue
             if submitted is None:
                 return False

@@ -7,6 +7,8 @@ from steerstream_service.process import environment  # noqa: F401 - before what 
 # isort: split
 import argparse
 import asyncio
+import logging
+import os
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -15,13 +17,15 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from steerstream.command_line import CANNOT_START, Parser, whole
+from steerstream.command_line import BROKE_OFF, CANNOT_START, Parser, whole
 from steerstream_bundle.errors import BundleError
 from steerstream_service import address, config
-from steerstream_service.errors import ConfigError, ListenError, StartError
+from steerstream_service.errors import ConfigError, ListenError, StartError, StuckError
 from steerstream_service.process.supervisor import Supervisor, WorkerFailedError
 from steerstream_service.process.systemd import Notifier
 from steerstream_service.telemetry import logs
+
+_log = logging.getLogger(__name__)
 
 _MAX_WORKERS = 256
 
@@ -30,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server until SIGTERM or SIGINT.
 
     Returns:
-        0 after a drain; 2 where the server could not start, with one line on stderr.
+        0 after a drain; 2 where the server could not start, with one line on stderr. A step that
+        does not end keeps its thread, so there the process ends itself, with 1.
     """
     given = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(given)
@@ -44,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         logs.say(f"steerstream serve: not enough memory or threads: {error}")
         return CANNOT_START
+    except StuckError as error:
+        _log.error("step_never_ended", extra=logs.fields(error=str(error)))
+        logging.shutdown()
+        # ONNX Runtime must not be taken down while a thread is in it.
+        os._exit(BROKE_OFF)
     except (StartError, BundleError) as error:
         if not (isinstance(error, WorkerFailedError) and error.explained):
             logs.say(f"steerstream serve: {error}")

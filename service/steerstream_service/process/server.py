@@ -39,6 +39,8 @@ _OTHER_METHODS = 6
 """DescribeModels, Health's Check, List and Watch, and both versions of reflection."""
 _STOP_S = 1.0
 """For RPCs that are still open when all sessions have ended: health watches and descriptions."""
+_LOOK_S = 1.0
+"""Between two looks at how long the present step takes."""
 _ALONE = (
     # A second server on a taken port must fail, and not share its vehicles.
     ("grpc.so_reuseport", 0),
@@ -95,6 +97,7 @@ class Server:
         self._steps_on = "loop" if in_loop else "thread"
         self._serving = False
         self._stop = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
         self._health = health.aio.HealthServicer()
         self._service = DriveService(self.admission, self._engine, self._decoder, config, observer)
         self._server: grpc.aio.Server | None = None
@@ -179,6 +182,7 @@ class Server:
         self._serving = True
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         _log.info("serving")
+        self._watching = asyncio.create_task(self._watch_steps())
 
     def stop(self) -> None:
         """Make `stopped` return; safe to call from a signal handler of the event loop."""
@@ -204,7 +208,13 @@ class Server:
         )
 
     async def shutdown(self) -> None:
-        """Drain the sessions, then end everything; return when nothing runs any more."""
+        """Drain the sessions, then end everything; return when nothing runs any more.
+
+        Raises:
+            StuckError: a step does not end; its thread runs on.
+        """
+        if self._watching is not None:
+            self._watching.cancel()
         _log.info("draining", extra=fields(sessions=self.admission.sessions))
         await self._health.enter_graceful_shutdown()
         await self._service.drain(self._config.drain_s)
@@ -213,9 +223,28 @@ class Server:
                 await server.stop(_STOP_S)
         # Server.stop may return before cancelled handlers have ended (grpc#37240).
         self._service.reap()
-        await self._engine.stop()
-        self._decoder.shutdown(cancel_futures=True)
+        try:
+            await self._engine.stop()
+        finally:
+            self._decoder.shutdown(cancel_futures=True)
         _log.info("stopped")
+
+    async def _watch_steps(self) -> None:
+        """Turn health to NOT_SERVING as long as a step takes longer than any vehicle waits."""
+        longest_s = self._config.max_budget_ms / 1e3
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            step_s = self._engine.step_s
+            serving = step_s <= longest_s
+            if serving == self._serving:
+                continue
+            self._serving = serving
+            if serving:
+                _log.info("serving")
+                await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+            else:
+                _log.error("step_stuck", extra=fields(step_s=round(step_s, 3)))
+                await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", SERVICE_NAME):

@@ -9,8 +9,10 @@ import pytest
 
 from steerstream_bundle import loading
 from steerstream_service.domain import Stepped
+from steerstream_service.engine import thread_engine
 from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.engine.thread_engine import ThreadEngine
+from steerstream_service.errors import StuckError
 from tests.service import bundles
 from tests.service.records import stepped, submitted
 
@@ -74,6 +76,30 @@ async def test_the_thread_ends_after_its_step(tmp_path):
     assert thread.is_alive()
     await engine.stop()
     assert not thread.is_alive()
+
+
+async def test_a_step_that_does_not_end_is_named_instead_of_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(thread_engine, "_STOP_S", 0.01)
+    queue = queue_of(bundles.recurrent(tmp_path / "a.onnx"))
+    engine = ThreadEngine([queue])
+    await engine.start()
+    assert engine.step_s == 0.0
+    begun, go_on = threading.Event(), threading.Event()
+
+    def held(_batch):
+        begun.set()
+        assert go_on.wait(60)
+        raise ValueError
+
+    monkeypatch.setattr(queue, "step", held)
+    engine.submit(queue, submitted(queue, reply=lambda record: None))
+    assert await asyncio.to_thread(begun.wait, 60)
+    assert engine.step_s > 0.0
+    with pytest.raises(StuckError, match="a step has not ended"):
+        await engine.stop()
+    go_on.set()
+    await asyncio.to_thread(engine._thread.join, 60)
+    assert engine.step_s == 0.0
 
 
 async def test_whatever_fails_in_the_warm_up_ends_the_wait_for_it(tmp_path, monkeypatch):

@@ -189,6 +189,58 @@ def test_a_network_that_takes_too_long_is_one_line_and_exit_code_2(tiny, tmp_pat
     assert server.returncode == 2
 
 
+STUCK = """
+import ctypes, sys
+from steerstream_service.engine import host_stepper
+from steerstream_service.process import command
+
+def step(self, *frames):
+    while True:
+        ctypes.CDLL(None).sleep(1000)  # as a device that hangs
+
+host_stepper.HostStepper.step = step
+sys.exit(command.main(sys.argv[1:]))
+"""
+
+
+@contextlib.contextmanager
+def stuck(*arguments):
+    """A server whose first step never ends."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", STUCK, *map(str, arguments)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield server
+    finally:
+        server.kill()
+        server.communicate()
+
+
+async def test_a_step_that_never_ends_turns_health_and_does_not_hold_up_the_stop(tiny, tmp_path):
+    settings, address = tmp_path / "server.toml", f"unix:{tmp_path / 'socket'}"
+    settings.write_text('steps_on = "thread"\ndrain_s = 0.1\nmax_budget_ms = 100.0\n')
+    with stuck("--model", tiny, "--listen", address, "--config", settings) as server:
+        async with grpc.aio.insecure_channel(address) as channel, asyncio.timeout(TIMEOUT_S):
+            states = health_pb2_grpc.HealthStub(channel).Watch(
+                health_pb2.HealthCheckRequest(), wait_for_ready=True
+            )
+            answer = health_pb2.HealthCheckResponse
+            while (await states.read()).status != answer.SERVING:
+                pass
+            vehicle = Vehicle(drive_service_pb2_grpc.DriveServiceStub(channel))
+            await vehicle.open(budget_ms=100)
+            await vehicle.frame(GREY)
+            assert (await states.read()).status == answer.NOT_SERVING
+        server.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(server.wait, TIMEOUT_S) == 1
+        events = [json.loads(line)["event"] for line in server.stderr]
+    assert "step_stuck" in events
+    assert events[-1] == "step_never_ended"
+
+
 SETTLED = """
 import gc, sys
 from steerstream_service.process import command, server

@@ -63,7 +63,7 @@ def connect(
         metadata: pairs of a lower-case key and a value, sent with every call, such as a token. The
             value is printable ASCII text, or bytes where the key ends in `-bin`.
         timeout_s: how long connecting, opening and describing may take, in seconds each. To find
-            out why connecting failed may take 2 s more.
+            out why connecting failed may take 3 s more.
         wait_for_server: keep trying until `timeout_s` where the server refuses the connection.
         transport: takes the place of gRPC; see `steerstream.testing`.
         clock: the client's monotonic clock, in nanoseconds.
@@ -85,7 +85,7 @@ def connect(
     items = checked_metadata(metadata)
 
     def make_transport() -> Transport:
-        return transport or GrpcTransport(target, tls=tls, metadata=items)
+        return transport or GrpcTransport(target, tls=tls, metadata=items, timeout_s=timeout_s)
 
     return Client(
         make_transport,

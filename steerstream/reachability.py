@@ -21,6 +21,14 @@ PROBE_TIMEOUT_S = 1.0
 _HANG_UP_TIMEOUT_S = 0.5
 """How long a server may take to end a connection whose certificate it refuses."""
 
+_HTTP2_SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+"""An empty SETTINGS frame, the first that either side sends; byte 3 is the frame's type."""
+
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _HTTP2_SETTINGS
+
+_TOO_SLOW = "is there and answers too slowly; pass a longer timeout_s"
+_NO_GRPC = "takes the connection and does not speak gRPC; check the port"
+
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 _EXEMPTIONS = ("no_grpc_proxy", "no_proxy")
 _DEFAULT_PORT = 443
@@ -55,21 +63,14 @@ async def why_unreachable(target: str, tls: ssl.SSLContext | None) -> str:
     why = await _why_not_connected(target)
     if why is not None:
         return why
-    if _unix_path(target) is not None:
-        return "takes the connection and does not speak gRPC; check the target"
-    return await _why_not_understood(*_host_and_port(target), tls)
+    return await _why_not_understood(target, tls)
 
 
 async def _why_not_connected(target: str) -> str | None:
     """Return why there is no connection to a target, or None if there is one."""
-    path = _unix_path(target)
-    host, port = _host_and_port(target)
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            if path is not None:
-                _, writer = await asyncio.open_unix_connection(path)
-            else:
-                _, writer = await asyncio.open_connection(host, port)
+            _, writer = await _open(target)
             writer.transport.abort()
     except TimeoutError:
         return "does not answer; check the host, and that no firewall is in the way"
@@ -84,48 +85,87 @@ async def _why_not_connected(target: str) -> str | None:
     return None
 
 
-async def _why_not_understood(host: str, port: int, tls: ssl.SSLContext | None) -> str:
+async def _why_not_understood(target: str, tls: ssl.SSLContext | None) -> str:
     """Return why a server that takes connections was not understood."""
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            hangs_up = await _shake_hands(host, port, tls or _any_certificate())
+            hangs_up, speaks_http2 = await _shake_hands(target, tls or _any_certificate())
     except ssl.SSLCertVerificationError as error:
         return (
             f"has a certificate that is not trusted ({error.verify_message}); pass "
             "Tls(ca_file=...) with the authority that signed it, and connect by its name"
         )
     except (OSError, TimeoutError):  # ssl.SSLError is an OSError
-        speaks_tls = hangs_up = False
-    else:
-        speaks_tls = True
-    if tls is None and speaks_tls:
+        return await _why_not_understood_in_plain_text(target, tls_was_tried=tls is not None)
+    if tls is None:
         return "speaks TLS, and plain text was tried; pass tls=steerstream.Tls(...)"
-    if tls is not None and not speaks_tls:
-        return "speaks no TLS, which was tried; leave tls out, or check the port"
     if hangs_up:
         return (
             "hangs up after the TLS handshake, so it may ask for this client's certificate; pass "
             "Tls(certificate_file=..., key_file=...)"
         )
-    return "takes the connection and does not speak gRPC; check the port"
+    return _TOO_SLOW if speaks_http2 else _NO_GRPC
 
 
-async def _shake_hands(host: str, port: int, context: ssl.SSLContext) -> bool:
-    """Begin a TLS connection; return whether the server then ends it at once.
+async def _why_not_understood_in_plain_text(target: str, *, tls_was_tried: bool) -> str:
+    """Return why a server that speaks no TLS was not understood."""
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            speaks_http2 = await _greet(target)
+    except TimeoutError:
+        return (
+            "takes the connection and answers nothing: it may be busy, stuck, or no gRPC server; "
+            "check it, or check the port"
+        )
+    except OSError:
+        speaks_http2 = False
+    if tls_was_tried:
+        return "speaks no TLS, which was tried; leave tls out, or check the port"
+    return _TOO_SLOW if speaks_http2 else _NO_GRPC
 
-    TLS 1.3 judges the client's certificate after the handshake.
+
+async def _shake_hands(target: str, context: ssl.SSLContext) -> tuple[bool, bool]:
+    """Begin a TLS connection.
+
+    Returns:
+        Whether the server then ends it at once, since TLS 1.3 judges the client's certificate
+        after the handshake; and whether it agrees to speak HTTP/2.
     """
     context.set_alpn_protocols(["h2"])
-    reader, writer = await asyncio.open_connection(host, port, ssl=context)
+    reader, writer = await _open(target, context)
+    speaks_http2 = writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
     try:
         async with asyncio.timeout(_HANG_UP_TIMEOUT_S):
-            return not await reader.read(1)
+            return not await reader.read(1), speaks_http2
     except TimeoutError:
-        return False
+        return False, speaks_http2
     except OSError:
-        return True
+        return True, speaks_http2
     finally:
         writer.transport.abort()
+
+
+async def _greet(target: str) -> bool:
+    """Begin HTTP/2 in plain text; return whether the server answers in HTTP/2."""
+    reader, writer = await _open(target)
+    try:
+        writer.write(_HTTP2_GREETING)
+        return (await reader.read(len(_HTTP2_SETTINGS)))[3:4] == _HTTP2_SETTINGS[3:4]
+    finally:
+        writer.transport.abort()
+
+
+async def _open(
+    target: str, context: ssl.SSLContext | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a target with a plain socket, or with TLS."""
+    host, port = _host_and_port(target)
+    path = _unix_path(target)
+    if path is None:
+        return await asyncio.open_connection(host, port, ssl=context)
+    return await asyncio.open_unix_connection(
+        path, ssl=context, server_hostname=None if context is None else "localhost"
+    )
 
 
 def _any_certificate() -> ssl.SSLContext:

@@ -39,13 +39,17 @@ _CHANNEL_OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
     # A vehicle comes back within a second of the server's return, not within gRPC's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # The server bounds what it takes; the client checks against what the server said at open.
     ("grpc.max_send_message_length", -1),
     # Each client has its own connection, so that closing it closes the connection.
     ("grpc.use_local_subchannel_pool", 1),
 )
+
+_ATTEMPT_MARGIN_S = 1.0
+"""How much longer than `connect` gRPC waits for a silent server, so that `connect` ends first."""
+
+_MAX_OPTION = 2**31 - 1
 
 
 def checked_metadata(metadata: Metadata) -> Metadata:
@@ -116,7 +120,7 @@ class Transport(Protocol):
         """Connect.
 
         Args:
-            timeout_s: how long to try, in seconds; finding out why it failed may take 2 s more.
+            timeout_s: how long to try, in seconds; finding out why it failed may take 3 s more.
             wait_for_server: keep trying where the server refuses the connection.
 
         Raises:
@@ -206,13 +210,22 @@ class GrpcTransport:
         target: `HOST:PORT`, or any name that gRPC resolves, such as `unix:/path`.
         tls: how to encrypt; None for plain text.
         metadata: sent with every call, such as a token.
+        timeout_s: how long a server that takes the connection may be silent, in seconds.
     """
 
-    def __init__(self, target: str, *, tls: Tls | None = None, metadata: Metadata = ()) -> None:
+    def __init__(
+        self, target: str, *, tls: Tls | None = None, metadata: Metadata = (), timeout_s: float
+    ) -> None:
         self._target = target
         self._context = None if tls is None else tls.context()
         self._metadata = checked_metadata(metadata)
-        options = (*_CHANNEL_OPTIONS, ("grpc.enable_http_proxy", int(not is_local(target))))
+        # Despite its name, this bounds one attempt to connect, not the pause between two.
+        attempt_ms = min(round((timeout_s + _ATTEMPT_MARGIN_S) * 1e3), _MAX_OPTION)
+        options = (
+            *_CHANNEL_OPTIONS,
+            ("grpc.min_reconnect_backoff_ms", attempt_ms),
+            ("grpc.enable_http_proxy", int(not is_local(target))),
+        )
         if tls is None:
             self._channel = grpc.aio.insecure_channel(target, options=options)
         else:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import pytest
@@ -35,8 +38,8 @@ async def failure(target: str, *, timeout_s: float = 20.0, tls: Tls | None = Non
 
 
 @contextlib.asynccontextmanager
-async def listening(greeting: bytes | None):
-    """A server of another kind; it greets and hangs up, or says nothing."""
+async def listening(greeting: bytes | None, path: Path | None = None):
+    """A server of another kind; it greets and hangs up, or takes the connection in silence."""
 
     transports = []
 
@@ -46,12 +49,70 @@ async def listening(greeting: bytes | None):
             writer.write(greeting)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    if path is None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    else:
+        server = await asyncio.start_unix_server(serve, path)
     async with server:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"unix:{path}" if path else f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     for transport in transports:
         transport.abort()
     await asyncio.sleep(0)
+
+
+class Delay(asyncio.Protocol):
+    """One side of a relay, which holds back what it receives."""
+
+    onward: Delay
+
+    def __init__(self, delay_s: float) -> None:
+        self.delay_s = delay_s
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        loop = asyncio.get_running_loop()
+        loop.call_later(self.delay_s, lambda: self.onward.transport.write(data))
+
+    def connection_lost(self, exc):
+        loop = asyncio.get_running_loop()
+        loop.call_later(self.delay_s, self.onward.transport.close)
+
+
+def _returning(end: Delay) -> Callable[[], Delay]:
+    return lambda: end
+
+
+@contextlib.asynccontextmanager
+async def delaying(server: str, delay_s: float):
+    """A relay to a server that holds back what either side sends, in seconds."""
+    relay = socket.create_server(("127.0.0.1", 0))
+    relay.setblocking(False)
+    loop = asyncio.get_running_loop()
+    host, _, port = server.rpartition(":")
+    transports = []
+
+    async def accept() -> None:
+        while True:
+            accepted, _ = await loop.sock_accept(relay)
+            inner, outer = Delay(delay_s), Delay(delay_s)
+            inner.onward, outer.onward = outer, inner
+            inner_end = await loop.create_connection(_returning(inner), host, int(port))
+            outer_end = await loop.connect_accepted_socket(_returning(outer), accepted)
+            transports.extend((inner_end[0], outer_end[0]))
+
+    accepting = asyncio.create_task(accept())
+    try:
+        yield f"127.0.0.1:{relay.getsockname()[1]}"
+    finally:
+        accepting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await accepting
+        relay.close()
+        for transport in transports:
+            transport.abort()
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(
@@ -74,12 +135,41 @@ async def test_a_server_that_is_waited_for_and_does_not_come_is_named_as_well():
         await steerstream.connect("localhost:1", timeout_s=0.1, wait_for_server=True)
 
 
-@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
+@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
 @pytest.mark.parametrize("tls", [None, Tls()])
-async def test_a_server_of_another_kind(greeting, tls):
+async def test_a_server_of_another_kind_is_named_without_waiting(greeting, tls):
     async with listening(greeting) as target:
-        said = await failure(target, timeout_s=0.5, tls=tls)
+        said = await failure(target, timeout_s=60, tls=tls)
     assert ("speaks no TLS, which was tried" if tls else "does not speak gRPC") in said
+    assert "within" not in said
+
+
+@pytest.mark.parametrize("tls", [None, Tls()])
+async def test_a_server_that_takes_the_connection_and_is_silent_is_waited_for(tls):
+    async with listening(None) as target:
+        said = await failure(target, timeout_s=0.5, tls=tls)
+    assert "did not answer within 0.5 s; it takes the connection and answers nothing" in said
+    assert "it may be busy, stuck, or no gRPC server" in said
+
+
+async def test_a_silent_server_on_a_unix_socket_is_named(tmp_path):
+    async with listening(None, tmp_path / "socket") as target:
+        assert "answers nothing" in await failure(target, timeout_s=0.5)
+
+
+async def test_a_server_is_connected_through_a_network_that_delays_each_way_by_150_ms():
+    async with (
+        serving(FakeServer()) as (server, _),
+        delaying(server, 0.15) as target,
+        steerstream.connect(target) as client,
+    ):
+        assert (await client.describe_models()).default_model == "fake"
+
+
+async def test_a_server_that_answers_after_the_time_limit_is_not_said_to_be_of_another_kind():
+    async with serving(FakeServer()) as (server, _), delaying(server, 0.15) as target:
+        said = await failure(target, timeout_s=0.05)
+    assert "did not answer within 0.05 s; it is there and answers too slowly" in said
 
 
 async def test_tls_against_plain_text():

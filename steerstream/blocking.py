@@ -16,6 +16,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
+import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from types import TracebackType
@@ -24,7 +25,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 from steerstream import client as async_client
 from steerstream import session as async_session
 from steerstream.answers import Answer, Command, Draining, Shedding, TicketIssued
-from steerstream.errors import SessionClosed
+from steerstream.errors import SessionClosed, SteerstreamError
 from steerstream.guard import Guard, SafeCommand
 from steerstream.models import SessionInfo
 
@@ -39,6 +40,7 @@ class _LoopThread:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._lock = threading.Lock()
+        self._process_id = os.getpid()
         self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name="steerstream", daemon=True)
         self._thread.start()
@@ -48,7 +50,11 @@ class _LoopThread:
 
         Raises:
             SessionClosed: the client is closed, or was closed while this waited.
+            SteerstreamError: this process is a fork of the one that made the client.
         """
+        if self._is_forked:
+            coroutine.close()
+            raise _forked()
         with self._lock:
             if self._is_stopped:
                 coroutine.close()
@@ -73,11 +79,18 @@ class _LoopThread:
 
     def stop(self) -> None:
         """Cancel what still waits, and end the thread. Calling it again does nothing."""
+        if self._is_forked:
+            raise _forked()
         with self._lock:
             if not self._is_stopped:
                 self._is_stopped = True
                 self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+    @property
+    def _is_forked(self) -> bool:
+        """Whether this process has no such thread, because `os.fork` does not copy it."""
+        return os.getpid() != self._process_id
 
     def _run(self) -> None:
         with contextlib.closing(self._loop):
@@ -96,6 +109,13 @@ async def _end_all() -> None:
 
 def _closed() -> SessionClosed:
     return SessionClosed("the client is closed; connect() makes another one")
+
+
+def _forked() -> SteerstreamError:
+    return SteerstreamError(
+        "the client belongs to the process that made it, and os.fork() does not copy its thread; "
+        "connect in the child, and start it by multiprocessing's 'spawn'"
+    )
 
 
 class _Wrapper(Protocol[_Wrapped]):

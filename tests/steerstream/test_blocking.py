@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import subprocess
 import sys
 import threading
@@ -181,6 +182,41 @@ client.close()
 waits.join()
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_after_a_fork_every_call_of_the_child_says_so_at_once():
+    """The child has the client's locks and sockets, and not the thread that serves them."""
+    program = """
+import os, signal, steerstream, steerstream.blocking
+from steerstream.testing import FakeServer
+client = steerstream.blocking.connect("fake", transport=FakeServer().transport())
+session = client.open_session(vehicle_id="car")
+child = os.fork()
+if child == 0:
+    signal.alarm(30)  # ends the child where a call hangs
+    calls = [session.safe_command, session.close, client.describe_models, client.close,
+             lambda: session.request(b"jpeg"), lambda: next(iter(session)),
+             lambda: client.open_session(vehicle_id="car")]
+    for call in calls:
+        try:
+            call()
+        except steerstream.SteerstreamError as error:
+            assert "fork" in str(error), error
+        else:
+            os._exit(1)
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+assert session.request(b"jpeg").sequence_number == 0
+client.close()
+raise SystemExit(os.waitstatus_to_exitcode(status))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error::RuntimeWarning", "-W", "ignore::DeprecationWarning",
+         "-c", program],
+        capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_methods_keep_their_documentation():

@@ -63,9 +63,15 @@ def parser() -> Parser:
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         module.add_arguments(command)
-        command.add_argument("--json", type=output_file, help="write the results here")
+        command.add_argument(
+            "--json", type=output_file, help="write the results here; missing folders are made"
+        )
         if hasattr(module, "plot"):
-            command.add_argument("--plot", type=output_file, help="draw them here, .svg or .png")
+            command.add_argument(
+                "--plot",
+                type=output_file,
+                help="draw them here, .svg or .png; missing folders are made",
+            )
     writer = commands.add_parser("report", help=result_pages.HELP, description=result_pages.__doc__)
     result_pages.add_arguments(writer)
     return top

@@ -80,7 +80,11 @@ def _add_export(commands: Commands[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("export", help="write a run's best weights as a bundle")
     command.add_argument("run_folder", type=Path, metavar="RUN", help="the run's folder")
     command.add_argument(
-        "--out", type=output_file, required=True, metavar="FILE.onnx", help="the bundle"
+        "--out",
+        type=output_file,
+        required=True,
+        metavar="FILE.onnx",
+        help="the bundle; missing folders are made",
     )
     command.set_defaults(run=_export)
 
@@ -116,10 +120,16 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         "--seed", type=whole, default=0, metavar="N", help="which frames are lost (default: 0)"
     )
     command.add_argument(
-        "--json", type=output_file, metavar="OUT", help="write the figures as JSON"
+        "--json",
+        type=output_file,
+        metavar="OUT",
+        help="write the figures as JSON; missing folders are made",
     )
     command.add_argument(
-        "--plot", type=png_file, metavar="OUT.png", help="draw truth and prediction"
+        "--plot",
+        type=png_file,
+        metavar="OUT.png",
+        help="draw truth and prediction; missing folders are made",
     )
     command.set_defaults(run=_evaluate)
 
@@ -143,7 +153,10 @@ def _add_health(commands: Commands[argparse.ArgumentParser]) -> None:
         help="folder of the pictures (default: health in each run's own)",
     )
     command.add_argument(
-        "--json", type=output_file, metavar="FILE", help="write the figures as JSON"
+        "--json",
+        type=output_file,
+        metavar="FILE",
+        help="write the figures as JSON; missing folders are made",
     )
     command.set_defaults(run=_health)
 

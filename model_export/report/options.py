@@ -103,7 +103,12 @@ def _add_autonomy(kinds: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--seconds", type=positive, default=60.0, metavar="S", help="of each drive (default: 60)"
     )
-    command.add_argument("--json", type=output_file, metavar="FILE", help="write the results here")
+    command.add_argument(
+        "--json",
+        type=output_file,
+        metavar="FILE",
+        help="write the results here; missing folders are made",
+    )
     command.set_defaults(run=_measure_autonomy)
 
 

@@ -68,17 +68,23 @@ def check_free(place: Place) -> None:
 
 
 def check_socket_free(listen: str) -> None:
-    """Check that no server listens on a Unix socket: gRPC would take its path away from it.
+    """Check that a Unix socket can be listened on, and that no server does so already.
+
+    gRPC would take its path away from that server, and tells only its own log why it cannot listen.
 
     Args:
         listen: `unix:PATH`. A socket that a server left when it was killed is free.
 
     Raises:
-        ListenError: a server listens there, or the path is something else than a socket.
+        ListenError: a server listens there, the path is something else than a socket, or none can
+            be made there.
     """
     path = Path(listen.removeprefix("unix:"))
     try:
         if not path.exists():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.bind(str(path))
+            path.unlink()
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             # A server whose queue of connections is full holds the socket all the same.

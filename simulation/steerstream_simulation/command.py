@@ -109,15 +109,36 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
         default=Encoding.AUTO,
         help="how pictures are sent: jpeg, rgb8 or auto (the default: jpeg)",
     )
-    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the report there")
-    parser.add_argument("--save", type=video_file, metavar="FILE.mp4", help="write a video there")
-    parser.add_argument("--plot", type=png_file, metavar="FILE.png", help="draw the drive there")
+    parser.add_argument(
+        "--json",
+        type=output_file,
+        metavar="FILE",
+        help="write the report there; missing folders are made",
+    )
+    parser.add_argument(
+        "--save",
+        type=video_file,
+        metavar="FILE.mp4",
+        help="write a video there; missing folders are made",
+    )
+    parser.add_argument(
+        "--plot",
+        type=png_file,
+        metavar="FILE.png",
+        help="draw the drive there; missing folders are made",
+    )
     parser.set_defaults(run=functools.partial(_drive, parser))
 
 
 def _add_render(parser: argparse.ArgumentParser) -> None:
     _add_world(parser)
-    parser.add_argument("--save", type=video_file, required=True, metavar="FILE.mp4")
+    parser.add_argument(
+        "--save",
+        type=video_file,
+        required=True,
+        metavar="FILE.mp4",
+        help="the video; missing folders are made",
+    )
     parser.set_defaults(run=road_drive.render)
 
 
@@ -126,7 +147,14 @@ def _add_sheet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", type=_seeds, default=range(6), metavar="A..B", help="default: 0..5"
     )
-    parser.add_argument("--save", type=png_file, required=True, metavar="FILE.png", dest="path")
+    parser.add_argument(
+        "--save",
+        type=png_file,
+        required=True,
+        metavar="FILE.png",
+        dest="path",
+        help="the picture; missing folders are made",
+    )
     parser.set_defaults(run=write_sheet)
 
 

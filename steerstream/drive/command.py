@@ -41,8 +41,12 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     add("--rate-hz", type=positive, help="pictures a second (default: the source's own)")
     add("--as-fast-as-possible", action="store_true", help="send a picture when the one before is"
         " answered, not when it is due")  # fmt: skip
-    add("--save", type=video_file, help="write a video with steering and latency drawn over, .mp4")
-    add("--json", type=output_file, help="write the result as JSON")
+    add(
+        "--save",
+        type=video_file,
+        help="write a video with steering and latency drawn over, .mp4; missing folders are made",
+    )
+    add("--json", type=output_file, help="write the result as JSON; missing folders are made")
 
 
 def add_models_options(parser: argparse.ArgumentParser) -> None:

@@ -111,26 +111,26 @@ def test_no_parser_allows_abbreviations():
     assert [call for call in calls if "allow_abbrev=False" not in call] == []
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *(["steerstream", "drive", option] for option in ("--save", "--json")),
-        *(
-            ["steerstream", "simulate", "drive", option]
-            for option in ("--save", "--json", "--plot")
-        ),
-        *(["steerstream", "simulate", name, "--save"] for name in ("render", "sheet")),
-        *(["model_export", "evaluate", option] for option in ("--json", "--plot")),
-        *(["model_export", "optimize", option] for option in ("--out", "--json")),
-        ["model_export", "export", "--out"],
-        ["model_export", "health", "--json"],
-        ["model_export", "measure", "autonomy", "--json"],
-        *(["benchmark", name, "--json"] for name in benchmark.__main__.COMMANDS),
-        *(["benchmark", name, "--plot"] for name in ("latency", "capacity", "soak")),
-    ],
-    ids=" ".join,
-)
-def test_a_file_that_cannot_be_written_is_found_out_before_the_work(command, tmp_path, capsys):
+WRITES_FILES = [
+    *(["steerstream", "drive", option] for option in ("--save", "--json")),
+    *(["steerstream", "simulate", "drive", option] for option in ("--save", "--json", "--plot")),
+    *(["steerstream", "simulate", name, "--save"] for name in ("render", "sheet")),
+    *(["model_export", "evaluate", option] for option in ("--json", "--plot")),
+    *(["model_export", "optimize", option] for option in ("--out", "--json")),
+    ["steerstream", "serve", "--port-file"],
+    ["model_export", "export", "--out"],
+    ["model_export", "health", "--json"],
+    ["model_export", "measure", "autonomy", "--json"],
+    *(["benchmark", name, "--json"] for name in benchmark.__main__.COMMANDS),
+    *(["benchmark", name, "--plot"] for name in ("latency", "capacity", "soak")),
+]
+
+
+@pytest.mark.parametrize("command", WRITES_FILES, ids=" ".join)
+def test_a_file_that_cannot_be_written_is_found_out_before_the_work(
+    command, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("os.execv", lambda _, arguments: serve.main(arguments[3:]))
     (tmp_path / "file").write_text("no folder")
     path = tmp_path / "file" / "below.mp4"
     main = importlib.import_module(f"{command[0]}.__main__").main
@@ -140,6 +140,17 @@ def test_a_file_that_cannot_be_written_is_found_out_before_the_work(command, tmp
     error = capsys.readouterr().err
     assert f"argument {command[-1]}: cannot write {path}: Not a directory" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", WRITES_FILES, ids=" ".join)
+def test_the_help_says_that_the_folder_of_a_file_is_made(command, monkeypatch, capsys):
+    monkeypatch.setattr("os.execv", lambda _, arguments: serve.main(arguments[3:]))
+    main = importlib.import_module(f"{command[0]}.__main__").main
+    with pytest.raises(SystemExit):
+        main([*command[1:-1], "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    about = text.rpartition(f" {command[-1]} ")[2].partition(" --")[0]
+    assert "missing folders are made" in about
 
 
 def test_every_package_that_a_hint_names_belongs_to_an_extra():

@@ -23,12 +23,16 @@ def add_optimize(commands: Commands[argparse.ArgumentParser]) -> None:
         "--out",
         type=output_file,
         metavar="OUT.onnx",
-        help="the new bundle (default: beside the FP32 bundle, FILE.int8.onnx or FILE.fp16.onnx)",
+        help="the new bundle (default: beside the FP32 bundle, FILE.int8.onnx or FILE.fp16.onnx)"
+        "; missing folders are made",
     )
     add_data(command)
     command.add_argument("--keep", action="store_true", help="write the bundle even if refused")
     command.add_argument(
-        "--json", type=output_file, metavar="OUT", help="write the figures as JSON"
+        "--json",
+        type=output_file,
+        metavar="OUT",
+        help="write the figures as JSON; missing folders are made",
     )
     command.set_defaults(run=_optimize)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from steerstream.command_line import BROKE_OFF, CANNOT_START, Parser, whole
+from steerstream.command_line import BROKE_OFF, CANNOT_START, Parser, output_file, whole
 from steerstream_bundle.errors import BundleError
 from steerstream_service import address, config
 from steerstream_service.errors import ConfigError, ListenError, StartError, StuckError
@@ -156,8 +156,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port-file",
         metavar="FILE",
-        type=Path,
-        help="write the address to this file once the server listens, for scripts that give port 0",
+        type=output_file,
+        help="write the address to this file once the server listens, for scripts that give port 0"
+        "; missing folders are made",
     )
     parser.add_argument(
         "--workers",

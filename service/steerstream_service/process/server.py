@@ -95,6 +95,7 @@ class Server:
         )
         self._provider = next(iter(bundles.values())).runtime.provider.name
         self._steps_on = "loop" if in_loop else "thread"
+        self._listening = False
         self._serving = False
         self._stop = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
@@ -138,6 +139,7 @@ class Server:
             await self._start_admin(admin)
         taken = _listen(self._server, listen, place)
         await self._server.start()
+        self._listening = True
         _log.info("listening", extra=fields(address=taken))
         return taken
 
@@ -215,7 +217,8 @@ class Server:
         """
         if self._watching is not None:
             self._watching.cancel()
-        _log.info("draining", extra=fields(sessions=self.admission.sessions))
+        if self._listening:
+            _log.info("draining", extra=fields(sessions=self.admission.sessions))
         await self._health.enter_graceful_shutdown()
         await self._service.drain(self._config.drain_s)
         for server in (self._server, self._admin):
@@ -227,7 +230,8 @@ class Server:
             await self._engine.stop()
         finally:
             self._decoder.shutdown(cancel_futures=True)
-        _log.info("stopped")
+        if self._listening:
+            _log.info("stopped")
 
     async def _watch_steps(self) -> None:
         """Turn health to NOT_SERVING as long as a step takes longer than any vehicle waits."""

@@ -172,6 +172,21 @@ def test_a_taken_port_is_one_line_and_exit_code_2(tiny):
     assert line == f"steerstream serve: cannot listen on 127.0.0.1:{port}: Address already in use\n"
 
 
+def test_a_server_that_never_listened_logs_no_end(tiny):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        lines = refusal("--model", tiny, "--listen", place, "--log-level", "info")
+    assert lines == f"steerstream serve: cannot listen on {place}: Address already in use\n"
+
+
+def test_a_unix_socket_in_a_folder_that_is_missing_is_one_line_with_the_reason(tiny, tmp_path):
+    place = f"unix:{tmp_path}/none/socket"
+    lines = refusal("--model", tiny, "--listen", place, "--log-level", "info")
+    assert lines == f"steerstream serve: cannot listen on {place}: No such file or directory\n"
+
+
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1", "127.0.0.1:99999", ":", "a:b:1"])
 def test_a_malformed_address_is_one_line_and_exit_code_2(tiny, address):
     line = refusal("--model", tiny, "--listen", address)

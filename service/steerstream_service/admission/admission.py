@@ -11,7 +11,7 @@ from steerstream_bundle.loading import Bundle
 from steerstream_service.admission.capacity import Capacity
 from steerstream_service.admission.frame_cost import Reading, available_cores
 from steerstream_service.admission.load import Demand
-from steerstream_service.admission.rate_meter import RateMeter
+from steerstream_service.admission.rate_meter import FrameCounts, RateMeter
 from steerstream_service.admission.shedding import Shedding
 from steerstream_service.config import Config
 from steerstream_service.domain import Opening, Slot
@@ -118,8 +118,8 @@ class Admission:
         self._leases: dict[str, Lease] = {}
         # Sessions that were told to leave: they still hold a slot, but no share of the load.
         self._leaving: set[str] = set()
-        self._openings = 0
         self._frames = 0
+        self._others = 0
 
     @property
     def sessions(self) -> int:
@@ -132,7 +132,6 @@ class Admission:
         Raises:
             StreamError: the session is refused; the type says why.
         """
-        self._openings += 1
         if self.draining:
             raise DrainingError("the server is stopping; connect to another one")
         if opening.ticket:
@@ -170,12 +169,17 @@ class Admission:
         """Take a session's slot and its share of the load back; return whether it was held."""
         if self._leases.pop(lease.session_id, None) is None:
             return False
+        self._count(lease.rate_meter.review())
         lease.model.queue.pool.release(lease.slot)
         if lease.session_id in self._leaving:
             self._leaving.remove(lease.session_id)
         else:
             self.capacity.give_back(lease.demand)
         return True
+
+    def count_other(self) -> None:
+        """Count something beside the frames that costs CPU time, such as a call of any method."""
+        self._others += 1
 
     def review(self) -> list[Lease]:
         """Measure costs and load; to be called a few times a second on the event loop's thread.
@@ -184,11 +188,16 @@ class Admission:
             Sessions to let go so that the others stay in time, newest first.
         """
         counts = [lease.rate_meter.review() for lease in self._leases.values()]
-        self._frames += sum(count.within + count.surplus for count in counts)
-        goal = self.capacity.review(Reading.now(self._frames, self._openings), counts)
+        for count in counts:
+            self._count(count)
+        goal = self.capacity.review(Reading.now(self._frames, self._others), counts)
         going = [] if goal is None else self._let_go(goal)
         self.reviewed_load = self.capacity.load
         return going
+
+    def _count(self, counts: FrameCounts) -> None:
+        self._frames += counts.served
+        self._others += counts.others
 
     def _let_go(self, goal: float) -> list[Lease]:
         staying = [lease for name, lease in self._leases.items() if name not in self._leaving]

@@ -15,6 +15,9 @@ from steerstream_service.errors import TooManySessionsError
 _BUSY_NS = 2_000_000_000
 """A server counts as busy for this long after it last was, so that the treatment of surplus frames
 does not flip with every review."""
+_FORGET_NS = 60_000_000_000
+"""Without a session for this long, the cost of a frame is guessed again: it may have been measured
+under an attack, and only frames would correct it."""
 _MS = 1e6
 
 
@@ -52,6 +55,7 @@ class Capacity:
         # Reused for the next vehicle of a crowd, which asks for the same while nothing changes.
         self._refused: tuple[Demand, str] | None = None
         self._busy_until_ns = 0
+        self._driven_ns = 0
         self.is_busy = False
 
     @property
@@ -110,6 +114,11 @@ class Capacity:
             The load to go back to by letting sessions go, or None.
         """
         self._refused = None
+        if self._sessions:
+            self._driven_ns = reading.at_ns
+        elif reading.at_ns - self._driven_ns >= _FORGET_NS:
+            self._driven_ns = reading.at_ns
+            self._measured = None
         self._frame.update(reading)
         faithful = [count for count in counts if count.keeps_promise]
         if self._frame.in_use >= self._max_load and faithful:

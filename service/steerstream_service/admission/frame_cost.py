@@ -22,10 +22,14 @@ and 3.1 at 88 %. Without this correction, a server would refuse a third of the v
 carry, and more with raw frames."""
 _LOOP_PART, _WHOLE_LOOP_PART = 0.5, 0.9
 """The event loop's part of that extra time, with steps in another thread, and with steps in it."""
-_OPENING_NS = 600_000
-"""CPU time of opening a session, admitted or refused; it is subtracted from the frames' time."""
-_MOST_OPENINGS = 0.5
-"""With more openings per frame than this no sample is taken: the subtraction is only a guess."""
+_OTHER_NS = 600_000
+"""CPU time of opening a session, admitted or refused. It is subtracted from the frames' time for
+every other event: probes and descriptions take about as long, resets and refused frames less."""
+_MOST_OTHERS = 0.5
+"""With more other events per frame than this no sample is taken: the subtraction is only a guess.
+A flood of them must make frames look neither dear nor cheap."""
+_FURTHEST = 8.0
+"""A sample is at most this factor away from the guess: what is further off is no frame's cost."""
 _SAMPLES = 7
 """The median of this many samples counts: three outliers change nothing, and a lasting change
 shows after four."""
@@ -44,8 +48,9 @@ class Reading(NamedTuple):
         at_ns: time of the monotonic clock.
         cpu_ns: CPU time of all threads of the process.
         loop_ns: CPU time of the event loop's thread.
-        frames: frames received.
-        openings: sessions that were asked for, including refused ones.
+        frames: frames that were stepped, or given up because they were late.
+        others: other events that cost CPU time: calls of any method, including refused ones,
+            resets, and frames that were refused or superseded.
         stolen_ns: time of all cores that the host of a virtual machine gave to others.
     """
 
@@ -53,31 +58,38 @@ class Reading(NamedTuple):
     cpu_ns: int
     loop_ns: int
     frames: int
-    openings: int
+    others: int
     stolen_ns: int
 
     @classmethod
-    def now(cls, frames: int, openings: int) -> Self:
+    def now(cls, frames: int, others: int) -> Self:
         """Read the clocks; must be called on the event loop's thread."""
         return cls(
             time.monotonic_ns(),
             time.process_time_ns(),
             time.thread_time_ns(),
             frames,
-            openings,
+            others,
             _stolen_ns(),
         )
 
 
 class _Median:
-    """A cost in nanoseconds: at first a guess, later the median of the last samples."""
+    """A cost in nanoseconds: at first a guess, later the median of the last samples.
 
-    def __init__(self, guess_ns: int) -> None:
+    Args:
+        guess_ns: the guess.
+        least_ns: smaller samples count as this.
+    """
+
+    def __init__(self, guess_ns: int, least_ns: float) -> None:
         self.value_ns = float(guess_ns)
+        self._least_ns = least_ns
+        self._most_ns = guess_ns * _FURTHEST
         self._samples_ns: deque[float] = deque(maxlen=_SAMPLES)
 
     def take(self, sample_ns: float) -> None:
-        self._samples_ns.append(sample_ns)
+        self._samples_ns.append(min(max(sample_ns, self._least_ns), self._most_ns))
         self.value_ns = statistics.median(self._samples_ns)
 
 
@@ -105,8 +117,10 @@ class FrameCost:
         self._begin: Reading | None = None
         self._last: Reading | None = None
         whole_ns = _LOOP_GUESS_NS + _DECODE_GUESS_NS + step_ns
-        self._cpu = _Median(whole_ns)
-        self._loop = _Median(whole_ns if in_loop else _LOOP_GUESS_NS)
+        # Without the step, which on an accelerator takes no CPU time.
+        self._cpu = _Median(whole_ns, (_LOOP_GUESS_NS + _DECODE_GUESS_NS) / _FURTHEST)
+        loop_ns = whole_ns if in_loop else _LOOP_GUESS_NS
+        self._loop = _Median(loop_ns, _LOOP_GUESS_NS / _FURTHEST)
         self._loop_part = _WHOLE_LOOP_PART if in_loop else _LOOP_PART
         self._stolen: deque[float] = deque([0.0], maxlen=_SAMPLES)
 
@@ -141,9 +155,10 @@ class FrameCost:
 
     def _sample(self, begin: Reading, end: Reading) -> None:
         frames = end.frames - begin.frames
-        openings_ns = _OPENING_NS * (end.openings - begin.openings)
-        cpu_ns = _less(end.cpu_ns - begin.cpu_ns, openings_ns) / frames
-        loop_ns = _less(end.loop_ns - begin.loop_ns, openings_ns) / frames
+        # Less than none where frames were answered that came before.
+        others_ns = _OTHER_NS * max(0, end.others - begin.others)
+        cpu_ns = _less(end.cpu_ns - begin.cpu_ns, others_ns) / frames
+        loop_ns = _less(end.loop_ns - begin.loop_ns, others_ns) / frames
         alone_ns = _ALONE_NS * max(0.0, 1.0 - self._share(begin, end))
         self._cpu.take(_less(cpu_ns, alone_ns))
         self._loop.take(_less(loop_ns, self._loop_part * alone_ns))
@@ -182,4 +197,4 @@ def _less(total_ns: float, other_ns: float) -> float:
 
 
 def _crowded(begin: Reading, end: Reading) -> bool:
-    return end.openings - begin.openings > _MOST_OPENINGS * (end.frames - begin.frames)
+    return end.others - begin.others > _MOST_OTHERS * (end.frames - begin.frames)

@@ -17,11 +17,31 @@ _OFTEN = 0.02
 
 
 class FrameCounts(NamedTuple):
-    """A session's frames since the last review: within its rate, above it, and late."""
+    """What a session did since the last review.
+
+    Attributes:
+        within: frames within its rate.
+        surplus: frames above it.
+        late: frames that were answered LATE.
+        commands: frames that were answered with a command.
+        resets: resets of its state.
+    """
 
     within: int
     surplus: int
     late: int
+    commands: int = 0
+    resets: int = 0
+
+    @property
+    def served(self) -> int:
+        """Frames that took, or may have taken, the work of a whole frame."""
+        return self.commands + self.late
+
+    @property
+    def others(self) -> int:
+        """Resets, and frames that were refused or superseded."""
+        return self.within + self.surplus - self.served + self.resets
 
     @property
     def keeps_promise(self) -> bool:
@@ -41,13 +61,22 @@ class RateMeter:
         rate_hz: the stated rate.
     """
 
-    __slots__ = ("_burst_ns", "_due_ns", "_interval_ns", "_late", "_surplus", "_within")
+    __slots__ = (
+        "_burst_ns",
+        "_commands",
+        "_due_ns",
+        "_interval_ns",
+        "_late",
+        "_resets",
+        "_surplus",
+        "_within",
+    )
 
     def __init__(self, rate_hz: float) -> None:
         self._interval_ns = round(1e9 / (_MARGIN * rate_hz))
         self._burst_ns = (_BURST_FRAMES - 1) * self._interval_ns
         self._due_ns = 0
-        self._within = self._surplus = self._late = 0
+        self._within = self._surplus = self._late = self._commands = self._resets = 0
 
     def take(self, now_ns: int) -> int:
         """Count a frame.
@@ -68,8 +97,16 @@ class RateMeter:
         """Count a frame that was answered LATE."""
         self._late += 1
 
+    def count_command(self) -> None:
+        """Count a frame that was answered with a command."""
+        self._commands += 1
+
+    def count_reset(self) -> None:
+        """Count a reset."""
+        self._resets += 1
+
     def review(self) -> FrameCounts:
         """Return the counts since the last review, and begin again."""
-        counts = FrameCounts(self._within, self._surplus, self._late)
-        self._within = self._surplus = self._late = 0
+        counts = FrameCounts(self._within, self._surplus, self._late, self._commands, self._resets)
+        self._within = self._surplus = self._late = self._commands = self._resets = 0
         return counts

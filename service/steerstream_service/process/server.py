@@ -125,7 +125,9 @@ class Server:
             address.check_free(place)
         # Twice the sessions, so that those who are refused are told why, and not by gRPC.
         drives = 2 * self._config.max_sessions + _CALLS
-        bounds = CallBounds(_CALLS, {_DRIVE: (drives, self._service.make_room)})
+        bounds = CallBounds(
+            _CALLS, {_DRIVE: (drives, self._service.make_room)}, self.admission.count_other
+        )
         self._server = grpc.aio.server(
             interceptors=[bounds],
             options=_options(self._config, drives, shares_port=self._shares_port),
@@ -145,7 +147,9 @@ class Server:
 
     async def _start_admin(self, place: address.Place) -> None:
         address.check_free(place)
-        self._admin = grpc.aio.server(interceptors=[CallBounds(_CALLS, {})], options=_ALONE)
+        self._admin = grpc.aio.server(
+            interceptors=[CallBounds(_CALLS, {}, self.admission.count_other)], options=_ALONE
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._admin)
         _add_reflection(self._admin)
         taken = _listen(self._admin, str(place), place)

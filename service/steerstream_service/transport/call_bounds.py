@@ -32,11 +32,18 @@ class CallBounds(grpc.aio.ServerInterceptor):
         most: open calls of each method that is not in `own`.
         own: open calls of some methods, by full name, with what makes room for a call beyond them
             or aborts it.
+        count_call: is called for each call and each answer of reflection, which all cost CPU time.
     """
 
-    def __init__(self, most: int, own: dict[str, tuple[int, MakeRoom]]) -> None:
+    def __init__(
+        self,
+        most: int,
+        own: dict[str, tuple[int, MakeRoom]],
+        count_call: Callable[[], None],
+    ) -> None:
         self._most = most
         self._own = own
+        self._count_call = count_call
         self._open: Counter[str] = Counter()
 
     async def intercept_service(
@@ -47,6 +54,7 @@ class CallBounds(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Return the handler of a call, which counts it; see gRPC's documentation."""
+        self._count_call()
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
@@ -82,6 +90,7 @@ class CallBounds(grpc.aio.ServerInterceptor):
                     await make_room(context)
                 try:
                     async for answer in behaviour(request, context):
+                        self._count_call()
                         yield answer
                 except DecodeError:
                     await _abort_no_message(context)

@@ -233,6 +233,7 @@ class DriveStream:
             self._receive(request.frame, now_ns)
         elif kind == "reset":
             self._session.reset()
+            self.lease.rate_meter.count_reset()
             self._pause(self._resets.take(now_ns))
         elif kind == "open":
             raise NotOpenError("the session is open already; open is the first message only")
@@ -307,6 +308,7 @@ class DriveStream:
         self.send(message)
         if isinstance(message, Command):
             self._answers_sent += 1
+            self.lease.rate_meter.count_command()
             self._observer.answered(self.lease.session_id, self.lease.terms.budget_ns, message)
         elif isinstance(message, Skip):
             self._answers_sent += 1

@@ -156,6 +156,68 @@ class Drive:
         )
 
 
+def room(server):
+    """How many vehicles more get in."""
+    count, _ = fill(server)
+    for _ in range(count):
+        server.give_back(CAR)
+    return count
+
+
+class DriveBesideFlood:
+    """One vehicle at 20 Hz, beside other events that take half a core."""
+
+    def __init__(self, server):
+        self.server = server
+        self.reading = Reading(0, 0, 0, 0, 0, 0)
+
+    def go(self, *, frames=10, others=0, seconds=0.5):
+        was = self.reading
+        cpu_ns = frames * 4 * MS + (round(seconds * S / 2) if others else 0)
+        self.reading = Reading(
+            was.at_ns + round(seconds * S),
+            was.cpu_ns + cpu_ns,
+            was.loop_ns + cpu_ns // 4,
+            was.frames + frames,
+            was.others + others,
+            0,
+        )
+        self.server.review(self.reading, [FrameCounts(frames, 0, 0, frames)] if frames else [])
+
+
+@pytest.mark.parametrize("others_per_s", [40, 200, 2000])
+def test_a_flood_leaves_the_room_that_there_was(others_per_s):
+    """Probes made frames look dear, so that 1 of 17 got in; empty frames let 64 in."""
+    server = capacity(cores=1.0, on_cpu=True)
+    server.take(CAR)
+    drive = DriveBesideFlood(server)
+    for _ in range(60):
+        drive.go()
+    before = room(server)
+    assert before > 10
+    for _ in range(60):
+        drive.go(others=others_per_s // 2)
+        assert room(server) == before
+
+
+def test_a_cost_that_is_wrong_is_forgotten_when_nobody_has_driven_for_a_minute():
+    server = capacity(cores=1.0, on_cpu=True)
+    guessed = room(server)
+    server.take(CAR)
+    drive = DriveBesideFlood(server)
+    for _ in range(60):
+        drive.go(others=1)
+    measured = room(server)
+    server.give_back(CAR)
+    assert measured < guessed // 2
+    for _ in range(58):
+        drive.go(frames=0, seconds=1)
+    assert room(server) < guessed // 2
+    for _ in range(3):
+        drive.go(frames=0, seconds=1)
+    assert room(server) == guessed
+
+
 def test_a_neighbour_that_takes_the_cpu_lets_sessions_go_after_a_while():
     server = capacity(cores=2.0)
     count, _ = fill(server)

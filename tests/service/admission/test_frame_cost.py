@@ -54,14 +54,14 @@ class Process:
         self.reading = Reading(0, 0, 0, 0, 0, 0)
         self.cost.update(self.reading)
 
-    def run(self, *, frames, cpu_ms=1.0, loop_ms=0.5, openings=0, seconds=0.5, stolen=0.0):
+    def run(self, *, frames, cpu_ms=1.0, loop_ms=0.5, others=0, seconds=0.5, stolen=0.0):
         was = self.reading
         self.reading = Reading(
             was.at_ns + round(seconds * S),
             was.cpu_ns + round(frames * cpu_ms * MS),
             was.loop_ns + round(frames * loop_ms * MS),
             was.frames + frames,
-            was.openings + openings,
+            was.others + others,
             was.stolen_ns + round(stolen * seconds * S * os.cpu_count()),
         )
         self.cost.update(self.reading)
@@ -138,11 +138,35 @@ def test_refusing_a_crowd_costs_no_frame_anything():
     process = Process()
     process.run(frames=500, cpu_ms=1)
     for _ in range(20):
-        process.run(frames=500, cpu_ms=3, openings=1000)
+        process.run(frames=500, cpu_ms=3, others=1000)
     assert process.cost.cpu_ns == 1 * MS
     for _ in range(7):
-        process.run(frames=500, cpu_ms=1.12, openings=100)
+        process.run(frames=500, cpu_ms=1.12, others=100)
     assert process.cost.cpu_ns == pytest.approx(1 * MS)
+
+
+@pytest.mark.parametrize("others_ms", [0.05, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize("rate_hz", [5, 30, 200, 1500])
+def test_a_flood_beside_one_vehicle_makes_frames_neither_dear_nor_cheap(rate_hz, others_ms):
+    """Probes, descriptions, resets and frames that are refused, for two minutes."""
+    process = Process()
+    for _ in range(100):
+        process.run(frames=10, cpu_ms=4.5, loop_ms=1.2)
+    before_ns = process.cost.cpu_ns
+    for _ in range(240):
+        others = rate_hz // 2
+        cpu_ms = 4.5 + others * others_ms / 10
+        loop_ms = 1.2 + others * others_ms / 10
+        process.run(frames=10, cpu_ms=cpu_ms, loop_ms=loop_ms, others=others)
+    is_flood = rate_hz > 10
+    assert process.cost.cpu_ns == pytest.approx(before_ns, rel=0.001 if is_flood else 0.22)
+
+
+def test_one_sample_is_never_far_from_the_guess():
+    for cpu_ms, bound_ms in ((1000.0, 8 * GUESS_NS / MS), (0.001, 1.9 / 8)):
+        process = Process()
+        process.run(frames=500, cpu_ms=cpu_ms, seconds=cpu_ms / 2)
+        assert process.cost.cpu_ns == pytest.approx(bound_ms * MS)
 
 
 def test_either_the_cpu_or_the_event_loop_is_what_is_in_use():
@@ -158,7 +182,7 @@ def test_clocks_of_this_process_go_on():
     assert after.stolen_ns >= before.stolen_ns >= 0
     assert after.at_ns > before.at_ns
     assert after.cpu_ns > before.cpu_ns
-    assert (after.frames, after.openings) == (3, 4)
+    assert (after.frames, after.others) == (3, 4)
 
 
 def test_there_is_a_core():

@@ -51,6 +51,19 @@ def test_a_review_counts_from_the_last_one():
     assert meter.review() == FrameCounts(0, 0, 0)
 
 
+def test_frames_without_a_command_and_resets_are_no_served_frames():
+    meter = RateMeter(20.0)
+    for _ in range(10):
+        meter.take(0)
+    for _ in range(3):
+        meter.count_command()
+    meter.count_late()
+    meter.count_reset()
+    counts = meter.review()
+    assert (counts.served, counts.others) == (4, 7)
+    assert meter.review() == FrameCounts(0, 0, 0)
+
+
 def test_a_session_keeps_its_promise_if_it_sends_at_most_its_rate():
     assert FrameCounts(10, 0, 0).keeps_promise
     assert not FrameCounts(10, 1, 0).keeps_promise

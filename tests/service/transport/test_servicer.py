@@ -640,7 +640,7 @@ async def test_streams_that_take_no_bytes_stay_counted_until_their_connection_en
         assert not client.ended
         await client.close()
         async with asyncio.timeout(60):
-            while not await _opens(run):
+            while not await _opens(run):  # noqa: ASYNC110 - nothing else tells
                 await asyncio.sleep(0.005)
     assert [record for record in caplog.records if record.exc_info] == []
 
@@ -676,6 +676,28 @@ async def test_a_cost_that_looks_too_high_makes_frames_late_but_not_for_ever(tin
 
 
 # Around the sessions.
+
+
+async def test_all_that_is_no_served_frame_is_counted_apart(tiny):
+    """The cost of a frame is learned only while there is little else."""
+    async with running(tiny) as run:
+        admission = run.server.admission
+        before = admission._others
+        for _ in range(3):
+            await run.stub().DescribeModels(drive_service_pb2.DescribeModelsRequest())
+        health = health_pb2_grpc.HealthStub(run.channel())
+        for _ in range(2):
+            await health.Check(health_pb2.HealthCheckRequest())
+        vehicle = await run.vehicle()
+        for _ in range(4):
+            await vehicle.frame()
+            assert isinstance(await vehicle.answer(), command_pb2.FrameSkipped)
+        await vehicle.send(reset=session_pb2.Reset())
+        assert isinstance(await vehicle.drive(GREY), command_pb2.Command)
+        assert await vehicle.done() is grpc.StatusCode.OK
+        await slots_free(run, 0)
+        assert admission._frames == 1
+        assert admission._others - before == 3 + 2 + 1 + 4 + 1
 
 
 async def test_models_are_described(server):

@@ -6,4 +6,4 @@ output. Set `GRPC_VERBOSITY` in the environment to see the core's messages.
 
 import os
 
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -33,6 +33,20 @@ _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 _EXEMPTIONS = ("no_grpc_proxy", "no_proxy")
 _DEFAULT_PORT = 443
 """Where gRPC connects if a target has no port."""
+_MAX_PORT = 65_535
+
+
+def why_impossible(target: str) -> str | None:
+    """Return why a target can be no server's, as `why_unreachable` does, or None if it can.
+
+    gRPC would connect to another port in the place of one that does not exist.
+    """
+    if scheme := re.match("https?://", target):
+        return f"is an address of the web; leave out {scheme[0]!r}, and check the target"
+    _, port = _host_and_port(target)
+    if _unix_path(target) is None and not 1 <= port <= _MAX_PORT:
+        return f"has no possible port; check the port, which is 1 to {_MAX_PORT}"
+    return None
 
 
 def is_local(target: str) -> bool:
@@ -54,16 +68,20 @@ async def why_unreachable(target: str, tls: ssl.SSLContext | None) -> str:
         target: a target of gRPC.
         tls: how the connection was to be encrypted; None for plain text.
     """
-    proxy = None if is_local(target) else _proxy(target)
+    variable = None if is_local(target) else _proxy_variable(target)
+    proxy = None if variable is None else _proxy_host(os.environ[variable])
     if proxy is not None:
         return (
-            f"was not reached through the proxy {proxy}; add the server's host to no_proxy to "
-            "connect directly, or check that the proxy lets it through and that the server runs"
+            f"was not reached through the proxy {proxy} of {variable} in the environment; add the "
+            "server's host to no_proxy to connect directly, or check that the proxy lets it "
+            "through and that the server runs"
         )
-    why = await _why_not_connected(target)
-    if why is not None:
-        return why
-    return await _why_not_understood(target, tls)
+    why = await _why_not_connected(target) or await _why_not_understood(target, tls)
+    if _lacks_port(target):
+        why += f"; no port was given, so {_DEFAULT_PORT} was tried"
+    if variable is not None:
+        why += f"; {variable} in the environment is not http://HOST:PORT and was not used"
+    return why
 
 
 async def _why_not_connected(target: str) -> str | None:
@@ -174,16 +192,21 @@ def _any_certificate() -> ssl.SSLContext:
     return context
 
 
-def _proxy(target: str) -> str | None:
-    """Return the proxy that gRPC takes for a target and where it is set, or None."""
+def _proxy_variable(target: str) -> str | None:
+    """Return the variable of the environment that gRPC reads a target's proxy from, or None."""
     host, _ = _host_and_port(target)
     exempt = next((os.environ[name] for name in _EXEMPTIONS if os.environ.get(name)), "")
     if any(host.endswith(item.strip()) for item in exempt.split(",") if item.strip()):
         return None
-    for name in _PROXIES:
-        if address := os.environ.get(name):
-            # Not the whole address, which may hold a password.
-            return f"{urllib.parse.urlsplit(address).hostname} of {name} in the environment"
+    return next((name for name in _PROXIES if os.environ.get(name)), None)
+
+
+def _proxy_host(address: str) -> str | None:
+    """Return a proxy's host, without the password beside it; None where gRPC cannot use it."""
+    with contextlib.suppress(ValueError):
+        parts = urllib.parse.urlsplit(address)
+        if parts.scheme == "http":
+            return parts.hostname
     return None
 
 
@@ -197,9 +220,18 @@ def _unix_path(target: str) -> str | None:
 
 def _host_and_port(target: str) -> tuple[str, int]:
     """Return where a target leads; the first address where it lists several."""
+    host, port = _split(target)
+    return host, int(port) if port else _DEFAULT_PORT
+
+
+def _lacks_port(target: str) -> bool:
+    return _unix_path(target) is None and not _split(target)[1]
+
+
+def _split(target: str) -> tuple[str, str]:
+    """Return a target's host and port, as they are written; the port is empty if it has none."""
     address = re.sub(r"^(dns|ipv4|ipv6):(//[^/]*/)?", "", target).partition(",")[0]
     found = re.fullmatch(r"\[(.+)\](?::(\d+))?|([^:]*)(?::(\d+))?", address)
     if found is None:  # an IPv6 address without brackets
-        return address, _DEFAULT_PORT
-    host, port = found[1] or found[3], found[2] or found[4]
-    return host, int(port) if port else _DEFAULT_PORT
+        return address, ""
+    return found[1] or found[3], found[2] or found[4] or ""

@@ -19,7 +19,7 @@ import grpc
 from steerstream.arguments import shown
 from steerstream.errors import BadRequest, ConnectionFailed
 from steerstream.failures import RpcFailed
-from steerstream.reachability import is_local, why_unreachable
+from steerstream.reachability import is_local, why_impossible, why_unreachable
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 
 _T = TypeVar("_T")
@@ -234,6 +234,8 @@ class GrpcTransport:
 
     async def connect(self, *, timeout_s: float, wait_for_server: bool) -> None:
         """Wait until the channel is ready; see `Transport.connect`."""
+        if (why := why_impossible(self._target)) is not None:
+            raise ConnectionFailed(f"{self._target} {why}", code=grpc.StatusCode.UNAVAILABLE)
         try:
             async with asyncio.timeout(timeout_s):
                 if await self._is_ready(wait_for_server=wait_for_server):

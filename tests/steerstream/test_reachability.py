@@ -119,6 +119,7 @@ async def delaying(server: str, delay_s: float):
     ("target", "said"),
     [
         ("localhost:1", "nobody listens there; start the server, or check the port"),
+        ("localhost", "check the port; no port was given, so 443 was tried"),
         ("[::1]:1", "nobody listens there"),
         ("dns:///localhost:1", "nobody listens there"),
         ("no.such.host.invalid:50051", "has no address"),
@@ -250,6 +251,39 @@ async def test_a_proxy_in_the_way_of_another_machine_is_named_without_its_passwo
     assert f"through the proxy 127.0.0.1 of {name} in the environment" in said
     assert "add the server's host to no_proxy" in said
     assert "secret" not in said
+
+
+@pytest.mark.parametrize("address", ["garbage", "proxy.example:3128", "https://proxy.example"])
+async def test_a_proxy_that_cannot_be_used_is_not_blamed_and_its_variable_is_named(
+    monkeypatch, address
+):
+    monkeypatch.setenv("http_proxy", address)
+    said = await failure("no.such.host.invalid:50051")
+    assert "has no address" in said
+    assert said.endswith("http_proxy in the environment is not http://HOST:PORT and was not used")
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("http://localhost:50051", "leave out 'http://'"),
+        ("https://localhost:50051", "leave out 'https://'"),
+        ("localhost:99999", "check the port, which is 1 to 65535"),
+        ("[::1]:65536", "check the port, which is 1 to 65535"),
+        ("dns:///localhost:0", "check the port, which is 1 to 65535"),
+    ],
+)
+async def test_a_target_that_cannot_be_is_named(target, said):
+    assert said in await failure(target)
+
+
+async def test_a_port_that_does_not_exist_leads_to_no_other(unused_tcp_port):
+    """gRPC takes a port modulo 65536."""
+    server = grpc.aio.server()
+    server.add_insecure_port(f"127.0.0.1:{unused_tcp_port}")
+    await server.start()
+    assert "no possible port" in await failure(f"127.0.0.1:{unused_tcp_port + 65_536}")
+    await server.stop(None)
 
 
 async def test_a_host_that_the_proxy_is_not_for_is_not_blamed_on_it(monkeypatch):

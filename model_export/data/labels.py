@@ -27,6 +27,7 @@ class LabelTable:
         images: N paths, empty if the file names none.
         blocks: N names of blocks, empty strings if the file has none.
         splits: N names of splits, empty strings if the file has none.
+        places: N rows by file and line, `labels.csv:7`, for errors; empty strings without a file.
     """
 
     frame_ids: npt.NDArray[np.int64]
@@ -36,6 +37,7 @@ class LabelTable:
     images: tuple[Path, ...]
     blocks: tuple[str, ...]
     splits: tuple[str, ...]
+    places: tuple[str, ...]
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -80,6 +82,7 @@ class LabelTable:
             images=tuple(self.images[row] for row in rows) if self.images else (),
             blocks=tuple(self.blocks[row] for row in rows),
             splits=tuple(self.splits[row] for row in rows),
+            places=tuple(self.places[row] for row in rows),
         )
 
 
@@ -109,6 +112,7 @@ def read_labels(path: Path, images: Path | None = None) -> LabelTable:
         images=tuple(folder / row.filename for row in rows) if named else (),
         blocks=tuple(row.block for row in rows),
         splits=tuple(row.split for row in rows),
+        places=tuple(row.place for row in rows),
     )
 
 

@@ -50,20 +50,26 @@ def read_table(table: LabelTable, frame: FrameInput) -> Iterator[Sample]:
         DataError: a picture is missing or broken.
     """
     times_s = (table.frame_ids - table.frame_ids[0]) / 1e9
-    rows = zip(table.images, table.labels, table.starts, times_s, strict=True)
-    for path, labels, starts, time_s in rows:
-        yield Sample(read_picture(path, frame), labels, bool(starts), float(time_s))
+    rows = zip(table.images, table.labels, table.starts, times_s, table.places, strict=True)
+    for path, labels, starts, time_s, place in rows:
+        yield Sample(read_picture(path, frame, place), labels, bool(starts), float(time_s))
 
 
-def read_picture(path: Path, frame: FrameInput) -> Picture:
+def read_picture(path: Path, frame: FrameInput, place: str = "") -> Picture:
     """Read a JPEG as the server would, at the scale that serves a network's input.
+
+    Args:
+        path: the file.
+        frame: the network's input.
+        place: file and line of the label that names the picture, for the error's text.
 
     Raises:
         DataError: it is missing, or no picture.
     """
+    name = f"{place}: {path}" if place else str(path)
     try:
         return decode(path.read_bytes(), frame)
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from None
+        raise DataError(f"{name}: {error.strerror}") from None
     except UndecodableError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise DataError(f"{name}: {error}") from None

@@ -173,7 +173,7 @@ def run_over(runner: BundleRunner, table: LabelTable, shown: BoolArray) -> Itera
         begins = table.starts[row] or gap_ns > reset_after_ns
         if begins:
             driver.reset()
-        picture = read_picture(table.images[row], runner.contract.frame)
+        picture = read_picture(table.images[row], runner.contract.frame, table.places[row])
         yield driver.predict(picture, None if begins else gap_ns / 1e9)
 
 

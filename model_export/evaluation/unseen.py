@@ -95,4 +95,5 @@ def _table(recorded: Recording) -> LabelTable:
         images=(),
         blocks=("",) * count,
         splits=("",) * count,
+        places=("",) * count,
     )

@@ -7,8 +7,9 @@ import dataclasses
 import itertools
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from steerstream.answers import ControlValues
 from steerstream.errors import MediaError
@@ -38,6 +39,7 @@ class Label:
         truth: the true values; None where a value is not labelled.
         block: name of a stretch of the recording; empty if the file has no such column.
         split: what the row is for, such as `train`; empty if the file has no such column.
+        place: the row's file and line, `labels.csv:7`, for errors.
     """
 
     frame_id: int
@@ -45,6 +47,7 @@ class Label:
     truth: ControlValues
     block: str = ""
     split: str = ""
+    place: str = dataclasses.field(default="", compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def read_labels(path: Path) -> Labels:
     labels: list[Label] = []
     for line, row in read_rows(path, ("frame_id",)):
         try:
-            label = _label(row)
+            label = _label(row, f"{path}:{line}")
         except ValueError as error:
             raise MediaError(f"{path}:{line}: {error}") from None
         if labels and labels[-1].frame_id == label.frame_id:
@@ -94,9 +97,7 @@ def read_labels(path: Path) -> Labels:
         labels.append(label)
     period = usual_period_ns([label.frame_id for label in labels])
     if 0 < period < _LEAST_PERIOD_NS:
-        raise MediaError(
-            f"{path}: rows are {period:g} ns apart by their frame_id, which must be in nanoseconds"
-        )
+        _refuse_unit(labels)
     return Labels(labels, period)
 
 
@@ -108,29 +109,44 @@ def read_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
         needed: columns that must be there.
 
     Raises:
-        MediaError: the file cannot be read, lacks a column or all rows, or a row has more or fewer
-            fields than the header.
+        MediaError: the file cannot be read, lacks a column or all rows, has two columns of one
+            name, or a row has more or fewer fields than the header.
     """
+    line = 0
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
+        # What is no UTF-8 is let through here, and refused by _checked, which knows the line.
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.DictReader(_checked(file, path), strict=True)
             columns = reader.fieldnames or ()
             if missing := [name for name in needed if name not in columns]:
                 has = ", ".join(columns) or "none"
-                raise MediaError(f"{path}: needs a column {missing[0]}; its columns are: {has}")
-            row = None
+                raise MediaError(f"{path}:1: needs a column {missing[0]}; its columns are: {has}")
+            if twice := [name for name in columns if name and columns.count(name) > 1]:
+                raise MediaError(f"{path}:1: has two columns {twice[0]}")
+            line, row = reader.line_num, None
             for row in reader:
+                line = reader.line_num
                 if None in row or None in row.values():
                     raise MediaError(
-                        f"{path}:{reader.line_num}: needs {len(columns)} fields, as the header has"
+                        f"{path}:{line}: needs {len(columns)} fields, as the header has"
                     )
-                yield reader.line_num, row
+                yield line, row
             if row is None:
-                raise MediaError(f"{path}: needs at least one row below its header")
+                raise MediaError(f"{path}:1: needs at least one row below its header")
     except OSError as error:
         raise MediaError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise MediaError(f"{path}: cannot be read as a CSV file in UTF-8: {error}") from None
+    except csv.Error as error:
+        raise MediaError(f"{path}:{line + 1}: cannot be read as a CSV file: {error}") from None
+
+
+def _checked(file: Iterable[str], path: Path) -> Iterator[str]:
+    """Yield the lines of a file; one that holds bytes that are no UTF-8 is refused."""
+    for number, line in enumerate(file, 1):
+        try:
+            line.encode()
+        except UnicodeEncodeError:
+            raise MediaError(f"{path}:{number}: is not UTF-8") from None
+        yield line
 
 
 def usual_period_ns(times_ns: Sequence[int]) -> float:
@@ -156,7 +172,19 @@ def is_break(step_ns: int, period_ns: float) -> bool:
     return not 0 < step_ns <= max(_BREAK_NS, _BREAK_PERIODS * period_ns)
 
 
-def _label(row: Mapping[str, str]) -> Label:
+def _refuse_unit(labels: Sequence[Label]) -> NoReturn:
+    """Name the first row that is so close to the one before that its time is in another unit."""
+    for before, label in itertools.pairwise(labels):
+        step_ns = label.frame_id - before.frame_id
+        if 0 < step_ns < _LEAST_PERIOD_NS:
+            break
+    raise MediaError(
+        f"{label.place}: frame_id is {step_ns} ns after the row before, as most rows are;"
+        " it must be in nanoseconds"
+    )
+
+
+def _label(row: Mapping[str, str], place: str) -> Label:
     if row.get("filename") == "":
         raise ValueError("filename is empty")
     return Label(
@@ -165,6 +193,7 @@ def _label(row: Mapping[str, str]) -> Label:
         truth=ControlValues(**{name: _value(row, column) for name, column in COLUMNS.items()}),
         block=row.get("block", ""),
         split=row.get("split", ""),
+        place=place,
     )
 
 

@@ -164,11 +164,11 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 def _labelled_picture(folder: Path, label: Label) -> Path:
     if not label.filename:
-        raise MediaError("the labels file needs a column filename, which names the pictures")
+        raise MediaError(f"{label.place}: needs a column filename, which names the pictures")
     for path in (folder / label.filename, folder / Path(label.filename).name):
         if path.is_file():
             return path
-    raise MediaError(f"the folder {folder} has no picture {label.filename}, which is labelled")
+    raise MediaError(f"{label.place}: the folder {folder} has no picture {label.filename}")
 
 
 def _times_ns(paths: Sequence[Path]) -> list[int] | None:

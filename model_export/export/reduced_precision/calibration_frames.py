@@ -61,10 +61,11 @@ def _feeds(runner: BundleRunner, table: LabelTable) -> Iterator[Feed]:
     contract = runner.contract
     interval = np.array([1 / contract.rate_hz], np.float32)
     state = runner.initial_state(1)
-    for path, starts in zip(table.images, table.starts, strict=True):
+    rows = zip(table.images, table.starts, table.places, strict=True)
+    for path, starts, place in rows:
         if starts:
             state = runner.initial_state(1)
-        frame = prepare(read_picture(path, contract.frame), contract.frame)[None]
+        frame = prepare(read_picture(path, contract.frame, place), contract.frame)[None]
         feed: dict[str, npt.NDArray[Any]] = {contract.frame.tensor: frame}
         feed |= {pair.input: value for pair, value in zip(contract.state, state, strict=True)}
         if contract.interval_tensor:

@@ -137,6 +137,16 @@ def test_labels_without_pictures_or_heads_are_refused(bundle: Path, tmp_path: Pa
         evaluate(bundle, path)
 
 
+def test_a_picture_that_is_missing_is_named_with_the_row_that_names_it(
+    bundle: Path, labels: Path, images: Path
+):
+    lines = labels.read_text().splitlines()
+    lines[4] = lines[4].replace(".jpg", "-gone.jpg")
+    labels.write_text("\n".join(lines) + "\n")
+    with pytest.raises(DataError, match=r"labels\.csv:5: .*-gone\.jpg: No such file"):
+        evaluate(bundle, labels, images, "train")
+
+
 # Frames that are lost, and standard deviations: a bundle that takes the one and gives the other.
 
 

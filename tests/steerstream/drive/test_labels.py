@@ -42,8 +42,10 @@ def test_a_split_keeps_its_rows(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEADER, "needs at least one row"),
-        ("", "needs a column frame_id; its columns are: none"),
+        (HEADER, r"labels\.csv:1: needs at least one row"),
+        ("", r"labels\.csv:1: needs a column frame_id; its columns are: none"),
+        ("frame_id,speed_mps,speed_mps\n5,1,2\n", r"labels\.csv:1: has two columns speed_mps"),
+        (HEADER + '5,0,"a.jpg,1,0,train\n', r"labels\.csv:2: cannot be read as a CSV file"),
         ("frame_id;filename\n5;a.jpg\n", "needs a column frame_id; its columns are: frame_id;f"),
         (HEADER + "x,0,a.jpg,0,0,train\n", r"labels\.csv:2: frame_id 'x' is no integer"),
         (HEADER + "1.5e18,0,a.jpg,0,0,train\n", r":2: frame_id '1\.5e18' is no integer"),
@@ -56,7 +58,11 @@ def test_a_split_keeps_its_rows(tmp_path):
         (HEADER + "5,0,a.jpg,1,0\n", ":2: needs 6 fields, as the header has"),
         (HEADER + "5,0,a.jpg,1,0,train,7\n", ":2: needs 6 fields, as the header has"),
         (HEADER + "\n5,0,a.jpg,1,0,train\n5,0,b.jpg,1,0,train\n", ":4: frame_id 5 stands in"),
-        ("frame_id\n1000\n51000\n", "50000 ns apart .* must be in nanoseconds"),
+        ("frame_id\n1000\n51000\n", r"labels\.csv:3: .* 50000 ns after .* in nanoseconds"),
+        (
+            "frame_id\n0\n9000000000\n9000000001\n9000000002\n",
+            r"labels\.csv:4: .* 1 ns after the row before",
+        ),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path, text, message):
@@ -77,11 +83,11 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
     assert read_labels(path).rows == [Label(5, "", ControlValues(speed_mps=3.0))]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-def test_another_encoding_is_named(tmp_path, encoding):
+@pytest.mark.parametrize(("encoding", "line"), [("utf-16", 1), ("latin-1", 2)])
+def test_another_encoding_is_named_with_the_line(tmp_path, encoding, line):
     path = tmp_path / "labels.csv"
     path.write_bytes("frame_id,filename\n5,Straße.jpg\n".encode(encoding))
-    with pytest.raises(MediaError, match="cannot be read as a CSV file in UTF-8"):
+    with pytest.raises(MediaError, match=rf"labels\.csv:{line}: is not UTF-8"):
         read_labels(path)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from steerstream import ControlValues, MediaError
-from steerstream.drive.labels import Label, Labels
+from steerstream.drive.labels import Label, Labels, read_labels
 from steerstream.drive.sources import decode, open_source
 from steerstream.drive.video import VideoFile
 from tests.steerstream.drive.mp4 import set_durations
@@ -163,8 +163,9 @@ def test_a_source_that_is_none_is_refused(tmp_path, capfd, name, message):
 
 def test_labels_without_their_pictures_are_refused(tmp_path):
     label = Label(FIRST_ID, "frames/1.jpg", ControlValues())
-    with pytest.raises(MediaError, match=r"no picture frames/1\.jpg"):
-        open_source(str(tmp_path), labels=Labels([label], 0.0))
+    (tmp_path / "labels.csv").write_text("frame_id,filename\n5,frames/1.jpg\n")
+    with pytest.raises(MediaError, match=r"labels\.csv:2: the folder .* no picture frames/1\.jpg"):
+        open_source(str(tmp_path), labels=read_labels(tmp_path / "labels.csv"))
     with pytest.raises(MediaError, match="needs a column filename"):
         open_source(str(tmp_path), labels=Labels([Label(FIRST_ID, "", ControlValues())], 0.0))
     (tmp_path / "drive.mp4").write_text("")

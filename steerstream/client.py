@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from steerstream import wire
-from steerstream.arguments import finite_number, instance, shown
+from steerstream.arguments import instance, shown
 from steerstream.errors import BadRequest, ConnectionFailed, ProtocolError, SteerstreamError
 from steerstream.failures import RpcFailed, call_error
 from steerstream.guard import Guard
@@ -24,12 +24,10 @@ from steerstream.transport import (
     Stream,
     Tls,
     Transport,
+    check_address,
     checked_metadata,
 )
 from steerstream.v1 import drive_service_pb2
-
-MAX_TIMEOUT_S = 31_536_000.0
-"""A year; gRPC takes a far longer time for none at all."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,10 +69,7 @@ def connect(
     Raises:
         BadRequest: an argument is of the wrong type or out of its range.
     """
-    instance("target", target, str)
-    if not (target and target.isprintable()):
-        raise BadRequest(f"target must be HOST:PORT or another name of gRPC, not {target!r}")
-    finite_number("timeout_s", timeout_s, low=0.0, high=MAX_TIMEOUT_S)
+    check_address(target, timeout_s)
     instance("wait_for_server", wait_for_server, bool)
     if tls is not None:
         instance("tls", tls, Tls)

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import grpc
 
-from steerstream.arguments import shown
+from steerstream.arguments import finite_number, instance, shown
 from steerstream.errors import BadRequest, ConnectionFailed
 from steerstream.failures import RpcFailed
 from steerstream.reachability import is_local, why_impossible, why_unreachable
@@ -50,6 +50,22 @@ _ATTEMPT_MARGIN_S = 1.0
 """How much longer than `connect` gRPC waits for a silent server, so that `connect` ends first."""
 
 _MAX_OPTION = 2**31 - 1
+
+
+MAX_TIMEOUT_S = 31_536_000.0
+"""A year; gRPC takes a far longer time for none at all."""
+
+
+def check_address(target: str, timeout_s: float) -> None:
+    """Check where to connect, and for how many seconds to try.
+
+    Raises:
+        BadRequest: the target is no name of gRPC, or the time is out of its range.
+    """
+    instance("target", target, str)
+    if not (target and target.isprintable()):
+        raise BadRequest(f"target must be HOST:PORT or another name of gRPC, not {target!r:.80}")
+    finite_number("timeout_s", timeout_s, low=0.0, high=MAX_TIMEOUT_S)
 
 
 def checked_metadata(metadata: Metadata) -> Metadata:
@@ -161,6 +177,10 @@ class Tls:
         Raises:
             BadRequest: a file cannot be read, or does not hold what it should.
         """
+        for field in dataclasses.fields(self):
+            path = getattr(self, field.name)
+            if path is not None:
+                instance(f"tls: {field.name}", path, str, Path)
         if self.key_file is not None and self.certificate_file is None:
             raise BadRequest("tls: key_file goes with certificate_file, which is missing")
         try:
@@ -216,6 +236,7 @@ class GrpcTransport:
     def __init__(
         self, target: str, *, tls: Tls | None = None, metadata: Metadata = (), timeout_s: float
     ) -> None:
+        check_address(target, timeout_s)
         self._target = target
         self._context = None if tls is None else tls.context()
         self._metadata = checked_metadata(metadata)

@@ -223,7 +223,10 @@ async def test_closing_a_client_ends_a_session_that_is_being_opened():
             for value in (True, math.nan, math.inf, 10**400)
         ),
         *(
-            ({"camera": Camera(**{field.name: value})}, f"{field.name} cannot be")
+            (
+                {"camera": dataclasses.replace(Camera(), **{field.name: value})},
+                f"{field.name} cannot",
+            )
             for field in dataclasses.fields(Camera)
             for value in (True, math.nan, 10**400)
         ),
@@ -285,6 +288,28 @@ def test_an_error_about_metadata_does_not_show_its_value():
         assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["ca_file", "certificate_file", "key_file"])
+@pytest.mark.parametrize("value", [5, b"a.pem", pytest.param(10**5000, id="long")])
+def test_a_file_of_tls_of_the_wrong_type_is_refused_by_name(name, value):
+    with pytest.raises(BadRequest, match=f"tls: {name} must be str or Path"):
+        steerstream.Tls(**{name: value}).context()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": 50051}, "target must be str"),
+        ({"target": "\0"}, "target must be HOST:PORT"),
+        ({"metadata": 5}, "metadata must be pairs"),
+        ({"timeout_s": "5"}, "timeout_s must be a number"),
+        ({"timeout_s": math.inf}, "timeout_s must be finite"),
+    ],
+)
+def test_the_transport_refuses_the_same_arguments(options, message):
+    with pytest.raises(BadRequest, match=message):
+        steerstream.GrpcTransport(**{"target": "localhost:50051", "timeout_s": 5.0, **options})
+
+
 @pytest.mark.parametrize(
     "tls",
     [
@@ -292,6 +317,7 @@ def test_an_error_about_metadata_does_not_show_its_value():
         steerstream.Tls(ca_file="\ud800"),
         steerstream.Tls(certificate_file="\0"),
         steerstream.Tls(certificate_file=5),  # type: ignore[arg-type]
+        steerstream.Tls(ca_file="a.pem", key_file=b"b.pem"),  # type: ignore[arg-type]
     ],
 )
 async def test_a_file_of_tls_that_cannot_be_named_is_refused(tls):

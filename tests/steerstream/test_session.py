@@ -497,7 +497,7 @@ async def test_whatever_goes_wrong_with_an_answer_ends_the_session_as_a_broken_c
     def broken(*_args, **_options):
         raise RuntimeError("odd answer")
 
-    monkeypatch.setattr(steerstream.session.wire, "command", broken)
+    monkeypatch.setattr("steerstream.wire.command", broken)
     async with (
         steerstream.connect("fake", transport=FakeServer().transport()) as client,
         client.open_session(vehicle_id="car") as session,

@@ -13,7 +13,13 @@ from typing import Any, Self
 
 from steerstream import wire
 from steerstream.arguments import instance, shown
-from steerstream.errors import BadRequest, ConnectionFailed, ProtocolError, SteerstreamError
+from steerstream.errors import (
+    BadRequest,
+    ConnectionFailed,
+    ProtocolError,
+    SessionClosed,
+    SteerstreamError,
+)
 from steerstream.failures import RpcFailed, call_error
 from steerstream.guard import Guard
 from steerstream.models import Camera, FramePolicy, ServedModels, SessionInfo
@@ -175,7 +181,8 @@ class Client:
         """Return the models that the server serves, and what it accepts.
 
         Raises:
-            SteerstreamError: the call failed, or the client is not connected.
+            SessionClosed: this side closed the client.
+            SteerstreamError: the call failed, or the client is not connected yet.
         """
         try:
             response = await self._connected().describe_models(self._timeout_s)
@@ -226,6 +233,7 @@ class Client:
 
         Raises:
             SessionRefused: the server does not open it; `reason` says why.
+            SessionClosed: this side closed the client.
             BadRequest: an argument is of the wrong type or out of its range.
             ServerDraining: the server is about to stop.
             ConnectionFailed: the server is gone.
@@ -294,7 +302,7 @@ class Client:
 
     def _connected(self) -> Transport:
         if self._is_closed:
-            raise SteerstreamError("the client is closed; connect() makes another one")
+            raise SessionClosed("the client is closed; connect() makes another one")
         if self._transport is None:
             raise SteerstreamError(
                 "the client is not connected; await it, or use it inside 'async with'"

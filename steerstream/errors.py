@@ -3,11 +3,11 @@
 ```text
 SteerstreamError
 ├── ConnectionFailed              no server was reached
-├── SessionRefused                the server opens no session: full, budget, credentials
+├── SessionRefused                the server opens no session: full, credentials
 │   └── UnknownModel              it serves no model of that name
 ├── BadRequest                    an argument is wrong; nothing was sent (also a ValueError)
 ├── SessionEnded                  the session is over: open a new one
-│   ├── SessionClosed             this side closed it
+│   ├── SessionClosed             this side closed it, or the client
 │   ├── ServerDraining            the server stops: open the session on another server
 │   └── SessionLost               it ended with an error
 │       ├── SessionExpired        it sent no frame for too long
@@ -116,7 +116,7 @@ class SessionEnded(SteerstreamError):
 
 
 class SessionClosed(SessionEnded):
-    """The session was used after this side had closed it."""
+    """The session or its client was used after this side had closed it."""
 
 
 class ServerDraining(SessionEnded):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -45,7 +46,7 @@ _BY_REASON: dict[ErrorReason, type[SteerstreamError]] = {
     ErrorReason.BAD_TICKET: BadRequest,
     ErrorReason.UNKNOWN_MODEL: UnknownModel,
     ErrorReason.TOO_MANY_SESSIONS: SessionRefused,
-    ErrorReason.BUDGET_TOO_SMALL: SessionRefused,
+    ErrorReason.BUDGET_TOO_SMALL: BadRequest,
     ErrorReason.DRAINING: ServerDraining,
     ErrorReason.IDLE: SessionExpired,
     ErrorReason.SHED: SessionShed,
@@ -61,6 +62,15 @@ _BY_CODE: dict[grpc.StatusCode, type[SteerstreamError]] = {
     grpc.StatusCode.UNAUTHENTICATED: SessionRefused,
     grpc.StatusCode.PERMISSION_DENIED: SessionRefused,
 }
+
+_LOST = re.compile(
+    "Stream removed|Socket closed|End of TCP stream|GOAWAY|keepalive|failed to connect to all "
+    "addresses|recvmsg|sendmsg|Connection (reset|timed out)|Broken pipe|UNAVAILABLE$"
+)
+"""How gRPC tells of a connection that broke; the texts of servers and proxies are others."""
+
+_TIMED_OUT = "Deadline Exceeded"
+"""How gRPC tells of a call that had no answer within its time."""
 
 
 class RpcFailed(Exception):  # noqa: N818
@@ -144,8 +154,19 @@ def session_error(failure: RpcFailed) -> SessionEnded:
 
 def _build(kind: type[_Kind], failure: RpcFailed) -> _Kind:
     return kind(
-        f"{failure.message.rstrip('.')}; {_HINTS[kind]}",
+        _text(kind, failure),
         code=failure.code,
         reason=failure.reason,
         retry_after_s=failure.retry_after_s,
     )
+
+
+def _text(kind: type[SteerstreamError], failure: RpcFailed) -> str:
+    """Return what happened and what to do; the server's own advice comes after a semicolon."""
+    happened = failure.message.rstrip(".")
+    if not failure.reason.is_stated:
+        if failure.code is grpc.StatusCode.UNAVAILABLE and _LOST.match(happened):
+            happened = "the connection to the server was lost"
+        elif failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and happened == _TIMED_OUT:
+            happened = "the server did not answer in time"
+    return happened if "; " in happened else f"{happened}; {_HINTS[kind]}"

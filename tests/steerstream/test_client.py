@@ -153,8 +153,10 @@ async def test_client_and_session_can_be_awaited_and_closed():
         await session.send_frame(JPEG)
     await client.aclose()
     await client.aclose()
-    with pytest.raises(SteerstreamError, match="the client is closed"):
+    with pytest.raises(SessionClosed, match="the client is closed"):
         await client.describe_models()
+    with pytest.raises(SessionClosed, match="the client is closed"):
+        await client.open_session(vehicle_id="car")
     with pytest.raises(SteerstreamError, match="connects once"):
         await client
 

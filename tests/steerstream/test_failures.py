@@ -30,7 +30,7 @@ Code, Reason = grpc.StatusCode, ErrorReason
         (Code.INVALID_ARGUMENT, Reason.BAD_TICKET, BadRequest),
         (Code.NOT_FOUND, Reason.UNKNOWN_MODEL, UnknownModel),
         (Code.RESOURCE_EXHAUSTED, Reason.TOO_MANY_SESSIONS, SessionRefused),
-        (Code.FAILED_PRECONDITION, Reason.BUDGET_TOO_SMALL, SessionRefused),
+        (Code.FAILED_PRECONDITION, Reason.BUDGET_TOO_SMALL, BadRequest),
         (Code.UNAVAILABLE, Reason.DRAINING, ServerDraining),
         (Code.UNAVAILABLE, Reason.UNSPECIFIED, ConnectionFailed),
         (Code.UNIMPLEMENTED, Reason.UNSPECIFIED, ProtocolError),
@@ -66,6 +66,60 @@ def test_every_status_of_a_session_has_its_error(code, reason, kind):
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.OK])
 def test_whatever_ends_an_open_session_is_a_session_ended(code, reason):
     assert isinstance(session_error(RpcFailed(code, "gone", reason=reason)), SessionEnded)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "text"),
+    [
+        (
+            Code.RESOURCE_EXHAUSTED,
+            Reason.TOO_MANY_SESSIONS,
+            "all 1 sessions are taken; try again later",
+        ),
+        (
+            Code.UNAVAILABLE,
+            Reason.DRAINING,
+            "the server is stopping; connect to another one",
+        ),
+        (
+            Code.FAILED_PRECONDITION,
+            Reason.BUDGET_TOO_SMALL,
+            "a budget of 1 ms cannot be kept; ask for 2 ms or more",
+        ),
+    ],
+)
+def test_nothing_is_added_to_the_advice_of_the_server(code, reason, text):
+    assert str(call_error(RpcFailed(code, text, reason=reason))) == text
+    assert str(session_error(RpcFailed(code, text, reason=reason))) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Stream removed (recvmsg:Connection reset by peer (104))",
+        "Socket closed",
+        "recvmsg:Connection reset by peer",
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: refused",
+        "keepalive watchdog timeout",
+        "GOAWAY received; Error code: 2; Debug Text: Cancelling all calls",
+        "UNAVAILABLE",
+    ],
+)
+def test_a_connection_that_breaks_is_told_in_plain_words(text):
+    failure = RpcFailed(Code.UNAVAILABLE, text)
+    lost = "the connection to the server was lost"
+    assert str(session_error(failure)) == f"{lost}; open a new session"
+    assert str(call_error(failure)) == f"{lost}; check the target and that the server runs"
+
+
+def test_a_call_without_an_answer_is_told_in_plain_words():
+    error = call_error(RpcFailed(Code.DEADLINE_EXCEEDED, "Deadline Exceeded"))
+    assert str(error).startswith("the server did not answer in time; ")
+
+
+def test_the_text_of_a_proxy_is_kept():
+    error = call_error(RpcFailed(Code.UNAVAILABLE, "no healthy upstream"))
+    assert str(error).startswith("no healthy upstream; ")
 
 
 def test_a_refused_message_of_a_session_is_a_bad_request_as_well():

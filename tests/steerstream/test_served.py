@@ -25,7 +25,6 @@ from steerstream import (
     Encoding,
     ErrorReason,
     FramePolicy,
-    SessionRefused,
     Skipped,
     SkipReason,
     UnknownModel,
@@ -131,7 +130,7 @@ async def test_a_broken_picture_is_skipped_and_the_guard_lives_with_it(target):
     ("options", "kind", "reason"),
     [
         ({"model": "nosuch"}, UnknownModel, ErrorReason.UNKNOWN_MODEL),
-        ({"budget_ms": 0.001}, SessionRefused, ErrorReason.BUDGET_TOO_SMALL),
+        ({"budget_ms": 0.001}, BadRequest, ErrorReason.BUDGET_TOO_SMALL),
         ({"budget_ms": -1.0}, BadRequest, ErrorReason.INVALID_FIELD),
         ({"vehicle_id": ""}, BadRequest, ErrorReason.INVALID_FIELD),
         ({"ticket": b"forged"}, BadRequest, ErrorReason.BAD_TICKET),

@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from functools import partial
@@ -17,10 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from steerstream.command_line import BROKE_OFF, CANNOT_START, Parser, output_file, whole
+from steerstream.command_line import BROKE_OFF, CANNOT_START, Parser, output_file
 from steerstream_bundle.errors import BundleError
 from steerstream_service import address, config
 from steerstream_service.errors import ConfigError, ListenError, StartError, StuckError
+from steerstream_service.process.stop_signals import stop_signals
 from steerstream_service.process.supervisor import Supervisor, WorkerFailedError
 from steerstream_service.process.systemd import Notifier
 from steerstream_service.telemetry import logs
@@ -31,7 +31,7 @@ _MAX_WORKERS = 256
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the server until SIGTERM or SIGINT.
+    """Run the server until a signal stops it.
 
     Returns:
         0 after a drain; 2 where the server could not start, with one line on stderr. A step that
@@ -89,7 +89,7 @@ async def _supervise(options: argparse.Namespace, given: Sequence[str]) -> None:
     notifier = Notifier.take()
     with address.hold(place) as held:
         supervisor = Supervisor(
-            [sys.executable, "-m", "steerstream", "serve", *given],
+            [sys.executable, "-m", "steerstream_service", *given],
             held,
             config.load(options.config),
             count=options.workers,
@@ -102,7 +102,7 @@ async def _supervise(options: argparse.Namespace, given: Sequence[str]) -> None:
             supervisor.stop()
 
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals():
             loop.add_signal_handler(number, stop)
         await supervisor.run()
 
@@ -200,10 +200,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _workers(text: str) -> int:
-    workers = whole(text)
-    if not 1 <= workers <= _MAX_WORKERS:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MAX_WORKERS):
         raise argparse.ArgumentTypeError(f"needs a number from 1 to {_MAX_WORKERS}, not {text}")
-    return workers
+    return int(text)
 
 
 def _place(text: str) -> address.Place:

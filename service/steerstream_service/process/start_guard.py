@@ -20,11 +20,11 @@ from types import FrameType, TracebackType
 from typing import NoReturn, Self
 
 from steerstream.command_line import CANNOT_START
+from steerstream_service.process.stop_signals import stop_signals
 from steerstream_service.telemetry import logs
 
 _log = logging.getLogger(__name__)
 
-_STOP = {signal.SIGTERM, signal.SIGINT}
 _CHANGED = b"\0"
 """Written to the thread in place of a signal's number: look again."""
 _CLEAN_UP_S = 5.0
@@ -46,6 +46,7 @@ class StartGuard:
         self._ends_s = time.monotonic() + timeout_s
         self._reason = f"not ready within start_timeout_s, {timeout_s:g} s; what takes so long?"
         self._started = False
+        self._stops = stop_signals()
         self._failed = False
         self._reads, self._writes = socket.socketpair()
         self._writes.settimeout(0)
@@ -53,7 +54,7 @@ class StartGuard:
         self._thread = threading.Thread(target=self._watch, name="start guard", daemon=True)
 
     def __enter__(self) -> Self:
-        for number in _STOP:
+        for number in self._stops:
             signal.signal(number, self._note)
         self._former_descriptor = signal.set_wakeup_fd(self._writes.fileno())
         self._thread.start()
@@ -86,9 +87,9 @@ class StartGuard:
             left_s = max(0.0, self._ends_s - time.monotonic())
             came, _, _ = select.select([self._reads], [], [], left_s)
             numbers = self._reads.recv(1024) if came else b""
-            if not came or (self._failed and _STOP.intersection(numbers)):
+            if not came or (self._failed and self._stops.intersection(numbers)):
                 self._end(CANNOT_START)
-            if _STOP.intersection(numbers):
+            if self._stops.intersection(numbers):
                 _log.info("stopped")
                 self._end(0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import signal
 import socket
 import sys
 from argparse import Namespace
@@ -18,6 +17,7 @@ from steerstream_service.errors import ConfigError
 from steerstream_service.process import memory
 from steerstream_service.process.server import Server
 from steerstream_service.process.start_guard import StartGuard
+from steerstream_service.process.stop_signals import stop_signals
 from steerstream_service.process.systemd import Notifier
 from steerstream_service.process.worker_pipe import WorkerPipe
 from steerstream_service.telemetry.setup import Telemetry
@@ -28,7 +28,7 @@ ms, the engine's thread would wait that long for a busy event loop after every s
 
 
 async def run(options: Namespace) -> None:
-    """Serve until SIGTERM or SIGINT, and drain.
+    """Serve until a signal stops the server, and drain.
 
     Args:
         options: the command line, see `steerstream_service.process.command`.
@@ -46,7 +46,7 @@ async def run(options: Namespace) -> None:
         with StartGuard(settings.start_timeout_s) as guard:
             server, address = await _start(options, settings, ending)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals():
             loop.add_signal_handler(number, server.stop)
         if guard.got_signal:
             server.stop()

@@ -199,7 +199,7 @@ def test_a_malformed_address_is_one_line_and_exit_code_2(tiny, address):
         (["--model"], "--model"),
         (["--port", "5"], "--port 5"),
         (["--model", "a", "--wat"], "--wat"),
-        (["--workers", "٣"], "--workers: needs a whole number from 0, not '٣'"),
+        (["--workers", "٣"], "--workers: needs a number from 1 to 256, not ٣"),
         (["--workers", "257"], "--workers: needs a number from 1 to 256, not 257"),
         (["--metrics", "127.0.0.1:٣"], "--metrics: needs HOST:PORT, not 127.0.0.1:٣"),
         (["--traces", "foo"], "--traces: needs http://HOST:PORT, not foo"),

@@ -41,7 +41,7 @@ def finished(process):
     return process.returncode, said
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_a_start_that_hangs(number):
     process = started("with StartGuard(600): hang()")
     assert process.stdout.readline() == "hangs\n"

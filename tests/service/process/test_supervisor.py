@@ -120,7 +120,7 @@ async def test_a_killed_worker_is_replaced_and_the_others_sessions_go_on(tiny, t
         assert (await staying.drive(GREY)).step_count == 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_drains_all_workers(tiny, tmp_path, number):
     async with crowd(tiny, tmp_path, "drain_s = 2.0\n") as run:
         vehicles = [await run.vehicle_on(0), await run.vehicle_on(1)]

@@ -29,7 +29,7 @@ def tiny(tmp_path_factory):
     return bundles.recurrent(tmp_path_factory.mktemp("bundles") / "tiny.onnx")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_drains_and_exits_with_0(tiny, tmp_path, number):
     settings = tmp_path / "server.toml"
     settings.write_text("drain_s = 0.5\n")

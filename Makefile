@@ -37,13 +37,14 @@ deploy-tools: $(VENV)/.dev ## Install what the tests of deploy/ run: systemd, Pr
 	@$(PIP) -e '.[deploy-test]'
 	@tests/deploy/install-tools
 
-check: $(VENV)/.dev ## Lint, types, layers, wire contract, stubs in step
+check: $(VENV)/.dev $(VENV)/.docs ## Lint, types, layers, wire contract, stubs in step, documents
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	PYTHONPATH=.:bundle:service:simulation $(BIN)/lint-imports
 	cd proto && ../$(BIN)/buf lint
 	$(BIN)/python proto/generate.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(VENV)/.demo ## Measure latency and print the README's table
 	@$(BIN)/python -m benchmark latency

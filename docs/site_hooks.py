@@ -28,10 +28,8 @@ _LINK = re.compile(r"\]\(([\w./-]+)(?:#[\w-]+)?\)")
 
 def on_files(files: Files, *, config: Any) -> Files:  # noqa: ANN401 - mkdocs says what it is
     """Return the theme's files, the documents with what they link to, and a page a module."""
-    documents = {path for pattern in _DOCUMENTS for path in ROOT.glob(pattern)}
-    linked = {target for path in documents for target in _linked(path) if target.is_file()}
     site = [file for file in files if file.src_dir != config.docs_dir]
-    for path in sorted(documents | linked):
+    for path in sorted(_reached({path for pattern in _DOCUMENTS for path in ROOT.glob(pattern)})):
         name = path.relative_to(ROOT).as_posix()
         site.append(File.generated(config, name, abs_src_path=str(path)))
     modules = sorted(_modules())
@@ -53,9 +51,18 @@ def on_page_markdown(markdown: str, *, page: Any, **_: object) -> str:  # noqa: 
     return re.sub(r"\[([^\]]*)\]\(([\w./-]+)\)", without, markdown)
 
 
-def _linked(document: Path) -> Iterator[Path]:
-    for target in _LINK.findall(document.read_text(encoding="utf-8")):
-        yield (document.parent / target).resolve()
+def _reached(documents: set[Path]) -> set[Path]:
+    """Return documents with the files that they link to, and those that linked documents do."""
+    reached, waiting = set(documents), list(documents)
+    while waiting:
+        document = waiting.pop()
+        for target in _LINK.findall(document.read_text(encoding="utf-8")):
+            path = (document.parent / target).resolve()
+            if path.is_file() and path not in reached:
+                reached.add(path)
+                if path.suffix == ".md":
+                    waiting.append(path)
+    return reached
 
 
 def _modules() -> Iterator[str]:

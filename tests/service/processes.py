@@ -11,6 +11,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 TIMEOUT_S = 120
 """For a start, however busy the machine is; a server that takes longer hangs."""
 
@@ -71,6 +74,16 @@ def full_pipe() -> Iterator[tuple[int, int, int]]:
     finally:
         os.close(reads)
         os.close(writes)
+
+
+def wait_until_serving(address: str) -> None:
+    """Wait for a server that may not listen yet, without its log."""
+    with grpc.insecure_channel(address) as channel:
+        states = health_pb2_grpc.HealthStub(channel).Watch(
+            health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S, wait_for_ready=True
+        )
+        serving = health_pb2.HealthCheckResponse.SERVING
+        assert next(answer for answer in states if answer.status == serving)
 
 
 def _wait_for_event(server: subprocess.Popen[str], event: str) -> None:

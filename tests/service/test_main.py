@@ -8,13 +8,10 @@ import signal
 import subprocess
 import sys
 
-import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from steerstream_service.process.stop_signals import stop_signals
 from tests.service import bundles
-from tests.service.processes import ROOT, TIMEOUT_S, command
+from tests.service.processes import ROOT, TIMEOUT_S, command, wait_until_serving
 
 
 def test_the_module_is_the_command():
@@ -48,15 +45,6 @@ def test_a_signal_ends_the_imports_with_0(tmp_path, module, number):
     assert (server.returncode, said) == (0, "")
 
 
-def test_nohup_keeps_the_server_when_its_terminal_closes():
-    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        assert stop_signals() == {signal.SIGTERM, signal.SIGINT}
-    finally:
-        signal.signal(signal.SIGHUP, former)
-    assert stop_signals() == {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-
-
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_a_server_with_closed_descriptors_serves_and_stops(tmp_path, closed):
     tiny = bundles.recurrent(tmp_path / "tiny.onnx")
@@ -64,14 +52,9 @@ def test_a_server_with_closed_descriptors_serves_and_stops(tmp_path, closed):
     given = shlex.join(command("--model", tiny, "--listen", address))
     server = subprocess.Popen(["/bin/sh", "-c", f"exec {given} {closed}"], cwd=ROOT)
     try:
-        with grpc.insecure_channel(address) as channel:
-            watch = health_pb2_grpc.HealthStub(channel).Watch(
-                health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S, wait_for_ready=True
-            )
-            serving = health_pb2.HealthCheckResponse.SERVING
-            assert next(answer for answer in watch if answer.status == serving)
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(TIMEOUT_S) == 0
+        wait_until_serving(address)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(TIMEOUT_S) == 0
     finally:
         server.kill()
         server.wait()

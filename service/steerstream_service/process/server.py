@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -280,6 +281,17 @@ def _in_threads(
     queues: Sequence[ModelQueue], observer: Observer, decode_threads: int
 ) -> tuple[Engine, Executor]:
     decoder = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
+    # A pool makes threads as calls come. Make all of them now, so that a lack of threads ends the
+    # start and no session later.
+    go_on = threading.Event()
+    try:
+        for _ in range(decode_threads):
+            decoder.submit(go_on.wait)
+    except RuntimeError:
+        decoder.shutdown(wait=False)
+        raise
+    finally:
+        go_on.set()
     return ThreadEngine(queues, observer), decoder
 
 

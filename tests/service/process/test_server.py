@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from steerstream_bundle import quickest
@@ -37,3 +39,25 @@ def test_one_core_has_no_threads_to_spare(  # noqa: PLR0917 - the columns of its
     assert isinstance(made._decoder, TurnExecutor) == (kind is LoopEngine)
     largest = made.admission.models["tiny"].queue.cost.buckets[-1]
     assert largest == (LARGEST_STEP if kind is LoopEngine else Config().max_batch)
+
+
+def test_a_machine_without_threads_for_decoding_is_noticed_at_the_start(models, monkeypatch):
+    start, started = threading.Thread.start, []
+
+    def start_one(thread):
+        if len(started) == 1:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+        started.append(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        Server(models, "tiny", Config(steps_on="thread", decode_threads=3))
+    started[0].join(60)
+    assert not started[0].is_alive()
+
+
+def test_every_thread_for_decoding_is_there_at_the_start(models):
+    made = Server(models, "tiny", Config(steps_on="thread", decode_threads=3))
+    assert len(made._decoder._threads) == 3
+    made._decoder.shutdown()

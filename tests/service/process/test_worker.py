@@ -18,7 +18,15 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from steerstream.v1 import drive_service_pb2_grpc
 from steerstream_service.address import Place, hold
 from tests.service import bundles
-from tests.service.processes import ROOT, TIMEOUT_S, command, full_pipe, process, refusal
+from tests.service.processes import (
+    ROOT,
+    TIMEOUT_S,
+    command,
+    full_pipe,
+    process,
+    refusal,
+    wait_until_serving,
+)
 from tests.service.vehicle import Vehicle
 
 GREY = np.full((8, 16, 3), 100, np.uint8)
@@ -112,14 +120,9 @@ def test_a_server_whose_log_nobody_reads_serves_and_stops(tiny, tmp_path):
             command("--model", tiny, "--listen", address), cwd=ROOT, stderr=writes
         )
         try:
-            with grpc.insecure_channel(address) as channel:
-                watch = health_pb2_grpc.HealthStub(channel).Watch(
-                    health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S, wait_for_ready=True
-                )
-                serving = health_pb2.HealthCheckResponse.SERVING
-                assert next(answer for answer in watch if answer.status == serving)
-                server.send_signal(signal.SIGTERM)
-                assert server.wait(TIMEOUT_S) == 0
+            wait_until_serving(address)
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(TIMEOUT_S) == 0
         finally:
             server.kill()
             server.wait()

@@ -22,6 +22,11 @@ class JpegImage:
 
     data: bytes
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the picture as it came."""
+        return len(self.data)
+
 
 @dataclass(slots=True)
 class RawImage:
@@ -30,6 +35,11 @@ class RawImage:
     width_px: int
     height_px: int
     pixels: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the picture as it came."""
+        return len(self.pixels)
 
 
 @dataclass(slots=True)
@@ -40,6 +50,11 @@ class Nv12Image:
     height_px: int
     planes: bytes
     full_range: bool
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the picture as it came."""
+        return len(self.planes)
 
 
 Image = JpegImage | RawImage | Nv12Image

@@ -38,6 +38,10 @@ def _setting(default: float, low: float, high: float, why: str) -> Any:  # noqa:
     return dataclasses.field(default=default, metadata={"low": low, "high": high, "why": why})
 
 
+def _file(why: str) -> Any:  # noqa: ANN401
+    return dataclasses.field(default="", metadata={"why": why})
+
+
 def _choice(default: str, choices: tuple[str, ...], why: str) -> Any:  # noqa: ANN401
     return dataclasses.field(default=default, metadata={"choices": choices, "why": why})
 
@@ -119,6 +123,23 @@ class Config:
         2, 1, 256, "threads that decode and resize; they leave Python's lock while they work"
     )
     max_batch: int = _setting(32, 1, 1024, "frames of different sessions in one step")
+    ticket_every_frames: int = _setting(
+        20,
+        0,
+        100_000,
+        "frames from one ticket to the next at least, a second's at 20 Hz; 0 for no tickets",
+    )
+    ticket_valid_s: float = _setting(
+        60.0,
+        1.0,
+        3600.0,
+        "how long a ticket is accepted, by the servers' wall clocks; changing servers takes less",
+    )
+    ticket_keys: str = _file(
+        "file of keys for tickets, a line each, 'name = base64 of 32 bytes': the first seals, all "
+        "open, and a change is seen within a second; without it a random key, so that only the "
+        "same process resumes its sessions"
+    )
     trace_every_frames: int = _setting(
         20, 1, 1_000_000, "one in this many frames of a session is traced: one a second at 20 Hz"
     )
@@ -197,7 +218,8 @@ def _read(path: Path) -> bytes:
 def describe() -> str:
     """Return one line for each setting: name, default, bounds and reason."""
     lines = (
-        f"  {item.name} = {item.default}  ({_bounds(item)})\n      {item.metadata['why']}"
+        f"  {item.name} = {item.default or repr(item.default)}  ({_bounds(item)})\n"
+        f"      {item.metadata['why']}"
         for item in dataclasses.fields(Config)
     )
     return "\n".join(lines)
@@ -207,11 +229,13 @@ def _check(item: dataclasses.Field[Any], value: Any) -> None:  # noqa: ANN401
     if choices := item.metadata.get("choices"):
         if value not in choices:
             raise ConfigError(f"{item.name} must be {_bounds(item)}, is {value!r}")
-    elif not item.metadata["low"] <= value <= item.metadata["high"]:
+    elif "low" in item.metadata and not item.metadata["low"] <= value <= item.metadata["high"]:
         raise ConfigError(f"{item.name} must be from {_bounds(item)}, is {value}")
 
 
 def _bounds(item: dataclasses.Field[Any]) -> str:
     if choices := item.metadata.get("choices"):
         return f"one of {', '.join(choices)}"
+    if "low" not in item.metadata:
+        return "a file's name, or empty"
     return f"{item.metadata['low']} to {item.metadata['high']}"

@@ -174,17 +174,30 @@ class SheddingNotice:
     retry_after_ms: int
 
 
-Notice = DrainingNotice | ExpiringNotice | SheddingNotice
+@dataclass(frozen=True, slots=True)
+class TicketNotice:
+    """The session's sealed state, after the frame of that number."""
+
+    ticket: bytes
+    sequence_number: int
+    valid_for_ms: int
+
+
+Notice = DrainingNotice | ExpiringNotice | SheddingNotice | TicketNotice
 
 
 @dataclass(slots=True)
 class Stepped:
-    """A frame that the network saw: a value for each of the contract's `value_tensors`."""
+    """A frame that the network saw: a value for each of the contract's `value_tensors`.
+
+    `state` is the recurrent state after it, where the frame's record asked for it.
+    """
 
     outputs: tuple[float, ...]
     began_ns: int
     infer_ns: int
     batch_size: int
+    state: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

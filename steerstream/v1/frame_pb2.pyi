@@ -29,6 +29,7 @@ class Frame(_message.Message):
     NV12_FIELD_NUMBER: _builtins.int
     VEHICLE_SPEED_MPS_FIELD_NUMBER: _builtins.int
     ANSWERS_TAKEN_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
     sequence_number: _builtins.int
     """Counts up from frame to frame, by any step. A number that goes back ends in a typed skip."""
     capture_time_ns: _builtins.int
@@ -44,6 +45,11 @@ class Frame(_message.Message):
     answers_taken: _builtins.int
     """Answers, commands and skips together, that the client had taken from the stream when it sent this frame. With it the
     server knows a client that sends but does not read; absent where the client does not say.
+    """
+    replayed: _builtins.bool
+    """The frame was sent before, in an earlier session of this vehicle, and is played again to bring the recurrent state
+    forward. It is stepped in order and answered like any other, but has no budget to keep. Only before the session's
+    first frame that is not replayed.
     """
     @_builtins.property
     def rgb8(self) -> Global___Rgb8Image:
@@ -63,10 +69,11 @@ class Frame(_message.Message):
         nv12: Global___Nv12Image | None = ...,
         vehicle_speed_mps: _builtins.float | None = ...,
         answers_taken: _builtins.int | None = ...,
+        replayed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken", "_vehicle_speed_mps", b"_vehicle_speed_mps", "answers_taken", b"answers_taken", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "rgb8", b"rgb8", "vehicle_speed_mps", b"vehicle_speed_mps"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken", "_vehicle_speed_mps", b"_vehicle_speed_mps", "answers_taken", b"answers_taken", "capture_time_ns", b"capture_time_ns", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "rgb8", b"rgb8", "sequence_number", b"sequence_number", "vehicle_speed_mps", b"vehicle_speed_mps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken", "_vehicle_speed_mps", b"_vehicle_speed_mps", "answers_taken", b"answers_taken", "capture_time_ns", b"capture_time_ns", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "replayed", b"replayed", "rgb8", b"rgb8", "sequence_number", b"sequence_number", "vehicle_speed_mps", b"vehicle_speed_mps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__answers_taken: _TypeAlias = _typing.Literal["answers_taken"]  # noqa: Y015
     _WhichOneofArgType__answers_taken: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken"]  # noqa: Y015

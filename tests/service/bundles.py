@@ -153,6 +153,19 @@ def ring(path: Path) -> Path:
     return write(path, contract(name="ring", state=(RING,)), nodes)
 
 
+def feedback(path: Path) -> Path:
+    """Write a bundle whose state is its last answer: the heads read the mean colour and it."""
+    nodes = [
+        *_mean_colour(),
+        helper.make_node("Mul", ["y", "0.1"], ["remembered"]),
+        helper.make_node("Add", ["x", "remembered"], ["seen"]),
+        *_heads("seen"),
+        helper.make_node("Identity", ["heads"], ["y_next"]),
+    ]
+    last = StateTensor(input="y", output="y_next", shape=(3,), kind=StateKind.FEEDBACK)
+    return write(path, contract(name="feedback", state=(last,)), nodes)
+
+
 def nan_output(path: Path) -> Path:
     """Write a recurrent bundle whose angle is NaN for pictures with red above 0.9."""
     nodes = [

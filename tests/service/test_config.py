@@ -51,8 +51,11 @@ def test_a_file_without_an_end_is_refused_before_it_is_read(tmp_path):
         load(large)
 
 
-def test_every_setting_is_a_number_or_a_choice():
-    assert len(NUMBERS) + len(CHOICES) == len(SETTINGS)
+def test_every_setting_is_a_number_or_a_choice_or_the_name_of_a_file():
+    others = [setting for setting in SETTINGS if setting not in (*NUMBERS, *CHOICES)]
+    assert [setting.name for setting in others] == ["ticket_keys"]
+    assert parse("ticket_keys = '/run/keys'\n").ticket_keys == "/run/keys"
+    assert "ticket_keys = ''  (a file's name, or empty)" in describe()
 
 
 @pytest.mark.parametrize("setting", CHOICES, ids=lambda setting: setting.name)

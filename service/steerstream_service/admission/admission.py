@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from steerstream_bundle.errors import BundleError
 from steerstream_bundle.loading import Bundle
@@ -13,11 +14,11 @@ from steerstream_service.admission.frame_cost import Reading, available_cores
 from steerstream_service.admission.load import Demand
 from steerstream_service.admission.rate_meter import FrameCounts, RateMeter
 from steerstream_service.admission.shedding import Shedding
+from steerstream_service.admission.ticket_office import TicketOffice
 from steerstream_service.config import Config
-from steerstream_service.domain import Opening, Slot
+from steerstream_service.domain import Opening, Slot, TicketNotice
 from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.errors import (
-    BadTicketError,
     BudgetTooSmallError,
     DrainingError,
     InvalidFieldError,
@@ -26,6 +27,7 @@ from steerstream_service.errors import (
 )
 from steerstream_service.session import vehicle_limits
 from steerstream_service.session.machine import Terms
+from steerstream_service.session.ticket import SessionState
 
 _NS_PER_MS = 1_000_000
 _LONGEST_PAUSE_NS = 200_000_000
@@ -66,11 +68,18 @@ class Lease:
     demand: Demand
     rate_meter: RateMeter
     capacity: Capacity
+    office: TicketOffice
+    resumed: SessionState | None = None
 
     @property
     def budget_ms(self) -> float:
         """The granted budget."""
         return self.terms.budget_ns / _NS_PER_MS
+
+    def ticket(self, state: SessionState) -> TicketNotice:
+        """Return the session's state as a ticket for its vehicle."""
+        sealed = self.office.seal(state, self.opening.vehicle_id, self.model.bundle)
+        return TicketNotice(sealed, state.sequence_number, self.office.valid_for_ms)
 
     def pause_ns(self, now_ns: int) -> int:
         """Count a frame, and return for how many nanoseconds the session should not be read.
@@ -115,6 +124,8 @@ class Admission:
             in_loop=in_loop,
         )
         self._config = config
+        keys_file = Path(config.ticket_keys) if config.ticket_keys else None
+        self._office = TicketOffice(keys_file, config.ticket_valid_s)
         self._leases: dict[str, Lease] = {}
         # Sessions that were told to leave: they still hold a slot, but no share of the load.
         self._leaving: set[str] = set()
@@ -134,9 +145,10 @@ class Admission:
         """
         if self.draining:
             raise DrainingError("the server is stopping; connect to another one")
-        if opening.ticket:
-            raise BadTicketError("this server resumes no sessions; open without a ticket")
         model = self._model(opening.model)
+        resumed = None
+        if opening.ticket:
+            resumed = self._office.open(opening.ticket, opening.vehicle_id, model.bundle)
         budget_ns = self._budget_ns(opening.budget_ms, model)
         demand = Demand(model.name, opening.frame_rate_hz or model.rate_hz, budget_ns)
         if len(self._leases) >= self._config.max_sessions:
@@ -161,6 +173,8 @@ class Admission:
             demand=demand,
             rate_meter=rate_meter,
             capacity=self.capacity,
+            office=self._office,
+            resumed=resumed,
         )
         self._leases[lease.session_id] = lease
         return lease
@@ -241,4 +255,5 @@ class Admission:
             max_waiting_frames=self._config.max_waiting_frames,
             idle_timeout_ns=round(self._config.idle_timeout_s * 1e9),
             expiring_notice_ns=round(self._config.expiring_notice_s * 1e9),
+            ticket_every_frames=self._config.ticket_every_frames,
         )

@@ -2,7 +2,8 @@
 
 A step is one copy of the frames from pinned memory, one of the row numbers, one of the intervals if
 the network takes them, one run of the network with its pool inside (`pooled_graph`),
-and one copy of the answers back. Everything is begun in order, and the host waits once.
+and one copy of the answers back; where a ticket is due, one of its session's rows as well.
+Everything is begun in order, and the host waits once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from steerstream_bundle.runtime import BoundGraph, Memory, Runtime
 from steerstream_service.domain import Slot
 from steerstream_service.engine import accelerator, pooled_graph
 from steerstream_service.engine.accelerator import Accelerator, Bus
-from steerstream_service.engine.state_pool import Slots, initial_value
+from steerstream_service.engine.state_pool import Floats, Slots, initial_value
 from steerstream_service.engine.stepper import Rows, Stepper, fitting
 from steerstream_service.telemetry.logs import fields
 
@@ -73,18 +74,30 @@ class DeviceStepper(Stepper):
         self._answers_there = accelerator.allocate(self._answers.shape, np.float32)
         self._intervals_there = accelerator.allocate((largest,), np.float32)
         self._pool_there = self._allocate_pool(sessions)
+        # One row for each frame of a batch: any of them may have its state saved.
+        self._saved = [accelerator.staging((largest, *p.shape), np.float32) for p in contract.state]
         self._graphs = {bucket: self._bind(bucket) for bucket in buckets}
 
     def warm_up(self, size: int) -> None:
         """Run a batch on the sentinel slot and check what comes out; see `Stepper.warm_up`."""
         self._run([self.pool.sentinel] * size, [True] * size)
 
-    def _step(self, slots: Sequence[Slot], reset: Sequence[bool]) -> Rows:
-        self._run(slots, reset)
-        rows = self._answers[: len(slots)].tolist()
-        return Rows([tuple(row[:-1]) for row in rows], [row[-1] == 1 for row in rows])
+    def _load(self, slot: Slot, tensors: Sequence[Floats]) -> None:
+        places = zip(
+            self.bundle.contract.state, tensors, self._saved, self._pool_there, strict=True
+        )
+        for pair, values, staged, there in places:
+            staged[0] = values
+            self.bus.upload(pair.input, there.part(slot.index, 1), staged[0])
+        self._accelerator.synchronize()
 
-    def _run(self, slots: Sequence[Slot], reset: Sequence[bool]) -> None:
+    def _step(self, slots: Sequence[Slot], reset: Sequence[bool], save: Sequence[int]) -> Rows:
+        self._run(slots, reset, save)
+        rows = self._answers[: len(slots)].tolist()
+        saved = [b"".join(staged[at].tobytes() for staged in self._saved) for at in save]
+        return Rows([tuple(row[:-1]) for row in rows], [row[-1] == 1 for row in rows], saved)
+
+    def _run(self, slots: Sequence[Slot], reset: Sequence[bool], save: Sequence[int] = ()) -> None:
         count = len(slots)
         bucket = fitting(self._buckets, count)
         routes = self._routes[: 2 * bucket]
@@ -95,7 +108,16 @@ class DeviceStepper(Stepper):
             self.bus.upload("intervals", self._intervals_there, self._intervals[:count])
         self._graphs[bucket].run()
         self.bus.download("answers", self._answers[:count], self._answers_there)
+        for at in save:
+            self._download_state(slots[at], at)
         self._accelerator.synchronize()
+
+    def _download_state(self, slot: Slot, at: int) -> None:
+        """Begin to copy a slot's row of each tensor to the host."""
+        for pair, staged, there in zip(
+            self.bundle.contract.state, self._saved, self._pool_there, strict=True
+        ):
+            self.bus.download(pair.input, staged[at], there.part(slot.index, 1))
 
     def _route(self, slots: Sequence[Slot], reset: Sequence[bool], padding: int) -> list[int]:
         """Return which row each frame's state is read from, and then which it is written to.

@@ -58,10 +58,14 @@ class HostStepper(Stepper):
                 self._run([self.pool.sentinel] * smaller, [True] * smaller)
         self._run([self.pool.sentinel] * size, [True] * size)
 
-    def _step(self, slots: Sequence[Slot], reset: Sequence[bool]) -> Rows:
+    def _load(self, slot: Slot, tensors: Sequence[Floats]) -> None:
+        self.pool.write(slot, tensors)
+
+    def _step(self, slots: Sequence[Slot], reset: Sequence[bool], save: Sequence[int]) -> Rows:
         batch = self._run(slots, reset)
         fit = self.pool.commit(slots, batch.new)
-        return Rows(list(zip(*batch.outputs.tolist(), strict=True)), fit)
+        saved = [b"".join(rows[at].tobytes() for rows in batch.new) for at in save]
+        return Rows(list(zip(*batch.outputs.tolist(), strict=True)), fit, saved)
 
     def _run(self, slots: Sequence[Slot], reset: Sequence[bool]) -> _Batch:
         size = len(slots)

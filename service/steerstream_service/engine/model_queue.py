@@ -137,12 +137,15 @@ class ModelQueue:
         Raises:
             StepError: the network failed; the state is as it was.
         """
+        saved = [at for at, record in enumerate(batch) if record.saves_state]
         began_ns = time.monotonic_ns()
         rows = self._stepper.step(
             [record.pixels for record in batch],
             [record.slot for record in batch],
             [record.reset for record in batch],
             [record.interval_s for record in batch] if self._takes_interval else None,
+            load={at: item.state for at, item in enumerate(batch) if item.state is not None},
+            save=saved,
         )
         infer_ns = time.monotonic_ns() - began_ns
         cold = began_ns - self._ended_ns > _PAUSE_NS
@@ -150,6 +153,10 @@ class ModelQueue:
         self.cost.measured(len(batch), infer_ns, cold=cold)
         for record, values, fit in zip(batch, rows.outputs, rows.fit, strict=True):
             record.outcome = Stepped(values, began_ns, infer_ns, len(batch)) if fit else _NOT_FINITE
+        for at, state in zip(saved, rows.saved, strict=True):
+            outcome = batch[at].outcome
+            if isinstance(outcome, Stepped):
+                outcome.state = state
 
     def _warm_up_bucket(self, size: int) -> None:
         self._stepper.warm_up(size)

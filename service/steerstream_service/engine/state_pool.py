@@ -117,6 +117,11 @@ class StatePool(Slots):
                 target[mask] = initial
         return out
 
+    def write(self, slot: Slot, state: Sequence[Floats]) -> None:
+        """Put a state into a slot's rows, one array of each tensor's shape."""
+        for rows, new in zip(self._arrays, state, strict=True):
+            rows[slot.index] = new
+
     def commit(self, slots: Sequence[Slot], state: Sequence[Floats]) -> list[bool]:
         """Write the state after a step, and return which rows were fit to write.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,9 +15,10 @@ from steerstream_bundle.loading import Bundle
 from steerstream_bundle.preprocess import Picture
 from steerstream_bundle.runtime import Array
 from steerstream_service.domain import Slot
-from steerstream_service.engine.state_pool import Slots
+from steerstream_service.engine.state_pool import Floats, Slots
 
 _Memory: TypeAlias = Callable[[tuple[int, ...], npt.DTypeLike], Array]
+_NOTHING: Mapping[int, bytes] = MappingProxyType({})
 
 
 class Rows(NamedTuple):
@@ -23,10 +26,12 @@ class Rows(NamedTuple):
 
     The values are those of the contract's `value_tensors`, in their order.
     A row is unfit where the network's new state was not a number; the state is then as it was.
+    `saved` is the new state of the rows for which it was asked, one after the other.
     """
 
     outputs: list[tuple[float, ...]]
     fit: list[bool]
+    saved: list[bytes]
 
 
 class Stepper(ABC):
@@ -71,6 +76,9 @@ class Stepper(ABC):
         slots: Sequence[Slot],
         reset: Sequence[bool],
         intervals_s: Sequence[float] | None = None,
+        *,
+        load: Mapping[int, bytes] = _NOTHING,
+        save: Sequence[int] = (),
     ) -> Rows:
         """Run one step over a batch and commit the new state.
 
@@ -80,19 +88,39 @@ class Stepper(ABC):
             reset: whether a frame's step begins from the initial state.
             intervals_s: seconds since the last frame that a state has seen, for a network that
                 takes them; by default one period of the contract's rate.
+            load: states that go into the pool before the step, by the frame's place in the batch;
+                float32 tensors in the contract's order.
+            save: places in the batch whose new state is returned, in the same form.
 
         Raises:
             StepError: the network failed; the state is as it was.
         """
+        for at, state in load.items():
+            if self.pool.holds(slots[at]):
+                self._load(slots[at], self._tensors(state))
         for row, picture in zip(self._frames, pixels, strict=False):
             row[...] = picture
         if self._intervals is not None:
             self._intervals[: len(slots)] = self._period_s if intervals_s is None else intervals_s
-        return self._step(slots, reset)
+        return self._step(slots, reset, save)
 
     @abstractmethod
-    def _step(self, slots: Sequence[Slot], reset: Sequence[bool]) -> Rows:
+    def _load(self, slot: Slot, tensors: Sequence[Floats]) -> None:
+        """Write a session's state into its row of the pool."""
+
+    @abstractmethod
+    def _step(self, slots: Sequence[Slot], reset: Sequence[bool], save: Sequence[int]) -> Rows:
         """Step the frames and intervals that lie in the batch's memory."""
+
+    def _tensors(self, state: bytes) -> list[Floats]:
+        """Return a state as arrays of the contract's shapes."""
+        values, begin = np.frombuffer(state, np.float32), 0
+        tensors = []
+        for pair in self.bundle.contract.state:
+            end = begin + math.prod(pair.shape)
+            tensors.append(values[begin:end].reshape(pair.shape))
+            begin = end
+        return tensors
 
 
 def fitting(buckets: Sequence[int], size: int) -> int:

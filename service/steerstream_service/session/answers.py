@@ -23,6 +23,7 @@ from steerstream_service.domain import (
 from steerstream_service.session import vehicle_limits
 from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.session.recurrence import Recurrence
+from steerstream_service.session.ticket import SessionState
 
 REMEMBERED_ANSWERS = 64
 """Numbers of the last frames, by which duplicates are found: 3 s at 20 Hz, far beyond any
@@ -85,6 +86,41 @@ class Answers:
         self._count = 0
         self._held: _Given | None = None
         self._memory: OrderedDict[int, _Given | None] = OrderedDict()
+
+    def resume(self, state: SessionState, opened_ns: int) -> None:
+        """Go on from the last answer of an earlier session of the vehicle.
+
+        Args:
+            state: of that session.
+            opened_ns: when this one opened, on the server's monotonic clock.
+        """
+        self._count = state.alive_counter
+        self._time_left_s = state.time_left_s
+        if state.held is not None:
+            self._held = _Given(state.held, opened_ns - round(state.held.age_ms * _MS))
+
+    def state(self, record: FrameRecord, tensors: bytes, now_ns: int) -> SessionState:
+        """Return the session's state after a frame whose command was made just now.
+
+        Args:
+            record: the frame.
+            tensors: the recurrent state after it.
+            now_ns: the present time, on the server's monotonic clock.
+        """
+        held = None
+        if self._held is not None:
+            age_ms = (now_ns - self._held.arrived_ns) / _MS
+            held = replace(self._held.command, age_ms=age_ms)
+        return SessionState(
+            sequence_number=record.sequence_number,
+            capture_time_ns=record.capture_time_ns,
+            epoch=self._recurrence.epoch,
+            step_count=self._recurrence.step_count,
+            alive_counter=self._count,
+            time_left_s=self._time_left_s,
+            held=held,
+            tensors=tensors,
+        )
 
     def knows(self, sequence_number: int) -> bool:
         """Return whether a frame of this number was taken or answered lately."""
@@ -169,7 +205,7 @@ class Answers:
             # The vehicle's clock was set back.
             interval_s = self._period_s
         interval_s = min(interval_s, _LONGEST_CHANGE_S)
-        if self._is_live:
+        if self._is_live and not record.is_replayed:
             interval_s = self._spend(interval_s, record.arrived_ns - self._held.arrived_ns)
         return vehicle_limits.Previous(last.limited, interval_s)
 

@@ -24,6 +24,7 @@ from steerstream_bundle.pictures import Image
 from steerstream_bundle.preprocess import Picture
 from steerstream_service.domain import Command, ExpiringNotice, Outcome, Skip, SkipReason, Slot
 from steerstream_service.errors import StreamError
+from steerstream_service.session.ticket import SessionState
 
 _NO_PIXELS: Picture = np.empty((0, 0, 3), np.uint8)
 
@@ -111,6 +112,10 @@ class FrameRecord:
         outcome: what the engine made of it. Set by the engine.
         recall_asked: whether the session has asked for the frame back.
         skip: why and how the frame was refused, while its answer waits for those before it.
+        is_replayed: whether an earlier session of the vehicle had the frame already.
+        state: the recurrent state before the frame, from a ticket; None where the pool has it. Set
+            by the session on submission, as the next one.
+        saves_state: whether the state after the frame goes into its outcome.
     """
 
     __slots__ = (
@@ -123,17 +128,20 @@ class FrameRecord:
         "image",
         "interval_s",
         "invalid",
+        "is_replayed",
         "outcome",
         "pixels",
         "recall_asked",
         "reply",
         "reset",
         "resets_before",
+        "saves_state",
         "sequence_number",
         "skip",
         "slot",
         "stage",
         "start_by_ns",
+        "state",
         "undecodable",
         "vehicle_speed_mps",
     )
@@ -169,6 +177,9 @@ class FrameRecord:
         self.decode_ns = 0
         self.recall_asked = False
         self.skip: tuple[SkipReason, str] | None = None
+        self.is_replayed = False
+        self.state: bytes | None = None
+        self.saves_state = False
         self._claim = threading.Lock()
 
     def move(self, event: Event) -> None:
@@ -230,5 +241,12 @@ class End:
     error: StreamError
 
 
-Action = Decode | Submit | Recall | Send | End
+@dataclass(slots=True)
+class Issue:
+    """Seal the session's state and send it as a ticket."""
+
+    state: SessionState
+
+
+Action = Decode | Submit | Recall | Send | Issue | End
 """An action that a session asks for; its stream (`transport/stream.py`) carries it out."""

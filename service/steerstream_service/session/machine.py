@@ -16,6 +16,8 @@ Rules:
 - A reset takes effect with the first frame after it that the network sees. So does a gap between
   two seen frames that is longer than the contract allows.
 - A frame that would miss its budget is given up before it costs a step, and answered in time.
+- Frames that an earlier session of the vehicle had are stepped in order, under LATEST too, and keep
+  no budget. They come before all others.
 """
 
 from __future__ import annotations
@@ -42,18 +44,25 @@ from steerstream_service.session.frame_stages import (
     End,
     Event,
     FrameRecord,
+    Issue,
     Recall,
     Send,
     Stage,
     Submit,
 )
 from steerstream_service.session.recurrence import Recurrence
+from steerstream_service.session.ticket import SessionState, TicketSchedule, ticket_bytes
 from steerstream_service.session.vehicle_limits import Profile
 
 _MS = 1_000_000
 _ANSWER_NS = _MS
 """From the time when a frame is given up to its answer: the event loop's timer has whole ms."""
 _SUPERSEDED = "a newer frame took its place"
+_REPLAY_NS = 10_000 * _MS
+"""What a replayed frame may take: so long that none is late that a vehicle still waits for, and
+that it goes after the frames of other sessions that keep a budget."""
+MAX_REPLAYED = 1024
+"""Frames that a session may play again: 51 s at 20 Hz, as long as a ticket is of use."""
 _UNREAD = "the client does not take its answers; read them, and send frames no faster"
 _SURPLUS = "the server is busy, and this is more than the stated rate; state it when opening"
 
@@ -69,6 +78,7 @@ class Terms:
     max_waiting_frames: int
     idle_timeout_ns: int
     expiring_notice_ns: int
+    ticket_every_frames: int = 0
 
 
 class Session:
@@ -79,9 +89,10 @@ class Session:
     Args:
         terms: what was agreed.
         opened_ns: the server's monotonic clock at open; every later `now_ns` is of that clock.
+        resumed: what an earlier session of the vehicle left; None to begin.
     """
 
-    def __init__(self, terms: Terms, opened_ns: int) -> None:
+    def __init__(self, terms: Terms, opened_ns: int, resumed: SessionState | None = None) -> None:
         self._terms = terms
         self._in_order = terms.policy is FramePolicy.EVERY
         self._budget_text = f"within the budget of {terms.budget_ns / _MS:g} ms"
@@ -103,6 +114,16 @@ class Session:
         self._sequence_number = -1
         self._resets = 0
         self._unanswered = 0
+        self._replayed = 0
+        self._plays_again = True
+        self._tickets = TicketSchedule(terms.ticket_every_frames, ticket_bytes(terms.contract))
+        # The recurrent state of a ticket until a step has put it into the pool.
+        self._state: bytes | None = None
+        if resumed is not None:
+            self._recurrence.resume(resumed)
+            self._answers.resume(resumed, opened_ns)
+            self._sequence_number = resumed.sequence_number
+            self._state = resumed.tensors
 
     @property
     def unanswered(self) -> int:
@@ -150,10 +171,13 @@ class Session:
             is_unread: whether too many answers wait for the client to take them.
         """
         self._idleness.frame_came(record.arrived_ns)
-        record.deadline_ns = record.arrived_ns + self._terms.budget_ns
+        budget_ns = self._terms.budget_ns
+        if record.is_replayed:
+            budget_ns = max(budget_ns, _REPLAY_NS)
+        record.deadline_ns = record.arrived_ns + budget_ns
         # Never more than half the budget: only the engine measures the cost, so a cost that looks
         # too high has to let frames through to it, or it would never be corrected.
-        reserve_ns = min(step_cost_ns + _ANSWER_NS, self._terms.budget_ns // 2)
+        reserve_ns = min(step_cost_ns + _ANSWER_NS, budget_ns // 2)
         record.start_by_ns = record.deadline_ns - reserve_ns
         record.resets_before = self._resets
         actions: list[Action] = []
@@ -165,13 +189,17 @@ class Session:
             record.move(Event.REFUSE)
             self._skip(record, *refusal, record.arrived_ns, actions)
             return actions
-        text = self._overload(is_surplus=is_surplus, is_unread=is_unread)
+        text = self._overload(record, is_surplus=is_surplus, is_unread=is_unread)
         self._accept(record, text, actions)
         return self._advance(actions)
 
     def reset(self) -> None:
         """A reset came. Frames received before it are still answered from the old state."""
         self._resets += 1
+
+    def hurry_ticket(self) -> None:
+        """The session is about to end here: its next state goes to the vehicle."""
+        self._tickets.hurry()
 
     def decoded(self, record: FrameRecord, now_ns: int) -> list[Action]:
         """The decoder gave a frame back, with its pixels or with why there are none."""
@@ -182,7 +210,7 @@ class Session:
         actions: list[Action] = []
         if record.stage is Stage.READY:
             self._ready = record
-            if self._submitted is not None and not self._in_order:
+            if self._submitted is not None and not self._keeps(self._submitted):
                 actions += self._recall(self._submitted)
         elif not given_up:
             self._skip(record, SkipReason.UNDECODABLE, str(record.undecodable), now_ns, actions)
@@ -200,8 +228,12 @@ class Session:
             self._skip(record, outcome.reason, outcome.detail, now_ns, actions)
         else:
             record.move(Event.STEP)
+            self._state = None
             self._recurrence.advance(record)
             self._answered(self._answers.command(record, outcome, now_ns), actions)
+            if outcome.state is not None:
+                self._tickets.issued()
+                actions.append(Issue(self._answers.state(record, outcome.state, now_ns)))
             self._release(now_ns, actions)
         return self._advance(actions)
 
@@ -240,9 +272,24 @@ class Session:
                 SkipReason.OUT_OF_ORDER,
                 f"sequence_number must be above {self._sequence_number}, the last one",
             )
-        if record.invalid is not None:
-            return SkipReason.INVALID_FIELD, record.invalid
+        invalid = record.invalid or self._replay_refusal(record)
+        if invalid is not None:
+            return SkipReason.INVALID_FIELD, invalid
         return self._capture_clock.refusal(record.capture_time_ns, record.arrived_ns)
+
+    def _replay_refusal(self, record: FrameRecord) -> str | None:
+        if not record.is_replayed:
+            self._plays_again = False
+        elif not self._plays_again:
+            return "frame.replayed must not be set after a frame that was not replayed"
+        elif self._replayed >= MAX_REPLAYED:
+            return f"frame.replayed may be set for {MAX_REPLAYED} frames of a session"
+        self._replayed += record.is_replayed
+        return None
+
+    def _keeps(self, record: FrameRecord) -> bool:
+        """Whether a newer frame does not take this one's place."""
+        return self._in_order or record.is_replayed
 
     def _accept(self, record: FrameRecord, overload: str | None, actions: list[Action]) -> None:
         self._sequence_number = record.sequence_number
@@ -251,16 +298,17 @@ class Session:
             record.move(Event.REFUSE)
             self._skip(record, SkipReason.OVERLOADED, overload, record.arrived_ns, actions)
             return
-        if self._waiting and not self._in_order:
+        if self._waiting and not self._keeps(self._waiting[-1]):
             waiting = self._waiting.pop()
             waiting.move(Event.SUPERSEDE)
             self._skip(waiting, SkipReason.SUPERSEDED, _SUPERSEDED, record.arrived_ns, actions)
+        self._tickets.received(0 if record.image is None else record.image.size_bytes)
         self._waiting.append(record)
 
-    def _overload(self, *, is_surplus: bool, is_unread: bool) -> str | None:
+    def _overload(self, record: FrameRecord, *, is_surplus: bool, is_unread: bool) -> str | None:
         if is_unread:
             return _UNREAD
-        if not self._in_order:
+        if not self._keeps(record):
             return _SURPLUS if is_surplus else None
         if len(self._waiting) >= self._terms.max_waiting_frames:
             return f"{self._terms.max_waiting_frames} frames wait already; send fewer at once"
@@ -272,6 +320,8 @@ class Session:
             self._submitted, self._ready = self._ready, None
             self._submitted.move(Event.SUBMIT)
             self._recurrence.begin(self._submitted)
+            self._submitted.state = self._state
+            self._submitted.saves_state = self._tickets.is_due
             actions.append(Submit(self._submitted))
         if self._waiting and self._decoding is None and self._ready is None:
             self._decoding = self._waiting.popleft()

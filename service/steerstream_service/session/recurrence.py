@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from steerstream_service.session.frame_stages import FrameRecord
+from steerstream_service.session.ticket import SessionState
 
 
 class Recurrence:
@@ -22,6 +23,11 @@ class Recurrence:
         self._period_s = period_s
         self._applied_resets = 0
         self._seen_capture_ns = 0
+
+    def resume(self, state: SessionState) -> None:
+        """Go on from where an earlier session of the vehicle was."""
+        self.epoch, self.step_count = state.epoch, state.step_count
+        self._seen_capture_ns = state.capture_time_ns
 
     def begin(self, record: FrameRecord) -> None:
         """Decide from what state a step begins; `advance` makes it true."""

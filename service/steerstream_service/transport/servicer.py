@@ -135,6 +135,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._admission.draining = True
         for stream in self._streams:
             stream.send(DrainingNotice(round(seconds * 1000)))
+            stream.session.hurry_ticket()
         if await self._emptied(seconds):
             return
         for stream in self._streams:
@@ -209,6 +210,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         notice_s, vehicle_id = self._config.shed_notice_s, stream.lease.opening.vehicle_id
         retry_ms = self._retry_ms(vehicle_id)
         stream.send(SheddingNotice(round(notice_s * 1000), retry_ms))
+        stream.session.hurry_ticket()
         error = ShedError(
             "the server can do less than it could, and lets its newest sessions go",
             retry_after_ms=retry_ms,
@@ -285,6 +287,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
                 model=model,
                 policy=lease.terms.policy.name,
                 budget_ms=lease.budget_ms,
+                resumed=lease.resumed is not None,
                 sessions=self._admission.sessions,
             ),
         )
@@ -293,6 +296,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             model=self._contracts[model],
             budget_ms=lease.budget_ms,
             policy=lease.terms.policy,
+            resumed=lease.resumed is not None,
             limits=self._limits,
         )
 

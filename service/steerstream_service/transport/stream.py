@@ -32,6 +32,7 @@ from steerstream_service.session.frame_stages import (
     Action,
     Decode,
     FrameRecord,
+    Issue,
     Recall,
     Send,
     Submit,
@@ -112,7 +113,7 @@ class DriveStream:
         self._config = config
         self._observer = observer
         self._loop = asyncio.get_running_loop()
-        self._session = Session(lease.terms, time.monotonic_ns())
+        self._session = Session(lease.terms, time.monotonic_ns(), lease.resumed)
         self._answerer = wire.Answerer(lease.session_id)
         self._queue = lease.model.queue
         self._input = lease.model.bundle.contract.frame
@@ -141,7 +142,7 @@ class DriveStream:
 
     @property
     def session(self) -> Session:
-        """The session's state, to be read only."""
+        """The session, which the stream alone tells what happens."""
         return self._session
 
     async def run(self, opened: drive_service_pb2.DriveResponse) -> None:
@@ -268,7 +269,8 @@ class DriveStream:
 
     def _receive(self, frame: frame_pb2.Frame, now_ns: int) -> None:
         record = wire.frame(frame, now_ns)
-        pause_ns = self.lease.pause_ns(now_ns)
+        # The server itself has frames played again, as fast as they are answered.
+        pause_ns = 0 if record.is_replayed else self.lease.pause_ns(now_ns)
         actions = self._session.receive(
             record,
             self._queue.step_cost_ns,
@@ -297,6 +299,8 @@ class DriveStream:
                 self._send(action.message)
             elif isinstance(action, Submit):
                 self._submit(action.record)
+            elif isinstance(action, Issue):
+                self.send(self.lease.ticket(action.state))
             elif isinstance(action, Decode):
                 actions += self._decode(action.record)
             elif isinstance(action, Recall):

@@ -21,6 +21,7 @@ from steerstream_service.domain import (
     Opening,
     Skip,
     Stddevs,
+    TicketNotice,
     Timings,
 )
 from steerstream_service.errors import InvalidFieldError, NotOpenError
@@ -82,6 +83,7 @@ def frame(message: frame_pb2.Frame, arrived_ns: int) -> FrameRecord:
     record = FrameRecord(
         message.sequence_number, message.capture_time_ns, _image(message), speed, arrived_ns
     )
+    record.is_replayed = message.replayed
     # Written with `not`, so that NaN is refused too.
     if speed is not None and not abs(speed) <= _SPEED_BOUND_MPS:
         record.invalid = (
@@ -97,6 +99,7 @@ def opened(
     model: model_pb2.ModelContract,
     budget_ms: float,
     policy: FramePolicy,
+    resumed: bool,
     limits: model_pb2.ServerLimits,
 ) -> drive_service_pb2.DriveResponse:
     """Return the answer to `open`.
@@ -106,6 +109,7 @@ def opened(
         model: what drives it.
         budget_ms: the granted budget.
         policy: the frame policy.
+        resumed: whether it goes on with the state of a ticket.
         limits: the bounds on what the client sends.
     """
     return drive_service_pb2.DriveResponse(
@@ -114,6 +118,7 @@ def opened(
             model=model,
             granted_budget_ms=budget_ms,
             frame_policy=session_pb2.FramePolicy.ValueType(policy),
+            resumed=resumed,
             limits=limits,
         )
     )
@@ -140,6 +145,10 @@ class Answerer:
             response.notice.draining.ends_in_ms = message.ends_in_ms
         elif isinstance(message, ExpiringNotice):
             response.notice.expiring.ends_in_ms = message.ends_in_ms
+        elif isinstance(message, TicketNotice):
+            response.notice.ticket.ticket = message.ticket
+            response.notice.ticket.sequence_number = message.sequence_number
+            response.notice.ticket.valid_for_ms = message.valid_for_ms
         else:
             response.notice.shedding.ends_in_ms = message.ends_in_ms
             response.notice.shedding.retry_after_ms = message.retry_after_ms

@@ -198,3 +198,62 @@ def test_a_part_of_memory_lies_within_it():
     array = np.arange(12, dtype=np.float32).reshape(4, 3)
     part = Memory.of(array).part(2, 1)
     assert (part.address, part.shape) == (array.ctypes.data + 2 * 3 * 4, (1, 3))
+
+
+@pytest.mark.parametrize("write", [bundles.recurrent, bundles.ring, bundles.stateless])
+def test_a_state_goes_from_one_device_to_another(tmp_path, accelerator, write):
+    path = write(tmp_path / "a.onnx")
+    first, second = stepper_of(path, accelerator), stepper_of(path, accelerator)
+    host = HostStepper(loading.load(path), sessions=4, buckets=BUCKETS)
+    film, others = pictures(6, 1), pictures(6, 2)
+    here = [first.pool.allocate() for _ in range(2)]
+    there = [host.pool.allocate(), host.pool.allocate()]
+    for at in range(3):
+        frames, reset = [others[at], film[at]], [at == 0] * 2
+        rows = first.step(frames, here, reset, save=[1] if at == 2 else ())
+        on_host = host.step(frames, there, reset, save=[1] if at == 2 else ())
+    np.testing.assert_allclose(
+        np.frombuffer(rows.saved[0], np.float32),
+        np.frombuffer(on_host.saved[0], np.float32),
+        atol=1e-6,
+    )
+    company, slot = second.pool.allocate(), second.pool.allocate()
+    second.step([others[0]], [company], [True])
+    for at in range(3, 6):
+        left = second.step(
+            [others[at], film[at]],
+            [company, slot],
+            [False, False],
+            load={1: rows.saved[0]} if at == 3 else {},
+        )
+        right = host.step([others[at], film[at]], there, [False, False])
+        np.testing.assert_allclose(left.outputs[1], right.outputs[1], atol=1e-6)
+
+
+def test_a_saved_state_and_no_other_is_counted_on_the_bus(tmp_path, accelerator):
+    stepper = stepper_of(bundles.recurrent(tmp_path / "a.onnx"), accelerator)
+    slots = [stepper.pool.allocate() for _ in range(3)]
+    saved = stepper.step([GREY] * 3, slots, [True] * 3, save=[0, 2]).saved
+    assert [len(state) for state in saved] == [3 * 4] * 2
+    assert stepper.bus.to_host["h"] == 2 * 3 * 4
+    stepper.bus.forget()
+    stepper.step([GREY] * 3, slots, [False] * 3, load={1: saved[0]})
+    assert stepper.bus.to_device["h"] == 3 * 4
+    assert "h" not in stepper.bus.to_host
+
+
+def test_a_state_is_not_loaded_into_the_slot_of_another_session(tmp_path, accelerator):
+    stepper = stepper_of(bundles.recurrent(tmp_path / "a.onnx"), accelerator, sessions=1)
+    old = stepper.pool.allocate()
+    state = stepper.step([GREY], [old], [True], save=[0]).saved[0]
+    stepper.pool.release(old)
+    new = stepper.pool.allocate()
+    first = stepper.step([GREY], [new], [True]).outputs
+    stepper.step([RED], [old], [False], load={0: state})
+    second = stepper.step([GREY], [new], [False]).outputs
+    fresh = stepper_of(bundles.recurrent(tmp_path / "a.onnx"), accelerator, sessions=1)
+    slot = fresh.pool.allocate()
+    assert [fresh.step([GREY], [slot], [reset]).outputs for reset in (True, False)] == [
+        first,
+        second,
+    ]

@@ -1,0 +1,216 @@
+"""Seals sessions' states into tickets, and opens them again.
+
+```
+version | length of the key's name | name | issued, ms | salt | ChaCha20-Poly1305 of the state
+```
+
+What stands before the encrypted state is authenticated with it, and so are the vehicle's name, the
+model's digest and its precision: a ticket opens for that vehicle and that model, or not at all.
+
+A fleet seals billions of tickets with one key, too many for nonces of 96 random bits. So each
+ticket has a key of its own, the HMAC of its 192 random bits under the key of the file, and that key
+is used once.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import logging
+import secrets
+import struct
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from steerstream_bundle.loading import Bundle
+from steerstream_service.errors import BadTicketError, ConfigError
+from steerstream_service.session import ticket
+from steerstream_service.session.ticket import SessionState, TicketError
+from steerstream_service.telemetry.logs import fields
+
+KEY_BYTES = 32
+"""Of a key in the file: `openssl rand -base64 32`."""
+
+_VERSION = 1
+_SALT_BYTES = 24
+_ISSUED = struct.Struct("<Q")
+_ONCE = bytes(12)
+"""The nonce: each ticket's key is used for nothing else."""
+_LONGEST_NAME = 64
+_LONGEST_FILE = 64 * 1024
+_LOOK_AGAIN_S = 1.0
+"""Between two looks at the file of keys: a new key is in use a second later."""
+
+_log = logging.getLogger(__name__)
+
+
+class TicketOffice:
+    """Seals and opens the tickets of one server.
+
+    Args:
+        keys_file: lines of `name = base64` of 32 bytes; the first seals, all open. None for a
+            random key, which no other server has.
+        valid_for_s: seconds for which a ticket is accepted. Servers' wall clocks must agree to a
+            fraction of it.
+        wall_s: the wall clock, which all servers share, in seconds.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no keys.
+    """
+
+    def __init__(
+        self, keys_file: Path | None, valid_for_s: float, wall_s: Callable[[], float] = time.time
+    ) -> None:
+        self.valid_for_ms = round(valid_for_s * 1e3)
+        self._wall_s = wall_s
+        self._file = keys_file
+        self._seen = None if keys_file is None else _stamp(keys_file)
+        self._next_look_s = time.monotonic() + _LOOK_AGAIN_S
+        self._keys = _random_key() if keys_file is None else read_keys(keys_file)
+
+    def seal(self, state: SessionState, vehicle_id: str, bundle: Bundle) -> bytes:
+        """Return a session's state as a ticket.
+
+        Args:
+            state: what the next answer depends on.
+            vehicle_id: the vehicle, which alone can use it.
+            bundle: the model.
+        """
+        self._look()
+        name, key = next(iter(self._keys.items()))
+        salt = secrets.token_bytes(_SALT_BYTES)
+        head = bytes([_VERSION, len(name)]) + name + _ISSUED.pack(self._now_ms()) + salt
+        cipher = ChaCha20Poly1305(hmac.digest(key, salt, "sha256"))
+        return head + cipher.encrypt(_ONCE, ticket.pack(state), head + _bound(vehicle_id, bundle))
+
+    def open(self, sealed: bytes, vehicle_id: str, bundle: Bundle) -> SessionState:
+        """Return the state in a ticket; the age of its command counts the time since.
+
+        Args:
+            sealed: the ticket.
+            vehicle_id: the vehicle that sent it.
+            bundle: the model that the vehicle asks for.
+
+        Raises:
+            BadTicketError: the ticket cannot be used; the text says why, as far as that is known.
+        """
+        self._look()
+        name, issued_ms, body = _parts(sealed)
+        key = self._keys.get(name)
+        if key is None:
+            raise _refusal(f"its key {name!r:.80} is not known here")
+        salt = sealed[body - _SALT_BYTES : body]
+        cipher = ChaCha20Poly1305(hmac.digest(key, salt, "sha256"))
+        bound = sealed[:body] + _bound(vehicle_id, bundle)
+        try:
+            state = ticket.unpack(cipher.decrypt(_ONCE, sealed[body:], bound), bundle.contract)
+        except InvalidTag:
+            raise _refusal("it is forged, or of another vehicle, model or precision") from None
+        except TicketError as error:
+            raise _refusal(str(error)) from None
+        # Judged after the seal: before, nobody knows that the time is true.
+        age_ms = self._now_ms() - issued_ms
+        if abs(age_ms) > self.valid_for_ms:
+            raise _refusal(f"it is {age_ms / 1e3:.1f} s old, of {self.valid_for_ms / 1e3:g}")
+        if state.held is None:
+            return state
+        held = replace(state.held, age_ms=state.held.age_ms + max(0, age_ms))
+        return replace(state, held=held)
+
+    def _now_ms(self) -> int:
+        return round(self._wall_s() * 1e3)
+
+    def _look(self) -> None:
+        """Read the file again where it has changed; a file that cannot be used changes nothing."""
+        now_s = time.monotonic()
+        if self._file is None or now_s < self._next_look_s:
+            return
+        self._next_look_s = now_s + _LOOK_AGAIN_S
+        seen = _stamp(self._file)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._keys = read_keys(self._file)
+        except ConfigError as error:
+            _log.warning("ticket_keys_not_read", extra=fields(reason=str(error)))
+        else:
+            names = [name.decode() for name in self._keys]
+            _log.info("ticket_keys_read", extra=fields(keys=names))
+
+
+def read_keys(path: Path) -> Mapping[bytes, bytes]:
+    """Read keys by their names, the one that seals first.
+
+    Raises:
+        ConfigError: the file cannot be read, or a line is no key; the message never holds a key.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LONGEST_FILE).decode("ascii")
+    except OSError as error:
+        raise ConfigError(f"ticket_keys: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"ticket_keys: {path}: not ASCII text") from None
+    keys: dict[bytes, bytes] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            name, key = _key(line, f"ticket_keys: {path}: line {number}")
+            if name in keys:
+                raise ConfigError(f"ticket_keys: {path}: line {number}: the name is used twice")
+            keys[name] = key
+    if not keys:
+        raise ConfigError(f"ticket_keys: {path}: no line is 'name = base64 of {KEY_BYTES} bytes'")
+    return keys
+
+
+def _key(line: str, place: str) -> tuple[bytes, bytes]:
+    name, equals, encoded = line.partition("=")
+    name = name.strip()
+    try:
+        key = base64.b64decode(encoded.strip(), validate=True)
+    except binascii.Error:
+        key = b""
+    if not equals or not 1 <= len(name) <= _LONGEST_NAME or len(key) != KEY_BYTES:
+        raise ConfigError(f"{place}: must be 'name = base64 of {KEY_BYTES} bytes'")
+    return name.encode(), key
+
+
+def _random_key() -> Mapping[bytes, bytes]:
+    return {b"process-" + secrets.token_hex(4).encode(): secrets.token_bytes(KEY_BYTES)}
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _parts(sealed: bytes) -> tuple[bytes, int, int]:
+    """Return a ticket's key, when it was issued, and where the encrypted state begins."""
+    name_end = 2 + (sealed[1] if len(sealed) > 1 else 0)
+    body = name_end + _ISSUED.size + _SALT_BYTES
+    if len(sealed) < body or sealed[0] != _VERSION:
+        raise _refusal("it is no ticket of this version")
+    (issued_ms,) = _ISSUED.unpack_from(sealed, name_end)
+    return sealed[2:name_end], issued_ms, body
+
+
+def _bound(vehicle_id: str, bundle: Bundle) -> bytes:
+    """Return what a ticket is bound to, each part with its length."""
+    parts = (vehicle_id, bundle.sha256, bundle.contract.provenance.precision)
+    # A digest: parts of any length cannot be mistaken for each other.
+    return b"".join(hashlib.sha256(part.encode()).digest() for part in parts)
+
+
+def _refusal(why: str) -> BadTicketError:
+    return BadTicketError(f"the ticket cannot be used: {why}; open without a ticket")

@@ -1,0 +1,217 @@
+"""Tickets open for their vehicle and their model, for a while, and for nobody else."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steerstream_bundle import loading
+from steerstream_bundle.contract import Provenance
+from steerstream_service.admission import ticket_office
+from steerstream_service.admission.ticket_office import TicketOffice, read_keys
+from steerstream_service.domain import Command, ControlValues, Limit, Timings, Validity
+from steerstream_service.errors import BadTicketError, ConfigError
+from steerstream_service.session.ticket import SessionState
+from tests.service import bundles
+
+HELD = Command(
+    7,
+    350,
+    ControlValues(0.2, 9.0, None),
+    ControlValues(0.1, 8.0, None),
+    (Limit.ACCELERATION,),
+    Validity.HELD,
+    12.0,
+    0,
+    0,
+    8,
+    Timings(0, 0, 0, 0, 0),
+)
+STATE = SessionState(
+    sequence_number=7,
+    capture_time_ns=350,
+    epoch=0,
+    step_count=8,
+    alive_counter=8,
+    time_left_s=0.4,
+    held=HELD,
+    tensors=bytes(range(12)),
+)
+
+
+class Wall:
+    """A wall clock that a test sets."""
+
+    def __init__(self):
+        self.now_s = 1_000.0
+
+    def __call__(self):
+        return self.now_s
+
+
+def key_line(name, seed):
+    return f"{name} = {base64.b64encode(bytes([seed]) * 32).decode()}\n"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return loading.load(bundles.recurrent(tmp_path_factory.mktemp("bundle") / "tiny.onnx"))
+
+
+@pytest.fixture
+def keys(tmp_path):
+    path = tmp_path / "keys"
+    path.write_text("# of the fleet\n\n" + key_line("new", 1) + key_line("old", 2))
+    return path
+
+
+def test_any_server_with_the_key_opens_a_ticket(tiny, keys):
+    sealed = TicketOffice(keys, 60, Wall()).seal(STATE, "car", tiny)
+    assert TicketOffice(keys, 60, Wall()).open(sealed, "car", tiny) == STATE
+    assert b"new" in sealed[:10], "the key's name is in clear"
+    assert STATE.tensors not in sealed
+
+
+def test_a_held_command_ages_with_its_ticket(tiny, keys):
+    wall = Wall()
+    office = TicketOffice(keys, 60, wall)
+    sealed = office.seal(STATE, "car", tiny)
+    wall.now_s += 1.5
+    assert office.open(sealed, "car", tiny).held.age_ms == 1512.0
+    wall.now_s -= 3.0
+    assert office.open(sealed, "car", tiny).held.age_ms == 12.0, "a clock that is behind"
+
+
+def test_a_ticket_is_too_old_after_its_time(tiny, keys):
+    wall = Wall()
+    office = TicketOffice(keys, 60, wall)
+    sealed = office.seal(STATE, "car", tiny)
+    wall.now_s += 60
+    office.open(sealed, "car", tiny)
+    for now_s in (1060.1, 939.9):
+        wall.now_s = now_s
+        with pytest.raises(BadTicketError, match="s old, of 60"):
+            office.open(sealed, "car", tiny)
+
+
+def other_model(tiny):
+    return changed(tiny, sha256="0" * 64)
+
+
+def other_precision(tiny):
+    provenance = Provenance(precision="int8")
+    return changed(tiny, contract=dataclasses.replace(tiny.contract, provenance=provenance))
+
+
+def changed(bundle, **attributes):
+    copy = object.__new__(type(bundle))
+    copy.__dict__.update({**bundle.__dict__, **attributes})
+    return copy
+
+
+@pytest.mark.parametrize("other", [other_model, other_precision])
+def test_a_ticket_opens_for_no_other_model(tiny, keys, other):
+    office = TicketOffice(keys, 60)
+    sealed = office.seal(STATE, "car", tiny)
+    with pytest.raises(BadTicketError, match="another vehicle, model or precision"):
+        office.open(sealed, "car", other(tiny))
+
+
+@given(st.text(st.characters(codec="ascii", min_codepoint=32), min_size=1, max_size=128))
+def test_a_ticket_opens_for_no_other_vehicle(name):
+    office, tiny = OFFICE, BUNDLE
+    sealed = office.seal(STATE, "car-a", tiny)
+    if name == "car-a":
+        assert office.open(sealed, name, tiny) == STATE
+    else:
+        with pytest.raises(BadTicketError, match="another vehicle"):
+            office.open(sealed, name, tiny)
+
+
+@given(st.data())
+def test_a_ticket_with_any_bit_changed_does_not_open(data):
+    office, tiny = OFFICE, BUNDLE
+    sealed = bytearray(office.seal(STATE, "car", tiny))
+    at = data.draw(st.integers(0, 8 * len(sealed) - 1))
+    sealed[at // 8] ^= 1 << at % 8
+    with pytest.raises(BadTicketError):
+        office.open(bytes(sealed), "car", tiny)
+
+
+@given(st.binary(max_size=300))
+def test_other_bytes_do_not_open(data):
+    with pytest.raises(BadTicketError):
+        OFFICE.open(data, "car", BUNDLE)
+
+
+class _Tiny:
+    """As much of a bundle as a ticket is bound to."""
+
+    sha256 = "ab" * 32
+    contract = bundles.contract()
+
+
+OFFICE = TicketOffice(None, 60)
+BUNDLE: Any = _Tiny()
+
+
+def test_without_a_file_only_the_same_process_opens_its_tickets(tiny):
+    office = TicketOffice(None, 60)
+    sealed = office.seal(STATE, "car", tiny)
+    assert office.open(sealed, "car", tiny).tensors == STATE.tensors
+    with pytest.raises(BadTicketError, match=r"its key b'process-.*' is not known here"):
+        TicketOffice(None, 60).open(sealed, "car", tiny)
+
+
+def test_no_two_tickets_are_alike(tiny, keys):
+    office = TicketOffice(keys, 60, Wall())
+    sealed = {office.seal(STATE, "car", tiny)[-60:] for _ in range(100)}
+    assert len(sealed) == 100
+
+
+def test_keys_change_while_the_server_runs(tiny, keys, monkeypatch, caplog):
+    monkeypatch.setattr(ticket_office, "_LOOK_AGAIN_S", 0.0)
+    office = TicketOffice(keys, 60)
+    by_new = office.seal(STATE, "car", tiny)
+    keys.write_text(key_line("newest", 3) + key_line("new", 1))
+    by_newest = office.seal(STATE, "car", tiny)
+    assert b"newest" in by_newest[:12]
+    office.open(by_new, "car", tiny)
+    keys.write_text("no key\n")
+    assert office.open(by_newest, "car", tiny) == office.open(by_new, "car", tiny)
+    assert "ticket_keys_not_read" in caplog.text
+    keys.unlink()
+    office.open(by_newest, "car", tiny)
+    keys.write_text(key_line("newest", 3))
+    with pytest.raises(BadTicketError, match=r"its key b'new' is not known"):
+        office.open(by_new, "car", tiny)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no line is 'name = base64 of 32 bytes'"),
+        ("# only a comment\n", "no line is"),
+        ("name\n", "line 1: must be"),
+        ("a = c2hvcnQ=\n", "line 1: must be"),
+        (" = " + key_line("", 1), "line 1: must be"),
+        (key_line("a" * 65, 1), "line 1: must be"),
+        (key_line("a", 1) + key_line("a", 2), "line 2: the name is used twice"),
+        ("\xe9 = 1\n", "not ASCII text"),
+    ],
+)
+def test_a_file_without_keys_is_refused(tmp_path, text, message):
+    path = tmp_path / "keys"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        read_keys(path)
+
+
+def test_a_file_that_is_missing_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="No such file"):
+        TicketOffice(tmp_path / "keys", 60)

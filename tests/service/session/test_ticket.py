@@ -1,0 +1,129 @@
+"""A session's state as bytes, and when a vehicle gets it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steerstream_service.domain import Command, ControlValues, Limit, Timings, Validity
+from steerstream_service.session.ticket import (
+    MAX_SHARE,
+    SessionState,
+    TicketError,
+    TicketSchedule,
+    pack,
+    state_bytes,
+    ticket_bytes,
+    unpack,
+)
+from tests.service import bundles
+
+CONTRACT = bundles.contract()
+NUMBERS = st.integers(0, 2**64 - 1)
+HEADS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.builds(ControlValues, HEADS, HEADS, HEADS)
+HELD = st.builds(
+    Command,
+    NUMBERS,
+    NUMBERS,
+    VALUES,
+    VALUES,
+    st.sets(st.sampled_from(Limit)).map(lambda limits: tuple(sorted(limits))),
+    st.just(Validity.HELD),
+    st.floats(0, 1e6),
+    st.just(0),
+    NUMBERS,
+    NUMBERS,
+    st.just(Timings(0, 0, 0, 0, 0)),
+)
+STATES = st.builds(
+    SessionState,
+    sequence_number=NUMBERS,
+    capture_time_ns=NUMBERS,
+    epoch=NUMBERS,
+    step_count=NUMBERS,
+    alive_counter=st.integers(0, 65_535),
+    time_left_s=st.floats(0, 0.5),
+    held=st.none() | HELD,
+    tensors=st.binary(min_size=12, max_size=12),
+)
+
+
+@given(STATES)
+def test_a_state_comes_back_as_it_was(state):
+    packed = pack(state)
+    assert unpack(packed, CONTRACT) == state
+    assert len(packed) <= ticket_bytes(CONTRACT)
+
+
+@given(STATES, st.integers(0, 400), st.binary(max_size=8))
+def test_other_bytes_are_no_state(state, length, tail):
+    packed = pack(state)
+    cut = packed[:length] + tail
+    if cut != packed and len(cut) != len(packed):
+        with pytest.raises(TicketError):
+            unpack(cut, CONTRACT)
+
+
+def test_another_version_is_named():
+    packed = pack(_state())
+    with pytest.raises(TicketError, match="another version"):
+        unpack(b"\x7f" + packed[1:], CONTRACT)
+
+
+def _state():
+    return SessionState(
+        sequence_number=1,
+        capture_time_ns=2,
+        epoch=0,
+        step_count=1,
+        alive_counter=1,
+        time_left_s=0.5,
+        held=None,
+        tensors=bytes(12),
+    )
+
+
+def test_the_size_is_that_of_all_tensors():
+    two = bundles.contract(state=(bundles.HIDDEN, bundles.RING))
+    assert state_bytes(two) == 4 * (3 + 12)
+    assert state_bytes(bundles.contract(state=())) == 0
+
+
+def test_a_ticket_comes_every_so_many_frames():
+    schedule = TicketSchedule(3, 100)
+    due = []
+    for _ in range(9):
+        schedule.received(10_000)
+        due.append(schedule.is_due)
+        if due[-1]:
+            schedule.issued()
+    assert due == [False, False, True] * 3
+
+
+def test_a_large_state_comes_so_rarely_that_it_adds_little():
+    size, picture, sent, received = 300_000, 20_000, 0, 0
+    schedule = TicketSchedule(20, size)
+    for _ in range(2000):
+        schedule.received(picture)
+        received += picture
+        if schedule.is_due:
+            sent += size
+            schedule.issued()
+    assert 0.8 * MAX_SHARE < sent / received <= MAX_SHARE
+
+
+def test_a_session_that_is_about_to_end_gets_one_at_once():
+    schedule = TicketSchedule(20, 1_000_000)
+    schedule.hurry()
+    assert schedule.is_due
+    schedule.issued()
+    assert not schedule.is_due
+
+
+def test_without_an_interval_there_are_no_tickets():
+    schedule = TicketSchedule(0, 0)
+    schedule.received(1)
+    schedule.hurry()
+    assert not schedule.is_due

@@ -35,6 +35,7 @@ from steerstream.answers import (
 )
 from steerstream.bounds import Bounds
 from steerstream.client import Client, SessionOpening, connect
+from steerstream.drive_session import DriveSession
 from steerstream.errors import (
     AnswerTimeout,
     BadRequest,
@@ -57,6 +58,7 @@ from steerstream.errors import (
     UnknownModel,
 )
 from steerstream.guard import Action, Guard, GuardReason, SafeCommand
+from steerstream.hand_over import DriveState, HandOver, SessionChange
 from steerstream.images import Encoding, Image, Nv12
 from steerstream.models import (
     Camera,
@@ -89,6 +91,8 @@ __all__ = [
     "ControlValues",
     "CropFractions",
     "Draining",
+    "DriveSession",
+    "DriveState",
     "Encoding",
     "ErrorReason",
     "Expiring",
@@ -98,6 +102,7 @@ __all__ = [
     "GrpcTransport",
     "Guard",
     "GuardReason",
+    "HandOver",
     "HeldOutScore",
     "Image",
     "Limit",
@@ -116,6 +121,7 @@ __all__ = [
     "ServerLimits",
     "Session",
     "SessionBadRequest",
+    "SessionChange",
     "SessionClosed",
     "SessionEnded",
     "SessionExpired",

@@ -20,13 +20,15 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from steerstream import client as async_client
+from steerstream import drive_session as async_drive_session
 from steerstream import session as async_session
 from steerstream.answers import Answer, Command, Draining, Shedding, TicketIssued
 from steerstream.errors import SessionClosed, SteerstreamError
 from steerstream.guard import Guard, SafeCommand
+from steerstream.hand_over import DriveState, SessionChange
 from steerstream.models import SessionInfo
 
 _P = ParamSpec("_P")
@@ -149,7 +151,9 @@ def _connecting(function: Callable[_P, async_client.Client]) -> Callable[_P, Cli
 
 
 def _opening(
-    method: Callable[Concatenate[async_client.Client, _P], async_client.SessionOpening],
+    method: Callable[
+        Concatenate[async_client.Client, _P], async_client.SessionOpening[async_session.Session]
+    ],
 ) -> Callable[Concatenate[Client, _P], Session]:
     @functools.wraps(method)
     def make(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> Session:
@@ -161,10 +165,29 @@ def _opening(
     return make
 
 
-class Session:
-    """One vehicle's stream; see `steerstream.Session`. A context manager."""
+def _drive_opening(
+    method: Callable[
+        Concatenate[async_client.Client, _P],
+        async_client.SessionOpening[async_drive_session.DriveSession],
+    ],
+) -> Callable[Concatenate[Client, _P], DriveSession]:
+    @functools.wraps(method)
+    def make(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> DriveSession:
+        async def opened() -> async_drive_session.DriveSession:
+            return await method(self._twin, *args, **kwargs)
 
-    def __init__(self, twin: async_session.Session, thread: _LoopThread) -> None:
+        return DriveSession(self._thread.run(opened()), self._thread)
+
+    return make
+
+
+_Twin = TypeVar("_Twin", bound=async_session.Session | async_drive_session.DriveSession)
+
+
+class _AnySession(Generic[_Twin]):
+    """What sessions of both kinds share. A context manager."""
+
+    def __init__(self, twin: _Twin, thread: _LoopThread) -> None:
         self._twin = twin
         self._thread = thread
 
@@ -187,13 +210,8 @@ class Session:
         while (answer := self._thread.run(self._next())) is not None:
             yield answer
 
-    send_frame = _blocking(async_session.Session.send_frame)
-    request = _blocking(async_session.Session.request)
-    reset = _blocking(async_session.Session.reset)
-    finish = _blocking(async_session.Session.finish)
-
     def close(self) -> None:
-        """End the session; see `steerstream.Session.aclose`."""
+        """End the session; see `aclose` of its twin."""
         self.__exit__(None, None, None)
 
     @property
@@ -205,6 +223,33 @@ class Session:
     def guard(self) -> Guard:
         """Judges every answer before the vehicle follows it."""
         return self._twin.guard
+
+    @property
+    def frames_in_flight(self) -> int:
+        """Frames without an answer yet."""
+        return self._twin.frames_in_flight
+
+    @property
+    def dropped_answers(self) -> int:
+        """Answers that were dropped because nobody read them; only under LATEST."""
+        return self._twin.dropped_answers
+
+    def safe_command(self) -> SafeCommand:
+        """Return what the vehicle may do now, by the guard."""
+        return self._thread.call(self._twin.safe_command)
+
+    async def _next(self) -> Answer | None:
+        return await anext(self._twin, None)
+
+
+class Session(_AnySession[async_session.Session]):
+    """One vehicle's stream; see `steerstream.Session`. A context manager."""
+
+    send_frame = _blocking(async_session.Session.send_frame)
+    send_encoded = _blocking(async_session.Session.send_encoded)
+    request = _blocking(async_session.Session.request)
+    reset = _blocking(async_session.Session.reset)
+    finish = _blocking(async_session.Session.finish)
 
     @property
     def ticket(self) -> TicketIssued | None:
@@ -221,26 +266,33 @@ class Session:
         """The server's notice that it lets this session go, or None."""
         return self._twin.shedding
 
-    @property
-    def frames_in_flight(self) -> int:
-        """Frames without an answer yet."""
-        return self._twin.frames_in_flight
-
-    @property
-    def dropped_answers(self) -> int:
-        """Answers that were dropped because nobody read them; only under LATEST."""
-        return self._twin.dropped_answers
-
-    def safe_command(self) -> SafeCommand:
-        """Return what the vehicle may do now, by the guard."""
-        return self._thread.call(self._twin.safe_command)
-
     def latest_command(self, *, max_age_ms: float) -> Command | None:
         """See `steerstream.Session.latest_command`."""
         return self._thread.call(lambda: self._twin.latest_command(max_age_ms=max_age_ms))
 
-    async def _next(self) -> Answer | None:
-        return await anext(self._twin, None)
+
+class DriveSession(_AnySession[async_drive_session.DriveSession]):
+    """A session that outlives its server; see `steerstream.DriveSession`. A context manager."""
+
+    send_frame = _blocking(async_drive_session.DriveSession.send_frame)
+    request = _blocking(async_drive_session.DriveSession.request)
+    reset = _blocking(async_drive_session.DriveSession.reset)
+    finish = _blocking(async_drive_session.DriveSession.finish)
+
+    @property
+    def state(self) -> DriveState:
+        """How the session is."""
+        return self._twin.state
+
+    @property
+    def change(self) -> SessionChange:
+        """The last change of its state."""
+        return self._twin.change
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the frames that are kept to be played again."""
+        return self._twin.kept_bytes
 
 
 class Client:
@@ -268,6 +320,7 @@ class Client:
 
     describe_models = _blocking(async_client.Client.describe_models)
     open_session = _opening(async_client.Client.open_session)
+    drive_session = _drive_opening(async_client.Client.drive_session)
 
     def close(self) -> None:
         """Close every session, the connection and the thread. Calling it again does nothing."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import functools
 import logging
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 from steerstream import wire
 from steerstream.arguments import instance, shown
+from steerstream.drive_session import DriveSession
 from steerstream.errors import (
     BadRequest,
     ConnectionFailed,
@@ -22,6 +25,7 @@ from steerstream.errors import (
 )
 from steerstream.failures import RpcFailed, call_error
 from steerstream.guard import Guard
+from steerstream.hand_over import HandOver, SessionChange
 from steerstream.models import Camera, FramePolicy, ServedModels, SessionInfo
 from steerstream.session import Clock, Session
 from steerstream.transport import (
@@ -39,13 +43,13 @@ _log = logging.getLogger(__name__)
 
 
 def connect(
-    target: str,
+    target: str | Sequence[str],
     *,
     tls: Tls | None = None,
     metadata: Metadata = (),
     timeout_s: float = 5.0,
     wait_for_server: bool = False,
-    transport: Transport | None = None,
+    transport: Transport | Callable[[str], Transport] | None = None,
     clock: Clock = time.monotonic_ns,
 ) -> Client:
     """Return a client that connects when it is entered or awaited.
@@ -62,35 +66,44 @@ def connect(
     ```
 
     Args:
-        target: `HOST:PORT`, or any name that gRPC resolves, such as `unix:/path`.
+        target: `HOST:PORT`, or any name that gRPC resolves, such as `unix:/path`. Or several of
+            them, in the order in which they are preferred: a drive session goes on at another one
+            where its server is lost, and everything else goes to the first that is reached.
         tls: how to encrypt; None for plain text.
         metadata: pairs of a lower-case key and a value, sent with every call, such as a token. The
             value is printable ASCII text, or bytes where the key ends in `-bin`.
         timeout_s: how long connecting, opening and describing may take, in seconds each. To find
             out why connecting failed may take 3 s more.
         wait_for_server: keep trying until `timeout_s` where the server refuses the connection.
-        transport: takes the place of gRPC; see `steerstream.testing`.
+        transport: takes the place of gRPC; see `steerstream.testing`. Or a function that returns
+            one for a target.
         clock: the client's monotonic clock, in nanoseconds.
 
     Raises:
         BadRequest: an argument is of the wrong type or out of its range.
     """
-    check_address(target, timeout_s)
+    targets = tuple(target) if isinstance(target, list | tuple) else (target,)
+    if not targets or len(set(targets)) < len(targets):
+        raise BadRequest(f"target must be one name or several different ones, not {target!r}")
+    for name in targets:
+        check_address(name, timeout_s)
     instance("wait_for_server", wait_for_server, bool)
     if tls is not None:
         instance("tls", tls, Tls)
-    if transport is not None:
+    if transport is not None and not callable(transport):
         instance("transport", transport, Transport)
     if not callable(clock):
         raise BadRequest(f"clock must be a function that returns nanoseconds, not {shown(clock)}")
     items = checked_metadata(metadata)
 
-    def make_transport() -> Transport:
-        return transport or GrpcTransport(target, tls=tls, metadata=items, timeout_s=timeout_s)
+    def make_transport(name: str) -> Transport:
+        if transport is None:
+            return GrpcTransport(name, tls=tls, metadata=items, timeout_s=timeout_s)
+        return transport(name) if callable(transport) else transport
 
     return Client(
         make_transport,
-        target=target,
+        targets=targets,
         timeout_s=timeout_s,
         wait_for_server=wait_for_server,
         clock=clock,
@@ -98,11 +111,12 @@ def connect(
 
 
 class Client:
-    """A connection to one server, for any number of sessions; `connect` makes it.
+    """A connection to a server, for any number of sessions; `connect` makes it.
 
     Args:
-        make_transport: returns the connection; called in the event loop that uses it.
-        target: the server's name, for texts.
+        make_transport: returns a connection to a server of a name; called in the event loop that
+            uses it.
+        targets: the servers' names; the first that is reached is connected to.
         timeout_s: how long connecting, opening and describing may take, in seconds each.
         wait_for_server: keep trying until `timeout_s` where the server refuses the connection.
         clock: the client's monotonic clock, in nanoseconds.
@@ -110,15 +124,16 @@ class Client:
 
     def __init__(
         self,
-        make_transport: Callable[[], Transport],
+        make_transport: Callable[[str], Transport],
         *,
-        target: str,
+        targets: Sequence[str],
         timeout_s: float,
         wait_for_server: bool,
         clock: Clock,
     ) -> None:
         self._make_transport = make_transport
-        self._target = target
+        self._targets = targets
+        self._target = targets[0]
         self._timeout_s = timeout_s
         self._wait_for_server = wait_for_server
         self._clock = clock
@@ -126,7 +141,7 @@ class Client:
         self._is_entered = False
         self._is_closed = False
         self._opening: set[Stream] = set()
-        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._sessions: weakref.WeakSet[Session | DriveSession] = weakref.WeakSet()
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Connect, and return the client; see `__aenter__`."""
@@ -142,16 +157,14 @@ class Client:
         if self._is_entered:
             raise SteerstreamError("a client connects once; connect() makes another one")
         self._is_entered = True
-        transport = self._make_transport()
-        try:
-            await transport.connect(
-                timeout_s=self._timeout_s, wait_for_server=self._wait_for_server
-            )
-        except BaseException:
-            await transport.close()
-            raise
-        self._transport = transport
-        _log.info("connected to %s", self._target)
+        for at, target in enumerate(self._targets, start=1):
+            try:
+                await self._connect(target)
+            except ConnectionFailed:
+                if at == len(self._targets):
+                    raise
+            else:
+                break
         return self
 
     async def __aexit__(
@@ -176,6 +189,18 @@ class Client:
             await asyncio.gather(*(session.aclose() for session in tuple(self._sessions)))
         finally:
             await transport.close()
+
+    async def _connect(self, target: str) -> None:
+        transport = self._make_transport(target)
+        try:
+            await transport.connect(
+                timeout_s=self._timeout_s, wait_for_server=self._wait_for_server
+            )
+        except BaseException:
+            await transport.close()
+            raise
+        self._transport, self._target = transport, target
+        _log.info("connected to %s", target)
 
     async def describe_models(self) -> ServedModels:
         """Return the models that the server serves, and what it accepts.
@@ -203,7 +228,7 @@ class Client:
         ticket: bytes | None = None,
         live: bool | None = None,
         guard: Guard | None = None,
-    ) -> SessionOpening:
+    ) -> SessionOpening[Session]:
         """Open a session, for the time of an `async with` block or until it is closed.
 
         ```python
@@ -239,15 +264,7 @@ class Client:
             ConnectionFailed: the server is gone.
             ProtocolError: the target is no steerstream server.
         """
-        instance("vehicle_id", vehicle_id, str)
-        instance("frame_policy", frame_policy, FramePolicy)
-        if live is not None:
-            instance("live", live, bool)
-        if camera is not None:
-            instance("camera", camera, Camera)
-        if guard is not None:
-            instance("guard", guard, Guard)
-        request = wire.open_request(
+        opening = _Opening.of(
             vehicle_id=vehicle_id,
             model=model,
             budget_ms=budget_ms,
@@ -255,17 +272,112 @@ class Client:
             camera=camera,
             ticket=ticket,
             frame_rate_hz=frame_rate_hz,
+            live=live,
+            guard=guard,
         )
-        is_live = frame_policy is FramePolicy.LATEST if live is None else live
-        return SessionOpening(lambda: self._open_session(request, guard or Guard(), live=is_live))
+        return SessionOpening(lambda: self._open_session(opening))
 
-    async def _open_session(
-        self, request: drive_service_pb2.DriveRequest, guard: Guard, *, live: bool
-    ) -> Session:
+    def drive_session(
+        self,
+        *,
+        vehicle_id: str,
+        model: str | None = None,
+        budget_ms: float | None = 50.0,
+        frame_policy: FramePolicy = FramePolicy.LATEST,
+        camera: Camera | None = None,
+        frame_rate_hz: float | None = None,
+        live: bool | None = None,
+        guard: Guard | None = None,
+        hand_over: HandOver | None = None,
+        on_change: Callable[[SessionChange], None] | None = None,
+    ) -> SessionOpening[DriveSession]:
+        """Open a session that goes on at another server, or at the same one, where its is lost.
+
+        Each server that it goes to gets a connection of its own.
+
+        Args:
+            vehicle_id: the vehicle's name, 1 to 128 printable ASCII characters.
+            model: a served model's name; None for the server's default.
+            budget_ms: milliseconds that a frame may take in the server; None for its default.
+            frame_policy: LATEST for vehicles, EVERY for lock-step and replay.
+            camera: the camera that the frames come from; None where nothing is known of it.
+            frame_rate_hz: frames a second that will be sent; None for the model's own rate.
+            live: as for `open_session`.
+            guard: judges the answers of all servers; by default one with the default bounds.
+            hand_over: when and how the server is changed; by default as `HandOver` says.
+            on_change: is told of every change of state, in the event loop; it must not block.
+
+        Raises:
+            SessionRefused: no server opens it; `reason` says why the last one did not.
+            BadRequest: an argument is of the wrong type or out of its range.
+            ConnectionFailed: no server was reached.
+        """
+        opening = _Opening.of(
+            vehicle_id=vehicle_id,
+            model=model,
+            budget_ms=budget_ms,
+            frame_policy=frame_policy,
+            camera=camera,
+            ticket=None,
+            frame_rate_hz=frame_rate_hz,
+            live=live,
+            guard=guard,
+        )
+        if hand_over is not None:
+            instance("hand_over", hand_over, HandOver)
+        chosen = hand_over or HandOver()
+        return SessionOpening(lambda: self._open_drive_session(opening, chosen, on_change))
+
+    async def _open_drive_session(
+        self,
+        opening: _Opening,
+        hand_over: HandOver,
+        on_change: Callable[[SessionChange], None] | None,
+    ) -> DriveSession:
+        self._connected()
+        rate_hz = opening.request.open.frame_rate_hz
+        session = DriveSession(
+            functools.partial(self._open_leg, opening, hand_over.attempt_timeout_s),
+            list(self._targets),
+            guard=opening.guard,
+            live=opening.is_live,
+            frame_policy=FramePolicy(opening.request.open.frame_policy),
+            period_s=1 / rate_hz if rate_hz else None,
+            hand_over=hand_over,
+            on_change=on_change,
+            clock=self._clock,
+        )
+        self._sessions.add(session)
+        try:
+            await session.begin()
+        except BaseException:
+            await session.aclose()
+            raise
+        return session
+
+    async def _open_leg(
+        self, opening: _Opening, timeout_s: float, target: str, ticket: bytes | None
+    ) -> tuple[Client, Session]:
+        """Open a drive session at one server, on a connection of its own."""
+        client = Client(
+            self._make_transport,
+            targets=(target,),
+            timeout_s=timeout_s,
+            wait_for_server=False,
+            clock=self._clock,
+        )
+        try:
+            await client
+            return client, await client._open_session(opening.with_ticket(ticket))
+        except BaseException:
+            await client.aclose()
+            raise
+
+    async def _open_session(self, opening: _Opening) -> Session:
         stream = await self._connected().drive()
         self._opening.add(stream)
         try:
-            info = await self._open(stream, request)
+            info = await self._open(stream, opening.request)
             self._connected()
         except BaseException as error:
             await stream.abort()
@@ -274,7 +386,9 @@ class Client:
             raise
         finally:
             self._opening.discard(stream)
-        session = Session(stream, info, guard=guard, live=live, clock=self._clock)
+        session = Session(
+            stream, info, guard=opening.guard, live=opening.is_live, clock=self._clock
+        )
         self._sessions.add(session)
         _log.info(
             "session %s opened: %s, %s, budget %g ms",
@@ -310,20 +424,79 @@ class Client:
         return self._transport
 
 
-class SessionOpening:
-    """The result of `Client.open_session`: await it, or enter it with `async with`."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Opening:
+    """The request for a session, checked.
 
-    def __init__(self, open_session: Callable[[], Coroutine[Any, Any, Session]]) -> None:
+    Attributes:
+        request: the message that opens it.
+        guard: judges its answers.
+        is_live: whether capture times must run as the clock does.
+    """
+
+    request: drive_service_pb2.DriveRequest
+    guard: Guard
+    is_live: bool
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        frame_policy: FramePolicy,
+        live: bool | None,
+        guard: Guard | None,
+        **fields: Unpack[wire.OpenFields],
+    ) -> Self:
+        """Check the arguments of `Client.open_session`.
+
+        Args:
+            frame_policy: LATEST or EVERY.
+            live: whether capture times run as the clock does; None for the policy's default.
+            guard: judges the answers; None for one with the default bounds.
+            **fields: of the message.
+
+        Raises:
+            BadRequest: a value is of the wrong type or out of its range.
+        """
+        instance("vehicle_id", fields["vehicle_id"], str)
+        instance("frame_policy", frame_policy, FramePolicy)
+        if live is not None:
+            instance("live", live, bool)
+        if fields["camera"] is not None:
+            instance("camera", fields["camera"], Camera)
+        if guard is not None:
+            instance("guard", guard, Guard)
+        request = wire.open_request(frame_policy=frame_policy, **fields)
+        is_live = frame_policy is FramePolicy.LATEST if live is None else live
+        return cls(request, guard or Guard(), is_live)
+
+    def with_ticket(self, ticket: bytes | None) -> _Opening:
+        """Return the same for one leg of a drive session, which judges and counts by itself."""
+        request = drive_service_pb2.DriveRequest()
+        request.CopyFrom(self.request)
+        request.open.ticket = ticket or b""
+        return _Opening(request, Guard(self.guard.bounds), is_live=False)
+
+
+_Opened = TypeVar("_Opened", bound=Session | DriveSession)
+
+
+class SessionOpening(Generic[_Opened]):
+    """The result of opening a session: await it, or enter it with `async with`."""
+
+    def __init__(self, open_session: Callable[[], Coroutine[Any, Any, _Opened]]) -> None:
         self._open_session = open_session
         self._entered = contextlib.AsyncExitStack()
 
-    def __await__(self) -> Generator[Any, None, Session]:
+    def __await__(self) -> Generator[Any, None, _Opened]:
         """Open the session; the caller closes it."""
         return self._open_session().__await__()
 
-    async def __aenter__(self) -> Session:
+    async def __aenter__(self) -> _Opened:
         """Open the session, which ends with the block."""
-        return await self._entered.enter_async_context(await self._open_session())
+        opened = await self._open_session()
+        await self._entered.enter_async_context(opened)
+        return opened
 
     async def __aexit__(
         self,

@@ -62,6 +62,7 @@ class GuardReason(enum.Enum):
     CAPTURE_TIME = "by its capture time the picture was old when it was sent"
     NOT_FINITE = "a value is not a finite number"
     HEAD_MISSING = "a value is missing that was there before, or there is none at all"
+    RESUMING = "the session goes on at another server, and no answer has come from there yet"
     NEW_SESSION = "the last good command is of an earlier session"
     STEERING_ANGLE = "the angle was beyond the client's bound"
     STEERING_RATE = "the angle is on its way, as fast as the client's bound allows"
@@ -172,6 +173,26 @@ class Guard:
         self._answers_since = 0
         self._newest_number = -1
         if self._accepted is not None:
+            self._last = (GuardReason.NEW_SESSION,)
+
+    def session_lost(self) -> None:
+        """Hold: no answer comes before the session goes on at another server."""
+        if self._accepted is not None:
+            self._last = (GuardReason.RESUMING,)
+
+    def resume_session(self, *, with_state: bool) -> None:
+        """Judge the answers of another server, which goes on with the vehicle's session.
+
+        Frames that await an answer go on to await it, and are as old as they are; the server's
+        counters start again.
+
+        Args:
+            with_state: whether it goes on with the session's state; otherwise the vehicle holds
+                until the first good answer.
+        """
+        self._alive_counter = None
+        self._answers_since = 0
+        if not with_state and self._accepted is not None:
             self._last = (GuardReason.NEW_SESSION,)
 
     def frame_sent(self, sequence_number: int, capture_time_ns: int, now_ns: int) -> None:

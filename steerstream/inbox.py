@@ -38,6 +38,10 @@ class Inbox:
                 self.dropped += 1
             else:
                 await self._change()
+        self.put_now(answer)
+
+    def put_now(self, answer: Command | Skipped) -> None:
+        """Add an answer, even to a full queue."""
         self._answers.append(answer)
         self._changed.set()
 

@@ -136,6 +136,19 @@ class Ledger:
         self.answers_taken += 1
         return frame
 
+    def holds(self, sequence_number: int) -> bool:
+        """Return whether a frame waits for its answer."""
+        return sequence_number in self._in_flight
+
+    def drop_oldest(self) -> None:
+        """Take out the frame that waits longest; nobody waits for its answer any more."""
+        del self._in_flight[next(iter(self._in_flight))]
+
+    @property
+    def oldest(self) -> InFlight | None:
+        """The frame that waits longest; None if none does."""
+        return next(iter(self._in_flight.values()), None)
+
     def abandon(self) -> list[InFlight]:
         """Take out all frames: no more answers come."""
         left = list(self._in_flight.values())

@@ -21,6 +21,7 @@ from steerstream.answers import (
     Validity,
 )
 from steerstream.arguments import finite_number, instance, whole_number
+from steerstream.bounds import Bounds
 from steerstream.errors import (
     AnswerTimeout,
     ProtocolError,
@@ -34,9 +35,9 @@ from steerstream.guard import Guard, SafeCommand
 from steerstream.images import Encoding, Image, encode_frame
 from steerstream.inbox import Inbox
 from steerstream.ledger import InFlight, Ledger
-from steerstream.models import FramePolicy, SessionInfo
+from steerstream.models import FramePolicy, ServerLimits, SessionInfo
 from steerstream.transport import Stream
-from steerstream.v1 import drive_service_pb2, session_pb2
+from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
 
 Clock = Callable[[], int]
 """Returns a monotonic time in nanoseconds."""
@@ -121,7 +122,7 @@ class Session:
         self._is_finished = False
         self._is_closing = False
         self._is_ended = False
-        self._max_in_flight = _max_in_flight(info)
+        self._max_in_flight = max_in_flight(info)
         guard.begin_session(live=live)
         self._reader = asyncio.create_task(self._read(), name=f"steerstream {info.session_id}")
 
@@ -174,6 +175,19 @@ class Session:
         """
         return await self._send_frame(image, None, options)
 
+    async def send_encoded(self, frame: frame_pb2.Frame) -> None:
+        """Send a frame that is ready for the wire, with its number and its time.
+
+        For those who keep frames to send them again; the iterator yields its answer.
+
+        Raises:
+            BadRequest: its number or its time does not go up; nothing was sent.
+            SessionEnded: the session is over; SessionLost, ServerDraining or SessionClosed.
+        """
+        async with self._sending:
+            await self._wait_for_room()
+            await self._send_numbered(frame, frame.sequence_number, frame.capture_time_ns, None)
+
     async def request(
         self, image: Image, *, timeout_s: float | None = None, **options: Unpack[FrameOptions]
     ) -> FrameAnswer:
@@ -192,7 +206,7 @@ class Session:
             SessionEnded: the session is over; SessionLost, ServerDraining or SessionClosed.
         """
         if timeout_s is None:
-            timeout_s = self._default_timeout_s()
+            timeout_s = default_timeout_s(self.info, self.guard.bounds)
         finite_number("timeout_s", timeout_s, low=0.0)
         waiter: asyncio.Future[FrameAnswer] = asyncio.get_running_loop().create_future()
         try:
@@ -275,35 +289,31 @@ class Session:
     async def _send_frame(
         self, image: Image, waiter: asyncio.Future[FrameAnswer] | None, options: FrameOptions
     ) -> int:
-        _check_options(options)
+        check_options(options)
         async with self._sending:
-            message = await encode_frame(
-                image,
-                encoding=options.get("encoding", Encoding.AUTO),
-                jpeg_quality=options.get("jpeg_quality", 90),
-                limits=self.info.limits,
-            )
-            speed_mps = options.get("vehicle_speed_mps")
-            if speed_mps is not None:
-                message.vehicle_speed_mps = speed_mps
+            message = await encoded(image, options, self.info.limits)
             await self._wait_for_room()
-            # From here on nothing fails or is cancelled before the stream has the message: a
-            # frame in the ledger that was never sent would take its place for good.
-            now_ns = self._clock()
-            frame = self._ledger.enter(
-                options.get("sequence_number"), options.get("capture_time_ns"), now_ns, waiter
+            return await self._send_numbered(
+                message, options.get("sequence_number"), options.get("capture_time_ns"), waiter
             )
-            message.sequence_number = frame.sequence_number
-            message.capture_time_ns = frame.capture_time_ns
-            message.answers_taken = self._ledger.answers_taken
-            self.guard.frame_sent(frame.sequence_number, frame.capture_time_ns, now_ns)
-            await self._send(wire.frame_request(message))
-        return frame.sequence_number
 
-    def _default_timeout_s(self) -> float:
-        if self.info.frame_policy is FramePolicy.EVERY and self.info.limits.idle_timeout_ms:
-            return self.info.limits.idle_timeout_ms / 1e3
-        return (self.info.granted_budget_ms + self.guard.bounds.max_hold_ms) / 1e3
+    async def _send_numbered(
+        self,
+        message: frame_pb2.Frame,
+        sequence_number: int | None,
+        capture_time_ns: int | None,
+        waiter: asyncio.Future[FrameAnswer] | None,
+    ) -> int:
+        # From here on nothing fails or is cancelled before the stream has the message: a frame in
+        # the ledger that was never sent would take its place for good.
+        now_ns = self._clock()
+        frame = self._ledger.enter(sequence_number, capture_time_ns, now_ns, waiter)
+        message.sequence_number = frame.sequence_number
+        message.capture_time_ns = frame.capture_time_ns
+        message.answers_taken = self._ledger.answers_taken
+        self.guard.frame_sent(frame.sequence_number, frame.capture_time_ns, now_ns)
+        await self._send(wire.frame_request(message))
+        return frame.sequence_number
 
     async def _wait_for_room(self) -> None:
         while len(self._ledger) >= self._max_in_flight and not self._is_ended:
@@ -434,7 +444,14 @@ class Session:
             self._reader.result()
 
 
-def _max_in_flight(info: SessionInfo) -> int:
+def default_timeout_s(info: SessionInfo, bounds: Bounds) -> float:
+    """Return how long a request waits, in seconds; see `Session.request`."""
+    if info.frame_policy is FramePolicy.EVERY and info.limits.idle_timeout_ms:
+        return info.limits.idle_timeout_ms / 1e3
+    return (info.granted_budget_ms + bounds.max_hold_ms) / 1e3
+
+
+def max_in_flight(info: SessionInfo) -> int:
     """Return how many frames may have no answer: under EVERY, one more would be OVERLOADED."""
     waiting = info.limits.max_waiting_frames
     if info.frame_policy is FramePolicy.EVERY and waiting:
@@ -442,7 +459,27 @@ def _max_in_flight(info: SessionInfo) -> int:
     return MAX_IN_FLIGHT
 
 
-def _check_options(options: FrameOptions) -> None:
+async def encoded(image: Image, options: FrameOptions, limits: ServerLimits) -> frame_pb2.Frame:
+    """Return a frame with its picture and speed, its number and its time still to be filled in.
+
+    Args:
+        image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video.
+        options: that were checked.
+        limits: what the server takes.
+    """
+    message = await encode_frame(
+        image,
+        encoding=options.get("encoding", Encoding.AUTO),
+        jpeg_quality=options.get("jpeg_quality", 90),
+        limits=limits,
+    )
+    speed_mps = options.get("vehicle_speed_mps")
+    if speed_mps is not None:
+        message.vehicle_speed_mps = speed_mps
+    return message
+
+
+def check_options(options: FrameOptions) -> None:
     """Check all that the ledger does not check, before anything is changed.
 
     Raises:

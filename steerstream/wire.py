@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from google.protobuf.message import Message
 
@@ -48,40 +48,38 @@ _MIN_BUDGET_MS, _MAX_BUDGET_MS = 1e-3, 3_600_000.0
 _MAX_RATE_HZ = 1e6
 
 
-def open_request(
-    *,
-    vehicle_id: str,
-    model: str | None,
-    budget_ms: float | None,
-    frame_policy: FramePolicy,
-    camera: Camera | None,
-    ticket: bytes | None,
-    frame_rate_hz: float | None,
-) -> drive_service_pb2.DriveRequest:
-    """Return the message that opens a session.
+class OpenFields(TypedDict):
+    """The fields of the opening, beside its policy.
 
-    Args:
+    Attributes:
         vehicle_id: the vehicle's name.
         model: a served model's name; None for the server's default.
         budget_ms: milliseconds that a frame may take in the server; None for its default.
-        frame_policy: what happens to a waiting frame when a newer one arrives.
         camera: the camera that the frames come from; None where nothing is known of it.
         ticket: of an earlier session, to go on where it stopped; None to begin.
         frame_rate_hz: frames a second that will be sent; None for the model's own rate.
+    """
+
+    vehicle_id: str
+    model: str | None
+    budget_ms: float | None
+    camera: Camera | None
+    ticket: bytes | None
+    frame_rate_hz: float | None
+
+
+def open_request(
+    *, frame_policy: FramePolicy, **fields: Unpack[OpenFields]
+) -> drive_service_pb2.DriveRequest:
+    """Return the message that opens a session.
 
     Raises:
         BadRequest: a value is of a type that its field cannot hold.
     """
     request = drive_service_pb2.DriveRequest()
-    _fill(
-        request.open,
-        vehicle_id=vehicle_id,
-        model=model,
-        budget_ms=budget_ms,
-        frame_policy=frame_policy,
-        ticket=ticket,
-        frame_rate_hz=frame_rate_hz,
-    )
+    camera = fields["camera"]
+    plain = {name: value for name, value in fields.items() if name != "camera"}
+    _fill(request.open, frame_policy=frame_policy, **plain)
     if camera is not None:
         request.open.camera.SetInParent()
         _fill(request.open.camera, **dataclasses.asdict(camera))

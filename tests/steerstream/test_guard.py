@@ -583,3 +583,20 @@ def test_no_new_session_lets_go_of_a_young_command(script, wait_ms):
             assert drive(guard, number) == ()
     last = max([0, *(number for number, kind in enumerate(script, start=1) if kind == "good")])
     assert guard.safe_command(now(last, wait_ms)).action is not Action.RELEASE
+
+
+def test_over_a_change_of_server_the_last_command_is_held_and_marked():
+    guard = Guard()
+    guard.session_lost()
+    assert guard.safe_command(now(0)).reasons == (GuardReason.NO_COMMAND,)
+    drive(guard, 0, alive_counter=7)
+    guard.frame_sent(1, ns(PERIOD_MS), ns(PERIOD_MS))
+    guard.session_lost()
+    safe = guard.safe_command(now(1))
+    assert (safe.action, safe.reasons) == (Action.HOLD, (GuardReason.RESUMING,))
+    guard.resume_session(with_state=True)
+    answer = command(1, PERIOD_MS, alive_counter=3)
+    assert guard.received(answer, answer.received_ns) == (), "another server counts by itself"
+    assert guard.safe_command(now(1)).action is Action.FOLLOW
+    guard.resume_session(with_state=False)
+    assert guard.safe_command(now(1)).reasons == (GuardReason.NEW_SESSION,)

@@ -28,6 +28,8 @@ NAMES = [
     "ControlValues",
     "CropFractions",
     "Draining",
+    "DriveSession",
+    "DriveState",
     "Encoding",
     "ErrorReason",
     "Expiring",
@@ -39,6 +41,7 @@ NAMES = [
     "HeldOutScore",
     "Image",
     "GuardReason",
+    "HandOver",
     "Limit",
     "MediaError",
     "MissingExtra",
@@ -55,6 +58,7 @@ NAMES = [
     "ServerLimits",
     "Session",
     "SessionBadRequest",
+    "SessionChange",
     "SessionClosed",
     "SessionEnded",
     "SessionExpired",
@@ -115,13 +119,16 @@ def test_every_error_is_public():
     assert kinds <= set(NAMES)
 
 
-@pytest.mark.parametrize("name", ["Client", "Session"])
+@pytest.mark.parametrize("name", ["Client", "Session", "DriveSession"])
 def test_the_blocking_client_has_every_public_method(name):
-    """`close` is its name for `aclose`; iterating and entering are methods with underscores."""
+    """`close` is its name for `aclose`, and the client calls `begin`.
+
+    Iterating and entering are methods with underscores.
+    """
     twin, blocking = getattr(steerstream, name), getattr(steerstream.blocking, name)
     public = {method for method in vars(twin) if not method.startswith("_")}
-    assert public - {"aclose"} <= set(vars(blocking))
-    assert "close" in vars(blocking)
+    assert public - {"aclose", "begin"} <= set(dir(blocking))
+    assert "close" in dir(blocking)
 
 
 def test_it_says_nothing_until_logging_is_set_up():

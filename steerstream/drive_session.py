@@ -1,0 +1,656 @@
+"""A session that outlives its server: it keeps what another one needs to go on where this ended.
+
+A *leg* is the session at one server. The frames since the last ticket are kept; the next leg opens
+with the ticket, has them played again, and only then takes the place of the one before. So where a
+server says beforehand that it will end the session, the vehicle never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from steerstream.answers import (
+    Answer,
+    Command,
+    Draining,
+    FrameAnswer,
+    Shedding,
+    TicketIssued,
+)
+from steerstream.arguments import finite_number
+from steerstream.errors import (
+    AnswerTimeout,
+    BadRequest,
+    ConnectionFailed,
+    ErrorReason,
+    ProtocolError,
+    SessionBadRequest,
+    SessionClosed,
+    SessionEnded,
+    SessionExpired,
+    SessionLost,
+    SessionRefused,
+    SteerstreamError,
+)
+from steerstream.guard import Guard, SafeCommand
+from steerstream.hand_over import DriveState, HandOver, SessionChange, Targets, pauses_s
+from steerstream.images import Image
+from steerstream.inbox import Inbox
+from steerstream.kept_frames import Kept, KeptFrames
+from steerstream.ledger import Ledger
+from steerstream.models import FramePolicy, SessionInfo
+from steerstream.session import (
+    MAX_UNREAD,
+    Clock,
+    FrameOptions,
+    Session,
+    check_options,
+    default_timeout_s,
+    encoded,
+    max_in_flight,
+)
+from steerstream.v1 import frame_pb2
+
+if TYPE_CHECKING:
+    from steerstream.client import Client
+
+Open = Callable[[str, bytes | None], Coroutine[Any, Any, tuple["Client", Session]]]
+"""Connects to a server and opens a session there, with a ticket or without one."""
+
+_MOST_REPLAYED_AT_ONCE = 8
+"""Replayed frames without an answer: what a server lets wait by default."""
+_GOES_ON = (ConnectionFailed, SessionRefused, SessionEnded, ProtocolError, AnswerTimeout)
+"""Errors of one server for which another one is tried."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Leg:
+    """The session at one server.
+
+    Attributes:
+        target: the server.
+        client: the connection, which has no other session.
+        session: the stream.
+        with_state: whether it goes on with the state that the vehicle's session had.
+        cursor: the last of the kept frames that was sent to it.
+        early: answers to frames that still waited for one when this leg played them again.
+        changed: set when an answer came, or the leg ended.
+        wake: set when there is a frame to send.
+    """
+
+    target: str
+    client: Client
+    session: Session
+    with_state: bool
+    cursor: int = -1
+    is_leaving: bool = False
+    is_over: bool = False
+    error: SessionEnded | None = None
+    early: dict[int, FrameAnswer] = dataclasses.field(default_factory=dict)
+    changed: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    wake: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    tasks: list[asyncio.Task[None]] = dataclasses.field(default_factory=list)
+
+
+class DriveSession:
+    """One vehicle's session over several servers; `Client.drive_session` makes it.
+
+    It is used as a `Session` is: an asynchronous context manager, and an asynchronous iterator of
+    answers. One guard judges the answers of all servers.
+
+    Args:
+        open_at: opens a session at a server.
+        targets: the servers, in the order in which they are preferred.
+        guard: judges every answer before the vehicle follows it.
+        live: whether capture times must run as the clock does.
+        frame_policy: LATEST or EVERY.
+        period_s: seconds from one frame to the next; None for the model's own rate.
+        hand_over: when and how the server is changed.
+        on_change: is told of every change of state, in the event loop; it must not block.
+        clock: the client's monotonic clock, in nanoseconds.
+
+    `guard` is an attribute too.
+    """
+
+    def __init__(
+        self,
+        open_at: Open,
+        targets: list[str],
+        *,
+        guard: Guard,
+        live: bool,
+        frame_policy: FramePolicy,
+        period_s: float | None,
+        hand_over: HandOver,
+        on_change: Callable[[SessionChange], None] | None,
+        clock: Clock = time.monotonic_ns,
+    ) -> None:
+        self.guard = guard
+        self._open_at = open_at
+        self._loop = asyncio.get_running_loop()
+        self._targets = Targets(targets, self._loop.time)
+        self._is_live = live
+        self._is_latest = frame_policy is FramePolicy.LATEST
+        self._period_s = period_s
+        self._hand_over = hand_over
+        self._on_change = on_change
+        self._clock = clock
+        self._inbox = Inbox(MAX_UNREAD, drop_oldest=self._is_latest)
+        self._ledger = Ledger(live=live)
+        self._kept = KeptFrames(hand_over.max_kept_bytes)
+        self._sending = asyncio.Lock()
+        self._settled = asyncio.Event()
+        # A change of server is wanted.
+        self._wanted = asyncio.Event()
+        self._leg: _Leg | None = None
+        self._next_leg: _Leg | None = None
+        self._newer_ticket: TicketIssued | None = None
+        self._is_opening = False
+        self._info: SessionInfo | None = None
+        self._heard_ns = 0
+        self._silence_ns = 0
+        self._without_since_s = self._loop.time()
+        self._change = SessionChange(DriveState.CONNECTING, None, "it was not opened yet")
+        self._why = "it was opened"
+        self._error: SteerstreamError | None = None
+        self._is_finished = False
+        self._closing: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Answer:
+        """Return the next command, skip or notice.
+
+        Raises:
+            SteerstreamError: the session was given up; why.
+        """
+        answer = await self._inbox.get()
+        if answer is not None:
+            return answer
+        if self._error is not None and not isinstance(self._error, SessionClosed):
+            raise self._error
+        raise StopAsyncIteration
+
+    async def begin(self) -> None:
+        """Open the session at the first server that takes it.
+
+        Raises:
+            SteerstreamError: none does; why the last one did not.
+        """
+        await self._find_server(is_first=True)
+        self._tasks += [asyncio.create_task(self._supervise()), asyncio.create_task(self._watch())]
+
+    # Frames out
+
+    async def send_frame(self, image: Image, **options: Unpack[FrameOptions]) -> int:
+        """Send a frame, or keep it until a server is there; the iterator yields its answer.
+
+        Args:
+            image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (`Nv12`).
+            **options: see `FrameOptions`.
+
+        Returns:
+            The frame's sequence number.
+
+        Raises:
+            BadRequest: an argument is wrong; nothing was sent.
+            SteerstreamError: the session was given up or closed.
+        """
+        return await self._send_frame(image, None, options)
+
+    async def request(
+        self, image: Image, *, timeout_s: float | None = None, **options: Unpack[FrameOptions]
+    ) -> FrameAnswer:
+        """Send a frame and wait for its answer, from whichever server.
+
+        Args:
+            image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (`Nv12`).
+            timeout_s: how long to wait for room to send and for the answer, in seconds; by default
+                as `Session.request`.
+            **options: see `FrameOptions`.
+
+        Raises:
+            AnswerTimeout: no answer came in time; the session is alive.
+            BadRequest: an argument is wrong; nothing was sent.
+            SteerstreamError: the session was given up or closed.
+        """
+        if timeout_s is None:
+            timeout_s = default_timeout_s(self.info, self.guard.bounds)
+        finite_number("timeout_s", timeout_s, low=0.0)
+        waiter: asyncio.Future[FrameAnswer] = self._loop.create_future()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._send_frame(image, waiter, options)
+                return await waiter
+        except TimeoutError:
+            raise AnswerTimeout(f"a frame had no answer within {timeout_s:g} s; hold") from None
+
+    async def reset(self) -> None:
+        """Set the recurrent state back to its initial value, between the frames around it."""
+        async with self._sending:
+            self._check_open()
+            self._keep(None)
+
+    async def finish(self) -> None:
+        """Say that no more frames follow; the iterator ends after the last answer."""
+        async with self._sending:
+            self._is_finished = True
+            self._end_if_finished()
+
+    # Answers in
+
+    def safe_command(self) -> SafeCommand:
+        """Return what the vehicle may do now, by the guard."""
+        self._check_silence()
+        return self.guard.safe_command(self._clock())
+
+    @property
+    def info(self) -> SessionInfo:
+        """What the server of this moment granted."""
+        if self._info is None:
+            raise SessionClosed("the session was not opened")
+        return self._info
+
+    @property
+    def state(self) -> DriveState:
+        """How the session is."""
+        return self._change.state
+
+    @property
+    def change(self) -> SessionChange:
+        """The last change of its state."""
+        return self._change
+
+    @property
+    def frames_in_flight(self) -> int:
+        """Frames without an answer yet."""
+        return len(self._ledger)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the frames that are kept to be played again."""
+        return self._kept.size_bytes
+
+    @property
+    def dropped_answers(self) -> int:
+        """Answers that were dropped because nobody read them; only under LATEST."""
+        return self._inbox.dropped
+
+    async def aclose(self) -> None:
+        """Wait shortly for the answers under way, and end the session.
+
+        Calling it again does nothing.
+        """
+        for task in self._tasks:
+            task.cancel()
+        legs = [leg for leg in (self._leg, self._next_leg) if leg is not None]
+        self._give_up(SessionClosed("the session was closed; open a new one"))
+        for leg in legs:
+            self._retire(leg, is_clean=True)
+        waiting = [*self._tasks, *self._closing]
+        if waiting:
+            await asyncio.wait(waiting)
+
+    async def _send_frame(
+        self, image: Image, waiter: asyncio.Future[FrameAnswer] | None, options: FrameOptions
+    ) -> int:
+        check_options(options)
+        async with self._sending:
+            self._check_open()
+            message = await encoded(image, options, self.info.limits)
+            await self._wait_for_room()
+            now_ns = self._clock()
+            frame = self._ledger.enter(
+                options.get("sequence_number"), options.get("capture_time_ns"), now_ns, waiter
+            )
+            message.sequence_number = frame.sequence_number
+            message.capture_time_ns = frame.capture_time_ns
+            self.guard.frame_sent(frame.sequence_number, frame.capture_time_ns, now_ns)
+            self._keep(message)
+        self._check_silence()
+        return frame.sequence_number
+
+    def _keep(self, frame: frame_pb2.Frame | None) -> None:
+        self._kept.keep(frame)
+        if self._leg is not None:
+            self._leg.wake.set()
+        else:
+            # A session that expired has waited for a frame.
+            self._wanted.set()
+
+    async def _wait_for_room(self) -> None:
+        while len(self._ledger) >= max_in_flight(self.info):
+            if self._is_latest and self._leg is None:
+                self._ledger.drop_oldest()
+            else:
+                self._settled.clear()
+                await self._settled.wait()
+            self._check_open()
+
+    def _check_open(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._is_finished:
+            raise SessionClosed("the session is finished; open a new one")
+
+    # Changing the server
+
+    async def _supervise(self) -> None:
+        try:
+            while True:
+                await self._wanted.wait()
+                await self._find_server()
+        except SteerstreamError as error:
+            self._give_up(error)
+
+    async def _find_server(self, *, is_first: bool = False) -> None:
+        pause_s = pauses_s()
+        error: SteerstreamError = ConnectionFailed("every server asked for time; try again later")
+        while True:
+            for target in self._targets.ready():
+                try:
+                    await self._change_to(target)
+                except _GOES_ON as failure:
+                    error = failure
+                    self._targets.leave(target, failure.retry_after_s)
+                    _log.info("%s does not take the session: %s", target, failure)
+                else:
+                    return
+            without_s = self._loop.time() - self._without_since_s
+            if is_first or (self._leg is None and without_s > self._hand_over.give_up_after_s):
+                raise error
+            await asyncio.sleep(pause_s())
+
+    async def _change_to(self, target: str) -> None:
+        """Open the session at a server, play the frames again, and go on there."""
+        if self._newer_ticket is not None:
+            self._kept.take_ticket(self._newer_ticket)
+            self._newer_ticket = None
+        self._is_opening = True
+        try:
+            await self._go_on_at(await self._opened(target))
+        finally:
+            self._is_opening = False
+
+    async def _opened(self, target: str) -> _Leg:
+        try:
+            return await self._open(target)
+        except BadRequest as error:
+            if error.reason is not ErrorReason.BAD_TICKET:
+                raise
+            _log.warning("%s takes no ticket: %s", target, error)
+            self._kept.forget_ticket()
+            return await self._open(target)
+
+    async def _go_on_at(self, leg: _Leg) -> None:
+        self._next_leg = leg
+        leg.tasks.append(asyncio.create_task(self._read(leg)))
+        try:
+            await self._catch_up(leg)
+            self._switch(leg)
+        finally:
+            self._next_leg = None
+            if self._leg is not leg:
+                self._retire(leg, is_clean=False)
+
+    async def _open(self, target: str) -> _Leg:
+        ticket = self._kept.ticket
+        timeout_s = self._hand_over.attempt_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                client, session = await self._open_at(target, ticket.ticket if ticket else None)
+        except TimeoutError:
+            raise ConnectionFailed(f"{target} opened no session within {timeout_s:g} s") from None
+        with_state = session.info.resumed or ticket is None
+        return _Leg(target, client, session, with_state)
+
+    async def _catch_up(self, leg: _Leg) -> None:
+        """Play kept frames again until only frames are left that the vehicle waits for."""
+        session = leg.session
+        window = min(_MOST_REPLAYED_AT_ONCE, max_in_flight(session.info))
+        timeout_s = self._hand_over.attempt_timeout_s
+        while True:
+            if leg.is_over:
+                raise leg.error or SessionLost("the server ended the session as it was resumed")
+            again = self._to_replay(leg)
+            if again is not None and session.frames_in_flight < window:
+                await self._send(leg, again, is_replayed=True)
+            elif again is not None or session.frames_in_flight:
+                leg.changed.clear()
+                try:
+                    async with asyncio.timeout(timeout_s):
+                        await leg.changed.wait()
+                except TimeoutError:
+                    raise AnswerTimeout("a replayed frame had no answer in time") from None
+            else:
+                return
+
+    def _to_replay(self, leg: _Leg) -> Kept | None:
+        """Return the next frame or reset that the server plays again.
+
+        A frame without an answer is sent as a new one, to be answered in time; under LATEST only
+        the newest one, for it would take the place of those before it.
+        """
+        following = self._kept.after(leg.cursor)
+        first = next(following, None)
+        if first is None or first.frame is None or first.is_seen:
+            return first
+        is_newest = all(kept.frame is None for kept in following)
+        return first if self._is_latest and not is_newest else None
+
+    def _switch(self, leg: _Leg) -> None:
+        old, self._leg = self._leg, leg
+        self._info = leg.session.info
+        with_state = leg.with_state and self._kept.is_whole
+        if self._change.state is DriveState.CONNECTING:
+            self.guard.begin_session(live=self._is_live)
+        else:
+            self.guard.resume_session(with_state=with_state)
+        period_s = self._period_s or 1 / (self._info.model.rate_hz or 20.0)
+        budget_s = self._info.granted_budget_ms / 1e3
+        self._silence_ns = self._hand_over.silence_ns(period_s, budget_s)
+        self._heard_ns = self._clock()
+        self._wanted.clear()
+        for early in leg.early.values():
+            answer = self._settle(early)
+            if answer is not None:
+                self._inbox.put_now(answer)
+        leg.early.clear()
+        leg.tasks.append(asyncio.create_task(self._feed(leg)))
+        self._tell(DriveState.DRIVING, leg.target, self._why, with_state=with_state)
+        if old is not None:
+            self._retire(old, is_clean=True)
+        if leg.is_leaving:
+            self._leave(leg)
+
+    async def _feed(self, leg: _Leg) -> None:
+        """Send frames as they come, those that waited for a server first."""
+        with contextlib.suppress(SessionEnded):
+            while True:
+                for kept in list(self._kept.after(leg.cursor)):
+                    await self._send(leg, kept, is_replayed=False)
+                leg.wake.clear()
+                await leg.wake.wait()
+
+    async def _send(self, leg: _Leg, kept: Kept, *, is_replayed: bool) -> None:
+        leg.cursor = kept.order
+        if kept.frame is None:
+            await leg.session.reset()
+            return
+        frame = kept.frame
+        if is_replayed:
+            # The leg before may be about to send the same frame as a new one.
+            frame = frame_pb2.Frame()
+            frame.CopyFrom(kept.frame)
+            frame.replayed = True
+        await leg.session.send_encoded(frame)
+
+    def _lose(self, leg: _Leg, reason: str, error: SessionEnded | None) -> None:
+        """The server does not answer any more."""
+        self._leg = None
+        self._without_since_s = self._loop.time()
+        self._targets.leave(leg.target, error.retry_after_s if error else None)
+        self._retire(leg, is_clean=False)
+        if isinstance(error, SessionBadRequest):
+            self._give_up(error)
+            return
+        self.guard.session_lost()
+        # Under LATEST the oldest frames make room now.
+        self._settled.set()
+        self._why = reason
+        self._tell(DriveState.RESUMING, leg.target, reason)
+        if not isinstance(error, SessionExpired):
+            self._wanted.set()
+
+    def _leave(self, leg: _Leg) -> None:
+        """The server has said that it will end the session: find another one before it does."""
+        self._why = "the server ends the session"
+        self._tell(DriveState.DEGRADED, leg.target, self._why)
+        self._wanted.set()
+
+    def _retire(self, leg: _Leg, *, is_clean: bool) -> None:
+        task = asyncio.create_task(_close(leg, is_clean=is_clean))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _give_up(self, error: SteerstreamError) -> None:
+        if self._error is not None:
+            return
+        self._error = error
+        self._leg = None
+        for frame in self._ledger.abandon():
+            if frame.waiter is not None and not frame.waiter.done():
+                frame.waiter.set_exception(error)
+                # A caller that was cancelled does not read the exception.
+                frame.waiter.exception()
+        self._inbox.close()
+        self._settled.set()
+        self._tell(DriveState.LOST, None, str(error), with_state=False)
+
+    # Reading
+
+    async def _read(self, leg: _Leg) -> None:
+        try:
+            async for answer in leg.session:
+                await self._take(leg, answer)
+        except SessionEnded as error:
+            leg.error = error
+        leg.is_over = True
+        leg.changed.set()
+        if leg is self._leg:
+            self._lose(leg, str(leg.error or "the server ended the session"), leg.error)
+
+    async def _take(self, leg: _Leg, answer: Answer) -> None:
+        leg.changed.set()
+        if isinstance(answer, Draining | Shedding):
+            leg.is_leaving = True
+            retry_after_s = answer.retry_after_ms / 1e3 if isinstance(answer, Shedding) else None
+            self._targets.leave(leg.target, retry_after_s)
+            if leg is self._leg:
+                self._leave(leg)
+        if leg is self._next_leg:
+            if isinstance(answer, FrameAnswer) and self._ledger.holds(answer.sequence_number):
+                leg.early[answer.sequence_number] = answer
+        elif leg is self._leg:
+            await self._take_here(leg, answer)
+
+    async def _take_here(self, leg: _Leg, answer: Answer) -> None:
+        if isinstance(answer, TicketIssued):
+            if self._is_opening:
+                # The next leg opens with an older one, and needs the frames since.
+                self._newer_ticket = answer
+            else:
+                self._kept.take_ticket(answer)
+        elif isinstance(answer, FrameAnswer):
+            self._heard_ns = self._clock()
+            if self.state is DriveState.DEGRADED and not leg.is_leaving:
+                self._tell(DriveState.DRIVING, leg.target, "answers come again")
+            settled = self._settle(answer)
+            if settled is not None:
+                await self._inbox.put(settled)
+        else:
+            self._inbox.put_notice(answer)
+
+    def _settle(self, answer: FrameAnswer) -> FrameAnswer | None:
+        """Give an answer to the guard and to who waits for it; returns it if the iterator does."""
+        number = answer.sequence_number
+        if isinstance(answer, Command):
+            self._kept.seen(number)
+        else:
+            self._kept.unseen(number)
+        if not self._ledger.holds(number):
+            return None
+        frame = self._ledger.settle(number)
+        answer = dataclasses.replace(answer, sent_ns=frame.sent_ns)
+        self.guard.received(answer, answer.received_ns)
+        self._settled.set()
+        if frame.waiter is None:
+            self._loop.call_soon(self._end_if_finished)
+            return answer
+        if not frame.waiter.done():
+            frame.waiter.set_result(answer)
+        self._end_if_finished()
+        return None
+
+    def _end_if_finished(self) -> None:
+        if self._is_finished and not len(self._ledger):
+            self._inbox.close()
+
+    # Silence
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._silence_ns / 8e9)
+            self._check_silence()
+
+    def _check_silence(self) -> None:
+        leg, oldest = self._leg, self._ledger.oldest
+        if leg is None or oldest is None:
+            return
+        silent_ns = self._clock() - max(self._heard_ns, oldest.sent_ns)
+        if silent_ns > self._silence_ns:
+            self._lose(leg, f"no answer came for {silent_ns / 1e6:.0f} ms", None)
+        elif silent_ns > self._silence_ns // 2 and self.state is DriveState.DRIVING:
+            self._tell(DriveState.DEGRADED, leg.target, "answers are missing")
+
+    def _tell(
+        self, state: DriveState, target: str | None, reason: str, *, with_state: bool = True
+    ) -> None:
+        self._change = SessionChange(state, target, reason, with_state)
+        level = logging.INFO if state is DriveState.DRIVING else logging.WARNING
+        _log.log(level, "drive session %s at %s: %s", state.value, target, reason)
+        if self._on_change is not None:
+            self._on_change(self._change)
+
+
+async def _close(leg: _Leg, *, is_clean: bool) -> None:
+    """End a leg; its answers are read until the end where that is clean, and then thrown away."""
+    with contextlib.suppress(SteerstreamError):
+        if not is_clean:
+            await leg.session.__aexit__(SessionLost, None, None)
+        await leg.client.aclose()
+    for task in leg.tasks:
+        task.cancel()
+    await asyncio.wait(leg.tasks)

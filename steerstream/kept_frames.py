@@ -1,0 +1,106 @@
+"""The frames since a vehicle's last ticket, which another server needs to go on as the first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from steerstream.answers import TicketIssued
+from steerstream.v1 import frame_pb2
+
+MAX_REPLAYED = 1024
+"""Frames that a server has a session play again."""
+
+
+@dataclasses.dataclass(slots=True)
+class Kept:
+    """A frame, or a reset between frames.
+
+    Attributes:
+        order: counts what was kept, so that a place stays a place where others leave.
+        frame: as it goes over the wire; None for a reset.
+        is_seen: whether a command says that the recurrent state has seen it.
+    """
+
+    order: int
+    frame: frame_pb2.Frame | None
+    is_seen: bool = False
+
+
+class KeptFrames:
+    """Keeps frames and resets in the order of sending, until a ticket has seen them.
+
+    Args:
+        max_bytes: of all pictures together. Where they are more, all that were seen are let go of,
+            and so is the ticket: the state cannot be brought forward without them.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._kept: dict[int, Kept] = {}
+        self._orders: dict[int, int] = {}
+        self._next_order = 0
+        self.size_bytes = 0
+        self.ticket: TicketIssued | None = None
+        """The newest ticket that can be used."""
+        self.is_whole = True
+        """Whether ticket and frames, or without a ticket the frames alone, are the whole state."""
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def keep(self, frame: frame_pb2.Frame | None) -> Kept:
+        """Keep a frame that is about to be sent, or a reset for None."""
+        kept = Kept(self._next_order, frame)
+        self._next_order += 1
+        self._kept[kept.order] = kept
+        if frame is not None:
+            self._orders[frame.sequence_number] = kept.order
+            self.size_bytes += frame.ByteSize()
+            if self.size_bytes > self._max_bytes or len(self._kept) > MAX_REPLAYED:
+                self._overflow(kept.order)
+        return kept
+
+    def after(self, order: int) -> Iterator[Kept]:
+        """Yield what was kept after a place, in order; nothing may change in between."""
+        return (kept for kept in self._kept.values() if kept.order > order)
+
+    def seen(self, sequence_number: int) -> None:
+        """A command came: the state has seen the frame."""
+        order = self._orders.get(sequence_number)
+        if order is not None:
+            self._kept[order].is_seen = True
+
+    def unseen(self, sequence_number: int) -> None:
+        """The frame was skipped: the state has not seen it, and never will."""
+        order = self._orders.get(sequence_number)
+        if order is not None:
+            self._drop(order)
+
+    def take_ticket(self, ticket: TicketIssued) -> None:
+        """Keep a ticket, and let go of the frames that it has seen.
+
+        A ticket for a frame that is not kept is older than the one before, and of no use.
+        """
+        order = self._orders.get(ticket.sequence_number)
+        if order is not None:
+            self.ticket, self.is_whole = ticket, True
+            self._drop_until(order)
+
+    def forget_ticket(self) -> None:
+        """The ticket cannot be used: what was before it is lost."""
+        self.ticket, self.is_whole = None, False
+
+    def _overflow(self, newest: int) -> None:
+        self.forget_ticket()
+        self._drop_until(newest - 1)
+
+    def _drop_until(self, last: int) -> None:
+        for order in [order for order in self._kept if order <= last]:
+            self._drop(order)
+
+    def _drop(self, order: int) -> None:
+        frame = self._kept.pop(order).frame
+        if frame is not None:
+            del self._orders[frame.sequence_number]
+            self.size_bytes -= frame.ByteSize()

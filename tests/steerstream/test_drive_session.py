@@ -1,0 +1,476 @@
+"""A session over several scripted servers: what it sends, keeps, says and lets the vehicle do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+
+import steerstream
+import steerstream.blocking
+from steerstream import (
+    Action,
+    AnswerTimeout,
+    BadRequest,
+    Command,
+    ConnectionFailed,
+    Draining,
+    DriveState,
+    ErrorReason,
+    FramePolicy,
+    GuardReason,
+    HandOver,
+    SessionClosed,
+    SessionRefused,
+    Shedding,
+    Skipped,
+    TicketIssued,
+    UnknownModel,
+)
+from steerstream.testing import Drop, Fail, FakeServer, Reply, Skip, VirtualClock
+
+LIMIT_S = 30.0
+FAST = HandOver(attempt_timeout_s=0.3, give_up_after_s=0.3)
+Code = grpc.StatusCode
+
+
+class Fleet:
+    """Fake servers by name; those that are down refuse the connection."""
+
+    def __init__(self, **servers: FakeServer) -> None:
+        self.servers = servers
+        self.down: set[str] = set()
+        self.asked: list[str] = []
+        self.slow: asyncio.Event | None = None
+        self.changes: list[steerstream.SessionChange] = []
+        self.clock = next(iter(servers.values())).clock
+
+    def transport(self, name):
+        self.asked.append(name)
+        return _Transport(self, name)
+
+    def connect(self, **options):
+        return steerstream.connect(
+            list(self.servers), transport=self.transport, clock=self.clock.now_ns, **options
+        )
+
+    def session(self, client, **options):
+        fields = {"vehicle_id": "car", "on_change": self.changes.append, "hand_over": FAST}
+        return client.drive_session(**{**fields, **options})
+
+    @property
+    def states(self):
+        return [change.state.value for change in self.changes]
+
+    def frames(self, name):
+        """Number of each frame that a server got, with a star where it was replayed."""
+        return [
+            f"{request.frame.sequence_number}{'*' * request.frame.replayed}"
+            for request in self.servers[name].received
+            if request.HasField("frame")
+        ]
+
+    def openings(self, name):
+        return [item.open for item in self.servers[name].received if item.HasField("open")]
+
+
+class _Transport:
+    def __init__(self, fleet, name):
+        self._fleet, self._name = fleet, name
+        self._inner = fleet.servers[name].transport()
+
+    async def connect(self, *, timeout_s, wait_for_server):
+        if self._name in self._fleet.down:
+            raise ConnectionFailed(f"{self._name} is down")
+        if self._fleet.slow is not None and self._name == "b":
+            await self._fleet.slow.wait()
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+
+def scripted(script, **options):
+    """A server whose script is a function of the frame's number."""
+    return FakeServer(lambda frame: script(frame.sequence_number), **options)
+
+
+async def until(condition):
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0)
+
+
+@pytest.fixture(autouse=True)
+def _bounded(request):
+    request.node.add_marker(pytest.mark.timeout(LIMIT_S))
+
+
+ticket = TicketIssued(b"sealed", 1, 60_000)
+
+
+def dies_at(number, *before):
+    """Reply, with a ticket after frame 1, until the server dies at a frame."""
+
+    def script(at):
+        if at >= number:
+            return [*before, Fail()]
+        return [Reply(), ticket] if at == 1 else Reply()
+
+    return scripted(script)
+
+
+async def test_a_request_is_answered_by_another_server_where_its_own_dies():
+    fleet = Fleet(a=dies_at(4), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        assert session.state is DriveState.DRIVING
+        answers = [await session.request(b"picture") for _ in range(6)]
+        assert all(isinstance(answer, Command) for answer in answers)
+        assert [answer.sequence_number for answer in answers] == list(range(6))
+        assert session.info.resumed
+    assert fleet.openings("b")[0].ticket == b"sealed"
+    assert fleet.frames("b") == ["2*", "3*", "4", "5"], "those that the ticket has not seen"
+    assert fleet.states == ["driving", "resuming", "driving", "lost"]
+    assert fleet.changes[2].with_state
+    assert "died" in fleet.changes[1].reason
+
+
+@pytest.mark.parametrize(
+    "code", [Code.UNAVAILABLE, Code.INTERNAL, Code.CANCELLED, Code.UNKNOWN, Code.ABORTED]
+)
+async def test_whatever_a_proxy_makes_of_a_dead_server_is_a_loss(code):
+    fleet = Fleet(a=scripted(lambda at: Fail(code) if at else Reply()), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for number in range(3):
+            assert (await session.request(b"picture")).sequence_number == number
+    assert fleet.frames("b") == ["0*", "1", "2"], "without a ticket, from the beginning"
+    assert fleet.changes[2].with_state
+
+
+async def test_without_answers_the_server_is_left_by_the_client_s_own_clock():
+    clock = VirtualClock()
+    silent = scripted(lambda at: Drop() if at >= 2 else Reply(), clock=clock)
+    fleet = Fleet(a=silent, b=FakeServer(clock=clock))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(2):
+            await session.request(b"picture")
+            clock.advance(50)
+        for _ in range(3):
+            await session.send_frame(b"picture")
+            await until(lambda: len(fleet.frames("a")) == session.frames_in_flight + 2)
+            clock.advance(50)
+        session.safe_command()
+        assert session.state is DriveState.DEGRADED
+        assert fleet.changes[-1].reason == "answers are missing"
+        clock.advance(51)
+        safe = session.safe_command()
+        assert session.state is DriveState.RESUMING
+        assert (safe.action, safe.reasons[-1]) == (Action.HOLD, GuardReason.RESUMING)
+        got = [await anext(session) for _ in range(3)]
+        assert [answer.sequence_number for answer in got] == [2, 3, 4]
+    # Under LATEST the newest alone is to be answered in time; those before it bring the state on.
+    assert fleet.frames("b") == ["0*", "1*", "2*", "3*", "4"]
+
+
+async def test_under_every_all_that_were_not_answered_are_sent_as_new_frames():
+    fleet = Fleet(a=scripted(lambda at: Drop() if at >= 2 else Reply()), b=FakeServer())
+    async with (
+        fleet.connect() as client,
+        fleet.session(client, frame_policy=FramePolicy.EVERY, budget_ms=10) as session,
+    ):
+        for _ in range(2):
+            await session.request(b"picture")
+        for _ in range(3):
+            await session.send_frame(b"picture")
+        got = [await anext(session) for _ in range(3)]
+        assert [answer.sequence_number for answer in got] == [2, 3, 4]
+    assert fleet.frames("b") == ["0*", "1*", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("notice", [Draining(60_000), Shedding(60_000, 500)])
+async def test_a_server_that_ends_the_session_is_left_before_it_does(notice):
+    fleet = Fleet(a=scripted(lambda at: [notice, Reply()] if at == 2 else Reply()), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(3):
+            await session.request(b"picture")
+        await until(lambda: session.state is DriveState.DRIVING and len(fleet.states) == 3)
+        assert session.safe_command().action is Action.FOLLOW, "nothing is held"
+        await session.request(b"picture")
+        assert session.safe_command().action is Action.FOLLOW
+    assert fleet.states == ["driving", "degraded", "driving", "lost"]
+    assert fleet.frames("a") == ["0", "1", "2"]
+    assert fleet.frames("b") == ["0*", "1*", "2*", "3"]
+
+
+async def test_until_the_next_server_is_there_the_old_one_drives():
+    fleet = Fleet(
+        a=scripted(lambda at: [Draining(60_000), Reply()] if at == 1 else Reply()), b=FakeServer()
+    )
+    fleet.down.add("b")
+    draining = Fail(Code.UNAVAILABLE, "it stops", reason=ErrorReason.DRAINING)
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(6):
+            assert isinstance(await session.request(b"picture"), Command)
+            fleet.servers["a"].refuse = draining
+            await asyncio.sleep(0)
+        assert session.state is DriveState.DEGRADED
+        assert fleet.frames("a")[-1] == "5"
+        fleet.down.clear()
+        await until(lambda: session.state is DriveState.DRIVING)
+        await session.request(b"picture")
+        assert fleet.frames("b")[-1] == "6"
+
+
+async def test_a_ticket_that_comes_while_another_server_opens_takes_none_of_its_frames():
+    def script(at):
+        return [Draining(60_000), Reply()] if at == 2 else [Reply(), TicketIssued(b"late", at, 1)]
+
+    fleet = Fleet(a=scripted(script), b=FakeServer())
+    fleet.slow = asyncio.Event()
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(4):
+            await session.request(b"picture")
+        await until(lambda: "b" in fleet.asked)
+        await session.request(b"picture")
+        fleet.slow.set()
+        await until(lambda: session.state is DriveState.DRIVING)
+        await session.request(b"picture")
+    assert fleet.openings("b")[0].ticket == b"late"
+    seen = int(fleet.frames("b")[0].rstrip("*"))
+    assert fleet.frames("b") == [f"{number}*" for number in range(seen, 5)] + ["5"]
+    assert seen <= 3, "the ticket with which it opened is older than the newest"
+
+
+async def test_a_ticket_that_is_refused_ends_in_a_fresh_session_that_the_guard_knows_of():
+    class Strict(FakeServer):
+        def open(self, opening):
+            if opening.ticket:
+                raise Fail(
+                    Code.INVALID_ARGUMENT, "unknown key", reason=ErrorReason.BAD_TICKET
+                ).error()
+            return super().open(opening)
+
+    fleet = Fleet(a=dies_at(4), b=Strict())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(4):
+            await session.request(b"picture")
+        await session.send_frame(b"picture")
+        await until(lambda: fleet.states[-1] == "driving" and len(fleet.states) == 3)
+        assert not session.info.resumed
+        assert not session.change.with_state
+        await anext(session)
+    assert [bool(opening.ticket) for opening in fleet.openings("b")] == [True, False]
+    assert fleet.frames("b")[-1] == "4"
+
+
+async def test_resets_stay_between_the_frames_around_them():
+    fleet = Fleet(a=scripted(lambda at: Fail() if at >= 3 else Reply()), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for number in range(5):
+            if number in (1, 3):
+                await session.reset()
+            answer = await session.request(b"picture")
+            assert (answer.state_epoch, answer.step_count) == {
+                0: (0, 1),
+                1: (1, 1),
+                2: (1, 2),
+                3: (2, 1),
+                4: (2, 2),
+            }[number]
+
+
+async def test_a_frame_that_was_skipped_is_not_played_again():
+    fleet = Fleet(
+        a=scripted(lambda at: Fail() if at >= 3 else Skip() if at == 1 else Reply()),
+        b=FakeServer(),
+    )
+    async with fleet.connect() as client, fleet.session(client) as session:
+        answers = [await session.request(b"picture") for _ in range(4)]
+        assert isinstance(answers[1], Skipped)
+    assert fleet.frames("b") == ["0*", "2*", "3"]
+
+
+async def test_a_refusal_s_hint_is_obeyed_and_the_next_server_asked():
+    full = FakeServer(
+        refuse=Fail(
+            Code.RESOURCE_EXHAUSTED,
+            "full",
+            reason=ErrorReason.TOO_MANY_SESSIONS,
+            retry_after_s=3600.0,
+        )
+    )
+    fleet = Fleet(a=dies_at(1), b=full, c=scripted(lambda at: Fail() if at >= 3 else Reply()))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        await session.request(b"picture")
+        await session.request(b"picture")
+        assert fleet.asked[1:] == ["a", "b", "c"]
+        fleet.down |= {"a", "c"}
+        await session.request(b"picture")
+        with pytest.raises(ConnectionFailed):
+            await session.request(b"picture", timeout_s=LIMIT_S)
+    assert "b" not in fleet.asked[4:], "it asked for an hour"
+
+
+async def test_it_is_given_up_after_its_time_and_says_why():
+    fleet = Fleet(a=dies_at(1), b=FakeServer())
+    fleet.down.add("b")
+    async with fleet.connect() as client, fleet.session(client) as session:
+        await session.request(b"picture")
+        fleet.down.add("a")
+        with pytest.raises(ConnectionFailed, match="is down"):
+            await session.request(b"picture", timeout_s=LIMIT_S)
+        assert session.state is DriveState.LOST
+        with pytest.raises(ConnectionFailed):
+            await session.send_frame(b"picture")
+        with pytest.raises(ConnectionFailed):
+            await anext(session)
+    assert fleet.states == ["driving", "resuming", "lost"]
+
+
+async def test_it_comes_back_to_the_only_server():
+    dead = iter([True])
+    server = scripted(lambda at: Fail() if at == 2 and next(dead, False) else Reply())
+    fleet = Fleet(a=server)
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for number in range(4):
+            assert (await session.request(b"picture")).sequence_number == number
+    assert len(fleet.openings("a")) == 2
+
+
+async def test_a_server_that_dies_while_frames_are_played_again_is_left_as_well():
+    fleet = Fleet(a=dies_at(4), b=scripted(lambda at: Fail()), c=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for number in range(6):
+            assert (await session.request(b"picture")).sequence_number == number
+    assert fleet.frames("c")[:3] == ["2*", "3*", "4"]
+
+
+async def test_a_server_that_does_not_answer_replayed_frames_is_left_as_well():
+    fleet = Fleet(a=dies_at(4), b=scripted(lambda at: Drop()), c=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for number in range(6):
+            answer = await session.request(b"picture", timeout_s=LIMIT_S)
+            assert answer.sequence_number == number
+    assert fleet.frames("c")[:3] == ["2*", "3*", "4"]
+
+
+async def test_a_session_that_expired_goes_on_with_the_next_frame():
+    expired = iter([Fail(Code.DEADLINE_EXCEEDED, "no frame came", reason=ErrorReason.IDLE)])
+    fleet = Fleet(a=scripted(lambda at: [Reply(), *expired] if at == 1 else Reply()))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        await session.request(b"picture")
+        await session.request(b"picture")
+        await until(lambda: session.state is DriveState.RESUMING)
+        await asyncio.sleep(0.05)
+        assert len(fleet.openings("a")) == 1, "nobody wants it"
+        assert (await session.request(b"picture")).sequence_number == 2
+    assert len(fleet.openings("a")) == 2
+
+
+async def test_a_message_that_no_server_takes_ends_it():
+    bad = Fail(Code.INVALID_ARGUMENT, "frame.x", reason=ErrorReason.INVALID_FIELD)
+    fleet = Fleet(a=scripted(lambda at: bad), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        with pytest.raises(BadRequest, match=r"frame\.x"):
+            await session.request(b"picture", timeout_s=LIMIT_S)
+    assert fleet.openings("b") == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        (Fail(Code.RESOURCE_EXHAUSTED, "full"), SessionRefused),
+        (Fail(Code.NOT_FOUND, "no model"), UnknownModel),
+        (Fail(Code.UNAVAILABLE, "gone"), ConnectionFailed),
+        (Fail(Code.INVALID_ARGUMENT, "vehicle_id"), BadRequest),
+    ],
+)
+async def test_where_no_server_opens_it_the_last_one_s_reason_is_raised(refusal, error):
+    fleet = Fleet(a=FakeServer(refuse=refusal), b=FakeServer(refuse=refusal))
+    async with fleet.connect() as client:
+        with pytest.raises(error):
+            await fleet.session(client)
+
+
+async def test_closing_it_ends_everything_that_waits():
+    fleet = Fleet(a=scripted(lambda at: Drop()))
+    async with fleet.connect() as client:
+        session = await fleet.session(client)
+        waiting = asyncio.create_task(session.request(b"picture"))
+        await until(lambda: fleet.frames("a"))
+        await session.aclose()
+        with pytest.raises(SessionClosed):
+            await waiting
+        with pytest.raises(SessionClosed):
+            await session.send_frame(b"picture")
+        assert [answer async for answer in session] == []
+        await session.aclose()
+
+
+async def test_closing_the_client_closes_it():
+    fleet = Fleet(a=FakeServer())
+    async with fleet.connect() as client:
+        session = await fleet.session(client)
+    assert session.state is DriveState.LOST
+
+
+async def test_it_ends_after_the_last_answer_where_it_was_finished():
+    fleet = Fleet(a=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(3):
+            await session.send_frame(b"picture")
+        await session.finish()
+        assert [answer.sequence_number async for answer in session] == [0, 1, 2]
+        with pytest.raises(SessionClosed):
+            await session.send_frame(b"picture")
+
+
+async def test_an_answer_that_does_not_come_in_time_leaves_it_alive():
+    fleet = Fleet(a=scripted(lambda at: Drop() if at == 0 else Reply()))
+    slow = HandOver(missing_answers=1000)
+    async with fleet.connect() as client, fleet.session(client, hand_over=slow) as session:
+        with pytest.raises(AnswerTimeout):
+            await session.request(b"picture", timeout_s=0.01)
+        assert isinstance(await session.request(b"picture"), Command)
+
+
+async def test_while_no_server_answers_the_oldest_frames_make_room():
+    fleet = Fleet(a=scripted(lambda at: Fail()), b=FakeServer())
+    fleet.down |= {"b"}
+    patient = HandOver(give_up_after_s=LIMIT_S)
+    async with fleet.connect() as client, fleet.session(client, hand_over=patient) as session:
+        fleet.down |= {"a"}
+        for _ in range(80):
+            await session.send_frame(b"picture")
+        assert session.frames_in_flight <= 64
+        fleet.down.discard("b")
+        await until(lambda: session.frames_in_flight == 0)
+    assert fleet.frames("b")[-1] == "79"
+
+
+def test_the_blocking_client_has_it_too():
+    server = FakeServer()
+    with (
+        steerstream.blocking.connect("a", transport=server.transport()) as client,
+        client.drive_session(vehicle_id="car") as session,
+    ):
+        assert isinstance(session.request(b"picture"), Command)
+        assert session.state is DriveState.DRIVING
+        assert session.change.target == "a"
+        assert session.kept_bytes > 0
+        assert session.safe_command().action is Action.FOLLOW
+
+
+def test_a_wrong_hand_over_is_refused():
+    wrong: Any = 5
+    with pytest.raises(BadRequest, match="hand_over must be HandOver"):
+        steerstream.connect("a", transport=FakeServer().transport()).drive_session(
+            vehicle_id="car", hand_over=wrong
+        )
+
+
+@pytest.mark.parametrize("targets", [[], ["a", "a"]])
+def test_servers_have_different_names(targets):
+    with pytest.raises(BadRequest, match="several different ones"):
+        steerstream.connect(targets)

@@ -1,0 +1,46 @@
+"""When a session changes its server, and which one is asked next."""
+
+from __future__ import annotations
+
+import pytest
+
+from steerstream.errors import BadRequest
+from steerstream.hand_over import HandOver, Targets, pauses_s
+
+
+def test_a_server_that_was_left_is_asked_last_and_not_before_its_hint():
+    now_s = [0.0]
+    targets = Targets(["a", "b", "c"], lambda: now_s[0])
+    targets.leave("a", 2.0)
+    assert targets.ready() == ["b", "c"]
+    targets.leave("b", None)
+    assert targets.ready() == ["c", "b"]
+    now_s[0] = 2.0
+    assert targets.ready() == ["c", "a", "b"]
+
+
+def test_pauses_double_up_to_a_second_and_are_never_shorter_than_half():
+    longest, shortest = pauses_s(lambda low, high: high), pauses_s(lambda low, high: low)
+    assert [longest() for _ in range(7)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert [shortest() for _ in range(3)] == [0.025, 0.05, 0.1]
+
+
+def test_silence_is_a_few_periods_or_the_budget_and_two():
+    hand_over = HandOver()
+    assert hand_over.silence_ns(0.05, 0.05) == 200_000_000
+    assert hand_over.silence_ns(0.05, 1.0) == 1_100_000_000
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"missing_answers": 0},
+        {"missing_answers": 1.5},
+        {"attempt_timeout_s": -1.0},
+        {"give_up_after_s": float("nan")},
+        {"max_kept_bytes": -1},
+    ],
+)
+def test_bounds_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(BadRequest, match=next(iter(wrong))):
+        HandOver(**wrong)

@@ -1,0 +1,94 @@
+"""What is kept to be played again, in order and within its bounds."""
+
+from __future__ import annotations
+
+import pytest
+
+from steerstream.answers import TicketIssued
+from steerstream.kept_frames import MAX_REPLAYED, KeptFrames
+from steerstream.v1 import frame_pb2
+
+
+def frame(number, size=10):
+    return frame_pb2.Frame(sequence_number=number, capture_time_ns=number + 1, jpeg=bytes(size))
+
+
+def ticket(number):
+    return TicketIssued(b"sealed", number, 60_000)
+
+
+def numbers(kept, order=-1):
+    return [item.frame and item.frame.sequence_number for item in kept.after(order)]
+
+
+@pytest.fixture
+def kept():
+    return KeptFrames(10_000)
+
+
+def test_frames_and_resets_stay_in_order_until_a_ticket_has_seen_them(kept):
+    for number in range(4):
+        kept.keep(frame(number))
+        if number == 1:
+            kept.keep(None)
+    kept.take_ticket(ticket(1))
+    assert numbers(kept) == [None, 2, 3], "the reset came after the frame of the ticket"
+    kept.take_ticket(ticket(3))
+    assert numbers(kept) == []
+    assert kept.size_bytes == 0
+    assert kept.ticket == ticket(3)
+
+
+def test_a_ticket_of_a_frame_that_is_not_kept_is_of_no_use(kept):
+    for number in range(4):
+        kept.keep(frame(number))
+    kept.take_ticket(ticket(2))
+    kept.take_ticket(ticket(1))
+    kept.take_ticket(ticket(9))
+    assert kept.ticket == ticket(2)
+    assert numbers(kept) == [3]
+
+
+def test_a_frame_that_was_skipped_is_not_played_again(kept):
+    for number in range(3):
+        kept.keep(frame(number))
+    kept.seen(0)
+    kept.unseen(1)
+    kept.unseen(7)
+    kept.seen(8)
+    assert [(item.frame.sequence_number, item.is_seen) for item in kept.after(-1)] == [
+        (0, True),
+        (2, False),
+    ]
+
+
+def test_a_place_stays_a_place_where_others_leave(kept):
+    places = [kept.keep(frame(number)).order for number in range(5)]
+    kept.unseen(2)
+    assert numbers(kept, places[1]) == [3, 4]
+    kept.take_ticket(ticket(3))
+    assert numbers(kept, places[1]) == [4]
+
+
+@pytest.mark.parametrize(("count", "size"), [(MAX_REPLAYED + 1, 1), (3, 4_000)])
+def test_beyond_its_bounds_what_is_kept_is_not_whole_until_the_next_ticket(count, size):
+    kept = KeptFrames(10_000 if size > 1 else 1 << 20)
+    kept.keep(frame(0, size))
+    kept.take_ticket(ticket(0))
+    for number in range(1, count + 1):
+        kept.keep(frame(number, size))
+    assert not kept.is_whole
+    assert kept.ticket is None
+    assert numbers(kept) == [count], "the newest waits for its answer"
+    kept.keep(frame(count + 1, 1))
+    kept.take_ticket(ticket(count))
+    assert kept.is_whole
+    assert numbers(kept) == [count + 1]
+
+
+def test_a_ticket_that_cannot_be_used_leaves_the_frames(kept):
+    kept.keep(frame(0))
+    kept.take_ticket(ticket(0))
+    kept.keep(frame(1))
+    kept.forget_ticket()
+    assert (kept.ticket, kept.is_whole, numbers(kept)) == (None, False, [1])

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import re
 import ssl
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -278,11 +278,14 @@ class GrpcTransport:
 
     async def drive(self) -> GrpcStream:
         """Begin a stream; see `Transport.drive`."""
-        return GrpcStream(self._stub.Drive(metadata=self._metadata))
+        return GrpcStream(self._stub.Drive(metadata=self._metadata), self._is_connected)
 
     async def close(self) -> None:
         """Close the channel; see `Transport.close`."""
         await self._channel.close()
+
+    def _is_connected(self) -> bool:
+        return self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def _is_ready(self, *, wait_for_server: bool) -> bool:
         """Return whether the server was reached; waits as long as it may yet be."""
@@ -298,8 +301,9 @@ class GrpcTransport:
 _Call = grpc.aio.StreamStreamCall[drive_service_pb2.DriveRequest, drive_service_pb2.DriveResponse]
 
 
-_STATUS_GRACE_S = 0.2
-"""How long a status that the server sent already may take through gRPC's threads."""
+_STATUS_GRACE_S, _STATUS_POLL_S = 0.2, 0.01
+"""How long a status that the server sent already may take through gRPC's threads; none comes where
+the connection is gone."""
 
 
 _ABORT_TIMEOUT_S = 1.0
@@ -307,10 +311,16 @@ _ABORT_TIMEOUT_S = 1.0
 
 
 class GrpcStream:
-    """One call of Drive."""
+    """One call of Drive.
 
-    def __init__(self, call: _Call) -> None:
+    Args:
+        call: of gRPC.
+        is_connected: whether the connection is there, as far as gRPC knows.
+    """
+
+    def __init__(self, call: _Call, is_connected: Callable[[], bool]) -> None:
         self._call = call
+        self._is_connected = is_connected
         self._writing: asyncio.Task[None] | None = None
         self._said: RpcFailed | None = None
         call.add_done_callback(self._note_status)
@@ -359,8 +369,10 @@ class GrpcStream:
         """
         if failure.code is not grpc.StatusCode.INTERNAL or failure.reason.is_stated:
             return failure
-        if self._said is None:
-            await asyncio.sleep(_STATUS_GRACE_S)
+        for _ in range(round(_STATUS_GRACE_S / _STATUS_POLL_S)):
+            if self._said is not None or not self._is_connected():
+                break
+            await asyncio.sleep(_STATUS_POLL_S)
         return self._said or failure
 
     def _note_status(self, call: _Call) -> None:

@@ -25,7 +25,7 @@ PICTURES = Path("docs/images/performance")
 README = Path("README.md")
 README_RESULT = "latency-cpu"
 _ORDER = ("latency", "capacity", "efficiency", "overload", "fairness", "soak", "decode", "gpu")
-SECTIONS = {PAGE: (*_ORDER, "peers"), RELIABILITY: ("attack",)}
+SECTIONS = {PAGE: (*_ORDER, "peers"), RELIABILITY: ("attack", "failover")}
 """Of each page, by the benchmark that made them; files of others are left out."""
 
 _CAPTION = """\

@@ -319,7 +319,7 @@ async def test_a_stream_whose_network_takes_nothing_is_aborted_all_the_same(monk
 async def test_messages_whose_senders_were_cancelled_are_sent_in_order_all_the_same():
     """A frame that is counted as sent and never is would have no answer for ever."""
     call = StalledCall()
-    stream = GrpcStream(cast(Any, call))
+    stream = GrpcStream(cast(Any, call), lambda: True)
     sending = []
     for number in range(5):
         frame = frame_pb2.Frame(sequence_number=number)

@@ -1,0 +1,51 @@
+"""Two servers, of which one goes away: on real servers, with no answer other than without that."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from benchmark.commands import failover
+from benchmark.commands.failover import FAULTS
+from steerstream.drive_session import DriveSession
+from steerstream.kept_frames import KeptFrames
+from tests.benchmark.test_main import run
+
+SMALL = ["--sessions", "6", "--vehicles", "2", "--frames", "50", "--rounds", "1", "--paced", "1"]
+SMALL += ["--seconds", "3", "--budget-ms", "2000", "--size", "64x48"]
+
+
+def test_every_fault_costs_no_answer(bundle_path, tmp_path):
+    results = run(bundle_path, tmp_path, "failover", *SMALL)
+    assert (results["sessions"], results["answers"], results["wrong"]) == (6, 300, 0)
+    for name in FAULTS:
+        found = results["faults"][name]
+        assert (found["sessions"], found["changes"], found["shown"]) == (2, 1, [])
+
+
+@pytest.mark.parametrize("planted", ["frames are forgotten", "a counter stands still"])
+def test_a_fault_in_the_hand_over_is_found(bundle_path, tmp_path, monkeypatch, planted):
+    """The benchmark can fail: two faults of a client, each of which it must find."""
+    if planted == "frames are forgotten":
+        real_after = KeptFrames.after
+
+        def after(self, order):
+            return (kept for kept in real_after(self, order) if order >= 0 or not kept.is_seen)
+
+        monkeypatch.setattr(KeptFrames, "after", after)
+    else:
+        monkeypatch.setattr(DriveSession, "_settle", _stands_still(DriveSession._settle))
+    monkeypatch.setattr(failover, "FAULTS", {"killed": FAULTS["killed"]})
+    results = run(bundle_path, tmp_path, "failover", *SMALL)
+    assert results["wrong"] > 0
+    assert results["faults"]["killed"]["shown"]
+
+
+def _stands_still(settle):
+    def settled(session, answer):
+        if session.change.reason != "it was opened":
+            answer = dataclasses.replace(answer, alive_counter=0)
+        return settle(session, answer)
+
+    return settled

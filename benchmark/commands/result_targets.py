@@ -79,6 +79,21 @@ def _attack(results: Results) -> Iterator[Figure]:
             yield Figure(at, aim, value(worst), at_least=False, unit=unit)
 
 
+def _failover(results: Results) -> Iterator[Figure]:
+    for name, result in _named(results, "failover"):
+        sessions = f"{name}, {result['sessions']:,} sessions: wrong"
+        yield Figure(sessions, 0, result["wrong"], at_least=False)
+        for fault, aim_ms in _WITHOUT_MS.items():
+            what = f"{name}, server {fault}: p99 without a command"
+            reached = result["faults"][fault]["without_ms"]["p99"]
+            yield Figure(what, aim_ms, reached, at_least=False, unit=" ms")
+
+
+_WITHOUT_MS = {"killed": 150.0, "stopped": 300.0, "drained": 150.0}
+"""Four periods at 20 Hz and 100 ms where the server says nothing; the greatest age that the guard
+follows where it says that it ends the session."""
+
+
 def _missed(found: dict[str, Any]) -> float:
     missed = found["vehicle"]["missed_percent"]
     return 100.0 if missed is None else float(missed)
@@ -120,6 +135,7 @@ _ALL: tuple[Callable[[Results], Iterator[Figure]], ...] = (
     _overload,
     _peers,
     _attack,
+    _failover,
 )
 
 

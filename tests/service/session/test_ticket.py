@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steerstream_bundle import loading
+from steerstream_service.config import Config
 from steerstream_service.domain import Command, ControlValues, Limit, Timings, Validity
 from steerstream_service.session.ticket import (
     MAX_SHARE,
@@ -19,6 +24,7 @@ from steerstream_service.session.ticket import (
 )
 from tests.service import bundles
 
+ROOT = Path(__file__).resolve().parents[3]
 CONTRACT = bundles.contract()
 NUMBERS = st.integers(0, 2**64 - 1)
 HEADS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
@@ -120,6 +126,20 @@ def test_a_session_that_is_about_to_end_gets_one_at_once():
     assert schedule.is_due
     schedule.issued()
     assert not schedule.is_due
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "models").glob("*.onnx")), ids=lambda path: path.stem
+)
+def test_the_operator_s_table_says_what_each_bundle_takes(path):
+    contract, picture_bytes, rate_hz = loading.load(path).contract, 35_000, 20
+    size = ticket_bytes(contract)
+    frames = max(Config().ticket_every_frames, math.ceil(size / MAX_SHARE / picture_bytes))
+    row = (
+        f"| `{contract.name}` | {size:,} | {frames} | {frames / rate_hz:.1f} s | "
+        f"{size * rate_hz / frames / 1000:.1f} kB/s | {100 * size / frames / picture_bytes:.1f} % |"
+    )
+    assert row in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
 def test_without_an_interval_there_are_no_tickets():

@@ -83,6 +83,8 @@ def _failover(results: Results) -> Iterator[Figure]:
     for name, result in _named(results, "failover"):
         sessions = f"{name}, {result['sessions']:,} sessions: wrong"
         yield Figure(sessions, 0, result["wrong"], at_least=False)
+        afresh = f"{name}, {result['sessions']:,} sessions: began afresh"
+        yield Figure(afresh, 0, result["fresh"], at_least=False)
         for fault, aim_ms in _WITHOUT_MS.items():
             what = f"{name}, server {fault}: p99 without a command"
             reached = result["faults"][fault]["without_ms"]["p99"]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import steerstream
 from benchmark.failover.model import Event, Sent
-from steerstream import Command, FramePolicy, HandOver
+from steerstream import Command, DriveState, FramePolicy, HandOver, SessionChange
 
 PERIOD_S = 0.05
 LOCK_STEP_BUDGET_MS = 2_000.0
@@ -39,6 +39,15 @@ class LockStep:
         self.history: list[Event] = []
         self.answered = 0
         self.warm_up_steps = 0
+
+    @property
+    def lost_state(self) -> bool:
+        """Whether a server began with a fresh state."""
+        return any(
+            event.state is DriveState.DRIVING and not event.with_state
+            for event in self.history
+            if isinstance(event, SessionChange)
+        )
 
     async def drive(self, targets: Sequence[str]) -> None:
         """Drive all frames, with the first of the servers as long as it is there."""

@@ -156,10 +156,10 @@ def ring(path: Path) -> Path:
 def feedback(path: Path) -> Path:
     """Write a bundle whose state is its last answer: the heads read the mean colour and it."""
     nodes = [
-        *_mean_colour(),
+        *mean_colour(),
         helper.make_node("Mul", ["y", "0.1"], ["remembered"]),
         helper.make_node("Add", ["x", "remembered"], ["seen"]),
-        *_heads("seen"),
+        *heads("seen"),
         helper.make_node("Identity", ["heads"], ["y_next"]),
     ]
     last = StateTensor(input="y", output="y_next", shape=(3,), kind=StateKind.FEEDBACK)

@@ -7,7 +7,15 @@ import dataclasses
 import pytest
 
 from benchmark.failover.model import Sent, violations
-from steerstream import Command, ControlValues, DriveState, SessionChange, Skipped, SkipReason
+from steerstream import (
+    Command,
+    ControlValues,
+    DriveState,
+    SessionChange,
+    Skipped,
+    SkipReason,
+    Validity,
+)
 from tests.steerstream import values
 
 FRAMES = 6
@@ -127,7 +135,7 @@ def test_a_fresh_state_that_warms_up_is_no_fault():
     fresh_but_valid(history)
     for number in (3, 4):
         at = answer_at(history, number)
-        history[at] = dataclasses.replace(history[at], validity=values.Validity.WARMING_UP)
+        history[at] = dataclasses.replace(history[at], validity=Validity.WARMING_UP)
     assert violations(history, UNBROKEN, WARM_UP_STEPS) == []
 
 

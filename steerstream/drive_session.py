@@ -305,13 +305,14 @@ class DriveSession:
         """
         for task in self._tasks:
             task.cancel()
-        legs = [leg for leg in (self._leg, self._next_leg) if leg is not None]
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        leg = self._leg
         self._give_up(SessionClosed("the session was closed; open a new one"))
-        for leg in legs:
+        if leg is not None:
             self._retire(leg, is_clean=True)
-        waiting = [*self._tasks, *self._closing]
-        if waiting:
-            await asyncio.wait(waiting)
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     async def _send_frame(
         self, image: Image, waiter: asyncio.Future[FrameAnswer] | None, options: FrameOptions
@@ -642,7 +643,8 @@ class DriveSession:
         level = logging.INFO if state is DriveState.DRIVING else logging.WARNING
         _log.log(level, "drive session %s at %s: %s", state.value, target, reason)
         if self._on_change is not None:
-            self._on_change(self._change)
+            # A fault of the callback must not end the hand-over.
+            self._loop.call_soon(self._on_change, self._change)
 
 
 async def _close(leg: _Leg, *, is_clean: bool) -> None:

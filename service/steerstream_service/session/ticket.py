@@ -17,6 +17,10 @@ from steerstream_service.domain import Command, ControlValues, Limit, Timings, V
 MAX_SHARE = 0.05
 """What tickets may add to the traffic, as a share of the bytes of the frames' pictures."""
 
+MAX_TICKET_BYTES = 1024 * 1024
+"""A larger one is not issued, nor taken: it would delay the commands behind it, and a message of
+4 MiB is the most that clients of gRPC take by default."""
+
 _VERSION = 1
 _COUNTERS = struct.Struct("<BQQQQHd?")
 """Version, sequence number and capture time of the last frame that the state has seen, epoch, step
@@ -121,11 +125,11 @@ class TicketSchedule:
 
     Args:
         every_frames: frames from one ticket to the next at least; 0 for no tickets.
-        size_bytes: of a ticket.
+        size_bytes: of a ticket; above `MAX_TICKET_BYTES` there are none.
     """
 
     def __init__(self, every_frames: int, size_bytes: int) -> None:
-        self._every_frames = every_frames
+        self._every_frames = every_frames if size_bytes <= MAX_TICKET_BYTES else 0
         self._enough_bytes = size_bytes / MAX_SHARE
         self._hurries = False
         self._frames = self._bytes = 0

@@ -26,10 +26,9 @@ from steerstream_service.domain import (
 )
 from steerstream_service.errors import InvalidFieldError, NotOpenError
 from steerstream_service.session.frame_stages import FrameRecord
+from steerstream_service.session.ticket import MAX_TICKET_BYTES
 
 _MAX_VEHICLE_ID = 128
-_MAX_TICKET_BYTES = 1024 * 1024
-"""Above any state worth a message; it is refused before anything is done with it."""
 _FRAME_RATE_BOUNDS_HZ = (0.1, 1000.0)
 """Below, a session would be idle between two frames; above, no camera is as fast."""
 _SPEED_BOUND_MPS = 150.0
@@ -57,8 +56,8 @@ def opening(request: drive_service_pb2.DriveRequest) -> Opening:
         found = request.WhichOneof("message") or "empty"
         raise NotOpenError(f"the first message must be open, is {found}")
     message = request.open
-    if len(message.ticket) > _MAX_TICKET_BYTES:
-        raise InvalidFieldError(f"open.ticket must be at most {_MAX_TICKET_BYTES} bytes")
+    if len(message.ticket) > MAX_TICKET_BYTES:
+        raise InvalidFieldError(f"open.ticket must be at most {MAX_TICKET_BYTES} bytes")
     rate = message.frame_rate_hz
     if rate:
         _number("open.frame_rate_hz", rate, *_FRAME_RATE_BOUNDS_HZ)

@@ -14,6 +14,7 @@ from steerstream_service.config import Config
 from steerstream_service.domain import Command, ControlValues, Limit, Timings, Validity
 from steerstream_service.session.ticket import (
     MAX_SHARE,
+    MAX_TICKET_BYTES,
     SessionState,
     TicketError,
     TicketSchedule,
@@ -140,6 +141,13 @@ def test_the_operator_s_table_says_what_each_bundle_takes(path):
         f"{size * rate_hz / frames / 1000:.1f} kB/s | {100 * size / frames / picture_bytes:.1f} % |"
     )
     assert row in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def test_a_state_that_no_server_would_take_makes_no_tickets():
+    schedule = TicketSchedule(1, MAX_TICKET_BYTES + 1)
+    schedule.received(1 << 30)
+    schedule.hurry()
+    assert not schedule.is_due
 
 
 def test_without_an_interval_there_are_no_tickets():

@@ -66,6 +66,9 @@ Open = Callable[[str, bytes | None], Coroutine[Any, Any, tuple["Client", Session
 
 _MOST_REPLAYED_AT_ONCE = 8
 """Replayed frames without an answer: what a server lets wait by default."""
+_LOOKS = 8
+"""Looks at the time without an answer, at least, before that is silence: 25 ms apart at 20 Hz."""
+_MS = 1_000_000
 _GOES_ON = (ConnectionFailed, SessionRefused, SessionEnded, ProtocolError, AnswerTimeout)
 """Errors of one server for which another one is tried."""
 
@@ -623,14 +626,22 @@ class DriveSession:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(self._silence_ns / 8e9)
+            left_ns = self._silence_ns - self._silent_ns()
+            # A frame that is sent meanwhile makes it no shorter than a part of the whole.
+            await asyncio.sleep(min(max(left_ns, _MS), self._silence_ns // _LOOKS) / 1e9)
             self._check_silence()
 
+    def _silent_ns(self) -> int:
+        """Return for how long frames have waited without any answer."""
+        oldest = self._ledger.oldest
+        if self._leg is None or oldest is None:
+            return 0
+        return self._clock() - max(self._heard_ns, oldest.sent_ns)
+
     def _check_silence(self) -> None:
-        leg, oldest = self._leg, self._ledger.oldest
-        if leg is None or oldest is None:
+        leg, silent_ns = self._leg, self._silent_ns()
+        if leg is None:
             return
-        silent_ns = self._clock() - max(self._heard_ns, oldest.sent_ns)
         if silent_ns > self._silence_ns:
             self._lose(leg, f"no answer came for {silent_ns / 1e6:.0f} ms", None)
         elif silent_ns > self._silence_ns // 2 and self.state is DriveState.DRIVING:

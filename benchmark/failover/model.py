@@ -20,7 +20,12 @@ TOLERANCE = 1e-4
 _LEGAL = {
     DriveState.CONNECTING: {DriveState.DRIVING},
     DriveState.DRIVING: {DriveState.DEGRADED, DriveState.RESUMING, DriveState.LOST},
-    DriveState.DEGRADED: {DriveState.DRIVING, DriveState.RESUMING, DriveState.LOST},
+    DriveState.DEGRADED: {
+        DriveState.DEGRADED,  # for another reason
+        DriveState.DRIVING,
+        DriveState.RESUMING,
+        DriveState.LOST,
+    },
     DriveState.RESUMING: {DriveState.DRIVING, DriveState.LOST},
     DriveState.LOST: set(),
 }

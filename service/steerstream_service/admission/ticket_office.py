@@ -20,6 +20,7 @@ import hashlib
 import hmac
 import logging
 import secrets
+import stat
 import struct
 import time
 from collections.abc import Callable, Mapping
@@ -153,6 +154,8 @@ def read_keys(path: Path) -> Mapping[bytes, bytes]:
         ConfigError: the file cannot be read, or a line is no key; the message never holds a key.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError(f"ticket_keys: {path}: not a regular file")
         with path.open("rb") as file:
             text = file.read(_LONGEST_FILE).decode("ascii")
     except OSError as error:

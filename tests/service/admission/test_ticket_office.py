@@ -215,3 +215,5 @@ def test_a_file_without_keys_is_refused(tmp_path, text, message):
 def test_a_file_that_is_missing_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         TicketOffice(tmp_path / "keys", 60)
+    with pytest.raises(ConfigError, match="not a regular file"):
+        TicketOffice(tmp_path, 60)

@@ -493,9 +493,10 @@ class DriveSession:
         """Send frames as they come, those that waited for a server first."""
         with contextlib.suppress(SessionEnded):
             while True:
+                # Before the look: an answer, and the next frame, may come while one is being sent.
+                leg.wake.clear()
                 for kept in list(self._kept.after(leg.cursor)):
                     await self._send(leg, kept, is_replayed=False)
-                leg.wake.clear()
                 await leg.wake.wait()
 
     async def _send(self, leg: _Leg, kept: Kept, *, is_replayed: bool) -> None:
@@ -525,7 +526,7 @@ class DriveSession:
         self._settled.set()
         self._why = reason
         self._tell(DriveState.RESUMING, leg.target, reason)
-        if not isinstance(error, SessionExpired):
+        if len(self._ledger) or not isinstance(error, SessionExpired):
             self._wanted.set()
 
     def _leave(self, leg: _Leg) -> None:

@@ -44,6 +44,7 @@ class Fleet:
         self.down: set[str] = set()
         self.asked: list[str] = []
         self.slow: asyncio.Event | None = None
+        self.answers_come_first = False
         self.changes: list[steerstream.SessionChange] = []
         self.clock = next(iter(servers.values())).clock
 
@@ -86,6 +87,19 @@ class _Transport:
             raise ConnectionFailed(f"{self._name} is down")
         if self._fleet.slow is not None and self._name == "b":
             await self._fleet.slow.wait()
+
+    async def drive(self):
+        stream = await self._inner.drive()
+        if self._fleet.answers_come_first:
+            send = stream.send
+
+            async def send_and_return_late(request):
+                await send(request)
+                for _ in range(20):
+                    await asyncio.sleep(0)
+
+            stream.send = send_and_return_late
+        return stream
 
     def __getattr__(self, name):
         return getattr(self._inner, name)
@@ -262,6 +276,16 @@ async def test_a_ticket_that_is_refused_ends_in_a_fresh_session_that_the_guard_k
         await anext(session)
     assert [bool(opening.ticket) for opening in fleet.openings("b")] == [True, False]
     assert fleet.frames("b")[-1] == "4"
+
+
+async def test_a_frame_that_comes_while_the_one_before_is_being_sent_is_sent_as_well():
+    fleet = Fleet(a=FakeServer())
+    fleet.answers_come_first = True
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for number in range(5):
+            answer = await session.request(b"picture", timeout_s=LIMIT_S / 10)
+            assert answer.sequence_number == number
+    assert len(fleet.openings("a")) == 1, "no silence has sent it"
 
 
 async def test_resets_stay_between_the_frames_around_them():

@@ -176,7 +176,7 @@ def test_no_two_tickets_are_alike(tiny, keys):
 
 def test_keys_change_while_the_server_runs(tiny, keys, monkeypatch, caplog):
     monkeypatch.setattr(ticket_office, "_LOOK_AGAIN_S", 0.0)
-    office = TicketOffice(keys, 60)
+    office = TicketOffice(keys, 60, Wall())
     by_new = office.seal(STATE, "car", tiny)
     keys.write_text(key_line("newest", 3) + key_line("new", 1))
     by_newest = office.seal(STATE, "car", tiny)

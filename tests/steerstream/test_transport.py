@@ -307,7 +307,7 @@ async def test_a_stream_whose_network_takes_nothing_is_aborted_all_the_same(monk
     """gRPC may leave a write waiting after its call was cancelled."""
     monkeypatch.setattr(steerstream.transport, "_ABORT_TIMEOUT_S", 0.01)
     call = StalledCall()
-    stream = GrpcStream(cast(Any, call))
+    stream = GrpcStream(cast(Any, call), lambda: True)
     sending = asyncio.create_task(stream.send(drive_service_pb2.DriveRequest()))
     await asyncio.sleep(0)
     async with asyncio.timeout(10):

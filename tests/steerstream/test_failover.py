@@ -76,6 +76,10 @@ async def driven(targets, *, budget_ms=BUDGET_MS, break_now=None, changes=None):
         for number in range(FRAMES):
             if number == BREAK_AT and break_now is not None:
                 break_now()
+            if number == FRAMES - 5 and break_now is not None:
+                # Frames go on while a server drains; the last ones are for the other server.
+                async with asyncio.timeout(PATIENCE_S):
+                    await _until(lambda: session.change.target == targets[-1])
             answer = await session.request(
                 picture(number), capture_time_ns=PERIOD_NS * (number + 1), timeout_s=PATIENCE_S
             )

@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import Any, Protocol, Self, Unpack
 
 from steerstream.answers import (
     Answer,
@@ -58,10 +58,15 @@ from steerstream.session import (
 )
 from steerstream.v1 import frame_pb2
 
-if TYPE_CHECKING:
-    from steerstream.client import Client
 
-Open = Callable[[str, bytes | None], Coroutine[Any, Any, tuple["Client", Session]]]
+class Connection(Protocol):
+    """The client of one leg, which has no other session."""
+
+    async def aclose(self) -> None:
+        """Close its session and the connection."""
+
+
+Open = Callable[[str, bytes | None], Coroutine[Any, Any, tuple[Connection, Session]]]
 """Connects to a server and opens a session there, with a ticket or without one."""
 
 _MOST_REPLAYED_AT_ONCE = 8
@@ -81,7 +86,7 @@ class _Leg:
 
     Attributes:
         target: the server.
-        client: the connection, which has no other session.
+        client: the connection.
         session: the stream.
         with_state: whether it goes on with the state that the vehicle's session had.
         cursor: the last of the kept frames that was sent to it.
@@ -91,7 +96,7 @@ class _Leg:
     """
 
     target: str
-    client: Client
+    client: Connection
     session: Session
     with_state: bool
     cursor: int = -1

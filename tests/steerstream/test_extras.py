@@ -29,10 +29,16 @@ def site_packages(monkeypatch, tmp_path):
     return tmp_path
 
 
+def _metadata(name):
+    """The text of a package's metadata, in a file of another name in the root of a checkout."""
+    found = metadata.distribution(name)
+    return found.read_text("METADATA") or found.read_text("PKG-INFO")
+
+
 def install(site_packages, name="steerstream", origin=None):
     text = f"Metadata-Version: 2.4\nName: {name}\nVersion: 0.1.0\n"
     if name == "steerstream":
-        text = metadata.distribution(name).read_text("METADATA") or ""
+        text = _metadata(name)
     info = site_packages / f"{name}-0.1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(text)

@@ -197,7 +197,7 @@ import ctypes, sys
 from steerstream_service.engine import host_stepper
 from steerstream_service.process import command
 
-def step(self, *frames):
+def step(self, *frames, **options):
     while True:
         ctypes.CDLL(None).sleep(1000)  # as a device that hangs
 

@@ -53,7 +53,8 @@ docs: $(VENV)/.docs ## Build the documents and the API reference into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 findings: ## Check what is known of outside libraries; takes minutes and the network
-	@status=0; for script in findings/[a-z]*.py; do $(PYTHON) -B $$script || status=1; done; exit $$status
+	@status=0; for script in findings/*.sh; do \
+		printf "%s: " "$$script"; $$script || status=1; done; exit $$status
 
 proto: $(VENV)/.dev ## Generate the stubs in steerstream/v1 from proto/
 	@$(BIN)/python proto/generate.py

@@ -197,7 +197,7 @@ def _options(intra_op_threads: int) -> onnxruntime.SessionOptions:
 
 def _run_options(entries: Mapping[str, str]) -> onnxruntime.RunOptions | None:
     # Options without `gpu_graph_id` cost a C++ exception, thrown and caught, at each run:
-    # findings/onnxruntime_run_options.py.
+    # findings/onnxruntime_run_options.sh.
     if not entries:
         return None
     options = onnxruntime.RunOptions()

@@ -1,18 +1,18 @@
-"""Closing a channel of grpc.aio cancels, as it seems, the tasks that wait for its calls.
+#!/usr/bin/env bash
+# Closing a channel of grpc.aio cancels, as it seems, the tasks that wait for its calls.
+#
+# Version: grpcio 1.85.3.
+# Guess: a task that waits for a call gets an `AioRpcError` with the status CANCELLED when another
+#     task closes the channel.
+# Behaviour: it gets an `asyncio.CancelledError`, though nobody cancelled it: `Task.cancelling()`
+#     is 0. A task group takes such a task for one that ended quietly.
+# Output seen: `CancelledError 0`, and the task group raises nothing.
+set -euo pipefail
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+python3 -m pip install --quiet --target "$folder/site" grpcio==1.85.3 2>/dev/null
 
-Version: grpcio 1.85.3.
-Guess: a task that waits for a call gets an `AioRpcError` with the status CANCELLED when another
-    task closes the channel.
-Behaviour: it gets an `asyncio.CancelledError`, though nobody cancelled it: `Task.cancelling()`
-    is 0. A task group takes such a task for one that ended quietly.
-Output seen: `CancelledError 0`, and the task group raises nothing.
-"""
-
-from __future__ import annotations
-
-from _packages import conclude, run
-
-PROGRAM = """
+seen=$(PYTHONPATH="$folder/site" timeout 60 python3 - <<'PROGRAM'
 import asyncio
 import grpc
 
@@ -45,7 +45,8 @@ async def main():
     await server.stop(0)
 
 asyncio.run(main())
-"""
-
-printed, _ = run(PROGRAM, "grpcio==1.85.3")
-conclude(printed.splitlines() == ["CancelledError 0", "the group raised nothing"], printed)
+PROGRAM
+)
+expected="CancelledError 0
+the group raised nothing"
+if [ "$seen" = "$expected" ]; then echo "as stated"; else echo "CHANGED, saw: $seen"; exit 1; fi

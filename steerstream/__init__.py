@@ -37,6 +37,7 @@ from steerstream.bounds import Bounds
 from steerstream.client import Client, SessionOpening, connect
 from steerstream.drive_session import DriveSession
 from steerstream.errors import (
+    AccessDenied,
     AnswerTimeout,
     BadRequest,
     ConnectionFailed,
@@ -54,6 +55,7 @@ from steerstream.errors import (
     SessionProtocolError,
     SessionRefused,
     SessionShed,
+    SessionTakenOver,
     SteerstreamError,
     UnknownModel,
 )
@@ -79,6 +81,7 @@ from steerstream.transport import GrpcTransport, Tls, Transport
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccessDenied",
     "Action",
     "Answer",
     "AnswerTimeout",
@@ -131,6 +134,7 @@ __all__ = [
     "SessionProtocolError",
     "SessionRefused",
     "SessionShed",
+    "SessionTakenOver",
     "Shedding",
     "SkipReason",
     "Skipped",

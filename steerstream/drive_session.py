@@ -37,6 +37,7 @@ from steerstream.errors import (
     SessionExpired,
     SessionLost,
     SessionRefused,
+    SessionTakenOver,
     SteerstreamError,
 )
 from steerstream.guard import Guard, SafeCommand
@@ -163,6 +164,8 @@ class DriveSession:
         self._next_leg: _Leg | None = None
         self._newer_ticket: TicketIssued | None = None
         self._is_opening = False
+        # Whether a session was asked for since this leg began, which may have taken its place.
+        self._asked_again = False
         self._info: SessionInfo | None = None
         self._heard_ns = 0
         self._silence_ns = 0
@@ -397,7 +400,7 @@ class DriveSession:
         if self._newer_ticket is not None:
             self._kept.take_ticket(self._newer_ticket)
             self._newer_ticket = None
-        self._is_opening = True
+        self._is_opening = self._asked_again = True
         try:
             await self._go_on_at(await self._opened(target))
         finally:
@@ -471,6 +474,7 @@ class DriveSession:
 
     def _switch(self, leg: _Leg) -> None:
         old, self._leg = self._leg, leg
+        self._asked_again = False
         self._info = leg.session.info
         with_state = leg.with_state and self._kept.is_whole
         if self._change.state is DriveState.CONNECTING:
@@ -523,7 +527,8 @@ class DriveSession:
         self._without_since_s = self._loop.time()
         self._targets.leave(leg.target, error.retry_after_s if error else None)
         self._retire(leg, is_clean=False)
-        if isinstance(error, SessionBadRequest):
+        by_another = isinstance(error, SessionTakenOver) and not self._asked_again
+        if isinstance(error, SessionBadRequest) or by_another:
             self._give_up(error)
             return
         self.guard.session_lost()

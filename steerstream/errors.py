@@ -3,7 +3,8 @@
 ```text
 SteerstreamError
 ├── ConnectionFailed              no server was reached
-├── SessionRefused                the server opens no session: full, credentials
+├── SessionRefused                the server opens no session, for example because it is full
+│   ├── AccessDenied              it does not accept this client's identity, or not for this
 │   └── UnknownModel              it serves no model of that name
 ├── BadRequest                    an argument is wrong; nothing was sent (also a ValueError)
 ├── SessionEnded                  the session is over: open a new one
@@ -12,6 +13,7 @@ SteerstreamError
 │   └── SessionLost               it ended with an error
 │       ├── SessionExpired        it sent no frame for too long
 │       ├── SessionShed           the server let it go so that others stay in time
+│       ├── SessionTakenOver      a newer session of the same vehicle took its place
 │       ├── SessionBadRequest     the server refused a message (also a BadRequest)
 │       └── SessionProtocolError  the server broke the wire contract (also a ProtocolError)
 ├── AnswerTimeout                 a frame had no answer in time (also a TimeoutError)
@@ -53,6 +55,10 @@ class ErrorReason(enum.StrEnum):
     IDLE = "ERROR_REASON_IDLE"
     INTERNAL = "ERROR_REASON_INTERNAL"
     SHED = "ERROR_REASON_SHED"
+    UNAUTHENTICATED = "ERROR_REASON_UNAUTHENTICATED"
+    FORBIDDEN = "ERROR_REASON_FORBIDDEN"
+    TAKEN_OVER = "ERROR_REASON_TAKEN_OVER"
+    SHARE_TAKEN = "ERROR_REASON_SHARE_TAKEN"
 
     @property
     def is_stated(self) -> bool:
@@ -99,6 +105,10 @@ class SessionRefused(SteerstreamError):
     """The server does not open the session; `retry_after_s` may say when to try again."""
 
 
+class AccessDenied(SessionRefused):
+    """The server does not accept this client's certificate or token, or not for what it asked."""
+
+
 class UnknownModel(SessionRefused):
     """No model of that name is served; `Client.describe_models` lists them."""
 
@@ -136,6 +146,10 @@ class SessionShed(SessionLost):
 
     `retry_after_s` says when this one may have room again.
     """
+
+
+class SessionTakenOver(SessionLost):
+    """A newer session of the same vehicle took the place of this one; no other is opened for it."""
 
 
 class SessionBadRequest(SessionLost, BadRequest):

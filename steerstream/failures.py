@@ -9,6 +9,7 @@ from typing import TypeVar
 import grpc
 
 from steerstream.errors import (
+    AccessDenied,
     BadRequest,
     ConnectionFailed,
     ErrorReason,
@@ -20,6 +21,7 @@ from steerstream.errors import (
     SessionLost,
     SessionRefused,
     SessionShed,
+    SessionTakenOver,
     SteerstreamError,
     UnknownModel,
 )
@@ -30,12 +32,14 @@ _Kind = TypeVar("_Kind", bound=SteerstreamError)
 _HINTS: dict[type[SteerstreamError], str] = {
     ConnectionFailed: "check the target and that the server runs",
     SessionRefused: "try again later, or on another server",
+    AccessDenied: "check the certificate or the token, and the vehicle's name",
     UnknownModel: "describe_models() lists the served names",
     BadRequest: "correct the request",
     ServerDraining: "open the session on another server",
     SessionLost: "open a new session",
     SessionBadRequest: "correct the request and open a new session",
     SessionShed: "open the session on another server, or later on this one",
+    SessionTakenOver: "check that no other program drives under this vehicle's name",
     SessionExpired: "send frames, or close the session and open one when there are frames",
     ProtocolError: "check that the target is a steerstream server of this version",
 }
@@ -50,6 +54,10 @@ _BY_REASON: dict[ErrorReason, type[SteerstreamError]] = {
     ErrorReason.DRAINING: ServerDraining,
     ErrorReason.IDLE: SessionExpired,
     ErrorReason.SHED: SessionShed,
+    ErrorReason.UNAUTHENTICATED: AccessDenied,
+    ErrorReason.FORBIDDEN: AccessDenied,
+    ErrorReason.TAKEN_OVER: SessionTakenOver,
+    ErrorReason.SHARE_TAKEN: SessionRefused,
 }
 
 _BY_CODE: dict[grpc.StatusCode, type[SteerstreamError]] = {
@@ -59,8 +67,8 @@ _BY_CODE: dict[grpc.StatusCode, type[SteerstreamError]] = {
     grpc.StatusCode.NOT_FOUND: UnknownModel,
     grpc.StatusCode.RESOURCE_EXHAUSTED: SessionRefused,
     grpc.StatusCode.FAILED_PRECONDITION: SessionRefused,
-    grpc.StatusCode.UNAUTHENTICATED: SessionRefused,
-    grpc.StatusCode.PERMISSION_DENIED: SessionRefused,
+    grpc.StatusCode.UNAUTHENTICATED: AccessDenied,
+    grpc.StatusCode.PERMISSION_DENIED: AccessDenied,
 }
 
 _LOST = re.compile(

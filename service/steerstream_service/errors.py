@@ -15,6 +15,10 @@ ServiceError
     ├── BudgetTooSmallError     FAILED_PRECONDITION  BUDGET_TOO_SMALL
     ├── DrainingError           UNAVAILABLE          DRAINING
     ├── ShedError               UNAVAILABLE          SHED
+    ├── UnauthenticatedError    UNAUTHENTICATED      UNAUTHENTICATED
+    ├── ForbiddenError          PERMISSION_DENIED    FORBIDDEN
+    ├── TakenOverError          ABORTED              TAKEN_OVER
+    ├── ShareTakenError         RESOURCE_EXHAUSTED   SHARE_TAKEN
     ├── IdleError               DEADLINE_EXCEEDED    IDLE
     └── InternalError           INTERNAL             INTERNAL
 ```
@@ -44,6 +48,10 @@ class ErrorReason(enum.IntEnum):
     IDLE = 8
     INTERNAL = 9
     SHED = 10
+    UNAUTHENTICATED = 11
+    FORBIDDEN = 12
+    TAKEN_OVER = 13
+    SHARE_TAKEN = 14
 
 
 class ServiceError(Exception):
@@ -136,6 +144,34 @@ class ShedError(StreamError):
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = ErrorReason.SHED
+
+
+class UnauthenticatedError(StreamError):
+    """The call shows no identity that the server accepts."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = ErrorReason.UNAUTHENTICATED
+
+
+class ForbiddenError(StreamError):
+    """The identity does not own the vehicle's name, or is no administrator's."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = ErrorReason.FORBIDDEN
+
+
+class TakenOverError(StreamError):
+    """A newer session of the same vehicle has taken the place of this one."""
+
+    code = grpc.StatusCode.ABORTED
+    reason = ErrorReason.TAKEN_OVER
+
+
+class ShareTakenError(StreamError):
+    """The vehicle, its identity or its address has as many sessions as it may have."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = ErrorReason.SHARE_TAKEN
 
 
 class IdleError(StreamError):

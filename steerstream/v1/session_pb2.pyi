@@ -70,6 +70,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A fault of the server; its log says more. INTERNAL."""
     ERROR_REASON_SHED: _ErrorReason.ValueType  # 10
     """The server's capacity has shrunk, and it let this session go so that the others stay in time. UNAVAILABLE."""
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 11
+    """The call shows no identity that the server accepts: no valid token, certificate or header. UNAUTHENTICATED."""
+    ERROR_REASON_FORBIDDEN: _ErrorReason.ValueType  # 12
+    """The identity may not do this: it does not own the vehicle's name, or is no administrator's. PERMISSION_DENIED."""
+    ERROR_REASON_TAKEN_OVER: _ErrorReason.ValueType  # 13
+    """A newer session of the same vehicle has taken the place of this one. ABORTED."""
+    ERROR_REASON_SHARE_TAKEN: _ErrorReason.ValueType  # 14
+    """The vehicle, its identity or its address has as many sessions as it may have. RESOURCE_EXHAUSTED."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a stream ended with an error; its name stands in the trailing metadata under "steerstream-reason"."""
@@ -96,6 +104,14 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 9
 """A fault of the server; its log says more. INTERNAL."""
 ERROR_REASON_SHED: ErrorReason.ValueType  # 10
 """The server's capacity has shrunk, and it let this session go so that the others stay in time. UNAVAILABLE."""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 11
+"""The call shows no identity that the server accepts: no valid token, certificate or header. UNAUTHENTICATED."""
+ERROR_REASON_FORBIDDEN: ErrorReason.ValueType  # 12
+"""The identity may not do this: it does not own the vehicle's name, or is no administrator's. PERMISSION_DENIED."""
+ERROR_REASON_TAKEN_OVER: ErrorReason.ValueType  # 13
+"""A newer session of the same vehicle has taken the place of this one. ABORTED."""
+ERROR_REASON_SHARE_TAKEN: ErrorReason.ValueType  # 14
+"""The vehicle, its identity or its address has as many sessions as it may have. RESOURCE_EXHAUSTED."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -24,6 +24,7 @@ from steerstream import (
     HandOver,
     SessionClosed,
     SessionRefused,
+    SessionTakenOver,
     Shedding,
     Skipped,
     TicketIssued,
@@ -399,6 +400,35 @@ async def test_a_message_that_no_server_takes_ends_it():
         with pytest.raises(BadRequest, match=r"frame\.x"):
             await session.request(b"picture", timeout_s=LIMIT_S)
     assert fleet.openings("b") == []
+
+
+TAKEN_OVER = Fail(Code.ABORTED, "a newer session", reason=ErrorReason.TAKEN_OVER)
+
+
+async def test_two_programs_under_one_name_do_not_take_the_session_from_each_other_for_ever():
+    fleet = Fleet(a=scripted(lambda at: TAKEN_OVER), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        with pytest.raises(SessionTakenOver):
+            await session.request(b"picture", timeout_s=LIMIT_S)
+    assert session.state is DriveState.LOST
+    assert fleet.openings("b") == []
+
+
+async def test_a_session_whose_place_its_own_next_one_took_goes_on():
+    def script(at):
+        return [Draining(60_000), Reply()] if at == 0 else TAKEN_OVER
+
+    fleet = Fleet(a=scripted(script), b=FakeServer())
+    fleet.slow = asyncio.Event()
+    async with fleet.connect() as client, fleet.session(client) as session:
+        await session.request(b"picture")
+        await until(lambda: "b" in fleet.asked)
+        await session.send_frame(b"picture")
+        await until(lambda: session.state is DriveState.RESUMING)
+        fleet.slow.set()
+        await until(lambda: session.state is DriveState.DRIVING)
+        assert isinstance(await session.request(b"picture"), Command)
+    assert len(fleet.openings("b")) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import grpc
 import pytest
 
 from steerstream import (
+    AccessDenied,
     BadRequest,
     ConnectionFailed,
     ErrorReason,
@@ -15,6 +16,7 @@ from steerstream import (
     SessionLost,
     SessionRefused,
     SessionShed,
+    SessionTakenOver,
     UnknownModel,
 )
 from steerstream.failures import RpcFailed, call_error, session_error
@@ -34,7 +36,10 @@ Code, Reason = grpc.StatusCode, ErrorReason
         (Code.UNAVAILABLE, Reason.DRAINING, ServerDraining),
         (Code.UNAVAILABLE, Reason.UNSPECIFIED, ConnectionFailed),
         (Code.UNIMPLEMENTED, Reason.UNSPECIFIED, ProtocolError),
-        (Code.UNAUTHENTICATED, Reason.UNSPECIFIED, SessionRefused),
+        (Code.UNAUTHENTICATED, Reason.UNSPECIFIED, AccessDenied),
+        (Code.UNAUTHENTICATED, Reason.UNAUTHENTICATED, AccessDenied),
+        (Code.PERMISSION_DENIED, Reason.FORBIDDEN, AccessDenied),
+        (Code.RESOURCE_EXHAUSTED, Reason.SHARE_TAKEN, SessionRefused),
         (Code.DEADLINE_EXCEEDED, Reason.UNSPECIFIED, ConnectionFailed),
         (Code.RESOURCE_EXHAUSTED, Reason.UNSPECIFIED, SessionRefused),
     ],
@@ -54,6 +59,7 @@ def test_every_status_of_a_call_has_its_error(code, reason, kind):
         (Code.UNAVAILABLE, Reason.UNSPECIFIED, SessionLost),
         (Code.UNAVAILABLE, Reason.DRAINING, ServerDraining),
         (Code.UNAVAILABLE, Reason.SHED, SessionShed),
+        (Code.ABORTED, Reason.TAKEN_OVER, SessionTakenOver),
         (Code.INVALID_ARGUMENT, Reason.INVALID_FIELD, SessionBadRequest),
         (Code.RESOURCE_EXHAUSTED, Reason.UNSPECIFIED, SessionBadRequest),
     ],

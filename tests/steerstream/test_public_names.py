@@ -16,6 +16,7 @@ import steerstream.blocking
 import steerstream.testing
 
 NAMES = [
+    "AccessDenied",
     "Action",
     "Answer",
     "AnswerTimeout",
@@ -68,6 +69,7 @@ NAMES = [
     "SessionProtocolError",
     "SessionRefused",
     "SessionShed",
+    "SessionTakenOver",
     "Shedding",
     "SkipReason",
     "Skipped",

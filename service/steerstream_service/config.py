@@ -53,6 +53,12 @@ class Config:
     max_sessions: int = _setting(
         64, 1, 65_536, "sessions at once; each holds one row of every state tensor"
     )
+    max_connections: int = _setting(
+        4096,
+        16,
+        1_000_000,
+        "connections at once, of vehicles and of strangers; one more is closed at once",
+    )
     max_waiting_frames: int = _setting(
         8, 1, 1024, "frames of one EVERY session that wait; 0.4 s at 20 Hz, more is only latency"
     )

@@ -18,6 +18,32 @@ _ACK = 1
 _INITIAL_WINDOW_SIZE = 4
 
 
+def http2_frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    head = struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream)
+    return head + payload
+
+
+def call_headers(path: str) -> bytes:
+    """The block of headers that begins a call."""
+    headers = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": path,
+        ":authority": "test",
+        "content-type": "application/grpc",
+        "te": "trailers",
+    }
+    return b"".join(
+        # Literal header fields without indexing: lengths below 127, no Huffman code.
+        bytes([0, len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+        for name, value in headers.items()
+    )
+
+
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + http2_frame(_SETTINGS, 0, 0)
+"""How a connection begins that grants the usual windows."""
+
+
 class ClosedWindow:
     """One connection with any number of streams, none of which may be sent data."""
 
@@ -41,19 +67,7 @@ class ClosedWindow:
     def open(self, **opening: Any) -> int:
         """Open a session on a new stream; returns the stream's number."""
         stream, self._next_stream = self._next_stream, self._next_stream + 2
-        headers = {
-            ":method": "POST",
-            ":scheme": "http",
-            ":path": "/steerstream.v1.DriveService/Drive",
-            ":authority": "test",
-            "content-type": "application/grpc",
-            "te": "trailers",
-        }
-        block = b"".join(
-            # Literal header fields without indexing: lengths below 127, no Huffman code.
-            bytes([0, len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-            for name, value in headers.items()
-        )
+        block = call_headers("/steerstream.v1.DriveService/Drive")
         self._frame(_HEADERS, _END_HEADERS, stream, block)
         message = drive_service_pb2.DriveRequest(open=session_pb2.OpenSession(**opening))
         data = message.SerializeToString()
@@ -66,10 +80,7 @@ class ClosedWindow:
         await asyncio.gather(self._reading, return_exceptions=True)
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes = b"") -> None:
-        head = (
-            struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream)
-        )
-        self._writer.write(head + payload)
+        self._writer.write(http2_frame(kind, flags, stream, payload))
 
     async def _read(self) -> None:
         while True:

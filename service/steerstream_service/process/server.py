@@ -38,10 +38,25 @@ _CALLS = 64
 """Open calls of each other method, such as health; and streams beyond twice the sessions."""
 _OTHER_METHODS = 6
 """DescribeModels, Health's Check, List and Watch, and both versions of reflection."""
+MAX_HEADER_BYTES = 16_384
+"""Headers of one call."""
 _STOP_S = 1.0
 """For RPCs that are still open when all sessions have ended: health watches and descriptions."""
 _LOOK_S = 1.0
 """Between two looks at how long the present step takes."""
+_STRANGERS = (
+    # From a connection's first byte to its settings: a connection that says nothing ends.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    # Without a call. A client that comes back connects once more by itself.
+    ("grpc.max_connection_idle_ms", 30_000),
+    # Headers of one call, all together: a token or a certificate's name has room, a book has not.
+    ("grpc.max_metadata_size", MAX_HEADER_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_HEADER_BYTES),
+    # To agree to the server's settings, of which that bound is one.
+    ("grpc.http2.settings_timeout", 10_000),
+    # A client that pings more often than it may is told to go away.
+    ("grpc.http2.max_ping_strikes", 2),
+)
 _ALONE = (
     # A second server on a taken port must fail, and not share its vehicles.
     ("grpc.so_reuseport", 0),
@@ -304,6 +319,8 @@ def _options(config: Config, drives: int, *, shares_port: bool) -> list[tuple[st
     return [
         *(_SHARED if shares_port else _ALONE),
         ("grpc.max_receive_message_length", config.max_message_bytes),
+        ("grpc.max_allowed_incoming_connections", config.max_connections),
+        *_STRANGERS,
         # A proxy may hold all vehicles on one connection; beyond this, streams wait for others.
         ("grpc.max_concurrent_streams", drives + _OTHER_METHODS * _CALLS),
         # Notices within seconds that a vehicle has lost its link.

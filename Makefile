@@ -15,7 +15,7 @@ DATA   ?=
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.demo ## Drive 60 s on an unseen road; DATA=DIR replays the real drive as well
+demo: $(VENV)/.demo ## Drive an unseen road, then kill a server in a bend; DATA=DIR replays a real drive
 	@$(BIN)/python -m benchmark.demo --out demo $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/.dev ## Run the test suite; fail below 95 % of bundle/, service/ or steerstream/

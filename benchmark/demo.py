@@ -1,11 +1,15 @@
 """Start the server, drive an unseen road through it, and leave figures, a video and a picture.
 
-`make demo` runs this. With `--data` it also replays the held-out part of the real drive.
+`make demo` runs this. In a second act the vehicle drives on two servers, and the one that answers
+is killed in a bend. With `--data` it also replays the held-out part of the real drive.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +26,10 @@ SEED = 7
 """An evaluation seed: the world keeps 0 to 99 out of all training."""
 
 SECONDS = 60
+KILL_SECONDS = 16
+"""The road's sharpest bend of the first quarter minute comes after 11 s."""
 BUDGET_MS = 50
+PICTURES = ("drive.png", "kill.png")
 REAL_DRIVE = Path("udacity_ch2_hmb3") / "labels.csv"
 
 
@@ -34,6 +41,9 @@ def main() -> int:
     """Run the demo; return the exit code."""
     parser = Parser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results")
+    parser.add_argument(
+        "--images", type=Path, help="folder that gets a copy of the pictures, such as docs/images"
+    )
     parser.add_argument("--data", type=Path, help="folder with the driving data, to replay it too")
     options = parser.parse_args()
     try:
@@ -46,7 +56,11 @@ def main() -> int:
         return INTERRUPTED
     path = options.out / "summary.json"
     whole_file.write_json(path, summary)
-    print(f"\nSee {path}, {options.out / 'drive.mp4'} and {options.out / 'drive.png'}.")
+    if options.images is not None:
+        for name in PICTURES:
+            shutil.copyfile(options.out / name, options.images / name)
+    names = [str(options.out / name) for name in ("drive.mp4", *PICTURES)]
+    print(f"\nSee {path}, {', '.join(names)}.")
     return 0
 
 
@@ -71,25 +85,57 @@ def run(out: Path, data: Path | None) -> dict[str, object]:
         if labels is not None:
             print("\nReplaying the real drive's held-out blocks as fast as they are answered\n")
             summary["replay"] = _replay(server.address, labels, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        summary["kill"] = _kill(out, Path(folder))
     return summary
 
 
-def _drive(target: str, out: Path, folder: Path) -> object:
-    return _steerstream(
+def _drive(target: str, out: Path, folder: Path) -> dict[str, object]:
+    return _simulate(
         folder / "drive.json",
-        "simulate",
-        "drive",
-        "--real-time",
         f"--target={target}",
-        f"--seed={SEED}",
         f"--seconds={SECONDS}",
-        f"--budget-ms={BUDGET_MS}",
         f"--save={out / 'drive.mp4'}",
         f"--plot={out / 'drive.png'}",
     )
 
 
-def _replay(target: str, labels: Path, folder: Path) -> object:
+def _kill(out: Path, folder: Path) -> object:
+    """Drive on two servers, and kill the one that answers in a bend."""
+    keys = folder / "keys"
+    keys.write_text(f"demo = {base64.b64encode(os.urandom(32)).decode()}\n")
+    # Each server would choose the precision that is quicker as it starts, and a ticket is of one.
+    settings = {"ticket_keys": str(keys), "precision": "f32"}
+    print("\nStarting two servers, which share a key for tickets")
+    with serve(BUNDLE, settings=settings) as first, serve(BUNDLE, settings=settings) as second:
+        print(f"Driving {KILL_SECONDS} s on the same road; {first.address} is killed in a bend\n")
+        drive = _simulate(
+            folder / "kill.json",
+            f"--target={first.address}",
+            f"--target={second.address}",
+            f"--seconds={KILL_SECONDS}",
+            f"--kill={first.pid}",
+            f"--plot={out / 'kill.png'}",
+        )
+    killed = drive["server_killed"]
+    if killed is None:
+        raise DemoError("the vehicle did not come to the bend in which the server is killed")
+    return killed
+
+
+def _simulate(result: Path, *arguments: str) -> dict[str, object]:
+    return _steerstream(
+        result,
+        "simulate",
+        "drive",
+        "--real-time",
+        f"--seed={SEED}",
+        f"--budget-ms={BUDGET_MS}",
+        *arguments,
+    )
+
+
+def _replay(target: str, labels: Path, folder: Path) -> dict[str, object]:
     return _steerstream(
         folder / "replay.json",
         "drive",
@@ -101,12 +147,13 @@ def _replay(target: str, labels: Path, folder: Path) -> object:
     )
 
 
-def _steerstream(result: Path, *arguments: str) -> object:
+def _steerstream(result: Path, *arguments: str) -> dict[str, object]:
     """Run a command of `steerstream` with its output shown; return the JSON that it wrote."""
     command = [sys.executable, "-m", "steerstream", *arguments, f"--json={result}"]
     if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own command
         raise DemoError(f"`steerstream {arguments[0]}` failed; its message stands above")
-    return json.loads(result.read_text())
+    report: dict[str, object] = json.loads(result.read_text())
+    return report
 
 
 if __name__ == "__main__":

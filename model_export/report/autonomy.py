@@ -60,7 +60,7 @@ def measure(
 def _drive(target: str, seed: int, seconds: float, delay_ms: float | None) -> dict[str, Any]:
     return drive(
         DriveOptions(
-            target=target,
+            targets=[target],
             seed=seed,
             seconds=seconds,
             camera=CameraConfig(),

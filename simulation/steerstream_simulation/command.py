@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib
+import os
 import sys
 
 from steerstream import Encoding, SteerstreamError
@@ -12,6 +13,7 @@ from steerstream.command_line import (
     BROKE_OFF,
     INTERRUPTED,
     Parser,
+    count,
     exit_code,
     not_negative,
     output_file,
@@ -34,6 +36,7 @@ with command_needs("steerstream simulate", "sim"):
     from steerstream_simulation.sheet import write_sheet
 
 from collections.abc import Sequence
+from typing import Any
 
 _SMALLEST_PX, _LARGEST_PX = 64, 1920
 
@@ -55,14 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _drive(parser: argparse.ArgumentParser, **options: object) -> None:
+def _drive(parser: argparse.ArgumentParser, **options: Any) -> None:  # noqa: ANN401 - of `_add_drive`
     del options["lock_step"]
+    if options["kill"] is not None and not (options["real_time"] and len(options["targets"]) > 1):
+        parser.error("argument --kill: needs --real-time, and a second --target to go on at")
     if options["real_time"] and options["delay_ms"] is not None:
         parser.error("argument --delay-ms: not allowed with argument --real-time")
     if options["plot"] is not None:
         with command_needs("steerstream simulate", "sim"):
             importlib.import_module("steerstream_simulation.plot")
-    road_drive.drive(road_drive.DriveOptions(**options), lambda report: print(table(report)))  # type: ignore[arg-type]
+    road_drive.drive(road_drive.DriveOptions(**options), lambda report: print(table(report)))
 
 
 def _parser() -> Parser:
@@ -80,7 +85,14 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
         "the vehicle when its answer arrives, not before. No network was trained on the roads "
         f"{EVALUATION_SEEDS.start} to {EVALUATION_SEEDS.stop - 1}."
     )
-    parser.add_argument("--target", required=True, metavar="HOST:PORT", help="the server")
+    parser.add_argument(
+        "--target",
+        required=True,
+        action="append",
+        dest="targets",
+        metavar="HOST:PORT",
+        help="the server; give it again for others, at which the vehicle goes on where one is lost",
+    )
     _add_world(parser)
     time = parser.add_mutually_exclusive_group()
     time.add_argument(
@@ -108,6 +120,13 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
         type=_encoding,
         default=Encoding.AUTO,
         help="how pictures are sent: jpeg, rgb8 or auto (the default: jpeg)",
+    )
+    parser.add_argument(
+        "--kill",
+        type=_process,
+        metavar="PID",
+        help="kill this process, that of the first server, with SIGKILL in the sharpest bend; the "
+        "picture then shows the moment",
     )
     parser.add_argument(
         "--json",
@@ -204,6 +223,16 @@ def _seeds(text: str) -> range:
     if not seeds:
         raise argparse.ArgumentTypeError(f"give A..B with A not greater than B, not {text!r}")
     return seeds
+
+
+def _process(text: str) -> int:
+    pid = count(text)
+    try:
+        # Signal 0 is sent to nobody: it asks whether the process may be killed.
+        os.kill(pid, 0)
+    except (OSError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"cannot kill process {text}: {error}") from None
+    return pid
 
 
 def _encoding(text: str) -> Encoding:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import steerstream
-from steerstream import Camera, Client, Encoding, FramePolicy, SafeCommand, Session, Skipped
+from steerstream import (
+    Camera,
+    Client,
+    DriveSession,
+    Encoding,
+    FramePolicy,
+    SafeCommand,
+    Session,
+    Skipped,
+)
 from steerstream import Command as WireCommand
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.drivers import Frame, Reply
@@ -23,7 +32,7 @@ class GrpcDriver:
         encoding: how pictures are sent.
     """
 
-    def __init__(self, session: Session, encoding: Encoding = Encoding.AUTO) -> None:
+    def __init__(self, session: Session | DriveSession, encoding: Encoding = Encoding.AUTO) -> None:
         self.session = session
         self._encoding = encoding
         self._speed_mps = 0.0
@@ -76,6 +85,7 @@ async def open_driver(
     rate_hz: float = 20.0,
     encoding: Encoding = Encoding.AUTO,
     vehicle_id: str = "simulation",
+    hands_over: bool = False,
 ) -> AsyncIterator[GrpcDriver]:
     """Open a session and drive through it for the time of an `async with` block.
 
@@ -88,11 +98,14 @@ async def open_driver(
         rate_hz: pictures a second.
         encoding: how pictures are sent.
         vehicle_id: the vehicle's name in the server's logs.
+        hands_over: whether the session goes on at another one of the client's servers where its
+            own is lost.
 
     Raises:
         SteerstreamError: the server does not open the session.
     """
-    async with client.open_session(
+    open_session = client.drive_session if hands_over else client.open_session
+    async with open_session(
         vehicle_id=vehicle_id,
         model=model,
         budget_ms=budget_ms,
@@ -114,6 +127,6 @@ def describe(camera: CameraConfig) -> Camera:
     )
 
 
-def connect(target: str, clock: Callable[[], int] = time.monotonic_ns) -> Client:
-    """Return a client of a server, going by the loop's clock; it connects when it is entered."""
-    return steerstream.connect(target, clock=clock)
+def connect(targets: Sequence[str], clock: Callable[[], int] = time.monotonic_ns) -> Client:
+    """Return a client of servers, going by the loop's clock; it connects when it is entered."""
+    return steerstream.connect(targets, clock=clock)

@@ -22,7 +22,7 @@ _PICTURE_HEIGHT = 225 / 825
 _LEFT, _WIDTH, _PANEL_HEIGHT = 0.06, 0.925, 0.172
 """Shares of the whole picture."""
 
-_EXPERT, _NETWORK, _LIMIT = "#e67e22", "#1f77b4", "#c82828"
+EXPERT, NETWORK, VEHICLE, _LIMIT = "#e67e22", "#1f77b4", "#1f77b4", "#c82828"
 
 
 class DrivePlot:
@@ -69,42 +69,58 @@ class DrivePlot:
         """Return the picture."""
         rows = np.array(sorted(self._rows), np.float64).reshape(-1, 5)
         seconds, offset, angle, expert, latency = rows.T / [[self._rate_hz], [1], [1], [1], [1]]
-        figure = Figure(figsize=_SIZE_IN, dpi=_DOTS_PER_IN)
-        for index, picture in enumerate(self._pictures):
-            place = (index / _PICTURES, 1 - _PICTURE_HEIGHT, 1 / _PICTURES, _PICTURE_HEIGHT)
-            axes = figure.add_axes(place)
-            axes.imshow(picture, aspect="auto", interpolation="bilinear")
-            axes.set_axis_off()
-        lane, steering, latencies = _panels(figure, seconds[-1])
-        lane.plot(seconds, offset, color=_NETWORK, label="vehicle")
-        _limit(lane, (-INTERVENTION_OFFSET_M, INTERVENTION_OFFSET_M), "put back beyond")
-        steering.plot(seconds, expert, color=_EXPERT, label="expert")
-        steering.plot(seconds, angle, color=_NETWORK, label="network")
-        latencies.plot(seconds, latency, color=_NETWORK, label="round trip")
+        drawing = figure()
+        for index, image in enumerate(self._pictures):
+            picture(drawing, index, image)
+        lane, steering, latencies = panels(drawing, 0.0, seconds[-1])
+        lane.plot(seconds, offset, color=VEHICLE, label="vehicle")
+        limit(lane, (-INTERVENTION_OFFSET_M, INTERVENTION_OFFSET_M), "put back beyond")
+        steering.plot(seconds, expert, color=EXPERT, label="expert")
+        steering.plot(seconds, angle, color=NETWORK, label="network")
+        latencies.plot(seconds, latency, color=NETWORK, label="round trip")
         latencies.set_ylim(bottom=0)
-        _limit(latencies, (self._budget_ms,), "budget")
+        limit(latencies, (self._budget_ms,), "budget")
         titles = ("lateral offset, m", "steering wheel angle, rad", "latency, ms")
-        for axes, title in zip((lane, steering, latencies), titles, strict=True):
-            axes.set_title(title, loc="left", fontsize=10)
-            axes.legend(
-                loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False, fontsize=9
-            )
-            axes.tick_params(labelsize=9, labelbottom=axes is latencies)
+        for axes, text in zip((lane, steering, latencies), titles, strict=True):
+            title(axes, text)
+        latencies.tick_params(labelbottom=True)
         latencies.set_xlabel("time, s", fontsize=10)
-        return figure
+        return drawing
 
 
-def _panels(figure: Figure, end_s: float) -> list[Axes]:
+def figure() -> Figure:
+    """Return an empty picture."""
+    return Figure(figsize=_SIZE_IN, dpi=_DOTS_PER_IN)
+
+
+def picture(drawing: Figure, index: int, image: NDArray[np.uint8]) -> Axes:
+    """Draw one of the camera's pictures along the top, and return its axes."""
+    place = (index / _PICTURES, 1 - _PICTURE_HEIGHT, 1 / _PICTURES, _PICTURE_HEIGHT)
+    axes = drawing.add_axes(place)
+    axes.imshow(image, aspect="auto", interpolation="bilinear")
+    axes.set_axis_off()
+    return axes
+
+
+def panels(drawing: Figure, begin_s: float, end_s: float) -> list[Axes]:
     """Return three panels over the same time, from top to bottom."""
     bottoms = (0.52, 0.295, 0.07)
-    panels = [figure.add_axes((_LEFT, bottom, _WIDTH, _PANEL_HEIGHT)) for bottom in bottoms]
-    for axes in panels:
-        axes.set_xlim(0, max(end_s, 1e-3))
+    rows = [drawing.add_axes((_LEFT, bottom, _WIDTH, _PANEL_HEIGHT)) for bottom in bottoms]
+    for axes in rows:
+        axes.set_xlim(begin_s, max(end_s, begin_s + 1e-3))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    return panels
+    return rows
 
 
-def _limit(axes: Axes, values: Sequence[float], label: str) -> None:
+def title(axes: Axes, text: str) -> None:
+    """Write what a panel shows above it, with the legend; only the lowest one shows the time."""
+    axes.set_title(text, loc="left", fontsize=10)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=3, frameon=False, fontsize=9)
+    axes.tick_params(labelsize=9, labelbottom=False)
+
+
+def limit(axes: Axes, values: Sequence[float], label: str) -> None:
+    """Draw values that should not be crossed."""
     for index, value in enumerate(values):
         axes.axhline(value, color=_LIMIT, linewidth=1, label="" if index else label)

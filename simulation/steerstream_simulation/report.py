@@ -7,6 +7,7 @@ from typing import Any
 
 from steerstream import Command
 from steerstream.drive.histogram import Histogram
+from steerstream_simulation import server_kill
 from steerstream_simulation.closed_loop import Moment
 from steerstream_simulation.drivers import Reply
 from steerstream_simulation.scoring import Score
@@ -85,6 +86,8 @@ def table(report: dict[str, Any]) -> str:
         ),
     ]
     lines += [_latency_line(name, figures) for name, figures in latency.items()]
+    if report.get("server_killed") is not None:
+        lines += ["", server_kill.table(report["server_killed"])]
     return "\n".join(lines)
 
 

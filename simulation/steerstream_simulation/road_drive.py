@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steerstream import Encoding, FramePolicy, whole_file
+from steerstream import DriveSession, Encoding, FramePolicy, whole_file
 from steerstream.command_line import at_interrupt
 from steerstream.errors import OutputLost
 from steerstream.progress import Progress
@@ -26,6 +27,7 @@ from steerstream_simulation.drivers import LocalDriver, Reply, expert_policy
 from steerstream_simulation.grpc_driver import GrpcDriver, connect, open_driver
 from steerstream_simulation.recorder import Recorder
 from steerstream_simulation.report import DriveLog, summarise
+from steerstream_simulation.server_kill import ServerKill
 from steerstream_simulation.world import World
 
 
@@ -34,7 +36,7 @@ class DriveOptions:
     """The options of a drive through a server.
 
     Attributes:
-        target: the server, `HOST:PORT`.
+        targets: the servers, `HOST:PORT`; the session goes on at another one where its own is lost.
         seed: of the road.
         seconds: length of the drive.
         camera: size of the pictures.
@@ -44,12 +46,13 @@ class DriveOptions:
         budget_ms: time that a frame may take in the server.
         model: a served model's name; empty for the server's default.
         encoding: how pictures are sent.
+        kill: process of the first server, to be killed in the sharpest bend; or None.
         save: the video's file, or None.
         plot: the picture's file, or None.
         json: the report's file, or None.
     """
 
-    target: str
+    targets: Sequence[str]
     seed: int
     seconds: float
     camera: CameraConfig
@@ -58,6 +61,7 @@ class DriveOptions:
     budget_ms: float = 50.0
     model: str | None = None
     encoding: Encoding = Encoding.AUTO
+    kill: int | None = None
     save: Path | None = None
     plot: Path | None = None
     json: Path | None = None
@@ -86,7 +90,7 @@ def drive(
 
 async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     clock = LockStepClock(stands=options.delay_ms is not None)
-    client = connect(options.target) if options.real_time else connect(options.target, clock.now_ns)
+    client = connect(options.targets, time.monotonic_ns if options.real_time else clock.now_ns)
     policy = FramePolicy.LATEST if options.real_time else FramePolicy.EVERY
     # The road is drawn first, because an open session must not wait for it.
     world = World(options.seed, seconds=options.seconds, camera=options.camera)
@@ -99,16 +103,20 @@ async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]
             model=options.model,
             budget_ms=options.budget_ms,
             encoding=options.encoding,
+            hands_over=len(options.targets) > 1,
         ) as driver,
     ):
         log, report = DriveLog(options.budget_ms), {}
+        kill = _server_kill(options, driver, world)
         try:
-            with _observer(options, log) as observe:
+            with _observer(options, log, kill, world) as observe:
                 await _until_interrupted(_close_loop(options, world, driver, clock, observe))
         finally:
             # Figures from before an error are worth reading too.
             if log.frames:
                 report = summarise(_settings(options, driver), world.score, log)
+                if kill is not None:
+                    report["server_killed"] = kill.summary()
                 show(report)
                 _write(options.json, lambda path: whole_file.write_json(path, report))
         return report
@@ -155,7 +163,7 @@ async def _close_loop(
 
 def _settings(options: DriveOptions, driver: GrpcDriver) -> dict[str, Any]:
     return {
-        "target": options.target,
+        "targets": list(options.targets),
         "model": driver.session.info.model.name,
         "seed": options.seed,
         "mode": "real_time" if options.real_time else "lock_step",
@@ -165,16 +173,29 @@ def _settings(options: DriveOptions, driver: GrpcDriver) -> dict[str, Any]:
     }
 
 
+def _server_kill(options: DriveOptions, driver: GrpcDriver, world: World) -> ServerKill | None:
+    if options.kill is None or not isinstance(driver.session, DriveSession):
+        return None
+    return ServerKill(options.kill, driver.session, world, options.seconds)
+
+
 @contextlib.contextmanager
-def _observer(options: DriveOptions, log: DriveLog) -> Iterator[Observer]:
+def _observer(
+    options: DriveOptions, log: DriveLog, kill: ServerKill | None, world: World
+) -> Iterator[Observer]:
     with contextlib.ExitStack() as stack:
-        observers: list[Observer] = [log]
+        observers: list[Observer] = [log] if kill is None else [log, kill]
         frames = round(options.seconds * RATE_HZ)
         if options.plot is not None:
             # Matplotlib comes with the extra `sim`, and a drive without a picture needs none.
+            from steerstream_simulation.kill_plot import KillPlot  # noqa: PLC0415
             from steerstream_simulation.plot import DrivePlot  # noqa: PLC0415
 
-            plot = DrivePlot(frames, budget_ms=options.budget_ms, rate_hz=RATE_HZ)
+            plot: DrivePlot | KillPlot
+            if kill is None:
+                plot = DrivePlot(frames, budget_ms=options.budget_ms, rate_hz=RATE_HZ)
+            else:
+                plot = KillPlot(kill, world.score.departure_offset_m)
             observers.append(plot)
 
             def draw() -> None:

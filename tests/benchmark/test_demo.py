@@ -9,14 +9,21 @@ import pytest
 from benchmark import demo
 
 
-def test_the_demo_leaves_figures_a_video_and_a_picture(monkeypatch, tmp_path):
+def test_the_demo_leaves_figures_a_video_and_pictures(monkeypatch, tmp_path):
     monkeypatch.setattr(demo, "SECONDS", 1)
-    monkeypatch.setattr("sys.argv", ["demo", "--out", str(tmp_path / "out")])
+    monkeypatch.setattr(demo, "KILL_SECONDS", 4)
+    images = tmp_path / "images"
+    images.mkdir()
+    monkeypatch.setattr("sys.argv", ["demo", f"--out={tmp_path / 'out'}", f"--images={images}"])
     assert demo.main() == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["drive"]["frames"] == 20
-    for name in ("drive.mp4", "drive.png"):
+    assert summary["kill"]["with_state"]
+    assert summary["kill"]["gap_ms"] > 0
+    for name in ("drive.mp4", "drive.png", "kill.png"):
         assert (tmp_path / "out" / name).stat().st_size > 0
+    for name in ("drive.png", "kill.png"):
+        assert (images / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
 def test_data_that_is_not_there_is_named_before_anything_starts(tmp_path):

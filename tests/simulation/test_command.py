@@ -49,6 +49,10 @@ def test_no_server_is_one_clear_line(capsys):
         ["--encoding", "png"],
         ["--delay-ms", "-3"],
         ["--delay-ms", "50", "--real-time"],
+        ["--kill", "0"],
+        ["--kill", "99999999999"],
+        ["--kill", str(os.getpid())],
+        ["--kill", str(os.getpid()), "--real-time"],
         ["--real-time", "--lock-step"],
     ],
 )
@@ -85,8 +89,8 @@ def fake(monkeypatch):
 
     server = FakeServer(react)
 
-    def connect(target, clock=time.monotonic_ns):
-        return steerstream.connect(target, transport=server.transport(), clock=clock)
+    def connect(targets, clock=time.monotonic_ns):
+        return steerstream.connect(targets, transport=server.transport(), clock=clock)
 
     monkeypatch.setattr(road_drive, "connect", connect)
     return fake

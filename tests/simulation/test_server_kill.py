@@ -1,0 +1,87 @@
+"""A server that is killed in a bend: the place, the gap and the picture."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import cv2
+import pytest
+
+import steerstream
+from steerstream import DriveState, FramePolicy
+from steerstream.testing import Fail, FakeServer, Reply
+from steerstream_simulation import server_kill
+from steerstream_simulation.camera import CameraConfig
+from steerstream_simulation.closed_loop import LockStepClock, drive_lock_step
+from steerstream_simulation.grpc_driver import open_driver
+from steerstream_simulation.kill_plot import KillPlot
+from steerstream_simulation.server_kill import ServerKill, sharpest_bend_m
+from steerstream_simulation.world import World
+
+SMALL = CameraConfig(width_px=128, height_px=96)
+SECONDS = 3.0
+
+
+def test_the_place_is_the_sharpest_of_the_drives_middle():
+    world = World(7, seconds=16.0, camera=SMALL)
+    place_m = sharpest_bend_m(world, 16.0)
+    around = [abs(world.road.curvature_at(place_m + step)) for step in range(-60, 61)]
+    assert abs(world.road.curvature_at(place_m)) == max(around)
+    assert abs(world.road.curvature_at(place_m)) > 0.004
+
+
+@pytest.fixture
+def servers(monkeypatch):
+    """Two servers, of which the first dies when process 4711 is killed."""
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *call: killed.append(call))
+
+    def react(_frame):
+        return Fail() if killed else Reply(0.0, speed_mps=15.0)
+
+    return {"a": FakeServer(react), "b": FakeServer(lambda _: Reply(0.0, speed_mps=15.0))}, killed
+
+
+async def drive(servers):
+    clock, world = LockStepClock(), World(7, seconds=SECONDS, camera=SMALL)
+    transports = {name: server.transport for name, server in servers.items()}
+    async with (
+        steerstream.connect(
+            ["a", "b"], transport=lambda name: transports[name](), clock=clock.now_ns
+        ) as client,
+        open_driver(client, SMALL, frame_policy=FramePolicy.EVERY, hands_over=True) as driver,
+    ):
+        assert isinstance(driver.session, steerstream.DriveSession)
+        kill = ServerKill(4711, driver.session, world, SECONDS, clock.now_ns)
+        plot = KillPlot(kill, world.score.departure_offset_m)
+
+        def observe(moment, reply):
+            kill(moment, reply)
+            plot(moment, reply)
+
+        frames = round(SECONDS * 20)
+        await drive_lock_step(world, driver, frames=frames, clock=clock, observe=observe)
+        assert driver.session.state is DriveState.DRIVING
+    return kill, plot
+
+
+async def test_the_gap_ends_with_the_other_servers_first_command(servers, tmp_path):
+    fakes, killed = servers
+    kill, plot = await drive(fakes)
+    assert killed == [(4711, signal.SIGKILL)]
+    found = kill.summary()
+    assert found is not None
+    assert found["went_on_at"] == "b"
+    assert found["with_state"]
+    assert kill.gap is not None
+    assert kill.gap.resumed_ns > kill.gap.killed_ns
+    assert 0.2 * SECONDS <= found["killed_at_s"] <= 0.8 * SECONDS
+    assert "ms later, from b, with its state" in server_kill.table(found)
+    plot.save(tmp_path / "kill.png")
+    assert cv2.imread(str(tmp_path / "kill.png")).shape == (825, 1200, 3)
+
+
+def test_a_drive_that_nobody_takes_over_says_so():
+    said = server_kill.table({"killed_at_s": 3.0, "lateral_error_max_after_m": 0.1, "gap_ms": None})
+    assert said == "server killed   at 3.0 s; no other one answered"

@@ -94,7 +94,13 @@ def figure() -> Figure:
 
 
 def picture(drawing: Figure, index: int, image: NDArray[np.uint8]) -> Axes:
-    """Draw one of the camera's pictures along the top, and return its axes."""
+    """Draw one of the camera's pictures along the top, and return its axes.
+
+    Args:
+        drawing: what to draw into.
+        index: its place, from the left.
+        image: uint8 RGB `[height, width, 3]`.
+    """
     place = (index / _PICTURES, 1 - _PICTURE_HEIGHT, 1 / _PICTURES, _PICTURE_HEIGHT)
     axes = drawing.add_axes(place)
     axes.imshow(image, aspect="auto", interpolation="bilinear")
@@ -103,7 +109,13 @@ def picture(drawing: Figure, index: int, image: NDArray[np.uint8]) -> Axes:
 
 
 def panels(drawing: Figure, begin_s: float, end_s: float) -> list[Axes]:
-    """Return three panels over the same time, from top to bottom."""
+    """Return three panels over the same time, from top to bottom.
+
+    Args:
+        drawing: what to draw into.
+        begin_s: the time at the left.
+        end_s: the time at the right.
+    """
     bottoms = (0.52, 0.295, 0.07)
     rows = [drawing.add_axes((_LEFT, bottom, _WIDTH, _PANEL_HEIGHT)) for bottom in bottoms]
     for axes in rows:
@@ -121,6 +133,12 @@ def title(axes: Axes, text: str) -> None:
 
 
 def limit(axes: Axes, values: Sequence[float], label: str) -> None:
-    """Draw values that should not be crossed."""
+    """Draw values that should not be crossed.
+
+    Args:
+        axes: the panel.
+        values: in the panel's unit.
+        label: of all of them, in the legend.
+    """
     for index, value in enumerate(values):
         axes.axhline(value, color=_LIMIT, linewidth=1, label="" if index else label)

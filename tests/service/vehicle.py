@@ -75,8 +75,8 @@ async def running(*paths: Path, **settings) -> AsyncIterator[Running]:
 class Vehicle:
     """One stream. Frames are numbered and timed at 20 Hz unless a test says otherwise."""
 
-    def __init__(self, stub: Any) -> None:
-        self.call: Any = stub.Drive()
+    def __init__(self, stub: Any, metadata: Sequence[tuple[str, str]] = ()) -> None:
+        self.call: Any = stub.Drive(metadata=metadata)
         self.opened: session_pb2.SessionOpened | None = None
         self.number = -1
         self.notices: list[session_pb2.Notice] = []

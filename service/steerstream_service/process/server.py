@@ -227,6 +227,7 @@ class Server:
             serving=self._serving and not self.admission.draining,
             provider=next(iter(models.values())).bundle.runtime.provider.name,
             runtimes={name: _runtime(model.bundle) for name, model in models.items()},
+            settings={name: str(value) for name, value in dataclasses.asdict(self._config).items()},
         )
 
     async def shutdown(self) -> None:

@@ -97,6 +97,8 @@ class Metrics(Observer, Collector):
         self._skips = [0] * (1 + max(SkipReason))
         self._late = Counter(dict.fromkeys(STAGES[:-1], 0))
         self._opened = Counter(dict.fromkeys(models, 0))
+        self._frames = Counter(dict.fromkeys(models, 0))
+        self._models: dict[str, str] = {}
         self._refused = Counter({reason.name: 0 for reason in ErrorReason})
         self._ended = Counter(dict.fromkeys(ENDINGS, 0))
         # Written by the engine's thread.
@@ -104,10 +106,13 @@ class Metrics(Observer, Collector):
         self._batches = {model: _counts() for model in models}
         self._waiting = {model: _counts() for model in models}
 
-    def opened(self, session_id: str, vehicle_id: str, model: str) -> None:
+    def opened(
+        self, session_id: str, vehicle_id: str, model: str, trace_parent: str | None = None
+    ) -> None:
         """Count a session."""
-        del session_id, vehicle_id
+        del vehicle_id, trace_parent
         self._opened[model] += 1
+        self._models[session_id] = model
 
     def refused(self, reason: ErrorReason) -> None:
         """Count a refusal."""
@@ -115,7 +120,7 @@ class Metrics(Observer, Collector):
 
     def answered(self, session_id: str, budget_ns: int, command: Command) -> None:
         """Count a command, the time of its stages, and a miss if it is over its budget."""
-        del session_id
+        self._count_frame(session_id)
         timings = command.timings
         self._queue.add(timings.queue_ns)
         self._decode.add(timings.decode_ns)
@@ -127,7 +132,7 @@ class Metrics(Observer, Collector):
 
     def skipped(self, session_id: str, skip: Skip) -> None:
         """Count a skip."""
-        del session_id
+        self._count_frame(session_id)
         self._skips[skip.reason] += 1
 
     def stepped(self, model: str, batch_size: int, step_ns: int, waiting: int) -> None:
@@ -138,7 +143,7 @@ class Metrics(Observer, Collector):
 
     def ended(self, session_id: str, ended_by: str) -> None:
         """Count an end."""
-        del session_id
+        self._models.pop(session_id, None)
         self._ended[ended_by] += 1
 
     def collect(self) -> Iterable[Metric]:
@@ -158,9 +163,15 @@ class Metrics(Observer, Collector):
         yield _by_model("step_seconds", "Duration of a step.", self._steps, _NS_PER_S)
         yield _by_model("step_frames", "Frames in a step.", self._batches)
         yield _by_model("waiting_frames", "Frames left for the next step.", self._waiting)
+        yield _counter("frames", "Frames that were answered.", "model", self._frames)
         yield _counter("sessions_opened", "Sessions admitted.", "model", self._opened)
         yield _counter("sessions_ended", "Sessions ended.", "ended_by", self._ended)
         yield _counter("streams_refused", "Streams refused.", "reason", self._refused)
+
+    def _count_frame(self, session_id: str) -> None:
+        # A last answer may come after its session's end.
+        if model := self._models.get(session_id):
+            self._frames[model] += 1
 
     def _stages(self) -> Metric:
         family = HistogramMetricFamily(
@@ -200,6 +211,7 @@ class State(Collector):
             "Version of the server, and what runs its networks.",
             {"version": __version__, "provider": state.provider},
         )
+        yield InfoMetricFamily("steerstream_settings", "The server's settings.", state.settings)
         runtimes = InfoMetricFamily(
             "steerstream_model",
             "What runs each model, and why that was chosen.",

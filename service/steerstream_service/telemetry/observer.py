@@ -36,6 +36,7 @@ class ServerState(NamedTuple):
         serving: whether sessions can open.
         provider: name of the execution provider.
         runtimes: what runs each model, by the model's name.
+        settings: the server's settings as text, by their names.
     """
 
     slots: Mapping[str, SlotUse]
@@ -43,6 +44,7 @@ class ServerState(NamedTuple):
     serving: bool
     provider: str
     runtimes: Mapping[str, ModelRuntime]
+    settings: Mapping[str, str]
 
 
 class Observer:
@@ -52,13 +54,18 @@ class Observer:
     frame that the event is about would wait too.
     """
 
-    def opened(self, session_id: str, vehicle_id: str, model: str) -> None:
+    def opened(
+        self, session_id: str, vehicle_id: str, model: str, trace_parent: str | None = None
+    ) -> None:
         """A session was admitted.
 
         Args:
             session_id: the server's name for it.
             vehicle_id: the vehicle's name for itself.
             model: name of the model that it uses.
+            trace_parent: the span of the vehicle's that the session belongs to, as the vehicle's
+                `traceparent` header of W3C Trace Context says it, unchecked; None where it has
+                none.
         """
 
     def refused(self, reason: ErrorReason) -> None:
@@ -96,10 +103,12 @@ class Observers(Observer):
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
 
-    def opened(self, session_id: str, vehicle_id: str, model: str) -> None:
+    def opened(
+        self, session_id: str, vehicle_id: str, model: str, trace_parent: str | None = None
+    ) -> None:
         """Pass it on."""
         for observer in self._observers:
-            observer.opened(session_id, vehicle_id, model)
+            observer.opened(session_id, vehicle_id, model, trace_parent)
 
     def refused(self, reason: ErrorReason) -> None:
         """Pass it on."""

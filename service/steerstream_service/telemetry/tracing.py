@@ -1,5 +1,8 @@
 """OpenTelemetry traces: a span for each session, and below it one for every n-th frame.
 
+A session's span lies below the vehicle's own span where the vehicle says which that is, in the
+metadata `traceparent` (https://www.w3.org/TR/trace-context/).
+
 A frame's span is made when its answer is known, from the timings in the answer, so a frame that is
 not traced costs one division. A thread of the SDK sends the spans, as OTLP over gRPC.
 """
@@ -16,12 +19,15 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from steerstream import __version__
 from steerstream_service.domain import Command, Skip
 from steerstream_service.errors import ErrorReason
 from steerstream_service.telemetry.observer import Observer
 
+_W3C = TraceContextTextMapPropagator()
 _NS_PER_US = 1_000
 _LAST_SPANS_S = 1.0
 """For the spans of the last seconds, after all sessions have ended."""
@@ -43,7 +49,7 @@ class Tracing(Observer):
     """
 
     def __init__(self, exporter: SpanExporter, *, every: int, worker: int | None = None) -> None:
-        resource = {"service.name": "steerstream"}
+        resource = {"service.name": "steerstream", "service.version": __version__}
         if worker is not None:
             resource["service.instance.id"] = str(worker)
         self._provider = TracerProvider(resource=Resource.create(resource), shutdown_on_exit=False)
@@ -71,10 +77,18 @@ class Tracing(Observer):
         flushing.start()
         flushing.join(_LAST_SPANS_S)
 
-    def opened(self, session_id: str, vehicle_id: str, model: str) -> None:
-        """Begin a session's span, which is the root of its trace."""
+    def opened(
+        self, session_id: str, vehicle_id: str, model: str, trace_parent: str | None = None
+    ) -> None:
+        """Begin a session's span, which is the root of its trace unless the vehicle has one."""
         ids = {"session_id": session_id, "vehicle_id": vehicle_id}
-        span = self._tracer.start_span("session", attributes={**ids, "model": model})
+        span = self._tracer.start_span(
+            "session",
+            # A malformed parent is none, as the standard asks.
+            context=_W3C.extract({"traceparent": trace_parent} if trace_parent else {}, Context()),
+            kind=SpanKind.SERVER,
+            attributes={**ids, "model": model},
+        )
         self._sessions[session_id] = _Session(span, set_span_in_context(span), ids)
 
     def refused(self, reason: ErrorReason) -> None:

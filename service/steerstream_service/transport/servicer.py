@@ -153,7 +153,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
 
     async def _drive(self, context: Context) -> None:
         with self._session(context, await self._admitted(context)) as stream:
-            await stream.run(self._opened(stream.lease))
+            await stream.run(self._opened(context, stream.lease))
 
     @contextlib.contextmanager
     def _session(self, context: Context, lease: Lease) -> Iterator[DriveStream]:
@@ -276,9 +276,15 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             raise NotOpenError("the stream ended before it opened a session")
         return request
 
-    def _opened(self, lease: Lease) -> drive_service_pb2.DriveResponse:
+    def _opened(self, context: Context, lease: Lease) -> drive_service_pb2.DriveResponse:
         model = lease.model.bundle.contract.name
-        self._observer.opened(lease.session_id, lease.opening.vehicle_id, model)
+        trace_parent = dict(context.invocation_metadata() or ()).get("traceparent")
+        self._observer.opened(
+            lease.session_id,
+            lease.opening.vehicle_id,
+            model,
+            trace_parent if isinstance(trace_parent, str) else None,
+        )
         _log.info(
             "session_opened",
             extra=fields(

@@ -34,6 +34,7 @@ def state():
         serving=True,
         provider="cpu",
         runtimes={"tiny": ModelRuntime("int8", "cpu", "it is quicker")},
+        settings={"max_sessions": "64"},
     )
 
 
@@ -112,6 +113,23 @@ def test_sessions_refusals_and_slots():
     assert found["steerstream_slots", "tiny"] == 64
 
 
+def test_answers_count_as_frames_of_their_session_s_model():
+    observer = Metrics(["tiny", "other"])
+    observer.opened("a", "vehicle", "other")
+    observer.answered("a", BUDGET_NS, command())
+    observer.skipped("a", skip(SkipReason.LATE))
+    observer.ended("a", "client")
+    observer.answered("a", BUDGET_NS, command())  # the last answer of a session that has ended
+    found = samples(observer)
+    assert found["steerstream_frames_total", "other"] == 2
+    assert found["steerstream_frames_total", "tiny"] == 0
+
+
+def test_settings_are_shown():
+    text = prometheus.generate_latest(registry(Metrics(["tiny"]), state)).decode()
+    assert 'steerstream_settings_info{max_sessions="64"} 1.0' in text
+
+
 def test_load_state_and_build_are_shown():
     found = samples(Metrics(["tiny"]))
     assert found[("steerstream_load",)] == 0.25
@@ -155,6 +173,7 @@ def test_every_series_is_there_before_anything_has_happened():
         "steerstream_step_frames_count",
         "steerstream_waiting_frames_count",
         "steerstream_sessions_opened_total",
+        "steerstream_frames_total",
     } <= names
     labels = {
         "steerstream_commands_total": {item.name.lower() for item in Validity},

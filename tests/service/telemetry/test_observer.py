@@ -8,7 +8,7 @@ from steerstream_service.errors import ErrorReason
 from steerstream_service.telemetry.observer import ENDINGS, Observer, Observers
 
 EVENTS = {
-    "opened": ("session", "vehicle", "model"),
+    "opened": ("session", "vehicle", "model", "00-1-2-01"),
     "refused": (ErrorReason.IDLE,),
     "answered": ("session", 50_000_000, "a command"),
     "skipped": ("session", "a skip"),

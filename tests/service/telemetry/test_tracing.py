@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
+import steerstream
 from steerstream_service.domain import Command, ControlValues, Skip, SkipReason, Timings, Validity
 
 pytest.importorskip("opentelemetry.sdk")
@@ -100,6 +101,29 @@ def test_a_session_and_some_of_its_frames_become_one_trace(collector):
     }
     assert collector.resources[0]["service.name"] == "steerstream"
     assert collector.resources[0]["service.instance.id"] == "3"
+    assert collector.resources[0]["service.version"] == steerstream.__version__
+    assert session.parent_span_id == b""
+
+
+def test_a_session_belongs_to_the_vehicle_s_own_trace(collector):
+    tracing = Tracing.to(collector.url, every=1)
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    tracing.opened("session", "vehicle", "tiny", f"00-{trace}-{span}-01")
+    tracing.ended("session", "client")
+    tracing.stop()
+    (session,) = collector.named("session")
+    assert session.trace_id.hex() == trace
+    assert session.parent_span_id.hex() == span
+
+
+@pytest.mark.parametrize("parent", ["", "nonsense", "00-0-0-01", "00-" + "0" * 32 + "-1-01"])
+def test_a_malformed_parent_is_none(collector, parent):
+    tracing = Tracing.to(collector.url, every=1)
+    tracing.opened("session", "vehicle", "tiny", parent)
+    tracing.ended("session", "client")
+    tracing.stop()
+    (session,) = collector.named("session")
+    assert session.parent_span_id == b""
 
 
 def test_a_late_command_and_a_skip_are_marked(collector):

@@ -69,6 +69,9 @@ class Context:
         ]
         self.sent = 0
 
+    def invocation_metadata(self):
+        return ()
+
     async def read(self):
         self._steps.step()
         await asyncio.sleep(0)

@@ -24,6 +24,7 @@ from steerstream.v1 import (
 from steerstream_bundle import quickest
 from steerstream_service.config import Config
 from steerstream_service.process.server import SERVICE_NAME, Server
+from steerstream_service.telemetry.observer import Observer
 from tests.service import bundles
 from tests.service.closed_window import ClosedWindow
 from tests.service.vehicle import (
@@ -74,6 +75,20 @@ async def test_open_tells_what_was_agreed(server):
     assert not opened.resumed
     assert opened.limits.max_pixels == Config().max_pixels
     assert await vehicle.done() is grpc.StatusCode.OK
+
+
+async def test_the_vehicle_s_own_trace_reaches_the_observer(server, monkeypatch):
+    parents = []
+
+    def opened(session_id, vehicle_id, model, trace_parent=None):
+        parents.append(trace_parent)
+
+    monkeypatch.setattr(Observer, "opened", staticmethod(opened))
+    for metadata in ((("traceparent", "00-1-2-01"),), ()):
+        vehicle = Vehicle(server.stub(), metadata)
+        await vehicle.open()
+        await vehicle.done()
+    assert parents == ["00-1-2-01", None]
 
 
 async def test_zero_and_unspecified_take_the_server_s_defaults(server):

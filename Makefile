@@ -19,7 +19,7 @@ demo: $(VENV)/.demo ## Drive an unseen road, then kill a server in a bend; DATA=
 	@$(BIN)/python -m benchmark.demo --out demo $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/.dev ## Run the test suite; fail below 95 % of bundle/, service/ or steerstream/
-	@$(BIN)/python -m pytest -q --cov --cov-report=
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile --cov --cov-report=
 	@for folder in bundle service steerstream; do \
 		$(BIN)/coverage report --include="$$folder/*" --fail-under=95 || exit; \
 	done
@@ -30,8 +30,8 @@ test-newest: ## Run the suite on the newest versions that pyproject.toml allows 
 	@test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
 	@$(NEWEST_PIP) torch
 	@$(NEWEST_PIP) -e '.[cpu,metrics,otel,sim,train]' hypothesis pytest pytest-asyncio \
-		pytest-timeout pyyaml setuptools
-	@$(NEWEST)/bin/python -m pytest -q $(TESTS)
+		pytest-timeout pytest-xdist pyyaml setuptools
+	@$(NEWEST)/bin/python -m pytest -q -n auto --dist loadfile $(TESTS)
 
 deploy-tools: $(VENV)/.dev ## Install what the tests of deploy/ run: systemd, Prometheus, Helm, proxies; as root
 	@$(PIP) -e '.[deploy-test]'

@@ -16,8 +16,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 STUBS = Path("steerstream") / "v1"
-MESSAGES = ("command", "drive_service", "frame", "model", "session")
-SERVICES = ("drive_service",)
+MESSAGES = ("command", "drive_service", "frame", "model", "session", "watch")
+SERVICES = ("drive_service", "watch")
 
 
 def main() -> int:

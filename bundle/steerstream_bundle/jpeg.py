@@ -31,9 +31,6 @@ _EIGHTHS = (1, 2, 4)
 """Scales with fast code in libjpeg-turbo; 3, 5, 6 and 7 eighths take longer than the next larger of
 these, or than the whole picture."""
 
-_ON_ITS_SIDE = frozenset({5, 6, 7, 8})
-"""EXIF orientations that are shown with rows and columns exchanged."""
-
 _SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _PADDING = {0x00, 0xFF}
 
@@ -123,7 +120,7 @@ def check_size(width_px: int, height_px: int, max_pixels: int) -> None:
 
 def _scaled(header: Header, frame: FrameInput) -> tuple[int, int]:
     """Return the height and width to decode at, before the picture is turned."""
-    if header.orientation in _ON_ITS_SIDE:
+    if header.orientation in jpeg_header.ON_ITS_SIDE:
         return _smallest(header.width_px, header.height_px, frame)[::-1]
     return _smallest(header.height_px, header.width_px, frame)
 
@@ -148,7 +145,7 @@ def _is_padded(data: bytes, warning: str) -> bool:
 
 def _upright(picture: Picture, orientation: int) -> Picture:
     """Return a picture turned and mirrored as its EXIF orientation asks."""
-    if orientation in _ON_ITS_SIDE:
+    if orientation in jpeg_header.ON_ITS_SIDE:
         picture = picture.transpose(1, 0, 2)
     if orientation in {3, 4, 7, 8}:
         picture = picture[::-1]

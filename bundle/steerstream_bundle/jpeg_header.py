@@ -36,6 +36,8 @@ _INTEGERS = {3: "H", 4: "I"}
 UPRIGHT = 1
 """The EXIF orientation of a picture that is shown as it is stored; 0 stands for unknown."""
 _ORIENTATIONS = range(9)
+ON_ITS_SIDE = frozenset({5, 6, 7, 8})
+"""EXIF orientations that are shown with rows and columns exchanged."""
 
 _COLOUR_SPACE, _VIDEO_LEVELS = b"CS=", b"CS=ITU601"
 """FFmpeg writes this comment where Y, Cb and Cr are those of limited video."""

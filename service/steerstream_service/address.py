@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import re
 import socket
 from collections.abc import Iterator
@@ -26,6 +27,17 @@ class Place:
     def __str__(self) -> str:
         """Return `HOST:PORT`."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        host = self.host.strip("[]")
+        if host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
 
     def for_worker(self, number: int | None) -> Place:
         """Return the place of a worker that shares no port: this one for the first, then the next.

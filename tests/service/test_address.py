@@ -35,6 +35,23 @@ def test_an_address_is_read_and_written_the_same(text, place):
         assert str(place) == text
 
 
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("[::1]", True),
+        ("0.0.0.0", False),
+        ("[::]", False),
+        ("192.168.1.2", False),
+        ("car.example", False),
+    ],
+)
+def test_a_loopback_address_is_told_from_others(host, is_loopback):
+    assert Place(host, 1).is_loopback is is_loopback
+
+
 def test_workers_that_share_no_port_have_one_after_the_other():
     place = Place("127.0.0.1", 9000)
     assert [place.for_worker(number).port for number in (None, 0, 1, 2)] == [9000, 9000, 9001, 9002]

@@ -137,6 +137,10 @@ class Admission:
         """Sessions that hold a slot."""
         return len(self._leases)
 
+    def lease(self, session_id: str) -> Lease | None:
+        """Return the lease of an open session; None if there is no such session."""
+        return self._leases.get(session_id)
+
     def admit(self, opening: Opening) -> Lease:
         """Admit a session and give it a slot.
 

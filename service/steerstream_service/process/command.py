@@ -172,8 +172,13 @@ def _parser() -> argparse.ArgumentParser:
         "--admin-listen",
         metavar="HOST:PORT",
         type=_place,
-        help="serve health here too, and reflection here only, on a port that vehicles need not "
-        "reach; workers use it and the following ports",
+        help="serve health here too, and reflection and steerstream watch here only, on a port "
+        "that vehicles need not reach; workers use it and the following ports",
+    )
+    parser.add_argument(
+        "--watch-pictures",
+        action="store_true",
+        help="let steerstream watch show the vehicles' pictures, to everyone who reaches it",
     )
     parser.add_argument(
         "--metrics",

@@ -14,7 +14,12 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
+from steerstream.v1 import (
+    drive_service_pb2,
+    drive_service_pb2_grpc,
+    watch_pb2,
+    watch_pb2_grpc,
+)
 from steerstream_bundle.loading import Bundle
 from steerstream_service import address
 from steerstream_service.admission.admission import Admission, Model
@@ -25,15 +30,27 @@ from steerstream_service.engine.loop_engine import LARGEST_STEP, LoopEngine, Tur
 from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.engine.thread_engine import ThreadEngine
 from steerstream_service.errors import ConfigError, ListenError
+from steerstream_service.telemetry.live_board import LiveBoard
 from steerstream_service.telemetry.logs import fields
-from steerstream_service.telemetry.observer import ModelRuntime, Observer, ServerState, SlotUse
-from steerstream_service.transport.call_bounds import CallBounds
+from steerstream_service.telemetry.observer import (
+    ModelRuntime,
+    Observer,
+    Observers,
+    ServerState,
+    SlotUse,
+)
+from steerstream_service.transport.call_bounds import CallBounds, refuse
 from steerstream_service.transport.servicer import DriveService
+from steerstream_service.transport.watch_service import MOST_WATCHERS, WatchService
 
 _log = logging.getLogger(__name__)
 
 SERVICE_NAME = drive_service_pb2.DESCRIPTOR.services_by_name["DriveService"].full_name
 _DRIVE = f"/{SERVICE_NAME}/Drive"
+_WATCH = watch_pb2.DESCRIPTOR.services_by_name["WatchService"]
+_WATCH_BOUNDS = {
+    f"/{_WATCH.full_name}/{method.name}": (MOST_WATCHERS, refuse) for method in _WATCH.methods
+}
 _CALLS = 64
 """Open calls of each other method, such as health; and streams beyond twice the sessions."""
 _OTHER_METHODS = 6
@@ -78,6 +95,7 @@ class Server:
         config: the settings.
         workers: number of processes that share the port and the CPU, including this one.
         observer: receives events of sessions, frames and steps.
+        watch_pictures: whether operators may look at the vehicles' pictures.
 
     Raises:
         StartError: the default model is not among the bundles, or a bundle names unknown limits.
@@ -91,6 +109,7 @@ class Server:
         *,
         workers: int = 1,
         observer: Observer | None = None,
+        watch_pictures: bool = False,
     ) -> None:
         if default_model not in bundles:
             raise ConfigError(f"default model {default_model!r} is not one of {sorted(bundles)}")
@@ -102,7 +121,8 @@ class Server:
         self.admission = Admission(models, default_model, config, cores, in_loop=in_loop)
         self._config = config
         self._shares_port = workers > 1
-        observer = observer or Observer()
+        board = LiveBoard()
+        observer = board if observer is None else Observers([observer, board])
         queues = [model.queue for model in models.values()]
         self._engine, self._decoder = (
             _in_loop(queues, observer)
@@ -117,6 +137,9 @@ class Server:
         self._watching: asyncio.Task[None] | None = None
         self._health = health.aio.HealthServicer()
         self._service = DriveService(self.admission, self._engine, self._decoder, config, observer)
+        self._watch = WatchService(
+            board, self.admission, config, self.state, shows_pictures=watch_pictures
+        )
         self._server: grpc.aio.Server | None = None
         self._admin: grpc.aio.Server | None = None
 
@@ -125,8 +148,8 @@ class Server:
 
         Args:
             listen: `HOST:PORT` with 0 for any free port, or `unix:PATH`.
-            admin: where reflection and, as well, health are served, instead of reflection at
-                `listen`; None for both at `listen` alone.
+            admin: where reflection, the WatchService and, as well, health are served; None for
+                all at `listen`, the WatchService only where that is on this machine alone.
 
         Returns:
             The address in the same form, with the port that was taken.
@@ -142,7 +165,9 @@ class Server:
         # Twice the sessions, so that those who are refused are told why, and not by gRPC.
         drives = 2 * self._config.max_sessions + _CALLS
         bounds = CallBounds(
-            _CALLS, {_DRIVE: (drives, self._service.make_room)}, self.admission.count_other
+            _CALLS,
+            {_DRIVE: (drives, self._service.make_room), **_WATCH_BOUNDS},
+            self.admission.count_other,
         )
         self._server = grpc.aio.server(
             interceptors=[bounds],
@@ -152,6 +177,8 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         if admin is None:
+            if place is None or place.is_loopback:
+                watch_pb2_grpc.add_WatchServiceServicer_to_server(self._watch, self._server)
             _add_reflection(self._server)
         else:
             await self._start_admin(admin)
@@ -164,9 +191,11 @@ class Server:
     async def _start_admin(self, place: address.Place) -> None:
         address.check_free(place)
         self._admin = grpc.aio.server(
-            interceptors=[CallBounds(_CALLS, {}, self.admission.count_other)], options=_ALONE
+            interceptors=[CallBounds(_CALLS, _WATCH_BOUNDS, self.admission.count_other)],
+            options=_ALONE,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._admin)
+        watch_pb2_grpc.add_WatchServiceServicer_to_server(self._watch, self._admin)
         _add_reflection(self._admin)
         taken = _listen(self._admin, str(place), place)
         await self._admin.start()

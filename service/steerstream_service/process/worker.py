@@ -83,6 +83,7 @@ async def _start(
         settings,
         workers=options.workers,
         observer=telemetry.observer,
+        watch_pictures=options.watch_pictures,
     )
     ending.push_async_callback(telemetry.stop)
     telemetry.start(server.state)

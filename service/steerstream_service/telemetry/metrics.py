@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 from steerstream import __version__
 from steerstream_service.domain import Command, Skip, SkipReason, Timings, Validity
 from steerstream_service.errors import ErrorReason
-from steerstream_service.telemetry.observer import ENDINGS, Observer, ServerState
+from steerstream_service.telemetry.observer import ENDINGS, SERVER_SKIPS, Observer, ServerState
 
 _NS_PER_S = 1e9
 
@@ -38,8 +38,7 @@ that only the order of magnitude matters."""
 COUNT_BOUNDS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 STAGES = ("queue", "decode", "infer", "total")
-_MISSES = (SkipReason.LATE.name, SkipReason.OVERLOADED.name, SkipReason.FAILED.name)
-"""Skips that the server causes; the others are caused by the vehicle."""
+_MISSES = tuple(reason.name for reason in SERVER_SKIPS)
 
 
 class Histogram:

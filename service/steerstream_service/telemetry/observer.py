@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from steerstream_service.domain import Command, Skip
+from steerstream_bundle.pictures import Image
+from steerstream_service.domain import Command, Skip, SkipReason
 from steerstream_service.errors import ErrorReason
 
 ENDINGS = ("client", "cancelled", "server stopped", *(item.name.lower() for item in ErrorReason))
 """How a session can end: by its client, without a goodbye, with the server, or with an error."""
+
+SERVER_SKIPS = (SkipReason.LATE, SkipReason.OVERLOADED, SkipReason.FAILED)
+"""Skips that the server causes; the others are caused by the vehicle."""
 
 
 class SlotUse(NamedTuple):
@@ -71,6 +75,15 @@ class Observer:
     def refused(self, reason: ErrorReason) -> None:
         """A stream was refused before it had a session."""
 
+    def received(self, session_id: str, sequence_number: int, image: Image | None) -> None:
+        """A frame came.
+
+        Args:
+            session_id: the session.
+            sequence_number: the frame's number.
+            image: its picture as it came, of which nothing is checked yet; None where it has none.
+        """
+
     def answered(self, session_id: str, budget_ns: int, command: Command) -> None:
         """A frame was answered with a command.
 
@@ -114,6 +127,11 @@ class Observers(Observer):
         """Pass it on."""
         for observer in self._observers:
             observer.refused(reason)
+
+    def received(self, session_id: str, sequence_number: int, image: Image | None) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            observer.received(session_id, sequence_number, image)
 
     def answered(self, session_id: str, budget_ns: int, command: Command) -> None:
         """Pass it on."""

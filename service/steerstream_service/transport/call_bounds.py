@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -38,7 +38,7 @@ class CallBounds(grpc.aio.ServerInterceptor):
     def __init__(
         self,
         most: int,
-        own: dict[str, tuple[int, MakeRoom]],
+        own: Mapping[str, tuple[int, MakeRoom]],
         count_call: Callable[[], None],
     ) -> None:
         self._most = most
@@ -74,7 +74,7 @@ class CallBounds(grpc.aio.ServerInterceptor):
         return bounded
 
     def _bounded(self, method: str, behaviour: Behaviour) -> Behaviour:
-        most, make_room = self._own.get(method, (self._most, _refuse))
+        most, make_room = self._own.get(method, (self._most, refuse))
 
         @contextlib.contextmanager
         def place() -> Iterator[bool]:
@@ -124,7 +124,8 @@ async def _abort_no_message(context: Any) -> None:  # noqa: ANN401 - any method'
     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, NO_MESSAGE)
 
 
-async def _refuse(context: Any) -> None:  # noqa: ANN401 - any method's context
+async def refuse(context: Any) -> None:  # noqa: ANN401 - any method's context
+    """Refuse a call beyond its method's bound."""
     await context.abort(
         grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls of this method are open; try again"
     )

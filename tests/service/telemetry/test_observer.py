@@ -10,6 +10,7 @@ from steerstream_service.telemetry.observer import ENDINGS, Observer, Observers
 EVENTS = {
     "opened": ("session", "vehicle", "model", "00-1-2-01"),
     "refused": (ErrorReason.IDLE,),
+    "received": ("session", 7, "a picture"),
     "answered": ("session", 50_000_000, "a command"),
     "skipped": ("session", "a skip"),
     "stepped": ("model", 3, 1_000_000, 2),

@@ -105,7 +105,8 @@ class Config:
         0.1,
         100.0,
         "share of the CPU, the event loop and the engine that admitted sessions may ask for; the "
-        "rest is for bursts and other processes; far above 1, only max_sessions limits sessions",
+        "rest is for bursts and other processes; above 1, nobody is refused because the server is "
+        "late, and far above, only max_sessions limits sessions",
     )
     shed_after_s: float = _setting(
         3.0, 0.1, 3600.0, "how long an overload lasts before the newest sessions are let go"

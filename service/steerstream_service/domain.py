@@ -143,13 +143,18 @@ class Command:
 
 @dataclass(slots=True)
 class Skip:
-    """The answer to a frame for which the network gave no command."""
+    """The answer to a frame for which the network gave no command.
+
+    `is_overdue` says that the server was slow: a newer frame superseded this one, which had waited
+    for half its budget.
+    """
 
     sequence_number: int
     capture_time_ns: int
     reason: SkipReason
     detail: str
     held: Command | None
+    is_overdue: bool = False
 
 
 @dataclass(frozen=True, slots=True)

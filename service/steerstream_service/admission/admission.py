@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from steerstream_service.admission.rate_meter import FrameCounts, RateMeter
 from steerstream_service.admission.shedding import Shedding
 from steerstream_service.admission.ticket_office import TicketOffice
 from steerstream_service.config import Config
-from steerstream_service.domain import Opening, Slot, TicketNotice
+from steerstream_service.domain import NEVER_NS, Opening, Slot, TicketNotice
 from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.errors import (
     BudgetTooSmallError,
@@ -199,8 +199,11 @@ class Admission:
         """Count something beside the frames that costs CPU time, such as a call of any method."""
         self._others += 1
 
-    def review(self) -> list[Lease]:
+    def review(self, lags_ns: Sequence[int] = ()) -> list[Lease]:
         """Measure costs and load; to be called a few times a second on the event loop's thread.
+
+        Args:
+            lags_ns: how late timers of the event loop fired since the last review.
 
         Returns:
             Sessions to let go so that the others stay in time, newest first.
@@ -208,10 +211,17 @@ class Admission:
         counts = [lease.rate_meter.review() for lease in self._leases.values()]
         for count in counts:
             self._count(count)
-        goal = self.capacity.review(Reading.now(self._frames, self._others), counts)
+        reading = Reading.now(self._frames, self._others)
+        goal = self.capacity.review(reading, counts, lags_ns, self._usual_budget_ns)
         going = [] if goal is None else self._let_go(goal)
         self.reviewed_load = self.capacity.load
         return going
+
+    @property
+    def _usual_budget_ns(self) -> int:
+        """The budget that three of four sessions have at least."""
+        budgets_ns = sorted(lease.terms.budget_ns for lease in self._leases.values())
+        return budgets_ns[len(budgets_ns) // 4] if budgets_ns else NEVER_NS
 
     def _count(self, counts: FrameCounts) -> None:
         self._frames += counts.served

@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from steerstream_service.admission.frame_cost import FrameCost, Reading
+from steerstream_service.admission.lateness import Lateness
 from steerstream_service.admission.load import Costs, Demand, Load
 from steerstream_service.admission.rate_meter import FrameCounts
 from steerstream_service.admission.shedding import Shedding
+from steerstream_service.domain import NEVER_NS
 from steerstream_service.engine.step_cost import StepCost
 from steerstream_service.errors import TooManySessionsError
 
@@ -57,6 +59,7 @@ class Capacity:
         self._busy_until_ns = 0
         self._driven_ns = 0
         self.is_busy = False
+        self.lateness = Lateness()
 
     @property
     def load(self) -> float:
@@ -79,6 +82,11 @@ class Capacity:
         Raises:
             TooManySessionsError: with this one, not all sessions would stay within their budgets.
         """
+        if self.lateness.lasts and self._sessions and self._max_load <= 1.0:
+            raise TooManySessionsError(
+                f"the server misses {self.lateness.missed:.1%} of its frames, for want of time on "
+                "its cores; try again later"
+            )
         if self._refused is not None and self._refused[0] == demand:
             raise TooManySessionsError(self._refused[1])
         costs = self._costs()
@@ -103,12 +111,20 @@ class Capacity:
         self._sessions -= 1
         self._refused = None
 
-    def review(self, reading: Reading, counts: Sequence[FrameCounts]) -> float | None:
+    def review(
+        self,
+        reading: Reading,
+        counts: Sequence[FrameCounts],
+        lags_ns: Sequence[int] = (),
+        budget_ns: int = NEVER_NS,
+    ) -> float | None:
         """Update costs and overload from what happened since the last review.
 
         Args:
             reading: the counters of this moment.
             counts: each session's frames since the last review.
+            lags_ns: how late timers of the event loop fired since then.
+            budget_ns: the budget that three of four sessions have at least.
 
         Returns:
             The load to go back to by letting sessions go, or None.
@@ -124,8 +140,9 @@ class Capacity:
         if self._frame.in_use >= self._max_load and faithful:
             self._busy_until_ns = reading.at_ns + _BUSY_NS
         self.is_busy = reading.at_ns < self._busy_until_ns
-        late = sum(count.is_often_late for count in faithful)
-        return self._shedding.update(reading.at_ns, self.load, late / max(1, len(faithful)))
+        self.lateness.update(reading.at_ns, faithful, lags_ns, budget_ns)
+        missed = self.lateness.missed if self.lateness.is_late else 0.0
+        return self._shedding.update(reading.at_ns, self.load, missed)
 
     def _costs(self) -> Costs:
         frame = self._frame

@@ -12,8 +12,6 @@ _MARGIN = 1.25
 """A camera may run this much above its stated rate: at 25 Hz instead of 20."""
 _BURST_FRAMES = 8
 """Frames that may arrive at once: what a network delays by 0.3 s at 25 Hz."""
-_OFTEN = 0.02
-"""A session with more than this share of late frames suffers from more than a single stall."""
 
 
 class FrameCounts(NamedTuple):
@@ -25,6 +23,7 @@ class FrameCounts(NamedTuple):
         late: frames that were answered LATE.
         commands: frames that were answered with a command.
         resets: resets of its state.
+        overdue: frames that were superseded after half their budget.
     """
 
     within: int
@@ -32,6 +31,17 @@ class FrameCounts(NamedTuple):
     late: int
     commands: int = 0
     resets: int = 0
+    overdue: int = 0
+
+    @property
+    def frames(self) -> int:
+        """Frames that came."""
+        return self.within + self.surplus
+
+    @property
+    def missed(self) -> int:
+        """Frames that got no command in time because the server was slow."""
+        return self.late + self.overdue
 
     @property
     def served(self) -> int:
@@ -41,17 +51,12 @@ class FrameCounts(NamedTuple):
     @property
     def others(self) -> int:
         """Resets, and frames that were refused or superseded."""
-        return self.within + self.surplus - self.served + self.resets
+        return self.frames - self.served + self.resets
 
     @property
     def keeps_promise(self) -> bool:
         """Whether the session sent frames, and none above its rate."""
         return self.within > 0 and not self.surplus
-
-    @property
-    def is_often_late(self) -> bool:
-        """Whether many of the frames were late."""
-        return self.late > _OFTEN * (self.within + self.surplus)
 
 
 class RateMeter:
@@ -67,6 +72,7 @@ class RateMeter:
         "_due_ns",
         "_interval_ns",
         "_late",
+        "_overdue",
         "_resets",
         "_surplus",
         "_within",
@@ -77,6 +83,7 @@ class RateMeter:
         self._burst_ns = (_BURST_FRAMES - 1) * self._interval_ns
         self._due_ns = 0
         self._within = self._surplus = self._late = self._commands = self._resets = 0
+        self._overdue = 0
 
     def take(self, now_ns: int) -> int:
         """Count a frame.
@@ -97,6 +104,10 @@ class RateMeter:
         """Count a frame that was answered LATE."""
         self._late += 1
 
+    def count_overdue(self) -> None:
+        """Count a frame that was superseded after half its budget."""
+        self._overdue += 1
+
     def count_command(self) -> None:
         """Count a frame that was answered with a command."""
         self._commands += 1
@@ -107,6 +118,9 @@ class RateMeter:
 
     def review(self) -> FrameCounts:
         """Return the counts since the last review, and begin again."""
-        counts = FrameCounts(self._within, self._surplus, self._late, self._commands, self._resets)
+        counts = FrameCounts(
+            self._within, self._surplus, self._late, self._commands, self._resets, self._overdue
+        )
         self._within = self._surplus = self._late = self._commands = self._resets = 0
+        self._overdue = 0
         return counts

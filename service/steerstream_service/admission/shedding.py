@@ -1,8 +1,8 @@
 """Decides when sessions are let go so that the others stay in time; a pure function of its input.
 
 Capacity shrinks when the accelerator slows down or another process takes the CPU. There are two
-signs: the forecast load, by the costs measured now, exceeds the server; or many sessions have late
-frames at once although no measured cost explains it. Either must last before a session is let go.
+signs: the forecast load, by the costs measured now, exceeds the server; or the server misses frames
+although no measured cost explains it (`lateness`). Either must last before a session is let go.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from __future__ import annotations
 _OVER = 1.15
 """Sessions are let go above this multiple of the admitted load. The margin above 1 keeps a cost
 that wavers from ending sessions that were admitted a moment ago."""
-_MANY = 0.25
-"""With this share of sessions having late frames, the server is the cause and not the sessions."""
-_STEP_BACK = 0.9
-"""Part that is kept of a load at which many sessions were late."""
-_RECOVERY_PER_S = 0.01
-"""How fast the limit recovers after that: from a half to 1 in 50 s."""
+_SHORTEST_STEP, _LONGEST_STEP = 0.1, 0.5
+"""Part that is taken off a load at which frames were missed: twice the share of those frames."""
+_RECOVERY_PER_S = 0.02
+"""How fast the limit recovers after that: from a half to 1 in 25 s."""
 _LEAST_LIMIT = 0.1
 
 
@@ -36,28 +34,28 @@ class Shedding:
         self._since_ns: int | None = None
         self._updated_ns: int | None = None
 
-    def update(self, now_ns: int, load: float, late_share: float) -> float | None:
+    def update(self, now_ns: int, load: float, missed: float) -> float | None:
         """Take the present load; to be called a few times a second.
 
         Args:
             now_ns: time of the monotonic clock.
             load: the load that the sessions ask for.
-            late_share: share of the driving sessions with many late frames.
+            missed: share of frames that the server missed; 0.0 for so few that they do not count.
 
         Returns:
             The load to go back to by letting sessions go, or None.
         """
         self._recover(now_ns)
-        many_late = late_share >= _MANY
-        if load <= _OVER and not many_late:
+        if load <= _OVER and not missed:
             self._since_ns = None
             return None
         if self._since_ns is None:
             self._since_ns = now_ns
         if now_ns - self._since_ns < self._after_ns:
             return None
-        if many_late and load <= _OVER:
-            self.limit = max(_LEAST_LIMIT, _STEP_BACK * min(load, self.limit))
+        if missed and load <= _OVER:
+            step = min(max(_SHORTEST_STEP, 2 * missed), _LONGEST_STEP)
+            self.limit = max(_LEAST_LIMIT, (1.0 - step) * min(load, self.limit))
         self._since_ns = now_ns + self._notice_ns
         return self.limit
 

@@ -254,6 +254,7 @@ class Server:
             },
             load=self.admission.reviewed_load,
             serving=self._serving and not self.admission.draining,
+            late=self.admission.capacity.lateness.lasts,
             provider=next(iter(models.values())).bundle.runtime.provider.name,
             runtimes={name: _runtime(model.bundle) for name, model in models.items()},
             settings={name: str(value) for name, value in dataclasses.asdict(self._config).items()},

@@ -371,7 +371,12 @@ class Session:
             record.skip = (reason, detail)
             self._release(now_ns, actions)
         else:
-            self._answered(self._answers.skip(record, reason, detail, now_ns), actions)
+            answer = self._answers.skip(record, reason, detail, now_ns)
+            answer.is_overdue = (
+                reason is SkipReason.SUPERSEDED
+                and 2 * (now_ns - record.arrived_ns) >= self._terms.budget_ns
+            )
+            self._answered(answer, actions)
 
     def _release(self, now_ns: int, actions: list[Action]) -> None:
         """EVERY: send the skips that only waited for the frames before them."""

@@ -95,6 +95,8 @@ class Metrics(Observer, Collector):
         self._commands = [0] * (1 + max(Validity))
         self._skips = [0] * (1 + max(SkipReason))
         self._late = Counter(dict.fromkeys(STAGES[:-1], 0))
+        self._overdue = 0
+        self._lag = _durations()
         self._opened = Counter(dict.fromkeys(models, 0))
         self._frames = Counter(dict.fromkeys(models, 0))
         self._models: dict[str, str] = {}
@@ -133,6 +135,7 @@ class Metrics(Observer, Collector):
         """Count a skip."""
         self._count_frame(session_id)
         self._skips[skip.reason] += 1
+        self._overdue += skip.is_overdue
 
     def stepped(self, model: str, batch_size: int, step_ns: int, waiting: int) -> None:
         """Count a step."""
@@ -144,6 +147,10 @@ class Metrics(Observer, Collector):
         """Count an end."""
         self._models.pop(session_id, None)
         self._ended[ended_by] += 1
+
+    def lagged(self, lag_ns: int) -> None:
+        """Count how late a timer fired."""
+        self._lag.add(lag_ns)
 
     def collect(self) -> Iterable[Metric]:
         """Return all families; called for a scrape."""
@@ -157,8 +164,17 @@ class Metrics(Observer, Collector):
             "Frames without a command within their budget, by the stage that took longest, "
             "or by why there was none.",
             "cause",
-            {**self._late, **{reason: skips[reason] for reason in _MISSES}},
+            {
+                **self._late,
+                **{reason: skips[reason] for reason in _MISSES},
+                SkipReason.SUPERSEDED.name: self._overdue,
+            },
         )
+        lag = HistogramMetricFamily(
+            "steerstream_loop_lag_seconds", "How late timers of the event loop fire."
+        )
+        self._lag.put(lag, [], _NS_PER_S)
+        yield lag
         yield _by_model("step_seconds", "Duration of a step.", self._steps, _NS_PER_S)
         yield _by_model("step_frames", "Frames in a step.", self._batches)
         yield _by_model("waiting_frames", "Frames left for the next step.", self._waiting)
@@ -204,6 +220,11 @@ class State(Collector):
         )
         yield GaugeMetricFamily(
             "steerstream_serving", "1 where sessions can open, else 0.", state.serving
+        )
+        yield GaugeMetricFamily(
+            "steerstream_late",
+            "1 where the server misses frames for want of time and refuses newcomers, else 0.",
+            state.late,
         )
         yield InfoMetricFamily(
             "steerstream_build",

@@ -38,6 +38,7 @@ class ServerState(NamedTuple):
         slots: the use of each model's state pool, by the model's name.
         load: the predicted load of the admitted sessions; at 1 the next one is refused.
         serving: whether sessions can open.
+        late: whether the server misses frames for want of time, and so refuses newcomers.
         provider: name of the execution provider.
         runtimes: what runs each model, by the model's name.
         settings: the server's settings as text, by their names.
@@ -46,6 +47,7 @@ class ServerState(NamedTuple):
     slots: Mapping[str, SlotUse]
     load: float
     serving: bool
+    late: bool
     provider: str
     runtimes: Mapping[str, ModelRuntime]
     settings: Mapping[str, str]
@@ -109,6 +111,9 @@ class Observer:
     def ended(self, session_id: str, ended_by: str) -> None:
         """A session ended; `ended_by` is one of `ENDINGS`."""
 
+    def lagged(self, lag_ns: int) -> None:
+        """A timer of the event loop fired, so much too late."""
+
 
 class Observers(Observer):
     """Passes events on to several observers, in their order."""
@@ -152,3 +157,8 @@ class Observers(Observer):
         """Pass it on."""
         for observer in self._observers:
             observer.ended(session_id, ended_by)
+
+    def lagged(self, lag_ns: int) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            observer.lagged(lag_ns)

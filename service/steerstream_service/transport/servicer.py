@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Any, NoReturn
 
@@ -33,6 +33,7 @@ from steerstream_service.telemetry.logs import fields
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import wire
 from steerstream_service.transport.deadline_timer import DeadlineTimer
+from steerstream_service.transport.loop_lag import LoopLag
 from steerstream_service.transport.refusal_log import Refusals
 from steerstream_service.transport.stream import Context, DriveStream, read
 
@@ -79,6 +80,8 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         # Bounded by the streams at once; oldest first.
         self._unopened: dict[asyncio.Timeout, None] = {}
         self._watching: asyncio.Task[None] | None = None
+        self._lag = LoopLag(observer)
+        self._is_late = False
         self._streams: set[DriveStream] = set()
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -86,6 +89,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
     def open_for_sessions(self) -> None:
         """Let sessions open, and watch the load; until then those that ask wait."""
         self._ready.set()
+        self._lag.start()
         self._watching = asyncio.create_task(self._watch_load())
 
     async def Drive(  # type: ignore[override]  # noqa: N802 - the name in the wire contract
@@ -144,6 +148,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
 
     def reap(self) -> None:
         """Take back every slot, even if the handler of its stream has not ended."""
+        self._lag.stop()
         if self._watching is not None:
             self._watching.cancel()
         for stream in list(self._streams):
@@ -199,11 +204,30 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
                 _log.exception("review_failed")
 
     def _review_load(self) -> None:
-        if going := self._admission.review():
+        lags_ns = self._lag.take()
+        going = self._admission.review(lags_ns)
+        self._tell_lateness(lags_ns)
+        if going:
             names = {lease.session_id for lease in going}
             for stream in self._streams:
                 if stream.lease.session_id in names:
                     self._let_go(stream)
+
+    def _tell_lateness(self, lags_ns: Sequence[int]) -> None:
+        """Log when the server begins to miss its frames, and when it is in time again."""
+        lateness = self._admission.capacity.lateness
+        if lateness.lasts == self._is_late:
+            return
+        self._is_late = lateness.lasts
+        figures = fields(
+            missed=round(lateness.missed, 3),
+            loop_lag_ms=round(max(lags_ns, default=0) / 1e6, 1),
+            sessions=self._admission.sessions,
+        )
+        if self._is_late:
+            _log.error("server_late", extra=figures)
+        else:
+            _log.warning("server_in_time", extra=figures)
 
     def _let_go(self, stream: DriveStream) -> None:
         """Tell a session that it ends, and end it after a while."""

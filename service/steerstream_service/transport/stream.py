@@ -319,6 +319,8 @@ class DriveStream:
             self._answers_sent += 1
             if message.reason is SkipReason.LATE:
                 self.lease.rate_meter.count_late()
+            elif message.is_overdue:
+                self.lease.rate_meter.count_overdue()
             elif message.reason in _FAULTS:
                 self._pause(self._faults.take(time.monotonic_ns()))
             self._observer.skipped(self.lease.session_id, message)

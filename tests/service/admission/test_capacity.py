@@ -140,7 +140,7 @@ class Drive:
         self.server, self.sessions = server, sessions
         self.reading = Reading(0, 0, 0, 0, 0, 0)
 
-    def go(self, *, cpu_ms=1.0, loop_ms=0.1, within=10, surplus=0, late=0, seconds=0.5):
+    def go(self, *, cpu_ms=1.0, loop_ms=0.1, within=10, surplus=0, late=0, lag_ms=0, seconds=0.5):
         frames = self.sessions * (within + surplus)
         was = self.reading
         self.reading = Reading(
@@ -151,9 +151,8 @@ class Drive:
             0,
             0,
         )
-        return self.server.review(
-            self.reading, [FrameCounts(within, surplus, late)] * self.sessions
-        )
+        counts = [FrameCounts(within, surplus, late)] * self.sessions
+        return self.server.review(self.reading, counts, [lag_ms * MS], 50 * MS)
 
 
 def room(server):
@@ -236,6 +235,61 @@ def test_many_late_sessions_keep_others_out():
     assert len(goals) == 1
     assert goals[0] < server.load
     assert fill(server)[0] == 0
+
+
+def test_a_neighbour_that_starves_the_event_loop_keeps_newcomers_out_and_lets_the_newest_go():
+    """Every frame looks well to the server: it stamps them late. Its own timers tell."""
+    server = capacity()
+    for _ in range(20):
+        server.take(CAR)
+    drive = Drive(server, 20)
+    for _ in range(4):
+        assert drive.go() is None
+    began_load, goals = server.load, []
+    for _ in range(40):
+        goal = drive.go(lag_ms=90 if drive.sessions > 8 else 3)
+        if goal is not None:
+            goals.append(goal)
+            while server.load > goal:
+                server.give_back(CAR)
+                drive.sessions -= 1
+            with pytest.raises(TooManySessionsError, match=r"misses 13\.0% of its frames"):
+                server.take(CAR)
+    assert 2 <= drive.sessions <= 8, "those that stay are answered"
+    assert goals == sorted(goals, reverse=True)
+    assert all(goal < began_load for goal in goals)
+    # The neighbour has gone: the server takes vehicles again, and at last as many as before.
+    assert not server.lateness.is_late
+    for _ in range(120):
+        if fits(server, CAR) and drive.sessions < 20:
+            drive.sessions += 1
+        assert drive.go() is None
+    assert drive.sessions == 20
+
+
+def test_one_long_stall_keeps_nobody_out_and_lets_nobody_go():
+    server = capacity()
+    for _ in range(20):
+        server.take(CAR)
+    drive = Drive(server, 20)
+    for _ in range(4):
+        drive.go()
+    assert drive.go(late=2, lag_ms=400) is None
+    for _ in range(20):
+        assert fits(server, CAR)
+        server.give_back(CAR)
+        assert drive.go() is None
+
+
+def test_a_late_server_takes_the_first_session_and_any_where_load_does_not_count():
+    alone, unlimited = capacity(), capacity(max_load=100)
+    unlimited.take(CAR)
+    for server in (alone, unlimited):
+        drive = Drive(server, 1)
+        for _ in range(10):
+            drive.go(lag_ms=400)
+        assert server.lateness.lasts
+        server.take(CAR)
 
 
 def test_a_server_is_busy_while_it_has_no_room_and_somebody_keeps_to_the_rate():

@@ -70,6 +70,13 @@ def test_a_session_keeps_its_promise_if_it_sends_at_most_its_rate():
     assert not FrameCounts(0, 0, 0).keeps_promise
 
 
-def test_a_session_that_a_stall_hit_is_not_often_late():
-    assert not FrameCounts(100, 0, 2).is_often_late
-    assert FrameCounts(100, 0, 3).is_often_late
+def test_frames_that_are_late_and_frames_that_are_superseded_late_are_missed():
+    meter = RateMeter(20.0)
+    for _ in range(4):
+        meter.take(0)
+    meter.count_late()
+    meter.count_overdue()
+    meter.count_command()
+    counts = meter.review()
+    assert (counts.frames, counts.missed, counts.served, counts.others) == (4, 2, 2, 2)
+    assert meter.review() == FrameCounts(0, 0, 0)

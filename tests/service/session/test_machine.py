@@ -174,6 +174,15 @@ def test_latest_supersedes_the_frame_that_waits():
     assert (answer.sequence_number, answer.reason) == (1, SkipReason.SUPERSEDED)
 
 
+@pytest.mark.parametrize(("waited_ms", "is_overdue"), [(24, False), (25, True)])
+def test_a_frame_that_is_superseded_after_half_its_budget_was_missed(waited_ms, is_overdue):
+    """A camera with another budget or a burst of the network supersedes sooner."""
+    shell = Shell().frame(0, 0).frame(1, 1)
+    shell.now_ns += waited_ms * MS
+    (answer,) = shell.frame(2, 1 + waited_ms).answers
+    assert (answer.reason, answer.is_overdue) == (SkipReason.SUPERSEDED, is_overdue)
+
+
 def test_latest_takes_an_older_frame_back_from_the_engine():
     shell = Shell().frame(0, 0).decode().frame(1, 50).decode()
     assert [(a.sequence_number, a.reason) for a in shell.answers] == [(0, SkipReason.SUPERSEDED)]

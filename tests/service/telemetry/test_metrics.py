@@ -32,6 +32,7 @@ def state():
         {"tiny": SlotUse(2, 64)},
         load=0.25,
         serving=True,
+        late=True,
         provider="cpu",
         runtimes={"tiny": ModelRuntime("int8", "cpu", "it is quicker")},
         settings={"max_sessions": "64"},
@@ -88,6 +89,24 @@ def test_only_skips_of_the_servers_doing_are_misses():
     assert {cause for cause, n in causes.items() if n} == {"late", "overloaded", "failed"}
 
 
+def test_a_frame_that_is_superseded_late_is_a_miss():
+    observer = Metrics(["tiny"])
+    observer.skipped("a", Skip(0, 1, SkipReason.SUPERSEDED, "why", None, is_overdue=True))
+    observer.skipped("a", skip(SkipReason.SUPERSEDED))
+    found = samples(observer)
+    assert found["steerstream_skips_total", "superseded"] == 2
+    assert found["steerstream_misses_total", "superseded"] == 1
+
+
+def test_how_late_the_event_loop_is_counts():
+    observer = Metrics(["tiny"])
+    observer.lagged(3 * MS)
+    observer.lagged(80 * MS)
+    found = samples(observer)
+    assert found["steerstream_loop_lag_seconds_bucket", "0.05"] == 1
+    assert found[("steerstream_loop_lag_seconds_sum",)] == pytest.approx(0.083)
+
+
 def test_steps_batches_and_what_waits_are_kept_by_model():
     observer = Metrics(["tiny", "other"])
     observer.stepped("tiny", 3, 2 * MS, 5)
@@ -134,6 +153,7 @@ def test_load_state_and_build_are_shown():
     found = samples(Metrics(["tiny"]))
     assert found[("steerstream_load",)] == 0.25
     assert found[("steerstream_serving",)] == 1
+    assert found[("steerstream_late",)] == 1
     assert found["steerstream_build_info", *sorted([steerstream.__version__, "cpu"], key=_is_bound)]
 
 
@@ -164,6 +184,9 @@ def test_bounds_ascend():
     assert list(DURATION_BOUNDS_S) == sorted(set(DURATION_BOUNDS_S))
 
 
+MISSED = {"late", "overloaded", "failed", "superseded"}
+
+
 def test_every_series_is_there_before_anything_has_happened():
     found = samples(Metrics(["tiny"]))
     names = {name for name, *_ in found if name.startswith("steerstream_")}
@@ -178,7 +201,7 @@ def test_every_series_is_there_before_anything_has_happened():
     labels = {
         "steerstream_commands_total": {item.name.lower() for item in Validity},
         "steerstream_skips_total": {item.name.lower() for item in SkipReason},
-        "steerstream_misses_total": {"queue", "decode", "infer", "late", "overloaded", "failed"},
+        "steerstream_misses_total": {"queue", "decode", "infer", *MISSED},
         "steerstream_streams_refused_total": {item.name.lower() for item in ErrorReason},
         "steerstream_sessions_ended_total": set(ENDINGS),
     }

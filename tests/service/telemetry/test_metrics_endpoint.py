@@ -23,7 +23,13 @@ def endpoint(place=PLACE):
     from steerstream_service.telemetry.metrics_endpoint import Endpoint
 
     state = ServerState(
-        {"tiny": SlotUse(2, 64)}, load=0.0, serving=True, provider="cpu", runtimes={}, settings={}
+        {"tiny": SlotUse(2, 64)},
+        load=0.0,
+        serving=True,
+        late=False,
+        provider="cpu",
+        runtimes={},
+        settings={},
     )
     served = Endpoint(registry(Metrics(["tiny"]), lambda: state))
     taken = served.start(place)

@@ -15,6 +15,7 @@ EVENTS = {
     "skipped": ("session", "a skip"),
     "stepped": ("model", 3, 1_000_000, 2),
     "ended": ("session", "client"),
+    "lagged": (25_000_000,),
 }
 
 

@@ -823,13 +823,13 @@ async def test_a_fault_of_one_review_of_the_load_ends_no_later_one(tiny, monkeyp
         admission, reviewed = run.server.admission, asyncio.Event()
         review = admission.review
 
-        def broken():
+        def broken(_):
             monkeypatch.setattr(admission, "review", sound)
             raise RuntimeError("a fault")
 
-        def sound():
+        def sound(lags_ns):
             reviewed.set()
-            return review()
+            return review(lags_ns)
 
         monkeypatch.setattr(admission, "review", broken)
         async with asyncio.timeout(60):
@@ -855,11 +855,48 @@ async def test_a_server_that_has_become_slow_lets_its_newest_session_go_with_not
         assert (await oldest.answer()).sequence_number == 0
 
 
+async def test_a_server_whose_loop_is_starved_says_so_and_takes_nobody_until_it_is_in_time(
+    tiny, monkeypatch, caplog
+):
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr("steerstream_service.transport.servicer._REVIEW_S", 0.02)
+    monkeypatch.setattr("steerstream_service.admission.lateness._WINDOW_NS", 100_000_000)
+    async with running(tiny) as run:
+        vehicle = await run.vehicle(budget_ms=50)
+        lag = run.server._service._lag
+        monkeypatch.setattr(lag, "take", lambda: [500_000_000])
+        async with asyncio.timeout(60):
+            while not run.server.state().late:  # noqa: ASYNC110 - nothing else tells
+                await asyncio.sleep(0.005)
+            code, reason, text = await _refused(run)
+            assert (code, reason) == (
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "ERROR_REASON_TOO_MANY_SESSIONS",
+            )
+            assert "for want of time on its cores" in text
+            monkeypatch.setattr(lag, "take", list)
+            while run.server.state().late:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        other = await run.vehicle(vehicle_id="other", budget_ms=50)
+        assert other.opened is not None
+        await vehicle.frame(GREY)
+        assert (await vehicle.answer()).sequence_number == 0
+    (late,) = [record for record in caplog.records if record.message == "server_late"]
+    assert late.levelname == "ERROR"
+    assert "server_in_time" in caplog.text
+
+
+async def _refused(run):
+    vehicle = Vehicle(run.stub())
+    await vehicle.send(open=session_pb2.OpenSession(vehicle_id="newcomer", budget_ms=50))
+    return await vehicle.failure()
+
+
 @pytest.mark.parametrize("policy", ["LATEST", "EVERY"])
 async def test_surplus_frames_wait_where_the_server_is_busy(tiny, policy, monkeypatch):
     """LATEST skips them at once; EVERY takes its time; no frame is left without an answer."""
     async with running(tiny) as run:
-        monkeypatch.setattr(run.server.admission, "review", list)
+        monkeypatch.setattr(run.server.admission, "review", lambda _: [])
         run.server.admission.capacity.is_busy = True
         vehicle = await run.vehicle(frame_policy=f"FRAME_POLICY_{policy}", frame_rate_hz=0.1)
         began = asyncio.get_running_loop().time()

@@ -61,7 +61,7 @@ from steerstream.errors import (
 )
 from steerstream.guard import Action, Guard, GuardReason, SafeCommand
 from steerstream.hand_over import DriveState, HandOver, SessionChange
-from steerstream.images import Encoding, Image, Nv12
+from steerstream.images import Encoding, Image, Nv12, ViewUse
 from steerstream.models import (
     Camera,
     CropFractions,
@@ -74,6 +74,8 @@ from steerstream.models import (
     ServerLimits,
     SessionInfo,
     TrainingSource,
+    View,
+    ViewEncoding,
 )
 from steerstream.session import FrameOptions, Session
 from steerstream.transport import GrpcTransport, Tls, Transport
@@ -146,6 +148,9 @@ __all__ = [
     "Transport",
     "UnknownModel",
     "Validity",
+    "View",
+    "ViewEncoding",
+    "ViewUse",
     "connect",
 ]
 

@@ -230,6 +230,11 @@ class _AnySession(Generic[_Twin]):
         return self._twin.frames_in_flight
 
     @property
+    def sent_bytes(self) -> int:
+        """Bytes of all frames that were sent, those that were played again included."""
+        return self._twin.sent_bytes
+
+    @property
     def dropped_answers(self) -> int:
         """Answers that were dropped because nobody read them; only under LATEST."""
         return self._twin.dropped_answers

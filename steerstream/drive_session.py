@@ -22,6 +22,8 @@ from steerstream.answers import (
     Draining,
     FrameAnswer,
     Shedding,
+    Skipped,
+    SkipReason,
     TicketIssued,
 )
 from steerstream.arguments import finite_number
@@ -46,7 +48,7 @@ from steerstream.images import Image
 from steerstream.inbox import Inbox
 from steerstream.kept_frames import Kept, KeptFrames
 from steerstream.ledger import Ledger
-from steerstream.models import FramePolicy, SessionInfo
+from steerstream.models import FramePolicy, SessionInfo, View
 from steerstream.session import (
     MAX_UNREAD,
     Clock,
@@ -174,6 +176,7 @@ class DriveSession:
         self._why = "it was opened"
         self._error: SteerstreamError | None = None
         self._is_finished = False
+        self._retired_bytes = 0
         self._closing: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -262,7 +265,7 @@ class DriveSession:
         """Set the recurrent state back to its initial value, between the frames around it."""
         async with self._sending:
             self._check_open()
-            self._keep(None)
+            self._keep(None, None)
 
     async def finish(self) -> None:
         """Say that no more frames follow; the iterator ends after the last answer."""
@@ -305,6 +308,11 @@ class DriveSession:
         return self._kept.size_bytes
 
     @property
+    def sent_bytes(self) -> int:
+        """Bytes of all frames that were sent, those that were played again included."""
+        return self._retired_bytes + (self._leg.session.sent_bytes if self._leg else 0)
+
+    @property
     def dropped_answers(self) -> int:
         """Answers that were dropped because nobody read them; only under LATEST."""
         return self._inbox.dropped
@@ -331,7 +339,8 @@ class DriveSession:
         check_options(options)
         async with self._sending:
             self._check_open()
-            message = await encoded(image, options, self.info.limits)
+            info = self.info
+            message = await encoded(image, options, info)
             await self._wait_for_room()
             now_ns = self._clock()
             frame = self._ledger.enter(
@@ -340,12 +349,12 @@ class DriveSession:
             message.sequence_number = frame.sequence_number
             message.capture_time_ns = frame.capture_time_ns
             self.guard.frame_sent(frame.sequence_number, frame.capture_time_ns, now_ns)
-            self._keep(message)
+            self._keep(message, info.view)
         self._check_silence()
         return frame.sequence_number
 
-    def _keep(self, frame: frame_pb2.Frame | None) -> None:
-        self._kept.keep(frame)
+    def _keep(self, frame: frame_pb2.Frame | None, view: View | None) -> None:
+        self._kept.keep(frame, view)
         if self._leg is not None:
             self._leg.wake.set()
         else:
@@ -513,6 +522,9 @@ class DriveSession:
         if kept.frame is None:
             await leg.session.reset()
             return
+        if kept.view not in (None, leg.session.info.view):
+            await self._leave_out(leg, kept, kept.frame)
+            return
         frame = kept.frame
         if is_replayed:
             # The leg before may be about to send the same frame as a new one.
@@ -520,6 +532,31 @@ class DriveSession:
             frame.CopyFrom(kept.frame)
             frame.replayed = True
         await leg.session.send_encoded(frame)
+
+    async def _leave_out(self, leg: _Leg, kept: Kept, frame: frame_pb2.Frame) -> None:
+        """Pass over a frame whose picture was made for a server that wants to see another part."""
+        if kept.is_seen:
+            # The state that the frames brought about cannot be reached here: it begins afresh.
+            if leg.with_state:
+                _log.warning("%s wants another view; the state is lost", leg.target)
+                leg.with_state = False
+                await leg.session.reset()
+            return
+        now_ns = self._clock()
+        skip = Skipped(
+            sequence_number=frame.sequence_number,
+            capture_time_ns=frame.capture_time_ns,
+            reason=SkipReason.UNDECODABLE,
+            detail="the server was changed, and the new one wants to see another part of pictures",
+            held=None,
+            sent_ns=now_ns,
+            received_ns=now_ns,
+        )
+        if leg is self._next_leg:
+            # The leg before may still answer it.
+            leg.early[frame.sequence_number] = skip
+        elif (settled := self._settle(skip)) is not None:
+            await self._inbox.put(settled)
 
     def _lose(self, leg: _Leg, reason: str, error: SessionEnded | None) -> None:
         """The server does not answer any more."""
@@ -546,6 +583,7 @@ class DriveSession:
         self._wanted.set()
 
     def _retire(self, leg: _Leg, *, is_clean: bool) -> None:
+        self._retired_bytes += leg.session.sent_bytes
         task = asyncio.create_task(_close(leg, is_clean=is_clean))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import json
@@ -19,14 +20,21 @@ from urllib.request import url2pathname
 from steerstream.errors import MissingExtra
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
-_OPENCV = "opencv-python-headless>=5.0"
+_OPENCV, _SIMPLEJPEG = "opencv-python-headless>=5.0", "simplejpeg>=1.9"
 _FLAVOURS = {"gpu": "onnxruntime-gpu", "openvino": "onnxruntime-openvino", "cpu": "onnxruntime"}
 """Flavour of ONNX Runtime in each of the server's extras."""
 
 
+@functools.cache
 def has_opencv() -> bool:
     """Return whether OpenCV is installed."""
     return importlib.util.find_spec("cv2") is not None
+
+
+@functools.cache
+def has_simplejpeg() -> bool:
+    """Return whether simplejpeg is installed."""
+    return importlib.util.find_spec("simplejpeg") is not None
 
 
 def opencv(purpose: str) -> Any:  # noqa: ANN401
@@ -38,11 +46,20 @@ def opencv(purpose: str) -> Any:  # noqa: ANN401
     Raises:
         MissingExtra: it is not installed.
     """
+    return _imported("cv2", "OpenCV", _OPENCV, purpose)
+
+
+def simplejpeg(purpose: str) -> Any:  # noqa: ANN401
+    """Import simplejpeg; see `opencv`."""
+    return _imported("simplejpeg", "simplejpeg", _SIMPLEJPEG, purpose)
+
+
+def _imported(module: str, name: str, package: str, purpose: str) -> Any:  # noqa: ANN401
     try:
-        return importlib.import_module("cv2")
+        return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtra(
-            f"{purpose} needs OpenCV; install it with: {shlex.join(['pip', 'install', _OPENCV])}"
+            f"{purpose} needs {name}; install it with: {shlex.join(['pip', 'install', package])}"
         ) from error
 
 

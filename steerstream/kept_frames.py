@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from steerstream.answers import TicketIssued
+from steerstream.models import View
 from steerstream.v1 import frame_pb2
 
 MAX_REPLAYED = 1024
@@ -19,11 +20,13 @@ class Kept:
     Attributes:
         order: counts what was kept, so that a place stays a place where others leave.
         frame: as it goes over the wire; None for a reset.
+        view: by which its picture was cropped and scaled; None for a whole picture.
         is_seen: whether a command says that the recurrent state has seen it.
     """
 
     order: int
     frame: frame_pb2.Frame | None
+    view: View | None = None
     is_seen: bool = False
 
 
@@ -49,9 +52,15 @@ class KeptFrames:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, frame: frame_pb2.Frame | None) -> Kept:
-        """Keep a frame that is about to be sent, or a reset for None."""
-        kept = Kept(self._next_order, frame)
+    def keep(self, frame: frame_pb2.Frame | None, view: View | None = None) -> Kept:
+        """Keep a frame that is about to be sent, or a reset.
+
+        Args:
+            frame: as it goes over the wire; None for a reset.
+            view: by which its picture was cropped and scaled; None for a whole picture.
+        """
+        is_view = frame is not None and frame.HasField("view_applied")
+        kept = Kept(self._next_order, frame, view if is_view else None)
         self._next_order += 1
         self._kept[kept.order] = kept
         if frame is not None:

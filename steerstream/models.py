@@ -44,6 +44,36 @@ class CropFractions:
     right: float
 
 
+class ViewEncoding(enum.IntEnum):
+    """How a view travels."""
+
+    JPEG_444 = 1
+    """A JPEG file with colour at full resolution."""
+    JPEG_420 = 2
+    """A JPEG file with colour at half the resolution in both directions."""
+    RGB8 = 3
+    """Raw pixels."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class View:
+    """What a server wants to see of every picture.
+
+    Attributes:
+        crop: the part of the vehicle's own picture.
+        width_px: columns to which it is scaled.
+        height_px: rows to which it is scaled.
+        encodings: how it may travel, the best first; those that this version knows.
+        jpeg_quality: 1 to 100, where it travels as JPEG.
+    """
+
+    crop: CropFractions
+    width_px: int
+    height_px: int
+    encodings: tuple[ViewEncoding, ...]
+    jpeg_quality: int
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelOutput:
     """One head: its name, its unit, and the range of its plausible values."""
@@ -171,6 +201,7 @@ class SessionInfo:
         frame_policy: the policy in force.
         resumed: whether the session goes on with the state of the ticket.
         limits: bounds on what this session may send.
+        view: what the server wants to see of every picture; None where it takes whole ones alone.
     """
 
     session_id: str
@@ -179,3 +210,4 @@ class SessionInfo:
     frame_policy: FramePolicy
     resumed: bool
     limits: ServerLimits
+    view: View | None = None

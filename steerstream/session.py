@@ -32,10 +32,10 @@ from steerstream.errors import (
 )
 from steerstream.failures import RpcFailed, session_error
 from steerstream.guard import Guard, SafeCommand
-from steerstream.images import Encoding, Image, encode_frame
+from steerstream.images import Choices, Encoding, Image, ViewUse, encode_frame
 from steerstream.inbox import Inbox
 from steerstream.ledger import InFlight, Ledger
-from steerstream.models import FramePolicy, ServerLimits, SessionInfo
+from steerstream.models import FramePolicy, SessionInfo
 from steerstream.transport import Stream
 from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
 
@@ -68,7 +68,9 @@ class FrameOptions(TypedDict, total=False):
             clock where the session is live.
         vehicle_speed_mps: the vehicle's own measured speed, negative backwards.
         encoding: how pixels are sent; by default AUTO.
-        jpeg_quality: 1 to 100, where pixels are sent as JPEG; by default 90.
+        jpeg_quality: 1 to 100, where pixels are sent as JPEG; by default what the server's view
+            states, and 90 for a whole picture.
+        view: which pictures are cropped and scaled as the server asks; by default PIXELS.
     """
 
     sequence_number: int | None
@@ -76,6 +78,7 @@ class FrameOptions(TypedDict, total=False):
     vehicle_speed_mps: float | None
     encoding: Encoding
     jpeg_quality: int
+    view: ViewUse
 
 
 class Session:
@@ -119,6 +122,7 @@ class Session:
         self._draining: Draining | None = None
         self._shedding: Shedding | None = None
         self._error: SessionEnded | None = None
+        self._sent_bytes = 0
         self._is_finished = False
         self._is_closing = False
         self._is_ended = False
@@ -260,6 +264,11 @@ class Session:
         return len(self._ledger)
 
     @property
+    def sent_bytes(self) -> int:
+        """Bytes of all frames that were sent, as messages of the wire contract."""
+        return self._sent_bytes
+
+    @property
     def dropped_answers(self) -> int:
         """Answers that were dropped because nobody read them; only under LATEST."""
         return self._inbox.dropped
@@ -291,7 +300,7 @@ class Session:
     ) -> int:
         check_options(options)
         async with self._sending:
-            message = await encoded(image, options, self.info.limits)
+            message = await encoded(image, options, self.info)
             await self._wait_for_room()
             return await self._send_numbered(
                 message, options.get("sequence_number"), options.get("capture_time_ns"), waiter
@@ -312,7 +321,9 @@ class Session:
         message.capture_time_ns = frame.capture_time_ns
         message.answers_taken = self._ledger.answers_taken
         self.guard.frame_sent(frame.sequence_number, frame.capture_time_ns, now_ns)
-        await self._send(wire.frame_request(message))
+        request = wire.frame_request(message)
+        self._sent_bytes += request.ByteSize()
+        await self._send(request)
         return frame.sequence_number
 
     async def _wait_for_room(self) -> None:
@@ -459,20 +470,20 @@ def max_in_flight(info: SessionInfo) -> int:
     return MAX_IN_FLIGHT
 
 
-async def encoded(image: Image, options: FrameOptions, limits: ServerLimits) -> frame_pb2.Frame:
+async def encoded(image: Image, options: FrameOptions, info: SessionInfo) -> frame_pb2.Frame:
     """Return a frame with its picture and speed, its number and its time still to be filled in.
 
     Args:
         image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video.
         options: that were checked.
-        limits: what the server takes.
+        info: what the server takes, and what it wants to see.
     """
-    message = await encode_frame(
-        image,
+    choices = Choices(
         encoding=options.get("encoding", Encoding.AUTO),
-        jpeg_quality=options.get("jpeg_quality", 90),
-        limits=limits,
+        jpeg_quality=options.get("jpeg_quality"),
+        view=options.get("view", ViewUse.PIXELS),
     )
+    message = await encode_frame(image, choices, info.limits, info.view)
     speed_mps = options.get("vehicle_speed_mps")
     if speed_mps is not None:
         message.vehicle_speed_mps = speed_mps
@@ -498,3 +509,5 @@ def check_options(options: FrameOptions) -> None:
         instance("encoding", options["encoding"], Encoding)
     if "jpeg_quality" in options:
         whole_number("jpeg_quality", options["jpeg_quality"], low=1, high=100)
+    if "view" in options:
+        instance("view", options["view"], ViewUse)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from google.protobuf.message import Message
@@ -37,6 +39,8 @@ from steerstream.models import (
     ServerLimits,
     SessionInfo,
     TrainingSource,
+    View,
+    ViewEncoding,
 )
 from steerstream.v1 import command_pb2, drive_service_pb2, model_pb2, session_pb2
 
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
 
 _MIN_BUDGET_MS, _MAX_BUDGET_MS = 1e-3, 3_600_000.0
 _MAX_RATE_HZ = 1e6
+_MAX_VIEW_SIDE_PX = 8192
+"""The largest side of a network's input that a bundle can have."""
 
 
 class OpenFields(TypedDict):
@@ -137,6 +143,7 @@ def session_info(response: drive_service_pb2.DriveResponse) -> SessionInfo:
         frame_policy=policy,
         resumed=opened.resumed,
         limits=server_limits(opened.limits),
+        view=view(opened.view) if opened.HasField("view") else None,
     )
 
 
@@ -252,17 +259,32 @@ def server_limits(message: model_pb2.ServerLimits) -> ServerLimits:
     )
 
 
+def view(message: session_pb2.View) -> View:
+    """Read what a server wants to see.
+
+    Raises:
+        ProtocolError: its crop is empty, or a number cannot be true.
+    """
+    crop = _crop(message.crop)
+    if not (crop.top < crop.bottom and crop.left < crop.right):
+        raise ProtocolError("the server wants to see an empty part of a picture; check its version")
+    return View(
+        crop=crop,
+        width_px=int(_number(message, "width_px", low=1, high=_MAX_VIEW_SIDE_PX)),
+        height_px=int(_number(message, "height_px", low=1, high=_MAX_VIEW_SIDE_PX)),
+        encodings=tuple(_known_encodings(message)),
+        jpeg_quality=int(_number(message, "jpeg_quality", low=1, high=100)),
+    )
+
+
 def model(message: model_pb2.ModelContract) -> Model:
     """Read the contract of a model."""
-    crop = message.crop
     return Model(
         name=message.name,
         bundle_sha256=message.bundle_sha256,
         input_width_px=message.input_width_px,
         input_height_px=message.input_height_px,
-        crop=CropFractions(
-            *(_number(crop, side, high=1.0) for side in ("top", "bottom", "left", "right"))
-        ),
+        crop=_crop(message.crop),
         rate_hz=_number(message, "rate_hz", high=_MAX_RATE_HZ),
         outputs=tuple(
             ModelOutput(each.head, each.unit, each.minimum, each.maximum)
@@ -281,6 +303,18 @@ def model(message: model_pb2.ModelContract) -> Model:
         precision=message.precision,
         provider=message.provider,
         runtime_reason=message.runtime_reason,
+    )
+
+
+def _known_encodings(message: session_pb2.View) -> Iterator[ViewEncoding]:
+    for number in message.encodings:
+        with contextlib.suppress(ValueError):
+            yield ViewEncoding(number)
+
+
+def _crop(message: model_pb2.CropFractions) -> CropFractions:
+    return CropFractions(
+        *(_number(message, side, high=1.0) for side in ("top", "bottom", "left", "right"))
     )
 
 

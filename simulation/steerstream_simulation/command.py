@@ -122,6 +122,11 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
         help="how pictures are sent: jpeg, rgb8 or auto (the default: jpeg)",
     )
     parser.add_argument(
+        "--whole-frames",
+        action="store_true",
+        help="send whole pictures; by default they are cropped and scaled as the server asks",
+    )
+    parser.add_argument(
         "--kill",
         type=_process,
         metavar="PID",

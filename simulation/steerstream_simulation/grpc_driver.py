@@ -17,6 +17,7 @@ from steerstream import (
     SafeCommand,
     Session,
     Skipped,
+    ViewUse,
 )
 from steerstream import Command as WireCommand
 from steerstream_simulation.camera import CameraConfig
@@ -30,11 +31,18 @@ class GrpcDriver:
     Args:
         session: an open session.
         encoding: how pictures are sent.
+        view: which pictures are cropped and scaled as the server asks.
     """
 
-    def __init__(self, session: Session | DriveSession, encoding: Encoding = Encoding.AUTO) -> None:
+    def __init__(
+        self,
+        session: Session | DriveSession,
+        encoding: Encoding = Encoding.AUTO,
+        view: ViewUse = ViewUse.PIXELS,
+    ) -> None:
         self.session = session
         self._encoding = encoding
+        self._view = view
         self._speed_mps = 0.0
 
     async def send(self, frame: Frame) -> None:
@@ -50,6 +58,7 @@ class GrpcDriver:
             capture_time_ns=frame.capture_time_ns,
             vehicle_speed_mps=frame.vehicle_speed_mps,
             encoding=self._encoding,
+            view=self._view,
         )
 
     async def receive(self) -> Reply | None:
@@ -84,6 +93,7 @@ async def open_driver(
     budget_ms: float = 50.0,
     rate_hz: float = 20.0,
     encoding: Encoding = Encoding.AUTO,
+    view: ViewUse = ViewUse.PIXELS,
     vehicle_id: str = "simulation",
     hands_over: bool = False,
 ) -> AsyncIterator[GrpcDriver]:
@@ -97,6 +107,7 @@ async def open_driver(
         budget_ms: milliseconds that a frame may take in the server.
         rate_hz: pictures a second.
         encoding: how pictures are sent.
+        view: which pictures are cropped and scaled as the server asks.
         vehicle_id: the vehicle's name in the server's logs.
         hands_over: whether the session goes on at another one of the client's servers where its
             own is lost.
@@ -113,7 +124,7 @@ async def open_driver(
         frame_rate_hz=rate_hz,
         camera=describe(camera),
     ) as session:
-        yield GrpcDriver(session, encoding)
+        yield GrpcDriver(session, encoding, view)
 
 
 def describe(camera: CameraConfig) -> Camera:

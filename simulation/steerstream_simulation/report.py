@@ -84,11 +84,17 @@ def table(report: dict[str, Any]) -> str:
         "over budget     {frames_over_budget} of {frames} frames ({budget_ms:g} ms)".format(
             **report
         ),
+        _sent_line(report),
     ]
     lines += [_latency_line(name, figures) for name, figures in latency.items()]
     if report.get("server_killed") is not None:
         lines += ["", server_kill.table(report["server_killed"])]
     return "\n".join(lines)
+
+
+def _sent_line(report: dict[str, Any]) -> str:
+    frame_kb = report["sent_bytes"] / 1e3 / max(report["frames"], 1)
+    return f"sent            {frame_kb:.1f} kB a frame, {frame_kb * report['rate_hz']:.0f} kB/s"
 
 
 def _latency_line(name: str, figures: dict[str, float | None]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steerstream import DriveSession, Encoding, FramePolicy, whole_file
+from steerstream import DriveSession, Encoding, FramePolicy, ViewUse, whole_file
 from steerstream.command_line import at_interrupt
 from steerstream.errors import OutputLost
 from steerstream.progress import Progress
@@ -46,6 +46,7 @@ class DriveOptions:
         budget_ms: time that a frame may take in the server.
         model: a served model's name; empty for the server's default.
         encoding: how pictures are sent.
+        whole_frames: whether whole pictures are sent where the server asks for a part.
         kill: process of the first server, to be killed in the sharpest bend; or None.
         save: the video's file, or None.
         plot: the picture's file, or None.
@@ -61,6 +62,7 @@ class DriveOptions:
     budget_ms: float = 50.0
     model: str | None = None
     encoding: Encoding = Encoding.AUTO
+    whole_frames: bool = False
     kill: int | None = None
     save: Path | None = None
     plot: Path | None = None
@@ -103,6 +105,7 @@ async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]
             model=options.model,
             budget_ms=options.budget_ms,
             encoding=options.encoding,
+            view=ViewUse.NEVER if options.whole_frames else ViewUse.PIXELS,
             hands_over=len(options.targets) > 1,
         ) as driver,
     ):
@@ -170,6 +173,7 @@ def _settings(options: DriveOptions, driver: GrpcDriver) -> dict[str, Any]:
         "delay_ms": options.delay_ms,
         "image_size_px": [options.camera.width_px, options.camera.height_px],
         "rate_hz": RATE_HZ,
+        "sent_bytes": driver.session.sent_bytes,
     }
 
 

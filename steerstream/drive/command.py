@@ -22,7 +22,9 @@ from steerstream.drive.sources import Source, open_source
 from steerstream.drive.tally import Tally
 from steerstream.drive.video import video_file
 from steerstream.errors import MediaError, OutputLost
-from steerstream.models import FramePolicy, ServedModels, SessionInfo
+from steerstream.extras import has_simplejpeg
+from steerstream.images import ViewUse
+from steerstream.models import FramePolicy, ServedModels
 from steerstream.progress import ProgressLine
 
 
@@ -39,6 +41,8 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     add("--policy", choices=("latest", "every"), help="frame policy (default: latest in real time,"
         " every with --as-fast-as-possible)")  # fmt: skip
     add("--rate-hz", type=positive, help="pictures a second (default: the source's own)")
+    add("--whole-frames", action="store_true", help="send whole pictures; by default they are"
+        " cropped and scaled as the server asks")  # fmt: skip
     add("--as-fast-as-possible", action="store_true", help="send a picture when the one before is"
         " answered, not when it is due")  # fmt: skip
     add(
@@ -106,22 +110,39 @@ async def _run(options: argparse.Namespace, source: Source, session: steerstream
                 )
                 await stack.enter_async_context(recorder)
             run = Drive(
-                session, source, tally=tally, progress=progress, recorder=recorder, stop=stop
+                session,
+                source,
+                view=_view_use(options),
+                tally=tally,
+                progress=progress,
+                recorder=recorder,
+                stop=stop,
             )
             await (run.in_lock_step() if options.as_fast_as_possible else run.in_real_time())
     finally:
         # Figures from before an error are worth reading too.
         if tally.frames:
-            _show(options, source, tally, session.info, time.monotonic() - began_s)
+            _show(options, source, tally, session, time.monotonic() - began_s)
     return INTERRUPTED if stop.is_set() else 0
 
 
+def _view_use(options: argparse.Namespace) -> ViewUse:
+    if options.whole_frames:
+        return ViewUse.NEVER
+    return ViewUse.ALWAYS if has_simplejpeg() else ViewUse.PIXELS
+
+
 def _show(
-    options: argparse.Namespace, source: Source, tally: Tally, info: SessionInfo, elapsed_s: float
+    options: argparse.Namespace,
+    source: Source,
+    tally: Tally,
+    session: steerstream.Session,
+    elapsed_s: float,
 ) -> None:
-    print(report.as_table(tally, info, elapsed_s=elapsed_s))
+    tally.sent_bytes = session.sent_bytes
+    print(report.as_table(tally, session.info, elapsed_s=elapsed_s))
     if options.json:
-        result = report.as_json(tally, info, source=source.name, elapsed_s=elapsed_s)
+        result = report.as_json(tally, session.info, source=source.name, elapsed_s=elapsed_s)
         try:
             whole_file.write_json(options.json, result)
         except OSError as error:

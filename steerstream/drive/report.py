@@ -35,6 +35,7 @@ def as_json(tally: Tally, info: SessionInfo, *, source: str, elapsed_s: float) -
         "budget_ms": tally.budget_ms,
         "elapsed_s": elapsed_s,
         "frames": tally.frames,
+        "sent_bytes": tally.sent_bytes,
         "commands": tally.commands,
         "skipped": dict(tally.skips),
         "unanswered": tally.unanswered,
@@ -69,6 +70,7 @@ def as_table(tally: Tally, info: SessionInfo, *, elapsed_s: float) -> str:
     lines = [
         f"model {info.model.name}, {info.frame_policy.name}, budget {tally.budget_ms:g} ms",
         f"frames      {tally.frames:>8}  in {elapsed_s:.1f} s",
+        _sent_row(tally, elapsed_s),
         f"commands    {tally.commands:>8}",
         f"skipped     {tally.skips.total():>8}{_by_reason(tally)}",
         f"over budget {tally.over_budget:>8}  without a command within {tally.budget_ms:g} ms",
@@ -78,8 +80,17 @@ def as_table(tally: Tally, info: SessionInfo, *, elapsed_s: float) -> str:
     ]
     lines += [_latency_row(_STAGE_NAMES[stage], tally.stages[stage].summary()) for stage in STAGES]
     if tally.unanswered:
-        lines.insert(4, f"unanswered  {tally.unanswered:>8}")
+        lines.insert(5, f"unanswered  {tally.unanswered:>8}")
     return "\n".join(lines + _head_rows(tally))
+
+
+def _sent_row(tally: Tally, elapsed_s: float) -> str:
+    frame, second = (_kilobytes(tally.sent_bytes, over) for over in (tally.frames, elapsed_s))
+    return f"sent        {frame:>8}  kB a frame, {second} kB/s"
+
+
+def _kilobytes(size_bytes: int, over: float) -> str:
+    return f"{size_bytes / 1e3 / over:.1f}" if over else "-"
 
 
 def _by_reason(tally: Tally) -> str:

@@ -13,7 +13,7 @@ from steerstream.drive.progress import progress_line
 from steerstream.drive.recorder import Recorder, Scene
 from steerstream.drive.sources import Source, SourceFrame
 from steerstream.drive.tally import Tally
-from steerstream.images import Encoding
+from steerstream.images import ViewUse
 from steerstream.progress import ProgressLine
 from steerstream.session import FrameOptions, Session
 
@@ -30,6 +30,7 @@ class Drive:
     Args:
         session: an open session.
         source: where the pictures come from.
+        view: which pictures are cropped and scaled as the server asks.
         tally: counts the answers.
         progress: shows how it goes on.
         recorder: writes the video; None for none.
@@ -41,6 +42,7 @@ class Drive:
         session: Session,
         source: Source,
         *,
+        view: ViewUse,
         tally: Tally,
         progress: ProgressLine,
         recorder: Recorder | None,
@@ -48,6 +50,7 @@ class Drive:
     ) -> None:
         self._session = session
         self._source = source
+        self._view = view
         self._tally = tally
         self._progress = progress
         self._recorder = recorder
@@ -80,7 +83,7 @@ class Drive:
         """
         async for number, frame in self._frames():
             sent = _Sent(frame, time.monotonic_ns())
-            answer = await self._session.request(frame.image, **_options(number, frame))
+            answer = await self._session.request(frame.image, **self._options(number, frame))
             await self._take(answer, sent)
 
     async def _send_when_due(self) -> None:
@@ -94,8 +97,13 @@ class Drive:
                 due_ns = began_ns + frame.due_ns
                 await asyncio.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
             self._sent[number] = _Sent(frame, due_ns)
-            await self._session.send_frame(frame.image, **_options(number, frame))
+            await self._session.send_frame(frame.image, **self._options(number, frame))
         await self._session.finish()
+
+    def _options(self, number: int, frame: SourceFrame) -> FrameOptions:
+        return FrameOptions(
+            sequence_number=number, capture_time_ns=frame.capture_time_ns, view=self._view
+        )
 
     async def _frames(self) -> AsyncIterator[tuple[int, SourceFrame]]:
         """Read pictures in a worker thread, count them, and reset the state where some miss."""
@@ -129,12 +137,6 @@ class Drive:
             label_rad = truth.steering_wheel_angle_rad if truth is not None else None
             lines = (f"frame {answer.sequence_number + 1}", self._session.info.model.name)
             await self._recorder.add(Scene(sent.frame.image, answer, latency_ms, label_rad, lines))
-
-
-def _options(number: int, frame: SourceFrame) -> FrameOptions:
-    return FrameOptions(
-        sequence_number=number, capture_time_ns=frame.capture_time_ns, encoding=Encoding.AUTO
-    )
 
 
 def _next(frames: Iterator[SourceFrame]) -> SourceFrame | None:

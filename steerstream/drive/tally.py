@@ -74,6 +74,7 @@ class Tally:
 
     Attributes:
         frames: frames that were sent.
+        sent_bytes: bytes of all of them on the wire.
         commands: commands that came.
         skips: skips that came, by the name of their reason.
         over_budget: frames without a command within the budget.
@@ -86,6 +87,7 @@ class Tally:
     def __init__(self, budget_ms: float) -> None:
         self.budget_ms = budget_ms
         self.frames = 0
+        self.sent_bytes = 0
         self.commands = 0
         self.skips: collections.Counter[str] = collections.Counter()
         self.latency = Histogram()

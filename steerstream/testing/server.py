@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import dataclasses
 import itertools
 
 import grpc
@@ -11,6 +12,7 @@ import grpc
 from steerstream.answers import Draining, Expiring, Shedding, TicketIssued
 from steerstream.errors import ErrorReason
 from steerstream.failures import RpcFailed
+from steerstream.models import View
 from steerstream.testing.answers import FakeAnswers, notice_response
 from steerstream.testing.clock import FakeClock, RealClock
 from steerstream.testing.script import Drop, Fail, Reaction, Reply, Script, Skip, reactions
@@ -30,6 +32,7 @@ class FakeServer:
         models: names of the served models; the first is the default.
         refuse: the error with which it refuses every session; None opens them.
         idle_timeout_ms: the idle timeout that it states.
+        view: what it wants to see of every picture; None for whole ones.
 
     Attributes:
         received: the last requests of all sessions, at most `MAX_REMEMBERED`.
@@ -44,6 +47,7 @@ class FakeServer:
         models: tuple[str, ...] = ("fake",),
         refuse: Fail | None = None,
         idle_timeout_ms: int = 10_000,
+        view: View | None = None,
     ) -> None:
         self.received: collections.deque[drive_service_pb2.DriveRequest] = collections.deque(
             maxlen=MAX_REMEMBERED
@@ -52,6 +56,7 @@ class FakeServer:
         self.clock: FakeClock = clock or RealClock()
         self.models = models
         self.refuse = refuse
+        self.view = view
         self.limits = model_pb2.ServerLimits(
             max_message_bytes=4 << 20,
             max_pixels=4_000_000,
@@ -117,11 +122,23 @@ class FakeServer:
             frame_policy=opening.frame_policy or session_pb2.FRAME_POLICY_LATEST,
             resumed=bool(opening.ticket),
             limits=self.limits,
+            view=_message(self.view) if self.view else None,
         )
 
     def reactions(self, frame: frame_pb2.Frame) -> list[Reaction]:
         """Return the script's reactions to a frame."""
         return self._reactions(frame)
+
+
+def _message(view: View) -> session_pb2.View:
+    crop = model_pb2.CropFractions(**dataclasses.asdict(view.crop))
+    return session_pb2.View(
+        crop=crop,
+        width_px=view.width_px,
+        height_px=view.height_px,
+        encodings=map(session_pb2.ViewEncoding.ValueType, view.encodings),
+        jpeg_quality=view.jpeg_quality,
+    )
 
 
 class FakeTransport:

@@ -30,6 +30,7 @@ class Frame(_message.Message):
     VEHICLE_SPEED_MPS_FIELD_NUMBER: _builtins.int
     ANSWERS_TAKEN_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    VIEW_APPLIED_FIELD_NUMBER: _builtins.int
     sequence_number: _builtins.int
     """Counts up from frame to frame, by any step. A number that goes back ends in a typed skip."""
     capture_time_ns: _builtins.int
@@ -59,6 +60,12 @@ class Frame(_message.Message):
     def nv12(self) -> Global___Nv12Image:
         """Raw video, as cameras and their drivers deliver it."""
 
+    @_builtins.property
+    def view_applied(self) -> Global___ViewApplied:
+        """The picture is the view that the server declared, and was made from this part of the vehicle's own picture. Absent
+        where it is the whole picture.
+        """
+
     def __init__(
         self,
         *,
@@ -70,10 +77,11 @@ class Frame(_message.Message):
         vehicle_speed_mps: _builtins.float | None = ...,
         answers_taken: _builtins.int | None = ...,
         replayed: _builtins.bool = ...,
+        view_applied: Global___ViewApplied | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken", "_vehicle_speed_mps", b"_vehicle_speed_mps", "answers_taken", b"answers_taken", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "rgb8", b"rgb8", "vehicle_speed_mps", b"vehicle_speed_mps"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken", "_vehicle_speed_mps", b"_vehicle_speed_mps", "answers_taken", b"answers_taken", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "rgb8", b"rgb8", "vehicle_speed_mps", b"vehicle_speed_mps", "view_applied", b"view_applied"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken", "_vehicle_speed_mps", b"_vehicle_speed_mps", "answers_taken", b"answers_taken", "capture_time_ns", b"capture_time_ns", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "replayed", b"replayed", "rgb8", b"rgb8", "sequence_number", b"sequence_number", "vehicle_speed_mps", b"vehicle_speed_mps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken", "_vehicle_speed_mps", b"_vehicle_speed_mps", "answers_taken", b"answers_taken", "capture_time_ns", b"capture_time_ns", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "replayed", b"replayed", "rgb8", b"rgb8", "sequence_number", b"sequence_number", "vehicle_speed_mps", b"vehicle_speed_mps", "view_applied", b"view_applied"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__answers_taken: _TypeAlias = _typing.Literal["answers_taken"]  # noqa: Y015
     _WhichOneofArgType__answers_taken: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken"]  # noqa: Y015
@@ -89,6 +97,48 @@ class Frame(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_image) -> _WhichOneofReturnType_image | None: ...
 
 Global___Frame: _TypeAlias = Frame  # noqa: Y015
+
+@_typing.final
+class ViewApplied(_message.Message):
+    """The part of the vehicle's own picture that a view shows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_WIDTH_PX_FIELD_NUMBER: _builtins.int
+    SOURCE_HEIGHT_PX_FIELD_NUMBER: _builtins.int
+    TOP_PX_FIELD_NUMBER: _builtins.int
+    BOTTOM_PX_FIELD_NUMBER: _builtins.int
+    LEFT_PX_FIELD_NUMBER: _builtins.int
+    RIGHT_PX_FIELD_NUMBER: _builtins.int
+    source_width_px: _builtins.int
+    """Columns of the vehicle's own picture."""
+    source_height_px: _builtins.int
+    """Rows of the vehicle's own picture."""
+    top_px: _builtins.int
+    """First row of the part."""
+    bottom_px: _builtins.int
+    """First row below the part."""
+    left_px: _builtins.int
+    """First column of the part."""
+    right_px: _builtins.int
+    """First column to the right of the part."""
+    def __init__(
+        self,
+        *,
+        source_width_px: _builtins.int = ...,
+        source_height_px: _builtins.int = ...,
+        top_px: _builtins.int = ...,
+        bottom_px: _builtins.int = ...,
+        left_px: _builtins.int = ...,
+        right_px: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bottom_px", b"bottom_px", "left_px", b"left_px", "right_px", b"right_px", "source_height_px", b"source_height_px", "source_width_px", b"source_width_px", "top_px", b"top_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ViewApplied: _TypeAlias = ViewApplied  # noqa: Y015
 
 @_typing.final
 class Rgb8Image(_message.Message):

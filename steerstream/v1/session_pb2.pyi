@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from steerstream.v1 import model_pb2 as _model_pb2
 import builtins as _builtins
@@ -41,6 +43,34 @@ FRAME_POLICY_LATEST: FramePolicy.ValueType  # 1
 FRAME_POLICY_EVERY: FramePolicy.ValueType  # 2
 """All frames are answered, in order. For lock-step simulators and replay."""
 Global___FramePolicy: _TypeAlias = FramePolicy  # noqa: Y015
+
+class _ViewEncoding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ViewEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ViewEncoding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VIEW_ENCODING_UNSPECIFIED: _ViewEncoding.ValueType  # 0
+    """Not stated."""
+    VIEW_ENCODING_JPEG_444: _ViewEncoding.ValueType  # 1
+    """A JPEG file with colour at full resolution."""
+    VIEW_ENCODING_JPEG_420: _ViewEncoding.ValueType  # 2
+    """A JPEG file with colour at half the resolution in both directions."""
+    VIEW_ENCODING_RGB8: _ViewEncoding.ValueType  # 3
+    """Raw pixels."""
+
+class ViewEncoding(_ViewEncoding, metaclass=_ViewEncodingEnumTypeWrapper):
+    """How a view travels."""
+
+VIEW_ENCODING_UNSPECIFIED: ViewEncoding.ValueType  # 0
+"""Not stated."""
+VIEW_ENCODING_JPEG_444: ViewEncoding.ValueType  # 1
+"""A JPEG file with colour at full resolution."""
+VIEW_ENCODING_JPEG_420: ViewEncoding.ValueType  # 2
+"""A JPEG file with colour at half the resolution in both directions."""
+VIEW_ENCODING_RGB8: ViewEncoding.ValueType  # 3
+"""Raw pixels."""
+Global___ViewEncoding: _TypeAlias = ViewEncoding  # noqa: Y015
 
 class _ErrorReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -212,6 +242,7 @@ class SessionOpened(_message.Message):
     FRAME_POLICY_FIELD_NUMBER: _builtins.int
     RESUMED_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The server's name for the session; it stands in logs and in the checksum of every command."""
     granted_budget_ms: _builtins.float
@@ -228,6 +259,10 @@ class SessionOpened(_message.Message):
     def limits(self) -> _model_pb2.ServerLimits:
         """Bounds on what this session may send."""
 
+    @_builtins.property
+    def view(self) -> Global___View:
+        """What the server wants to see of every picture. Absent from servers that take whole pictures alone."""
+
     def __init__(
         self,
         *,
@@ -237,14 +272,59 @@ class SessionOpened(_message.Message):
         frame_policy: Global___FramePolicy.ValueType = ...,
         resumed: _builtins.bool = ...,
         limits: _model_pb2.ServerLimits | None = ...,
+        view: Global___View | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "model", b"model", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_policy", b"frame_policy", "granted_budget_ms", b"granted_budget_ms", "limits", b"limits", "model", b"model", "resumed", b"resumed", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_policy", b"frame_policy", "granted_budget_ms", b"granted_budget_ms", "limits", b"limits", "model", b"model", "resumed", b"resumed", "session_id", b"session_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SessionOpened: _TypeAlias = SessionOpened  # noqa: Y015
+
+@_typing.final
+class View(_message.Message):
+    """What a server wants to see of a vehicle's picture: a part of it, at the size that the network takes. A client that sends
+    this spares the network the rest; whole pictures are taken all the same. docs/protocol.md says how a view is made.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CROP_FIELD_NUMBER: _builtins.int
+    WIDTH_PX_FIELD_NUMBER: _builtins.int
+    HEIGHT_PX_FIELD_NUMBER: _builtins.int
+    ENCODINGS_FIELD_NUMBER: _builtins.int
+    JPEG_QUALITY_FIELD_NUMBER: _builtins.int
+    width_px: _builtins.int
+    """Columns to which the part is scaled."""
+    height_px: _builtins.int
+    """Rows to which the part is scaled."""
+    jpeg_quality: _builtins.int
+    """Quality of a JPEG, 1 to 100, from which the network loses no accuracy."""
+    @_builtins.property
+    def crop(self) -> _model_pb2.CropFractions:
+        """The part of the vehicle's own picture."""
+
+    @_builtins.property
+    def encodings(self) -> _containers.RepeatedScalarFieldContainer[Global___ViewEncoding.ValueType]:
+        """How the scaled part may travel, the best first."""
+
+    def __init__(
+        self,
+        *,
+        crop: _model_pb2.CropFractions | None = ...,
+        width_px: _builtins.int = ...,
+        height_px: _builtins.int = ...,
+        encodings: _abc.Iterable[Global___ViewEncoding.ValueType] | None = ...,
+        jpeg_quality: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop", "encodings", b"encodings", "height_px", b"height_px", "jpeg_quality", b"jpeg_quality", "width_px", b"width_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___View: _TypeAlias = View  # noqa: Y015
 
 @_typing.final
 class Reset(_message.Message):

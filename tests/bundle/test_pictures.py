@@ -13,6 +13,8 @@ from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.pictures import JpegImage, Nv12Image, RawImage
 from steerstream_bundle.preprocess import prepare
+from steerstream_bundle.view import Applied
+from tests.bundle.jpeg_files import exif, with_segments
 from tests.service import vehicle
 from tests.service.vehicle import jpeg
 
@@ -24,8 +26,8 @@ PICTURE = cv2.GaussianBlur(vehicle.pictures(1, 3, (48, 96, 3))[0], (9, 9), 0)
 WHOLE = jpeg(PICTURE)
 
 
-def to_input(image, frame=INPUT, max_pixels=MAX_PIXELS, out=None):
-    return pictures.to_input(image, frame, max_pixels, out)
+def to_input(image, frame=INPUT, max_pixels=MAX_PIXELS, out=None, applied=None):
+    return pictures.to_input(image, frame, max_pixels, out, applied)
 
 
 def refused(image, **options):
@@ -213,3 +215,57 @@ def test_any_nv12_size_is_a_picture_or_a_typed_error(width, height, surplus):
         assert to_input(image, max_pixels=25).shape == INPUT.shape
     else:
         refused(image, max_pixels=25)
+
+
+# Views.
+
+TOLD = Applied(96, 48, 24, 48, 0, 96)
+"""The lower half of the picture."""
+SMOOTH = cv2.resize(PICTURE[24:], (16, 8), interpolation=cv2.INTER_AREA)
+
+
+def test_a_view_is_not_cropped_again():
+    found = to_input(raw(SMOOTH), CROPPED, applied=TOLD)
+    np.testing.assert_array_equal(found, SMOOTH)
+
+
+@pytest.mark.parametrize("image", [JpegImage(jpeg(SMOOTH)), nv12(SMOOTH, full_range=True)])
+def test_a_view_of_any_encoding_is_close_to_its_pixels(image):
+    found = to_input(image, CROPPED, applied=TOLD)
+    assert found.shape == CROPPED.shape
+    assert np.abs(found.astype(int) - SMOOTH).mean() < 12
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        raw(PICTURE),
+        JpegImage(WHOLE),
+        nv12(PICTURE, full_range=True),
+        JpegImage(jpeg(SMOOTH[::-1, :8])),
+    ],
+)
+def test_a_picture_of_another_size_is_no_view(image):
+    assert "pixels, the server asked for 16x8" in refused(image, frame=CROPPED, applied=TOLD)
+
+
+def test_a_view_that_is_stored_on_its_side_has_the_size_that_it_is_shown_in():
+    tall = np.ascontiguousarray(SMOOTH.transpose(1, 0, 2))
+    turned, upright = (with_segments(jpeg(picture), exif(5)) for picture in (tall, SMOOTH))
+    assert to_input(JpegImage(turned), CROPPED, applied=TOLD).shape == CROPPED.shape
+    assert "has 8x16 pixels" in refused(JpegImage(upright), frame=CROPPED, applied=TOLD)
+
+
+def test_a_view_of_another_part_is_refused():
+    told = TOLD._replace(top_px=0)
+    assert "rows 0 to 48" in refused(raw(SMOOTH), frame=CROPPED, applied=told)
+
+
+def test_only_a_small_view_in_one_scan_is_decoded_at_once():
+    small = JpegImage(jpeg(SMOOTH))
+    assert pictures.is_cheap(small, CROPPED)
+    assert not pictures.is_cheap(small), "the picture may be of any size"
+    assert not pictures.is_cheap(JpegImage(small.data + bytes(10_000)), CROPPED)
+    assert not pictures.is_cheap(JpegImage(small.data + b"\xff\xda"), CROPPED)
+    large = FrameInput(tensor="frames", height_px=180, width_px=320, crop=Crop())
+    assert not pictures.is_cheap(small, large)

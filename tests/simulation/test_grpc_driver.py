@@ -69,12 +69,13 @@ async def test_skipped_frames_count_as_over_budget():
 
 async def test_the_report_has_every_figure():
     world, log = await drive(FakeServer(), frames=10)
-    report = summarise({"seed": 5}, world.score, log)
+    report = summarise({"sent_bytes": 60_000, "rate_hz": 20.0}, world.score, log)
     assert {"lateral_error_rms_m", "lane_departures", "interventions", "autonomy_percent"} <= set(
         report
     )
     assert report["latency_ms"]["round_trip"]["p99_9"] > 0
     assert "autonomy" in table(report)
+    assert "6.0 kB a frame, 120 kB/s" in table(report)
 
 
 def test_the_camera_is_described_as_it_is():

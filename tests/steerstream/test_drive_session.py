@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 import steerstream
@@ -18,6 +20,7 @@ from steerstream import (
     ConnectionFailed,
     Draining,
     DriveState,
+    Encoding,
     ErrorReason,
     FramePolicy,
     GuardReason,
@@ -27,10 +30,12 @@ from steerstream import (
     SessionTakenOver,
     Shedding,
     Skipped,
+    SkipReason,
     TicketIssued,
     UnknownModel,
 )
 from steerstream.testing import Drop, Fail, FakeServer, Reply, Skip, VirtualClock
+from tests.steerstream import views
 
 LIMIT_S = 30.0
 FAST = HandOver(attempt_timeout_s=0.3, give_up_after_s=0.3)
@@ -528,3 +533,75 @@ def test_a_wrong_hand_over_is_refused():
 def test_servers_have_different_names(targets):
     with pytest.raises(BadRequest, match="several different ones"):
         steerstream.connect(targets)
+
+
+# Views.
+
+VIEW = views.declared()
+WIDER = dataclasses.replace(VIEW, width_px=400)
+PICTURE = np.zeros((96, 640, 3), np.uint8)
+
+
+def views_of(fleet, name):
+    """Columns of each picture that a server got."""
+    return [
+        request.frame.rgb8.width_px
+        for request in fleet.servers[name].received
+        if request.HasField("frame")
+    ]
+
+
+async def test_frames_are_played_again_to_a_server_that_wants_the_same_view():
+    fleet = Fleet(a=dies_at(4), b=FakeServer(view=VIEW))
+    fleet.servers["a"].view = VIEW
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(6):
+            assert isinstance(await session.request(PICTURE, encoding=Encoding.RGB8), Command)
+    assert fleet.frames("b") == ["2*", "3*", "4", "5"]
+    assert views_of(fleet, "b") == [200] * 4
+    assert fleet.changes[2].with_state
+
+
+@pytest.mark.parametrize("other", [None, WIDER])
+async def test_a_server_that_wants_another_view_begins_afresh(other):
+    """Its network would see another part of the road in the frames that were kept."""
+    fleet = Fleet(a=dies_at(4), b=FakeServer(view=other))
+    fleet.servers["a"].view = VIEW
+    async with fleet.connect() as client, fleet.session(client) as session:
+        answers = [await session.request(PICTURE, encoding=Encoding.RGB8) for _ in range(6)]
+    assert [isinstance(answer, Command) for answer in answers] == [*[True] * 4, False, True]
+    assert answers[4].reason is SkipReason.UNDECODABLE
+    assert "wants to see another part" in answers[4].detail
+    assert fleet.frames("b") == ["5"]
+    assert views_of(fleet, "b") == [400 if other else 640]
+    assert not fleet.changes[2].with_state
+    assert [item.WhichOneof("message") for item in fleet.servers["b"].received] == [
+        "open",
+        "reset",
+        "frame",
+    ]
+
+
+async def test_whole_pictures_are_played_again_to_any_server():
+    fleet = Fleet(a=dies_at(4), b=FakeServer(view=WIDER))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(6):
+            assert isinstance(await session.request(PICTURE, encoding=Encoding.RGB8), Command)
+    assert views_of(fleet, "b") == [640, 640, 640, 400]
+    assert fleet.changes[2].with_state
+
+
+async def test_frames_that_wait_for_a_server_of_another_view_are_each_skipped():
+    fleet = Fleet(a=scripted(lambda at: Drop() if at < 3 else Fail()), b=FakeServer(view=WIDER))
+    fleet.servers["a"].view = VIEW
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(4):
+            await session.send_frame(PICTURE, encoding=Encoding.RGB8)
+        answers = [await anext(session) for _ in range(4)]
+        await session.request(PICTURE, encoding=Encoding.RGB8)
+        sent_bytes = session.sent_bytes
+    assert [answer.sequence_number for answer in answers] == [0, 1, 2, 3]
+    assert {answer.reason for answer in answers} == {SkipReason.UNDECODABLE}
+    assert fleet.frames("b") == ["4"]
+    received = [*fleet.servers["a"].received, *fleet.servers["b"].received]
+    assert sent_bytes == sum(item.ByteSize() for item in received if item.HasField("frame"))

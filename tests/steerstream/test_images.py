@@ -4,14 +4,27 @@ import builtins
 import dataclasses
 import importlib.util
 
+import cv2
 import numpy as np
 import pytest
 
 import steerstream
-from steerstream import BadRequest, Encoding, MissingExtra, Nv12, ServerLimits, images
+from steerstream import (
+    BadRequest,
+    Encoding,
+    MissingExtra,
+    Nv12,
+    ServerLimits,
+    ViewEncoding,
+    ViewUse,
+    extras,
+    images,
+)
 from steerstream.drive.sources import decode
-from steerstream.images import encode_frame
+from steerstream.images import Choices, encode_frame
 from steerstream.testing import FakeServer, Reply
+from steerstream_bundle import jpeg_header
+from tests.steerstream import views
 
 LIMITS = ServerLimits(
     max_message_bytes=200_000,
@@ -27,8 +40,10 @@ LIMITS = ServerLimits(
 SMALL_MESSAGES = dataclasses.replace(LIMITS, max_message_bytes=100_000)
 
 
-async def encode(image, encoding=Encoding.AUTO, limits=LIMITS):
-    return await encode_frame(image, encoding=encoding, jpeg_quality=90, limits=limits)
+async def encode(
+    image, encoding=Encoding.AUTO, limits=LIMITS, view=None, use=ViewUse.PIXELS, **choices
+):
+    return await encode_frame(image, Choices(encoding, view=use, **choices), limits, view)
 
 
 def picture(height=120, width=160):
@@ -124,11 +139,11 @@ async def test_pixels_become_a_jpeg_of_the_right_colours():
 
 async def test_without_opencv_pixels_are_sent_raw(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    images._uses_jpeg_by_default.cache_clear()
+    extras.has_opencv.cache_clear()
     try:
         assert (await encode(picture())).WhichOneof("image") == "rgb8"
     finally:
-        images._uses_jpeg_by_default.cache_clear()
+        extras.has_opencv.cache_clear()
 
 
 async def test_asking_for_jpeg_without_opencv_names_the_command_to_install_it(monkeypatch):
@@ -168,3 +183,132 @@ async def test_a_message_that_is_too_large_is_refused():
         await encode(picture(300, 300), Encoding.RGB8)
     with pytest.raises(BadRequest, match="bytes"):
         await encode(b"\xff" * 200_000)
+
+
+# Views.
+
+VIEW = views.declared()
+SMALL_LIMITS = dataclasses.replace(LIMITS, max_pixels=1000, max_message_bytes=40_000)
+
+
+def road(height=480, width=640):
+    small = np.random.default_rng(0).integers(0, 256, (height // 40, width // 40, 3), np.uint8)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def as_jpeg(image):
+    return images.encode_jpeg(image, quality=90)
+
+
+def seen(frame):
+    if frame.WhichOneof("image") == "rgb8":
+        raw = frame.rgb8
+        return np.frombuffer(raw.pixels, np.uint8).reshape(raw.height_px, raw.width_px, 3)
+    return decode(frame.jpeg)
+
+
+async def test_only_the_view_of_pixels_is_sent_as_the_server_likes_it_best():
+    frame = await encode(road(), view=VIEW)
+    assert seen(frame).shape == (66, 200, 3)
+    assert jpeg_header.read(frame.jpeg).sampling == b"\x11\x11\x11", "colour at full resolution"
+    told = frame.view_applied
+    assert (told.source_width_px, told.source_height_px) == (640, 480)
+    assert (told.top_px, told.bottom_px, told.left_px, told.right_px) == (192, 432, 0, 640)
+    exact = seen(await encode(road(), Encoding.RGB8, view=VIEW))
+    assert np.abs(seen(frame).astype(int) - exact).mean() < 2
+
+
+async def test_a_larger_view_has_colour_at_half_the_resolution():
+    view = dataclasses.replace(VIEW, encodings=(ViewEncoding.JPEG_420, ViewEncoding.RGB8))
+    frame = await encode(road(), view=view)
+    assert jpeg_header.read(frame.jpeg).sampling == b"\x22\x11\x11"
+
+
+async def test_the_view_is_compressed_as_the_server_asks_unless_the_caller_chooses():
+    sizes = [
+        len((await encode(road(), view=VIEW, jpeg_quality=quality)).jpeg)
+        for quality in (None, VIEW.jpeg_quality, 30)
+    ]
+    assert sizes[0] == sizes[1] > sizes[2]
+
+
+async def test_a_server_that_takes_only_raw_views_gets_them_raw():
+    view = dataclasses.replace(VIEW, encodings=(ViewEncoding.RGB8,))
+    assert (await encode(road(), view=view)).WhichOneof("image") == "rgb8"
+    assert (await encode(road(), Encoding.JPEG, view=view)).WhichOneof("image") == "jpeg"
+
+
+async def test_a_server_whose_encodings_are_unknown_gets_raw_views():
+    view = dataclasses.replace(VIEW, encodings=())
+    assert (await encode(road(), view=view)).WhichOneof("image") == "rgb8"
+
+
+@pytest.mark.parametrize("kind", [bytes, np.asarray])
+async def test_raw_video_is_sent_as_the_view_of_its_pixels(kind):
+    grey = np.full((720, 640), 128, np.uint8)
+    frame = await encode(Nv12(640, 480, kind(grey), full_range=True), Encoding.RGB8, view=VIEW)
+    assert (seen(frame) == 128).all()
+    assert frame.view_applied.source_height_px == 480
+
+
+async def test_a_camera_may_have_more_pixels_than_the_server_takes():
+    assert (await encode(road(), limits=SMALL_LIMITS, view=VIEW)).HasField("view_applied")
+    grey = Nv12(640, 480, bytes(640 * 720))
+    assert (await encode(grey, limits=SMALL_LIMITS, view=VIEW)).HasField("view_applied")
+
+
+async def test_a_jpeg_file_is_sent_as_it_is_unless_its_view_is_asked_for():
+    data = as_jpeg(road())
+    frame = await encode(data, view=VIEW)
+    assert frame.jpeg == data
+    assert not frame.HasField("view_applied")
+    frame = await encode(data, view=VIEW, use=ViewUse.ALWAYS)
+    assert frame.view_applied.source_width_px == 640
+    assert len(frame.jpeg) < len(data) / 2
+
+
+@pytest.mark.parametrize("image", [b"\xff\xd8 damaged", as_jpeg(road(66, 200))])
+async def test_a_jpeg_file_without_a_view_is_sent_as_it_is(image):
+    frame = await encode(image, view=VIEW, use=ViewUse.ALWAYS)
+    assert frame.jpeg == image
+    assert not frame.HasField("view_applied")
+
+
+@pytest.mark.parametrize("image", [road(), Nv12(640, 480, bytes(640 * 720)), as_jpeg(road())])
+@pytest.mark.parametrize(("view", "use"), [(VIEW, ViewUse.NEVER), (None, ViewUse.ALWAYS)])
+async def test_whole_pictures_are_the_same_bytes_as_without_a_view(image, view, use):
+    limits = dataclasses.replace(LIMITS, max_pixels=400_000, max_message_bytes=1_000_000)
+    frame = await encode(image, limits=limits, view=view, use=use)
+    assert frame == await encode(image, limits=limits)
+    assert not frame.HasField("view_applied")
+
+
+async def test_a_picture_no_larger_than_the_view_is_sent_whole():
+    assert not (await encode(road(66, 200), view=VIEW)).HasField("view_applied")
+    assert (await encode(road(80, 200), view=VIEW)).HasField("view_applied")
+
+
+async def test_without_opencv_the_view_is_sent_raw(monkeypatch):
+    exact = await encode(road(), Encoding.RGB8, view=VIEW)
+    for module in (extras, images):
+        monkeypatch.setattr(module, "has_opencv", lambda: False)
+    frame = await encode(road(), view=VIEW)
+    assert frame.WhichOneof("image") == "rgb8"
+    assert np.abs(seen(frame).astype(int) - seen(exact)).max() <= 1
+    assert frame.ByteSize() < 40_000
+
+
+async def test_a_session_sends_the_view_that_its_server_declares():
+    server = FakeServer(view=VIEW)
+    async with (
+        steerstream.connect("fake", transport=server.transport()) as client,
+        client.open_session(vehicle_id="car") as session,
+    ):
+        await session.request(road())
+        await session.request(road(), view=ViewUse.NEVER)
+        assert session.info.view == VIEW
+        assert session.sent_bytes == sum(
+            request.ByteSize() for request in server.received if request.HasField("frame")
+        )
+    frames = [request.frame for request in server.received if request.HasField("frame")]
+    assert [frame.HasField("view_applied") for frame in frames] == [True, False]

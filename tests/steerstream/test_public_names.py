@@ -81,6 +81,9 @@ NAMES = [
     "Transport",
     "UnknownModel",
     "Validity",
+    "View",
+    "ViewEncoding",
+    "ViewUse",
     "connect",
 ]
 

@@ -218,6 +218,7 @@ WRONG_OPTIONS = [
     ({"capture_time_ns": 1e9}, "capture_time_ns must be a whole number"),
     ({"capture_time_ns": -1}, "capture_time_ns must be"),
     ({"encoding": "jpeg"}, "encoding must be Encoding"),
+    ({"view": "whole"}, "view must be ViewUse"),
     ({"jpeg_quality": 0}, "jpeg_quality must be 1 to 100"),
     ({"jpeg_quality": "best"}, "jpeg_quality must be a whole number"),
     ({"image": "picture.jpg"}, "a picture must be the bytes of a JPEG file.*not str"),

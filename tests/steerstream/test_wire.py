@@ -17,11 +17,13 @@ from steerstream import (
     SkipReason,
     TicketIssued,
     Validity,
+    ViewEncoding,
     wire,
 )
 from steerstream.checksum import command_checksum
 from steerstream.testing import FakeServer
 from steerstream.v1 import command_pb2, drive_service_pb2, session_pb2
+from tests.steerstream import views
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,11 @@ def test_enums_are_those_of_the_contract(ours, theirs, prefix):
 def test_frame_policies_are_those_of_the_contract_but_for_unspecified():
     names = {f"FRAME_POLICY_{policy.name}": policy.value for policy in FramePolicy}
     assert {"FRAME_POLICY_UNSPECIFIED": 0, **names} == dict(session_pb2.FramePolicy.items())
+
+
+def test_encodings_of_views_are_those_of_the_contract_but_for_unspecified():
+    names = {f"VIEW_ENCODING_{encoding.name}": encoding.value for encoding in ViewEncoding}
+    assert {"VIEW_ENCODING_UNSPECIFIED": 0, **names} == dict(session_pb2.ViewEncoding.items())
 
 
 def test_error_reasons_are_those_of_the_contract():
@@ -184,6 +191,54 @@ def test_the_opened_message_is_read_whole():
         "speed",
         "steering_torque",
     ]
+
+
+def declared(**changes):
+    opened = FakeServer(view=views.declared()).open(session_pb2.OpenSession())
+    for name, value in changes.items():
+        setattr(opened.view, name, value)
+    return opened
+
+
+def read_view(opened):
+    return wire.session_info(drive_service_pb2.DriveResponse(opened=opened)).view
+
+
+def test_the_view_is_read_and_absent_where_there_is_none():
+    assert read_view(declared()) == views.declared()
+    assert read_view(FakeServer().open(session_pb2.OpenSession())) is None
+
+
+def test_an_encoding_of_a_newer_server_is_passed_over():
+    opened = declared()
+    del opened.view.encodings[:]
+    opened.view.encodings.extend([99, 0, session_pb2.VIEW_ENCODING_RGB8])
+    assert read_view(opened).encodings == (ViewEncoding.RGB8,)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width_px": 0},
+        {"height_px": 0},
+        {"width_px": 8193},
+        {"height_px": 2**32 - 1},
+        {"jpeg_quality": 0},
+        {"jpeg_quality": 101},
+    ],
+)
+def test_a_view_that_no_network_has_breaks_the_contract(changes):
+    with pytest.raises(ProtocolError, match=next(iter(changes))):
+        read_view(declared(**changes))
+
+
+@pytest.mark.parametrize("edges", [{"top": 0.9}, {"left": 1.0}, {"right": 0.0}, {"bottom": 0.2}])
+def test_a_view_of_nothing_breaks_the_contract(edges):
+    opened = declared()
+    for name, value in edges.items():
+        setattr(opened.view.crop, name, value)
+    with pytest.raises(ProtocolError, match="an empty part of a picture"):
+        read_view(opened)
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, -1.0, 1e12])

@@ -22,6 +22,7 @@ import numpy as np
 from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.pictures import Image
 from steerstream_bundle.preprocess import Picture
+from steerstream_bundle.view import Applied
 from steerstream_service.domain import Command, ExpiringNotice, Outcome, Skip, SkipReason, Slot
 from steerstream_service.errors import StreamError
 from steerstream_service.session.ticket import SessionState
@@ -113,6 +114,8 @@ class FrameRecord:
         recall_asked: whether the session has asked for the frame back.
         skip: why and how the frame was refused, while its answer waits for those before it.
         is_replayed: whether an earlier session of the vehicle had the frame already.
+        view_applied: the part of the vehicle's own picture that `image` shows, scaled as the server
+            asked; None where it is the whole picture.
         state: the recurrent state before the frame, from a ticket; None where the pool has it. Set
             by the session on submission, as the next one.
         saves_state: whether the state after the frame goes into its outcome.
@@ -144,6 +147,7 @@ class FrameRecord:
         "state",
         "undecodable",
         "vehicle_speed_mps",
+        "view_applied",
     )
 
     # These have no value before their owner sets them, so that reading one too early is an error.
@@ -178,6 +182,7 @@ class FrameRecord:
         self.recall_asked = False
         self.skip: tuple[SkipReason, str] | None = None
         self.is_replayed = False
+        self.view_applied: Applied | None = None
         self.state: bytes | None = None
         self.saves_state = False
         self._claim = threading.Lock()

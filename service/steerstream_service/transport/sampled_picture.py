@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import simplejpeg
 
-from steerstream_bundle import jpeg_header, pictures
+from steerstream_bundle import pictures
 from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.pictures import Image, JpegImage
@@ -26,7 +26,7 @@ def small_jpeg(image: Image, max_pixels: int) -> bytes | None:
         max_pixels: largest picture, in pixels after decoding.
     """
     try:
-        width_px, height_px = _size(image)
+        width_px, height_px = pictures.upright_size(image)
         if isinstance(image, JpegImage) and image.size_bytes <= _SMALL_BYTES:
             return image.data
         rows_px = min(max(1, round(height_px * _WIDTH_PX / max(1, width_px))), _MOST_ROWS_PX)
@@ -36,13 +36,3 @@ def small_jpeg(image: Image, max_pixels: int) -> bytes | None:
         return None
     encoded: bytes = simplejpeg.encode_jpeg(pixels, quality=_QUALITY)
     return encoded
-
-
-def _size(image: Image) -> tuple[int, int]:
-    """Return a picture's width and height in pixels as it says them, upright."""
-    if not isinstance(image, JpegImage):
-        return image.width_px, image.height_px
-    header = jpeg_header.read(image.data)
-    if header.orientation in jpeg_header.ON_ITS_SIDE:
-        return header.height_px, header.width_px
-    return header.width_px, header.height_px

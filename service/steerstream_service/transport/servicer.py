@@ -328,6 +328,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             policy=lease.terms.policy,
             resumed=lease.resumed is not None,
             limits=self._limits,
+            view=wire.view(lease.model.bundle.contract.frame),
         )
 
     def _forget(self, stream: DriveStream, ended_by: str, *, held: bool) -> None:

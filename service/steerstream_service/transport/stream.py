@@ -326,7 +326,8 @@ class DriveStream:
             self._observer.skipped(self.lease.session_id, message)
 
     def _decode(self, record: FrameRecord) -> list[Action]:
-        if pictures.is_cheap(record.image):
+        view_of = None if record.view_applied is None else self._input
+        if pictures.is_cheap(record.image, view_of):
             _make_pixels(record, self._input, self._config.max_pixels)
             return self._session.decoded(record, time.monotonic_ns())
         future = self._decoder.submit(_make_pixels, record, self._input, self._config.max_pixels)
@@ -399,7 +400,9 @@ def _make_pixels(record: FrameRecord, frame: FrameInput, max_pixels: int) -> Non
     """Turn the record's picture into pixels, or into the reason why not; on any thread."""
     began_ns = time.monotonic_ns()
     try:
-        record.pixels = pictures.to_input(record.image, frame, max_pixels)
+        record.pixels = pictures.to_input(
+            record.image, frame, max_pixels, applied=record.view_applied
+        )
     except UndecodableError as error:
         record.undecodable = error
     record.decode_ns = time.monotonic_ns() - began_ns

@@ -6,9 +6,10 @@ import math
 
 from steerstream.checksum import checksum_seed, fields_checksum
 from steerstream.v1 import command_pb2, drive_service_pb2, frame_pb2, model_pb2, session_pb2
-from steerstream_bundle.contract import LONGEST_NAME
+from steerstream_bundle.contract import LONGEST_NAME, Crop, FrameInput
 from steerstream_bundle.loading import Bundle
 from steerstream_bundle.pictures import Image, JpegImage, Nv12Image, RawImage
+from steerstream_bundle.view import Applied, view_of
 from steerstream_service.config import Config
 from steerstream_service.domain import (
     Camera,
@@ -83,6 +84,8 @@ def frame(message: frame_pb2.Frame, arrived_ns: int) -> FrameRecord:
         message.sequence_number, message.capture_time_ns, _image(message), speed, arrived_ns
     )
     record.is_replayed = message.replayed
+    if message.HasField("view_applied"):
+        record.view_applied = _view_applied(message.view_applied)
     # Written with `not`, so that NaN is refused too.
     if speed is not None and not abs(speed) <= _SPEED_BOUND_MPS:
         record.invalid = (
@@ -100,6 +103,7 @@ def opened(
     policy: FramePolicy,
     resumed: bool,
     limits: model_pb2.ServerLimits,
+    view: session_pb2.View,
 ) -> drive_service_pb2.DriveResponse:
     """Return the answer to `open`.
 
@@ -110,6 +114,7 @@ def opened(
         policy: the frame policy.
         resumed: whether it goes on with the state of a ticket.
         limits: the bounds on what the client sends.
+        view: what the server wants to see of every picture.
     """
     return drive_service_pb2.DriveResponse(
         opened=session_pb2.SessionOpened(
@@ -119,6 +124,7 @@ def opened(
             frame_policy=session_pb2.FramePolicy.ValueType(policy),
             resumed=resumed,
             limits=limits,
+            view=view,
         )
     )
 
@@ -163,12 +169,7 @@ def model_contract(bundle: Bundle) -> model_pb2.ModelContract:
         bundle_sha256=bundle.sha256,
         input_width_px=contract.frame.width_px,
         input_height_px=contract.frame.height_px,
-        crop=model_pb2.CropFractions(
-            top=contract.frame.crop.top,
-            bottom=contract.frame.crop.bottom,
-            left=contract.frame.crop.left,
-            right=contract.frame.crop.right,
-        ),
+        crop=_crop(contract.frame.crop),
         rate_hz=contract.rate_hz,
         outputs=[
             model_pb2.ModelOutput(
@@ -207,6 +208,18 @@ def model_contract(bundle: Bundle) -> model_pb2.ModelContract:
         precision=bundle.precision,
         provider=bundle.runtime.provider.name,
         runtime_reason=bundle.reason,
+    )
+
+
+def view(frame: FrameInput) -> session_pb2.View:
+    """Return what the server wants to see of every picture for a network's input."""
+    wanted = view_of(frame)
+    return session_pb2.View(
+        crop=_crop(wanted.crop),
+        width_px=wanted.width_px,
+        height_px=wanted.height_px,
+        encodings=map(session_pb2.ViewEncoding.ValueType, wanted.encodings),
+        jpeg_quality=wanted.jpeg_quality,
     )
 
 
@@ -266,6 +279,17 @@ def _camera(message: session_pb2.CameraDescription) -> Camera:
     )
 
 
+def _view_applied(message: frame_pb2.ViewApplied) -> Applied:
+    return Applied(
+        message.source_width_px,
+        message.source_height_px,
+        message.top_px,
+        message.bottom_px,
+        message.left_px,
+        message.right_px,
+    )
+
+
 def _image(message: frame_pb2.Frame) -> Image | None:
     kind = message.WhichOneof("image")
     if kind == "jpeg":
@@ -280,6 +304,12 @@ def _image(message: frame_pb2.Frame) -> Image | None:
 
 
 # Going out.
+
+
+def _crop(crop: Crop) -> model_pb2.CropFractions:
+    return model_pb2.CropFractions(
+        top=crop.top, bottom=crop.bottom, left=crop.left, right=crop.right
+    )
 
 
 # Fields are set one by one: a message that is made from keywords takes three times as long.

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
+import cv2
 import grpc
 import numpy as np
 import pytest
@@ -246,6 +247,36 @@ async def test_bad_pictures_get_a_typed_answer_and_the_stream_lives(server, poli
     # 300 ms of bad frames have passed since the good one: a new epoch, by the rule for gaps.
     after = await vehicle.drive(GREY)
     assert (after.state_epoch, after.step_count) == (1, 1)
+
+
+async def test_a_view_is_answered_as_the_picture_that_it_was_made_of(server):
+    """The tiny network sees the whole picture, at 16x8."""
+    large = cv2.resize(RED, (64, 32))
+    vehicle, other = await server.vehicle(), await server.vehicle()
+    declared = vehicle.opened.view
+    assert (declared.width_px, declared.height_px) == (16, 8)
+    told = frame_pb2.ViewApplied(source_width_px=64, source_height_px=32, bottom_px=32, right_px=64)
+    whole, seen = await other.drive(large), await vehicle.drive(RED, view_applied=told)
+    assert seen.raw == whole.raw
+
+
+@pytest.mark.parametrize(
+    ("changes", "picture", "text"),
+    [
+        ({}, np.zeros((8, 17, 3), np.uint8), "the view has 17x8 pixels, the server asked for 16x8"),
+        ({"top_px": 5}, RED, "rows 5 to 32, columns 0 to 64 of a picture of 64x32, the server"),
+        ({"source_width_px": 0}, RED, "states a picture of 0x32 pixels"),
+        ({"source_width_px": 2**32 - 1}, RED, "columns 0 to 64 of a picture of 4294967295x32"),
+    ],
+)
+async def test_what_is_not_the_view_is_skipped_with_its_numbers(server, changes, picture, text):
+    vehicle = await server.vehicle()
+    told = {"source_width_px": 64, "source_height_px": 32, "bottom_px": 32, "right_px": 64}
+    await vehicle.frame(picture, view_applied=frame_pb2.ViewApplied(**told | changes))
+    skip = await vehicle.answer()
+    assert skip.reason == command_pb2.SKIP_REASON_UNDECODABLE
+    assert text in skip.detail
+    assert (await vehicle.drive(GREY)).step_count == 1
 
 
 async def test_a_skip_without_a_command_to_hold_has_none(server):

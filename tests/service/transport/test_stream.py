@@ -203,7 +203,7 @@ async def test_a_wrong_message_ends_the_stream_with_its_error(opened):
 async def test_a_fault_of_the_decoder_ends_its_stream_and_no_other(opened, monkeypatch, picture):
     ill, well = await opened(), await opened()
     with monkeypatch.context() as patch:
-        patch.setattr(pictures, "to_input", lambda *_: 1 // 0)
+        patch.setattr(pictures, "to_input", lambda *_, **__: 1 // 0)
         ill.frames(0, **picture)
         assert isinstance(await ill.end(), ZeroDivisionError)
     well.frames(0, **picture)

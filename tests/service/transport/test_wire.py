@@ -8,7 +8,10 @@ import pytest
 
 from steerstream.checksum import command_checksum
 from steerstream.v1 import command_pb2, frame_pb2, session_pb2
+from steerstream_bundle import view
+from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.pictures import JpegImage, Nv12Image, RawImage
+from steerstream_bundle.view import Applied
 from steerstream_service import domain, errors
 from steerstream_service.domain import Command, ControlValues, Timings, Validity
 from steerstream_service.transport import wire
@@ -22,6 +25,7 @@ from steerstream_service.transport import wire
         (domain.SkipReason, command_pb2.SkipReason, "SKIP_REASON"),
         (domain.Limit, command_pb2.Limit, "LIMIT"),
         (errors.ErrorReason, session_pb2.ErrorReason, "ERROR_REASON"),
+        (view.Encoding, session_pb2.ViewEncoding, "VIEW_ENCODING"),
     ],
 )
 def test_enumerations_are_the_contract_s(ours, theirs, prefix):
@@ -47,6 +51,34 @@ def test_a_frame_is_read():
     video = frame_pb2.Nv12Image(width_px=2, height_px=2, planes=b"abcdef", full_range=True)
     assert wire.frame(frame_pb2.Frame(nv12=video), 9).image == Nv12Image(2, 2, b"abcdef", True)
     assert wire.frame(frame_pb2.Frame(), 9).image is None
+
+
+def test_a_view_is_read():
+    told = frame_pb2.ViewApplied(
+        source_width_px=640,
+        source_height_px=480,
+        top_px=192,
+        bottom_px=432,
+        left_px=1,
+        right_px=639,
+    )
+    frame = wire.frame(frame_pb2.Frame(jpeg=b"x", view_applied=told), 0)
+    assert frame.view_applied == Applied(640, 480, 192, 432, 1, 639)
+    assert wire.frame(frame_pb2.Frame(jpeg=b"x"), 0).view_applied is None
+    nothing = frame_pb2.Frame(view_applied=frame_pb2.ViewApplied())
+    assert wire.frame(nothing, 0).view_applied == Applied(0, 0, 0, 0, 0, 0)
+
+
+def test_a_view_is_declared():
+    crop = Crop(top=0.4, bottom=0.9, left=0.1, right=1.0)
+    declared = wire.view(FrameInput(tensor="frames", height_px=66, width_px=200, crop=crop))
+    assert (declared.width_px, declared.height_px, declared.jpeg_quality) == (200, 66, 90)
+    assert declared.encodings == [
+        session_pb2.VIEW_ENCODING_JPEG_444,
+        session_pb2.VIEW_ENCODING_RGB8,
+    ]
+    told = (declared.crop.top, declared.crop.bottom, declared.crop.left, declared.crop.right)
+    assert told == (0.4, 0.9, 0.1, 1.0)
 
 
 @pytest.mark.parametrize("speed", [math.nan, math.inf, -math.inf, 150.1, -150.1])

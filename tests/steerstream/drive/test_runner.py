@@ -7,7 +7,7 @@ import io
 import pytest
 
 import steerstream
-from steerstream import ControlValues, FramePolicy, SessionLost
+from steerstream import ControlValues, FramePolicy, SessionLost, ViewUse
 from steerstream.drive.runner import Drive
 from steerstream.drive.sources import Source, SourceFrame
 from steerstream.drive.tally import Tally
@@ -36,7 +36,15 @@ async def driving(server: FakeServer, pictures: list[SourceFrame], *, is_live: b
         client.open_session(vehicle_id="car", frame_policy=FramePolicy.EVERY) as session,
     ):
         progress = ProgressLine(io.StringIO())
-        drive = Drive(session, source, tally=tally, progress=progress, recorder=None, stop=stop)
+        drive = Drive(
+            session,
+            source,
+            view=ViewUse.PIXELS,
+            tally=tally,
+            progress=progress,
+            recorder=None,
+            stop=stop,
+        )
         yield drive, tally, stop
 
 

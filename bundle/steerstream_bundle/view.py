@@ -1,0 +1,138 @@
+"""The view: the part of a vehicle's picture that a network sees, made by the vehicle itself.
+
+A server declares it when a session opens. A vehicle that crops, scales and encodes by it sends a
+tenth of the bytes, and the server decodes no pixel that the network does not see.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+from typing import NamedTuple
+
+from steerstream_bundle.contract import Crop, FrameInput
+from steerstream_bundle.errors import UndecodableError
+from steerstream_bundle.preprocess import bounds
+
+_SMALL_PX = 20_000
+"""Pixels of a view up to which its JPEG is nearly without loss; decision 18 has the figures. In a
+larger one each thing covers more pixels, and as much is left of it after a stronger compression."""
+_ROUNDING_PX = 1
+"""Another client may round a crop's edge the other way."""
+
+
+class Encoding(enum.IntEnum):
+    """How a view travels, by its number on the wire."""
+
+    JPEG_444 = 1
+    JPEG_420 = 2
+    RGB8 = 3
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What a server wants to see of every picture.
+
+    Attributes:
+        crop: the part of the vehicle's own picture.
+        width_px: columns to which it is scaled.
+        height_px: rows to which it is scaled.
+        encodings: how it may travel, the best first.
+        jpeg_quality: 1 to 100, where it travels as JPEG.
+    """
+
+    crop: Crop
+    width_px: int
+    height_px: int
+    encodings: tuple[Encoding, ...]
+    jpeg_quality: int
+
+
+class Applied(NamedTuple):
+    """What a vehicle says of the view that it made; nothing of it is checked yet.
+
+    Attributes:
+        source_width_px: columns of its own picture.
+        source_height_px: rows of its own picture.
+        top_px: first row of the part.
+        bottom_px: first row below it.
+        left_px: first column of the part.
+        right_px: first column to the right of it.
+    """
+
+    source_width_px: int
+    source_height_px: int
+    top_px: int
+    bottom_px: int
+    left_px: int
+    right_px: int
+
+
+def view_of(frame: FrameInput) -> View:
+    """Return the view of a network: exactly its input, so that nothing is left to be scaled."""
+    small = frame.width_px * frame.height_px <= _SMALL_PX
+    return View(
+        crop=frame.crop,
+        width_px=frame.width_px,
+        height_px=frame.height_px,
+        encodings=(Encoding.JPEG_444 if small else Encoding.JPEG_420, Encoding.RGB8),
+        jpeg_quality=90 if small else 60,
+    )
+
+
+def check(applied: Applied, frame: FrameInput) -> FrameInput:
+    """Check the part of a picture that a view was made from.
+
+    Args:
+        applied: what the vehicle says of it.
+        frame: the input that the contract asks for.
+
+    Returns:
+        The same input for a picture that needs no crop.
+
+    Raises:
+        UndecodableError: it is another part than the network sees.
+    """
+    width_px, height_px = applied.source_width_px, applied.source_height_px
+    if width_px == 0 or height_px == 0:
+        raise UndecodableError(
+            f"view_applied states a picture of {width_px}x{height_px} pixels; state the size of "
+            "the vehicle's own picture"
+        )
+    expected, found = bounds(height_px, width_px, frame.crop), applied[2:]
+    if any(abs(want - has) > _ROUNDING_PX for want, has in zip(expected, found, strict=True)):
+        raise UndecodableError(
+            f"the view shows {_part(found)} of a picture of {width_px}x{height_px}, the server "
+            f"asked for {_part(expected)}; crop as SessionOpened.view says, or send whole pictures"
+        )
+    return _uncropped(frame)
+
+
+@functools.lru_cache(maxsize=64)
+def _uncropped(frame: FrameInput) -> FrameInput:
+    return dataclasses.replace(frame, crop=Crop())
+
+
+def check_size(width_px: int, height_px: int, frame: FrameInput) -> None:
+    """Check the size of a picture that is stated to be a view.
+
+    Args:
+        width_px: its columns.
+        height_px: its rows.
+        frame: the input that the contract asks for.
+
+    Raises:
+        UndecodableError: it is not the view's.
+    """
+    if (width_px, height_px) != (frame.width_px, frame.height_px):
+        raise UndecodableError(
+            f"the view has {width_px}x{height_px} pixels, the server asked for "
+            f"{frame.width_px}x{frame.height_px}; scale as SessionOpened.view says, or send whole "
+            "pictures"
+        )
+
+
+def _part(edges: tuple[int, ...]) -> str:
+    top, bottom, left, right = edges
+    return f"rows {top} to {bottom}, columns {left} to {right}"

@@ -1,0 +1,151 @@
+"""A view shows the network what the server would have made of the whole picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steerstream import MissingExtra, extras, view
+from steerstream_bundle import jpeg
+from steerstream_bundle.contract import Crop, FrameInput
+from steerstream_bundle.preprocess import bounds, prepare, prepare_nv12
+from steerstream_bundle.view import Applied, check
+from tests.steerstream.views import FRAME, declared
+
+LARGE = FrameInput(tensor="frames", height_px=180, width_px=320, crop=Crop(top=0.15, bottom=0.9))
+NARROW = FrameInput(tensor="frames", height_px=31, width_px=17, crop=Crop(left=0.3, right=0.35))
+sides = st.integers(1, 700)
+fractions = st.floats(0, 1)
+
+
+@pytest.fixture(params=["opencv", "numpy"])
+def tool(request, monkeypatch):
+    monkeypatch.setattr(extras, "has_opencv", lambda: request.param == "opencv")
+    return request.param
+
+
+@st.composite
+def crops(draw):
+    (top, bottom), (left, right) = (
+        sorted(draw(st.lists(fractions, min_size=2, max_size=2, unique=True))) for _ in "hw"
+    )
+    return Crop(top=top, bottom=bottom, left=left, right=right)
+
+
+def noise(height, width, channels=3):
+    return np.random.default_rng(0).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def smooth(height, width, channels=3):
+    small = noise(height // 8 + 1, width // 8 + 1, channels)
+    large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large, np.uint8).reshape(height, width, channels)
+
+
+def furthest(found, expected):
+    return np.abs(found.astype(int) - expected).max()
+
+
+@given(sides, sides, crops())
+def test_a_crop_has_the_edges_that_the_server_gives_it(height, width, crop):
+    frame = dataclasses.replace(FRAME, crop=crop)
+    assert view.edges(height, width, declared(frame).crop) == bounds(height, width, crop)
+
+
+@given(height=sides, width=sides, crop=crops(), to=st.tuples(st.integers(1, 90), sides))
+def test_pixels_are_those_that_the_server_would_have_made(height, width, crop, to):
+    frame = FrameInput(tensor="frames", height_px=to[0], width_px=to[1], crop=crop)
+    picture = noise(height, width)
+    seen = view.of_pixels(picture, declared(frame))
+    np.testing.assert_array_equal(seen.pixels, prepare(picture, frame))
+    assert check(applied(seen), frame).shape == frame.shape
+
+
+def applied(seen):
+    told = seen.applied
+    return Applied(
+        told.source_width_px,
+        told.source_height_px,
+        told.top_px,
+        told.bottom_px,
+        told.left_px,
+        told.right_px,
+    )
+
+
+@pytest.mark.parametrize("frame", [FRAME, LARGE, NARROW])
+@pytest.mark.parametrize("size", [(480, 640), (1080, 1920), (241, 333), (66, 200), (50, 100)])
+def test_without_opencv_pixels_differ_by_a_level_or_two(monkeypatch, frame, size):
+    """Each halving may round the other way."""
+    monkeypatch.setattr(extras, "has_opencv", lambda: False)
+    picture = noise(*size)
+    seen = view.of_pixels(picture, declared(frame))
+    assert furthest(seen.pixels, prepare(picture, frame)) <= 2
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("size", [(480, 640), (242, 334)])
+def test_raw_video_becomes_the_pixels_that_the_server_would_have_made(tool, size, full_range):
+    height, width = size
+    luma, chroma = smooth(height, width, 1), smooth(height // 2, width // 2, 2)
+    seen = view.of_planes(luma, chroma, declared(), full_range=full_range)
+    expected = prepare_nv12(luma[..., 0], chroma, FRAME, full_range=full_range)
+    # A level of U is 1.8 levels of blue, and of limited video 2.
+    assert furthest(seen.pixels, expected) <= (1 if tool == "opencv" else 4)
+    assert check(applied(seen), FRAME)
+
+
+def test_a_picture_that_is_turned_in_memory_is_seen_as_it_is_shown(tool):
+    picture = noise(480, 640)[::-1, ::-1]
+    seen = view.of_pixels(picture, declared())
+    assert furthest(seen.pixels, prepare(np.ascontiguousarray(picture), FRAME)) <= 2
+
+
+@pytest.mark.parametrize("frame", [FRAME, LARGE, NARROW])
+@pytest.mark.parametrize("size", [(480, 640), (1080, 1920), (243, 331)])
+def test_a_jpeg_file_is_decoded_as_the_server_decodes_it(frame, size):
+    data = simplejpeg.encode_jpeg(smooth(*size))
+    seen = view.of_jpeg(data, declared(frame))
+    np.testing.assert_array_equal(seen.pixels, prepare(jpeg.decode(data, frame), frame))
+    assert (seen.applied.source_height_px, seen.applied.source_width_px) == size
+    assert check(applied(seen), frame)
+
+
+WHOLE = simplejpeg.encode_jpeg(smooth(240, 320))
+
+
+def with_segment(marker, content):
+    return WHOLE[:2] + marker + (len(content) + 2).to_bytes(2, "big") + content + WHOLE[2:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    {
+        "turned": with_segment(b"\xff\xe1", b"Exif\0\0II*\0"),
+        "other levels": with_segment(b"\xff\xfe", b"CS=ITU601"),
+        "other colours": with_segment(b"\xff\xee", b"Adobe\0d\0\0\0\0\0\0"),
+        "truncated": WHOLE[:-200],
+        "damaged": WHOLE[:-400] + bytes(100) + WHOLE[-300:],
+        "no JPEG": b"a picture",
+        "no pixels more than the view": simplejpeg.encode_jpeg(smooth(66, 200)),
+    }.items(),
+    ids=lambda case: case[0],
+)
+def test_a_jpeg_file_that_the_server_must_judge_has_no_view(data):
+    assert view.of_jpeg(data[1], declared()) is None
+
+
+def test_a_view_of_a_jpeg_file_needs_a_decoder(monkeypatch):
+    def without(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    with pytest.raises(MissingExtra, match="needs simplejpeg; install it with"):
+        view.of_jpeg(WHOLE, declared())

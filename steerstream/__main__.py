@@ -14,6 +14,7 @@ from steerstream import __version__
 from steerstream.command_line import Parser, exit_code
 from steerstream.drive import command
 from steerstream.errors import SteerstreamError
+from steerstream.link import command as link
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +68,12 @@ def _parser() -> Parser:
     models = commands.add_parser("models", help="list the models that a server serves")
     command.add_models_options(models)
     models.set_defaults(run=command.models)
+    bench = commands.add_parser("bench", help="measure what this machine's link costs a frame")
+    link.add_bench_options(bench)
+    bench.set_defaults(run=link.bench)
+    doctor = commands.add_parser("doctor", help="look at the link to a server, and advise")
+    link.add_doctor_options(doctor)
+    doctor.set_defaults(run=link.doctor)
     commands.add_parser("simulate", help="drive in the world that ships, or look at its roads")
     return parser
 

@@ -109,6 +109,18 @@ def output_file(text: str) -> Path:
     return path
 
 
+def write_result(path: Path, content: object) -> None:
+    """Write a result as JSON, to a file that `output_file` checked.
+
+    Raises:
+        OutputLost: it cannot be written any more.
+    """
+    try:
+        whole_file.write_json(path, content)
+    except OSError as error:
+        raise OutputLost(f"cannot write {path}: {error.strerror}") from error
+
+
 def png_file(text: str) -> Path:
     """Read the path of a picture, as `output_file` does; its name ends in .png."""
     path = output_file(text)

@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 
 import steerstream
-from steerstream import whole_file
-from steerstream.command_line import INTERRUPTED, at_interrupt, output_file, positive
+from steerstream.command_line import INTERRUPTED, at_interrupt, output_file, positive, write_result
 from steerstream.drive import report
 from steerstream.drive.labels import read_labels
 from steerstream.drive.recorder import Recorder
@@ -21,7 +20,7 @@ from steerstream.drive.runner import Drive
 from steerstream.drive.sources import Source, open_source
 from steerstream.drive.tally import Tally
 from steerstream.drive.video import video_file
-from steerstream.errors import MediaError, OutputLost
+from steerstream.errors import MediaError
 from steerstream.extras import has_simplejpeg
 from steerstream.images import ViewUse
 from steerstream.models import FramePolicy, ServedModels
@@ -143,10 +142,7 @@ def _show(
     print(report.as_table(tally, session.info, elapsed_s=elapsed_s))
     if options.json:
         result = report.as_json(tally, session.info, source=source.name, elapsed_s=elapsed_s)
-        try:
-            whole_file.write_json(options.json, result)
-        except OSError as error:
-            raise OutputLost(f"cannot write {options.json}: {error.strerror}") from error
+        write_result(options.json, result)
 
 
 async def models(options: argparse.Namespace) -> int:

@@ -76,9 +76,9 @@ def as_table(tally: Tally, info: SessionInfo, *, elapsed_s: float) -> str:
         f"over budget {tally.over_budget:>8}  without a command within {tally.budget_ms:g} ms",
         "",
         f"{'latency, ms':<18}{'p50':>9}{'p99':>9}{'p99.9':>9}{'max':>9}",
-        _latency_row("round trip", tally.latency.summary()),
+        latency_row("round trip", tally.latency.summary()),
     ]
-    lines += [_latency_row(_STAGE_NAMES[stage], tally.stages[stage].summary()) for stage in STAGES]
+    lines += [latency_row(_STAGE_NAMES[stage], tally.stages[stage].summary()) for stage in STAGES]
     if tally.unanswered:
         lines.insert(5, f"unanswered  {tally.unanswered:>8}")
     return "\n".join(lines + _head_rows(tally))
@@ -99,7 +99,8 @@ def _by_reason(tally: Tally) -> str:
     return "  " + ", ".join(f"{name} {count}" for name, count in tally.skips.most_common())
 
 
-def _latency_row(name: str, summary: dict[str, float | None]) -> str:
+def latency_row(name: str, summary: dict[str, float | None]) -> str:
+    """Return a row of a table: a name, and its latencies in milliseconds."""
     return f"{name:<18}" + "".join(_figure(summary[column]) for column in _COLUMNS)
 
 

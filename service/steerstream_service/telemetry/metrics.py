@@ -231,7 +231,9 @@ class State(Collector):
             "Version of the server, and what runs its networks.",
             {"version": __version__, "provider": state.provider},
         )
-        yield InfoMetricFamily("steerstream_settings", "The server's settings.", state.settings)
+        yield InfoMetricFamily(
+            "steerstream_settings", "The server's settings.", dict(state.settings)
+        )
         runtimes = InfoMetricFamily(
             "steerstream_model",
             "What runs each model, and why that was chosen.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -17,31 +15,10 @@ from steerstream import SkipReason
 from steerstream.__main__ import main
 from steerstream.drive import overlay
 from steerstream.testing import Fail, FakeServer, Reply, Skip
+from tests.steerstream.command_lines import command_line
 from tests.steerstream.drive.mp4 import frames_of
-from tests.steerstream.wired import serving
 
 FIRST_ID = 1_479_425_441_182_877_835
-
-
-@contextlib.contextmanager
-def command_line(fake: FakeServer | None = None):
-    """Yields a function that runs a command line against a server and returns its exit code."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-
-    def on_loop(coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
-
-    server = serving(fake or FakeServer(lambda frame: Reply(0.1)))
-    target, _ = on_loop(server.__aenter__())
-    try:
-        yield lambda *words: main([str(word) for word in (*words, "--target", target)])
-    finally:
-        on_loop(server.__aexit__(None, None, None))
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 @pytest.fixture

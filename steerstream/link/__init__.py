@@ -1,0 +1,1 @@
+"""The link between a vehicle and its server: the commands `bench` and `doctor`."""

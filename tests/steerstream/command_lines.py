@@ -1,0 +1,32 @@
+"""Runs the `steerstream` command against a scripted server, in the main thread for signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+
+from steerstream.__main__ import main
+from steerstream.testing import FakeServer, Reply
+from tests.steerstream.wired import serving
+
+
+@contextlib.contextmanager
+def command_line(fake: FakeServer | None = None):
+    """Yields a function that runs a command line against a server and returns its exit code."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def on_loop(coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    server = serving(fake or FakeServer(lambda frame: Reply(0.1)))
+    target, _ = on_loop(server.__aenter__())
+    try:
+        yield lambda *words: main([str(word) for word in (*words, "--target", target)])
+    finally:
+        on_loop(server.__aexit__(None, None, None))
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -147,6 +147,7 @@ class Skip:
 
     `is_overdue` says that the server was slow: a newer frame superseded this one, which had waited
     for half its budget.
+    `was_decoded` tells whether its picture took a decoder's time; it is not sent.
     """
 
     sequence_number: int
@@ -155,6 +156,7 @@ class Skip:
     detail: str
     held: Command | None
     is_overdue: bool = False
+    was_decoded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

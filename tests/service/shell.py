@@ -48,6 +48,7 @@ class Shell:
         )
         self.now_ns = 0
         self.decoding: Any = None
+        self.waits_for_decoder = False
         self.submitted: Any = None
         self.begun = False
         self.answers = []
@@ -71,14 +72,21 @@ class Shell:
                     assert self.submitted is None, "two frames with the engine"
                     self.submitted, self.begun = record, False
                 case Recall(record):
-                    assert record is self.submitted
-                    if not self.begun:
-                        self.submitted = None
-                        # As in the stream: after what was decided with it.
-                        actions += self.session.recalled(record, self.now_ns)
+                    # As in the stream: after what was decided with it.
+                    actions += self._recall(record)
                 case End(error):
                     self.sent.append(error)
         return self
+
+    def _recall(self, record):
+        if record is self.decoding and self.waits_for_decoder:
+            self.decoding = None
+        elif record is self.submitted and not self.begun:
+            self.submitted = None
+        else:
+            assert record in {self.decoding, self.submitted}
+            return []
+        return self.session.recalled(record, self.now_ns)
 
     def frame(self, number, capture_ms, *, speed=10.0, is_surplus=False, invalid=None):
         record = FrameRecord(number, round(capture_ms * MS), IMAGE, speed, self.now_ns)
@@ -89,6 +97,10 @@ class Shell:
     def decode(self):
         record, self.decoding = self.decoding, None
         return self.perform(self.session.decoded(record, self.now_ns))
+
+    def decoder_gives_up(self):
+        record, self.decoding = self.decoding, None
+        return self.perform(self.session.given_up(record, self.now_ns))
 
     def decode_fails(self):
         record, self.decoding = self.decoding, None

@@ -24,6 +24,7 @@ class FrameCounts(NamedTuple):
         commands: frames that were answered with a command.
         resets: resets of its state.
         overdue: frames that were superseded after half their budget.
+        undecoded: those of the late frames that were given up before they were decoded.
     """
 
     within: int
@@ -32,6 +33,7 @@ class FrameCounts(NamedTuple):
     commands: int = 0
     resets: int = 0
     overdue: int = 0
+    undecoded: int = 0
 
     @property
     def frames(self) -> int:
@@ -46,11 +48,11 @@ class FrameCounts(NamedTuple):
     @property
     def served(self) -> int:
         """Frames that took, or may have taken, the work of a whole frame."""
-        return self.commands + self.late
+        return self.commands + self.late - self.undecoded
 
     @property
     def others(self) -> int:
-        """Resets, and frames that were refused or superseded."""
+        """Resets, and frames that were refused, superseded, or given up undecoded."""
         return self.frames - self.served + self.resets
 
     @property
@@ -75,6 +77,7 @@ class RateMeter:
         "_overdue",
         "_resets",
         "_surplus",
+        "_undecoded",
         "_within",
     )
 
@@ -82,8 +85,7 @@ class RateMeter:
         self._interval_ns = round(1e9 / (_MARGIN * rate_hz))
         self._burst_ns = (_BURST_FRAMES - 1) * self._interval_ns
         self._due_ns = 0
-        self._within = self._surplus = self._late = self._commands = self._resets = 0
-        self._overdue = 0
+        self._begin()
 
     def take(self, now_ns: int) -> int:
         """Count a frame.
@@ -100,9 +102,10 @@ class RateMeter:
         self._within += 1
         return 0
 
-    def count_late(self) -> None:
+    def count_late(self, *, was_decoded: bool) -> None:
         """Count a frame that was answered LATE."""
         self._late += 1
+        self._undecoded += not was_decoded
 
     def count_overdue(self) -> None:
         """Count a frame that was superseded after half its budget."""
@@ -119,8 +122,17 @@ class RateMeter:
     def review(self) -> FrameCounts:
         """Return the counts since the last review, and begin again."""
         counts = FrameCounts(
-            self._within, self._surplus, self._late, self._commands, self._resets, self._overdue
+            self._within,
+            self._surplus,
+            self._late,
+            self._commands,
+            self._resets,
+            self._overdue,
+            self._undecoded,
         )
-        self._within = self._surplus = self._late = self._commands = self._resets = 0
-        self._overdue = 0
+        self._begin()
         return counts
+
+    def _begin(self) -> None:
+        self._within = self._surplus = self._late = self._commands = self._resets = 0
+        self._overdue = self._undecoded = 0

@@ -77,6 +77,9 @@ class Engine(ABC):
             record: the frame; its session has no other one here.
         """
 
+    def heard(self) -> None:  # noqa: B027 - most engines do not share the event loop's thread
+        """A message came; more may wait behind it. To be called on the event loop's thread."""
+
     @abstractmethod
     async def stop(self) -> None:
         """Take no further turn; returns after the step that runs.

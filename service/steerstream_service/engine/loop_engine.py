@@ -9,6 +9,7 @@ steps a batch, then reads and answers what came in the meantime. The gain is in
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
@@ -29,6 +30,10 @@ _PASSES = 3
 """Passes of the event loop from one turn to the next. A message that came during a step wakes
 gRPC's poller, then its future, then the stream's reader; with fewer passes the next step begins
 with one or two of the frames that are here already, and a new stream waits for many turns."""
+_MOST_PASSES = 48
+"""Passes between two turns at most. After each message that comes in between, `_PASSES` begin
+again: a server that decodes while frames wait unread decodes old frames and answers late, more so
+the more come. The bound lets turns go on where the messages alone fill the core."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -46,8 +51,10 @@ class LoopEngine(Engine):
         super().__init__(queues, observer)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._next: asyncio.Handle | None = None
+        self._heard = False
+        self._passes = 0
         # Bounded by the sessions: each has at most one picture with the decoder.
-        self._calls: deque[Callable[[], None]] = deque()
+        self._calls: deque[Callable[[], bool]] = deque()
 
     async def start(self) -> None:
         """Warm up beside the event loop, which has no sessions yet; see `Engine.start`."""
@@ -59,10 +66,18 @@ class LoopEngine(Engine):
         queue.put(record)
         self._go_on()
 
-    def call(self, call: Callable[[], None]) -> None:
-        """Call a function in one of the next turns, alone; it must not raise."""
+    def call(self, call: Callable[[], bool]) -> None:
+        """Call a function in one of the next turns, alone.
+
+        Args:
+            call: returns whether there was anything left to do; it must not raise.
+        """
         self._calls.append(call)
         self._go_on()
+
+    def heard(self) -> None:
+        """Let what comes be read before the next turn; see `Engine.heard`."""
+        self._heard = True
 
     async def stop(self) -> None:
         """Take no further turn."""
@@ -71,16 +86,23 @@ class LoopEngine(Engine):
 
     def _go_on(self) -> None:
         if self._next is None:
+            self._passes = 0
             self._pass(_PASSES)
 
     def _pass(self, left: int) -> None:
         assert self._loop is not None, "the engine was started"
+        self._passes += 1
+        if self._heard and self._passes < _MOST_PASSES:
+            left = _PASSES
+        self._heard = False
         if left:
+            os.sched_yield()
             self._next = self._loop.call_soon(self._pass, left - 1)
             return
         self._next = None
         if self._calls and sum(queue.waiting for queue in self._queues) < _ENOUGH:
-            self._calls.popleft()()
+            while self._calls and not self._calls.popleft()():
+                pass
         else:
             for records in self._turn():
                 deliver(records)
@@ -105,10 +127,11 @@ class TurnExecutor(Executor):
         return future
 
 
-def _call(future: Future[_T], call: Callable[[], _T]) -> None:
+def _call(future: Future[_T], call: Callable[[], _T]) -> bool:
     if not future.set_running_or_notify_cancel():
-        return
+        return False
     try:
         future.set_result(call())
     except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
         future.set_exception(error)
+    return True

@@ -71,12 +71,10 @@ def _serve(options: argparse.Namespace) -> Coroutine[None, None, None]:
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's event loop, which saves a sixth of the event loop's time for a frame."""
-    try:
-        import uvloop  # noqa: PLC0415 - no wheels for Windows
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+    # A supervisor does not need it.
+    from steerstream_service.process.event_loop import EventLoop  # noqa: PLC0415
+
+    return EventLoop()
 
 
 async def _supervise(options: argparse.Namespace, given: Sequence[str]) -> None:

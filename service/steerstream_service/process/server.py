@@ -25,6 +25,7 @@ from steerstream_service import address
 from steerstream_service.admission.admission import Admission, Model
 from steerstream_service.admission.frame_cost import available_cores
 from steerstream_service.config import Config
+from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.engine import Engine
 from steerstream_service.engine.loop_engine import LARGEST_STEP, LoopEngine, TurnExecutor
 from steerstream_service.engine.model_queue import ModelQueue
@@ -136,7 +137,8 @@ class Server:
         self._stop = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._health = health.aio.HealthServicer()
-        self._service = DriveService(self.admission, self._engine, self._decoder, config, observer)
+        pictures = DecodeQueue(self._decoder, 1 if in_loop else config.decode_threads)
+        self._service = DriveService(self.admission, self._engine, pictures, config, observer)
         self._watch = WatchService(
             board, self.admission, config, self.state, shows_pictures=watch_pictures
         )

@@ -183,7 +183,10 @@ class Answers:
         else:
             held = None
             self._next_count()
-        return Skip(record.sequence_number, record.capture_time_ns, reason, detail, held)
+        was_decoded = record.decode_ns > 0
+        return Skip(
+            record.sequence_number, record.capture_time_ns, reason, detail, held, was_decoded
+        )
 
     def _limited(self, raw: ControlValues, record: FrameRecord) -> _Values:
         limited, active = vehicle_limits.apply(

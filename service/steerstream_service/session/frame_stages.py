@@ -62,6 +62,7 @@ TRANSITIONS: Mapping[tuple[Stage, Event], Stage] = MappingProxyType(
         (Stage.WAITING, Event.EXPIRE): Stage.ANSWERED,
         (Stage.DECODING, Event.DECODED): Stage.READY,
         (Stage.DECODING, Event.UNDECODABLE): Stage.ANSWERED,
+        (Stage.DECODING, Event.SUPERSEDE): Stage.ANSWERED,
         (Stage.DECODING, Event.EXPIRE): Stage.ANSWERED,
         (Stage.READY, Event.SUBMIT): Stage.SUBMITTED,
         (Stage.READY, Event.EXPIRE): Stage.ANSWERED,
@@ -97,8 +98,11 @@ class FrameRecord:
     Attributes:
         invalid: which field of the message is out of its range, and why; None where all are good.
         stage: where the frame is; the session alone writes it.
-        deadline_ns: when the answer is due. Set by the session on arrival, as the next two.
+        deadline_ns: when the answer is due. Set by the session on arrival, as the next four.
         start_by_ns: when a step has to begin at the latest to meet the deadline.
+        turn_ns: orders the frames that wait for a decoder: the deadline, or the earlier one of a
+            frame whose turn this one took over.
+        served_ns: when the session had its last command; 0 before the first.
         resets_before: resets that the session received before the frame.
         pixels: uint8 [height, width, 3], the network's input. Set by the decoder, as the next two.
         undecodable: why there are no pixels; None if there are.
@@ -140,11 +144,13 @@ class FrameRecord:
         "resets_before",
         "saves_state",
         "sequence_number",
+        "served_ns",
         "skip",
         "slot",
         "stage",
         "start_by_ns",
         "state",
+        "turn_ns",
         "undecodable",
         "vehicle_speed_mps",
         "view_applied",
@@ -153,6 +159,8 @@ class FrameRecord:
     # These have no value before their owner sets them, so that reading one too early is an error.
     deadline_ns: int
     start_by_ns: int
+    turn_ns: int
+    served_ns: int
     resets_before: int
     epoch: int
     reset: bool
@@ -213,7 +221,7 @@ class FrameRecord:
 
 @dataclass(slots=True)
 class Decode:
-    """Decode the frame's picture, then call `decoded`."""
+    """Decode the frame's picture, then call `decoded`; or call `given_up` if there is no time."""
 
     record: FrameRecord
 
@@ -227,7 +235,7 @@ class Submit:
 
 @dataclass(slots=True)
 class Recall:
-    """Take the frame back if the engine has not begun; then call `recalled`."""
+    """Take the frame back if its decoder, or the engine, has not begun; then call `recalled`."""
 
     record: FrameRecord
 

@@ -5,8 +5,9 @@ with actions, which the stream carries out. `frame_stages` lists the stages of a
 actions; `answers` makes the commands and skips.
 
 A session keeps at most one frame with the decoder, one that is ready, and one with the engine, so
-that a frame is decoded while the one before it is stepped. Under LATEST at most one more waits, and
-a ready frame replaces one that the engine has not begun. Under EVERY a bounded number waits.
+that a frame is decoded while the one before it is stepped. Under LATEST at most one more waits, a
+new frame replaces one that the decoder has not begun, and a ready one replaces one that the engine
+has not begun. Under EVERY a bounded number waits.
 
 Rules:
 
@@ -15,7 +16,8 @@ Rules:
 - The recurrent state has seen the frames that got a command from the network, and no others.
 - A reset takes effect with the first frame after it that the network sees. So does a gap between
   two seen frames that is longer than the contract allows.
-- A frame that would miss its budget is given up before it costs a step, and answered in time.
+- A frame that would miss its budget is given up before it costs a step, and before it is decoded
+  where that can be known by then; it is answered in time.
 - Frames that an earlier session of the vehicle had are stepped in order, under LATEST too, and keep
   no budget. They come before all others.
 """
@@ -108,6 +110,7 @@ class Session:
         self._decoding: FrameRecord | None = None
         self._ready: FrameRecord | None = None
         self._submitted: FrameRecord | None = None
+        self._served_ns = 0
         # EVERY: all frames without an answer, oldest first.
         self._order: deque[FrameRecord] = deque()
         # What was received.
@@ -179,6 +182,8 @@ class Session:
         # too high has to let frames through to it, or it would never be corrected.
         reserve_ns = min(step_cost_ns + _ANSWER_NS, budget_ns // 2)
         record.start_by_ns = record.deadline_ns - reserve_ns
+        record.turn_ns = record.deadline_ns
+        record.served_ns = self._served_ns
         record.resets_before = self._resets
         actions: list[Action] = []
         self._unanswered += 1
@@ -228,6 +233,7 @@ class Session:
             self._skip(record, outcome.reason, outcome.detail, now_ns, actions)
         else:
             record.move(Event.STEP)
+            self._served_ns = now_ns
             self._state = None
             self._recurrence.advance(record)
             self._answered(self._answers.command(record, outcome, now_ns), actions)
@@ -238,16 +244,34 @@ class Session:
         return self._advance(actions)
 
     def recalled(self, record: FrameRecord, now_ns: int) -> list[Action]:
-        """The engine gave a frame back that it had not begun."""
-        assert record is self._submitted, "the engine holds one frame of a session"
-        self._submitted = None
+        """A frame came back that its decoder, or the engine, had not begun."""
+        if record is self._decoding:
+            self._decoding = None
+            if self._waiting:
+                # Frames that come faster than turns would wait for ever at the end of the queue.
+                self._waiting[0].turn_ns = min(record.turn_ns, self._waiting[0].turn_ns)
+        else:
+            assert record is self._submitted, "the engine holds one frame of a session"
+            self._submitted = None
         actions: list[Action] = []
-        if now_ns >= record.start_by_ns:
+        if record.stage is Stage.ANSWERED:
+            pass
+        elif now_ns >= record.start_by_ns:
             record.move(Event.EXPIRE)
             self._skip(record, SkipReason.LATE, self._late_text(), now_ns, actions)
         else:
             record.move(Event.SUPERSEDE)
             self._skip(record, SkipReason.SUPERSEDED, _SUPERSEDED, now_ns, actions)
+        return self._advance(actions)
+
+    def given_up(self, record: FrameRecord, now_ns: int) -> list[Action]:
+        """The frame was not decoded, because its answer would be late."""
+        assert record is self._decoding, "the decoder holds one frame of a session"
+        self._decoding = None
+        actions: list[Action] = []
+        if record.stage is not Stage.ANSWERED:
+            record.move(Event.EXPIRE)
+            self._skip(record, SkipReason.LATE, self._late_text(), now_ns, actions)
         return self._advance(actions)
 
     def tick(self, now_ns: int) -> list[Action]:
@@ -259,6 +283,8 @@ class Session:
                 actions += self._recall(record)
             else:
                 self._expire(record, now_ns, actions)
+                if record is self._decoding:
+                    actions.append(Recall(record))
         self._advance(actions)
         return actions + self._idleness.tick(now_ns)
 
@@ -304,6 +330,9 @@ class Session:
             self._skip(waiting, SkipReason.SUPERSEDED, _SUPERSEDED, record.arrived_ns, actions)
         self._tickets.received(0 if record.image is None else record.image.size_bytes)
         self._waiting.append(record)
+        decoding = self._decoding
+        if decoding is not None and not self._keeps(decoding):
+            actions.append(Recall(decoding))
 
     def _overload(self, record: FrameRecord, *, is_surplus: bool, is_unread: bool) -> str | None:
         if is_unread:

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from concurrent.futures import Executor
 from typing import Any, NoReturn
 
 import grpc
@@ -18,6 +17,7 @@ from steerstream_service.admission.admission import Admission, Lease
 from steerstream_service.admission.retry_hints import RetryHints
 from steerstream_service.config import Config
 from steerstream_service.domain import DrainingNotice, Opening, SheddingNotice
+from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.engine import Engine
 from steerstream_service.errors import (
     DrainingError,
@@ -60,7 +60,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self,
         admission: Admission,
         engine: Engine,
-        decoder: Executor,
+        decoder: DecodeQueue,
         config: Config,
         observer: Observer,
     ) -> None:

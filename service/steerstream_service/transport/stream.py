@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from functools import partial
 from typing import TypeAlias
 
@@ -26,6 +25,7 @@ from steerstream_service.admission.admission import Lease
 from steerstream_service.admission.rate_meter import RateMeter
 from steerstream_service.config import Config
 from steerstream_service.domain import NEVER_NS, Command, Notice, Skip, SkipReason
+from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.engine import Engine
 from steerstream_service.errors import IdleError, InvalidFieldError, NotOpenError
 from steerstream_service.session.frame_stages import (
@@ -35,6 +35,7 @@ from steerstream_service.session.frame_stages import (
     Issue,
     Recall,
     Send,
+    Stage,
     Submit,
 )
 from steerstream_service.session.machine import Session
@@ -101,7 +102,7 @@ class DriveStream:
         lease: Lease,
         *,
         engine: Engine,
-        decoder: Executor,
+        decoder: DecodeQueue,
         deadlines: DeadlineTimer,
         config: Config,
         observer: Observer,
@@ -128,6 +129,7 @@ class DriveStream:
         self._room = asyncio.Event()
         self._half_closed = False
         self._error: BaseException | None = None
+        self._decoding: FrameRecord | None = None
         self._submitted: FrameRecord | None = None
         self._deadline = deadlines.deadline(self._check_deadline)
         self._half_budget_ns = lease.terms.budget_ns // 2
@@ -171,6 +173,8 @@ class DriveStream:
         self._deadline.cancel()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
+        if self._decoding is not None:
+            self._decoder.take_back(self._decoding)
         if self._submitted is not None:
             self._submitted.claim()
 
@@ -219,6 +223,7 @@ class DriveStream:
 
     async def _read(self) -> None:
         while (request := await read(self._context)) is not None:
+            self._engine.heard()
             self._handle(request, time.monotonic_ns())
             if self._pause_ns:
                 # HTTP/2's flow control slows this client down; no other session pays for it.
@@ -318,7 +323,7 @@ class DriveStream:
         elif isinstance(message, Skip):
             self._answers_sent += 1
             if message.reason is SkipReason.LATE:
-                self.lease.rate_meter.count_late()
+                self.lease.rate_meter.count_late(was_decoded=message.was_decoded)
             elif message.is_overdue:
                 self.lease.rate_meter.count_overdue()
             elif message.reason in _FAULTS:
@@ -330,19 +335,22 @@ class DriveStream:
         if pictures.is_cheap(record.image, view_of):
             _make_pixels(record, self._input, self._config.max_pixels)
             return self._session.decoded(record, time.monotonic_ns())
-        future = self._decoder.submit(_make_pixels, record, self._input, self._config.max_pixels)
-        future.add_done_callback(partial(self._decoder_done, record))
+        self._decoding = record
+        self._decoder.put(record, self._make_pixels, self._decoder_done, self._given_up)
         return []
 
-    def _decoder_done(self, record: FrameRecord, future: Future[None]) -> None:
-        """Post the frame from the decoder's thread; a fault of the decoder ends the stream."""
-        if future.cancelled():
-            return
-        if error := future.exception():
-            self._loop.call_soon_threadsafe(self.end, error)
+    def _make_pixels(self, record: FrameRecord) -> None:
+        _make_pixels(record, self._input, self._config.max_pixels)
+
+    def _decoder_done(self, record: FrameRecord, error: BaseException | None) -> None:
+        """Post the frame; a fault of the decoder ends the stream."""
+        if error is not None:
+            self.end(error)
         else:
-            call = partial(self._session.decoded, record)
-            self._loop.call_soon_threadsafe(self._post, call)
+            self._post(partial(self._session.decoded, record))
+
+    def _given_up(self, record: FrameRecord) -> None:
+        self._post(partial(self._session.given_up, record))
 
     def _submit(self, record: FrameRecord) -> None:
         record.slot = self.lease.slot
@@ -354,8 +362,10 @@ class DriveStream:
         self._post(partial(self._session.finished, record))
 
     def _recall(self, record: FrameRecord) -> list[Action]:
-        # Where the engine has claimed the frame before, it replies.
-        return self._session.recalled(record, time.monotonic_ns()) if record.claim() else []
+        # Where the decoder or the engine has begun before, they give the frame back.
+        is_submitted = record.stage is Stage.SUBMITTED
+        is_back = record.claim() if is_submitted else self._decoder.take_back(record)
+        return self._session.recalled(record, time.monotonic_ns()) if is_back else []
 
     # Time.
 

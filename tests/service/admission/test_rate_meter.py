@@ -46,7 +46,7 @@ def test_a_review_counts_from_the_last_one():
     meter = RateMeter(20.0)
     for _ in range(10):
         meter.take(0)
-    meter.count_late()
+    meter.count_late(was_decoded=True)
     assert meter.review() == FrameCounts(within=8, surplus=2, late=1)
     assert meter.review() == FrameCounts(0, 0, 0)
 
@@ -57,10 +57,11 @@ def test_frames_without_a_command_and_resets_are_no_served_frames():
         meter.take(0)
     for _ in range(3):
         meter.count_command()
-    meter.count_late()
+    meter.count_late(was_decoded=True)
+    meter.count_late(was_decoded=False)
     meter.count_reset()
     counts = meter.review()
-    assert (counts.served, counts.others) == (4, 7)
+    assert (counts.served, counts.others, counts.late) == (4, 7, 2)
     assert meter.review() == FrameCounts(0, 0, 0)
 
 

@@ -66,6 +66,27 @@ async def test_a_turn_waits_for_messages_that_are_on_their_way(engine, queue):
     assert passes_before[0] >= 3
 
 
+async def test_a_turn_waits_as_long_as_messages_come_but_not_for_ever(engine, queue):
+    passes_before = []
+    passes = 0
+    engine.submit(queue, submitted(queue, reply=lambda _: passes_before.append(passes)))
+
+    def replied():
+        nonlocal passes
+        passes += 1
+        if passes < hears:
+            engine.heard()
+        return bool(passes_before)
+
+    hears = 20
+    await until(replied)
+    assert 20 <= passes_before.pop() <= 26
+    hears, passes = 10**6, 0
+    engine.submit(queue, submitted(queue, reply=lambda _: passes_before.append(passes)))
+    await until(replied)
+    assert 40 <= passes_before.pop() <= 60
+
+
 async def test_it_calls_one_function_a_turn_and_hands_its_fault_on(engine):
     executor = TurnExecutor(engine)
     done, passes = [], []

@@ -71,6 +71,15 @@ class Machine(RuleBasedStateMachine):
     def decoder(self, works):
         self.shell.decode() if works else self.shell.decode_fails()
 
+    @rule(waits=st.booleans())
+    def decoder_is_busy(self, waits):
+        self.shell.waits_for_decoder = waits
+
+    @precondition(lambda self: self.shell.decoding)
+    @rule()
+    def decoder_gives_up(self):
+        self.shell.decoder_gives_up()
+
     @precondition(lambda self: self.shell.submitted)
     @rule()
     def engine_begins(self):
@@ -181,6 +190,56 @@ def test_a_frame_that_is_superseded_after_half_its_budget_was_missed(waited_ms, 
     shell.now_ns += waited_ms * MS
     (answer,) = shell.frame(2, 1 + waited_ms).answers
     assert (answer.reason, answer.is_overdue) == (SkipReason.SUPERSEDED, is_overdue)
+
+
+def test_latest_replaces_a_frame_that_the_decoder_has_not_begun_and_takes_over_its_turn():
+    shell = Shell()
+    shell.waits_for_decoder = True
+    shell.frame(0, 0)
+    turn_ns = shell.decoding.turn_ns
+    for number in (1, 2):
+        shell.wait(20).frame(number, 50 * number)
+    assert [(a.sequence_number, a.reason) for a in shell.answers] == [
+        (0, SkipReason.SUPERSEDED),
+        (1, SkipReason.SUPERSEDED),
+    ]
+    assert shell.decoding.sequence_number == 2
+    assert shell.decoding.turn_ns == turn_ns < shell.decoding.deadline_ns
+
+
+def test_under_every_no_frame_is_replaced_before_its_decoder():
+    shell = Shell(FramePolicy.EVERY)
+    shell.waits_for_decoder = True
+    shell.frame(0, 0).frame(1, 50)
+    assert shell.decoding.sequence_number == 0
+    assert not shell.answers
+
+
+def test_a_frame_that_the_decoder_gives_up_is_late_and_the_next_one_goes_on():
+    shell = Shell(FramePolicy.EVERY).frame(0, 0).frame(1, 50).decoder_gives_up()
+    (answer,) = shell.answers
+    assert (answer.sequence_number, answer.reason, answer.was_decoded) == (
+        0,
+        SkipReason.LATE,
+        False,
+    )
+    assert shell.decoding.sequence_number == 1
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_frame_whose_time_is_over_leaves_the_decoder_if_that_has_not_begun(waits):
+    shell = Shell().frame(0, 0)
+    shell.waits_for_decoder = waits
+    shell.wait(60).tick()
+    assert [answer.reason for answer in shell.answers] == [SkipReason.LATE]
+    assert (shell.decoding is None) == waits
+
+
+def test_a_frame_tells_when_its_session_had_a_command_last():
+    shell = Shell().frame(0, 0)
+    assert shell.decoding.served_ns == 0
+    shell.decode().wait(7).step().wait(40).frame(1, 50)
+    assert shell.decoding.served_ns == 7 * MS
 
 
 def test_latest_takes_an_older_frame_back_from_the_engine():

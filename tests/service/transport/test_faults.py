@@ -14,6 +14,7 @@ from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
 from steerstream_bundle import loading
 from steerstream_service.admission.admission import Admission, Model
 from steerstream_service.config import Config
+from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.loop_engine import LoopEngine
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport.deadline_timer import DeadlineTimer
@@ -139,7 +140,8 @@ async def drive(tiny, steps):
     await engine.start()
     engine.steps = steps
     with ThreadPoolExecutor(1) as decoder:
-        service = DriveService(admission, engine, decoder, config, Faulty(steps))
+        pictures = DecodeQueue(decoder, 1)
+        service = DriveService(admission, engine, pictures, config, Faulty(steps))
         service._deadlines = FaultyDeadlines(steps)
         service.open_for_sessions()
         context = Context(steps)

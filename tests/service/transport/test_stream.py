@@ -24,6 +24,7 @@ from steerstream_service.domain import (
     SkipReason,
     Stepped,
 )
+from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.engine import Engine, deliver
 from steerstream_service.errors import IdleError, NotOpenError
 from steerstream_service.telemetry.observer import Observer
@@ -109,7 +110,7 @@ class Open:
             cast(Any, self.context),
             self.lease,
             engine=self.engine,
-            decoder=self.decoder,
+            decoder=DecodeQueue(self.decoder, 1),
             deadlines=DeadlineTimer(),
             config=config,
             observer=Observer(),

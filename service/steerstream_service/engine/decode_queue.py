@@ -1,0 +1,177 @@
+"""The frames that wait for a decoder: which is decoded next, and which are given up instead.
+
+Decoding a picture takes as long as the network, and it is in vain if the answer comes late. So the
+queue forecasts when a frame that comes now would be answered: after those before it, each taking as
+long as the last ones took. That is how long the whole server was busy with a frame, so it counts
+reading, steps and answers too. If the forecast is too late, one frame is given up at once, before
+it costs anything more: of the frames up to the late one, that of the session that had a command
+last. So beyond capacity the server goes on answering as many frames as it can, and every session
+gets the same share of them.
+
+Frames are decoded in the order of their deadlines. A frame that supersedes one that waits takes
+over its turn, or a camera that is faster than the queue would wait for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+from steerstream_service.session.frame_stages import FrameRecord
+
+_WEIGHT = 0.1
+"""Weight of the newest measurement: a lasting change is known after some 20 frames."""
+_MAX_RATIO = 4.0
+"""A measurement counts as at most this many times the mean: one stall does not look like load."""
+_FILLED = 0.6
+"""Part of the time until its step that a frame may wait by the forecast. The rest is for the steps
+of those before it, which take several frames at once, and for stalls."""
+_ALWAYS = 2
+"""Frames a decoder that wait regardless of the forecast. A forecast that was once too long gets
+corrected by them."""
+
+Call = Callable[[FrameRecord], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    record: FrameRecord
+    decode: Call
+    done: Callable[[FrameRecord, BaseException | None], None]
+    give_up: Call
+    since_ns: int
+    future: Future[None] | None = None
+
+
+class DecodeQueue:
+    """Gives frames to decoders, the most urgent first; belongs to the event loop's thread.
+
+    Args:
+        executor: runs the decoders.
+        decoders: how many run at once.
+        clock: monotonic, in nanoseconds.
+    """
+
+    def __init__(
+        self, executor: Executor, decoders: int, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._executor = executor
+        self._decoders = decoders
+        self._clock = clock
+        # Bounded by the sessions: each has at most one frame here.
+        self._waiting: list[_Entry] = []
+        self._running: dict[FrameRecord, _Entry] = {}
+        self._frame_ns = 0.0
+        self._decode_ns = 0.0
+        self._started_ns = 0
+
+    @property
+    def frame_ns(self) -> int:
+        """How long the server takes for one frame when others wait; 0 before it was measured."""
+        return int(self._frame_ns)
+
+    def put(
+        self,
+        record: FrameRecord,
+        decode: Call,
+        done: Callable[[FrameRecord, BaseException | None], None],
+        give_up: Call,
+    ) -> None:
+        """Let a frame be decoded; exactly one of `done` and `give_up` is called, on this thread.
+
+        Neither is called for a frame that was taken back.
+
+        Args:
+            record: the frame.
+            decode: decodes it, on any thread.
+            done: called after that, with what `decode` raised.
+            give_up: called if the frame is not decoded because its answer would be late.
+        """
+        now_ns = self._clock()
+        entry = _Entry(record, decode, done, give_up, now_ns)
+        at = bisect_right(self._waiting, record.turn_ns, key=_turn)
+        self._waiting.insert(at, entry)
+        ahead = at + len(self._running)
+        if ahead >= _ALWAYS * self._decoders and self._is_too_late(entry, ahead, now_ns):
+            self._give_up(max(self._waiting[: at + 1], key=_served))
+        self._fill()
+
+    def take_back(self, record: FrameRecord) -> bool:
+        """Take a frame back; returns False if its decoding has begun, or it was given up."""
+        running = self._running.get(record)
+        if running is not None:
+            if running.future is None or not running.future.cancel():
+                return False
+            del self._running[record]
+            self._fill()
+            return True
+        for at, entry in enumerate(self._waiting):
+            if entry.record is record:
+                del self._waiting[at]
+                return True
+        return False
+
+    def _is_too_late(self, entry: _Entry, ahead: int, now_ns: int) -> bool:
+        record = entry.record
+        latest_ns = record.arrived_ns + _FILLED * (record.start_by_ns - record.arrived_ns)
+        return now_ns + (ahead + 1) * self._frame_ns > latest_ns
+
+    def _give_up(self, entry: _Entry) -> None:
+        self._waiting.remove(entry)
+        asyncio.get_running_loop().call_soon(entry.give_up, entry.record)
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self._decoders:
+            entry = self._waiting[0]
+            now_ns = self._clock()
+            if now_ns + self._least_ns(entry.record) > entry.record.start_by_ns:
+                self._give_up(entry)
+            else:
+                self._start(self._waiting.pop(0), now_ns)
+
+    def _least_ns(self, record: FrameRecord) -> int:
+        # Never more than half of the time that the frame had, so that a cost that looks too high
+        # lets frames through that correct it.
+        return min(int(self._decode_ns), (record.start_by_ns - record.arrived_ns) // 2)
+
+    def _start(self, entry: _Entry, now_ns: int) -> None:
+        if entry.since_ns <= self._started_ns:
+            # It has waited since the one before began, so that took the server's time until now.
+            self._frame_ns = _mean(self._frame_ns, now_ns - self._started_ns)
+        self._started_ns = now_ns
+        self._running[entry.record] = entry
+        entry.future = self._executor.submit(entry.decode, entry.record)
+        loop, thread = asyncio.get_running_loop(), threading.get_ident()
+
+        def finished(future: Future[None]) -> None:
+            if future.cancelled():
+                return
+            if threading.get_ident() == thread:
+                self._finished(entry, future)
+            else:
+                loop.call_soon_threadsafe(self._finished, entry, future)
+
+        entry.future.add_done_callback(finished)
+
+    def _finished(self, entry: _Entry, future: Future[None]) -> None:
+        del self._running[entry.record]
+        self._decode_ns = _mean(self._decode_ns, entry.record.decode_ns)
+        entry.done(entry.record, future.exception())
+        self._fill()
+
+
+def _mean(mean: float, newest: float) -> float:
+    return mean + _WEIGHT * (min(newest, _MAX_RATIO * mean) - mean) if mean else float(newest)
+
+
+def _turn(entry: _Entry) -> int:
+    return entry.record.turn_ns
+
+
+def _served(entry: _Entry) -> int:
+    return entry.record.served_ns

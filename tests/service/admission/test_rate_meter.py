@@ -75,7 +75,7 @@ def test_frames_that_are_late_and_frames_that_are_superseded_late_are_missed():
     meter = RateMeter(20.0)
     for _ in range(4):
         meter.take(0)
-    meter.count_late()
+    meter.count_late(was_decoded=True)
     meter.count_overdue()
     meter.count_command()
     counts = meter.review()

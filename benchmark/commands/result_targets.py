@@ -86,12 +86,24 @@ def _failover(results: Results) -> Iterator[Figure]:
         afresh = f"{name}, {result['sessions']:,} sessions: began afresh"
         yield Figure(afresh, 0, result["fresh"], at_least=False)
         for fault, aim_ms in _WITHOUT_MS.items():
+            if fault not in result["faults"]:
+                continue
             what = f"{name}, server {fault}: p99 without a command"
             reached = result["faults"][fault]["without_ms"]["p99"]
             yield Figure(what, aim_ms, reached, at_least=False, unit=" ms")
+            if fault in _NOTHING_HELD:
+                held = result["faults"][fault].get("held")
+                yield Figure(f"{name}, server {fault}: frames held", 0, held, at_least=False)
 
 
-_WITHOUT_MS = {"killed": 150.0, "stopped": 300.0, "drained": 150.0}
+_NOTHING_HELD = {"drained", "restarted in turn"}
+_WITHOUT_MS = {
+    "killed": 150.0,
+    "stopped": 300.0,
+    "cut off": 300.0,
+    "drained": 150.0,
+    "restarted in turn": 150.0,
+}
 """Four periods at 20 Hz and 100 ms where the server says nothing; the greatest age that the guard
 follows where it says that it ends the session."""
 

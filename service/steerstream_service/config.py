@@ -131,10 +131,10 @@ class Config:
     )
     max_batch: int = _setting(32, 1, 1024, "frames of different sessions in one step")
     ticket_every_frames: int = _setting(
-        20,
+        10,
         0,
         100_000,
-        "frames from one ticket to the next at least, a second's at 20 Hz; 0 for no tickets",
+        "frames from one ticket to the next at least, half a second's at 20 Hz; 0 for no tickets",
     )
     ticket_valid_s: float = _setting(
         60.0,

@@ -62,8 +62,8 @@ def serve(
 ) -> Iterator[Server]:
     """Run `steerstream serve` on the loopback interface for the time of a `with` block.
 
-    The server takes a free port, so that any number of servers can run side by side. It is stopped
-    with SIGTERM, which drains it.
+    The server takes a free port, unless the options name another one, so that any number of servers
+    can run side by side. It is stopped with SIGTERM, which drains it.
 
     Args:
         model: a bundle, or a folder of bundles.
@@ -80,8 +80,8 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="steerstream-") as name:
         folder = Path(name)
         port_file = folder / "address"
-        command = [sys.executable, "-m", "steerstream_service", "--model", str(model), *options]
-        command += ["--listen", "127.0.0.1:0", "--port-file", str(port_file)]
+        command = [sys.executable, "-m", "steerstream_service", "--model", str(model)]
+        command += ["--listen", "127.0.0.1:0", "--port-file", str(port_file), *options]
         if settings:
             lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
             (folder / "config.toml").write_text("".join(lines))

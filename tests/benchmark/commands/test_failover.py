@@ -12,13 +12,13 @@ from steerstream.drive_session import DriveSession
 from steerstream.kept_frames import KeptFrames
 from tests.benchmark.test_main import run
 
-SMALL = ["--sessions", "6", "--vehicles", "2", "--frames", "50", "--rounds", "1", "--paced", "1"]
-SMALL += ["--seconds", "3", "--budget-ms", "2000", "--size", "64x48"]
+SMALL = ["--sessions", "10", "--vehicles", "2", "--frames", "50", "--rounds", "1", "--paced", "1"]
+SMALL += ["--seconds", "1", "--budget-ms", "2000", "--size", "64x48"]
 
 
 def test_every_fault_costs_no_answer(bundle_path, tmp_path):
     results = run(bundle_path, tmp_path, "failover", *SMALL)
-    assert (results["sessions"], results["answers"]) == (6, 300)
+    assert (results["sessions"], results["answers"]) == (10, 500)
     assert (results["wrong"], results["fresh"]) == (0, 0)
     for name in FAULTS:
         found = results["faults"][name]

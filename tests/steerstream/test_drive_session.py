@@ -33,6 +33,7 @@ from steerstream import (
     SkipReason,
     TicketIssued,
     UnknownModel,
+    drive_session,
 )
 from steerstream.testing import Drop, Fail, FakeServer, Reply, Skip, VirtualClock
 from tests.steerstream import views
@@ -366,6 +367,28 @@ async def test_it_comes_back_to_the_only_server():
         for number in range(4):
             assert (await session.request(b"picture")).sequence_number == number
     assert len(fleet.openings("a")) == 2
+
+
+async def test_after_an_outage_the_first_round_over_the_servers_goes_on(monkeypatch):
+    fleet = Fleet(a=dies_at(4), b=FakeServer())
+    rounds = []
+
+    def pause_s():
+        rounds.append(list(fleet.asked))
+        if len(rounds) == 5:
+            fleet.down.clear()
+        return 0.0
+
+    monkeypatch.setattr(drive_session, "pauses_s", lambda: pause_s)
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(4):
+            await session.request(b"picture")
+        fleet.down |= {"a", "b"}
+        answer = await session.request(b"picture", timeout_s=LIMIT_S)
+        assert answer.sequence_number == 4
+    assert len(rounds) == 5
+    assert fleet.openings("b")[0].ticket == ticket.ticket
+    assert fleet.states == ["driving", "resuming", "driving", "lost"]
 
 
 async def test_a_server_that_dies_while_frames_are_played_again_is_left_as_well():

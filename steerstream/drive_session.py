@@ -93,7 +93,7 @@ class _Leg:
         session: the stream.
         with_state: whether it goes on with the state that the vehicle's session had.
         cursor: the last of the kept frames that was sent to it.
-        early: answers to frames that still waited for one when this leg played them again.
+        early: its answers before it took the place of the leg before.
         changed: set when an answer came, or the leg ended.
         wake: set when there is a frame to send.
     """
@@ -364,7 +364,7 @@ class DriveSession:
     async def _wait_for_room(self) -> None:
         while len(self._ledger) >= max_in_flight(self.info):
             if self._is_latest and self._leg is None:
-                self._ledger.drop_oldest()
+                self._kept.unseen(self._ledger.drop_oldest().sequence_number)
             else:
                 self._settled.clear()
                 await self._settled.wait()
@@ -393,7 +393,9 @@ class DriveSession:
             for target in self._targets.ready():
                 try:
                     await self._change_to(target)
-                except _GOES_ON as failure:
+                except SteerstreamError as failure:
+                    if not _is_of_one_server(failure):
+                        raise
                     error = failure
                     self._targets.leave(target, failure.retry_after_s)
                     _log.info("%s does not take the session: %s", target, failure)
@@ -450,11 +452,14 @@ class DriveSession:
     async def _catch_up(self, leg: _Leg) -> None:
         """Play kept frames again until only frames are left that the vehicle waits for."""
         session = leg.session
-        window = min(_MOST_REPLAYED_AT_ONCE, max_in_flight(session.info))
+        most = session.info.limits.max_waiting_frames or _MOST_REPLAYED_AT_ONCE
+        window = min(_MOST_REPLAYED_AT_ONCE, most)
         timeout_s = self._hand_over.attempt_timeout_s
         while True:
             if leg.is_over:
                 raise leg.error or SessionLost("the server ended the session as it was resumed")
+            if any(self._differs(answer) for answer in leg.early.values()):
+                raise ConnectionFailed("the server's state is not the session's; it was left")
             again = self._to_replay(leg)
             if again is not None and session.frames_in_flight < window:
                 await self._send(leg, again, is_replayed=True)
@@ -467,6 +472,17 @@ class DriveSession:
                     raise AnswerTimeout("a replayed frame had no answer in time") from None
             else:
                 return
+
+    def _differs(self, answer: FrameAnswer) -> bool:
+        """Whether a new leg's state has seen a frame that the session's has not, or not seen it.
+
+        While the leg before still answers, both may be asked for the same frame, and only one of
+        them may have skipped it.
+        """
+        number = answer.sequence_number
+        if self._ledger.holds(number):
+            return False
+        return self._kept.has_seen(number) is not isinstance(answer, Command)
 
     def _to_replay(self, leg: _Leg) -> Kept | None:
         """Return the next frame or reset that the server plays again.
@@ -624,7 +640,7 @@ class DriveSession:
             if leg is self._leg:
                 self._leave(leg)
         if leg is self._next_leg:
-            if isinstance(answer, FrameAnswer) and self._ledger.holds(answer.sequence_number):
+            if isinstance(answer, FrameAnswer):
                 leg.early[answer.sequence_number] = answer
         elif leg is self._leg:
             await self._take_here(leg, answer)
@@ -705,6 +721,11 @@ class DriveSession:
         if self._on_change is not None:
             # A fault of the callback must not end the hand-over.
             self._loop.call_soon(self._on_change, self._change)
+
+
+def _is_of_one_server(error: SteerstreamError) -> bool:
+    """Whether another server may take what this one did not."""
+    return isinstance(error, _GOES_ON) or error.reason is ErrorReason.BUDGET_TOO_SMALL
 
 
 async def _close(leg: _Leg, *, is_clean: bool) -> None:

@@ -35,7 +35,8 @@ class KeptFrames:
 
     Args:
         max_bytes: of all pictures together. Where they are more, all that were seen are let go of,
-            and so is the ticket: the state cannot be brought forward without them.
+            and so is the ticket: the state cannot be brought forward without them. Frames that wait
+            for an answer stay, because they are still to be sent to whichever server comes next.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -67,7 +68,7 @@ class KeptFrames:
             self._orders[frame.sequence_number] = kept.order
             self.size_bytes += frame.ByteSize()
             if self.size_bytes > self._max_bytes or len(self._kept) > MAX_REPLAYED:
-                self._overflow(kept.order)
+                self._overflow()
         return kept
 
     def after(self, order: int) -> Iterator[Kept]:
@@ -86,6 +87,11 @@ class KeptFrames:
         if order is not None:
             self._drop(order)
 
+    def has_seen(self, sequence_number: int) -> bool:
+        """Return whether the state has seen the frame, by what was answered for it."""
+        order = self._orders.get(sequence_number)
+        return order is not None and self._kept[order].is_seen
+
     def take_ticket(self, ticket: TicketIssued) -> None:
         """Keep a ticket, and let go of the frames that it has seen.
 
@@ -100,9 +106,14 @@ class KeptFrames:
         """The ticket cannot be used: what was before it is lost."""
         self.ticket, self.is_whole = None, False
 
-    def _overflow(self, newest: int) -> None:
-        self.forget_ticket()
-        self._drop_until(newest - 1)
+    def _overflow(self) -> None:
+        seen = [kept.order for kept in self._kept.values() if kept.is_seen]
+        if seen:
+            self.forget_ticket()
+        for kept in list(self._kept.values()):
+            # A reset after the last seen frame is for the frames behind it.
+            if kept.is_seen or (kept.frame is None and seen and kept.order < seen[-1]):
+                self._drop(kept.order)
 
     def _drop_until(self, last: int) -> None:
         for order in [order for order in self._kept if order <= last]:

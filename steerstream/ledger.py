@@ -140,9 +140,9 @@ class Ledger:
         """Return whether a frame waits for its answer."""
         return sequence_number in self._in_flight
 
-    def drop_oldest(self) -> None:
+    def drop_oldest(self) -> InFlight:
         """Take out the frame that waits longest; nobody waits for its answer any more."""
-        del self._in_flight[next(iter(self._in_flight))]
+        return self._in_flight.pop(next(iter(self._in_flight)))
 
     @property
     def oldest(self) -> InFlight | None:

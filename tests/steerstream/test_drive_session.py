@@ -322,6 +322,55 @@ async def test_a_frame_that_was_skipped_is_not_played_again():
     assert fleet.frames("b") == ["0*", "2*", "3"]
 
 
+async def test_no_more_frames_are_played_again_at_once_than_may_wait_there():
+    silent = scripted(lambda at: Drop())
+    silent.limits.max_waiting_frames = 2
+    fleet = Fleet(a=scripted(lambda at: Fail() if at >= 5 else Reply()), b=silent, c=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(6):
+            await session.request(b"picture", timeout_s=LIMIT_S)
+    assert fleet.frames("b") == ["0*", "1*"]
+    assert fleet.frames("c") == ["0*", "1*", "2*", "3*", "4*", "5"]
+
+
+async def test_a_server_that_skips_a_replayed_frame_is_not_taken():
+    fleet = Fleet(
+        a=scripted(lambda at: Fail() if at >= 3 else Reply()),
+        b=scripted(lambda at: Skip() if at == 1 else Reply()),
+        c=FakeServer(),
+    )
+    async with fleet.connect() as client, fleet.session(client) as session:
+        answers = [await session.request(b"picture") for _ in range(4)]
+        assert [answer.step_count for answer in answers] == [1, 2, 3, 4]
+        assert session.change.target == "c"
+
+
+async def test_a_server_that_cannot_keep_the_budget_is_passed_over():
+    slow = FakeServer(
+        refuse=Fail(Code.FAILED_PRECONDITION, "too small", ErrorReason.BUDGET_TOO_SMALL)
+    )
+    fleet = Fleet(a=scripted(lambda at: Fail() if at >= 2 else Reply()), b=slow, c=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(3):
+            assert isinstance(await session.request(b"picture"), Command)
+        assert session.change.target == "c"
+
+
+async def test_frames_beyond_what_may_be_kept_are_still_answered():
+    fleet = Fleet(a=scripted(lambda at: Fail() if at >= 1 else Reply()), b=FakeServer())
+    fleet.down |= {"b"}
+    little = HandOver(give_up_after_s=LIMIT_S, max_kept_bytes=1_000)
+    async with fleet.connect() as client, fleet.session(client, hand_over=little) as session:
+        await session.request(bytes(500))
+        fleet.down |= {"a"}
+        for _ in range(5):
+            await session.send_frame(bytes(500))
+        fleet.down.discard("b")
+        await until(lambda: session.frames_in_flight == 0)
+        assert not session.change.with_state
+    assert [name.strip("*") for name in fleet.frames("b")] == ["1", "2", "3", "4", "5"]
+
+
 async def test_a_refusal_s_hint_is_obeyed_and_the_next_server_asked():
     full = FakeServer(
         refuse=Fail(

@@ -77,6 +77,8 @@ def test_beyond_its_bounds_what_is_kept_is_not_whole_until_the_next_ticket(count
     kept.take_ticket(ticket(0))
     for number in range(1, count + 1):
         kept.keep(frame(number, size))
+        if number < count:
+            kept.seen(number)
     assert not kept.is_whole
     assert kept.ticket is None
     assert numbers(kept) == [count], "the newest waits for its answer"
@@ -84,6 +86,25 @@ def test_beyond_its_bounds_what_is_kept_is_not_whole_until_the_next_ticket(count
     kept.take_ticket(ticket(count))
     assert kept.is_whole
     assert numbers(kept) == [count + 1]
+
+
+def test_frames_that_wait_for_an_answer_stay_however_large_they_are(kept):
+    for number in range(4):
+        kept.keep(None)
+        kept.keep(frame(number, 4_000))
+        if number in (0, 1):
+            kept.seen(number)
+    assert numbers(kept) == [None, 2, None, 3], "each with the reset before it"
+    assert not kept.is_whole
+
+
+def test_a_frame_is_seen_as_long_as_it_is_kept(kept):
+    kept.keep(frame(0))
+    assert not kept.has_seen(0)
+    kept.seen(0)
+    assert kept.has_seen(0)
+    kept.take_ticket(ticket(0))
+    assert not kept.has_seen(0)
 
 
 def test_a_ticket_that_cannot_be_used_leaves_the_frames(kept):

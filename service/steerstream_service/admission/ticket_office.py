@@ -60,17 +60,20 @@ class TicketOffice:
             random key, which no other server has.
         valid_for_s: seconds for which a ticket is accepted. Servers' wall clocks must agree to a
             fraction of it.
-        wall_s: the wall clock, which all servers share, in seconds.
+        wall_s: the wall clock, which all servers share, in seconds; None for this machine's.
 
     Raises:
         ConfigError: the file cannot be read, or holds no keys.
     """
 
     def __init__(
-        self, keys_file: Path | None, valid_for_s: float, wall_s: Callable[[], float] = time.time
+        self,
+        keys_file: Path | None,
+        valid_for_s: float,
+        wall_s: Callable[[], float] | None = None,
     ) -> None:
         self.valid_for_ms = round(valid_for_s * 1e3)
-        self._wall_s = wall_s
+        self._wall_s = wall_s or time.time
         self._file = keys_file
         self._seen = None if keys_file is None else _stamp(keys_file)
         self._next_look_s = time.monotonic() + _LOOK_AGAIN_S

@@ -82,7 +82,8 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._watching: asyncio.Task[None] | None = None
         self._lag = LoopLag(observer)
         self._is_late = False
-        self._streams: set[DriveStream] = set()
+        # In the order in which they began, so that what happens to all happens in an order.
+        self._streams: dict[DriveStream, None] = {}
         self._none_left = asyncio.Event()
         self._none_left.set()
 
@@ -179,7 +180,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
                 config=self._config,
                 observer=self._observer,
             )
-            self._streams.add(stream)
+            self._streams[stream] = None
             self._none_left.clear()
             yield stream
             ended_by = "client"
@@ -333,7 +334,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
 
     def _forget(self, stream: DriveStream, ended_by: str, *, held: bool) -> None:
         """Let go of a stream whose slot was given back; `held` tells the first time from others."""
-        self._streams.discard(stream)
+        self._streams.pop(stream, None)
         if not self._streams:
             self._none_left.set()
         stream.close()

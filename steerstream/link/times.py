@@ -115,7 +115,7 @@ async def measure(
             if stop is not None and stop.is_set():
                 break
             times.frames += 1
-            await session.send_frame(picture, sequence_number=number, **AS_IT_IS)
+            await session.send_frame(picture, **(AS_IT_IS | {"sequence_number": number}))
         await session.finish()
 
     sending = asyncio.create_task(send())

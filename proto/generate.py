@@ -16,8 +16,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 STUBS = Path("steerstream") / "v1"
-MESSAGES = ("command", "drive_service", "frame", "model", "session", "watch")
-SERVICES = ("drive_service", "watch")
+MESSAGES = ("command", "drive_service", "frame", "model", "models_service", "session", "watch")
+SERVICES = ("drive_service", "models_service", "watch")
 
 
 def main() -> int:

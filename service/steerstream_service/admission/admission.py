@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from steerstream_bundle.errors import BundleError
-from steerstream_bundle.loading import Bundle
 from steerstream_service.admission.capacity import Capacity
+from steerstream_service.admission.catalogue import Catalogue, Model
 from steerstream_service.admission.frame_cost import Reading, available_cores
 from steerstream_service.admission.load import Demand
 from steerstream_service.admission.rate_meter import FrameCounts, RateMeter
@@ -17,15 +17,13 @@ from steerstream_service.admission.shedding import Shedding
 from steerstream_service.admission.ticket_office import TicketOffice
 from steerstream_service.config import Config
 from steerstream_service.domain import NEVER_NS, Opening, Slot, TicketNotice
-from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.errors import (
+    BadTicketError,
     BudgetTooSmallError,
     DrainingError,
     InvalidFieldError,
     TooManySessionsError,
-    UnknownModelError,
 )
-from steerstream_service.session import vehicle_limits
 from steerstream_service.session.machine import Terms
 from steerstream_service.session.ticket import SessionState
 
@@ -33,27 +31,6 @@ _NS_PER_MS = 1_000_000
 _LONGEST_PAUSE_NS = 200_000_000
 """Longest time that a session above its stated rate is not read; the end of its stream is noticed
 only after that."""
-
-
-class Model:
-    """A served model: its bundle, its queue in the engine, and the limits of its vehicle.
-
-    Raises:
-        BundleError: its contract names a limits profile that does not exist.
-    """
-
-    def __init__(self, bundle: Bundle, config: Config) -> None:
-        name = bundle.contract.limits_profile
-        if name not in vehicle_limits.PROFILES:
-            raise BundleError(
-                f"{bundle.contract.name}: limits profile {name!r} is not one of "
-                f"{sorted(vehicle_limits.PROFILES)}"
-            )
-        self.bundle = bundle
-        self.name = bundle.contract.name
-        self.rate_hz = bundle.contract.rate_hz
-        self.profile = vehicle_limits.PROFILES[name]
-        self.queue = ModelQueue(bundle, sessions=config.max_sessions, max_batch=config.max_batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +87,7 @@ class Admission:
         *,
         in_loop: bool = False,
     ) -> None:
-        self.models = models
-        self.default = default
+        self.catalogue = Catalogue(models, default)
         self.draining = False
         self.reviewed_load = 0.0
         """The load at the last review, for other threads than the event loop's."""
@@ -133,6 +109,16 @@ class Admission:
         self._others = 0
 
     @property
+    def models(self) -> Mapping[str, Model]:
+        """The models that sessions can open with, by name; safe to read from other threads."""
+        return self.catalogue.models
+
+    @property
+    def default(self) -> str:
+        """Name of the model for vehicles that ask for none."""
+        return self.catalogue.default
+
+    @property
     def sessions(self) -> int:
         """Sessions that hold a slot."""
         return len(self._leases)
@@ -149,10 +135,7 @@ class Admission:
         """
         if self.draining:
             raise DrainingError("the server is stopping; connect to another one")
-        model = self._model(opening.model)
-        resumed = None
-        if opening.ticket:
-            resumed = self._office.open(opening.ticket, opening.vehicle_id, model.bundle)
+        model, resumed = self._begun(opening)
         budget_ns = self._budget_ns(opening.budget_ms, model)
         demand = Demand(model.name, opening.frame_rate_hz or model.rate_hz, budget_ns)
         if len(self._leases) >= self._config.max_sessions:
@@ -237,13 +220,23 @@ class Admission:
             going.append(lease)
         return going
 
-    def _model(self, name: str | None) -> Model:
-        model = self.models.get(name or self.default)
-        if model is None:
-            raise UnknownModelError(
-                f"no model {name!r} is served; choose one of {sorted(self.models)}"
-            )
-        return model
+    def _begun(self, opening: Opening) -> tuple[Model, SessionState | None]:
+        """Return the model that drives a vehicle, and the state that it goes on with, if any."""
+        model = self.catalogue.model(opening.model, opening.vehicle_id)
+        if not opening.ticket:
+            return model, None
+        try:
+            return model, self._resumed(opening, model)
+        except BadTicketError:
+            if opening.model is None:
+                # Its session may have opened before the models or their shares were changed.
+                for other in self.models.values():
+                    with contextlib.suppress(BadTicketError):
+                        return other, self._resumed(opening, other)
+            raise
+
+    def _resumed(self, opening: Opening, model: Model) -> SessionState:
+        return self._office.open(opening.ticket, opening.vehicle_id, model.bundle)
 
     def _budget_ns(self, asked_ms: float | None, model: Model) -> int:
         config = self._config

@@ -45,7 +45,7 @@ class Capacity:
         steps_on_cpu: bool,
         in_loop: bool = False,
     ) -> None:
-        self._steps = steps
+        self._steps = dict(steps)
         self._in_loop = in_loop
         self._steps_on_cpu = steps_on_cpu
         self._cores = cores
@@ -65,6 +65,14 @@ class Capacity:
     def load(self) -> float:
         """The load of all sessions, as a multiple of what an undisturbed server admits."""
         return max(share.value for share in self._load.shares(self._costs())) / self._max_load
+
+    def add_model(self, name: str, steps: StepCost) -> None:
+        """Take the measured cost of one more model's steps."""
+        self._steps[name] = steps
+
+    def remove_model(self, name: str) -> None:
+        """Forget a model that no admitted session uses."""
+        del self._steps[name]
 
     def smallest_budget_ns(self, model: str) -> float:
         """Return what a frame of a model takes on a server without other load."""

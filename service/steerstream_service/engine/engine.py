@@ -50,7 +50,8 @@ class Engine(ABC):
     """
 
     def __init__(self, queues: Sequence[ModelQueue], observer: Observer | None = None) -> None:
-        self._queues = queues
+        # Replaced and never changed, because the engine's thread reads it.
+        self._queues = tuple(queues)
         self._observer = observer or Observer()
         self._step_began_ns: int | None = None
 
@@ -67,6 +68,14 @@ class Engine(ABC):
         Raises:
             BundleError: a network fails when it is run.
         """
+
+    def add(self, queue: ModelQueue) -> None:
+        """Take a queue whose network is warm; its model is served from now on."""
+        self._queues = (*self._queues, queue)
+
+    def remove(self, queue: ModelQueue) -> None:
+        """Let go of a queue that no session uses any more."""
+        self._queues = tuple(other for other in self._queues if other is not queue)
 
     @abstractmethod
     def submit(self, queue: ModelQueue, record: FrameRecord) -> None:

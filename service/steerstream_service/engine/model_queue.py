@@ -48,14 +48,15 @@ class ModelQueue:
         bundle: the network.
         sessions: slots of its state pool.
         max_batch: frames in one step.
+        name: the name that it is served under; by default its contract's.
     """
 
-    def __init__(self, bundle: Bundle, *, sessions: int, max_batch: int) -> None:
+    def __init__(self, bundle: Bundle, *, sessions: int, max_batch: int, name: str = "") -> None:
         self.cost = StepCost(max_batch, pads=bundle.runtime.pads_batches)
         self._waiting: _Frames = []
         self._stepper = _open_stepper(bundle, sessions, self.cost.buckets)
         self.pool = self._stepper.pool
-        self.name = bundle.contract.name
+        self.name = name or bundle.contract.name
         self._takes_interval = bool(bundle.contract.interval_tensor)
         self._looked_at = _LOOK_AHEAD * max_batch
         self._ended_ns = 0

@@ -22,7 +22,8 @@ from steerstream.v1 import (
 )
 from steerstream_bundle.loading import Bundle
 from steerstream_service import address
-from steerstream_service.admission.admission import Admission, Model
+from steerstream_service.admission.admission import Admission
+from steerstream_service.admission.catalogue import Model
 from steerstream_service.admission.frame_cost import available_cores
 from steerstream_service.config import Config
 from steerstream_service.engine.decode_queue import DecodeQueue

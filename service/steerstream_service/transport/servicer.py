@@ -72,7 +72,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._deadlines = DeadlineTimer()
         self._limits = wire.server_limits(config)
         self._contracts = {
-            name: wire.model_contract(model.bundle) for name, model in admission.models.items()
+            name: wire.model_contract(model) for name, model in admission.models.items()
         }
         self._ready = asyncio.Event()
         self._retry_hints = RetryHints()
@@ -302,7 +302,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         return request
 
     def _opened(self, context: Context, lease: Lease) -> drive_service_pb2.DriveResponse:
-        model = lease.model.bundle.contract.name
+        model = lease.model.name
         trace_parent = dict(context.invocation_metadata() or ()).get("traceparent")
         self._observer.opened(
             lease.session_id,

@@ -7,9 +7,9 @@ import math
 from steerstream.checksum import checksum_seed, fields_checksum
 from steerstream.v1 import command_pb2, drive_service_pb2, frame_pb2, model_pb2, session_pb2
 from steerstream_bundle.contract import LONGEST_NAME, Crop, FrameInput
-from steerstream_bundle.loading import Bundle
 from steerstream_bundle.pictures import Image, JpegImage, Nv12Image, RawImage
 from steerstream_bundle.view import Applied, view_of
+from steerstream_service.admission.catalogue import Model
 from steerstream_service.config import Config
 from steerstream_service.domain import (
     Camera,
@@ -160,12 +160,13 @@ class Answerer:
         return response
 
 
-def model_contract(bundle: Bundle) -> model_pb2.ModelContract:
+def model_contract(model: Model) -> model_pb2.ModelContract:
     """Return what a client may want to know of a model."""
+    bundle = model.bundle
     contract = bundle.contract
     provenance = contract.provenance
     return model_pb2.ModelContract(
-        name=contract.name,
+        name=model.name,
         bundle_sha256=bundle.sha256,
         input_width_px=contract.frame.width_px,
         input_height_px=contract.frame.height_px,

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from steerstream_bundle import loading
-from steerstream_service.admission.admission import Admission, Model
+from steerstream_service.admission.admission import Admission
+from steerstream_service.admission.catalogue import Model
 from steerstream_service.config import Config
 from steerstream_service.domain import Camera, FramePolicy, Opening
 from steerstream_service.errors import BudgetTooSmallError, TooManySessionsError

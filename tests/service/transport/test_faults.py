@@ -12,7 +12,8 @@ import pytest
 
 from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
 from steerstream_bundle import loading
-from steerstream_service.admission.admission import Admission, Model
+from steerstream_service.admission.admission import Admission
+from steerstream_service.admission.catalogue import Model
 from steerstream_service.config import Config
 from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.loop_engine import LoopEngine

@@ -25,7 +25,7 @@ from steerstream.v1 import (
 from steerstream_bundle import quickest
 from steerstream_service.config import Config
 from steerstream_service.process.server import SERVICE_NAME, Server
-from steerstream_service.telemetry.observer import Observer
+from steerstream_service.telemetry.live_board import LiveBoard
 from tests.service import bundles
 from tests.service.closed_window import ClosedWindow
 from tests.service.vehicle import (
@@ -79,12 +79,13 @@ async def test_open_tells_what_was_agreed(server):
 
 
 async def test_the_vehicle_s_own_trace_reaches_the_observer(server, monkeypatch):
-    parents = []
+    parents, opened = [], LiveBoard.opened
 
-    def opened(session_id, vehicle_id, model, trace_parent=None):
+    def note(self, session_id, vehicle_id, model, trace_parent=None):
         parents.append(trace_parent)
+        opened(self, session_id, vehicle_id, model, trace_parent)
 
-    monkeypatch.setattr(Observer, "opened", staticmethod(opened))
+    monkeypatch.setattr(LiveBoard, "opened", note)
     for metadata in ((("traceparent", "00-1-2-01"),), ()):
         vehicle = Vehicle(server.stub(), metadata)
         await vehicle.open()

@@ -36,13 +36,15 @@ class Running:
         self.address = address
         self._channels: list[grpc.aio.Channel] = []
 
-    def channel(self) -> grpc.aio.Channel:
-        channel = grpc.aio.insecure_channel(self.address)
+    def channel(self, name: str = "") -> grpc.aio.Channel:
+        """A channel; those of another name have another connection."""
+        options = [("grpc.primary_user_agent", name)] if name else None
+        channel = grpc.aio.insecure_channel(self.address, options)
         self._channels.append(channel)
         return channel
 
-    def stub(self) -> drive_service_pb2_grpc.DriveServiceAsyncStub:
-        return drive_service_pb2_grpc.DriveServiceStub(self.channel())
+    def stub(self, name: str = "") -> drive_service_pb2_grpc.DriveServiceAsyncStub:
+        return drive_service_pb2_grpc.DriveServiceStub(self.channel(name))
 
     async def vehicle(self, **opening) -> Vehicle:
         """A vehicle whose session is open."""

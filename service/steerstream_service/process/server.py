@@ -41,7 +41,8 @@ from steerstream_service.telemetry.observer import (
     ServerState,
     SlotUse,
 )
-from steerstream_service.transport.call_bounds import CallBounds, refuse
+from steerstream_service.transport.call_bounds import Bound, CallBounds, plain_bound
+from steerstream_service.transport.pace import Pace
 from steerstream_service.transport.servicer import DriveService
 from steerstream_service.transport.watch_service import MOST_WATCHERS, WatchService
 
@@ -51,10 +52,13 @@ SERVICE_NAME = drive_service_pb2.DESCRIPTOR.services_by_name["DriveService"].ful
 _DRIVE = f"/{SERVICE_NAME}/Drive"
 _WATCH = watch_pb2.DESCRIPTOR.services_by_name["WatchService"]
 _WATCH_BOUNDS = {
-    f"/{_WATCH.full_name}/{method.name}": (MOST_WATCHERS, refuse) for method in _WATCH.methods
+    f"/{_WATCH.full_name}/{method.name}": plain_bound(MOST_WATCHERS) for method in _WATCH.methods
 }
 _CALLS = 64
 """Open calls of each other method, such as health; and streams beyond twice the sessions."""
+_DRIVES_HZ = 100.0
+"""Streams that one connection may begin a second, beyond a burst of all that may be open: a proxy's
+connection has those of a crowd that comes again and again."""
 _OTHER_METHODS = 6
 """DescribeModels, Health's Check, List and Watch, and both versions of reflection."""
 MAX_HEADER_BYTES = 16_384
@@ -169,7 +173,16 @@ class Server:
         drives = 2 * self._config.max_sessions + _CALLS
         bounds = CallBounds(
             _CALLS,
-            {_DRIVE: (drives, self._service.make_room), **_WATCH_BOUNDS},
+            {
+                _DRIVE: Bound(
+                    drives,
+                    self._service.make_room,
+                    # A proxy may hold all vehicles on one connection, which come back together.
+                    Pace(_DRIVES_HZ, drives),
+                    self._service.refuse,
+                ),
+                **_WATCH_BOUNDS,
+            },
             self.admission.count_other,
         )
         self._server = grpc.aio.server(

@@ -4,45 +4,71 @@ So a crowd of vehicles cannot keep probes from a server that is well, and a crow
 keep vehicles from it. gRPC's own bound, `maximum_concurrent_rpcs`, is one for all methods, and its
 refusals look like those of a message that is too large.
 
+One connection begins calls at a pace: those of a flood wait, and then are refused.
+
 Bytes that are no protobuf message are the client's fault, and end its call as such. gRPC would log
 a traceback for each, and tell the client UNKNOWN.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from steerstream_service.transport.pace import LONGEST_NS, Pace
+
 NO_MESSAGE = "the bytes are no message of this method; see the wire contract"
 
+REQUEST_S = 5.0
+"""From the start of a call with one request to that request."""
+_CALLS_HZ, _CALLS_AT_ONCE = 10.0, 100
+"""Calls of a method that one connection may begin: more than any probe, balancer or tool does."""
+
 Behaviour = Callable[[Any, Any], Any]
-MakeRoom = Callable[[Any], Awaitable[None]]
+Abort = Callable[[Any], Awaitable[None]]
+
+
+class Bound(NamedTuple):
+    """The bound of one method.
+
+    Attributes:
+        most: calls that may be open.
+        make_room: what makes room for a call beyond them, or aborts it.
+        pace: how fast one connection may begin calls.
+        refuse: aborts a call beyond the pace.
+    """
+
+    most: int
+    make_room: Abort
+    pace: Pace
+    refuse: Abort
+
+
+def plain_bound(most: int) -> Bound:
+    """Return the bound of a method where calls beyond it are refused."""
+    return Bound(most, refuse, Pace(_CALLS_HZ, _CALLS_AT_ONCE), _refuse_fast)
 
 
 class CallBounds(grpc.aio.ServerInterceptor):
-    """Refuses calls of a method of which there are enough.
+    """Refuses calls of a method of which there are enough, or which come too fast.
 
     Args:
         most: open calls of each method that is not in `own`.
-        own: open calls of some methods, by full name, with what makes room for a call beyond them
-            or aborts it.
+        own: the bounds of some methods, by full name.
         count_call: is called for each call and each answer of reflection, which all cost CPU time.
     """
 
-    def __init__(
-        self,
-        most: int,
-        own: Mapping[str, tuple[int, MakeRoom]],
-        count_call: Callable[[], None],
-    ) -> None:
-        self._most = most
+    def __init__(self, most: int, own: Mapping[str, Bound], count_call: Callable[[], None]) -> None:
         self._own = own
+        self._other = plain_bound(most)
         self._count_call = count_call
         self._open: Counter[str] = Counter()
 
@@ -58,66 +84,90 @@ class CallBounds(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        method = handler_call_details.method
-        kind = (
+        behaviour: Behaviour = getattr(
+            handler,
             f"{'stream' if handler.request_streaming else 'unary'}_"
-            f"{'stream' if handler.response_streaming else 'unary'}"
+            f"{'stream' if handler.response_streaming else 'unary'}",
         )
-        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        if not handler.request_streaming:
+            # gRPC would wait for the one request before it calls the handler: for ever, if that
+            # does not come, and without counting the call. To the client it makes no difference.
+            behaviour = _with_one_request(behaviour)
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
         bounded: grpc.RpcMethodHandler[Any, Any] = make(
-            self._bounded(method, getattr(handler, kind)),
-            handler.request_deserializer
-            if handler.request_streaming
-            else _or_none(handler.request_deserializer),
+            self._bounded(handler_call_details.method, behaviour),
+            handler.request_deserializer,
             handler.response_serializer,
         )
         return bounded
 
     def _bounded(self, method: str, behaviour: Behaviour) -> Behaviour:
-        most, make_room = self._own.get(method, (self._most, refuse))
+        bound = self._own.get(method, self._other)
 
-        @contextlib.contextmanager
-        def place() -> Iterator[bool]:
+        @contextlib.asynccontextmanager
+        async def place(context: Any) -> AsyncIterator[None]:  # noqa: ANN401
+            await _keep_pace(bound, context)
             self._open[method] += 1
             try:
-                yield self._open[method] <= most
+                if self._open[method] > bound.most:
+                    await bound.make_room(context)
+                yield
+            except DecodeError:
+                await _abort_no_message(context)
             finally:
                 self._open[method] -= 1
 
-        async def generate(request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
-            with place() as is_free:
-                if not is_free:
-                    await make_room(context)
-                try:
-                    async for answer in behaviour(request, context):
-                        self._count_call()
-                        yield answer
-                except DecodeError:
-                    await _abort_no_message(context)
+        async def generate(requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+            async with place(context):
+                async for answer in behaviour(_paced(requests, bound, context), context):
+                    self._count_call()
+                    yield answer
 
-        async def call(request: Any, context: Any) -> Any:  # noqa: ANN401
-            with place() as is_free:
-                if not is_free:
-                    await make_room(context)
-                if request is None:
-                    await _abort_no_message(context)
-                return await behaviour(request, context)
+        async def call(requests: Any, context: Any) -> Any:  # noqa: ANN401
+            async with place(context):
+                return await behaviour(requests, context)
 
         return generate if inspect.isasyncgenfunction(behaviour) else call
 
 
-def _or_none(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    """Return a function that gives None for bytes that cannot be read."""
-    if deserialize is None:
-        return None
+def _with_one_request(behaviour: Behaviour) -> Behaviour:
+    """Return what a method does with its one request, as a function of a stream of requests."""
 
-    def read(data: bytes) -> Any:  # noqa: ANN401 - any method's message
+    async def call(_: object, context: Any) -> Any:  # noqa: ANN401 - any method's context
         try:
-            return deserialize(data)
-        except DecodeError:
-            return None
+            async with asyncio.timeout(REQUEST_S):
+                request = await context.read()
+        except TimeoutError:
+            text = f"no request came within {REQUEST_S:g} s"
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+        if request is grpc.aio.EOF:
+            await _abort_no_message(context)
+        return await behaviour(request, context)
 
-    return read
+    return call
+
+
+async def _keep_pace(bound: Bound, context: Any) -> None:  # noqa: ANN401
+    wait_ns = bound.pace.wait_ns(context.peer(), time.monotonic_ns())
+    if wait_ns is None:
+        await bound.refuse(context)
+    elif wait_ns:
+        await asyncio.sleep(wait_ns / 1e9)
+
+
+async def _paced(requests: Any, bound: Bound, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+    """Yield the requests of a stream no faster than calls of it could come."""
+    is_first = True
+    async for request in requests:
+        if not is_first:
+            wait_ns = bound.pace.wait_ns(context.peer(), time.monotonic_ns())
+            await asyncio.sleep(LONGEST_NS / 1e9 if wait_ns is None else wait_ns / 1e9)
+        is_first = False
+        yield request
 
 
 async def _abort_no_message(context: Any) -> None:  # noqa: ANN401 - any method's context
@@ -128,4 +178,10 @@ async def refuse(context: Any) -> None:  # noqa: ANN401 - any method's context
     """Refuse a call beyond its method's bound."""
     await context.abort(
         grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls of this method are open; try again"
+    )
+
+
+async def _refuse_fast(context: Any) -> None:  # noqa: ANN401 - any method's context
+    await context.abort(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, "calls of this method come too fast; slow down"
     )

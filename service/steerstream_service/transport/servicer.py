@@ -118,6 +118,10 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             del self._unopened[oldest]
             oldest.reschedule(asyncio.get_running_loop().time())
             return
+        await self.refuse(context)
+
+    async def refuse(self, context: Context) -> NoReturn:
+        """Refuse a stream of which there are too many, or which comes too fast."""
         error = _too_many_streams()
         self._refusals.note(error)
         self._observer.refused(error.reason)

@@ -161,3 +161,66 @@ async def test_bytes_that_are_no_message_end_an_open_session_as_the_clients_faul
             await call.read()
         assert dict(caught.value.trailing_metadata())[REASON_KEY] == "ERROR_REASON_INVALID_FIELD"
         assert await opens(run)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["/steerstream.v1.DriveService/DescribeModels", "/grpc.health.v1.Health/Check"],
+)
+async def test_a_flood_of_calls_is_slowed_down_and_others_are_not(tiny, method):
+    """One that calls without a pause, and one that does not even wait for its answers."""
+    async with running(tiny) as run:
+        flood = run.channel().unary_unary(method)
+        began = asyncio.get_running_loop().time()
+        for _ in range(110):
+            await flood(b"", timeout=60)
+        assert asyncio.get_running_loop().time() - began >= 0.9, "the last ten wait 0.1 s each"
+        crowd = [flood(b"", timeout=60) for _ in range(100)]
+        codes = [await call.code() for call in crowd]
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
+        assert grpc.StatusCode.OK in codes
+        assert "too fast" in await crowd[codes.index(grpc.StatusCode.RESOURCE_EXHAUSTED)].details()
+        # On a connection of their own, as another client is.
+        other = run.channel("other").unary_unary(method)
+        for _ in range(20):
+            await other(b"", timeout=60)
+
+
+async def test_requests_of_reflection_are_slowed_down_on_one_stream(tiny):
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    async with running(tiny) as run:
+        call = reflection_pb2_grpc.ServerReflectionStub(run.channel()).ServerReflectionInfo()
+        began = asyncio.get_running_loop().time()
+        for _ in range(110):
+            await call.write(request)
+            await call.read()
+        assert asyncio.get_running_loop().time() - began >= 0.9
+        call.cancel()
+
+
+async def test_streams_that_come_too_fast_on_one_connection_are_told_so(tiny):
+    async with running(tiny, max_sessions=1) as run:
+        stub = run.stub()
+        reasons = set()
+        async with asyncio.timeout(60):
+            while reasons != {"ERROR_REASON_NOT_OPEN", "ERROR_REASON_TOO_MANY_SESSIONS"}:
+                calls = [stub.Drive() for _ in range(300)]
+                for call in calls:
+                    await call.done_writing()
+                for call in calls:
+                    await call.code()
+                    reasons.add(dict(await call.trailing_metadata())[REASON_KEY])
+        assert await opens(run)
+
+
+async def test_a_call_whose_request_does_not_come_ends(tiny, monkeypatch):
+    monkeypatch.setattr("steerstream_service.transport.call_bounds.REQUEST_S", 0.2)
+    async with running(tiny) as run:
+        # A stream of requests, as gRPC's own stub for one cannot hold it back.
+        call = run.channel().stream_unary("/grpc.health.v1.Health/Check")()
+        assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "no request came" in await call.details()
+        none = run.channel().stream_unary("/grpc.health.v1.Health/Check")()
+        await none.done_writing()
+        assert await none.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert await is_serving(run)

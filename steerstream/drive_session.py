@@ -580,8 +580,10 @@ class DriveSession:
         self._without_since_s = self._loop.time()
         self._targets.leave(leg.target, error.retry_after_s if error else None)
         self._retire(leg, is_clean=False)
-        by_another = isinstance(error, SessionTakenOver) and not self._asked_again
-        if isinstance(error, SessionBadRequest) or by_another:
+        if isinstance(error, SessionBadRequest):
+            self._give_up(error)
+            return
+        if isinstance(error, SessionTakenOver) and not self._asked_again:
             self._give_up(error)
             return
         self.guard.session_lost()

@@ -26,6 +26,15 @@ DEFAULT_MODEL = "pilotnet_lstm"
 STEPS_ON = ("auto", "thread", "loop")
 """The values of the setting `steps_on`."""
 
+IDENTITIES = ("auto", "none", "certificate", "token", "header")
+"""The values of the setting `identity`."""
+
+SECOND_SESSIONS = ("take_over", "refuse")
+"""The values of the setting `second_session`."""
+
+DESCRIPTIONS = ("everyone", "administrators")
+"""The values of the setting `descriptions`."""
+
 _MIB = 1024 * 1024
 _LARGEST_FILE_BYTES = _MIB
 # Bounds are checked below, and say more of a value that is not finite.
@@ -39,7 +48,16 @@ def _setting(default: float, low: float, high: float, why: str) -> Any:  # noqa:
 
 
 def _file(why: str) -> Any:  # noqa: ANN401
-    return dataclasses.field(default="", metadata={"why": why})
+    metadata = {"kind": "a file's name, or empty", "why": why}
+    return dataclasses.field(default="", metadata=metadata)
+
+
+def _text(default: str, why: str) -> Any:  # noqa: ANN401
+    return dataclasses.field(default=default, metadata={"kind": "text", "why": why})
+
+
+def _texts(default: tuple[str, ...], why: str) -> Any:  # noqa: ANN401
+    return dataclasses.field(default=default, metadata={"kind": "a list of texts", "why": why})
 
 
 def _choice(default: str, choices: tuple[str, ...], why: str) -> Any:  # noqa: ANN401
@@ -147,6 +165,53 @@ class Config:
         "open, and a change is seen within a second; without it a random key, so that only the "
         "same process resumes its sessions"
     )
+    identity: str = _choice(
+        "auto",
+        IDENTITIES,
+        "what says who a vehicle is: a name in its TLS certificate, the subject of a bearer token, "
+        "or a header that a proxy sets; auto is token if token_keys is set, else certificate if "
+        "--client-ca is given, else none",
+    )
+    vehicle_identity: tuple[str, ...] = _texts(
+        ("{vehicle_id}",),
+        "the identities that own a vehicle_id, such as spiffe://fleet.example/{vehicle_id}; one "
+        "without {vehicle_id} owns all vehicles, as a gateway's",
+    )
+    token_keys: str = _file(
+        "file with the public keys of bearer tokens, a JSON Web Key Set; a change is seen within a "
+        "second"
+    )
+    token_audience: str = _text("steerstream", "the audience that tokens must be made for")
+    identity_header: str = _text(
+        "x-vehicle-subject", "the header that holds the identity under identity = 'header'"
+    )
+    trusted_proxies: tuple[str, ...] = _texts(
+        ("127.0.0.0/8", "::1/128"),
+        "networks whose identity_header is believed; a Unix socket's always is",
+    )
+    administrators: tuple[str, ...] = _texts(
+        (),
+        "identities that alone may make administrative calls; if empty, everyone who reaches "
+        "--admin-listen may",
+    )
+    descriptions: str = _choice(
+        "everyone",
+        DESCRIPTIONS,
+        "who may call reflection and DescribeModels: everyone who may connect, or as all other "
+        "administrative calls",
+    )
+    second_session: str = _choice(
+        "take_over",
+        SECOND_SESSIONS,
+        "what a session of a vehicle does that has one already: it takes over, so that a vehicle "
+        "which lost its network is back at once, or it is refused",
+    )
+    max_sessions_per_identity: int = _setting(
+        4, 1, 65_536, "sessions of one identity at once, where there are identities"
+    )
+    max_sessions_per_address: int = _setting(
+        0, 0, 65_536, "sessions from one address at once; 0 for no bound: a proxy is one address"
+    )
     trace_every_frames: int = _setting(
         20, 1, 1_000_000, "one in this many frames of a session is traced: one a second at 20 Hz"
     )
@@ -203,33 +268,44 @@ def load(path: Path | None) -> Config:
     """
     if path is None:
         return Config()
+    data = read_file(path)
     try:
-        return parse(_read(path).decode())
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        return parse(data.decode())
     except (UnicodeDecodeError, ConfigError) as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _read(path: Path) -> bytes:
-    """Read a whole file, but never more than a bound: a pipe or a device may have no end."""
-    if path.exists() and not path.is_file():
-        raise ConfigError("not a regular file")
-    with path.open("rb") as file:
-        data = file.read(_LARGEST_FILE_BYTES + 1)
+def read_file(path: Path) -> bytes:
+    """Read a whole file, but never more than a bound: a pipe or a device may have no end.
+
+    Raises:
+        ConfigError: the file cannot be read; the message begins with the path.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: not a regular file")
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
     if len(data) > _LARGEST_FILE_BYTES:
-        raise ConfigError(f"larger than {_LARGEST_FILE_BYTES} bytes")
+        raise ConfigError(f"{path}: larger than {_LARGEST_FILE_BYTES} bytes")
     return data
 
 
 def describe() -> str:
     """Return one line for each setting: name, default, bounds and reason."""
     lines = (
-        f"  {item.name} = {item.default or repr(item.default)}  ({_bounds(item)})\n"
-        f"      {item.metadata['why']}"
+        f"  {item.name} = {_shown(item.default)}  ({_bounds(item)})\n      {item.metadata['why']}"
         for item in dataclasses.fields(Config)
     )
     return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(repr, value))}]"
+    return repr(value) if value == "" else str(value)
 
 
 def _check(item: dataclasses.Field[Any], value: Any) -> None:  # noqa: ANN401
@@ -243,6 +319,6 @@ def _check(item: dataclasses.Field[Any], value: Any) -> None:  # noqa: ANN401
 def _bounds(item: dataclasses.Field[Any]) -> str:
     if choices := item.metadata.get("choices"):
         return f"one of {', '.join(choices)}"
-    if "low" not in item.metadata:
-        return "a file's name, or empty"
+    if kind := item.metadata.get("kind"):
+        return str(kind)
     return f"{item.metadata['low']} to {item.metadata['high']}"

@@ -23,7 +23,8 @@ OLDEST, NEWEST = "1.27", "1.37"
 PLAIN: tuple[str, ...] = ()
 FULL = (
     "--set=autoscaling.enabled=true",
-    "--set=secrets={keys,tls}",
+    "--set=secrets={keys,tokens}",
+    "--set=tls.secret=server",
     "--set=imagePullSecrets[0].name=registry",
     "--set=resources.limits.nvidia\\.com/gpu=1",
     '--set-json=tolerations=[{"key":"gpu","operator":"Exists"}]',
@@ -101,16 +102,33 @@ def test_kubernetes_waits_for_the_whole_drain(values: tuple[str, ...]) -> None:
     assert settings.max_load == (0.7 if values else config.Config().max_load)
 
 
-def test_the_server_takes_its_options_on_the_ports_that_are_probed() -> None:
-    (container,) = resources()["Deployment"]["spec"]["template"]["spec"]["containers"]
+@pytest.mark.parametrize("values", [PLAIN, FULL], ids=["plain", "full"])
+def test_the_server_takes_its_options_on_the_ports_that_are_probed(values: tuple[str, ...]) -> None:
+    (container,) = resources(*values)["Deployment"]["spec"]["template"]["spec"]["containers"]
     name, *options = container["args"]
     assert name == "serve"
     parsed = command._parser().parse_args(options)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert parsed.listen == f"0.0.0.0:{ports['grpc']}"
     assert parsed.metrics.port == ports["metrics"]
+    probed = "admin" if values else "grpc"
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert container[probe]["grpc"]["port"] == ports["grpc"]
+        assert container[probe]["grpc"]["port"] == ports[probed]
+    if values:
+        assert str(parsed.admin_listen) == f"0.0.0.0:{ports['admin']}"
+    assert (parsed.plaintext, parsed.admin_plaintext) == (not values, bool(values))
+
+
+def test_the_files_of_tls_are_mounted_where_the_server_looks_for_them() -> None:
+    pod = resources(*FULL)["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    parsed = command._parser().parse_args(container["args"][1:])
+    (mount,) = (mount for mount in container["volumeMounts"] if mount["name"] == "tls")
+    assert "subPath" not in mount, "a file of its own would never change"
+    for path in (parsed.tls_cert, parsed.tls_key, parsed.client_ca):
+        assert str(path.parent) == mount["mountPath"]
+    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == "tls")
+    assert volume["secret"]["secretName"] == "server"
 
 
 def test_the_pod_runs_as_the_images_user_without_rights() -> None:
@@ -144,7 +162,7 @@ def test_secrets_are_mounted_read_only() -> None:
     pod = resources(*FULL)["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
-    for name in ("keys", "tls"):
+    for name in ("keys", "tokens"):
         assert mounts[f"/etc/steerstream/secrets/{name}"]["readOnly"]
 
 

@@ -126,6 +126,9 @@ def unit_command(*more: str) -> list[str]:
     }
     assert {name[2:-1] for name in places if name[0] == "$"} <= set(confined.environment(UNIT))
     assert set(places) <= set(options)
+    # Without braces: systemd makes as many words of it as there are, and none by default.
+    assert options.pop() == "$OPTIONS"
+    assert confined.environment(UNIT)["OPTIONS"] == ""
     given = [places.get(option, option) for option in options]
     return [sys.executable, "-m", "steerstream", *given, *more]
 

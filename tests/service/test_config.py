@@ -51,11 +51,22 @@ def test_a_file_without_an_end_is_refused_before_it_is_read(tmp_path):
         load(large)
 
 
-def test_every_setting_is_a_number_or_a_choice_or_the_name_of_a_file():
+def test_every_other_setting_is_the_name_of_a_file_or_texts():
     others = [setting for setting in SETTINGS if setting not in (*NUMBERS, *CHOICES)]
-    assert [setting.name for setting in others] == ["ticket_keys"]
+    assert {setting.name: type(setting.default) for setting in others} == {
+        "ticket_keys": str,
+        "token_keys": str,
+        "token_audience": str,
+        "identity_header": str,
+        "vehicle_identity": tuple,
+        "trusted_proxies": tuple,
+        "administrators": tuple,
+    }
     assert parse("ticket_keys = '/run/keys'\n").ticket_keys == "/run/keys"
+    assert parse("administrators = ['a', 'b,c']\n").administrators == ("a", "b,c")
     assert "ticket_keys = ''  (a file's name, or empty)" in describe()
+    assert "token_audience = steerstream  (text)" in describe()
+    assert "trusted_proxies = ['127.0.0.0/8', '::1/128']  (a list of texts)" in describe()
 
 
 @pytest.mark.parametrize("setting", CHOICES, ids=lambda setting: setting.name)

@@ -233,14 +233,15 @@ async def test_a_session_goes_on_at_another_server(tmp_path, keys, policy):
     fields = {"frame_policy": session_pb2.FramePolicy.Value(f"FRAME_POLICY_{policy}")}
     options = {"ticket_keys": str(keys), "ticket_every_frames": EVERY_FRAMES}
     async with running(path, **options) as first, running(path, **options) as second:
-        whole, broken = await first.vehicle(**fields), await first.vehicle(**fields)
+        whole = await first.vehicle(**fields)
+        broken = await first.vehicle(vehicle_id="car-a", **fields)
         film = FILM[:30]
         expected = [told(answer) for answer in await drive(whole, range(len(film)))]
         found = await drive(broken, range(21))
         ticket = broken.notices[-1].ticket
         assert ticket.valid_for_ms == 60_000
         broken.call.cancel()
-        resumed = await second.vehicle(ticket=ticket.ticket, **fields)
+        resumed = await second.vehicle(vehicle_id="car-a", ticket=ticket.ticket, **fields)
         assert resumed.opened.resumed
         await drive(resumed, range(ticket.sequence_number + 1, 21), replayed=True)
         found += await drive(resumed, range(21, len(film)))
@@ -270,7 +271,7 @@ async def test_a_drain_gives_every_session_a_ticket_with_its_next_frame(tmp_path
     path = bundles.ring(tmp_path / "a.onnx")
     options = {"ticket_keys": str(keys), "ticket_every_frames": 1000, "drain_s": 5.0}
     async with running(path, **options) as first, running(path, **options) as second:
-        car = await first.vehicle()
+        car = await first.vehicle(vehicle_id="car-a")
         await drive(car, range(5))
         assert not car.notices
         first.server.admission.draining = True
@@ -281,7 +282,7 @@ async def test_a_drain_gives_every_session_a_ticket_with_its_next_frame(tmp_path
         assert kinds[0] == "draining"
         assert "ticket" in kinds
         ticket = car.notices[kinds.index("ticket")].ticket
-        other = await second.vehicle(ticket=ticket.ticket)
+        other = await second.vehicle(vehicle_id="car-a", ticket=ticket.ticket)
         assert other.opened.resumed
         await car.done()
         await task

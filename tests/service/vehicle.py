@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from steerstream_service.process.server import Server
 LONG_BUDGET_MS = 10_000
 """So that a test never depends on how busy the machine is."""
 FRAME_NS = 50_000_000
+_NUMBERS = itertools.count()
+"""Of vehicles: each has a name that no other has, for one of the same name takes its session."""
 
 
 class Running:
@@ -59,11 +62,15 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(*paths: Path, **settings) -> AsyncIterator[Running]:
-    """A server of these bundles, warm, on a free port of this machine."""
+    """A server of these bundles, warm, on a free port of this machine.
+
+    Beside its settings, `security` and the `admin` address may be given.
+    """
+    security, admin = settings.pop("security", None), settings.pop("admin", None)
     config = Config(**{"drain_s": 0.1, **settings})
     bundles = quickest.load_all(paths, precision=config.precision)
-    server = Server(bundles, next(iter(bundles)), config)
-    address = await server.startup("127.0.0.1:0")
+    server = Server(bundles, next(iter(bundles)), config, security=security)
+    address = await server.startup("127.0.0.1:0", admin)
     await server.warm_up()
     await server.open()
     run = Running(server, address)
@@ -85,7 +92,7 @@ class Vehicle:
 
     async def open(self, **fields) -> session_pb2.SessionOpened:
         fields = {
-            "vehicle_id": "test",
+            "vehicle_id": f"car-{next(_NUMBERS)}",
             "budget_ms": LONG_BUDGET_MS,
             "frame_policy": session_pb2.FRAME_POLICY_EVERY,
             **fields,

@@ -13,6 +13,7 @@ from steerstream_service.admission.catalogue import Catalogue, Model
 from steerstream_service.admission.frame_cost import Reading, available_cores
 from steerstream_service.admission.load import Demand
 from steerstream_service.admission.rate_meter import FrameCounts, RateMeter
+from steerstream_service.admission.shares import Holder, Shares
 from steerstream_service.admission.shedding import Shedding
 from steerstream_service.admission.ticket_office import TicketOffice
 from steerstream_service.config import Config
@@ -31,6 +32,7 @@ _NS_PER_MS = 1_000_000
 _LONGEST_PAUSE_NS = 200_000_000
 """Longest time that a session above its stated rate is not read; the end of its stream is noticed
 only after that."""
+_NOBODY = Holder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Lease:
     capacity: Capacity
     office: TicketOffice
     resumed: SessionState | None = None
+    took_over: str | None = None
+    """The vehicle's session before, whose slot and load are given back, and whose stream ends."""
 
     @property
     def budget_ms(self) -> float:
@@ -102,6 +106,7 @@ class Admission:
         self._config = config
         keys_file = Path(config.ticket_keys) if config.ticket_keys else None
         self._office = TicketOffice(keys_file, config.ticket_valid_s)
+        self._shares = Shares(config)
         self._leases: dict[str, Lease] = {}
         # Sessions that were told to leave: they still hold a slot, but no share of the load.
         self._leaving: set[str] = set()
@@ -127,8 +132,14 @@ class Admission:
         """Return the lease of an open session; None if there is no such session."""
         return self._leases.get(session_id)
 
-    def admit(self, opening: Opening) -> Lease:
+    def admit(self, opening: Opening, holder: Holder = _NOBODY) -> Lease:
         """Admit a session and give it a slot.
+
+        It takes the place of the vehicle's session before, which goes only if the new one comes.
+
+        Args:
+            opening: what the vehicle asks for.
+            holder: whose the session is.
 
         Raises:
             StreamError: the session is refused; the type says why.
@@ -136,20 +147,23 @@ class Admission:
         if self.draining:
             raise DrainingError("the server is stopping; connect to another one")
         model, resumed = self._begun(opening)
+        older = self._leases.get(self._shares.check(opening.vehicle_id, holder) or "")
         budget_ns = self._budget_ns(opening.budget_ms, model)
         demand = Demand(model.name, opening.frame_rate_hz or model.rate_hz, budget_ns)
-        if len(self._leases) >= self._config.max_sessions:
+        if len(self._leases) - (older is not None) >= self._config.max_sessions:
             raise TooManySessionsError(
                 f"all {self._config.max_sessions} sessions are taken; try again later"
             )
         terms = self._terms(model, opening, budget_ns)
         rate_meter = RateMeter(demand.rate_hz)
-        slot = model.queue.pool.allocate()
         # Nothing may fail after the load is taken: only a lease gives slot and load back.
+        self._take_load(demand, older)
         try:
-            self.capacity.take(demand)
+            if older is not None:
+                self.release(older)
+            slot = model.queue.pool.allocate()
         except BaseException:
-            model.queue.pool.release(slot)
+            self.capacity.give_back(demand)
             raise
         lease = Lease(
             session_id=secrets.token_hex(8),
@@ -162,14 +176,17 @@ class Admission:
             capacity=self.capacity,
             office=self._office,
             resumed=resumed,
+            took_over=None if older is None else older.session_id,
         )
         self._leases[lease.session_id] = lease
+        self._shares.add(lease.session_id, opening.vehicle_id, holder)
         return lease
 
     def release(self, lease: Lease) -> bool:
         """Take a session's slot and its share of the load back; return whether it was held."""
         if self._leases.pop(lease.session_id, None) is None:
             return False
+        self._shares.remove(lease.session_id)
         self._count(lease.rate_meter.review())
         lease.model.queue.pool.release(lease.slot)
         if lease.session_id in self._leaving:
@@ -205,6 +222,19 @@ class Admission:
         """The budget that three of four sessions have at least."""
         budgets_ns = sorted(lease.terms.budget_ns for lease in self._leases.values())
         return budgets_ns[len(budgets_ns) // 4] if budgets_ns else NEVER_NS
+
+    def _take_load(self, demand: Demand, older: Lease | None) -> None:
+        """Take a share of the load, in place of another session's, or leave all as it was."""
+        if older is None or older.session_id in self._leaving:
+            self.capacity.take(demand)
+            return
+        self.capacity.give_back(older.demand)
+        try:
+            self.capacity.take(demand)
+        except BaseException:
+            self.capacity.take_again(older.demand)
+            raise
+        self._leaving.add(older.session_id)
 
     def _count(self, counts: FrameCounts) -> None:
         self._frames += counts.served

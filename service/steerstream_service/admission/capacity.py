@@ -113,6 +113,11 @@ class Capacity:
             raise TooManySessionsError(text)
         self._sessions += 1
 
+    def take_again(self, demand: Demand) -> None:
+        """Put a session back into the load that was taken out of it a moment ago."""
+        self._load.add(demand)
+        self._sessions += 1
+
     def give_back(self, demand: Demand) -> None:
         """Take an ended session out of the load."""
         self._load.remove(demand)

@@ -18,9 +18,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-import logging
 import secrets
-import stat
 import struct
 import time
 from collections.abc import Callable, Mapping
@@ -31,10 +29,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from steerstream_bundle.loading import Bundle
+from steerstream_service import config
+from steerstream_service.admission.watched_files import WatchedFiles
 from steerstream_service.errors import BadTicketError, ConfigError
 from steerstream_service.session import ticket
 from steerstream_service.session.ticket import SessionState, TicketError
-from steerstream_service.telemetry.logs import fields
 
 KEY_BYTES = 32
 """Of a key in the file: `openssl rand -base64 32`."""
@@ -45,11 +44,6 @@ _ISSUED = struct.Struct("<Q")
 _ONCE = bytes(12)
 """The nonce: each ticket's key is used for nothing else."""
 _LONGEST_NAME = 64
-_LONGEST_FILE = 64 * 1024
-_LOOK_AGAIN_S = 1.0
-"""Between two looks at the file of keys: a new key is in use a second later."""
-
-_log = logging.getLogger(__name__)
 
 
 class TicketOffice:
@@ -74,10 +68,8 @@ class TicketOffice:
     ) -> None:
         self.valid_for_ms = round(valid_for_s * 1e3)
         self._wall_s = wall_s or time.time
-        self._file = keys_file
-        self._seen = None if keys_file is None else _stamp(keys_file)
-        self._next_look_s = time.monotonic() + _LOOK_AGAIN_S
-        self._keys = _random_key() if keys_file is None else read_keys(keys_file)
+        self._random = _random_key()
+        self._file = None if keys_file is None else _watched(keys_file)
 
     def seal(self, state: SessionState, vehicle_id: str, bundle: Bundle) -> bytes:
         """Return a session's state as a ticket.
@@ -87,7 +79,6 @@ class TicketOffice:
             vehicle_id: the vehicle, which alone can use it.
             bundle: the model.
         """
-        self._look()
         name, key = next(iter(self._keys.items()))
         salt = secrets.token_bytes(_SALT_BYTES)
         head = bytes([_VERSION, len(name)]) + name + _ISSUED.pack(self._now_ms()) + salt
@@ -105,7 +96,6 @@ class TicketOffice:
         Raises:
             BadTicketError: the ticket cannot be used; the text says why, as far as that is known.
         """
-        self._look()
         name, issued_ms, body = _parts(sealed)
         key = self._keys.get(name)
         if key is None:
@@ -131,23 +121,18 @@ class TicketOffice:
     def _now_ms(self) -> int:
         return round(self._wall_s() * 1e3)
 
-    def _look(self) -> None:
-        """Read the file again where it has changed; a file that cannot be used changes nothing."""
-        now_s = time.monotonic()
-        if self._file is None or now_s < self._next_look_s:
-            return
-        self._next_look_s = now_s + _LOOK_AGAIN_S
-        seen = _stamp(self._file)
-        if seen == self._seen:
-            return
-        self._seen = seen
-        try:
-            self._keys = read_keys(self._file)
-        except ConfigError as error:
-            _log.warning("ticket_keys_not_read", extra=fields(reason=str(error)))
-        else:
-            names = [name.decode() for name in self._keys]
-            _log.info("ticket_keys_read", extra=fields(keys=names))
+    @property
+    def _keys(self) -> Mapping[bytes, bytes]:
+        return self._random if self._file is None else self._file.content
+
+
+def _watched(path: Path) -> WatchedFiles[Mapping[bytes, bytes]]:
+    return WatchedFiles(
+        "ticket_keys",
+        [path],
+        lambda: read_keys(path),
+        lambda keys: {"keys": [name.decode() for name in keys]},
+    )
 
 
 def read_keys(path: Path) -> Mapping[bytes, bytes]:
@@ -157,12 +142,9 @@ def read_keys(path: Path) -> Mapping[bytes, bytes]:
         ConfigError: the file cannot be read, or a line is no key; the message never holds a key.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ConfigError(f"ticket_keys: {path}: not a regular file")
-        with path.open("rb") as file:
-            text = file.read(_LONGEST_FILE).decode("ascii")
-    except OSError as error:
-        raise ConfigError(f"ticket_keys: {path}: {error.strerror}") from None
+        text = config.read_file(path).decode("ascii")
+    except ConfigError as error:
+        raise ConfigError(f"ticket_keys: {error}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"ticket_keys: {path}: not ASCII text") from None
     keys: dict[bytes, bytes] = {}
@@ -191,14 +173,6 @@ def _key(line: str, place: str) -> tuple[bytes, bytes]:
 
 def _random_key() -> Mapping[bytes, bytes]:
     return {b"process-" + secrets.token_hex(4).encode(): secrets.token_bytes(KEY_BYTES)}
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 def _parts(sealed: bytes) -> tuple[bytes, int, int]:

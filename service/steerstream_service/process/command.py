@@ -170,14 +170,16 @@ def _parser() -> argparse.ArgumentParser:
         "--admin-listen",
         metavar="HOST:PORT",
         type=_place,
-        help="serve health here too, and reflection and steerstream watch here only, on a port "
-        "that vehicles need not reach; workers use it and the following ports",
+        help="serve health here too, and reflection and administrative calls such as steerstream "
+        "watch's here only, on a port that vehicles need not reach; workers use it and the "
+        "following ports",
     )
     parser.add_argument(
         "--watch-pictures",
         action="store_true",
         help="let steerstream watch show the vehicles' pictures, to everyone who reaches it",
     )
+    _add_security(parser)
     parser.add_argument(
         "--metrics",
         metavar="HOST:PORT",
@@ -200,6 +202,37 @@ def _parser() -> argparse.ArgumentParser:
         help="lowest level of the JSON lines on stderr (default: %(default)s)",
     )
     return parser
+
+
+def _add_security(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tls-cert",
+        metavar="FILE",
+        type=Path,
+        help="speak TLS with this certificate chain, PEM; a change of TLS's files is seen within a "
+        "second",
+    )
+    parser.add_argument(
+        "--tls-key", metavar="FILE", type=Path, help="the private key of --tls-cert, PEM"
+    )
+    parser.add_argument(
+        "--client-ca",
+        metavar="FILE",
+        type=Path,
+        help="ask every client for a certificate that one of these authorities signed, PEM; its "
+        "name says which vehicle it is, see the setting identity",
+    )
+    parser.add_argument(
+        "--plaintext",
+        action="store_true",
+        help="speak plain text at --listen though it is not on this machine: others on the way can "
+        "read and change everything",
+    )
+    parser.add_argument(
+        "--admin-plaintext",
+        action="store_true",
+        help="the same for --admin-listen, with --tls-cert or without, for probes that know no TLS",
+    )
 
 
 def _workers(text: str) -> int:

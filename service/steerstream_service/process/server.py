@@ -41,9 +41,12 @@ from steerstream_service.telemetry.observer import (
     ServerState,
     SlotUse,
 )
+from steerstream_service.transport.access import AccessControl, Listener
 from steerstream_service.transport.call_bounds import Bound, CallBounds, plain_bound
+from steerstream_service.transport.identity import Identities
 from steerstream_service.transport.pace import Pace
 from steerstream_service.transport.servicer import DriveService
+from steerstream_service.transport.tls import SocketSecurity
 from steerstream_service.transport.watch_service import MOST_WATCHERS, WatchService
 
 _log = logging.getLogger(__name__)
@@ -102,9 +105,11 @@ class Server:
         workers: number of processes that share the port and the CPU, including this one.
         observer: receives events of sessions, frames and steps.
         watch_pictures: whether operators may look at the vehicles' pictures.
+        security: how the sockets are protected; plain text on this machine alone by default.
 
     Raises:
-        StartError: the default model is not among the bundles, or a bundle names unknown limits.
+        StartError: the default model is not among the bundles, a bundle names unknown limits, or
+            the settings do not fit together.
     """
 
     def __init__(
@@ -116,6 +121,7 @@ class Server:
         workers: int = 1,
         observer: Observer | None = None,
         watch_pictures: bool = False,
+        security: SocketSecurity | None = None,
     ) -> None:
         if default_model not in bundles:
             raise ConfigError(f"default model {default_model!r} is not one of {sorted(bundles)}")
@@ -126,6 +132,11 @@ class Server:
         models = {name: Model(bundle, config) for name, bundle in bundles.items()}
         self.admission = Admission(models, default_model, config, cores, in_loop=in_loop)
         self._config = config
+        self._security = security or SocketSecurity()
+        tls = self._security.tls
+        self._identities = Identities(
+            config, asks_for_certificates=tls is not None and tls.asks_for_certificates
+        )
         self._shares_port = workers > 1
         board = LiveBoard()
         observer = board if observer is None else Observers([observer, board])
@@ -143,7 +154,14 @@ class Server:
         self._watching: asyncio.Task[None] | None = None
         self._health = health.aio.HealthServicer()
         pictures = DecodeQueue(self._decoder, 1 if in_loop else config.decode_threads)
-        self._service = DriveService(self.admission, self._engine, pictures, config, observer)
+        self._service = DriveService(
+            self.admission,
+            self._engine,
+            pictures,
+            config,
+            observer,
+            identities=self._identities,
+        )
         self._watch = WatchService(
             board, self.admission, config, self.state, shows_pictures=watch_pictures
         )
@@ -155,20 +173,24 @@ class Server:
 
         Args:
             listen: `HOST:PORT` with 0 for any free port, or `unix:PATH`.
-            admin: where reflection, the WatchService and, as well, health are served; None for
-                all at `listen`, the WatchService only where that is on this machine alone.
+            admin: where administrators call, and reflection is served instead of at `listen`; None
+                for all calls at `listen` alone.
 
         Returns:
             The address in the same form, with the port that was taken.
 
         Raises:
-            ListenError: the address is malformed or taken.
+            ListenError: the address is malformed or taken, or would be plain text beyond this
+                machine without being asked for.
         """
         place = address.parse(listen)
+        credentials = self._security.for_vehicles(place)
         if place is None:
             address.check_socket_free(listen)
         elif not self._shares_port:
             address.check_free(place)
+        stays_here = place is None or place.is_loopback
+        is_open = admin is None and stays_here and not self._identities.in_force
         # Twice the sessions, so that those who are refused are told why, and not by gRPC.
         drives = 2 * self._config.max_sessions + _CALLS
         bounds = CallBounds(
@@ -186,36 +208,45 @@ class Server:
             self.admission.count_other,
         )
         self._server = grpc.aio.server(
-            interceptors=[bounds],
+            interceptors=[bounds, self._access(Listener(is_admin=False, is_open=is_open))],
             options=_options(self._config, drives, shares_port=self._shares_port),
         )
-        drive_service_pb2_grpc.add_DriveServiceServicer_to_server(self._service, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._add_services(self._server, reflects=admin is None)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        if admin is None:
-            if place is None or place.is_loopback:
-                watch_pb2_grpc.add_WatchServiceServicer_to_server(self._watch, self._server)
-            _add_reflection(self._server)
-        else:
+        if admin is not None:
             await self._start_admin(admin)
-        taken = _listen(self._server, listen, place)
+        taken = _listen(self._server, listen, place, credentials)
         await self._server.start()
         self._listening = True
         _log.info("listening", extra=fields(address=taken))
         return taken
 
     async def _start_admin(self, place: address.Place) -> None:
+        credentials = self._security.for_administrators(place)
         address.check_free(place)
-        self._admin = grpc.aio.server(
-            interceptors=[CallBounds(_CALLS, _WATCH_BOUNDS, self.admission.count_other)],
-            options=_ALONE,
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._admin)
-        watch_pb2_grpc.add_WatchServiceServicer_to_server(self._watch, self._admin)
-        _add_reflection(self._admin)
-        taken = _listen(self._admin, str(place), place)
+        bounds = CallBounds(_CALLS, _WATCH_BOUNDS, self.admission.count_other)
+        access = self._access(Listener(is_admin=True, is_open=True))
+        self._admin = grpc.aio.server(interceptors=[bounds, access], options=_ALONE)
+        self._add_services(self._admin, reflects=True)
+        taken = _listen(self._admin, str(place), place, credentials)
         await self._admin.start()
         _log.info("admin", extra=fields(address=taken))
+
+    def _access(self, listener: Listener) -> AccessControl:
+        return AccessControl(
+            self._identities,
+            listener,
+            closes_descriptions=self._config.descriptions == "administrators",
+        )
+
+    def _add_services(self, server: grpc.aio.Server, *, reflects: bool) -> None:
+        """Serve everything; who may call what is in `transport.access`."""
+        drive_service_pb2_grpc.add_DriveServiceServicer_to_server(self._service, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        watch_pb2_grpc.add_WatchServiceServicer_to_server(self._watch, server)
+        if reflects:
+            names = (SERVICE_NAME, _WATCH.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
 
     async def warm_up(self) -> None:
         """Run every network at every batch size that it will be run at.
@@ -357,11 +388,6 @@ def _in_threads(
     return ThreadEngine(queues, observer), decoder
 
 
-def _add_reflection(server: grpc.aio.Server) -> None:
-    names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server)
-
-
 def _options(config: Config, drives: int, *, shares_port: bool) -> list[tuple[str, int]]:
     return [
         *(_SHARED if shares_port else _ALONE),
@@ -378,9 +404,18 @@ def _options(config: Config, drives: int, *, shares_port: bool) -> list[tuple[st
     ]
 
 
-def _listen(server: grpc.aio.Server, listen: str, place: address.Place | None) -> str:
+def _listen(
+    server: grpc.aio.Server,
+    listen: str,
+    place: address.Place | None,
+    credentials: grpc.ServerCredentials | None,
+) -> str:
     try:
-        port = server.add_insecure_port(listen)
+        port = (
+            server.add_insecure_port(listen)
+            if credentials is None
+            else server.add_secure_port(listen, credentials)
+        )
     except RuntimeError:
         raise ListenError(f"cannot listen on {listen}; choose another address") from None
     return str(address.Place(place.host, port)) if place else listen

@@ -21,6 +21,7 @@ from steerstream_service.process.stop_signals import stop_signals
 from steerstream_service.process.systemd import Notifier
 from steerstream_service.process.worker_pipe import WorkerPipe
 from steerstream_service.telemetry.setup import Telemetry
+from steerstream_service.transport.tls import ServerTls, SocketSecurity, TlsFiles
 
 _SWITCH_INTERVAL_S = 0.0002
 """Longest time that a thread keeps Python's lock while others wait for it. With the default of 5
@@ -60,6 +61,7 @@ async def _start(
     options: Namespace, settings: config.Config, ending: contextlib.AsyncExitStack
 ) -> tuple[Server, str]:
     """Return a server that is warm and listens, and its address; `ending` gets what ends it."""
+    security = _security(options)
     candidates = providers.candidates(options.provider or settings.provider)
     bundles = quickest.load_all(
         options.model or [loading.SHIPPED],
@@ -84,6 +86,7 @@ async def _start(
         workers=options.workers,
         observer=telemetry.observer,
         watch_pictures=options.watch_pictures,
+        security=security,
     )
     ending.push_async_callback(telemetry.stop)
     telemetry.start(server.state)
@@ -122,6 +125,26 @@ async def _obey(server: Server, pipe: WorkerPipe) -> None:
         await pipe.ended()
     # Without a supervisor, nothing else would end this process.
     server.stop()
+
+
+def _security(options: Namespace) -> SocketSecurity:
+    """Read the files of TLS, before anything that takes longer.
+
+    Raises:
+        ConfigError: a file cannot be used, or the options do not fit together.
+    """
+    certificate, key, client_ca = options.tls_cert, options.tls_key, options.client_ca
+    if (certificate is None) != (key is None):
+        raise ConfigError("--tls-cert and --tls-key go together; give both")
+    if certificate is None and client_ca is not None:
+        raise ConfigError("--client-ca needs --tls-cert and --tls-key")
+    if certificate is not None and options.plaintext:
+        raise ConfigError("--plaintext contradicts --tls-cert; choose one")
+    return SocketSecurity(
+        tls=None if certificate is None else ServerTls(TlsFiles(certificate, key, client_ca)),
+        plain_text=options.plaintext,
+        admin_plain_text=options.admin_plaintext,
+    )
 
 
 def _default_model(names: Collection[str]) -> str:

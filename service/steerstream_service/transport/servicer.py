@@ -9,12 +9,10 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, NoReturn
 
-import grpc
-
-from steerstream.metadata import REASON_KEY, RETRY_AFTER_KEY
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 from steerstream_service.admission.admission import Admission, Lease
 from steerstream_service.admission.retry_hints import RetryHints
+from steerstream_service.admission.shares import Holder
 from steerstream_service.config import Config
 from steerstream_service.domain import DrainingNotice, Opening, SheddingNotice
 from steerstream_service.engine.decode_queue import DecodeQueue
@@ -25,16 +23,20 @@ from steerstream_service.errors import (
     IdleError,
     InternalError,
     NotOpenError,
+    ShareTakenError,
     ShedError,
     StreamError,
+    TakenOverError,
     TooManySessionsError,
 )
 from steerstream_service.telemetry.logs import fields
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import wire
 from steerstream_service.transport.deadline_timer import DeadlineTimer
+from steerstream_service.transport.identity import Identities
 from steerstream_service.transport.loop_lag import LoopLag
 from steerstream_service.transport.refusal_log import Refusals
+from steerstream_service.transport.statuses import abort
 from steerstream_service.transport.stream import Context, DriveStream, read
 
 _REVIEW_S = 0.5
@@ -54,6 +56,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         decoder: where pictures are decoded that take a while.
         config: the server's settings.
         observer: is told of what happens to sessions and frames.
+        identities: says who a caller is, and which vehicles are its own.
     """
 
     def __init__(
@@ -63,12 +66,15 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         decoder: DecodeQueue,
         config: Config,
         observer: Observer,
+        *,
+        identities: Identities,
     ) -> None:
         self._admission = admission
         self._engine = engine
         self._decoder = decoder
         self._config = config
         self._observer = observer
+        self._identities = identities
         self._deadlines = DeadlineTimer()
         self._limits = wire.server_limits(config)
         self._contracts = {
@@ -102,10 +108,10 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         try:
             await self._drive(context)
         except StreamError as error:
-            await _abort(context, error)
+            await abort(context, error)
         except Exception:  # noqa: BLE001 - two of three: a fault ends its stream, and its text stays here
             _log.exception("stream_failed")
-            await _abort(context, InternalError("a fault of the server; its log says more"))
+            await abort(context, InternalError("a fault of the server; its log says more"))
 
     async def make_room(self, context: Context) -> None:
         """End the stream that has waited longest without a session, or else refuse a new one.
@@ -125,7 +131,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         error = _too_many_streams()
         self._refusals.note(error)
         self._observer.refused(error.reason)
-        await _abort(context, error)
+        await abort(context, error)
 
     async def DescribeModels(  # noqa: N802
         self,
@@ -249,13 +255,16 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
 
     async def _admitted(self, context: Context) -> Lease:
         try:
+            caller = self._identities.caller(context)
             async with self._unopened_place():
                 opening = wire.opening(await self._first(context))
+                # Before anything is remembered of a vehicle: a stranger must not delay it.
+                owner = self._identities.owner(caller, opening.vehicle_id)
                 await self._until_ready(opening.vehicle_id)
                 wait_ns = self._retry_hints.early_ns(opening.vehicle_id, time.monotonic_ns())
                 if wait_ns:
                     await asyncio.sleep(wait_ns / 1e9)
-            return self._admit(opening)
+            return self._admit(opening, Holder(owner, caller.address))
         except StreamError as error:
             self._refusals.note(error)
             self._observer.refused(error.reason)
@@ -274,12 +283,26 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         except TimeoutError:
             raise _too_many_streams() from None
 
-    def _admit(self, opening: Opening) -> Lease:
+    def _admit(self, opening: Opening, holder: Holder) -> Lease:
         try:
-            return self._admission.admit(opening)
-        except TooManySessionsError as error:
+            lease = self._admission.admit(opening, holder)
+        except (TooManySessionsError, ShareTakenError) as error:
             error.retry_after_ms = self._retry_ms(opening.vehicle_id)
             raise
+        if lease.took_over is not None:
+            self._end_older(lease.took_over)
+        return lease
+
+    def _end_older(self, session_id: str) -> None:
+        """End the stream of a session whose slot and load are given back already."""
+        for stream in tuple(self._streams):
+            if stream.lease.session_id == session_id:
+                error = TakenOverError(
+                    "a newer session of this vehicle has taken over; end the other program, if "
+                    "there is one"
+                )
+                stream.displace(error)
+                self._forget(stream, error.reason.name.lower(), held=True)
 
     def _retry_ms(self, vehicle_id: str) -> int:
         return self._retry_hints.refused(vehicle_id, time.monotonic_ns())
@@ -368,19 +391,3 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
 
 def _too_many_streams() -> TooManySessionsError:
     return TooManySessionsError("too many streams are open; try again", retry_after_ms=1000)
-
-
-async def _abort(context: Context, error: StreamError) -> NoReturn:
-    """End the RPC with an error's status.
-
-    gRPC waits until the client takes it or its connection ends, which may be never. The session
-    holds nothing by then, but the stream cannot be ended and stays counted among the open ones.
-    """
-    metadata: tuple[tuple[str, str], ...] = ((REASON_KEY, f"ERROR_REASON_{error.reason.name}"),)
-    if error.retry_after_ms is not None:
-        metadata += ((RETRY_AFTER_KEY, str(error.retry_after_ms)),)
-    try:
-        await context.abort(error.code, str(error), metadata)
-    except grpc.aio.InternalError:
-        # The client is gone: its connection ended before it took the status.
-        raise asyncio.CancelledError from None

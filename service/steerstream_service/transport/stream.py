@@ -66,6 +66,8 @@ _FAULTS = frozenset(
     }
 )
 """Skips whose cause is the client."""
+_GOODBYE_S = 1.0
+"""For the last answers and the status of a stream whose place another session took."""
 _RESETS_HZ = 10.0
 """Resets a second that are read without a pause."""
 
@@ -164,7 +166,8 @@ class DriveStream:
                 await self._serve()
         except TimeoutError:
             seconds = self._config.idle_timeout_s
-            raise IdleError(f"no answer was taken for {seconds:g} s") from None
+            idle = IdleError(f"no answer was taken for {seconds:g} s")
+            raise self._error or idle from None
         finally:
             reader.cancel()
 
@@ -187,6 +190,15 @@ class DriveStream:
         """End the stream with an error after what waits is sent; the first error counts."""
         self._error = self._error or error
         self._wake.set()
+
+    def displace(self, error: BaseException) -> None:
+        """End the stream with an error, and soon, for another session has its place.
+
+        Its client may have lost the network, and then takes nothing any more.
+        """
+        self.end(error)
+        if not self._patience.expired():
+            self._patience.reschedule(self._loop.time() + _GOODBYE_S)
 
     # Writing, and calling the session.
 
@@ -353,6 +365,9 @@ class DriveStream:
         self._post(partial(self._session.given_up, record))
 
     def _submit(self, record: FrameRecord) -> None:
+        if not self._queue.pool.holds(self.lease.slot):
+            # Another session took this one's place, and may have its row of the pool.
+            return
         record.slot = self.lease.slot
         record.reply = self._replied
         self._submitted = record

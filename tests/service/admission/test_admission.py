@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -15,11 +16,13 @@ from steerstream_service.errors import BudgetTooSmallError, TooManySessionsError
 from tests.service import bundles
 
 MS = 1_000_000
+NUMBERS = itertools.count()
+"""Of vehicles, which all have names of their own."""
 
 
 def opening(**changes):
     fields = {
-        "vehicle_id": "car",
+        "vehicle_id": f"car-{next(NUMBERS)}",
         "model": None,
         "budget_ms": 50.0,
         "policy": FramePolicy.LATEST,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from steerstream_bundle import loading
 from steerstream_bundle.contract import Provenance
-from steerstream_service.admission import ticket_office
+from steerstream_service.admission import watched_files
 from steerstream_service.admission.ticket_office import TicketOffice, read_keys
 from steerstream_service.domain import Command, ControlValues, Limit, Timings, Validity
 from steerstream_service.errors import BadTicketError, ConfigError
@@ -175,7 +175,7 @@ def test_no_two_tickets_are_alike(tiny, keys):
 
 
 def test_keys_change_while_the_server_runs(tiny, keys, monkeypatch, caplog):
-    monkeypatch.setattr(ticket_office, "_LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(watched_files, "_LOOK_AGAIN_S", 0.0)
     office = TicketOffice(keys, 60, Wall())
     by_new = office.seal(STATE, "car", tiny)
     keys.write_text(key_line("newest", 3) + key_line("new", 1))

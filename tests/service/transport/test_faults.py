@@ -19,6 +19,7 @@ from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.loop_engine import LoopEngine
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport.deadline_timer import DeadlineTimer
+from steerstream_service.transport.identity import Identities
 from steerstream_service.transport.servicer import DriveService
 from tests.service import bundles
 from tests.service.vehicle import FRAME_NS, jpeg, raw
@@ -73,6 +74,10 @@ class Context:
 
     def invocation_metadata(self):
         return ()
+
+    def peer(self):
+        self._steps.step()
+        return "unix:"
 
     async def read(self):
         self._steps.step()
@@ -142,7 +147,9 @@ async def drive(tiny, steps):
     engine.steps = steps
     with ThreadPoolExecutor(1) as decoder:
         pictures = DecodeQueue(decoder, 1)
-        service = DriveService(admission, engine, pictures, config, Faulty(steps))
+        service = DriveService(
+            admission, engine, pictures, config, Faulty(steps), identities=Identities(config)
+        )
         service._deadlines = FaultyDeadlines(steps)
         service.open_for_sessions()
         context = Context(steps)

@@ -946,3 +946,100 @@ async def test_surplus_frames_wait_where_the_server_is_busy(tiny, policy, monkey
         skips = answers[8:]
         assert {each.reason for each in skips} == {command_pb2.SKIP_REASON_OVERLOADED}
         assert all("state it when opening" in each.detail for each in skips)
+
+
+# A second session of a vehicle.
+
+
+async def test_a_vehicle_that_lost_its_network_is_back_at_once(tiny):
+    async with running(tiny, max_sessions=1) as run:
+        lost = await run.vehicle(vehicle_id="car-7")
+        await lost.drive(GREY)
+        back = await run.vehicle(vehicle_id="car-7")
+        assert (await back.drive(GREY)).step_count == 1
+        code, reason, text = await lost.failure()
+        assert (code, reason) == (grpc.StatusCode.ABORTED, "ERROR_REASON_TAKEN_OVER")
+        assert text.startswith("a newer session of this vehicle has taken over; ")
+        assert run.server.admission.sessions == 1
+        assert await back.done() is grpc.StatusCode.OK
+        await slots_free(run, 0)
+
+
+async def test_or_it_is_refused_where_that_is_set(tiny):
+    async with running(tiny, second_session="refuse") as run:
+        first = await run.vehicle(vehicle_id="car-7")
+        second = Vehicle(run.stub())
+        await second.send(open=session_pb2.OpenSession(vehicle_id="car-7"))
+        code, reason, _ = await second.failure()
+        assert (code, reason) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "ERROR_REASON_SHARE_TAKEN",
+        )
+        assert (await first.drive(GREY)).step_count == 1
+        assert await first.done() is grpc.StatusCode.OK
+        await slots_free(run, 0)
+        await run.vehicle(vehicle_id="car-7")
+
+
+@pytest.mark.parametrize("asked", [{"model": "none"}, {"ticket": b"no"}, {"budget_ms": 0.001}])
+async def test_a_session_that_is_refused_takes_nobody_s_place(tiny, asked):
+    async with running(tiny, max_sessions=1) as run:
+        first = await run.vehicle(vehicle_id="car-7")
+        second = Vehicle(run.stub())
+        await second.send(open=session_pb2.OpenSession(**{"vehicle_id": "car-7", **asked}))
+        code, _, _ = await second.failure()
+        assert code is not grpc.StatusCode.OK
+        assert (await first.drive(GREY)).step_count == 1
+
+
+async def test_of_many_sessions_that_open_at_once_one_is_left_and_each_of_the_others_knows_why(
+    tiny,
+):
+    async with running(tiny, max_sessions=2) as run:
+        other = await run.vehicle(vehicle_id="other")
+        vehicles = [Vehicle(run.stub()) for _ in range(24)]
+        await asyncio.gather(*(vehicle.open(vehicle_id="car-7") for vehicle in vehicles))
+        assert run.server.admission.sessions == 2
+        ended = [asyncio.create_task(vehicle.failure()) for vehicle in vehicles]
+        async with asyncio.timeout(60):
+            while sum(task.done() for task in ended) < len(ended) - 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        (left,) = (task for task in ended if not task.done())
+        assert {task.result()[1] for task in ended if task is not left} == {
+            "ERROR_REASON_TAKEN_OVER"
+        }
+        assert (await other.drive(GREY)).step_count == 1
+        vehicles[ended.index(left)].call.cancel()
+        await slots_free(run, 1)
+        await asyncio.wait([left])
+        assert run.server.admission.capacity._sessions == 1
+
+
+async def test_a_client_that_takes_nothing_does_not_keep_its_stream_when_it_was_taken_over(tiny):
+    async with running(tiny, max_sessions=1) as run:
+        client = await ClosedWindow.connect(run.address)
+        client.open(vehicle_id="car-7", budget_ms=LONG_BUDGET_MS)
+        await slots_free(run, 1)
+        (older,) = run.server._service._streams
+        back = await run.vehicle(vehicle_id="car-7")
+        assert (await back.drive(GREY)).step_count == 1
+        async with asyncio.timeout(60):
+            while not older._patience.expired():  # noqa: ASYNC110 - nothing else tells
+                await asyncio.sleep(0.005)
+        await client.close()
+
+
+async def test_no_frame_of_a_session_that_was_taken_over_is_stepped_in_the_row_of_another(
+    tiny,
+):
+    """The pool has one row, which the newer session gets while frames of the older one wait."""
+    async with running(tiny, max_sessions=1) as run:
+        older = await run.vehicle(vehicle_id="car-7")
+        for _ in range(4):
+            await older.frame(RED)
+        newer = await run.vehicle(vehicle_id="car-7")
+        film = pictures(10, seed=4)
+        rows = await newer.replay(film)
+        np.testing.assert_allclose(rows, bundles.expected(film), atol=1e-5)
+        _, reason, _ = await older.failure()
+        assert reason == "ERROR_REASON_TAKEN_OVER"

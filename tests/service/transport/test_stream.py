@@ -27,7 +27,7 @@ from steerstream_service.domain import (
 )
 from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.engine import Engine, deliver
-from steerstream_service.errors import IdleError, NotOpenError
+from steerstream_service.errors import IdleError, NotOpenError, TakenOverError
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import stream as stream_module
 from steerstream_service.transport.deadline_timer import DeadlineTimer
@@ -197,6 +197,32 @@ async def test_a_wrong_message_ends_the_stream_with_its_error(opened):
     run = await opened()
     run.context.client_sends(open=session_pb2.OpenSession(vehicle_id="car"))
     assert isinstance(await run.end(), NotOpenError)
+
+
+async def test_a_stream_whose_place_was_taken_has_nothing_more_stepped(opened):
+    run = await opened()
+    run.frames(0, 1)
+    await run.submitted()
+    run.lease.model.queue.pool.release(run.lease.slot)
+    run.stream.displace(TakenOverError("another session"))
+    run.engine.answer()
+    assert isinstance(await run.end(), TakenOverError)
+    assert run.engine.frames == []
+
+
+async def test_a_client_that_takes_nothing_does_not_hold_up_a_stream_whose_place_was_taken(
+    opened, monkeypatch
+):
+    monkeypatch.setattr("steerstream_service.transport.stream._GOODBYE_S", 0.0)
+    run = await opened()
+    run.context.takes_answers.clear()
+    run.frames(0)
+    await run.submitted()
+    run.stream.displace(TakenOverError("another session"))
+    run.stream.displace(TakenOverError("a third one"))
+    error = await run.end()
+    assert isinstance(error, TakenOverError)
+    assert str(error) == "another session"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from steerstream_service.address import Place, parse
 from steerstream_service.config import Config
 from steerstream_service.process.server import Server
 from steerstream_service.transport import watch_service
+from steerstream_service.transport.tls import SocketSecurity
 from tests.service import bundles
 from tests.service.vehicle import Running, running
 
@@ -323,7 +324,8 @@ async def test_vehicles_of_other_machines_may_not_look(
     tiny, monkeypatch, is_loopback, admin, at_listen
 ):
     monkeypatch.setattr(Place, "is_loopback", is_loopback)
-    server = Server(quickest.load_all([tiny]), "tiny", Config(drain_s=0.0))
+    security = SocketSecurity(plain_text=True)
+    server = Server(quickest.load_all([tiny]), "tiny", Config(drain_s=0.0), security=security)
     run = Running(server, await server.startup("127.0.0.1:0", admin and parse(admin)))
     try:
         call = stub(run.channel()).WatchServer(ALL)
@@ -331,7 +333,7 @@ async def test_vehicles_of_other_machines_may_not_look(
             assert (await until_first(call)).max_sessions == 64
         else:
             code, _ = await code_of(call)
-            assert code is grpc.StatusCode.UNIMPLEMENTED
+            assert code is grpc.StatusCode.PERMISSION_DENIED
     finally:
         await run.close()
         await server.shutdown()

@@ -13,3 +13,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
+{{/* The port whose health the kubelet asks for. */}}
+{{- define "steerstream.probed" -}}
+{{ if .Values.tls.secret }}50052{{ else }}50051{{ end }}
+{{- end }}

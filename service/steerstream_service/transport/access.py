@@ -1,0 +1,151 @@
+"""Who may call what: one table for all methods of all services.
+
+A method that is not in the table is an administrative call, so that a service that is added later
+is closed to vehicles until somebody decides otherwise here.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from steerstream_service.errors import ForbiddenError, StreamError
+from steerstream_service.transport.identity import Identities
+from steerstream_service.transport.statuses import abort
+
+
+class Access(enum.Enum):
+    """Who may call a method."""
+
+    ANYONE = enum.auto()
+    """Whoever can connect: probes."""
+    VEHICLES = enum.auto()
+    """Vehicles, at their own address alone; the method itself asks for their identity."""
+    DESCRIPTIONS = enum.auto()
+    """Vehicles as well, unless the setting `descriptions` is against it."""
+    ADMINISTRATORS = enum.auto()
+    """Administrators."""
+
+
+_SERVICES: Mapping[str, Access] = {
+    "grpc.health.v1.Health": Access.ANYONE,
+    "grpc.reflection.v1.ServerReflection": Access.DESCRIPTIONS,
+    "grpc.reflection.v1alpha.ServerReflection": Access.DESCRIPTIONS,
+}
+_METHODS: Mapping[str, Access] = {
+    "steerstream.v1.DriveService/Drive": Access.VEHICLES,
+    "steerstream.v1.DriveService/DescribeModels": Access.DESCRIPTIONS,
+}
+
+
+def access(method: str) -> Access:
+    """Return who may call a method, by its full name: `/package.Service/Method`."""
+    name = method.removeprefix("/")
+    found = _METHODS.get(name) or _SERVICES.get(name.partition("/")[0])
+    return found or Access.ADMINISTRATORS
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket of the server, as far as it says who calls there.
+
+    Attributes:
+        is_admin: whether it is the one of `--admin-listen`.
+        is_open: whether everyone who reaches it is an administrator where none are named.
+    """
+
+    is_admin: bool
+    is_open: bool
+
+
+class AccessControl(grpc.aio.ServerInterceptor):
+    """Refuses calls that are not the caller's to make.
+
+    Args:
+        identities: says who the caller is.
+        listener: where the calls come in.
+        closes_descriptions: whether descriptions are for administrators alone.
+    """
+
+    def __init__(
+        self, identities: Identities, listener: Listener, *, closes_descriptions: bool
+    ) -> None:
+        self._identities = identities
+        self._listener = listener
+        self._closes_descriptions = closes_descriptions
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Return the handler of a call, behind the check; see gRPC's documentation."""
+        handler = await continuation(handler_call_details)
+        granted = access(handler_call_details.method)
+        if granted is Access.DESCRIPTIONS and self._closes_descriptions:
+            granted = Access.ADMINISTRATORS
+        if handler is None or granted is Access.ANYONE:
+            return handler
+        if granted is Access.VEHICLES and not self._listener.is_admin:
+            return handler
+        return _behind(handler, lambda context: self._check(granted, context))
+
+    def _check(self, granted: Access, context: Any) -> None:  # noqa: ANN401 - any method's context
+        if granted is Access.VEHICLES:
+            raise ForbiddenError("sessions open at the address for vehicles, not at this one")
+        if granted is Access.DESCRIPTIONS and self._listener.is_admin:
+            return
+        if granted is Access.ADMINISTRATORS and not self._identities.names_administrators:
+            if self._listener.is_open:
+                return
+            raise ForbiddenError(
+                "this call is for administrators: make it at --admin-listen, or name your identity "
+                "in the setting administrators"
+            )
+        caller = self._identities.caller(context)
+        if granted is Access.ADMINISTRATORS and not self._identities.is_administrator(caller):
+            raise ForbiddenError(
+                f"{', '.join(map(repr, caller.names))} is none of the administrators; ask one"
+            )
+
+
+def _behind(
+    handler: grpc.RpcMethodHandler[Any, Any], check: Callable[[Any], None]
+) -> grpc.RpcMethodHandler[Any, Any]:
+    """Return a handler that runs the check before the method."""
+    kind = (
+        f"{'stream' if handler.request_streaming else 'unary'}_"
+        f"{'stream' if handler.response_streaming else 'unary'}"
+    )
+    behaviour = getattr(handler, kind)
+
+    async def generate(request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+        await _checked(check, context)
+        async for answer in behaviour(request, context):
+            yield answer
+
+    async def call(request: Any, context: Any) -> Any:  # noqa: ANN401
+        await _checked(check, context)
+        return await behaviour(request, context)
+
+    make = getattr(grpc, f"{kind}_rpc_method_handler")
+    checked: grpc.RpcMethodHandler[Any, Any] = make(
+        generate if inspect.isasyncgenfunction(behaviour) else call,
+        handler.request_deserializer,
+        handler.response_serializer,
+    )
+    return checked
+
+
+async def _checked(check: Callable[[Any], None], context: Any) -> None:  # noqa: ANN401
+    try:
+        check(context)
+    except StreamError as error:
+        await abort(context, error)

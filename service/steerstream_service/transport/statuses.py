@@ -1,0 +1,28 @@
+"""Ends an RPC with the status of a typed error."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NoReturn
+
+import grpc
+
+from steerstream.metadata import REASON_KEY, RETRY_AFTER_KEY
+from steerstream_service.errors import StreamError
+
+
+async def abort(context: Any, error: StreamError) -> NoReturn:  # noqa: ANN401 - any method's context
+    """End the RPC with an error's status, reason, and hint when to try again.
+
+    gRPC waits until the client takes it or its connection ends, which may be never. The session
+    holds nothing by then, but the stream cannot be ended and stays counted among the open ones.
+    """
+    metadata: tuple[tuple[str, str], ...] = ((REASON_KEY, f"ERROR_REASON_{error.reason.name}"),)
+    if error.retry_after_ms is not None:
+        metadata += ((RETRY_AFTER_KEY, str(error.retry_after_ms)),)
+    try:
+        await context.abort(error.code, str(error), metadata)
+    except grpc.aio.InternalError:
+        # The client is gone: its connection ended before it took the status.
+        raise asyncio.CancelledError from None
+    raise AssertionError("context.abort returned")

@@ -33,8 +33,10 @@ from steerstream.transport import (
     Metadata,
     Stream,
     Tls,
+    Token,
     Transport,
     check_address,
+    check_token,
     checked_metadata,
 )
 from steerstream.v1 import drive_service_pb2
@@ -47,6 +49,7 @@ def connect(
     *,
     tls: Tls | None = None,
     metadata: Metadata = (),
+    token: Token | None = None,
     timeout_s: float = 5.0,
     wait_for_server: bool = False,
     transport: Transport | Callable[[str], Transport] | None = None,
@@ -70,8 +73,11 @@ def connect(
             them, in the order in which they are preferred: a drive session goes on at another one
             where its server is lost, and everything else goes to the first that is reached.
         tls: how to encrypt; None for plain text.
-        metadata: pairs of a lower-case key and a value, sent with every call, such as a token. The
-            value is printable ASCII text, or bytes where the key ends in `-bin`.
+        metadata: pairs of a lower-case key and a value, sent with every call. The value is
+            printable ASCII text, or bytes where the key ends in `-bin`.
+        token: a bearer token that says who this vehicle is, sent with every call; or a function
+            that returns it, called for each call, so that a token may be renewed. It must not
+            block. Without `tls` a token goes to servers on this machine alone.
         timeout_s: how long connecting, opening and describing may take, in seconds each. To find
             out why connecting failed may take 3 s more.
         wait_for_server: keep trying until `timeout_s` where the server refuses the connection.
@@ -95,10 +101,11 @@ def connect(
     if not callable(clock):
         raise BadRequest(f"clock must be a function that returns nanoseconds, not {shown(clock)}")
     items = checked_metadata(metadata)
+    check_token(token, targets, is_encrypted=tls is not None)
 
     def make_transport(name: str) -> Transport:
         if transport is None:
-            return GrpcTransport(name, tls=tls, metadata=items, timeout_s=timeout_s)
+            return GrpcTransport(name, tls=tls, metadata=items, token=token, timeout_s=timeout_s)
         return transport(name) if callable(transport) else transport
 
     return Client(

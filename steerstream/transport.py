@@ -25,9 +25,12 @@ from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
 _T = TypeVar("_T")
 
 Metadata = Sequence[tuple[str, str | bytes]]
+Token = str | Callable[[], str]
+"""A bearer token, or a function that returns the present one, called for each call."""
 
 _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 _METADATA_TEXT = re.compile(r"[ -~]*")
+_TOKEN = re.compile(r"[!-~]+")
 
 _CHANNEL_OPTIONS = (
     # A dead network is noticed within 15 s even where no frame is under way; the guard of the
@@ -100,6 +103,39 @@ def checked_metadata(metadata: Metadata) -> Metadata:
         elif not (isinstance(value, str) and _METADATA_TEXT.fullmatch(value)):
             raise BadRequest(f"the value of metadata {key!r} must be printable ASCII text")
     return items
+
+
+def check_token(token: Token | None, targets: Sequence[str], *, is_encrypted: bool) -> None:
+    """Check that a token is one, and that nobody on the way can read it.
+
+    Args:
+        token: as it was given; its text is never shown.
+        targets: where it is sent to.
+        is_encrypted: whether the connections speak TLS.
+
+    Raises:
+        BadRequest: it is none, or would be sent in plain text to another machine.
+    """
+    if not callable(token):
+        bearer(token)
+    if token is not None and not is_encrypted and not all(map(is_local, targets)):
+        raise BadRequest(
+            "a token in plain text could be read on its way; pass tls=steerstream.Tls(...)"
+        )
+
+
+def bearer(token: Token | None) -> Metadata:
+    """Return the metadata of the present token; none without one.
+
+    Raises:
+        BadRequest: the token is none.
+    """
+    if token is None:
+        return ()
+    text = token() if callable(token) else token
+    if not (isinstance(text, str) and _TOKEN.fullmatch(text)):
+        raise BadRequest("token must be printable ASCII text without spaces, or return such a text")
+    return (("authorization", f"Bearer {text}"),)
 
 
 class Stream(Protocol):
@@ -229,17 +265,26 @@ class GrpcTransport:
     Args:
         target: `HOST:PORT`, or any name that gRPC resolves, such as `unix:/path`.
         tls: how to encrypt; None for plain text.
-        metadata: sent with every call, such as a token.
+        metadata: sent with every call.
+        token: a bearer token, sent with every call; None for none.
         timeout_s: how long a server that takes the connection may be silent, in seconds.
     """
 
     def __init__(
-        self, target: str, *, tls: Tls | None = None, metadata: Metadata = (), timeout_s: float
+        self,
+        target: str,
+        *,
+        tls: Tls | None = None,
+        metadata: Metadata = (),
+        token: Token | None = None,
+        timeout_s: float,
     ) -> None:
         check_address(target, timeout_s)
+        check_token(token, [target], is_encrypted=tls is not None)
         self._target = target
         self._context = None if tls is None else tls.context()
-        self._metadata = checked_metadata(metadata)
+        self._given = tuple(checked_metadata(metadata))
+        self._token = token
         # Despite its name, this bounds one attempt to connect, not the pause between two.
         attempt_ms = min(round((timeout_s + _ATTEMPT_MARGIN_S) * 1e3), _MAX_OPTION)
         options = (
@@ -283,6 +328,11 @@ class GrpcTransport:
     async def close(self) -> None:
         """Close the channel; see `Transport.close`."""
         await self._channel.close()
+
+    @property
+    def _metadata(self) -> Metadata:
+        """What goes with the next call, with the token of this moment."""
+        return (*self._given, *bearer(self._token))
 
     def _is_connected(self) -> bool:
         return self._channel.get_state() is grpc.ChannelConnectivity.READY

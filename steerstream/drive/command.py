@@ -13,6 +13,7 @@ from pathlib import Path
 
 import steerstream
 from steerstream.command_line import INTERRUPTED, at_interrupt, output_file, positive, write_result
+from steerstream.connection_options import add_connection_options, connection_arguments
 from steerstream.drive import report
 from steerstream.drive.labels import read_labels
 from steerstream.drive.recorder import Recorder
@@ -50,12 +51,14 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
         help="write a video with steering and latency drawn over, .mp4; missing folders are made",
     )
     add("--json", type=output_file, help="write the result as JSON; missing folders are made")
+    add_connection_options(parser)
 
 
 def add_models_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `models`."""
     parser.add_argument("--target", required=True, help="HOST:PORT of the server")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_connection_options(parser)
 
 
 async def drive(options: argparse.Namespace) -> int:
@@ -73,7 +76,7 @@ async def drive(options: argparse.Namespace) -> int:
     if source.assumed:
         print(f"steerstream drive: {source.assumed} (see --rate-hz)", file=sys.stderr)
     async with (
-        steerstream.connect(options.target) as client,
+        steerstream.connect(options.target, **connection_arguments(options)) as client,
         client.open_session(
             vehicle_id=options.vehicle_id,
             model=options.model,
@@ -151,7 +154,7 @@ async def models(options: argparse.Namespace) -> int:
     Raises:
         SteerstreamError: the server was not reached.
     """
-    async with steerstream.connect(options.target) as client:
+    async with steerstream.connect(options.target, **connection_arguments(options)) as client:
         served = await client.describe_models()
     if options.json:
         print(json.dumps(dataclasses.asdict(served), indent=2))

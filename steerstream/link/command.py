@@ -22,12 +22,14 @@ from steerstream.command_line import (
     positive,
     write_result,
 )
+from steerstream.connection_options import add_connection_options, connection_arguments
 from steerstream.drive.report import latency_row
 from steerstream.link.diagnosis import Diagnosis, Measured, diagnose
 from steerstream.link.times import AS_IT_IS, LinkTimes, measure, picture_of
 from steerstream.models import FramePolicy
 from steerstream.reachability import is_local
 from steerstream.session import Session
+from steerstream.transport import bearer
 from steerstream.v1.drive_service_pb2 import DescribeModelsRequest
 from steerstream.v1.drive_service_pb2_grpc import DriveServiceStub
 
@@ -62,6 +64,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         " (default: 50)")  # fmt: skip
     add("--rate-hz", type=positive, default=20.0, help="frames a second (default: 20)")
     add("--json", type=output_file, help="write the result as JSON; missing folders are made")
+    add_connection_options(parser)
 
 
 async def bench(options: argparse.Namespace) -> int:
@@ -72,7 +75,7 @@ async def bench(options: argparse.Namespace) -> int:
     """
     stop = asyncio.Event()
     with at_interrupt(stop.set):
-        async with steerstream.connect(options.target) as client:
+        async with steerstream.connect(options.target, **connection_arguments(options)) as client:
             times = await _run(client, options, picture_of(options.kilobytes), stop)
     print(_table(times, options))
     _write(options, times.as_json())
@@ -98,16 +101,16 @@ async def doctor(options: argparse.Namespace) -> int:
 async def _examine(options: argparse.Namespace) -> Measured:
     began_ns = time.monotonic_ns()
     wall_ahead_ns = time.time_ns() - began_ns
-    async with steerstream.connect(options.target) as client:
+    async with steerstream.connect(options.target, **connection_arguments(options)) as client:
         connect_ms = (time.monotonic_ns() - began_ns) / 1e6
         small = await _run(client, options, picture_of(VIEW_KB))
         large = await _run(client, options, picture_of(WHOLE_KB))
         pauses = [await _after_pause(client, options) for _ in range(_PAUSES)]
     return Measured(
         connect_ms=connect_ms,
-        is_encrypted=False,
+        is_encrypted=connection_arguments(options)["tls"] is not None,
         is_local=is_local(options.target),
-        headers=await _headers(options.target),
+        headers=await _headers(options),
         small=small,
         large=large,
         after_pause_ms=float(np.median(pauses)),
@@ -156,12 +159,20 @@ def _session(client: Client, options: argparse.Namespace) -> SessionOpening[Sess
     )
 
 
-async def _headers(target: str) -> dict[str, str]:
+async def _headers(options: argparse.Namespace) -> dict[str, str]:
     """Return the metadata before a call's answer; proxies leave their names there."""
-    async with grpc.aio.insecure_channel(target) as channel:
-        call = DriveServiceStub(channel).DescribeModels(DescribeModelsRequest(), timeout=5.0)
+    given = connection_arguments(options)
+    tls, token = given["tls"], bearer(given["token"])
+    channel = (
+        grpc.aio.insecure_channel(options.target)
+        if tls is None
+        else grpc.aio.secure_channel(options.target, tls.credentials())
+    )
+    async with channel:
+        stub = DriveServiceStub(channel)
+        call = stub.DescribeModels(DescribeModelsRequest(), timeout=5.0, metadata=token)
         metadata = await call.initial_metadata()
-        await call
+        await call.code()
     return {key: value for key, value in metadata or () if isinstance(value, str)}
 
 

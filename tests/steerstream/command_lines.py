@@ -12,7 +12,7 @@ from tests.steerstream.wired import serving
 
 
 @contextlib.contextmanager
-def command_line(fake: FakeServer | None = None):
+def command_line(fake: FakeServer | None = None, credentials=None):
     """Yields a function that runs a command line against a server and returns its exit code."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -21,7 +21,7 @@ def command_line(fake: FakeServer | None = None):
     def on_loop(coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
-    server = serving(fake or FakeServer(lambda frame: Reply(0.1)))
+    server = serving(fake or FakeServer(lambda frame: Reply(0.1)), credentials)
     target, _ = on_loop(server.__aenter__())
     try:
         yield lambda *words: main([str(word) for word in (*words, "--target", target)])

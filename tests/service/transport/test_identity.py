@@ -199,9 +199,9 @@ async def test_a_token_s_subject_owns_its_vehicle_and_no_other(tiny, tmp_path):
     file = tmp_path / "keys.json"
     file.write_text(test_tokens.key_set("fleet-1"))
     async with running(tiny, token_keys=str(file)) as run:
-        await drive(run, "car-7", metadata=[("authorization", f"Bearer {test_tokens.token()}")])
+        await drive(run, "car-7", token=test_tokens.token)
         with pytest.raises(AccessDenied, match="does not own"):
-            await drive(run, "car-8", metadata=[("authorization", f"Bearer {test_tokens.token()}")])
+            await drive(run, "car-8", token=test_tokens.token())
         with pytest.raises(AccessDenied, match="Bearer TOKEN"):
             await drive(run, "car-7")
 

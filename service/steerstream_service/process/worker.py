@@ -14,7 +14,7 @@ from steerstream_bundle import loading, providers, quickest
 from steerstream_service import config
 from steerstream_service.address import write_address
 from steerstream_service.errors import ConfigError
-from steerstream_service.process import memory
+from steerstream_service.process import allocator, memory
 from steerstream_service.process.server import Server
 from steerstream_service.process.start_guard import StartGuard
 from steerstream_service.process.stop_signals import stop_signals
@@ -38,6 +38,7 @@ async def run(options: Namespace) -> None:
         StartError: the server cannot start.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    allocator.tune()
     settings = config.load(options.config)
     async with contextlib.AsyncExitStack() as ending:
         pipe = None
@@ -46,6 +47,8 @@ async def run(options: Namespace) -> None:
             ending.callback(pipe.close)
         with StartGuard(settings.start_timeout_s) as guard:
             server, address = await _start(options, settings, ending)
+        trimming = asyncio.create_task(allocator.keep_trimmed())
+        ending.callback(trimming.cancel)
         loop = asyncio.get_running_loop()
         for number in stop_signals():
             loop.add_signal_handler(number, server.stop)

@@ -234,6 +234,20 @@ class Shedding:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Pace:
+    """The server is full; the session sends frames no more often than this.
+
+    Attributes:
+        period_ms: milliseconds from one frame to the next; 0 as often as it likes again.
+        first_in_ms: milliseconds until the first frame is welcome, from when the notice was sent; a
+            session that keeps a pace already stretches the time to its next frame instead.
+    """
+
+    period_ms: float
+    first_in_ms: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class TicketIssued:
     """Sealed state with which the session can resume on another server.
 
@@ -251,7 +265,7 @@ class TicketIssued:
 FrameAnswer = Command | Skipped
 """The answer to one frame."""
 
-Notice = Draining | Expiring | Shedding | TicketIssued
+Notice = Draining | Expiring | Shedding | Pace | TicketIssued
 """News of the session or the server; it answers no frame."""
 
 Answer = FrameAnswer | Notice

@@ -16,6 +16,7 @@ from steerstream.answers import (
     Command,
     Draining,
     FrameAnswer,
+    Pace,
     Shedding,
     TicketIssued,
     Validity,
@@ -31,6 +32,7 @@ from steerstream.errors import (
     SessionProtocolError,
 )
 from steerstream.failures import RpcFailed, session_error
+from steerstream.frame_pace import FramePace
 from steerstream.guard import Guard, SafeCommand
 from steerstream.images import Choices, Encoding, Image, ViewUse, encode_frame
 from steerstream.inbox import Inbox
@@ -121,6 +123,7 @@ class Session:
         self._ticket: TicketIssued | None = None
         self._draining: Draining | None = None
         self._shedding: Shedding | None = None
+        self._pace = FramePace()
         self._error: SessionEnded | None = None
         self._sent_bytes = 0
         self._is_finished = False
@@ -162,9 +165,10 @@ class Session:
     async def send_frame(self, image: Image, **options: Unpack[FrameOptions]) -> int:
         """Send a frame; the iterator yields its answer.
 
-        Waits while `MAX_IN_FLIGHT` frames have no answer; under EVERY while as many have none as
-        may wait in the server. Under EVERY another task must read the answers: where nobody does,
-        the server is slowed down.
+        Waits while `MAX_IN_FLIGHT` frames have no answer, and where a full server asks for a `Pace`
+        until the next frame is welcome; under EVERY while as many have none as may wait in the
+        server. Under EVERY another task must read the answers: where nobody does, the server is
+        slowed down.
 
         Args:
             image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (`Nv12`).
@@ -330,6 +334,10 @@ class Session:
         while len(self._ledger) >= self._max_in_flight and not self._is_ended:
             self._settled.clear()
             await self._settled.wait()
+        wait_ns = self._pace.wait_ns(self._clock())
+        if wait_ns:
+            await asyncio.sleep(wait_ns / 1e9)
+        self._pace.sent(self._clock())
         self._check_open()
 
     async def _send(self, request: drive_service_pb2.DriveRequest) -> None:
@@ -418,6 +426,10 @@ class Session:
         elif isinstance(notice, Shedding):
             self._shedding = notice
             _log.warning("session %s: the server lets it go", self.info.session_id)
+        elif isinstance(notice, Pace):
+            if not self._pace.is_kept:
+                _log.warning("session %s: the server is full; frames wait", self.info.session_id)
+            self._pace.keep(notice, self._clock())
         if notice is not None:
             self._inbox.put_notice(notice)
 

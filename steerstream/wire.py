@@ -17,6 +17,7 @@ from steerstream.answers import (
     Expiring,
     Limit,
     Notice,
+    Pace,
     Shedding,
     Skipped,
     SkipReason,
@@ -217,6 +218,8 @@ def notice(message: session_pb2.Notice) -> Notice | None:
             return Expiring(message.expiring.ends_in_ms)
         case "shedding":
             return Shedding(message.shedding.ends_in_ms, message.shedding.retry_after_ms)
+        case "pace":
+            return Pace(message.pace.period_ms, message.pace.first_in_ms)
         case "ticket":
             sealed = message.ticket
             return TicketIssued(sealed.ticket, sealed.sequence_number, sealed.valid_for_ms)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from types import TracebackType
 from typing import Self
 
@@ -23,8 +24,11 @@ from benchmark.loadgen.transport import (
     Terms,
     Transport,
 )
+from steerstream import wire
+from steerstream.answers import Pace
 from steerstream.errors import ErrorReason
 from steerstream.failures import RpcFailed
+from steerstream.frame_pace import FramePace
 from steerstream.v1 import command_pb2, drive_service_pb2, frame_pb2, session_pb2
 
 _SERVICE = drive_service_pb2.DESCRIPTOR.services_by_name["DriveService"].full_name
@@ -153,6 +157,14 @@ class DriveStream(Stream):
     ) -> None:
         self._call = call
         self._images = images
+        self._pace = FramePace()
+
+    def takes(self, due_ns: int) -> bool:
+        """Return whether the pace that the server asks for leaves a frame; `transport.Stream`."""
+        if self._pace.wait_ns(due_ns):
+            return False
+        self._pace.sent(due_ns)
+        return True
 
     async def send(self, number: int, picture: int, capture_time_ns: int) -> None:
         """Send a frame; see `transport.Stream`."""
@@ -168,6 +180,13 @@ class DriveStream(Stream):
                     return _command(response.command)
                 case "skipped":
                     return _skipped(response.skipped)
+                case "notice":
+                    self._note(response.notice)
+
+    def _note(self, message: session_pb2.Notice) -> None:
+        notice = wire.notice(message)
+        if isinstance(notice, Pace):
+            self._pace.keep(notice, time.monotonic_ns())
 
     async def close(self) -> None:
         """Say that no more frames follow, and wait for the end; see `transport.Stream`."""

@@ -31,6 +31,8 @@ OPEN_EVERY_S = 0.004
 """Between the opening of one session and the next, so that they do not all open in one burst."""
 OPEN_TIMEOUT_S = 20.0
 """A server that has not opened a session by then has refused it."""
+HELD_BACK = "HELD_BACK"
+"""In the place of a skip's reason, for frames that were not sent because the server is full."""
 RETRY_S = 1.0
 """Until the next try where a refusal has no hint."""
 
@@ -227,6 +229,7 @@ class _Session:
         self._dues_ns = dues_ns
         self._window = window
         self._tried = 0
+        self._expected = len(dues_ns)
         self.unanswered = 0
 
     async def drive(
@@ -266,6 +269,9 @@ class _Session:
             await until(due_ns)
             self._tried = number + 1
             self._count_sent(tally, due_ns)
+            if not self._stream.takes(due_ns):
+                self._count_held_back(tally, due_ns)
+                continue
             try:
                 await self._stream.send(number, first_picture + number, due_ns)
             except SessionEndedError:
@@ -277,9 +283,18 @@ class _Session:
             tally.frames += 1
             tally.sent_late.add((time.monotonic_ns() - due_ns) / NS_PER_MS)
 
+    def _count_held_back(self, tally: Tally, due_ns: int) -> None:
+        """Count a frame that the server asked not to be sent: a miss like any other."""
+        self._expected -= 1
+        if self._window.holds(due_ns):
+            self.unanswered -= 1
+            tally.skipped[HELD_BACK] += 1
+
     async def _receive(self, tally: Tally) -> SessionEndedError | None:
         """Count answers until every frame has one; return why the server ended it before."""
-        for _ in self._dues_ns:
+        received = 0
+        while received < self._expected:
+            received += 1
             try:
                 answer = await self._stream.receive()
             except SessionEndedError as failure:

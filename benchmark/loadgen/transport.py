@@ -71,6 +71,14 @@ class Terms:
 class Stream(Protocol):
     """One open session."""
 
+    def takes(self, due_ns: int) -> bool:
+        """Return whether the server wants a frame at this time; a vehicle then sends it.
+
+        Servers that never ask for fewer frames want them all.
+        """
+        del due_ns
+        return True
+
     async def send(self, number: int, picture: int, capture_time_ns: int) -> None:
         """Send a frame; returns when the transport took it.
 

@@ -182,6 +182,18 @@ class SheddingNotice:
 
 
 @dataclass(frozen=True, slots=True)
+class PaceNotice:
+    """The server is full, and answers this session's frames no more often than this.
+
+    `period_ms` is 0 where the session may send as it stated again. `first_in_ms` is when the first
+    frame of the pace is welcome; sessions with an equal pace get different times.
+    """
+
+    period_ms: float
+    first_in_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class TicketNotice:
     """The session's sealed state, after the frame of that number."""
 
@@ -190,7 +202,7 @@ class TicketNotice:
     valid_for_ms: int
 
 
-Notice = DrainingNotice | ExpiringNotice | SheddingNotice | TicketNotice
+Notice = DrainingNotice | ExpiringNotice | SheddingNotice | PaceNotice | TicketNotice
 
 
 @dataclass(slots=True)

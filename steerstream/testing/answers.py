@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steerstream.answers import Draining, Expiring, Notice, Shedding, TicketIssued
+from steerstream.answers import Draining, Expiring, Notice, Pace, Shedding, TicketIssued
 from steerstream.checksum import ALIVE_COUNTER_MODULUS, command_checksum
 from steerstream.testing.script import Reply, Skip
 from steerstream.v1 import command_pb2, drive_service_pb2, frame_pb2, session_pb2
@@ -87,6 +87,8 @@ def notice_response(notice: Notice) -> drive_service_pb2.DriveResponse:
         case Shedding(ends_in_ms=left, retry_after_ms=retry):
             shedding = session_pb2.Shedding(ends_in_ms=left, retry_after_ms=retry)
             message = session_pb2.Notice(shedding=shedding)
+        case Pace(period_ms=period, first_in_ms=first):
+            message = session_pb2.Notice(pace=session_pb2.Pace(period_ms=period, first_in_ms=first))
         case TicketIssued(ticket=ticket, sequence_number=number, valid_for_ms=valid_for_ms):
             sealed = session_pb2.Ticket(
                 ticket=ticket, sequence_number=number, valid_for_ms=valid_for_ms

@@ -11,6 +11,7 @@ from steerstream.answers import (
     Draining,
     Expiring,
     Notice,
+    Pace,
     Shedding,
     SkipReason,
     TicketIssued,
@@ -105,7 +106,7 @@ def _from_list(script: Iterator[Reaction]) -> Callable[[frame_pb2.Frame], list[R
         actions: list[Reaction] = []
         for action in script:
             actions.append(action)
-            if not isinstance(action, Draining | Expiring | Shedding | TicketIssued):
+            if not isinstance(action, Draining | Expiring | Shedding | Pace | TicketIssued):
                 last = action
                 return actions
         return [*actions, last]

@@ -9,7 +9,7 @@ import itertools
 
 import grpc
 
-from steerstream.answers import Draining, Expiring, Shedding, TicketIssued
+from steerstream.answers import Draining, Expiring, Pace, Shedding, TicketIssued
 from steerstream.errors import ErrorReason
 from steerstream.failures import RpcFailed
 from steerstream.models import View
@@ -230,7 +230,7 @@ class _FakeStream:
                         latency_ms = self._server.latency_ms
                     due_ns = self._server.clock.now_ns() + round(latency_ms * 1e6)
                     self._schedule(answers.answer(frame, action, latency_ms), due_ns)
-                case Draining() | Expiring() | Shedding() | TicketIssued():
+                case Draining() | Expiring() | Shedding() | Pace() | TicketIssued():
                     self._schedule(notice_response(action), self._server.clock.now_ns())
                 case Fail():
                     self._schedule(action.error(), self._server.clock.now_ns())

@@ -355,6 +355,7 @@ class Notice(_message.Message):
     EXPIRING_FIELD_NUMBER: _builtins.int
     TICKET_FIELD_NUMBER: _builtins.int
     SHEDDING_FIELD_NUMBER: _builtins.int
+    PACE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def draining(self) -> Global___Draining:
         """The server is about to stop."""
@@ -371,6 +372,10 @@ class Notice(_message.Message):
     def shedding(self) -> Global___Shedding:
         """The session is about to be ended so that the others stay in time."""
 
+    @_builtins.property
+    def pace(self) -> Global___Pace:
+        """The server is full; send less often."""
+
     def __init__(
         self,
         *,
@@ -378,16 +383,48 @@ class Notice(_message.Message):
         expiring: Global___Expiring | None = ...,
         ticket: Global___Ticket | None = ...,
         shedding: Global___Shedding | None = ...,
+        pace: Global___Pace | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "expiring", b"expiring", "notice", b"notice", "shedding", b"shedding", "ticket", b"ticket"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "expiring", b"expiring", "notice", b"notice", "pace", b"pace", "shedding", b"shedding", "ticket", b"ticket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "expiring", b"expiring", "notice", b"notice", "shedding", b"shedding", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "expiring", b"expiring", "notice", b"notice", "pace", b"pace", "shedding", b"shedding", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_notice: _TypeAlias = _typing.Literal["draining", "expiring", "ticket", "shedding"]  # noqa: Y015
+    _WhichOneofReturnType_notice: _TypeAlias = _typing.Literal["draining", "expiring", "ticket", "shedding", "pace"]  # noqa: Y015
     _WhichOneofArgType_notice: _TypeAlias = _typing.Literal["notice", b"notice"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_notice) -> _WhichOneofReturnType_notice | None: ...
 
 Global___Notice: _TypeAlias = Notice  # noqa: Y015
+
+@_typing.final
+class Pace(_message.Message):
+    """The server is full, and answers this session's frames no more often than this. A vehicle that sends more of them gets
+    skips for the rest, and its frames may be answered later than those of vehicles that keep the pace.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_MS_FIELD_NUMBER: _builtins.int
+    FIRST_IN_MS_FIELD_NUMBER: _builtins.int
+    period_ms: _builtins.float
+    """Milliseconds from one frame to the next; 0 where the session may send as it stated again."""
+    first_in_ms: _builtins.float
+    """Milliseconds from when the notice was sent until the first frame of this pace is welcome. Sessions get different
+    times, so that not all send at once. A session that keeps a pace already waits for its next frame longer or shorter
+    in proportion instead.
+    """
+    def __init__(
+        self,
+        *,
+        period_ms: _builtins.float = ...,
+        first_in_ms: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_in_ms", b"first_in_ms", "period_ms", b"period_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pace: _TypeAlias = Pace  # noqa: Y015
 
 @_typing.final
 class Draining(_message.Message):

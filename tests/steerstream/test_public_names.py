@@ -70,6 +70,7 @@ NAMES = [
     "SessionRefused",
     "SessionShed",
     "SessionTakenOver",
+    "Pace",
     "Shedding",
     "SkipReason",
     "Skipped",

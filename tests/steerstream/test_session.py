@@ -22,6 +22,7 @@ from steerstream import (
     ErrorReason,
     Expiring,
     FramePolicy,
+    Pace,
     ProtocolError,
     ServerDraining,
     SessionClosed,
@@ -144,6 +145,23 @@ async def test_reset_starts_a_new_epoch_between_the_frames_around_it():
         await session.reset()
         after = await session.request(JPEG)
     assert (before.state_epoch, after.state_epoch) == (0, 1)
+
+
+async def test_a_frame_waits_until_it_is_welcome_to_a_full_server(monkeypatch):
+    clock, waits, sleep = VirtualClock(), [], asyncio.sleep
+
+    async def slept(seconds):
+        waits.append(round(1e3 * seconds))
+        clock.advance(1e3 * seconds)
+        await sleep(0)
+
+    async with session_with([Pace(200.0, 150.0), Reply(latency_ms=0)], clock=clock) as (session, _):
+        await session.request(JPEG)
+        monkeypatch.setattr(asyncio, "sleep", slept)
+        for _ in range(3):
+            await session.request(JPEG)
+        monkeypatch.undo()
+    assert [wait for wait in waits if wait] == [150, 200, 200]
 
 
 async def test_notices_come_by_the_iterator_and_stay_at_hand():

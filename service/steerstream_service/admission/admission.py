@@ -12,6 +12,7 @@ from steerstream_service.admission.capacity import Capacity
 from steerstream_service.admission.catalogue import Catalogue, Model
 from steerstream_service.admission.frame_cost import Reading, available_cores
 from steerstream_service.admission.load import Demand
+from steerstream_service.admission.pace import Pace
 from steerstream_service.admission.rate_meter import FrameCounts, RateMeter
 from steerstream_service.admission.shares import Holder, Shares
 from steerstream_service.admission.shedding import Shedding
@@ -110,6 +111,7 @@ class Admission:
         self._leases: dict[str, Lease] = {}
         # Sessions that were told to leave: they still hold a slot, but no share of the load.
         self._leaving: set[str] = set()
+        self.pace = Pace()
         self._frames = 0
         self._others = 0
 
@@ -214,6 +216,9 @@ class Admission:
         reading = Reading.now(self._frames, self._others)
         goal = self.capacity.review(reading, counts, lags_ns, self._usual_budget_ns)
         going = [] if goal is None else self._let_go(goal)
+        if self._config.max_load > 1:
+            # Otherwise the load is bounded, and sessions keep the rates that were granted.
+            self.pace.review(counts)
         self.reviewed_load = self.capacity.load
         return going
 

@@ -223,6 +223,9 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             for stream in self._streams:
                 if stream.lease.session_id in names:
                     self._let_go(stream)
+        share, streams = self._admission.pace.share, len(self._streams)
+        for at, stream in enumerate(self._streams):
+            stream.set_pace(share, at / streams)
 
     def _tell_lateness(self, lags_ns: Sequence[int]) -> None:
         """Log when the server begins to miss its frames, and when it is in time again."""

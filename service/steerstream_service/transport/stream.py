@@ -24,7 +24,15 @@ from steerstream_bundle.errors import UndecodableError
 from steerstream_service.admission.admission import Lease
 from steerstream_service.admission.rate_meter import RateMeter
 from steerstream_service.config import Config
-from steerstream_service.domain import NEVER_NS, Command, Notice, Skip, SkipReason
+from steerstream_service.domain import (
+    NEVER_NS,
+    Command,
+    FramePolicy,
+    Notice,
+    PaceNotice,
+    Skip,
+    SkipReason,
+)
 from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.engine import Engine
 from steerstream_service.errors import IdleError, InvalidFieldError, NotOpenError
@@ -125,6 +133,7 @@ class DriveStream:
         self._faults = RateMeter(_FAULTS_HZ)
         self._resets = RateMeter(_RESETS_HZ)
         self._pause_ns = 0
+        self._period_ms = 0.0
         # Bounded by max_unsent_answers: the reader waits beyond it.
         self._outbox: deque[drive_service_pb2.DriveResponse] = deque()
         self._wake = asyncio.Event()
@@ -185,6 +194,21 @@ class DriveStream:
         """Send an answer or a notice after those that wait."""
         self._outbox.append(self._answerer.answer(message))
         self._wake.set()
+
+    def set_pace(self, share: float, phase: float) -> None:
+        """Ask the vehicle to send less often, or as it stated again; EVERY sessions are not asked.
+
+        Args:
+            share: of its stated rate.
+            phase: from 0 to 1, another one for each session, so that not all send at once.
+        """
+        if self.lease.terms.policy is FramePolicy.EVERY:
+            return
+        period_ms = 0.0 if share >= 1.0 else 1e3 / (share * self.lease.demand.rate_hz)
+        if period_ms != self._period_ms:
+            first_in_ms = 0.0 if self._period_ms else phase * period_ms
+            self._period_ms = period_ms
+            self.send(PaceNotice(period_ms, first_in_ms))
 
     def end(self, error: BaseException) -> None:
         """End the stream with an error after what waits is sent; the first error counts."""

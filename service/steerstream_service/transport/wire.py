@@ -20,6 +20,7 @@ from steerstream_service.domain import (
     FramePolicy,
     Notice,
     Opening,
+    PaceNotice,
     Skip,
     Stddevs,
     TicketNotice,
@@ -154,6 +155,9 @@ class Answerer:
             response.notice.ticket.ticket = message.ticket
             response.notice.ticket.sequence_number = message.sequence_number
             response.notice.ticket.valid_for_ms = message.valid_for_ms
+        elif isinstance(message, PaceNotice):
+            response.notice.pace.period_ms = message.period_ms
+            response.notice.pace.first_in_ms = message.first_in_ms
         else:
             response.notice.shedding.ends_in_ms = message.ends_in_ms
             response.notice.shedding.retry_after_ms = message.retry_after_ms

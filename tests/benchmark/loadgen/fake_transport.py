@@ -16,13 +16,15 @@ class FakeTransport:
         answers: frames of a session that are answered.
         ends_after: frames after which the server ends the session; None for never.
         refusals: sessions that are refused before the first one is opened.
+        wants_each: 2 asks for every second frame only.
     """
 
-    def __init__(self, *, takes=10**9, answers=10**9, ends_after=None, refusals=0):
+    def __init__(self, *, takes=10**9, answers=10**9, ends_after=None, refusals=0, wants_each=1):
         self.takes = takes
         self.answers = answers
         self.ends_after = ends_after
         self.refusals = refusals
+        self.wants_each = wants_each
         self.names = []
         self.terms = []
         self.streams = []
@@ -45,7 +47,12 @@ class FakeStream:
         self._server = server
         self._due = asyncio.Queue()
         self.sent = []
+        self.asked = 0
         self.end = None
+
+    def takes(self, due_ns):
+        self.asked += 1
+        return self.asked % self._server.wants_each == 0
 
     async def send(self, number, picture, capture_time_ns):
         if len(self.sent) >= self._server.takes:

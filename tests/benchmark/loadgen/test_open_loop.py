@@ -58,6 +58,15 @@ async def test_frames_without_an_answer_are_waited_for_and_then_unanswered():
     assert server.streams[0].end == "aborted"
 
 
+async def test_a_frame_that_a_full_server_does_not_want_is_a_miss():
+    server = FakeTransport(wants_each=2)
+    tally = await run(server, load(patience_s=0.0))
+    assert (tally.frames, tally.unanswered) == (30, 0)
+    assert tally.skipped == {"HELD_BACK": 15}
+    assert tally.commands == 15
+    assert tally.missed == 15
+
+
 async def test_a_session_that_is_ended_has_no_frames_after_its_end():
     server = FakeTransport(ends_after=20)
     tally = await run(server, load())

@@ -170,6 +170,23 @@ def opened(tiny):
         each.decoder.shutdown(cancel_futures=True)
 
 
+async def test_a_full_server_tells_a_session_once_how_often_to_send(opened):
+    run = await opened(FramePolicy.LATEST, rate_hz=20.0)
+    for share, phase in ((1.0, 0.25), (0.5, 0.25), (0.5, 0.75), (0.4, 0.25), (1.0, 0.0)):
+        run.stream.set_pace(share, phase)
+    await run.answered(3)
+    paces = [(answer.pace.period_ms, answer.pace.first_in_ms) for answer in run.context.answers]
+    assert paces == [(100.0, 25.0), (125.0, 0.0), (0.0, 0.0)]
+
+
+async def test_a_session_that_wants_every_answer_is_asked_for_no_pace(opened):
+    run = await opened(FramePolicy.EVERY, rate_hz=20.0)
+    run.stream.set_pace(0.5, 0.5)
+    run.frames(0)
+    await run.submitted()
+    assert not run.context.answers
+
+
 async def test_a_client_that_is_done_gets_its_answers_before_the_stream_ends(opened):
     run = await opened()
     run.frames(0, 1)

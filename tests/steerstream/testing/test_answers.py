@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from steerstream import Draining, Expiring, Shedding, SkipReason, TicketIssued, Validity, wire
+from steerstream import Draining, Expiring, Pace, Shedding, SkipReason, TicketIssued, Validity, wire
 from steerstream.checksum import command_checksum
 from steerstream.testing import Reply, Skip
 from steerstream.testing.answers import FakeAnswers, notice_response
@@ -49,7 +49,8 @@ def test_a_skip_says_why():
 
 
 @pytest.mark.parametrize(
-    "notice", [Draining(5), Expiring(6), Shedding(7, 8), TicketIssued(b"sealed", 9, 10)]
+    "notice",
+    [Draining(5), Expiring(6), Shedding(7, 8), Pace(80.5, 3.5), TicketIssued(b"sealed", 9, 10)],
 )
 def test_a_notice_arrives_as_it_was_sent(notice):
     assert wire.notice(notice_response(notice).notice) == notice

@@ -105,6 +105,8 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         context: Context,
     ) -> None:
         """Serve one session; see the wire contract."""
+        # The vehicle's open is on its way: it is answered before the next step.
+        self._engine.heard()
         try:
             await self._drive(context)
         except StreamError as error:
@@ -325,6 +327,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         try:
             async with asyncio.timeout(seconds):
                 request = await read(context)
+                self._engine.heard()
         except TimeoutError:
             raise IdleError(f"no open came within {seconds:g} s") from None
         if request is None:

@@ -29,7 +29,7 @@ test: $(VENV)/.dev ## Run the test suite; fail below 95 % of bundle/, service/ o
 test-newest: ## Run the suite on the newest versions that pyproject.toml allows (TESTS=... for a part)
 	@test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
 	@$(NEWEST_PIP) torch
-	@$(NEWEST_PIP) -e '.[cpu,metrics,otel,sim,train]' hypothesis pytest pytest-asyncio \
+	@$(NEWEST_PIP) -e '.[cpu,metrics,otel,sim,train,watch]' hypothesis pytest pytest-asyncio \
 		pytest-timeout pytest-xdist pyyaml setuptools
 	@$(NEWEST)/bin/python -m pytest -q -n auto --dist loadfile $(TESTS)
 
@@ -69,7 +69,7 @@ $(BIN)/python:
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing the server, the client and the world into $(VENV)"
-	@$(PIP) -e '.[cpu,sim]'
+	@$(PIP) -e '.[cpu,sim,watch]'
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
@@ -82,5 +82,5 @@ $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing training and development tools into $(VENV); torch brings CUDA, 5.9 GB, unless"
 	@echo "its CPU build is installed there already"
 	@$(PIP) torch
-	@$(PIP) -e '.[cpu,metrics,otel,sim,train,dev]'
+	@$(PIP) -e '.[cpu,metrics,otel,sim,train,watch,dev]'
 	@touch $@

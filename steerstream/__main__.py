@@ -1,4 +1,4 @@
-"""The `steerstream` command: serve, drive, simulate, or ask a server what it serves."""
+"""The `steerstream` command: serve, drive, simulate, watch, or ask a server what it serves."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from steerstream.command_line import Parser, exit_code
 from steerstream.drive import command
 from steerstream.errors import SteerstreamError
 from steerstream.link import command as link
+from steerstream.watch import command as watch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +75,9 @@ def _parser() -> Parser:
     doctor = commands.add_parser("doctor", help="look at the link to a server, and advise")
     link.add_doctor_options(doctor)
     doctor.set_defaults(run=link.doctor)
+    page = commands.add_parser("watch", help="show servers and their vehicles in a browser")
+    watch.add_watch_options(page)
+    page.set_defaults(run=watch.watch)
     commands.add_parser("simulate", help="drive in the world that ships, or look at its roads")
     return parser
 

@@ -259,6 +259,26 @@ def _read(path: Path | str | None) -> bytes | None:
     return None if path is None else Path(path).read_bytes()
 
 
+def open_channel(target: str, *, tls: Tls | None, timeout_s: float) -> grpc.aio.Channel:
+    """Make a channel, inside the event loop that uses it; it connects with its first call.
+
+    Args:
+        target: `HOST:PORT`, or any name that gRPC resolves.
+        tls: how to encrypt; None for plain text.
+        timeout_s: how long a server that takes the connection may be silent, in seconds.
+    """
+    # Despite its name, this bounds one attempt to connect, not the pause between two.
+    attempt_ms = min(round((timeout_s + _ATTEMPT_MARGIN_S) * 1e3), _MAX_OPTION)
+    options = (
+        *_CHANNEL_OPTIONS,
+        ("grpc.min_reconnect_backoff_ms", attempt_ms),
+        ("grpc.enable_http_proxy", int(not is_local(target))),
+    )
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=options)
+    return grpc.aio.secure_channel(target, tls.credentials(), options=options)
+
+
 class GrpcTransport:
     """A gRPC channel. It is made inside the event loop that uses it.
 
@@ -285,17 +305,7 @@ class GrpcTransport:
         self._context = None if tls is None else tls.context()
         self._given = tuple(checked_metadata(metadata))
         self._token = token
-        # Despite its name, this bounds one attempt to connect, not the pause between two.
-        attempt_ms = min(round((timeout_s + _ATTEMPT_MARGIN_S) * 1e3), _MAX_OPTION)
-        options = (
-            *_CHANNEL_OPTIONS,
-            ("grpc.min_reconnect_backoff_ms", attempt_ms),
-            ("grpc.enable_http_proxy", int(not is_local(target))),
-        )
-        if tls is None:
-            self._channel = grpc.aio.insecure_channel(target, options=options)
-        else:
-            self._channel = grpc.aio.secure_channel(target, tls.credentials(), options=options)
+        self._channel = open_channel(target, tls=tls, timeout_s=timeout_s)
         self._stub = drive_service_pb2_grpc.DriveServiceStub(self._channel)
 
     async def connect(self, *, timeout_s: float, wait_for_server: bool) -> None:

@@ -1,0 +1,1 @@
+"""The live page: `steerstream watch` shows running servers and their vehicles in a browser."""

@@ -22,8 +22,6 @@ _WHY = {
     grpc.StatusCode.UNIMPLEMENTED: "shows nothing here: start it with --admin-listen HOST:PORT and "
     "watch that address",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "is watched by others already; end one of them",
-    grpc.StatusCode.UNAUTHENTICATED: "asks who watches; its administrator gives the certificate",
-    grpc.StatusCode.PERMISSION_DENIED: "does not allow this watcher to look",
 }
 
 
@@ -130,5 +128,5 @@ class Feed:
             impossible = why_impossible(self.target)
             self._why = impossible or await why_unreachable(self.target, self._context)
         else:
-            self._why = f"ended the call: {error.details() or code.name}"
+            self._why = f"says: {error.details() or code.name}"
         self._on_news()

@@ -6,12 +6,12 @@ import argparse
 import asyncio
 import contextlib
 import sys
-from pathlib import Path
 
 from steerstream.command_line import at_interrupt
+from steerstream.connection_options import add_connection_options, connection_arguments
 from steerstream.errors import BadRequest
 from steerstream.extras import command_needs
-from steerstream.transport import Tls, check_address
+from steerstream.transport import check_address
 from steerstream.watch.hub import Hub
 from steerstream.watch.place import place
 
@@ -35,10 +35,7 @@ def add_watch_options(parser: argparse.ArgumentParser) -> None:
         help="where the page is served, port 0 for any free one; everybody who reaches it sees what"
         " the servers show (default: 127.0.0.1:8080)",
     )
-    tls = parser.add_argument_group("TLS, where the servers speak it")
-    tls.add_argument("--ca-file", type=Path, help="certificates of the authorities to trust, PEM")
-    tls.add_argument("--certificate-file", type=Path, help="this watcher's certificate, PEM")
-    tls.add_argument("--key-file", type=Path, help="its private key, PEM")
+    add_connection_options(parser)
 
 
 async def watch(options: argparse.Namespace) -> int:
@@ -54,7 +51,7 @@ async def watch(options: argparse.Namespace) -> int:
         raise BadRequest(f"--target can be given {_MOST_TARGETS} times, not {len(targets)}")
     for target in targets:
         check_address(target, 0.0)
-    hub, stop = Hub(targets, tls=_tls(options)), asyncio.Event()
+    hub, stop = Hub(targets, **connection_arguments(options)), asyncio.Event()
     async with page.serve(hub, options.listen) as served:
         if not served.is_loopback:
             print(
@@ -71,8 +68,3 @@ async def watch(options: argparse.Namespace) -> int:
         with contextlib.suppress(asyncio.CancelledError):
             await watching
     return 0
-
-
-def _tls(options: argparse.Namespace) -> Tls | None:
-    given = (options.ca_file, options.certificate_file, options.key_file)
-    return Tls(*given) if any(given) else None

@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator, Callable
 
 import grpc
 
+from steerstream.errors import BadRequest
 from steerstream.reachability import why_impossible, why_unreachable
-from steerstream.transport import Tls, open_channel
+from steerstream.transport import Tls, Token, bearer, open_channel
 from steerstream.v1 import watch_pb2, watch_pb2_grpc
 from steerstream.watch.figures import Figures, ServerFigures
 
@@ -31,6 +32,7 @@ class Feed:
     Args:
         target: `HOST:PORT`, or any name that gRPC resolves.
         tls: how to encrypt; None for plain text.
+        token: says who watches; None where the server does not ask.
         on_news: is called after every change.
 
     Attributes:
@@ -39,11 +41,18 @@ class Feed:
         sessions: the last figures of its sessions.
     """
 
-    def __init__(self, target: str, *, tls: Tls | None, on_news: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        tls: Tls | None = None,
+        token: Token | None = None,
+        on_news: Callable[[], None],
+    ) -> None:
         self.target = target
         self.server: Figures | None = None
         self.sessions: list[Figures] = []
-        self._tls = tls
+        self._token = token
         self._context = None if tls is None else tls.context()
         self._on_news = on_news
         self._channel = open_channel(target, tls=tls, timeout_s=_ATTEMPT_S)
@@ -60,6 +69,10 @@ class Feed:
                     await self._listen()
                 except grpc.aio.AioRpcError as error:
                     await self._lose(error)
+                except BadRequest as error:
+                    # The token's file is read for each call, and may be gone by now.
+                    self._why = f"was not asked: {error}"
+                    self._on_news()
                 await asyncio.sleep(_PAUSE_S)
         finally:
             await self._channel.close()
@@ -72,7 +85,8 @@ class Feed:
         Raises:
             AioRpcError: there is no such session, it may not be watched, or the server is gone.
         """
-        call = self._stub.WatchSession(watch_pb2.WatchSessionRequest(session_id=session_id))
+        request = watch_pb2.WatchSessionRequest(session_id=session_id)
+        call = self._stub.WatchSession(request, metadata=bearer(self._token))
         try:
             while isinstance(message := await call.read(), watch_pb2.WatchSessionResponse):
                 yield message
@@ -108,7 +122,7 @@ class Feed:
         return "silent" if time.monotonic() - self._heard_s > _SILENT_S else "live"
 
     async def _listen(self) -> None:
-        call = self._stub.WatchServer(watch_pb2.WatchServerRequest())
+        call = self._stub.WatchServer(watch_pb2.WatchServerRequest(), metadata=bearer(self._token))
         try:
             while isinstance(message := await call.read(), watch_pb2.WatchServerResponse):
                 self.server, self.sessions = self._figures.take(message)

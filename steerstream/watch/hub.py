@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 
 from steerstream.errors import SteerstreamError
-from steerstream.transport import Tls
+from steerstream.transport import Tls, Token, check_token
 from steerstream.v1 import watch_pb2
 from steerstream.watch.feed import Feed
 from steerstream.watch.figures import answer_figures, description_figures
@@ -157,11 +157,20 @@ class Hub:
     Args:
         targets: the servers.
         tls: how to encrypt; None for plain text.
+        token: says who watches; None where the servers do not ask.
+
+    Raises:
+        BadRequest: the files of TLS or the token cannot be used.
     """
 
-    def __init__(self, targets: Sequence[str], *, tls: Tls | None = None) -> None:
+    def __init__(
+        self, targets: Sequence[str], *, tls: Tls | None = None, token: Token | None = None
+    ) -> None:
+        check_token(token, targets, is_encrypted=tls is not None)
         self._is_changed = True
-        self._feeds = [Feed(name, tls=tls, on_news=self._note_change) for name in targets]
+        self._feeds = [
+            Feed(name, tls=tls, token=token, on_news=self._note_change) for name in targets
+        ]
         self._viewers: set[Viewer] = set()
         self._closeups: dict[str, tuple[Closeup, asyncio.Task[None]]] = {}
 

@@ -9,6 +9,7 @@ import socket
 import grpc
 import pytest
 
+from steerstream.errors import BadRequest
 from steerstream.v1 import watch_pb2
 from steerstream.watch import feed as feed_module
 from steerstream.watch.feed import Feed
@@ -16,10 +17,10 @@ from tests.steerstream.watch.scripted import WAIT_S, command, scripted, session,
 
 
 @contextlib.asynccontextmanager
-async def following(target):
+async def following(target, token=None):
     """A feed that runs, and what waits until something holds of its figures."""
     changed = asyncio.Event()
-    feed = Feed(target, tls=None, on_news=changed.set)
+    feed = Feed(target, token=token, on_news=changed.set)
 
     async def until(is_right):
         async with asyncio.timeout(WAIT_S):
@@ -99,6 +100,23 @@ async def test_a_refusal_says_what_to_do(code, text):
         async with following(server.address) as (_, until):
             found = await until(lambda figures: text in figures["why"])
             assert found["link"] == "gone"
+
+
+async def test_a_token_that_is_lost_costs_the_news_and_not_the_page():
+    tokens = iter(["first"])
+
+    def token():
+        try:
+            return next(tokens)
+        except StopIteration:
+            raise BadRequest("the token's file is gone") from None
+
+    async with scripted() as server:
+        server.refusal = grpc.StatusCode.UNAUTHENTICATED
+        async with following(server.address, token) as (_, until):
+            await until(lambda figures: "says: scripted" in figures["why"])
+            found = await until(lambda figures: "not asked" in figures["why"])
+            assert found["why"] == "was not asked: the token's file is gone"
 
 
 async def test_a_session_is_followed_to_its_end():

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from steerstream.v1 import command_pb2, drive_service_pb2, watch_pb2
+from steerstream.v1 import command_pb2, drive_service_pb2, session_pb2, watch_pb2
 from steerstream.watch.figures import (
     HISTORY_POINTS,
     ServerFigures,
@@ -136,7 +136,10 @@ def test_a_description_as_figures():
     camera = {"width_px": 640, "height_px": 480, "horizontal_fov_deg": 18.0, "mount_height_m": 1.5}
     found = description_figures(
         watch_pb2.SessionDescription(
-            budget_ms=50, wheelbase_m=2.5, steering_ratio=15, camera=camera
+            budget_ms=50,
+            wheelbase_m=2.5,
+            steering_ratio=15,
+            camera=session_pb2.CameraDescription(**camera),  # type: ignore[arg-type]
         )
     )
     assert found["camera"] == {**camera, "horizon_fraction": 0.0}

@@ -19,6 +19,7 @@ import yaml
 
 from tests.deploy.fleet import Program, drive, free_port, server, session
 from tests.deploy.tools import DEPLOY, ROOT, tool
+from tests.service.certificates import Authority
 
 RULES = DEPLOY / "prometheus/rules.yml"
 SCRAPING = DEPLOY / "prometheus/prometheus.yml"
@@ -124,10 +125,13 @@ async def eventually(address: str, query: str) -> list[float]:
 
 async def test_every_query_finds_a_real_servers_figures(tmp_path: Path) -> None:
     place = f"127.0.0.1:{free_port()}"
+    authority = Authority(tmp_path / "authority")
+    own = authority.server()
+    tls = ("--tls-cert", own.certificate, "--tls-key", own.key)
     async with (
-        server(port := free_port(), "--metrics", place),
+        server(port := free_port(), "--metrics", place, *map(str, tls)),
         prometheus(tmp_path, place) as address,
-        session(f"127.0.0.1:{port}", "car") as car,
+        session(f"127.0.0.1:{port}", "car", tls=authority.client()) as car,
     ):
         driving = asyncio.create_task(drive(car, GREY, frames=100_000))
         try:

@@ -294,6 +294,7 @@ class Server:
         """Return the server's state; safe to call from other threads."""
         total = self._config.max_sessions
         models = self.admission.models
+        tls = self._security.tls
         return ServerState(
             slots={
                 name: SlotUse(total - model.queue.pool.free, total)
@@ -305,6 +306,7 @@ class Server:
             provider=next(iter(models.values())).bundle.runtime.provider.name,
             runtimes={name: _runtime(model.bundle) for name, model in models.items()},
             settings={name: str(value) for name, value in dataclasses.asdict(self._config).items()},
+            certificate_expires_in_s=None if tls is None else tls.expires_in_s,
         )
 
     async def shutdown(self) -> None:

@@ -226,6 +226,12 @@ class State(Collector):
             "1 where the server misses frames for want of time and refuses newcomers, else 0.",
             state.late,
         )
+        if state.certificate_expires_in_s is not None:
+            yield GaugeMetricFamily(
+                "steerstream_certificate_expires_in_seconds",
+                "Until the server's TLS certificate is no longer valid.",
+                state.certificate_expires_in_s,
+            )
         yield InfoMetricFamily(
             "steerstream_build",
             "Version of the server, and what runs its networks.",

@@ -42,6 +42,8 @@ class ServerState(NamedTuple):
         provider: name of the execution provider.
         runtimes: what runs each model, by the model's name.
         settings: the server's settings as text, by their names.
+        certificate_expires_in_s: seconds until the server's TLS certificate is no longer valid;
+            None without TLS.
     """
 
     slots: Mapping[str, SlotUse]
@@ -51,6 +53,7 @@ class ServerState(NamedTuple):
     provider: str
     runtimes: Mapping[str, ModelRuntime]
     settings: Mapping[str, str]
+    certificate_expires_in_s: float | None = None
 
 
 class Observer:

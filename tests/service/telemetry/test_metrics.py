@@ -39,7 +39,7 @@ def state():
     )
 
 
-def samples(observer):
+def samples(observer, state=state):
     text = prometheus.generate_latest(registry(observer, state)).decode()
     return {
         (sample.name, *sorted(sample.labels.values(), key=_is_bound)): sample.value
@@ -155,6 +155,13 @@ def test_load_state_and_build_are_shown():
     assert found[("steerstream_serving",)] == 1
     assert found[("steerstream_late",)] == 1
     assert found["steerstream_build_info", *sorted([steerstream.__version__, "cpu"], key=_is_bound)]
+
+
+def test_the_end_of_the_certificate_is_shown_where_there_is_one():
+    name = ("steerstream_certificate_expires_in_seconds",)
+    assert name not in samples(Metrics(["tiny"]))
+    with_tls = state()._replace(certificate_expires_in_s=3600.0)
+    assert samples(Metrics(["tiny"]), lambda: with_tls)[name] == 3600.0
 
 
 def test_a_model_s_provider_and_the_reason_are_shown():

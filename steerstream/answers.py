@@ -90,6 +90,32 @@ class ControlValues:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class HorizonStep:
+    """Values for one moment after a frame.
+
+    Attributes:
+        after_ms: milliseconds from when the frame's picture was taken to that moment.
+        limited: what is safe to follow then, after the server's limits.
+    """
+
+    after_ms: int
+    limited: ControlValues
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Horizon:
+    """What a network says of the time after a frame; the guard plays it where answers are missing.
+
+    Attributes:
+        steps: in the order of time.
+        last_raw: what the network said for the last step, with its standard deviations.
+    """
+
+    steps: tuple[HorizonStep, ...]
+    last_raw: ControlValues
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class StageTimings:
     """The time that an answer took in the server, in microseconds of its monotonic clock.
 
@@ -122,12 +148,14 @@ class Command:
         age_ms: milliseconds, by the server's clock, since the frame that the values come from
             reached the server.
         alive_counter: counts the answers of the session modulo 65,536.
-        checksum_ok: whether the safety fields arrived as the server sealed them.
+        checksum_ok: whether the safety fields, the horizon's too, arrived as the server sealed
+            them.
         state_epoch: resets of the recurrent state so far.
         step_count: frames that the recurrent state has seen in this epoch.
         timings: what the answer cost in the server.
         sent_ns: when the frame was handed to the session, by the client's clock.
         received_ns: when the answer arrived, by the client's clock.
+        horizon: what comes next; None where the model has none, or the values are not fresh.
     """
 
     sequence_number: int
@@ -144,6 +172,7 @@ class Command:
     timings: StageTimings
     sent_ns: int
     received_ns: int
+    horizon: Horizon | None = None
 
     @property
     def round_trip_ms(self) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ _LAYOUT = struct.Struct("<QQHBI3d")
 """Little endian: sequence number, capture time in ns, alive counter, the lowest byte of the
 validity, state epoch, and the limited steering wheel angle in rad, speed in m/s and torque in Nm,
 NaN where absent."""
+
+HorizonFields = tuple[int, float | None, float | None, float | None]
+
+_STEP = struct.Struct("<I3d")
+"""Little endian: milliseconds after the frame, and the limited values as in the command."""
 
 ALIVE_COUNTER_MODULUS = 1 << 16
 
@@ -93,3 +99,20 @@ def fields_checksum(
         math.nan if torque_nm is None else torque_nm,
     )
     return zlib.crc32(fields, seed)
+
+
+def horizon_checksum(of_command: int, steps: Iterable[HorizonFields]) -> int:
+    """Return the CRC-32 of a horizon, which goes on from its command's.
+
+    So a horizon that belongs to another command is found out.
+
+    Args:
+        of_command: the command's checksum.
+        steps: milliseconds after the frame, limited angle in rad, speed in m/s and torque in Nm of
+            each step; None where a head is absent.
+    """
+    fields = b"".join(
+        _STEP.pack(after_ms, *(math.nan if value is None else value for value in values))
+        for after_ms, *values in steps
+    )
+    return zlib.crc32(fields, of_command)

@@ -21,7 +21,14 @@ import dataclasses
 import enum
 import math
 
-from steerstream.answers import Command, ControlValues, Skipped, Validity
+from steerstream.answers import (
+    Command,
+    ControlValues,
+    Horizon,
+    HorizonStep,
+    Skipped,
+    Validity,
+)
 from steerstream.arguments import instance, shown, whole_number
 from steerstream.bounds import Bounds
 from steerstream.capture_time import CaptureDelay
@@ -32,12 +39,15 @@ from steerstream.ledger import MAX_NUMBER
 MAX_AWAITED = 256
 """Frames whose answers are awaited: 13 s at 20 Hz. Any older one was counted as lost long ago."""
 
+MAX_HORIZON_STEPS = 64
+"""More would not be a horizon of half a second in steps of a camera's period."""
+
 
 class Action(enum.Enum):
     """What the vehicle does with a safe command."""
 
     FOLLOW = "follow"
-    """Its values are fresh and within the bounds."""
+    """Its values are fresh, or what a fresh command said comes next, and within the bounds."""
     HOLD = "hold"
     """Keep the last good values, which it repeats, and expect to take over."""
     RELEASE = "release"
@@ -64,6 +74,7 @@ class GuardReason(enum.Enum):
     HEAD_MISSING = "a value is missing that was there before, or there is none at all"
     RESUMING = "the session goes on at another server, and no answer has come from there yet"
     NEW_SESSION = "the last good command is of an earlier session"
+    PREDICTED = "the value is what the last good command's network said comes next"
     STEERING_ANGLE = "the angle was beyond the client's bound"
     STEERING_RATE = "the angle is on its way, as fast as the client's bound allows"
     SPEED = "the speed was beyond the client's bound"
@@ -116,14 +127,25 @@ class _Awaited:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Accepted:
-    """The last good command: its values within the bounds, and when its picture was taken."""
+    """The last good command: its values within the bounds, and when its picture was taken.
+
+    `horizon` holds the values for moments after that, and `horizon_ms` is how long they last.
+    """
 
     values: ControlValues
     taken_ns: int
     capture_time_ns: int
+    horizon: tuple[HorizonStep, ...] = ()
+    horizon_ms: float = 0.0
 
     def age_ms(self, now_ns: int) -> float:
         return max(0, now_ns - self.taken_ns) / 1e6
+
+    def step_at(self, age_ms: float) -> HorizonStep | None:
+        """Return the step of the horizon whose moment came last; None before the first."""
+        # The last one stays when the horizon is over: it is what the vehicle was told.
+        until_ms = min(age_ms, self.horizon_ms)
+        return next((step for step in reversed(self.horizon) if step.after_ms <= until_ms), None)
 
 
 class Guard:
@@ -257,16 +279,22 @@ class Guard:
             return self._release(GuardReason.TOO_OLD)
         if self.is_lagging:
             return self._release(GuardReason.LAGGING)
-        is_old = age_ms > self.bounds.max_age_ms
+        step = self._accepted.step_at(age_ms) if self._is_live else None
+        is_ahead = self._is_live and age_ms < self._accepted.horizon_ms
+        is_old = age_ms > self.bounds.max_age_ms and not is_ahead
         is_good = _PASSES.issuperset(self._last) and not is_old
-        values, rates = self._tell(self._accepted, now_ns)
+        wanted = self._accepted.values if step is None else step.limited
+        values, rates = self._tell(self._accepted, wanted, now_ns)
         return SafeCommand(
-            action=Action.FOLLOW if is_good else Action.HOLD,
+            action=Action.FOLLOW if is_good or is_ahead else Action.HOLD,
             steering_wheel_angle_rad=values.steering_wheel_angle_rad,
             speed_mps=values.speed_mps,
             steering_torque_nm=values.steering_torque_nm,
             age_ms=age_ms,
-            reasons=(GuardReason.TOO_OLD,) * is_old + self._last + rates,
+            reasons=(GuardReason.PREDICTED,) * (step is not None)
+            + (GuardReason.TOO_OLD,) * is_old
+            + self._last
+            + rates,
         )
 
     @property
@@ -284,9 +312,9 @@ class Guard:
         return SafeCommand(Action.RELEASE, None, None, None, math.inf, (reason, *self._last))
 
     def _tell(
-        self, accepted: _Accepted, now_ns: int
+        self, accepted: _Accepted, wanted: ControlValues, now_ns: int
     ) -> tuple[ControlValues, tuple[GuardReason, ...]]:
-        """Go from what the vehicle was told towards the accepted values, and remember how far."""
+        """Go from what the vehicle was told towards the wanted values, and remember how far."""
         clock_ns = now_ns if self._is_live else accepted.capture_time_ns
         before, elapsed_s, most_s = self._told, 0.0, self.bounds.max_hold_ms / 1e3
         if self._told_ns is not None:
@@ -295,7 +323,7 @@ class Guard:
             # The vehicle has let go since, so its last values bound nothing now. Time alone does
             # not show that: a caller that stalled still steers by them.
             before = ControlValues()
-        values, found = limit_rates(accepted.values, before, min(elapsed_s, most_s), self.bounds)
+        values, found = limit_rates(wanted, before, min(elapsed_s, most_s), self.bounds)
         self._told, self._has_released = _merged(values, before), False
         self._told_ns = max(clock_ns, self._told_ns or clock_ns)
         return values, found
@@ -347,7 +375,9 @@ class Guard:
     def _accept(self, command: Command, awaited: _Awaited) -> tuple[GuardReason, ...]:
         values, found = clamp_values(command.limited, self.bounds)
         taken_ns = awaited.sent_ns - awaited.lag_ns
-        self._accepted = _Accepted(values, taken_ns, command.capture_time_ns)
+        horizon = playable(command.horizon, values, self.bounds)
+        lasts_ms = min(_lasts_ms(horizon), self.bounds.max_horizon_ms)
+        self._accepted = _Accepted(values, taken_ns, command.capture_time_ns, horizon, lasts_ms)
         self._newest_number = command.sequence_number
         return found
 
@@ -389,6 +419,41 @@ def clamp_values(
         _clamped(wanted.steering_torque_nm, -torque, torque, GuardReason.STEERING_TORQUE, found),
     )
     return inside, tuple(found)
+
+
+def playable(
+    horizon: Horizon | None, values: ControlValues, bounds: Bounds
+) -> tuple[HorizonStep, ...]:
+    """Return the steps of a horizon within the bounds; none where one of them makes no sense.
+
+    Their moments go up, and each has finite values, for heads that the command has as well. A head
+    that the horizon lacks keeps the command's value.
+
+    Args:
+        horizon: of a good command; None if it has none.
+        values: of the command, within the bounds.
+        bounds: the client's bounds.
+    """
+    if horizon is None or len(horizon.steps) > MAX_HORIZON_STEPS:
+        return ()
+    steps, before_ms = [], 0
+    for step in horizon.steps:
+        heads = zip(_heads(step.limited), _heads(values), strict=True)
+        fits = all(new is None or (old is not None and math.isfinite(new)) for new, old in heads)
+        if step.after_ms <= before_ms or not fits:
+            return ()
+        before_ms = step.after_ms
+        inside, _ = clamp_values(step.limited, bounds)
+        steps.append(HorizonStep(step.after_ms, _merged(inside, values)))
+    return tuple(steps)
+
+
+def _lasts_ms(horizon: tuple[HorizonStep, ...]) -> float:
+    """Return how long a horizon lasts: the last step as long as the one before it."""
+    if not horizon:
+        return 0.0
+    last_ms = horizon[-1].after_ms
+    return last_ms + (last_ms - horizon[-2].after_ms if len(horizon) > 1 else last_ms)
 
 
 def limit_rates(

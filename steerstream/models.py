@@ -94,6 +94,15 @@ class ModelState:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ModelHorizon:
+    """How far ahead a model says what comes next: steps, milliseconds between them, and heads."""
+
+    steps: int
+    spacing_ms: int
+    heads: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class TrainingSource:
     """One source of training data; `rendered` is True where pictures were drawn."""
 
@@ -137,6 +146,7 @@ class Model:
         precision: what its weights are computed in: `f32`, `f16` or `int8`.
         provider: what runs it: `cpu`, `openvino`, `cuda` or `tensorrt`.
         runtime_reason: why the server chose these two.
+        horizon: of its commands; None if it has none.
     """
 
     name: str
@@ -156,6 +166,7 @@ class Model:
     precision: str
     provider: str
     runtime_reason: str
+    horizon: ModelHorizon | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from steerstream.answers import (
     ControlValues,
     Draining,
     Expiring,
+    Horizon,
+    HorizonStep,
     Limit,
     Notice,
     Pace,
@@ -26,7 +28,7 @@ from steerstream.answers import (
     Validity,
 )
 from steerstream.arguments import finite_number, shown
-from steerstream.checksum import command_checksum
+from steerstream.checksum import command_checksum, horizon_checksum
 from steerstream.errors import BadRequest, ProtocolError
 from steerstream.models import (
     Camera,
@@ -34,6 +36,7 @@ from steerstream.models import (
     FramePolicy,
     HeldOutScore,
     Model,
+    ModelHorizon,
     ModelOutput,
     ModelState,
     ServedModels,
@@ -169,7 +172,7 @@ def command(
         validity=Validity(message.validity),
         age_ms=message.age_ms,
         alive_counter=message.alive_counter,
-        checksum_ok=message.checksum == command_checksum(session_id, message),
+        checksum_ok=_is_sealed(session_id, message),
         state_epoch=message.state_epoch,
         step_count=message.step_count,
         timings=StageTimings(
@@ -181,7 +184,32 @@ def command(
         ),
         sent_ns=sent_ns,
         received_ns=received_ns,
+        horizon=_horizon(message.horizon) if message.HasField("horizon") else None,
     )
+
+
+def _is_sealed(session_id: str, message: command_pb2.Command) -> bool:
+    """Return whether a command and its horizon have the checksums of what they say."""
+    if message.checksum != command_checksum(session_id, message):
+        return False
+    if not message.HasField("horizon"):
+        return True
+    steps = ((step.after_ms, control_values(step.limited)) for step in message.horizon.steps)
+    fields = (
+        (
+            after_ms,
+            values.steering_wheel_angle_rad,
+            values.speed_mps,
+            values.steering_torque_nm,
+        )
+        for after_ms, values in steps
+    )
+    return message.horizon.checksum == horizon_checksum(message.checksum, fields)
+
+
+def _horizon(message: command_pb2.Horizon) -> Horizon:
+    steps = (HorizonStep(step.after_ms, control_values(step.limited)) for step in message.steps)
+    return Horizon(tuple(steps), control_values(message.last_raw))
 
 
 def skipped(
@@ -306,7 +334,12 @@ def model(message: model_pb2.ModelContract) -> Model:
         precision=message.precision,
         provider=message.provider,
         runtime_reason=message.runtime_reason,
+        horizon=_model_horizon(message.horizon) if message.HasField("horizon") else None,
     )
+
+
+def _model_horizon(message: model_pb2.HorizonContract) -> ModelHorizon:
+    return ModelHorizon(message.steps, message.spacing_ms, tuple(message.heads))
 
 
 def _known_encodings(message: session_pb2.View) -> Iterator[ViewEncoding]:

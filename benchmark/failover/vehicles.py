@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import steerstream
 from benchmark.failover.model import Event, Sent
-from steerstream import Command, DriveState, FramePolicy, HandOver, SessionChange
+from steerstream import Command, DriveState, FramePolicy, HandOver, Image, SessionChange
 
 PERIOD_S = 0.05
 LOCK_STEP_BUDGET_MS = 2_000.0
@@ -25,7 +25,7 @@ class LockStep:
     """A vehicle that sends its next frame when the last one was answered.
 
     Args:
-        pictures: JPEG files, sent in turn.
+        pictures: sent in turn.
         first: index of the first one.
         frames: how many it sends.
         pause_s: between an answer and the next frame, for faults that take a while.
@@ -37,7 +37,7 @@ class LockStep:
     """
 
     def __init__(
-        self, pictures: Sequence[bytes], first: int, frames: int, *, pause_s: float = 0.0
+        self, pictures: Sequence[Image], first: int, frames: int, *, pause_s: float = 0.0
     ) -> None:
         self._pictures = pictures
         self._first = first

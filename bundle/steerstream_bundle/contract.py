@@ -45,6 +45,8 @@ _MOST_BYTES = 256 * 1024
 """Of a whole contract as JSON; much of it goes to every vehicle in one message."""
 _MOST_ITEMS = 64
 """State tensors, training sources, scores, and heads of a source."""
+_MOST_HORIZON_STEPS = 64
+_LONGEST_HORIZON_SPACING_MS = 1000
 _MOST_DIMENSIONS = 8
 _LONGEST_TEXT = 1000
 _LARGEST_WHOLE = 2**53
@@ -186,6 +188,56 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HorizonOutput:
+    """What comes next of one head: a float32 tensor [N] for each step, in the head's unit.
+
+    `stddev_tensor` names the predicted standard deviation of the last step, float32 [N]; empty
+    where the network predicts none.
+    """
+
+    head: str
+    tensors: tuple[str, ...]
+    stddev_tensor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Horizon:
+    """What a network says of the time after a frame; without outputs it says nothing of it.
+
+    Step `i`, counted from 1, is for `i * spacing_ms` after the frame's picture was taken.
+    """
+
+    spacing_ms: int = 0
+    outputs: tuple[HorizonOutput, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.outputs:
+            return
+        if not 1 <= self.spacing_ms <= _LONGEST_HORIZON_SPACING_MS:
+            raise ContractError(
+                f"horizon.spacing_ms must be from 1 to {_LONGEST_HORIZON_SPACING_MS}, "
+                f"is {self.spacing_ms}"
+            )
+        counts = {len(output.tensors) for output in self.outputs}
+        if len(counts) > 1 or not 1 <= self.steps <= _MOST_HORIZON_STEPS:
+            raise ContractError(
+                f"every head of a horizon needs the same number of tensors, from 1 to "
+                f"{_MOST_HORIZON_STEPS}, they have {sorted(counts)}"
+            )
+
+    @property
+    def steps(self) -> int:
+        """How many steps it has; 0 without outputs."""
+        return len(self.outputs[0].tensors) if self.outputs else 0
+
+    @property
+    def value_tensors(self) -> tuple[str, ...]:
+        """Names of its tensors: every head's steps, then the last steps' standard deviations."""
+        steps = [tensor for output in self.outputs for tensor in output.tensors]
+        return (*steps, *filter(None, (output.stddev_tensor for output in self.outputs)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GapRule:
     """How a gap between two frames is bridged.
 
@@ -272,6 +324,9 @@ class Contract:
     `interval_tensor` names an input float32 [N]: seconds between the captures of this frame and
     of the last one that the state has seen, 1 / `rate_hz` where it has seen none in this epoch.
     It is empty where the network takes none.
+
+    `horizon` is what the network says of the time after a frame, for some of its heads, the
+    steering wheel angle among them.
     """
 
     name: str
@@ -283,6 +338,7 @@ class Contract:
     warm_up_steps: int
     limits_profile: str
     interval_tensor: str = ""
+    horizon: Horizon = field(default_factory=Horizon)
     provenance: Provenance = field(default_factory=Provenance)
     version: int = VERSION
 
@@ -312,6 +368,16 @@ class Contract:
             raise ContractError(
                 f"outputs must hold {STEERING_WHEEL_ANGLE!r} and no head twice, are {heads}"
             )
+        ahead = [output.head for output in self.horizon.outputs]
+        if ahead and (
+            STEERING_WHEEL_ANGLE not in ahead
+            or len(set(ahead)) != len(ahead)
+            or not set(ahead) <= set(heads)
+        ):
+            raise ContractError(
+                f"horizon.outputs must hold {STEERING_WHEEL_ANGLE!r}, no head twice, and only "
+                f"heads of the outputs, are {ahead}"
+            )
         _refuse_twins("inputs", self.input_tensors)
         outputs = (*self.value_tensors, *(pair.output for pair in self.state))
         _refuse_twins("outputs", outputs)
@@ -326,11 +392,12 @@ class Contract:
     def value_tensors(self) -> tuple[str, ...]:
         """Names of the tensors [N] that a step returns.
 
-        Every head's, and then the standard deviations of those heads that have one, in the same
-        order. The outputs of a step are in this order everywhere.
+        Every head's, then the standard deviations of those heads that have one, in the same order,
+        and then the horizon's. The outputs of a step are in this order everywhere.
         """
         stddevs = (output.stddev_tensor for output in self.outputs)
-        return (*(output.tensor for output in self.outputs), *filter(None, stddevs))
+        heads = (output.tensor for output in self.outputs)
+        return (*heads, *filter(None, stddevs), *self.horizon.value_tensors)
 
     @property
     def stddev_columns(self) -> dict[str, int]:

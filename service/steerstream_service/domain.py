@@ -110,6 +110,19 @@ class Stddevs:
 
 
 @dataclass(slots=True)
+class Horizon:
+    """Limited values for the time after a frame, each `spacing_ms` after the one before.
+
+    `last_raw` and `last_stddevs` are what the network said for the last step.
+    """
+
+    spacing_ms: int
+    steps: tuple[ControlValues, ...]
+    last_raw: ControlValues
+    last_stddevs: Stddevs
+
+
+@dataclass(slots=True)
 class Timings:
     """The time that an answer took in each stage, in nanoseconds of the monotonic clock."""
 
@@ -124,7 +137,8 @@ class Timings:
 class Command:
     """The values for a vehicle to follow, for one frame.
 
-    `stddevs` belong to `raw`; None where the network predicts none at all.
+    `stddevs` belong to `raw`; None where the network predicts none at all. `horizon` is None where
+    the network has none, and for all but fresh values.
     """
 
     sequence_number: int
@@ -139,6 +153,7 @@ class Command:
     step_count: int
     timings: Timings
     stddevs: Stddevs | None = None
+    horizon: Horizon | None = None
 
 
 @dataclass(slots=True)

@@ -24,25 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csteerstream/v1/command.proto\x12\x0esteerstream.v1\"\x82\x03\n\x07\x43ommand\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_ns\x18\x02 \x01(\x04\x12*\n\x03raw\x18\x03 \x01(\x0b\x32\x1d.steerstream.v1.ControlValues\x12.\n\x07limited\x18\x04 \x01(\x0b\x32\x1d.steerstream.v1.ControlValues\x12,\n\ractive_limits\x18\x05 \x03(\x0e\x32\x15.steerstream.v1.Limit\x12*\n\x08validity\x18\x06 \x01(\x0e\x32\x18.steerstream.v1.Validity\x12\x0e\n\x06\x61ge_ms\x18\x07 \x01(\x01\x12\x15\n\ralive_counter\x18\x08 \x01(\r\x12\x10\n\x08\x63hecksum\x18\t \x01(\x07\x12\x13\n\x0bstate_epoch\x18\n \x01(\r\x12\x12\n\nstep_count\x18\x0b \x01(\x04\x12-\n\x07timings\x18\x0c \x01(\x0b\x32\x1c.steerstream.v1.StageTimings\"\xfd\x02\n\rControlValues\x12%\n\x18steering_wheel_angle_rad\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tspeed_mps\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1f\n\x12steering_torque_nm\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12,\n\x1fsteering_wheel_angle_stddev_rad\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x1d\n\x10speed_stddev_mps\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12&\n\x19steering_torque_stddev_nm\x18\x06 \x01(\x01H\x05\x88\x01\x01\x42\x1b\n\x19_steering_wheel_angle_radB\x0c\n\n_speed_mpsB\x15\n\x13_steering_torque_nmB\"\n _steering_wheel_angle_stddev_radB\x13\n\x11_speed_stddev_mpsB\x1c\n\x1a_steering_torque_stddev_nm\"k\n\x0cStageTimings\x12\x10\n\x08queue_us\x18\x01 \x01(\r\x12\x11\n\tdecode_us\x18\x02 \x01(\r\x12\x10\n\x08infer_us\x18\x03 \x01(\r\x12\x10\n\x08total_us\x18\x04 \x01(\r\x12\x12\n\nbatch_size\x18\x05 \x01(\r\"\xa3\x01\n\x0c\x46rameSkipped\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_ns\x18\x02 \x01(\x04\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.steerstream.v1.SkipReason\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12%\n\x04held\x18\x05 \x01(\x0b\x32\x17.steerstream.v1.Command*\xed\x01\n\x05Limit\x12\x15\n\x11LIMIT_UNSPECIFIED\x10\x00\x12\x18\n\x14LIMIT_STEERING_ANGLE\x10\x01\x12\x17\n\x13LIMIT_STEERING_RATE\x10\x02\x12\x1e\n\x1aLIMIT_LATERAL_ACCELERATION\x10\x03\x12\x16\n\x12LIMIT_LATERAL_JERK\x10\x04\x12\x0f\n\x0bLIMIT_SPEED\x10\x05\x12\x16\n\x12LIMIT_ACCELERATION\x10\x06\x12\x19\n\x15LIMIT_STEERING_TORQUE\x10\x07\x12\x1e\n\x1aLIMIT_STEERING_TORQUE_RATE\x10\x08*{\n\x08Validity\x12\x18\n\x14VALIDITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eVALIDITY_VALID\x10\x01\x12\x17\n\x13VALIDITY_WARMING_UP\x10\x02\x12\x11\n\rVALIDITY_HELD\x10\x03\x12\x15\n\x11VALIDITY_FALLBACK\x10\x04*\xa2\x02\n\nSkipReason\x12\x1b\n\x17SKIP_REASON_UNSPECIFIED\x10\x00\x12\x14\n\x10SKIP_REASON_LATE\x10\x01\x12\x1a\n\x16SKIP_REASON_SUPERSEDED\x10\x02\x12\x19\n\x15SKIP_REASON_DUPLICATE\x10\x03\x12\x1c\n\x18SKIP_REASON_OUT_OF_ORDER\x10\x04\x12\x1b\n\x17SKIP_REASON_UNDECODABLE\x10\x05\x12\x1a\n\x16SKIP_REASON_OVERLOADED\x10\x06\x12\x16\n\x12SKIP_REASON_FAILED\x10\x07\x12\x1d\n\x19SKIP_REASON_INVALID_FIELD\x10\x08\x12\x1c\n\x18SKIP_REASON_CAPTURE_TIME\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csteerstream/v1/command.proto\x12\x0esteerstream.v1\"\xac\x03\n\x07\x43ommand\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_ns\x18\x02 \x01(\x04\x12*\n\x03raw\x18\x03 \x01(\x0b\x32\x1d.steerstream.v1.ControlValues\x12.\n\x07limited\x18\x04 \x01(\x0b\x32\x1d.steerstream.v1.ControlValues\x12,\n\ractive_limits\x18\x05 \x03(\x0e\x32\x15.steerstream.v1.Limit\x12*\n\x08validity\x18\x06 \x01(\x0e\x32\x18.steerstream.v1.Validity\x12\x0e\n\x06\x61ge_ms\x18\x07 \x01(\x01\x12\x15\n\ralive_counter\x18\x08 \x01(\r\x12\x10\n\x08\x63hecksum\x18\t \x01(\x07\x12\x13\n\x0bstate_epoch\x18\n \x01(\r\x12\x12\n\nstep_count\x18\x0b \x01(\x04\x12-\n\x07timings\x18\x0c \x01(\x0b\x32\x1c.steerstream.v1.StageTimings\x12(\n\x07horizon\x18\r \x01(\x0b\x32\x17.steerstream.v1.Horizon\"x\n\x07Horizon\x12*\n\x05steps\x18\x01 \x03(\x0b\x32\x1b.steerstream.v1.HorizonStep\x12/\n\x08last_raw\x18\x02 \x01(\x0b\x32\x1d.steerstream.v1.ControlValues\x12\x10\n\x08\x63hecksum\x18\x03 \x01(\x07\"O\n\x0bHorizonStep\x12\x10\n\x08\x61\x66ter_ms\x18\x01 \x01(\r\x12.\n\x07limited\x18\x02 \x01(\x0b\x32\x1d.steerstream.v1.ControlValues\"\xfd\x02\n\rControlValues\x12%\n\x18steering_wheel_angle_rad\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tspeed_mps\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1f\n\x12steering_torque_nm\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12,\n\x1fsteering_wheel_angle_stddev_rad\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x1d\n\x10speed_stddev_mps\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12&\n\x19steering_torque_stddev_nm\x18\x06 \x01(\x01H\x05\x88\x01\x01\x42\x1b\n\x19_steering_wheel_angle_radB\x0c\n\n_speed_mpsB\x15\n\x13_steering_torque_nmB\"\n _steering_wheel_angle_stddev_radB\x13\n\x11_speed_stddev_mpsB\x1c\n\x1a_steering_torque_stddev_nm\"k\n\x0cStageTimings\x12\x10\n\x08queue_us\x18\x01 \x01(\r\x12\x11\n\tdecode_us\x18\x02 \x01(\r\x12\x10\n\x08infer_us\x18\x03 \x01(\r\x12\x10\n\x08total_us\x18\x04 \x01(\r\x12\x12\n\nbatch_size\x18\x05 \x01(\r\"\xa3\x01\n\x0c\x46rameSkipped\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_ns\x18\x02 \x01(\x04\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.steerstream.v1.SkipReason\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12%\n\x04held\x18\x05 \x01(\x0b\x32\x17.steerstream.v1.Command*\xed\x01\n\x05Limit\x12\x15\n\x11LIMIT_UNSPECIFIED\x10\x00\x12\x18\n\x14LIMIT_STEERING_ANGLE\x10\x01\x12\x17\n\x13LIMIT_STEERING_RATE\x10\x02\x12\x1e\n\x1aLIMIT_LATERAL_ACCELERATION\x10\x03\x12\x16\n\x12LIMIT_LATERAL_JERK\x10\x04\x12\x0f\n\x0bLIMIT_SPEED\x10\x05\x12\x16\n\x12LIMIT_ACCELERATION\x10\x06\x12\x19\n\x15LIMIT_STEERING_TORQUE\x10\x07\x12\x1e\n\x1aLIMIT_STEERING_TORQUE_RATE\x10\x08*{\n\x08Validity\x12\x18\n\x14VALIDITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eVALIDITY_VALID\x10\x01\x12\x17\n\x13VALIDITY_WARMING_UP\x10\x02\x12\x11\n\rVALIDITY_HELD\x10\x03\x12\x15\n\x11VALIDITY_FALLBACK\x10\x04*\xa2\x02\n\nSkipReason\x12\x1b\n\x17SKIP_REASON_UNSPECIFIED\x10\x00\x12\x14\n\x10SKIP_REASON_LATE\x10\x01\x12\x1a\n\x16SKIP_REASON_SUPERSEDED\x10\x02\x12\x19\n\x15SKIP_REASON_DUPLICATE\x10\x03\x12\x1c\n\x18SKIP_REASON_OUT_OF_ORDER\x10\x04\x12\x1b\n\x17SKIP_REASON_UNDECODABLE\x10\x05\x12\x1a\n\x16SKIP_REASON_OVERLOADED\x10\x06\x12\x16\n\x12SKIP_REASON_FAILED\x10\x07\x12\x1d\n\x19SKIP_REASON_INVALID_FIELD\x10\x08\x12\x1c\n\x18SKIP_REASON_CAPTURE_TIME\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'steerstream.v1.command_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LIMIT']._serialized_start=1097
-  _globals['_LIMIT']._serialized_end=1334
-  _globals['_VALIDITY']._serialized_start=1336
-  _globals['_VALIDITY']._serialized_end=1459
-  _globals['_SKIPREASON']._serialized_start=1462
-  _globals['_SKIPREASON']._serialized_end=1752
+  _globals['_LIMIT']._serialized_start=1342
+  _globals['_LIMIT']._serialized_end=1579
+  _globals['_VALIDITY']._serialized_start=1581
+  _globals['_VALIDITY']._serialized_end=1704
+  _globals['_SKIPREASON']._serialized_start=1707
+  _globals['_SKIPREASON']._serialized_end=1997
   _globals['_COMMAND']._serialized_start=49
-  _globals['_COMMAND']._serialized_end=435
-  _globals['_CONTROLVALUES']._serialized_start=438
-  _globals['_CONTROLVALUES']._serialized_end=819
-  _globals['_STAGETIMINGS']._serialized_start=821
-  _globals['_STAGETIMINGS']._serialized_end=928
-  _globals['_FRAMESKIPPED']._serialized_start=931
-  _globals['_FRAMESKIPPED']._serialized_end=1094
+  _globals['_COMMAND']._serialized_end=477
+  _globals['_HORIZON']._serialized_start=479
+  _globals['_HORIZON']._serialized_end=599
+  _globals['_HORIZONSTEP']._serialized_start=601
+  _globals['_HORIZONSTEP']._serialized_end=680
+  _globals['_CONTROLVALUES']._serialized_start=683
+  _globals['_CONTROLVALUES']._serialized_end=1064
+  _globals['_STAGETIMINGS']._serialized_start=1066
+  _globals['_STAGETIMINGS']._serialized_end=1173
+  _globals['_FRAMESKIPPED']._serialized_start=1176
+  _globals['_FRAMESKIPPED']._serialized_end=1339
 # @@protoc_insertion_point(module_scope)

@@ -173,6 +173,7 @@ class Command(_message.Message):
     STATE_EPOCH_FIELD_NUMBER: _builtins.int
     STEP_COUNT_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
     sequence_number: _builtins.int
     """Echo of the frame's number."""
     capture_time_ns: _builtins.int
@@ -207,6 +208,12 @@ class Command(_message.Message):
     def timings(self) -> Global___StageTimings:
         """What the answer cost."""
 
+    @_builtins.property
+    def horizon(self) -> Global___Horizon:
+        """What the network says comes next, for a fresh command of a model with a horizon. A vehicle that gets no newer command
+        can play it. Absent otherwise.
+        """
+
     def __init__(
         self,
         *,
@@ -222,14 +229,77 @@ class Command(_message.Message):
         state_epoch: _builtins.int = ...,
         step_count: _builtins.int = ...,
         timings: Global___StageTimings | None = ...,
+        horizon: Global___Horizon | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limited", b"limited", "raw", b"raw", "timings", b"timings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["horizon", b"horizon", "limited", b"limited", "raw", b"raw", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_limits", b"active_limits", "age_ms", b"age_ms", "alive_counter", b"alive_counter", "capture_time_ns", b"capture_time_ns", "checksum", b"checksum", "limited", b"limited", "raw", b"raw", "sequence_number", b"sequence_number", "state_epoch", b"state_epoch", "step_count", b"step_count", "timings", b"timings", "validity", b"validity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_limits", b"active_limits", "age_ms", b"age_ms", "alive_counter", b"alive_counter", "capture_time_ns", b"capture_time_ns", "checksum", b"checksum", "horizon", b"horizon", "limited", b"limited", "raw", b"raw", "sequence_number", b"sequence_number", "state_epoch", b"state_epoch", "step_count", b"step_count", "timings", b"timings", "validity", b"validity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Command: _TypeAlias = Command  # noqa: Y015
+
+@_typing.final
+class Horizon(_message.Message):
+    """Values for the time after a frame."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    LAST_RAW_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
+    checksum: _builtins.int
+    """CRC-32 (IEEE 802.3) of the steps, which goes on from the command's checksum, as docs/protocol.md says."""
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___HorizonStep]:
+        """In the order of time."""
+
+    @_builtins.property
+    def last_raw(self) -> Global___ControlValues:
+        """What the network said for the last step, with the predicted standard deviations that it gave for it."""
+
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[Global___HorizonStep] | None = ...,
+        last_raw: Global___ControlValues | None = ...,
+        checksum: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_raw", b"last_raw"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "last_raw", b"last_raw", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Horizon: _TypeAlias = Horizon  # noqa: Y015
+
+@_typing.final
+class HorizonStep(_message.Message):
+    """Values for one moment after a frame."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_MS_FIELD_NUMBER: _builtins.int
+    LIMITED_FIELD_NUMBER: _builtins.int
+    after_ms: _builtins.int
+    """Milliseconds from when the frame's picture was taken to the moment that the values are for."""
+    @_builtins.property
+    def limited(self) -> Global___ControlValues:
+        """What is safe to follow then: the network's values after the limits, as if the step before were the last command."""
+
+    def __init__(
+        self,
+        *,
+        after_ms: _builtins.int = ...,
+        limited: Global___ControlValues | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limited", b"limited"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_ms", b"after_ms", "limited", b"limited"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HorizonStep: _TypeAlias = HorizonStep  # noqa: Y015
 
 @_typing.final
 class ControlValues(_message.Message):

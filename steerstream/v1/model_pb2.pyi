@@ -41,6 +41,7 @@ class ModelContract(_message.Message):
     PRECISION_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     RUNTIME_REASON_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     bundle_sha256: _builtins.str
@@ -87,6 +88,10 @@ class ModelContract(_message.Message):
     def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldOutScore]:
         """How it scored on data that it was not trained on."""
 
+    @_builtins.property
+    def horizon(self) -> Global___HorizonContract:
+        """The horizon of its commands; absent if it has none."""
+
     def __init__(
         self,
         *,
@@ -107,10 +112,11 @@ class ModelContract(_message.Message):
         precision: _builtins.str = ...,
         provider: _builtins.str = ...,
         runtime_reason: _builtins.str = ...,
+        horizon: Global___HorizonContract | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop", "horizon", b"horizon"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_sha256", b"bundle_sha256", "crop", b"crop", "git_revision", b"git_revision", "input_height_px", b"input_height_px", "input_width_px", b"input_width_px", "limits_profile", b"limits_profile", "name", b"name", "outputs", b"outputs", "precision", b"precision", "provider", b"provider", "rate_hz", b"rate_hz", "reset_after_ms", b"reset_after_ms", "runtime_reason", b"runtime_reason", "scores", b"scores", "sources", b"sources", "state", b"state", "warm_up_steps", b"warm_up_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_sha256", b"bundle_sha256", "crop", b"crop", "git_revision", b"git_revision", "horizon", b"horizon", "input_height_px", b"input_height_px", "input_width_px", b"input_width_px", "limits_profile", b"limits_profile", "name", b"name", "outputs", b"outputs", "precision", b"precision", "provider", b"provider", "rate_hz", b"rate_hz", "reset_after_ms", b"reset_after_ms", "runtime_reason", b"runtime_reason", "scores", b"scores", "sources", b"sources", "state", b"state", "warm_up_steps", b"warm_up_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -293,6 +299,38 @@ class HeldOutScore(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HeldOutScore: _TypeAlias = HeldOutScore  # noqa: Y015
+
+@_typing.final
+class HorizonContract(_message.Message):
+    """How far ahead a model says what comes next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    SPACING_MS_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    steps: _builtins.int
+    """Steps of the horizon."""
+    spacing_ms: _builtins.int
+    """Milliseconds from one to the next, and from the frame to the first."""
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its heads."""
+
+    def __init__(
+        self,
+        *,
+        steps: _builtins.int = ...,
+        spacing_ms: _builtins.int = ...,
+        heads: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heads", b"heads", "spacing_ms", b"spacing_ms", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HorizonContract: _TypeAlias = HorizonContract  # noqa: Y015
 
 @_typing.final
 class ServerLimits(_message.Message):

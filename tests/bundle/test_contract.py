@@ -13,6 +13,8 @@ from steerstream_bundle.contract import (
     Crop,
     FrameInput,
     GapRule,
+    Horizon,
+    HorizonOutput,
     Output,
     Provenance,
     Score,
@@ -234,3 +236,39 @@ def test_a_precision_is_one_that_bundles_come_in():
     assert Contract.from_json(CONTRACT.to_json()).provenance.precision == "fp32"
     with pytest.raises(ContractError, match="precision 'bf8' is not one of"):
         Provenance(precision="bf8")
+
+
+AHEAD = HorizonOutput(head="steering_wheel_angle", tensors=("a_1", "a_2"), stddev_tensor="a_2_sd")
+FASTER = HorizonOutput(head="speed", tensors=("s_1", "s_2"))
+
+
+def test_a_horizon_comes_after_everything_else_that_a_step_returns() -> None:
+    horizon = Horizon(spacing_ms=50, outputs=(AHEAD, FASTER))
+    contract = dataclasses.replace(CONTRACT, outputs=(STEERING, SPEED), horizon=horizon)
+    assert contract.value_tensors[-5:] == ("a_1", "a_2", "s_1", "s_2", "a_2_sd")
+    assert contract.horizon.steps == 2
+    assert Contract.from_json(contract.to_json()) == contract
+    assert CONTRACT.horizon.steps == 0
+
+
+@pytest.mark.parametrize(
+    ("spacing_ms", "outputs", "message"),
+    [
+        (0, (AHEAD,), "spacing_ms must be from 1 to 1000, is 0"),
+        (1001, (AHEAD,), "is 1001"),
+        (50, (dataclasses.replace(AHEAD, tensors=()),), r"from 1 to 64, they have \[0\]"),
+        (50, (AHEAD, dataclasses.replace(FASTER, tensors=("s_1",))), r"they have \[1, 2\]"),
+        (50, (FASTER,), "must hold 'steering_wheel_angle'"),
+        (50, (AHEAD, AHEAD), "no head twice"),
+        (50, (AHEAD, dataclasses.replace(FASTER, head="steering_torque")), "only heads of the"),
+    ],
+)
+def test_a_horizon_that_makes_no_sense_is_refused(
+    spacing_ms: int, outputs: tuple[HorizonOutput, ...], message: str
+) -> None:
+    with pytest.raises(ContractError, match=message):
+        dataclasses.replace(
+            CONTRACT,
+            outputs=(STEERING, SPEED),
+            horizon=Horizon(spacing_ms=spacing_ms, outputs=outputs),
+        )

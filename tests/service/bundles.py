@@ -29,6 +29,8 @@ from steerstream_bundle.contract import (
     Crop,
     FrameInput,
     GapRule,
+    Horizon,
+    HorizonOutput,
     Output,
     Provenance,
     Score,
@@ -138,6 +140,34 @@ def timed_contract(**changes: Any) -> Contract:
     )
     timing = {"name": "timed", "outputs": outputs, "interval_tensor": "interval_s"}
     return contract(**{**timing, **changes})
+
+
+HORIZON = Horizon(
+    spacing_ms=50,
+    outputs=(
+        HorizonOutput(
+            head=STEERING_WHEEL_ANGLE,
+            tensors=("angle_1", "angle_2", "angle_3"),
+            stddev_tensor="angle_3_stddev",
+        ),
+        HorizonOutput(head=SPEED, tensors=("speed_1", "speed_2", "speed_3")),
+    ),
+)
+
+
+def horizon(path: Path) -> Path:
+    """Write a recurrent bundle with a horizon: 0.1 rad more in each step, and the same speed.
+
+    The standard deviation of the last step's angle is 0.1 + `h'[0]`.
+    """
+    nodes = [*mean_colour(), *hidden(), *heads("h_next")]
+    for step in (1, 2, 3):
+        before = f"angle_{step - 1}" if step > 1 else "angle"
+        nodes.append(helper.make_node("Add", [before, "0.1"], [f"angle_{step}"]))
+        nodes.append(helper.make_node("Identity", ["speed"], [f"speed_{step}"]))
+    nodes.append(helper.make_node("Gather", ["h_next", "head_0"], ["h_0"], axis=1))
+    nodes.append(helper.make_node("Add", ["h_0", "0.1"], ["angle_3_stddev"]))
+    return write(path, contract(name="horizon", horizon=HORIZON), nodes)
 
 
 def ring(path: Path) -> Path:

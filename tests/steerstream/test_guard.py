@@ -14,11 +14,13 @@ from steerstream import (
     ControlValues,
     Guard,
     GuardReason,
+    Horizon,
+    HorizonStep,
     SafeCommand,
     StageTimings,
     Validity,
 )
-from steerstream.guard import MAX_AWAITED, clamp_values, limit_rates
+from steerstream.guard import MAX_AWAITED, MAX_HORIZON_STEPS, clamp_values, limit_rates
 from tests.steerstream.values import command, skipped
 
 PERIOD_MS = 50.0
@@ -600,3 +602,116 @@ def test_over_a_change_of_server_the_last_command_is_held_and_marked():
     assert guard.safe_command(now(1)).action is Action.FOLLOW
     guard.resume_session(with_state=False)
     assert guard.safe_command(now(1)).reasons == (GuardReason.NEW_SESSION,)
+
+
+def ahead(*angles_rad, every_ms=50, speed_mps=None):
+    """A horizon of these angles."""
+    steps = [
+        HorizonStep(every_ms * at, ControlValues(angle_rad, speed_mps))
+        for at, angle_rad in enumerate(angles_rad, start=1)
+    ]
+    return Horizon(tuple(steps), ControlValues())
+
+
+def test_where_answers_are_missing_the_horizon_is_played_by_the_pictures_age():
+    guard = Guard()
+    drive(guard, 0, limited=ControlValues(0.1, 10.0, 0.5), horizon=ahead(0.2, 0.3, 0.4))
+    guard.session_lost()
+    found = []
+    for after_ms in (10, 49, 65, 99, 115, 149, 165, 199, 201, 999, 1001):
+        safe = guard.safe_command(now(0, after_ms))
+        found.append((after_ms, safe.action, safe.steering_wheel_angle_rad))
+        if 65 <= after_ms <= 199:
+            assert safe.reasons[:1] == (GuardReason.PREDICTED,)
+            assert safe.age_ms == after_ms
+            assert (safe.speed_mps, safe.steering_torque_nm) == (10.0, 0.5)
+    follow, hold, release = Action
+    assert [(after_ms, action, pytest.approx(rad)) for after_ms, action, rad in found] == [
+        (10, follow, 0.1),
+        (49, follow, 0.1),
+        (65, follow, 0.2),
+        (99, follow, 0.2),
+        (115, follow, 0.3),
+        (149, follow, 0.3),
+        (165, follow, 0.4),
+        (199, follow, 0.4),
+        (201, hold, 0.4),
+        (999, hold, 0.4),
+        (1001, release, None),
+    ]
+
+
+def test_a_horizon_is_followed_no_longer_than_the_bounds_allow():
+    guard = Guard(Bounds(max_horizon_ms=120))
+    drive(guard, 0, horizon=ahead(0.1, 0.2, 0.3, 0.4))
+    for after_ms, action, angle_rad in ((119, Action.FOLLOW, 0.2), (160, Action.HOLD, 0.2)):
+        safe = guard.safe_command(now(0, after_ms))
+        assert (safe.action, safe.steering_wheel_angle_rad) == (action, angle_rad)
+
+
+def test_a_horizon_moves_the_wheel_no_faster_than_an_actuator_follows():
+    guard = Guard()
+    drive(guard, 0, limited=ControlValues(0.0, 10.0, 0.0), horizon=ahead(99.0, -99.0))
+    rate = guard.bounds.max_steering_wheel_rate_radps
+    told, last_ms = 0.0, 10.0
+    for after_ms in (10, 40, 60, 90, 110, 140):
+        safe = guard.safe_command(now(0, after_ms))
+        assert safe.steering_wheel_angle_rad is not None
+        assert abs(safe.steering_wheel_angle_rad - told) <= rate * (after_ms - last_ms) / 1e3 + 1e-9
+        assert abs(safe.steering_wheel_angle_rad) <= guard.bounds.max_steering_wheel_angle_rad
+        told, last_ms = safe.steering_wheel_angle_rad, after_ms
+
+
+def test_the_next_good_command_takes_the_place_of_a_horizon_also_of_another_session():
+    guard = Guard()
+    drive(guard, 0, limited=ControlValues(0.1, 10.0, 0.0), horizon=ahead(0.2, 0.3, 0.4, 0.5))
+    guard.session_lost()
+    assert guard.safe_command(now(2)).steering_wheel_angle_rad == 0.3
+    guard.resume_session(with_state=True)
+    drive(guard, 3, limited=ControlValues(0.3, 10.0, 0.0))
+    safe = guard.safe_command(now(3))
+    assert (safe.action, safe.steering_wheel_angle_rad, safe.reasons) == (Action.FOLLOW, 0.3, ())
+
+
+def test_an_old_picture_has_an_old_horizon():
+    """The age that a frame had when it was sent counts, as for its command."""
+    guard = Guard()
+    for number in range(3):
+        drive(guard, number)
+    sent_ms, captured_ms = 250.0, 150.0
+    guard.frame_sent(3, ns(captured_ms), ns(sent_ms))
+    answer = command(3, sent_ms, capture_time_ns=ns(captured_ms), horizon=ahead(0.1, 0.2, 0.3))
+    assert guard.received(answer, answer.received_ns) == ()
+    assert guard.safe_command(ns(sent_ms + 10)).steering_wheel_angle_rad == 0.2
+
+
+@pytest.mark.parametrize(
+    "horizon",
+    [
+        ahead(0.1, math.nan),
+        ahead(0.1, 0.2, every_ms=0),
+        Horizon(tuple(reversed(ahead(0.1, 0.2).steps)), ControlValues()),
+        ahead(*[0.1] * (MAX_HORIZON_STEPS + 1), every_ms=1),
+        Horizon((), ControlValues()),
+    ],
+)
+def test_a_horizon_that_makes_no_sense_is_not_played(horizon):
+    guard = Guard()
+    assert drive(guard, 0, horizon=horizon) == ()
+    safe = guard.safe_command(now(0, 160))
+    assert (safe.action, safe.steering_wheel_angle_rad) == (Action.HOLD, 0.0)
+
+
+def test_a_horizon_with_a_head_that_the_command_lacks_is_not_played():
+    guard = Guard()
+    drive(guard, 0, limited=ControlValues(0.1), horizon=ahead(0.2, speed_mps=10.0))
+    assert guard.safe_command(now(0, 60)).steering_wheel_angle_rad == 0.1
+
+
+def test_in_a_recording_no_horizon_is_played():
+    """Its pictures are as old as they are by another clock than the client's."""
+    guard = Guard()
+    guard.begin_session(live=False)
+    drive(guard, 0, limited=ControlValues(0.1, 10.0, 0.0), horizon=ahead(0.2, 0.3, 0.4))
+    safe = guard.safe_command(now(0, 160))
+    assert (safe.action, safe.steering_wheel_angle_rad) == (Action.HOLD, 0.1)

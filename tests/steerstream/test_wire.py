@@ -20,7 +20,7 @@ from steerstream import (
     ViewEncoding,
     wire,
 )
-from steerstream.checksum import command_checksum
+from steerstream.checksum import command_checksum, horizon_checksum
 from steerstream.testing import FakeServer
 from steerstream.v1 import command_pb2, drive_service_pb2, session_pb2
 from tests.steerstream import views
@@ -281,3 +281,55 @@ def test_no_budget_is_granted_by_zero():
 def test_a_first_answer_that_opens_nothing_is_an_error(response):
     with pytest.raises(ProtocolError):
         wire.session_info(response)
+
+
+def a_horizon(command: command_pb2.Command) -> None:
+    for after_ms in (50, 100):
+        step = command.horizon.steps.add(after_ms=after_ms)
+        step.limited.steering_wheel_angle_rad = after_ms / 1000
+    command.horizon.last_raw.steering_wheel_angle_stddev_rad = 0.3
+    command.checksum = command_checksum("session", command)
+    command.horizon.checksum = horizon_checksum(
+        command.checksum, [(50, 0.05, None, None), (100, 0.1, None, None)]
+    )
+
+
+def test_a_horizon_is_read():
+    message = a_command()
+    a_horizon(message)
+    command = wire.command("session", message, sent_ns=1, received_ns=2)
+    assert command.checksum_ok
+    assert command.horizon is not None
+    steps = [
+        (step.after_ms, step.limited.steering_wheel_angle_rad) for step in command.horizon.steps
+    ]
+    assert steps == [(50, 0.05), (100, 0.1)]
+    assert command.horizon.last_raw.steering_wheel_angle_stddev_rad == 0.3
+    assert wire.command("session", a_command(), sent_ns=1, received_ns=2).horizon is None
+
+
+@pytest.mark.parametrize(
+    "damage", ["a value", "a moment", "a step", "another command's", "its sum"]
+)
+def test_a_damaged_horizon_damages_its_command(damage):
+    message = a_command()
+    a_horizon(message)
+    if damage == "a value":
+        message.horizon.steps[1].limited.steering_wheel_angle_rad = 0.2
+    elif damage == "a moment":
+        message.horizon.steps[1].after_ms = 101
+    elif damage == "a step":
+        del message.horizon.steps[1]
+    elif damage == "another command's":
+        message.sequence_number += 1
+        message.checksum = command_checksum("session", message)
+    else:
+        message.horizon.checksum ^= 1
+    assert not wire.command("session", message, sent_ns=1, received_ns=2).checksum_ok
+
+
+def test_a_client_that_knows_no_horizon_finds_the_command_sealed_all_the_same():
+    message = a_command()
+    a_horizon(message)
+    message.ClearField("horizon")
+    assert wire.command("session", message, sent_ns=1, received_ns=2).checksum_ok

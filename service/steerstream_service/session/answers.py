@@ -22,6 +22,7 @@ from steerstream_service.domain import (
 )
 from steerstream_service.session import vehicle_limits
 from steerstream_service.session.frame_stages import FrameRecord
+from steerstream_service.session.horizons import Horizons
 from steerstream_service.session.recurrence import Recurrence
 from steerstream_service.session.ticket import SessionState
 
@@ -80,6 +81,7 @@ class Answers:
         self._has_stddevs = bool(contract.stddev_columns)
         self._stddev_columns = _columns(contract.stddev_columns)
         self._plausible = vehicle_limits.plausible(contract)
+        self._horizons = Horizons(contract, profile) if contract.horizon.outputs else None
         self._period_s = 1 / contract.rate_hz
         self._is_live = is_live
         self._time_left_s = _LONGEST_CHANGE_S
@@ -144,7 +146,10 @@ class Answers:
         stddevs = None
         if self._has_stddevs:
             stddevs = Stddevs(*_picked(outcome.outputs, self._stddev_columns))
-        usable = vehicle_limits.is_plausible(outcome.outputs, self._plausible)
+        now = outcome.outputs
+        if self._horizons is not None:
+            now = now[: len(self._plausible)]
+        usable = vehicle_limits.is_plausible(now, self._plausible)
         values = self._limited(raw, record) if usable else self._stand_in(record)
         command = Command(
             record.sequence_number,
@@ -161,6 +166,10 @@ class Answers:
             stddevs,
         )
         given = _Given(command, values.arrived_ns)
+        if usable and self._horizons is not None:
+            command.horizon = self._horizons.after(
+                outcome.outputs, values.limited, record.vehicle_speed_mps
+            )
         if usable:
             self._held = given
         self._remember(record.sequence_number, given)
@@ -230,7 +239,10 @@ class Answers:
     def _again(
         self, given: _Given, validity: Validity, record: FrameRecord, now_ns: int
     ) -> Command:
-        """Return an earlier command with a new count and age; its numbers and values stay."""
+        """Return an earlier command with a new count and age; its numbers and values stay.
+
+        Its horizon does not: the time that it was for has begun.
+        """
         total_ns = now_ns - record.arrived_ns
         return replace(
             given.command,
@@ -238,6 +250,7 @@ class Answers:
             age_ms=(now_ns - given.arrived_ns) / _MS,
             alive_counter=self._next_count(),
             timings=Timings(total_ns, 0, 0, total_ns, 0),
+            horizon=None,
         )
 
     def _next_count(self) -> int:

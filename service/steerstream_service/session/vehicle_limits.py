@@ -34,7 +34,8 @@ from types import MappingProxyType
 from steerstream_bundle.contract import Contract
 from steerstream_service.domain import ControlValues, Limit
 
-_ANY_STDDEV = (math.ulp(0.0), sys.float_info.max)
+ANY_STDDEV = (math.ulp(0.0), sys.float_info.max)
+"""The bounds of a plausible standard deviation: any number above zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +111,11 @@ Bounds = tuple[float, float]
 def plausible(contract: Contract) -> tuple[Bounds, ...]:
     """Return the bounds of a step's values, in the order of the contract's `value_tensors`.
 
-    The contract states those of the heads. A standard deviation is a number above zero.
+    Those of the horizon are left out. The contract states those of the heads. A standard deviation
+    is a number above zero.
     """
     heads = [(output.minimum, output.maximum) for output in contract.outputs]
-    return (*heads, *[_ANY_STDDEV] * len(contract.stddev_columns))
+    return (*heads, *[ANY_STDDEV] * len(contract.stddev_columns))
 
 
 def is_plausible(values: Iterable[float], bounds: Iterable[Bounds]) -> bool:

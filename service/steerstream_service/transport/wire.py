@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from steerstream.checksum import checksum_seed, fields_checksum
+from steerstream.checksum import checksum_seed, fields_checksum, horizon_checksum
 from steerstream.v1 import command_pb2, drive_service_pb2, frame_pb2, model_pb2, session_pb2
 from steerstream_bundle.contract import LONGEST_NAME, Crop, FrameInput
+from steerstream_bundle.contract import Horizon as ModelHorizon
 from steerstream_bundle.pictures import Image, JpegImage, Nv12Image, RawImage
 from steerstream_bundle.view import Applied, view_of
 from steerstream_service.admission.catalogue import Model
@@ -18,6 +19,7 @@ from steerstream_service.domain import (
     DrainingNotice,
     ExpiringNotice,
     FramePolicy,
+    Horizon,
     Notice,
     Opening,
     PaceNotice,
@@ -213,6 +215,7 @@ def model_contract(model: Model) -> model_pb2.ModelContract:
         precision=bundle.precision,
         provider=bundle.runtime.provider.name,
         runtime_reason=bundle.reason,
+        horizon=_horizon_contract(contract.horizon),
     )
 
 
@@ -225,6 +228,16 @@ def view(frame: FrameInput) -> session_pb2.View:
         height_px=wanted.height_px,
         encodings=map(session_pb2.ViewEncoding.ValueType, wanted.encodings),
         jpeg_quality=wanted.jpeg_quality,
+    )
+
+
+def _horizon_contract(horizon: ModelHorizon) -> model_pb2.HorizonContract | None:
+    if not horizon.outputs:
+        return None
+    return model_pb2.HorizonContract(
+        steps=horizon.steps,
+        spacing_ms=horizon.spacing_ms,
+        heads=[output.head for output in horizon.outputs],
     )
 
 
@@ -346,6 +359,30 @@ def _write_command(message: command_pb2.Command, command: Command, seed: int) ->
         angle_rad=limited.steering_wheel_angle_rad,
         speed_mps=limited.speed_mps,
         torque_nm=limited.steering_torque_nm,
+    )
+    if command.horizon is not None:
+        _write_horizon(message, command.horizon)
+
+
+def _write_horizon(message: command_pb2.Command, horizon: Horizon) -> None:
+    ahead = message.horizon
+    for at, values in enumerate(horizon.steps, start=1):
+        step = ahead.steps.add()
+        step.after_ms = at * horizon.spacing_ms
+        _write_values(step.limited, values)
+    _write_values(ahead.last_raw, horizon.last_raw)
+    _write_stddevs(ahead.last_raw, horizon.last_stddevs)
+    ahead.checksum = horizon_checksum(
+        message.checksum,
+        (
+            (
+                at * horizon.spacing_ms,
+                values.steering_wheel_angle_rad,
+                values.speed_mps,
+                values.steering_torque_nm,
+            )
+            for at, values in enumerate(horizon.steps, start=1)
+        ),
     )
 
 

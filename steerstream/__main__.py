@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import NoReturn
 
-from steerstream import __version__
+from steerstream import __version__, models_command
 from steerstream.command_line import Parser, exit_code
 from steerstream.drive import command
 from steerstream.errors import SteerstreamError
@@ -66,9 +66,9 @@ def _parser() -> Parser:
     drive = commands.add_parser("drive", help="stream pictures and watch the commands")
     command.add_drive_options(drive)
     drive.set_defaults(run=command.drive)
-    models = commands.add_parser("models", help="list the models that a server serves")
-    command.add_models_options(models)
-    models.set_defaults(run=command.models)
+    models = commands.add_parser("models", help="list what a server serves, or change it")
+    models_command.add_models_options(models)
+    models.set_defaults(run=models_command.models)
     bench = commands.add_parser("bench", help="measure what this machine's link costs a frame")
     link.add_bench_options(bench)
     bench.set_defaults(run=link.bench)

@@ -1,12 +1,10 @@
-"""The commands `drive` and `models`: options in, exit code out."""
+"""The command `drive`: options in, exit code out."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import contextlib
-import dataclasses
-import json
 import sys
 import time
 from pathlib import Path
@@ -24,7 +22,7 @@ from steerstream.drive.video import video_file
 from steerstream.errors import MediaError
 from steerstream.extras import has_simplejpeg
 from steerstream.images import ViewUse
-from steerstream.models import FramePolicy, ServedModels
+from steerstream.models import FramePolicy
 from steerstream.progress import ProgressLine
 
 
@@ -51,13 +49,6 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
         help="write a video with steering and latency drawn over, .mp4; missing folders are made",
     )
     add("--json", type=output_file, help="write the result as JSON; missing folders are made")
-    add_connection_options(parser)
-
-
-def add_models_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `models`."""
-    parser.add_argument("--target", required=True, help="HOST:PORT of the server")
-    parser.add_argument("--json", action="store_true", help="print JSON")
     add_connection_options(parser)
 
 
@@ -146,33 +137,3 @@ def _show(
     if options.json:
         result = report.as_json(tally, session.info, source=source.name, elapsed_s=elapsed_s)
         write_result(options.json, result)
-
-
-async def models(options: argparse.Namespace) -> int:
-    """Run `models`.
-
-    Raises:
-        SteerstreamError: the server was not reached.
-    """
-    async with steerstream.connect(options.target, **connection_arguments(options)) as client:
-        served = await client.describe_models()
-    if options.json:
-        print(json.dumps(dataclasses.asdict(served), indent=2))
-    else:
-        print(models_table(served))
-    return 0
-
-
-def models_table(served: ServedModels) -> str:
-    """Return the served models as lines of text; the default one is marked with a star."""
-    lines = [f"{'':2}{'model':<24}{'input':<10}{'rate':<8}{'heads and held-out scores'}"]
-    for model in served.models:
-        mark = "* " if model.name == served.default_model else "  "
-        size = f"{model.input_width_px}x{model.input_height_px}"
-        heads = ", ".join(f"{output.head} [{output.unit}]" for output in model.outputs)
-        lines.append(f"{mark}{model.name:<24}{size:<10}{f'{model.rate_hz:g} Hz':<8}{heads}")
-        lines += [
-            f"{'':44}{score.head} RMSE {score.rmse:.4f} on {score.source} ({score.frames} frames)"
-            for score in model.scores
-        ]
-    return "\n".join(lines)

@@ -7,7 +7,6 @@ import asyncio
 import time
 from typing import Any
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,13 +28,14 @@ from steerstream.link.times import AS_IT_IS, LinkTimes, measure, picture_of
 from steerstream.models import FramePolicy
 from steerstream.reachability import is_local
 from steerstream.session import Session
-from steerstream.transport import bearer
+from steerstream.transport import bearer, open_channel
 from steerstream.v1.drive_service_pb2 import DescribeModelsRequest
 from steerstream.v1.drive_service_pb2_grpc import DriveServiceStub
 
 VIEW_KB, WHOLE_KB = 8.0, 80.0
 """A frame as the view sends it, and a whole picture that does not fit into one window of HTTP/2,
 64 kB."""
+_CALL_S = 5.0
 _PAUSES, _PAUSE_S = 3, 1.2
 """Linux forgets a connection's window after the time of a retransmission, 0.2 to 1 s."""
 
@@ -163,14 +163,9 @@ async def _headers(options: argparse.Namespace) -> dict[str, str]:
     """Return the metadata before a call's answer; proxies leave their names there."""
     given = connection_arguments(options)
     tls, token = given["tls"], bearer(given["token"])
-    channel = (
-        grpc.aio.insecure_channel(options.target)
-        if tls is None
-        else grpc.aio.secure_channel(options.target, tls.credentials())
-    )
-    async with channel:
+    async with open_channel(options.target, tls=tls, timeout_s=_CALL_S) as channel:
         stub = DriveServiceStub(channel)
-        call = stub.DescribeModels(DescribeModelsRequest(), timeout=5.0, metadata=token)
+        call = stub.DescribeModels(DescribeModelsRequest(), timeout=_CALL_S, metadata=token)
         metadata = await call.initial_metadata()
         await call.code()
     return {key: value for key, value in metadata or () if isinstance(value, str)}

@@ -77,9 +77,9 @@ class ModelsServiceServicer:
 
     def LoadModel(self, request, context):
         """Reads a bundle, warms its network up beside the drives, and serves it to vehicles that ask for it by name.
-        FAILED_PRECONDITION where the server was started without --load-from. INVALID_ARGUMENT where the file is none of that
-        folder, its digest is not the stated one, or the bundle is broken. ALREADY_EXISTS where the name is taken.
-        RESOURCE_EXHAUSTED where the memory does not suffice.
+        FAILED_PRECONDITION where the server was started without --load-from, or the name is taken. INVALID_ARGUMENT where the
+        file is none of that folder, its digest is not the stated one, or the bundle is broken. RESOURCE_EXHAUSTED where the
+        memory does not suffice.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +87,7 @@ class ModelsServiceServicer:
 
     def UnloadModel(self, request, context):
         """Opens no more sessions with a network, and lets go of it when the last of its sessions has ended. NOT_FOUND where there
-        is none of that name. FAILED_PRECONDITION for the default.
+        is none of that name. FAILED_PRECONDITION for the default, and for one that is compared.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,7 +95,8 @@ class ModelsServiceServicer:
 
     def RouteVehicles(self, request, context):
         """Says which network drives vehicles that ask for none: all the default, but for the shares of others. A vehicle is
-        always in the same share, on every server. NOT_FOUND where there is no such network.
+        always in the same share, on every server. NOT_FOUND where there is no such network, FAILED_PRECONDITION for shares
+        that are out of their range.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,8 +104,8 @@ class ModelsServiceServicer:
 
     def ShadowModel(self, request, context):
         """Steps a network beside those that drive, for a share of the vehicles that open from now on, and compares its values
-        with theirs; they are sent to nobody. INVALID_ARGUMENT where it does not see the same part of a picture in the same size
-        as the default. NOT_FOUND where there is no such network.
+        with theirs; they are sent to nobody. FAILED_PRECONDITION where it does not see the same part of a picture in the same
+        size as the default. NOT_FOUND where there is no such network.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

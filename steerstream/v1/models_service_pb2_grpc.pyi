@@ -39,22 +39,23 @@ class ModelsServiceStub:
     """What is served."""
     LoadModel: _grpc.UnaryUnaryMultiCallable[_models_service_pb2.LoadModelRequest, _models_service_pb2.LoadModelResponse]
     """Reads a bundle, warms its network up beside the drives, and serves it to vehicles that ask for it by name.
-    FAILED_PRECONDITION where the server was started without --load-from. INVALID_ARGUMENT where the file is none of that
-    folder, its digest is not the stated one, or the bundle is broken. ALREADY_EXISTS where the name is taken.
-    RESOURCE_EXHAUSTED where the memory does not suffice.
+    FAILED_PRECONDITION where the server was started without --load-from, or the name is taken. INVALID_ARGUMENT where the
+    file is none of that folder, its digest is not the stated one, or the bundle is broken. RESOURCE_EXHAUSTED where the
+    memory does not suffice.
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_models_service_pb2.UnloadModelRequest, _models_service_pb2.UnloadModelResponse]
     """Opens no more sessions with a network, and lets go of it when the last of its sessions has ended. NOT_FOUND where there
-    is none of that name. FAILED_PRECONDITION for the default.
+    is none of that name. FAILED_PRECONDITION for the default, and for one that is compared.
     """
     RouteVehicles: _grpc.UnaryUnaryMultiCallable[_models_service_pb2.RouteVehiclesRequest, _models_service_pb2.RouteVehiclesResponse]
     """Says which network drives vehicles that ask for none: all the default, but for the shares of others. A vehicle is
-    always in the same share, on every server. NOT_FOUND where there is no such network.
+    always in the same share, on every server. NOT_FOUND where there is no such network, FAILED_PRECONDITION for shares
+    that are out of their range.
     """
     ShadowModel: _grpc.UnaryUnaryMultiCallable[_models_service_pb2.ShadowModelRequest, _models_service_pb2.ShadowModelResponse]
     """Steps a network beside those that drive, for a share of the vehicles that open from now on, and compares its values
-    with theirs; they are sent to nobody. INVALID_ARGUMENT where it does not see the same part of a picture in the same size
-    as the default. NOT_FOUND where there is no such network.
+    with theirs; they are sent to nobody. FAILED_PRECONDITION where it does not see the same part of a picture in the same
+    size as the default. NOT_FOUND where there is no such network.
     """
 
 @_typing.type_check_only
@@ -68,22 +69,23 @@ class ModelsServiceAsyncStub(ModelsServiceStub):
     """What is served."""
     LoadModel: _aio.UnaryUnaryMultiCallable[_models_service_pb2.LoadModelRequest, _models_service_pb2.LoadModelResponse]  # type: ignore[assignment]
     """Reads a bundle, warms its network up beside the drives, and serves it to vehicles that ask for it by name.
-    FAILED_PRECONDITION where the server was started without --load-from. INVALID_ARGUMENT where the file is none of that
-    folder, its digest is not the stated one, or the bundle is broken. ALREADY_EXISTS where the name is taken.
-    RESOURCE_EXHAUSTED where the memory does not suffice.
+    FAILED_PRECONDITION where the server was started without --load-from, or the name is taken. INVALID_ARGUMENT where the
+    file is none of that folder, its digest is not the stated one, or the bundle is broken. RESOURCE_EXHAUSTED where the
+    memory does not suffice.
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_models_service_pb2.UnloadModelRequest, _models_service_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """Opens no more sessions with a network, and lets go of it when the last of its sessions has ended. NOT_FOUND where there
-    is none of that name. FAILED_PRECONDITION for the default.
+    is none of that name. FAILED_PRECONDITION for the default, and for one that is compared.
     """
     RouteVehicles: _aio.UnaryUnaryMultiCallable[_models_service_pb2.RouteVehiclesRequest, _models_service_pb2.RouteVehiclesResponse]  # type: ignore[assignment]
     """Says which network drives vehicles that ask for none: all the default, but for the shares of others. A vehicle is
-    always in the same share, on every server. NOT_FOUND where there is no such network.
+    always in the same share, on every server. NOT_FOUND where there is no such network, FAILED_PRECONDITION for shares
+    that are out of their range.
     """
     ShadowModel: _aio.UnaryUnaryMultiCallable[_models_service_pb2.ShadowModelRequest, _models_service_pb2.ShadowModelResponse]  # type: ignore[assignment]
     """Steps a network beside those that drive, for a share of the vehicles that open from now on, and compares its values
-    with theirs; they are sent to nobody. INVALID_ARGUMENT where it does not see the same part of a picture in the same size
-    as the default. NOT_FOUND where there is no such network.
+    with theirs; they are sent to nobody. FAILED_PRECONDITION where it does not see the same part of a picture in the same
+    size as the default. NOT_FOUND where there is no such network.
     """
 
 class ModelsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -106,9 +108,9 @@ class ModelsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_models_service_pb2.LoadModelResponse, _abc.Awaitable[_models_service_pb2.LoadModelResponse]]:
         """Reads a bundle, warms its network up beside the drives, and serves it to vehicles that ask for it by name.
-        FAILED_PRECONDITION where the server was started without --load-from. INVALID_ARGUMENT where the file is none of that
-        folder, its digest is not the stated one, or the bundle is broken. ALREADY_EXISTS where the name is taken.
-        RESOURCE_EXHAUSTED where the memory does not suffice.
+        FAILED_PRECONDITION where the server was started without --load-from, or the name is taken. INVALID_ARGUMENT where the
+        file is none of that folder, its digest is not the stated one, or the bundle is broken. RESOURCE_EXHAUSTED where the
+        memory does not suffice.
         """
 
     @_abc_1.abstractmethod
@@ -118,7 +120,7 @@ class ModelsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_models_service_pb2.UnloadModelResponse, _abc.Awaitable[_models_service_pb2.UnloadModelResponse]]:
         """Opens no more sessions with a network, and lets go of it when the last of its sessions has ended. NOT_FOUND where there
-        is none of that name. FAILED_PRECONDITION for the default.
+        is none of that name. FAILED_PRECONDITION for the default, and for one that is compared.
         """
 
     @_abc_1.abstractmethod
@@ -128,7 +130,8 @@ class ModelsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_models_service_pb2.RouteVehiclesResponse, _abc.Awaitable[_models_service_pb2.RouteVehiclesResponse]]:
         """Says which network drives vehicles that ask for none: all the default, but for the shares of others. A vehicle is
-        always in the same share, on every server. NOT_FOUND where there is no such network.
+        always in the same share, on every server. NOT_FOUND where there is no such network, FAILED_PRECONDITION for shares
+        that are out of their range.
         """
 
     @_abc_1.abstractmethod
@@ -138,8 +141,8 @@ class ModelsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_models_service_pb2.ShadowModelResponse, _abc.Awaitable[_models_service_pb2.ShadowModelResponse]]:
         """Steps a network beside those that drive, for a share of the vehicles that open from now on, and compares its values
-        with theirs; they are sent to nobody. INVALID_ARGUMENT where it does not see the same part of a picture in the same size
-        as the default. NOT_FOUND where there is no such network.
+        with theirs; they are sent to nobody. FAILED_PRECONDITION where it does not see the same part of a picture in the same
+        size as the default. NOT_FOUND where there is no such network.
         """
 
 def add_ModelsServiceServicer_to_server(servicer: ModelsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

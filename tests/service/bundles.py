@@ -107,7 +107,7 @@ def reduced(whole: Path, ratios: Sequence[float] = (1.001,), **changes: Any) -> 
 def stateless(path: Path, **changes: Any) -> Path:
     """Write a bundle without state: the heads read the mean colour."""
     nodes = [*mean_colour(), *heads("x")]
-    return write(path, contract(name="stateless", state=(), **changes), nodes)
+    return write(path, contract(**{"name": "stateless", "state": (), **changes}), nodes)
 
 
 def timed(path: Path, **changes: Any) -> Path:

@@ -22,6 +22,7 @@ from steerstream.v1 import (
 )
 from steerstream_bundle import quickest
 from steerstream_service.config import Config
+from steerstream_service.process.model_keeper import NO_SOURCE
 from steerstream_service.process.server import Server
 
 LONG_BUDGET_MS = 10_000
@@ -64,12 +65,14 @@ class Running:
 async def running(*paths: Path, **settings) -> AsyncIterator[Running]:
     """A server of these bundles, warm, on a free port of this machine.
 
-    Beside its settings, `security` and the `admin` address may be given.
+    Beside its settings, `security`, the `admin` address, and the `source` of more bundles may be
+    given.
     """
     security, admin = settings.pop("security", None), settings.pop("admin", None)
+    source = settings.pop("source", NO_SOURCE)
     config = Config(**{"drain_s": 0.1, **settings})
     bundles = quickest.load_all(paths, precision=config.precision)
-    server = Server(bundles, next(iter(bundles)), config, security=security)
+    server = Server(bundles, next(iter(bundles)), config, security=security, source=source)
     address = await server.startup("127.0.0.1:0", admin)
     await server.warm_up()
     await server.open()

@@ -130,6 +130,10 @@ class Admission:
         """Sessions that hold a slot."""
         return len(self._leases)
 
+    def sessions_of(self, model: Model) -> int:
+        """Return how many sessions a model drives."""
+        return sum(lease.model is model for lease in self._leases.values())
+
     def lease(self, session_id: str) -> Lease | None:
         """Return the lease of an open session; None if there is no such session."""
         return self._leases.get(session_id)

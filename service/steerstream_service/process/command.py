@@ -129,6 +129,13 @@ def _parser() -> argparse.ArgumentParser:
         "bundle that comes with steerstream)",
     )
     parser.add_argument(
+        "--load-from",
+        metavar="DIR",
+        type=_folder,
+        help="let operators load bundles of this folder while the server runs, with steerstream "
+        "models --load (default: none)",
+    )
+    parser.add_argument(
         "--default-model",
         metavar="NAME",
         help="the model for vehicles that ask for none (default: the only one, or "
@@ -239,6 +246,13 @@ def _workers(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MAX_WORKERS):
         raise argparse.ArgumentTypeError(f"needs a number from 1 to {_MAX_WORKERS}, not {text}")
     return int(text)
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"needs a folder, not {text}")
+    return path
 
 
 def _place(text: str) -> address.Place:

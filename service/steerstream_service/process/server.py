@@ -17,6 +17,8 @@ from grpc_reflection.v1alpha import reflection
 from steerstream.v1 import (
     drive_service_pb2,
     drive_service_pb2_grpc,
+    models_service_pb2,
+    models_service_pb2_grpc,
     watch_pb2,
     watch_pb2_grpc,
 )
@@ -32,6 +34,7 @@ from steerstream_service.engine.loop_engine import LARGEST_STEP, LoopEngine, Tur
 from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.engine.thread_engine import ThreadEngine
 from steerstream_service.errors import ConfigError, ListenError
+from steerstream_service.process.model_keeper import NO_SOURCE, ModelKeeper, Source
 from steerstream_service.telemetry.live_board import LiveBoard
 from steerstream_service.telemetry.logs import fields
 from steerstream_service.telemetry.observer import (
@@ -44,6 +47,7 @@ from steerstream_service.telemetry.observer import (
 from steerstream_service.transport.access import AccessControl, Listener
 from steerstream_service.transport.call_bounds import Bound, CallBounds, plain_bound
 from steerstream_service.transport.identity import Identities
+from steerstream_service.transport.models_service import ModelsService
 from steerstream_service.transport.pace import Pace
 from steerstream_service.transport.servicer import DriveService
 from steerstream_service.transport.tls import SocketSecurity
@@ -53,6 +57,7 @@ _log = logging.getLogger(__name__)
 
 SERVICE_NAME = drive_service_pb2.DESCRIPTOR.services_by_name["DriveService"].full_name
 _DRIVE = f"/{SERVICE_NAME}/Drive"
+_MODELS = models_service_pb2.DESCRIPTOR.services_by_name["ModelsService"]
 _WATCH = watch_pb2.DESCRIPTOR.services_by_name["WatchService"]
 _WATCH_BOUNDS = {
     f"/{_WATCH.full_name}/{method.name}": plain_bound(MOST_WATCHERS) for method in _WATCH.methods
@@ -106,6 +111,7 @@ class Server:
         observer: receives events of sessions, frames and steps.
         watch_pictures: whether operators may look at the vehicles' pictures.
         security: how the sockets are protected; plain text on this machine alone by default.
+        source: where more bundles may be loaded from.
 
     Raises:
         StartError: the default model is not among the bundles, a bundle names unknown limits, or
@@ -122,6 +128,7 @@ class Server:
         observer: Observer | None = None,
         watch_pictures: bool = False,
         security: SocketSecurity | None = None,
+        source: Source = NO_SOURCE,
     ) -> None:
         if default_model not in bundles:
             raise ConfigError(f"default model {default_model!r} is not one of {sorted(bundles)}")
@@ -165,6 +172,16 @@ class Server:
         self._watch = WatchService(
             board, self.admission, config, self.state, shows_pictures=watch_pictures
         )
+        shadows = self._service.shadows
+        self._keeper = ModelKeeper(
+            source,
+            admission=self.admission,
+            engine=self._engine,
+            shadows=shadows,
+            config=config,
+            observer=observer,
+        )
+        self._models = ModelsService(self.admission, shadows, self._keeper)
         self._server: grpc.aio.Server | None = None
         self._admin: grpc.aio.Server | None = None
 
@@ -244,9 +261,12 @@ class Server:
         drive_service_pb2_grpc.add_DriveServiceServicer_to_server(self._service, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         watch_pb2_grpc.add_WatchServiceServicer_to_server(self._watch, server)
+        models_service_pb2_grpc.add_ModelsServiceServicer_to_server(self._models, server)
         if reflects:
-            names = (SERVICE_NAME, _WATCH.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
+            own = (SERVICE_NAME, _MODELS.full_name, _WATCH.full_name)
+            reflection.enable_server_reflection(
+                (*own, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+            )
 
     async def warm_up(self) -> None:
         """Run every network at every batch size that it will be run at.
@@ -317,6 +337,7 @@ class Server:
         """
         if self._watching is not None:
             self._watching.cancel()
+        self._keeper.stop()
         if self._listening:
             _log.info("draining", extra=fields(sessions=self.admission.sessions))
         await self._health.enter_graceful_shutdown()

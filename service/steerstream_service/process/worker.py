@@ -15,6 +15,7 @@ from steerstream_service import config
 from steerstream_service.address import write_address
 from steerstream_service.errors import ConfigError
 from steerstream_service.process import allocator, memory
+from steerstream_service.process.model_keeper import Source
 from steerstream_service.process.server import Server
 from steerstream_service.process.start_guard import StartGuard
 from steerstream_service.process.stop_signals import stop_signals
@@ -65,11 +66,12 @@ async def _start(
 ) -> tuple[Server, str]:
     """Return a server that is warm and listens, and its address; `ending` gets what ends it."""
     security = _security(options)
+    precision = options.precision or settings.precision
     candidates = providers.candidates(options.provider or settings.provider)
     bundles = quickest.load_all(
         options.model or [loading.SHIPPED],
         candidates=candidates,
-        precision=options.precision or settings.precision,
+        precision=precision,
         intra_op_threads=settings.intra_op_threads,
     )
     if not candidates[0].pool_on_device:
@@ -90,6 +92,7 @@ async def _start(
         observer=telemetry.observer,
         watch_pictures=options.watch_pictures,
         security=security,
+        source=Source(options.load_from, candidates, precision),
     )
     ending.push_async_callback(telemetry.stop)
     telemetry.start(server.state)

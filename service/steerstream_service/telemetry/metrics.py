@@ -89,7 +89,6 @@ class Metrics(Observer, Collector):
     """
 
     def __init__(self, models: Iterable[str]) -> None:
-        models = tuple(models)
         # Written by the event loop's thread.
         self._queue, self._decode, self._infer, self._total = (_durations() for _ in STAGES)
         self._commands = [0] * (1 + max(Validity))
@@ -97,15 +96,17 @@ class Metrics(Observer, Collector):
         self._late = Counter(dict.fromkeys(STAGES[:-1], 0))
         self._overdue = 0
         self._lag = _durations()
-        self._opened = Counter(dict.fromkeys(models, 0))
-        self._frames = Counter(dict.fromkeys(models, 0))
+        self._opened: Counter[str] = Counter()
+        self._frames: Counter[str] = Counter()
         self._models: dict[str, str] = {}
         self._refused = Counter({reason.name: 0 for reason in ErrorReason})
         self._ended = Counter(dict.fromkeys(ENDINGS, 0))
         # Written by the engine's thread.
-        self._steps = {model: _durations() for model in models}
-        self._batches = {model: _counts() for model in models}
-        self._waiting = {model: _counts() for model in models}
+        self._steps: dict[str, Histogram] = {}
+        self._batches: dict[str, Histogram] = {}
+        self._waiting: dict[str, Histogram] = {}
+        for model in models:
+            self.served(model)
 
     def opened(
         self, session_id: str, vehicle_id: str, model: str, trace_parent: str | None = None
@@ -114,6 +115,14 @@ class Metrics(Observer, Collector):
         del vehicle_id, trace_parent
         self._opened[model] += 1
         self._models[session_id] = model
+
+    def served(self, model: str) -> None:
+        """Show a model's series, which begin at 0 unless it was served before."""
+        self._opened[model] += 0
+        self._frames[model] += 0
+        self._steps.setdefault(model, _durations())
+        self._batches.setdefault(model, _counts())
+        self._waiting.setdefault(model, _counts())
 
     def refused(self, reason: ErrorReason) -> None:
         """Count a refusal."""

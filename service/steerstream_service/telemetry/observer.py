@@ -77,6 +77,9 @@ class Observer:
                 none.
         """
 
+    def served(self, model: str) -> None:
+        """A model is served from now on that was not when the server started."""
+
     def refused(self, reason: ErrorReason) -> None:
         """A stream was refused before it had a session."""
 
@@ -130,6 +133,11 @@ class Observers(Observer):
         """Pass it on."""
         for observer in self._observers:
             observer.opened(session_id, vehicle_id, model, trace_parent)
+
+    def served(self, model: str) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            observer.served(model)
 
     def refused(self, reason: ErrorReason) -> None:
         """Pass it on."""

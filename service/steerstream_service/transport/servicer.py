@@ -8,10 +8,13 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
 
-from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
+from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc, model_pb2
 from steerstream_service.admission.admission import Admission, Lease
+from steerstream_service.admission.catalogue import Model
 from steerstream_service.admission.retry_hints import RetryHints
+from steerstream_service.admission.shadows import Shadows
 from steerstream_service.admission.shares import Holder
 from steerstream_service.config import Config
 from steerstream_service.domain import DrainingNotice, Opening, SheddingNotice
@@ -77,9 +80,9 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._identities = identities
         self._deadlines = DeadlineTimer()
         self._limits = wire.server_limits(config)
-        self._contracts = {
-            name: wire.model_contract(model) for name, model in admission.models.items()
-        }
+        self._contracts: WeakKeyDictionary[Model, model_pb2.ModelContract] = WeakKeyDictionary()
+        self.shadows = Shadows(admission, engine)
+        """Networks that are stepped beside those that drive."""
         self._ready = asyncio.Event()
         self._retry_hints = RetryHints()
         self._refusals = Refusals()
@@ -142,7 +145,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
     ) -> drive_service_pb2.DescribeModelsResponse:
         """Describe the served models; see the wire contract."""
         return drive_service_pb2.DescribeModelsResponse(
-            models=self._contracts.values(),
+            models=[self._contract(model) for model in self._admission.models.values()],
             default_model=self._admission.default,
             limits=self._limits,
         )
@@ -170,7 +173,10 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._refusals.flush()
 
     async def _drive(self, context: Context) -> None:
-        with self._session(context, await self._admitted(context)) as stream:
+        with (
+            self._session(context, await self._admitted(context)) as stream,
+            self.shadows.beside(stream.lease) as stream.shadow,
+        ):
             await stream.run(self._opened(context, stream.lease))
 
     @contextlib.contextmanager
@@ -357,13 +363,19 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         )
         return wire.opened(
             session_id=lease.session_id,
-            model=self._contracts[model],
+            model=self._contract(lease.model),
             budget_ms=lease.budget_ms,
             policy=lease.terms.policy,
             resumed=lease.resumed is not None,
             limits=self._limits,
             view=wire.view(lease.model.bundle.contract.frame),
         )
+
+    def _contract(self, model: Model) -> model_pb2.ModelContract:
+        contract = self._contracts.get(model)
+        if contract is None:
+            self._contracts[model] = contract = wire.model_contract(model)
+        return contract
 
     def _forget(self, stream: DriveStream, ended_by: str, *, held: bool) -> None:
         """Let go of a stream whose slot was given back; `held` tells the first time from others."""

@@ -35,6 +35,7 @@ from steerstream_service.domain import (
 )
 from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.engine import Engine
+from steerstream_service.engine.shadow import ShadowSession
 from steerstream_service.errors import IdleError, InvalidFieldError, NotOpenError
 from steerstream_service.session.frame_stages import (
     Action,
@@ -118,6 +119,8 @@ class DriveStream:
         observer: Observer,
     ) -> None:
         self.lease = lease
+        self.shadow: ShadowSession | None = None
+        """Steps the same frames with another network; set before the stream runs."""
         self._context = context
         self._engine = engine
         self._decoder = decoder
@@ -395,9 +398,13 @@ class DriveStream:
         record.slot = self.lease.slot
         record.reply = self._replied
         self._submitted = record
+        if self.shadow is not None:
+            self.shadow.submitted(record)
         self._engine.submit(self._queue, record)
 
     def _replied(self, record: FrameRecord) -> None:
+        if self.shadow is not None:
+            self.shadow.replied(record)
         self._post(partial(self._session.finished, record))
 
     def _recall(self, record: FrameRecord) -> list[Action]:

@@ -9,6 +9,7 @@ from steerstream_service.telemetry.observer import ENDINGS, Observer, Observers
 
 EVENTS = {
     "opened": ("session", "vehicle", "model", "00-1-2-01"),
+    "served": ("model",),
     "refused": (ErrorReason.IDLE,),
     "received": ("session", 7, "a picture"),
     "answered": ("session", 50_000_000, "a command"),

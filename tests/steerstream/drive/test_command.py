@@ -81,14 +81,6 @@ def test_a_split_is_all_that_is_driven(recording, tmp_path):
     assert json.loads(out.read_text())["frames"] == 6
 
 
-def test_models_are_listed_with_the_default_marked(capsys):
-    with command_line(FakeServer(models=("small", "large"))) as run:
-        assert run("models") == 0
-        assert "* small" in capsys.readouterr().out
-        assert run("models", "--json") == 0
-        assert json.loads(capsys.readouterr().out)["default_model"] == "small"
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_drive_with_what_was_measured(recording, tmp_path, capsys, number):
     def interrupt(frame):

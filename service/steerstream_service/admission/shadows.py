@@ -1,0 +1,104 @@
+"""Which sessions a network is stepped beside, to compare it with the one that drives them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from steerstream_service.admission.admission import Admission, Lease
+from steerstream_service.admission.catalogue import Model, RoutingError, check_share, place_of
+from steerstream_service.admission.load import Demand
+from steerstream_service.domain import Slot
+from steerstream_service.engine.engine import Engine
+from steerstream_service.engine.shadow import LATER_NS, Comparison, ShadowSession
+from steerstream_service.errors import TooManySessionsError
+
+
+class Shadows:
+    """Gives sessions their shadows, as far as the server has room for them.
+
+    Args:
+        admission: whose load a shadow's is added to.
+        engine: where shadows are stepped.
+    """
+
+    def __init__(self, admission: Admission, engine: Engine) -> None:
+        self._admission = admission
+        self._engine = engine
+        self._model: Model | None = None
+        self.comparison: Comparison | None = None
+        """What the present comparison has found; None where there is none."""
+
+    def compare(self, name: str, share: float) -> None:
+        """Begin a comparison in place of the one before.
+
+        Args:
+            name: a served model; empty for no comparison.
+            share: of the vehicles that open from now on.
+
+        Raises:
+            UnknownModelError: it is not served.
+            RoutingError: the share is out of its range, or the default's pictures are not its.
+        """
+        model = comparison = None
+        if name:
+            check_share(name, share)
+            model = self._admission.catalogue.model(name, "")
+            default = self._admission.models[self._admission.default]
+            if not _see_the_same(model, default):
+                raise RoutingError(
+                    f"{name!r} does not see the same part of a picture in the same size as "
+                    f"{default.name!r}, whose pictures it would be given"
+                )
+            comparison = Comparison(name, share)
+        if self.comparison is not None:
+            self.comparison.has_ended = True
+        self._model, self.comparison = model, comparison
+
+    @contextlib.contextmanager
+    def beside(self, lease: Lease) -> Iterator[ShadowSession | None]:
+        """Give a session a shadow while the block runs, where it is in the share."""
+        place = self._place(lease)
+        try:
+            yield place and place.session
+        finally:
+            if place is not None:
+                place.session.close()
+                self._admission.capacity.give_back(place.demand)
+                place.model.queue.pool.release(place.slot)
+
+    def _place(self, lease: Lease) -> _Place | None:
+        model, comparison = self._model, self.comparison
+        if model is None or comparison is None or not _is_meant(lease, model, comparison):
+            return None
+        demand = Demand(model.name, lease.demand.rate_hz, lease.demand.budget_ns + LATER_NS)
+        if not model.queue.pool.free:
+            return None
+        try:
+            self._admission.capacity.take(demand)
+        except TooManySessionsError:
+            return None
+        slot = model.queue.pool.allocate()
+        contracts = lease.model.bundle.contract, model.bundle.contract
+        session = ShadowSession(model.queue, slot, self._engine.submit, comparison, contracts)
+        return _Place(session, model, slot, demand)
+
+
+class _Place(NamedTuple):
+    """What a shadow holds as long as its session lasts."""
+
+    session: ShadowSession
+    model: Model
+    slot: Slot
+    demand: Demand
+
+
+def _is_meant(lease: Lease, model: Model, comparison: Comparison) -> bool:
+    is_in_share = place_of(lease.opening.vehicle_id, "shadow") < comparison.share
+    return is_in_share and lease.model is not model and _see_the_same(lease.model, model)
+
+
+def _see_the_same(one: Model, other: Model) -> bool:
+    frame, others = one.bundle.contract.frame, other.bundle.contract.frame
+    return (frame.shape, frame.crop) == (others.shape, others.crop)

@@ -51,6 +51,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """
     load = shared.load(options)
     with shared.server(options) as server, shared.clients(options) as crew:
+        load = shared.as_sent(load, server, options)
         return find(crew, server, load, start=options.start, most=options.most)
 
 

@@ -34,6 +34,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     """
     load = shared.load(options)
     with shared.server(options) as server, shared.clients(options) as crew:
+        load = shared.as_sent(load, server, options)
         return [
             measure(crew, server, dataclasses.replace(load, vehicles=vehicles))[1]
             for vehicles in options.sessions

@@ -53,6 +53,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         shared.server(options) as server,
         crew(2, options.client_cores, niceness=[0, _NICE]) as generators,
     ):
+        load = shared.as_sent(load, server, options)
         capacity = options.capacity or _capacity(generators, server, load)
         polite = dataclasses.replace(load, retry=Retry.AFTER_HINT)
         runs = [

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmark.host.machine import split_cores
-from benchmark.loadgen import synthetic_road
+from benchmark.loadgen import synthetic_road, view_pictures
 from benchmark.loadgen.crew import Crew, crew
 from benchmark.loadgen.open_loop import Load
 from benchmark.loadgen.picture_set import PictureSet
@@ -68,6 +69,7 @@ def add_pictures(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--size", type=size, default="640x480", help="WIDTHxHEIGHT of the pictures")
     add("--encoding", choices=synthetic_road.ENCODINGS, default="jpeg", help="how pictures travel")
+    add("--view", action="store_true", help="send the view that the server declares instead")
 
 
 def pictures(options: argparse.Namespace) -> PictureSet:
@@ -86,6 +88,13 @@ def load(options: argparse.Namespace, **changes: Any) -> Load:  # noqa: ANN401
         "pictures": pictures(options),
     }
     return Load(**values | changes)
+
+
+def as_sent(load: Load, running: Server, options: argparse.Namespace) -> Load:
+    """Return a load with the pictures that vehicles send to a server: whole ones, or its view."""
+    if not options.view:
+        return load
+    return dataclasses.replace(load, pictures=view_pictures.seen(running.address, load.pictures))
 
 
 @contextlib.contextmanager

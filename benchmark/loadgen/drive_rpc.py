@@ -51,6 +51,8 @@ Metadata = tuple[tuple[str, str], ...]
 
 def image_fields(pictures: PictureSet) -> list[bytes]:
     """Return pictures, each as the image field of a `Frame` in its wire format."""
+    if pictures.are_frames:
+        return list(pictures.pictures)
     if pictures.is_jpeg:
         frames = [frame_pb2.Frame(jpeg=picture) for picture in pictures.pictures]
     else:

@@ -91,6 +91,7 @@ def _bench(
                 pythons=pythons,
                 client=client,
                 bare=bare,
+                precisions=bare.do("precisions"),
                 pictures={"jpeg": pictures.jpeg, "rgb8": pictures.rgb8},
                 seconds=options.seconds,
                 server_core=server_core,
@@ -202,12 +203,15 @@ def _capacity(
     bench: Bench, servers: Mapping[str, PeerServer], results: Results, options: argparse.Namespace
 ) -> None:
     del options
+    fps = {}
     for name, server in _standing(servers, results):
-        _say(f"{name}: capacity")
         with _excused(server, results):
-            results[name]["capacity"] = phases.capacity(
-                bench, server, _jpeg_fps(bench, server, results)
-            )
+            fps[name] = _jpeg_fps(bench, server, results)
+    _say("capacity")
+    standing = {name: server for name, server in _standing(servers, results) if name in fps}
+    found = phases.capacities(bench, standing, fps, lambda server: _excused(server, results))
+    for name, figures in found.items():
+        results[name]["capacity"] = figures
 
 
 def _overload(bench: Bench, servers: Mapping[str, PeerServer], results: Results) -> None:

@@ -5,7 +5,7 @@ Pure functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -66,17 +66,66 @@ def check_state(found: Outputs, reference: Outputs) -> float:
     return largest
 
 
-def most(holds: Callable[[int], bool], *, low: int, high: int) -> int:
-    """Return the largest number for which a load holds, by bisection.
+def nearest(
+    found: Sequence[Outputs], references: Mapping[str, Sequence[Outputs]]
+) -> tuple[str, float]:
+    """Compare what a peer answered with references of several precisions.
 
     Args:
-        holds: tries one load; assumed to fail for all numbers above one for which it fails.
+        found: what its sessions answered, turn by turn.
+        references: the same of each reference, by its name; at least one.
+
+    Returns:
+        The name of the reference that it keeps to, and the largest difference from it.
+
+    Raises:
+        StateDiffersError: it keeps to none; the message is that of the first.
+    """
+    errors = []
+    for name, wanted in references.items():
+        try:
+            return name, max(map(check_state, found, wanted))
+        except StateDiffersError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+class Search:
+    """Finds by bisection the largest number for which a load holds, a try at a time.
+
+    It is assumed that a load that fails with one number fails with all above it.
+
+    Args:
         low: where to begin; where it does not hold, the search goes on below it.
         high: a number for which it is taken not to hold.
+        tries: failures of one number after which it counts as failed.
     """
-    if not holds(low):
-        low, high = 0, low
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+
+    def __init__(self, *, low: int, high: int, tries: int) -> None:
+        self._low, self._high = 0, high
+        self._tries = tries
+        self._failures = 0
+        self.vehicles = low
+        """The number to try next."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether `found` is final."""
+        return self._high - self._low <= 1
+
+    @property
+    def found(self) -> int:
+        """The largest number that held; 0 for none."""
+        return self._low
+
+    def take(self, *, holds: bool) -> None:
+        """Take how a try of `vehicles` went."""
+        if holds:
+            self._low = self.vehicles
+        else:
+            self._failures += 1
+            if self._failures < self._tries:
+                return
+            self._high = self.vehicles
+        self._failures = 0
+        self.vehicles = (self._low + self._high) // 2

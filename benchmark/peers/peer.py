@@ -50,6 +50,8 @@ class Peer:
         resolve: let pip add what the listed packages ask for; where a package asks for versions
             that it does not need, the list is installed as it stands.
         variables: makes environment variables for the server.
+        is_reduced: serves the 8-bit bundle beside the other, which steerstream chooses by itself.
+        sees_view: gets the view that it declares, where the others get whole pictures.
         optional: runs only where it is asked for.
         start_limit_s: from its start to its first answered frame, at most.
     """
@@ -62,6 +64,8 @@ class Peer:
     requirements: str | None = None
     resolve: bool = False
     variables: Callable[[Launch], Mapping[str, str]] = field(default=no_variables)
+    is_reduced: bool = False
+    sees_view: bool = False
     optional: bool = False
     start_limit_s: float = 60.0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import signal
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from benchmark.host.machine import Moment
@@ -52,15 +54,23 @@ def state_check(bench: Bench, server: PeerServer, encoding: str) -> Figures:
         JobError: a session was refused, or not answered.
         StateDiffersError: an output differs.
     """
-    largest, pictures = 0.0, bench.pictures[encoding]
+    pictures = bench.pictures[encoding]
     file, count = str(bench.client.file(pictures)), len(pictures.pictures)
-    for turn in range(2):
-        wanted = judge.sequences(CHECKED_SESSIONS, CHECKED_FRAMES, count, turn=turn)
-        found = server.probe(bench.client, "outputs", pictures, sequences=wanted)
-        reference = bench.bare.do("reference", pictures=file, sequences=wanted)
-        largest = max(largest, judge.check_state(found, reference))
+    turns = [
+        judge.sequences(CHECKED_SESSIONS, CHECKED_FRAMES, count, turn=turn) for turn in range(2)
+    ]
+    found = [server.probe(bench.client, "outputs", pictures, sequences=each) for each in turns]
+    references = {
+        precision: [
+            bench.bare.do("reference", precision=precision, pictures=file, sequences=each)
+            for each in turns
+        ]
+        for precision in bench.precisions
+    }
+    precision, largest = judge.nearest(found, references)
     return {
         "ok": True,
+        "precision": precision,
         "sessions": CHECKED_SESSIONS,
         "frames": 2 * CHECKED_FRAMES,
         "largest_difference": largest,
@@ -79,7 +89,7 @@ def throughput(bench: Bench, server: PeerServer, encoding: str, sessions: int) -
     load = ClosedLoop(
         sessions=sessions,
         seconds=bench.seconds,
-        pictures=bench.pictures[encoding],
+        pictures=server.pictures(bench)[encoding],
         declared_rate_hz=min(_HIGHEST_RATE_HZ, _TOTAL_RATE_HZ / sessions),
     )
     before_fps = _bare_fps(bench, encoding)
@@ -104,7 +114,7 @@ def paced(bench: Bench, server: PeerServer, sessions: int, seconds: float) -> Fi
         rate_hz=RATE_HZ,
         seconds=seconds,
         budget_ms=BUDGET_MS,
-        pictures=bench.pictures["jpeg"],
+        pictures=server.pictures(bench)["jpeg"],
         # The server gets the whole budget: there is no network between.
         network_ms=0.0,
         warm_up_s=_SETTLE_S,
@@ -137,32 +147,46 @@ def paced_figures(tally: Tally, load: Load) -> Figures:
     }
 
 
-def capacity(bench: Bench, server: PeerServer, fps: float) -> Figures:
-    """Return the most vehicles whose frames are in time, all but one in a thousand.
+def capacities(
+    bench: Bench,
+    servers: Mapping[str, PeerServer],
+    fps: Mapping[str, float],
+    excused: Callable[[PeerServer], AbstractContextManager[None]],
+) -> Figures:
+    """Return for each peer the most vehicles whose frames are in time, all but one in a thousand.
+
+    The peers take turns, a try each, so that all searches meet the same machine.
 
     Args:
         bench: what measurements share.
-        server: the peer.
-        fps: the closed loop's throughput with the same frames.
+        servers: the peers by name.
+        fps: each one's throughput in the closed loop with the same frames.
+        excused: goes on without a peer that breaks down.
     """
-    probes: list[Figures] = []
-
-    def holds(vehicles: int) -> bool:
+    searches = {}
+    for name in servers:
+        high = max(2, math.ceil(_FULL_RANGE * fps[name] / RATE_HZ))
         # A neighbour on the machine may spoil one try; a server that is too slow fails both.
-        return any(_in_time(probe(vehicles)) for _ in range(2))
-
-    def probe(vehicles: int) -> Figures:
-        probes.append(paced(bench, server, vehicles, 1.5 * bench.seconds))
-        return probes[-1]
-
-    before_fps = _bare_fps(bench, "jpeg")
-    high = max(2, math.ceil(_FULL_RANGE * fps / RATE_HZ))
-    vehicles = judge.most(holds, low=max(1, high // 2), high=high)
+        searches[name] = judge.Search(low=max(1, high // 2), high=high, tries=2)
+    probes: dict[str, list[Figures]] = {name: [] for name in servers}
+    going = list(searches)
+    while going:
+        for name in list(going):
+            search = searches[name]
+            going.remove(name)
+            with excused(servers[name]):
+                tried = paced(bench, servers[name], search.vehicles, 1.5 * bench.seconds)
+                probes[name].append(tried)
+                search.take(holds=_in_time(tried))
+                if not search.is_over:
+                    going.append(name)
     return {
-        "vehicles": vehicles,
-        "bare_fps": (before_fps + _bare_fps(bench, "jpeg")) / 2,
-        "probes": probes,
-        "disturbed": any(item["disturbed"] for item in probes),
+        name: {
+            "vehicles": search.found,
+            "probes": probes[name],
+            "disturbed": any(item["disturbed"] for item in probes[name]),
+        }
+        for name, search in searches.items()
     }
 
 

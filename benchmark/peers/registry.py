@@ -81,24 +81,43 @@ _THREADS = Peer(
     transport="drive",
     command=_threads,
 )
+_OPENPI = Peer(
+    name="openpi",
+    title="openpi-server",
+    packages=("openpi-server", "websockets", "onnxruntime", "opencv-python-headless"),
+    transport="openpi",
+    command=_openpi,
+    requirements="openpi",
+)
 _ALL = (
     _STEERSTREAM,
+    dataclasses.replace(
+        _STEERSTREAM, name="steerstream-view", title="steerstream, its view", sees_view=True
+    ),
     dataclasses.replace(
         _STEERSTREAM,
         name="steerstream-openvino",
         title="steerstream, OpenVINO",
         packages=("grpcio", "onnxruntime-openvino", "opencv-python-headless"),
         requirements="steerstream-openvino",
+        optional=True,
     ),
     _TRITON,
+    dataclasses.replace(
+        _TRITON, name="triton-int8", title="NVIDIA Triton, our 8 bits", is_reduced=True
+    ),
     dataclasses.replace(
         _TRITON,
         name="triton-openvino",
         title="NVIDIA Triton, OpenVINO",
         packages=("nvidia-pytriton", "onnxruntime-openvino", "opencv-python-headless", "numpy"),
         requirements="triton-openvino",
+        optional=True,
     ),
     _THREADS,
+    dataclasses.replace(
+        _THREADS, name="threads-int8", title="thread pool, our 8 bits", is_reduced=True
+    ),
     dataclasses.replace(
         _THREADS,
         name="threads-torch",
@@ -106,16 +125,13 @@ _ALL = (
         packages=("grpcio", "torch", "opencv-python-headless"),
         command=_eager_threads,
         requirements="threads-torch",
+        optional=True,
         # Torch needs CUDA's libraries, which differ by platform, so pip chooses them.
         resolve=True,
     ),
-    Peer(
-        name="openpi",
-        title="openpi-server",
-        packages=("openpi-server", "websockets", "onnxruntime", "opencv-python-headless"),
-        transport="openpi",
-        command=_openpi,
-        requirements="openpi",
+    _OPENPI,
+    dataclasses.replace(
+        _OPENPI, name="openpi-int8", title="openpi-server, our 8 bits", is_reduced=True
     ),
     Peer(
         name="ray",

@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ from typing import Any
 from benchmark.errors import JobError
 from benchmark.host import cpu_time
 from benchmark.host.jobs import Helper, environment
+from benchmark.loadgen import view_pictures
 from benchmark.loadgen.crew import Crew, crew
 from benchmark.loadgen.picture_set import PictureSet
 from benchmark.peers.peer import Launch, Peer, free_port
 from steerstream.testing import server_process
+from steerstream_bundle.loading import reduced_path
+from steerstream_bundle.quickest import INT8
 
 CLIENT = "client"
 """Name of the load generator's environment."""
@@ -38,7 +41,8 @@ class Bench:
         model: the bundle.
         pythons: each peer's interpreter; the load generator's stands under `client`.
         client: the load generator, one process on another core than the servers.
-        bare: the bare loop and the reference, on the servers' core.
+        bare: the bare loop and the references, on the servers' core.
+        precisions: of the bundle, for each of which there is a reference.
         pictures: what vehicles send, by encoding.
         seconds: counted time of one measurement.
         server_core: where servers and bare loop run.
@@ -49,6 +53,7 @@ class Bench:
     pythons: Mapping[str, Path]
     client: Crew
     bare: Helper
+    precisions: Sequence[str]
     pictures: Mapping[str, PictureSet]
     seconds: float
     server_core: int
@@ -68,12 +73,18 @@ class PeerServer:
         address: HOST:PORT.
         pid: of its first process.
         start_s: from its start to its first answered frame.
+        view: pictures as it wants to see them; None where it gets whole ones.
     """
 
     peer: Peer
     address: str
     pid: int = 0
     start_s: float = 0.0
+    view: PictureSet | None = None
+
+    def pictures(self, bench: Bench) -> Mapping[str, PictureSet]:
+        """Return what vehicles send to it, by encoding."""
+        return bench.pictures if self.view is None else {**bench.pictures, "jpeg": self.view}
 
     def probe(self, client: Crew, what: str, pictures: PictureSet, **values: object) -> Any:  # noqa: ANN401
         """Run one of the load generator's small loads against it.
@@ -129,7 +140,7 @@ def serve(bench: Bench, peer: Peer, *, slots: int, admits_all: bool) -> Iterator
     with tempfile.TemporaryDirectory(prefix=f"{peer.name}-") as folder:
         launch = Launch(
             python=bench.pythons[peer.name],
-            model=bench.model,
+            model=reduced_path(bench.model, INT8) if peer.is_reduced else bench.model,
             port=port,
             slots=slots,
             folder=Path(folder),
@@ -146,8 +157,11 @@ def serve(bench: Bench, peer: Peer, *, slots: int, admits_all: bool) -> Iterator
             ) as server:
                 assert server.pid is not None  # noqa: S101 - it was started here
                 try:
+                    view = None
+                    if peer.sees_view:
+                        view = view_pictures.seen(waiting.address, bench.pictures["jpeg"])
                     yield dataclasses.replace(
-                        waiting, pid=server.pid, start_s=server.start_s or 0.0
+                        waiting, pid=server.pid, start_s=server.start_s or 0.0, view=view
                     )
                 finally:
                     members = cpu_time.family(server.pid) - {server.pid}

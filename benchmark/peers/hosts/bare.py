@@ -19,7 +19,9 @@ from benchmark.peers.hosts.network import Network
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner
 from steerstream_bundle.contract import FrameInput
 from steerstream_bundle.jpeg import decode
+from steerstream_bundle.loading import reduced_path
 from steerstream_bundle.preprocess import Picture
+from steerstream_bundle.quickest import F32, INT8
 
 _WARM_UP = 20
 US_PER_S = 1e6
@@ -34,7 +36,9 @@ class Bare:
 
     def __init__(self, model: Path) -> None:
         self._network = Network(model)
-        self._runner = BundleRunner(model)
+        self._runners = {F32: BundleRunner(model)}
+        if (reduced := reduced_path(model, INT8)).exists():
+            self._runners[INT8] = BundleRunner(reduced)
 
     def loop(self, *, pictures: str, seconds: float) -> dict[str, float]:
         """Decode and step one frame after the other.
@@ -59,16 +63,22 @@ class Bare:
                 times.append(done - began)
         return {"fps": len(times) / seconds, "p50_us": float(np.median(times)) * US_PER_S}
 
-    def reference(self, *, pictures: str, sequences: list[list[int]]) -> list[list[list[float]]]:
-        """Return the outputs [3] of each picture of each sequence."""
-        stored = PictureSet.load(Path(pictures))
-        frame = self._runner.contract.frame
-        decoded = [_picture(stored, data, frame) for data in stored.pictures]
-        return [self._drive([decoded[index] for index in sequence]) for sequence in sequences]
+    def precisions(self) -> list[str]:
+        """Return the precisions of the bundle for which there is a reference."""
+        return list(self._runners)
 
-    def _drive(self, pictures: list[Picture]) -> list[list[float]]:
-        driver = BundleDriver(self._runner)
-        return [list(driver.outputs(picture).values()) for picture in pictures]
+    def reference(
+        self, *, precision: str, pictures: str, sequences: list[list[int]]
+    ) -> list[list[list[float]]]:
+        """Return the outputs [3] of each picture of each sequence."""
+        stored, runner = PictureSet.load(Path(pictures)), self._runners[precision]
+        decoded = [_picture(stored, data, runner.contract.frame) for data in stored.pictures]
+        return [_drive(runner, [decoded[at] for at in sequence]) for sequence in sequences]
+
+
+def _drive(runner: BundleRunner, pictures: list[Picture]) -> list[list[float]]:
+    driver = BundleDriver(runner)
+    return [list(driver.outputs(picture).values()) for picture in pictures]
 
 
 def _picture(stored: PictureSet, data: bytes, frame: FrameInput) -> Picture:
@@ -82,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--model", type=Path, required=True)
     bare = Bare(parser.parse_args().model)
-    serve({"loop": bare.loop, "reference": bare.reference})
+    serve({"loop": bare.loop, "precisions": bare.precisions, "reference": bare.reference})
 
 
 if __name__ == "__main__":

@@ -37,13 +37,33 @@ def test_every_session_and_turn_sends_its_own_sequence() -> None:
     assert len({tuple(sequence) for turn in turns for sequence in turn}) == 16
 
 
+def test_a_peer_is_compared_with_the_precision_that_it_serves() -> None:
+    other = [[[value + 1e-3 for value in frame] for frame in each] for each in REFERENCE]
+    references = {"f32": [REFERENCE, REFERENCE], "int8": [other, other]}
+    assert judge.nearest([REFERENCE, REFERENCE], references) == ("f32", 0.0)
+    assert judge.nearest([other, other], references) == ("int8", 0.0)
+    with pytest.raises(StateDiffersError):
+        judge.nearest([REFERENCE, other], references)
+
+
 @pytest.mark.parametrize("limit", [0, 1, 2, 9, 14, 19])
 def test_bisection_finds_the_last_load_that_holds(limit: int) -> None:
-    tried: list[int] = []
+    search = judge.Search(low=10, high=20, tries=1)
+    tries = 0
+    while not search.is_over:
+        search.take(holds=search.vehicles <= limit)
+        tries += 1
+    assert search.found == limit
+    assert tries <= 6
 
-    def holds(number: int) -> bool:
-        tried.append(number)
-        return number <= limit
 
-    assert judge.most(holds, low=10, high=20) == limit
-    assert len(tried) <= 6
+def test_one_spoilt_try_does_not_end_a_search() -> None:
+    search = judge.Search(low=10, high=20, tries=2)
+    spoilt = [True, False, False, True] * 10
+    while not search.is_over:
+        search.take(holds=search.vehicles <= 14 and spoilt.pop())
+    assert search.found == 14
+
+
+def test_a_search_without_room_is_over_at_once() -> None:
+    assert judge.Search(low=1, high=1, tries=2).is_over

@@ -33,7 +33,7 @@ test-newest: ## Run the suite on the newest versions that pyproject.toml allows 
 		pytest-timeout pytest-xdist pyyaml setuptools
 	@$(NEWEST)/bin/python -m pytest -q -n auto --dist loadfile $(TESTS)
 
-deploy-tools: $(VENV)/.dev ## Install what the tests of deploy/ run: systemd, Prometheus, Helm, proxies; as root
+deploy-tools: $(VENV)/.dev ## Install what the tests of deploy/ and of the live page run, such as proxies and Chromium; as root
 	@$(PIP) -e '.[deploy-test]'
 	@tests/deploy/install-tools
 

@@ -24,38 +24,39 @@ _sym_db = _symbol_database.Default()
 
 from steerstream.v1 import command_pb2 as steerstream_dot_v1_dot_command__pb2
 from steerstream.v1 import drive_service_pb2 as steerstream_dot_v1_dot_drive__service__pb2
+from steerstream.v1 import frame_pb2 as steerstream_dot_v1_dot_frame__pb2
 from steerstream.v1 import session_pb2 as steerstream_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asteerstream/v1/watch.proto\x12\x0esteerstream.v1\x1a\x1csteerstream/v1/command.proto\x1a\"steerstream/v1/drive_service.proto\x1a\x1csteerstream/v1/session.proto\"\x14\n\x12WatchServerRequest\"\xa7\x03\n\x13WatchServerResponse\x12\r\n\x05up_ms\x18\x01 \x01(\x04\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.steerstream.v1.ServerStatus\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04load\x18\x04 \x01(\x01\x12\x15\n\rsession_count\x18\x05 \x01(\r\x12\x14\n\x0cmax_sessions\x18\x06 \x01(\r\x12\x0f\n\x07\x61nswers\x18\x07 \x01(\x04\x12\x0e\n\x06misses\x18\x08 \x01(\x04\x12\x10\n\x08refusals\x18\t \x01(\x04\x12,\n\x06stages\x18\n \x03(\x0b\x32\x1c.steerstream.v1.StageLatency\x12,\n\x06models\x18\x0b \x03(\x0b\x32\x1c.steerstream.v1.WatchedModel\x12\x30\n\x08sessions\x18\x0c \x03(\x0b\x32\x1e.steerstream.v1.WatchedSession\x12.\n\x07\x65ndings\x18\r \x03(\x0b\x32\x1d.steerstream.v1.SessionEnding\x12\x16\n\x0eshows_pictures\x18\x0e \x01(\x08\"M\n\x0cStageLatency\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06p50_us\x18\x02 \x01(\r\x12\x0e\n\x06p99_us\x18\x03 \x01(\r\x12\x0e\n\x06max_us\x18\x04 \x01(\r\"d\n\x0cWatchedModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0f\n\x07step_us\x18\x04 \x01(\r\x12\x10\n\x08sessions\x18\x05 \x01(\r\"\x8d\x02\n\x0eWatchedSession\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nvehicle_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0f\n\x07rate_hz\x18\x04 \x01(\x01\x12\x11\n\tbudget_ms\x18\x05 \x01(\x01\x12\x0f\n\x07open_ms\x18\x06 \x01(\x04\x12\x0f\n\x07resumed\x18\x07 \x01(\x08\x12\x0f\n\x07\x61nswers\x18\x08 \x01(\x04\x12\x0e\n\x06misses\x18\t \x01(\x04\x12\x0c\n\x04held\x18\n \x01(\x04\x12*\n\x08validity\x18\x0b \x01(\x0e\x32\x18.steerstream.v1.Validity\x12\x10\n\x08total_us\x18\x0c \x01(\r\x12\x11\n\tsilent_ms\x18\r \x01(\x04\"[\n\rSessionEnding\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nvehicle_id\x18\x02 \x01(\t\x12\x10\n\x08\x65nded_by\x18\x03 \x01(\t\x12\x10\n\x08\x65nded_ms\x18\x04 \x01(\x04\")\n\x13WatchSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\xc2\x01\n\x14WatchSessionResponse\x12\x37\n\x0b\x64\x65scription\x18\x01 \x01(\x0b\x32\".steerstream.v1.SessionDescription\x12.\n\x07\x61nswers\x18\x02 \x03(\x0b\x32\x1d.steerstream.v1.DriveResponse\x12/\n\x07picture\x18\x03 \x01(\x0b\x32\x1e.steerstream.v1.SampledPicture\x12\x10\n\x08\x65nded_by\x18\x04 \x01(\t\"\x9b\x01\n\x12SessionDescription\x12\x12\n\nvehicle_id\x18\x01 \x01(\t\x12\x31\n\x06\x63\x61mera\x18\x02 \x01(\x0b\x32!.steerstream.v1.CameraDescription\x12\x11\n\tbudget_ms\x18\x03 \x01(\x01\x12\x13\n\x0bwheelbase_m\x18\x04 \x01(\x01\x12\x16\n\x0esteering_ratio\x18\x05 \x01(\x01\"7\n\x0eSampledPicture\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x04\x12\x0c\n\x04jpeg\x18\x02 \x01(\x0c*\x99\x01\n\x0cServerStatus\x12\x1d\n\x19SERVER_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVER_STATUS_STARTING\x10\x01\x12\x19\n\x15SERVER_STATUS_SERVING\x10\x02\x12\x1a\n\x16SERVER_STATUS_DRAINING\x10\x03\x12\x17\n\x13SERVER_STATUS_STUCK\x10\x04\x32\xc5\x01\n\x0cWatchService\x12X\n\x0bWatchServer\x12\".steerstream.v1.WatchServerRequest\x1a#.steerstream.v1.WatchServerResponse0\x01\x12[\n\x0cWatchSession\x12#.steerstream.v1.WatchSessionRequest\x1a$.steerstream.v1.WatchSessionResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asteerstream/v1/watch.proto\x12\x0esteerstream.v1\x1a\x1csteerstream/v1/command.proto\x1a\"steerstream/v1/drive_service.proto\x1a\x1asteerstream/v1/frame.proto\x1a\x1csteerstream/v1/session.proto\"\x14\n\x12WatchServerRequest\"\xa7\x03\n\x13WatchServerResponse\x12\r\n\x05up_ms\x18\x01 \x01(\x04\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.steerstream.v1.ServerStatus\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04load\x18\x04 \x01(\x01\x12\x15\n\rsession_count\x18\x05 \x01(\r\x12\x14\n\x0cmax_sessions\x18\x06 \x01(\r\x12\x0f\n\x07\x61nswers\x18\x07 \x01(\x04\x12\x0e\n\x06misses\x18\x08 \x01(\x04\x12\x10\n\x08refusals\x18\t \x01(\x04\x12,\n\x06stages\x18\n \x03(\x0b\x32\x1c.steerstream.v1.StageLatency\x12,\n\x06models\x18\x0b \x03(\x0b\x32\x1c.steerstream.v1.WatchedModel\x12\x30\n\x08sessions\x18\x0c \x03(\x0b\x32\x1e.steerstream.v1.WatchedSession\x12.\n\x07\x65ndings\x18\r \x03(\x0b\x32\x1d.steerstream.v1.SessionEnding\x12\x16\n\x0eshows_pictures\x18\x0e \x01(\x08\"M\n\x0cStageLatency\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06p50_us\x18\x02 \x01(\r\x12\x0e\n\x06p99_us\x18\x03 \x01(\r\x12\x0e\n\x06max_us\x18\x04 \x01(\r\"d\n\x0cWatchedModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0f\n\x07step_us\x18\x04 \x01(\r\x12\x10\n\x08sessions\x18\x05 \x01(\r\"\x8d\x02\n\x0eWatchedSession\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nvehicle_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0f\n\x07rate_hz\x18\x04 \x01(\x01\x12\x11\n\tbudget_ms\x18\x05 \x01(\x01\x12\x0f\n\x07open_ms\x18\x06 \x01(\x04\x12\x0f\n\x07resumed\x18\x07 \x01(\x08\x12\x0f\n\x07\x61nswers\x18\x08 \x01(\x04\x12\x0e\n\x06misses\x18\t \x01(\x04\x12\x0c\n\x04held\x18\n \x01(\x04\x12*\n\x08validity\x18\x0b \x01(\x0e\x32\x18.steerstream.v1.Validity\x12\x10\n\x08total_us\x18\x0c \x01(\r\x12\x11\n\tsilent_ms\x18\r \x01(\x04\"[\n\rSessionEnding\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nvehicle_id\x18\x02 \x01(\t\x12\x10\n\x08\x65nded_by\x18\x03 \x01(\t\x12\x10\n\x08\x65nded_ms\x18\x04 \x01(\x04\")\n\x13WatchSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\xc2\x01\n\x14WatchSessionResponse\x12\x37\n\x0b\x64\x65scription\x18\x01 \x01(\x0b\x32\".steerstream.v1.SessionDescription\x12.\n\x07\x61nswers\x18\x02 \x03(\x0b\x32\x1d.steerstream.v1.DriveResponse\x12/\n\x07picture\x18\x03 \x01(\x0b\x32\x1e.steerstream.v1.SampledPicture\x12\x10\n\x08\x65nded_by\x18\x04 \x01(\t\"\x9b\x01\n\x12SessionDescription\x12\x12\n\nvehicle_id\x18\x01 \x01(\t\x12\x31\n\x06\x63\x61mera\x18\x02 \x01(\x0b\x32!.steerstream.v1.CameraDescription\x12\x11\n\tbudget_ms\x18\x03 \x01(\x01\x12\x13\n\x0bwheelbase_m\x18\x04 \x01(\x01\x12\x16\n\x0esteering_ratio\x18\x05 \x01(\x01\"j\n\x0eSampledPicture\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x04\x12\x0c\n\x04jpeg\x18\x02 \x01(\x0c\x12\x31\n\x0cview_applied\x18\x03 \x01(\x0b\x32\x1b.steerstream.v1.ViewApplied*\x99\x01\n\x0cServerStatus\x12\x1d\n\x19SERVER_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVER_STATUS_STARTING\x10\x01\x12\x19\n\x15SERVER_STATUS_SERVING\x10\x02\x12\x1a\n\x16SERVER_STATUS_DRAINING\x10\x03\x12\x17\n\x13SERVER_STATUS_STUCK\x10\x04\x32\xc5\x01\n\x0cWatchService\x12X\n\x0bWatchServer\x12\".steerstream.v1.WatchServerRequest\x1a#.steerstream.v1.WatchServerResponse0\x01\x12[\n\x0cWatchSession\x12#.steerstream.v1.WatchSessionRequest\x1a$.steerstream.v1.WatchSessionResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'steerstream.v1.watch_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SERVERSTATUS']._serialized_start=1592
-  _globals['_SERVERSTATUS']._serialized_end=1745
-  _globals['_WATCHSERVERREQUEST']._serialized_start=142
-  _globals['_WATCHSERVERREQUEST']._serialized_end=162
-  _globals['_WATCHSERVERRESPONSE']._serialized_start=165
-  _globals['_WATCHSERVERRESPONSE']._serialized_end=588
-  _globals['_STAGELATENCY']._serialized_start=590
-  _globals['_STAGELATENCY']._serialized_end=667
-  _globals['_WATCHEDMODEL']._serialized_start=669
-  _globals['_WATCHEDMODEL']._serialized_end=769
-  _globals['_WATCHEDSESSION']._serialized_start=772
-  _globals['_WATCHEDSESSION']._serialized_end=1041
-  _globals['_SESSIONENDING']._serialized_start=1043
-  _globals['_SESSIONENDING']._serialized_end=1134
-  _globals['_WATCHSESSIONREQUEST']._serialized_start=1136
-  _globals['_WATCHSESSIONREQUEST']._serialized_end=1177
-  _globals['_WATCHSESSIONRESPONSE']._serialized_start=1180
-  _globals['_WATCHSESSIONRESPONSE']._serialized_end=1374
-  _globals['_SESSIONDESCRIPTION']._serialized_start=1377
-  _globals['_SESSIONDESCRIPTION']._serialized_end=1532
-  _globals['_SAMPLEDPICTURE']._serialized_start=1534
-  _globals['_SAMPLEDPICTURE']._serialized_end=1589
-  _globals['_WATCHSERVICE']._serialized_start=1748
-  _globals['_WATCHSERVICE']._serialized_end=1945
+  _globals['_SERVERSTATUS']._serialized_start=1671
+  _globals['_SERVERSTATUS']._serialized_end=1824
+  _globals['_WATCHSERVERREQUEST']._serialized_start=170
+  _globals['_WATCHSERVERREQUEST']._serialized_end=190
+  _globals['_WATCHSERVERRESPONSE']._serialized_start=193
+  _globals['_WATCHSERVERRESPONSE']._serialized_end=616
+  _globals['_STAGELATENCY']._serialized_start=618
+  _globals['_STAGELATENCY']._serialized_end=695
+  _globals['_WATCHEDMODEL']._serialized_start=697
+  _globals['_WATCHEDMODEL']._serialized_end=797
+  _globals['_WATCHEDSESSION']._serialized_start=800
+  _globals['_WATCHEDSESSION']._serialized_end=1069
+  _globals['_SESSIONENDING']._serialized_start=1071
+  _globals['_SESSIONENDING']._serialized_end=1162
+  _globals['_WATCHSESSIONREQUEST']._serialized_start=1164
+  _globals['_WATCHSESSIONREQUEST']._serialized_end=1205
+  _globals['_WATCHSESSIONRESPONSE']._serialized_start=1208
+  _globals['_WATCHSESSIONRESPONSE']._serialized_end=1402
+  _globals['_SESSIONDESCRIPTION']._serialized_start=1405
+  _globals['_SESSIONDESCRIPTION']._serialized_end=1560
+  _globals['_SAMPLEDPICTURE']._serialized_start=1562
+  _globals['_SAMPLEDPICTURE']._serialized_end=1668
+  _globals['_WATCHSERVICE']._serialized_start=1827
+  _globals['_WATCHSERVICE']._serialized_end=2024
 # @@protoc_insertion_point(module_scope)

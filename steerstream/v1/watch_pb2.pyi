@@ -10,6 +10,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from steerstream.v1 import command_pb2 as _command_pb2
 from steerstream.v1 import drive_service_pb2 as _drive_service_pb2
+from steerstream.v1 import frame_pb2 as _frame_pb2
 from steerstream.v1 import session_pb2 as _session_pb2
 import builtins as _builtins
 import sys
@@ -439,19 +440,25 @@ class SampledPicture(_message.Message):
 
     SEQUENCE_NUMBER_FIELD_NUMBER: _builtins.int
     JPEG_FIELD_NUMBER: _builtins.int
+    VIEW_APPLIED_FIELD_NUMBER: _builtins.int
     sequence_number: _builtins.int
     """The frame's number."""
     jpeg: _builtins.bytes
     """A JPEG file: as it came where it is small, else made smaller, 480 columns wide."""
+    @_builtins.property
+    def view_applied(self) -> _frame_pb2.ViewApplied:
+        """The part of the vehicle's own picture that it shows; absent where it shows the whole."""
+
     def __init__(
         self,
         *,
         sequence_number: _builtins.int = ...,
         jpeg: _builtins.bytes = ...,
+        view_applied: _frame_pb2.ViewApplied | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["view_applied", b"view_applied"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["jpeg", b"jpeg", "sequence_number", b"sequence_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jpeg", b"jpeg", "sequence_number", b"sequence_number", "view_applied", b"view_applied"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

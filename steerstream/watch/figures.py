@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections import deque
 from typing import Any, NamedTuple, TypeAlias
@@ -193,6 +194,24 @@ def description_figures(description: watch_pb2.SessionDescription) -> Figures:
             "mount_height_m": _finite(camera.mount_height_m),
             "horizon_fraction": _finite(camera.horizon_fraction),
         },
+    }
+
+
+def picture_figures(picture: watch_pb2.SampledPicture) -> Figures:
+    """Return a picture as text, and the part of the vehicle's own picture that it shows."""
+    applied = picture.view_applied
+    return {
+        "jpeg": base64.b64encode(picture.jpeg).decode(),
+        "view": {
+            "source_width_px": applied.source_width_px,
+            "source_height_px": applied.source_height_px,
+            "top_px": applied.top_px,
+            "bottom_px": applied.bottom_px,
+            "left_px": applied.left_px,
+            "right_px": applied.right_px,
+        }
+        if picture.HasField("view_applied")
+        else None,
     }
 
 

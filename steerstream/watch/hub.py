@@ -6,7 +6,6 @@ A page that takes its events slowly misses some; it never makes another page, or
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
 from collections import deque
@@ -19,7 +18,7 @@ from steerstream.errors import SteerstreamError
 from steerstream.transport import Tls, Token, check_token
 from steerstream.v1 import watch_pb2
 from steerstream.watch.feed import Feed
-from steerstream.watch.figures import answer_figures, description_figures
+from steerstream.watch.figures import answer_figures, description_figures, picture_figures
 
 MOST_VIEWERS = 16
 """Pages at once."""
@@ -137,7 +136,7 @@ class Closeup:
             for viewer in self._viewers():
                 viewer.tell(event)
         if message.HasField("picture"):
-            picture = b"event: picture\ndata: " + base64.b64encode(message.picture.jpeg) + b"\n\n"
+            picture = _event("picture", picture_figures(message.picture))
             for viewer in self._viewers():
                 viewer.show(picture=picture)
         if message.ended_by:

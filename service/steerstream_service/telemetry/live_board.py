@@ -12,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from steerstream_bundle.pictures import Image
+from steerstream_bundle.view import Applied
 from steerstream_service.domain import Command, Skip, Timings, Validity
 from steerstream_service.errors import ErrorReason
+from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.telemetry.observer import SERVER_SKIPS, Observer
 
 _KEPT_TIMINGS = 1024
@@ -33,6 +35,14 @@ class Ending(NamedTuple):
     ended_ns: int
 
 
+class Shown(NamedTuple):
+    """The picture of a frame as it came, and the part of the vehicle's own picture that it is."""
+
+    sequence_number: int
+    image: Image
+    view_applied: Applied | None
+
+
 class Closeup:
     """What happens to one session while somebody looks at it.
 
@@ -41,16 +51,14 @@ class Closeup:
 
     Attributes:
         answers: those since they were last taken, oldest first.
-        image: the last picture; None where there is none, or where it may not be shown.
-        sequence_number: of the picture's frame.
+        shown: the last picture; None where there is none, or where it may not be shown.
         ended_by: how the session ended; empty as long as it is open.
     """
 
     def __init__(self, *, wants_pictures: bool) -> None:
         self.answers: deque[Command | Skip] = deque(maxlen=_KEPT_ANSWERS)
         self.wants_pictures = wants_pictures
-        self.image: Image | None = None
-        self.sequence_number = 0
+        self.shown: Shown | None = None
         self.ended_by = ""
 
 
@@ -156,14 +164,16 @@ class LiveBoard(Observer):
         del reason
         self.refusals += 1
 
-    def received(self, session_id: str, sequence_number: int, image: Image | None) -> None:
+    def received(self, session_id: str, record: FrameRecord) -> None:
         """Keep a picture for those who look at its session."""
         tally = self._sessions.get(session_id)
-        if tally is None or not tally.closeups:
+        if tally is None or not tally.closeups or record.image is None:
             return
+        shown = Shown(record.sequence_number, record.image, record.view_applied)
         for closeup in tally.closeups:
             if closeup.wants_pictures:
-                closeup.image, closeup.sequence_number = image, sequence_number
+                # Not the record, which lets go of its picture when it is answered.
+                closeup.shown = shown
 
     def answered(self, session_id: str, budget_ns: int, command: Command) -> None:
         """Count a command."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from steerstream_bundle.pictures import Image
 from steerstream_service.domain import Command, Skip, SkipReason
 from steerstream_service.errors import ErrorReason
+from steerstream_service.session.frame_stages import FrameRecord
 
 ENDINGS = ("client", "cancelled", "server stopped", *(item.name.lower() for item in ErrorReason))
 """How a session can end: by its client, without a goodbye, with the server, or with an error."""
@@ -83,14 +83,8 @@ class Observer:
     def refused(self, reason: ErrorReason) -> None:
         """A stream was refused before it had a session."""
 
-    def received(self, session_id: str, sequence_number: int, image: Image | None) -> None:
-        """A frame came.
-
-        Args:
-            session_id: the session.
-            sequence_number: the frame's number.
-            image: its picture as it came, of which nothing is checked yet; None where it has none.
-        """
+    def received(self, session_id: str, record: FrameRecord) -> None:
+        """A frame came, of whose picture nothing is checked yet."""
 
     def answered(self, session_id: str, budget_ns: int, command: Command) -> None:
         """A frame was answered with a command.
@@ -144,10 +138,10 @@ class Observers(Observer):
         for observer in self._observers:
             observer.refused(reason)
 
-    def received(self, session_id: str, sequence_number: int, image: Image | None) -> None:
+    def received(self, session_id: str, record: FrameRecord) -> None:
         """Pass it on."""
         for observer in self._observers:
-            observer.received(session_id, sequence_number, image)
+            observer.received(session_id, record)
 
     def answered(self, session_id: str, budget_ns: int, command: Command) -> None:
         """Pass it on."""

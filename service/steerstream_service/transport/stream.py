@@ -313,7 +313,7 @@ class DriveStream:
 
     def _receive(self, frame: frame_pb2.Frame, now_ns: int) -> None:
         record = wire.frame(frame, now_ns)
-        self._observer.received(self.lease.session_id, record.sequence_number, record.image)
+        self._observer.received(self.lease.session_id, record)
         # The server itself has frames played again, as fast as they are answered.
         pause_ns = 0 if record.is_replayed else self.lease.pause_ns(now_ns)
         actions = self._session.receive(

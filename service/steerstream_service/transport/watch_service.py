@@ -19,7 +19,7 @@ from steerstream.v1 import command_pb2, session_pb2, watch_pb2, watch_pb2_grpc
 from steerstream_service.admission.admission import Admission, Lease
 from steerstream_service.config import Config
 from steerstream_service.domain import Timings, Validity
-from steerstream_service.telemetry.live_board import Closeup, LiveBoard, SessionTally
+from steerstream_service.telemetry.live_board import Closeup, LiveBoard, SessionTally, Shown
 from steerstream_service.telemetry.observer import ServerState
 from steerstream_service.transport import wire
 from steerstream_service.transport.sampled_picture import small_jpeg
@@ -123,8 +123,9 @@ class WatchService(watch_pb2_grpc.WatchServiceServicer):
             response.answers.extend(answerer.answer(answer) for answer in answers)
             response.ended_by = ended_by
             now_ns = time.monotonic_ns()
-            if closeup.image is not None and now_ns >= picture_ns:
-                size_bytes = await self._add_picture(response.picture, closeup)
+            if closeup.shown is not None and now_ns >= picture_ns:
+                shown, closeup.shown = closeup.shown, None
+                size_bytes = await self._write_picture(response.picture, shown)
                 picture_ns = now_ns + max(_PICTURE_EVERY_NS, size_bytes * _PICTURE_NS_PER_BYTE)
             if not await _is_taken(context, response) or ended_by:
                 return
@@ -132,13 +133,12 @@ class WatchService(watch_pb2_grpc.WatchServiceServicer):
             response = watch_pb2.WatchSessionResponse()
             await asyncio.sleep(_SESSION_EVERY_S)
 
-    async def _add_picture(self, message: watch_pb2.SampledPicture, closeup: Closeup) -> int:
-        image, closeup.image = closeup.image, None
-        message.sequence_number = closeup.sequence_number
-        if image is None:
-            return 0
-        data = await asyncio.to_thread(small_jpeg, image, self._config.max_pixels)
+    async def _write_picture(self, message: watch_pb2.SampledPicture, shown: Shown) -> int:
+        message.sequence_number = shown.sequence_number
+        data = await asyncio.to_thread(small_jpeg, shown.image, self._config.max_pixels)
         message.jpeg = data or b""
+        if shown.view_applied is not None:
+            wire.write_view_applied(message.view_applied, shown.view_applied)
         return len(message.jpeg)
 
     async def _snapshot(self) -> Snapshot:

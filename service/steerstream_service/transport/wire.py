@@ -297,6 +297,16 @@ def _camera(message: session_pb2.CameraDescription) -> Camera:
     )
 
 
+def write_view_applied(message: frame_pb2.ViewApplied, applied: Applied) -> None:
+    """Write the part of its own picture that a vehicle sent."""
+    message.source_width_px = applied.source_width_px
+    message.source_height_px = applied.source_height_px
+    message.top_px = applied.top_px
+    message.bottom_px = applied.bottom_px
+    message.left_px = applied.left_px
+    message.right_px = applied.right_px
+
+
 def _view_applied(message: frame_pb2.ViewApplied) -> Applied:
     return Applied(
         message.source_width_px,

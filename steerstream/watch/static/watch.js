@@ -68,7 +68,7 @@ function connect() {
   on("state", (data) => takeState(JSON.parse(data)));
   on("vehicle", (data) => takeVehicle(JSON.parse(data)));
   on("answers", (data) => takeAnswers(JSON.parse(data)));
-  on("picture", takePicture);
+  on("picture", (data) => takePicture(JSON.parse(data)));
   source.addEventListener("full", (event) => {
     state.isFull = event.data;
     showAlarm();
@@ -140,17 +140,22 @@ function takeAnswers(answers) {
   showVehicle();
 }
 
-function takePicture(data) {
-  if (!data) {
-    state.picture = null;
-    return;
-  }
+function takePicture({ jpeg, view }) {
   const image = new Image();
   image.onload = () => {
-    state.picture = image;
+    // A vehicle may send a part of its picture, scaled to the network's shape: it is shown in its true one.
+    const part = view || {
+      left_px: 0, top_px: 0, right_px: image.naturalWidth, bottom_px: image.naturalHeight,
+      source_width_px: image.naturalWidth, source_height_px: image.naturalHeight,
+    };
+    const wide = part.right_px - part.left_px, tall = part.bottom_px - part.top_px;
+    if (!(wide > 0 && tall > 0)) return;
+    state.picture = { image, part, wide, tall };
+    byId("road").style.aspectRatio = String(Math.min(3, Math.max(16 / 9, wide / tall)));
     drawRoad();
   };
-  image.src = `data:image/jpeg;base64,${data}`;
+  // What cannot be shown leaves the picture before it.
+  if (jpeg) image.src = `data:image/jpeg;base64,${jpeg}`;
 }
 
 function forgetDrive() {
@@ -472,7 +477,7 @@ function showGauges(answer) {
   byId("wheel").setAttribute("transform", `rotate(${angle === null ? 0 : -degrees(angle)})`);
   byId("wheel-raw").setAttribute("transform", `rotate(${rawAngle === null ? 0 : -degrees(rawAngle)})`);
   say(byId("speed"), speed === null ? "–" : (3.6 * speed).toFixed(0));
-  say(byId("speed-kmh"), speed === null ? "" : `km/h, ${speed.toFixed(1)} m/s`);
+  say(byId("speed-mps"), speed === null ? "–" : `${speed.toFixed(1)} m/s`);
   say(byId("speed-more"), more(speed, rawSpeed, sdSpeed, (mps) => mps.toFixed(1)));
   say(byId("torque"), torque === null ? "–" : `${signed(torque, 2)} Nm`);
   say(byId("torque-more"), more(torque, rawTorque, sdTorque, (nm) => nm.toFixed(2)));
@@ -504,8 +509,8 @@ function showSpent(answer, session) {
   const budget = (state.about && state.about.budget_ms) || (session && session.budget_ms) || 50;
   const spent = byId("spent-text");
   say(spent, answer.skip && answer.detail ? answer.detail
-    : `${milliseconds(total)} of ${budget} ms: queue ${queue.toFixed(1)}, decode ${decode.toFixed(1)}, ` +
-      `infer ${infer.toFixed(1)}; ${answer.batch_size} in the batch, step ${answer.step}`);
+    : `${total.toFixed(1)} of ${budget} ms: queue ${queue.toFixed(1)}, decode ${decode.toFixed(1)}, ` +
+      `infer ${infer.toFixed(1)} · batch of ${answer.batch_size}`);
   spent.title = spent.textContent;
   const bars = document.querySelectorAll(".stack i");
   [queue, decode, infer].forEach((value, at) => {
@@ -684,22 +689,23 @@ function drawRoad() {
   if (!on) return;
   const { pen, width, height } = on;
   const answer = state.answers[state.answers.length - 1];
-  const image = state.picture;
+  const picture = state.picture;
   const about = state.about;
   const server = state.servers.find((item) => item.target === (about && about.target));
   const isDescribed = Boolean(about && about.camera.horizontal_fov_deg && about.camera.mount_height_m);
   let note = "";
   let camera = null;
   let box = null;
-  if (image) {
-    // The picture fills the frame; what does not fit is cut off above and below.
-    const scale = Math.max(width / image.naturalWidth, height / image.naturalHeight);
-    const y = (height - image.naturalHeight * scale) * 0.55;
-    const x = (width - image.naturalWidth * scale) / 2;
-    pen.drawImage(image, x, y, image.naturalWidth * scale, image.naturalHeight * scale);
+  if (picture) {
+    const { part, wide, tall } = picture;
+    // It fills the frame; what does not fit is cut off.
+    const scale = Math.max(width / wide, height / tall);
+    const y = (height - tall * scale) * 0.55;
+    const x = (width - wide * scale) / 2;
+    pen.drawImage(picture.image, x, y, wide * scale, tall * scale);
     if (isDescribed) {
-      camera = { ...about.camera, width_px: image.naturalWidth, height_px: image.naturalHeight };
-      box = { x, y, scale };
+      camera = { ...about.camera, width_px: part.source_width_px, height_px: part.source_height_px };
+      box = { x: x - part.left_px * scale, y: y - part.top_px * scale, scale };
     } else note = "The vehicle has not described its camera, so its way is not drawn.";
   } else {
     camera = SCHEMATIC;

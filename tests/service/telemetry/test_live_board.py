@@ -7,6 +7,7 @@ import pytest
 from steerstream_bundle.pictures import JpegImage
 from steerstream_service.domain import SkipReason, Validity
 from steerstream_service.errors import ErrorReason
+from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.telemetry.live_board import Closeup, LiveBoard
 from tests.service.telemetry.test_metrics import BUDGET_NS, command, skip
 
@@ -25,6 +26,10 @@ def look_at(board, name, *, wants_pictures=True):
     closeup = Closeup(wants_pictures=wants_pictures)
     board.tally(name).closeups += (closeup,)
     return closeup
+
+
+def frame(number, image):
+    return FrameRecord(number, 1, image, None, 0)
 
 
 def names(board, most=10):
@@ -95,13 +100,14 @@ def test_a_closeup_gets_what_happens_while_it_is_there(board):
     board.answered("a", BUDGET_NS, command())
     closeup = look_at(board, "a")
     given = [command(), skip(SkipReason.LATE)]
-    board.received("a", 3, IMAGE)
+    board.received("a", frame(3, IMAGE))
     board.answered("a", BUDGET_NS, given[0])
     board.skipped("a", given[1])
     board.answered("b", BUDGET_NS, command())
-    board.received("b", 4, JpegImage(b"another's"))
+    board.received("b", frame(4, JpegImage(b"another's")))
+    board.received("a", frame(5, None))
     assert list(closeup.answers) == given
-    assert (closeup.image, closeup.sequence_number) == (IMAGE, 3)
+    assert closeup.shown == (3, IMAGE, None)
     assert closeup.ended_by == ""
     board.ended("a", "client")
     assert closeup.ended_by == "client"
@@ -109,8 +115,8 @@ def test_a_closeup_gets_what_happens_while_it_is_there(board):
 
 def test_no_picture_is_kept_for_those_who_may_not_see_it(board):
     closeup = look_at(board, "a", wants_pictures=False)
-    board.received("a", 3, IMAGE)
-    assert closeup.image is None
+    board.received("a", frame(3, IMAGE))
+    assert closeup.shown is None
 
 
 def test_a_closeup_that_is_not_read_keeps_the_last_answers_only(board):
@@ -142,7 +148,7 @@ def test_the_last_ends_alone_are_remembered():
 def test_events_of_a_session_that_is_not_told_to_be_open_change_no_session(board):
     board.answered("x", BUDGET_NS, command())
     board.skipped("x", skip(SkipReason.LATE))
-    board.received("x", 1, IMAGE)
+    board.received("x", frame(1, IMAGE))
     board.ended("x", "cancelled")
     assert names(board) == ["a", "b", "c"]
     assert not board.endings

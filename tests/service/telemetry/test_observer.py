@@ -11,7 +11,7 @@ EVENTS = {
     "opened": ("session", "vehicle", "model", "00-1-2-01"),
     "served": ("model",),
     "refused": (ErrorReason.IDLE,),
-    "received": ("session", 7, "a picture"),
+    "received": ("session", "a frame"),
     "answered": ("session", 50_000_000, "a command"),
     "skipped": ("session", "a skip"),
     "stepped": ("model", 3, 1_000_000, 2),

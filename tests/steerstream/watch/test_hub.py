@@ -44,7 +44,7 @@ def parsed(part):
         kind, data = event.split("\n")
         text = data.removeprefix("data: ")
         name = kind.removeprefix("event: ")
-        yield name, base64.b64decode(text) if name == "picture" else json.loads(text)
+        yield name, json.loads(text)
 
 
 async def until(events, wanted, is_right=lambda _: True):
@@ -118,7 +118,9 @@ async def test_a_vehicle_in_full():
             assert [answer["sequence_number"] for answer in answers] == [7, 7]
             picture = watch_pb2.SampledPicture(sequence_number=7, jpeg=b"\xff\xd8\n\n picture")
             server.closeups.put_nowait(watch_pb2.WatchSessionResponse(picture=picture))
-            assert await until(events, "picture") == b"\xff\xd8\n\n picture"
+            shown = await until(events, "picture")
+            assert base64.b64decode(shown["jpeg"]) == picture.jpeg
+            assert shown["view"] is None
             server.closeups.put_nowait(watch_pb2.WatchSessionResponse(ended_by="cancelled"))
             ended = await until(events, "vehicle")
             assert (ended["state"], ended["by"]) == ("ended", "cancelled")

@@ -111,6 +111,11 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     command.add_argument("--split", metavar="NAME", help="rows of one split only (default: all)")
     command.add_argument(
+        "--view",
+        action="store_true",
+        help="show frames as a vehicle's client sends them: cropped, scaled and compressed again",
+    )
+    command.add_argument(
         "--drop", type=share, default=0.0, metavar="P", help="share of frames lost, 0 to 0.9"
     )
     command.add_argument(
@@ -204,7 +209,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     from model_export.evaluation.frame_loss import FrameLoss  # noqa: PLC0415
 
     loss = FrameLoss(drop=options.drop, rate_hz=options.rate, seed=options.seed)
-    result = evaluate(options.bundle, options.labels, options.images, options.split, loss)
+    result = evaluate(
+        options.bundle,
+        options.labels,
+        options.images,
+        options.split,
+        loss,
+        as_views=options.view,
+    )
     print("\n".join(report(result)))
     if options.json is not None:
         whole_file.write_json(options.json, result.summary())

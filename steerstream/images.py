@@ -93,7 +93,6 @@ class ViewUse(enum.Enum):
 
 _WHOLE_QUALITY = 90
 """Of a JPEG of a whole picture. A view states its own."""
-_SAMPLING = {ViewEncoding.JPEG_444: "444", ViewEncoding.JPEG_420: "420"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ async def encode_frame(
     _check_kind(image)
     frame = None
     if view is not None and _uses_view(image, choices.view, view):
-        frame = await asyncio.to_thread(_view_frame, image, choices, view)
+        frame = await asyncio.to_thread(view_frame, image, choices, view)
     if frame is None:
         frame = await _whole_frame(image, choices, limits)
     _check_size(frame, limits)
@@ -149,8 +148,20 @@ def _uses_view(image: Image, use: ViewUse, view: View) -> bool:
     return use is not ViewUse.NEVER and pixels > view.width_px * view.height_px
 
 
-def _view_frame(image: Image, choices: Choices, view: View) -> frame_pb2.Frame | None:
-    """Return a frame that holds the view; None for a JPEG file that is better sent as it is."""
+def view_frame(image: Image, choices: Choices, view: View) -> frame_pb2.Frame | None:
+    """Return a frame that holds the view of a picture, its number and times still to be filled in.
+
+    Args:
+        image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video.
+        choices: how it is sent.
+        view: what the server wants to see.
+
+    Returns:
+        None for a JPEG file that is better sent as it is; see `ViewUse.ALWAYS`.
+
+    Raises:
+        MissingExtra: what was asked for needs a package that is not installed.
+    """
     if isinstance(image, np.ndarray):
         seen = views.of_pixels(image, view)
     elif isinstance(image, Nv12):
@@ -164,20 +175,16 @@ def _view_frame(image: Image, choices: Choices, view: View) -> frame_pb2.Frame |
         frame = _raw_frame(seen.pixels)
     else:
         quality = choices.jpeg_quality or view.jpeg_quality
-        data = encode_jpeg(seen.pixels, quality=quality, sampling=_SAMPLING[encoding])
-        frame = frame_pb2.Frame(jpeg=data)
+        frame = frame_pb2.Frame(jpeg=encode_jpeg(seen.pixels, quality=quality, sampling="444"))
     frame.view_applied.CopyFrom(seen.applied)
     return frame
 
 
 def _view_encoding(encoding: Encoding, view: View) -> ViewEncoding:
     """Return the first encoding of a view that was asked for, or that can be made here."""
-    if not _is_jpeg(encoding):
-        return ViewEncoding.RGB8
-    jpegs = [each for each in view.encodings if each in _SAMPLING]
-    if encoding is Encoding.AUTO:
+    if encoding is Encoding.AUTO and has_opencv():
         return view.encodings[0] if view.encodings else ViewEncoding.RGB8
-    return jpegs[0] if jpegs else ViewEncoding.JPEG_444
+    return ViewEncoding.JPEG_444 if encoding is Encoding.JPEG else ViewEncoding.RGB8
 
 
 async def _whole_frame(image: Image, choices: Choices, limits: ServerLimits) -> frame_pb2.Frame:

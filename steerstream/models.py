@@ -49,9 +49,7 @@ class ViewEncoding(enum.IntEnum):
 
     JPEG_444 = 1
     """A JPEG file with colour at full resolution."""
-    JPEG_420 = 2
-    """A JPEG file with colour at half the resolution in both directions."""
-    RGB8 = 3
+    RGB8 = 2
     """Raw pixels."""
 
 

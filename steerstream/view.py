@@ -7,22 +7,61 @@ installed, in a tenth of a millisecond; without it NumPy does the same, to the l
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steerstream import extras
-from steerstream.models import CropFractions, View
+from steerstream.models import CropFractions, View, ViewEncoding
 from steerstream.v1 import frame_pb2
 
 Plane = NDArray[np.uint8]
 """uint8 [height, width, N]."""
 
-
 _SCAN = b"\xff\xda"
 _SPECIAL = (b"Exif\0\0", b"CS=", b"Adobe\0")
 """Marks in a JPEG's header of how it is to be turned, and of its levels and colours."""
+
+_SMALL_PX = 20_000
+"""Pixels of a view up to which its JPEG is nearly without loss (docs/decisions). In a larger one
+each thing covers more pixels, and as much of it is left after a stronger compression."""
+
+
+class Region(Protocol):
+    """A part of a picture, as fractions of its height and width."""
+
+    @property
+    def top(self) -> float:
+        """Upper edge, from the top."""
+
+    @property
+    def bottom(self) -> float:
+        """Lower edge, from the top."""
+
+    @property
+    def left(self) -> float:
+        """Left edge, from the left."""
+
+    @property
+    def right(self) -> float:
+        """Right edge, from the left."""
+
+
+class NetworkInput(Protocol):
+    """The picture that a network takes, as a bundle's contract has it."""
+
+    @property
+    def width_px(self) -> int:
+        """Columns."""
+
+    @property
+    def height_px(self) -> int:
+        """Rows."""
+
+    @property
+    def crop(self) -> Region:
+        """The part of the vehicle's picture."""
 
 
 class Seen(NamedTuple):
@@ -35,6 +74,19 @@ class Seen(NamedTuple):
 
     pixels: NDArray[np.uint8]
     applied: frame_pb2.ViewApplied
+
+
+def declared(frame: NetworkInput) -> View:
+    """Return what a server declares for a network: its input exactly, so that nothing is scaled."""
+    small = frame.width_px * frame.height_px <= _SMALL_PX
+    crop = frame.crop
+    return View(
+        crop=CropFractions(crop.top, crop.bottom, crop.left, crop.right),
+        width_px=frame.width_px,
+        height_px=frame.height_px,
+        encodings=(ViewEncoding.JPEG_444, ViewEncoding.RGB8),
+        jpeg_quality=90 if small else 70,
+    )
 
 
 def of_pixels(picture: NDArray[np.uint8], view: View) -> Seen:

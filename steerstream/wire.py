@@ -308,6 +308,20 @@ def view(message: session_pb2.View) -> View:
     )
 
 
+def view_message(wanted: View) -> session_pb2.View:
+    """Return the message that declares a view."""
+    crop = wanted.crop
+    return session_pb2.View(
+        crop=model_pb2.CropFractions(
+            top=crop.top, bottom=crop.bottom, left=crop.left, right=crop.right
+        ),
+        width_px=wanted.width_px,
+        height_px=wanted.height_px,
+        encodings=map(session_pb2.ViewEncoding.ValueType, wanted.encodings),
+        jpeg_quality=wanted.jpeg_quality,
+    )
+
+
 def model(message: model_pb2.ModelContract) -> Model:
     """Read the contract of a model."""
     return Model(

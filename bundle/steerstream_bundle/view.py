@@ -1,13 +1,8 @@
-"""The view: the part of a vehicle's picture that a network sees, made by the vehicle itself.
-
-A server declares it when a session opens. A vehicle that crops, scales and encodes by it sends a
-tenth of the bytes, and the server decodes no pixel that the network does not see.
-"""
+"""Checks views: pictures of which a vehicle has made the network's input already."""
 
 from __future__ import annotations
 
 import dataclasses
-import enum
 import functools
 from typing import NamedTuple
 
@@ -15,38 +10,8 @@ from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.preprocess import bounds
 
-_SMALL_PX = 20_000
-"""Pixels of a view up to which its JPEG is nearly without loss; decision 18 has the figures. In a
-larger one each thing covers more pixels, and as much is left of it after a stronger compression."""
 _ROUNDING_PX = 1
 """Another client may round a crop's edge the other way."""
-
-
-class Encoding(enum.IntEnum):
-    """How a view travels, by its number on the wire."""
-
-    JPEG_444 = 1
-    JPEG_420 = 2
-    RGB8 = 3
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """What a server wants to see of every picture.
-
-    Attributes:
-        crop: the part of the vehicle's own picture.
-        width_px: columns to which it is scaled.
-        height_px: rows to which it is scaled.
-        encodings: how it may travel, the best first.
-        jpeg_quality: 1 to 100, where it travels as JPEG.
-    """
-
-    crop: Crop
-    width_px: int
-    height_px: int
-    encodings: tuple[Encoding, ...]
-    jpeg_quality: int
 
 
 class Applied(NamedTuple):
@@ -67,18 +32,6 @@ class Applied(NamedTuple):
     bottom_px: int
     left_px: int
     right_px: int
-
-
-def view_of(frame: FrameInput) -> View:
-    """Return the view of a network: exactly its input, so that nothing is left to be scaled."""
-    small = frame.width_px * frame.height_px <= _SMALL_PX
-    return View(
-        crop=frame.crop,
-        width_px=frame.width_px,
-        height_px=frame.height_px,
-        encodings=(Encoding.JPEG_444 if small else Encoding.JPEG_420, Encoding.RGB8),
-        jpeg_quality=90 if small else 60,
-    )
 
 
 def check(applied: Applied, frame: FrameInput) -> FrameInput:

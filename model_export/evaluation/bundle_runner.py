@@ -136,7 +136,15 @@ class BundleDriver:
             interval_s: seconds since the picture before, for a bundle that takes it. By default
                 one period of the contract's rate, which is right for the first after a reset too.
         """
-        frame = prepare(picture, self._runner.contract.frame)
+        return self.step(prepare(picture, self._runner.contract.frame), interval_s)
+
+    def step(self, frame: Picture, interval_s: float | None = None) -> Prediction:
+        """Run one step on the network's input; see `predict`.
+
+        Args:
+            frame: uint8 of the contract's `frame.shape`, RGB.
+            interval_s: seconds since the picture before.
+        """
         interval = None if interval_s is None else np.array([interval_s], np.float32)
         results, self._state = self._runner.step(frame[None], self._state, interval)
         values = [float(value[0]) for value in results]

@@ -18,8 +18,10 @@ from model_export.errors import DataError
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner, Prediction
 from model_export.evaluation.frame_loss import BoolArray, FrameLoss
 from model_export.evaluation.head_scores import HeadScore, score
+from model_export.evaluation.viewed import Views
 from steerstream.progress import tracked
 from steerstream_bundle.contract import UNITS, Contract
+from steerstream_bundle.preprocess import prepare
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,6 +42,7 @@ class Evaluation:
         stddevs: their predicted standard deviations; NaN where there is none.
         contract: of the bundle.
         loss: why frames were not shown.
+        view_bytes: of a frame at the mean, where frames were shown as views; None otherwise.
     """
 
     table: LabelTable
@@ -48,6 +51,7 @@ class Evaluation:
     stddevs: FloatArray
     contract: Contract
     loss: FrameLoss
+    view_bytes: float | None = None
 
     @property
     def held(self) -> FloatArray:
@@ -75,6 +79,8 @@ class Evaluation:
         frames with the last output held, and `loss` says which were lost.
         """
         summary = {"bundle": self.contract.name, **self._figures(self.heads, self.shown)}
+        if self.view_bytes is not None:
+            summary["view_bytes"] = self.view_bytes
         if self.loss:
             summary["loss"] = dataclasses.asdict(self.loss)
             summary["held"] = self._figures(self.held_heads, np.ones_like(self.shown))
@@ -112,6 +118,8 @@ def evaluate(
     images: Path | None = None,
     split: str | None = None,
     loss: FrameLoss = _NO_LOSS,
+    *,
+    as_views: bool = False,
 ) -> Evaluation:
     """Run a bundle over the frames of a labels file.
 
@@ -121,6 +129,8 @@ def evaluate(
         images: folder of the pictures; the CSV's own by default.
         split: the rows to use; all by default.
         loss: which frames the network is not shown; it sees all by default.
+        as_views: whether frames are shown as a vehicle's client sends them, cropped, scaled and
+            compressed again.
 
     Raises:
         BundleError: the file is no bundle.
@@ -137,7 +147,9 @@ def evaluate(
         raise DataError(f"{labels}: labels none of the heads {', '.join(HEADS)}")
     shown = loss.shown(table)
     outputs, stddevs = np.full((2, len(shown), len(HEADS)), np.nan)
-    steps = tracked(run_over(runner, table, shown), "evaluating", int(shown.sum()), "frames")
+    views = Views(runner.contract.frame) if as_views else None
+    said_of = run_over(runner, table, shown, views)
+    steps = tracked(said_of, "evaluating", int(shown.sum()), "frames")
     for row, said in zip(np.flatnonzero(shown), steps, strict=True):
         outputs[row] = [said.outputs.get(head, np.nan) for head in HEADS]
         stddevs[row] = [said.stddevs.get(head, np.nan) for head in HEADS]
@@ -148,10 +160,13 @@ def evaluate(
         stddevs=stddevs,
         contract=runner.contract,
         loss=loss,
+        view_bytes=views.mean_bytes if views else None,
     )
 
 
-def run_over(runner: BundleRunner, table: LabelTable, shown: BoolArray) -> Iterator[Prediction]:
+def run_over(
+    runner: BundleRunner, table: LabelTable, shown: BoolArray, views: Views | None = None
+) -> Iterator[Prediction]:
     """Yield what a bundle says of each frame that it is shown, state carried from one to the next.
 
     The state is reset at the table's breaks, and where so many frames in a row are not shown that
@@ -161,11 +176,12 @@ def run_over(runner: BundleRunner, table: LabelTable, shown: BoolArray) -> Itera
         runner: the bundle.
         table: the labels, with N pictures.
         shown: bool [N], which pictures it is shown.
+        views: makes the views that it is shown; None for whole pictures.
 
     Raises:
         DataError: a picture is missing or broken.
     """
-    driver, last_ns = BundleDriver(runner), 0
+    driver, frame, last_ns = BundleDriver(runner), runner.contract.frame, 0
     reset_after_ns = runner.contract.gap.reset_after_ms * 1_000_000
     for row in np.flatnonzero(shown):
         time_ns = int(table.frame_ids[row])
@@ -173,8 +189,12 @@ def run_over(runner: BundleRunner, table: LabelTable, shown: BoolArray) -> Itera
         begins = table.starts[row] or gap_ns > reset_after_ns
         if begins:
             driver.reset()
-        picture = read_picture(table.images[row], runner.contract.frame, table.places[row])
-        yield driver.predict(picture, None if begins else gap_ns / 1e9)
+        path, place = table.images[row], table.places[row]
+        if views is None:
+            seen = prepare(read_picture(path, frame, place), frame)
+        else:
+            seen = views.of_file(path, place)
+        yield driver.step(seen, None if begins else gap_ns / 1e9)
 
 
 def report(evaluation: Evaluation) -> Iterator[str]:
@@ -212,6 +232,8 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
     yield "zero, mean: RMSE of always zero, and of always the training labels' mean"
     if evaluation.contract.stddev_columns:
         yield "sigma: mean predicted standard deviation; 68.3 %, 95.0 %: errors within 1 and 1.96"
+    if evaluation.view_bytes is not None:
+        yield f"shown as views: {evaluation.view_bytes / 1e3:.1f} kB a frame"
     if evaluation.loss:
         yield from _loss_notes(evaluation)
     if "train" in evaluation.table.splits:

@@ -15,6 +15,7 @@ from model_export.data.sources import read_split
 from model_export.evaluation.bundle_runner import BundleRunner
 from model_export.evaluation.evaluate import Evaluation
 from model_export.evaluation.frame_loss import FrameLoss
+from model_export.evaluation.viewed import Views
 
 REAL, TRACES, ROADS = "udacity_ch2", "udacity_traces", "rendered"
 SOURCES = {
@@ -54,9 +55,15 @@ def recording(
     )
 
 
-def evaluate(runner: BundleRunner, recorded: Recording) -> Evaluation:
-    """Run a bundle over a recording; the state is reset at each sequence."""
-    values = np.concatenate([_follow(runner, recorded, span) for span in recorded.spans])
+def evaluate(runner: BundleRunner, recorded: Recording, views: Views | None = None) -> Evaluation:
+    """Run a bundle over a recording; the state is reset at each sequence.
+
+    Args:
+        runner: the bundle.
+        recorded: with frames of the bundle's input.
+        views: makes the views that it is shown; None for the frames as they are.
+    """
+    values = np.concatenate([_follow(runner, recorded, span, views) for span in recorded.spans])
     about = runner.contract
     shape = (len(values), len(HEADS))
     outputs, stddevs = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -71,14 +78,20 @@ def evaluate(runner: BundleRunner, recorded: Recording) -> Evaluation:
         stddevs=stddevs,
         contract=about,
         loss=FrameLoss(),
+        view_bytes=views.mean_bytes if views else None,
     )
 
 
-def _follow(runner: BundleRunner, recorded: Recording, span: Span) -> npt.NDArray[np.float32]:
+def _follow(
+    runner: BundleRunner, recorded: Recording, span: Span, views: Views | None
+) -> npt.NDArray[np.float32]:
     """Return a bundle's values [frames, heads and stddevs] over one sequence."""
     state, rows = runner.initial_state(1), []
     for frame in recorded.frames[span.first : span.last]:
-        values, state = runner.step(np.asarray(frame[None], np.uint8), state)
+        seen = np.asarray(frame, np.uint8)
+        if views is not None:
+            seen = views.of_input(seen)
+        values, state = runner.step(seen[None], state)
         rows.append(np.concatenate(values))
     return np.stack(rows)
 

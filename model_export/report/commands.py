@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_export.errors import ReportError
+from model_export.evaluation import unseen
 from model_export.export.reduced_precision.command import optimize
 from model_export.export.reduced_precision.verdict import PRECISIONS
-from model_export.report import accuracy, autonomy, origin, page, pictures, results, speed
+from model_export.report import accuracy, autonomy, origin, page, pictures, results, speed, views
 from model_export.report.evidence import Evidence, gather
 from reports import pages
 from steerstream_bundle.loading import full_precision
@@ -121,6 +122,26 @@ def measure_optimized(found: Sequence[Path], data: Path, cache: Path, root: Path
             ]
         command = f"python -m model_export measure optimized models/{bundle.name}"
         _leave(root, results.OPTIMIZED, bundle, measured=digest, command=command, figures=figures)
+
+
+def measure_view(found: Sequence[Path], data: Path, cache: Path, root: Path) -> None:
+    """Measure what bundles lose by views, and leave a file of results for each.
+
+    Args:
+        found: the bundles.
+        data: folder of the driving data.
+        cache: folder of prepared frames.
+        root: the checkout that gets the results.
+
+    Raises:
+        BundleError: a file is no bundle.
+        DataError: a source's data is missing or malformed.
+    """
+    for bundle in found:
+        digest = results.digest(bundle)
+        figures = views.measure(bundle, data, cache, unseen.PARTS)
+        command = f"python -m model_export measure view models/{bundle.name}"
+        _leave(root, results.VIEW, bundle, measured=digest, command=command, figures=figures)
 
 
 def write(models: Path, root: Path) -> None:

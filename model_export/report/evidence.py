@@ -25,6 +25,7 @@ class Evidence:
         speed: results by `measure speed`.
         closed_loop: results by `measure autonomy`.
         optimized: results by `measure optimized`.
+        view: results by `measure view`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Evidence:
     speed: results.Result | None
     closed_loop: results.Result | None
     optimized: results.Result | None
+    view: results.Result | None
 
     @property
     def origin(self) -> Mapping[str, Any]:
@@ -43,7 +45,8 @@ class Evidence:
     @property
     def made_by(self) -> Iterator[results.Result]:
         """The results that there are."""
-        return filter(None, (self.accuracy, self.speed, self.closed_loop, self.optimized))
+        found = (self.accuracy, self.speed, self.closed_loop, self.optimized, self.view)
+        return filter(None, found)
 
     def heads(self, source: str) -> Mapping[str, Any]:
         """Return the scores on a source by head; empty where they were not measured."""
@@ -97,8 +100,16 @@ def gather(root: Path, bundles: Sequence[Path]) -> list[Evidence]:
         BundleError: a file is no bundle.
         ReportError: a result is damaged, or of another bundle of that name.
     """
-    kinds = (results.ACCURACY, results.SPEED, results.CLOSED_LOOP, results.OPTIMIZED)
-    accuracy, speed, closed_loop, optimized = (results.load(root, kind, bundles) for kind in kinds)
+    kinds = (
+        results.ACCURACY,
+        results.SPEED,
+        results.CLOSED_LOOP,
+        results.OPTIMIZED,
+        results.VIEW,
+    )
+    accuracy, speed, closed_loop, optimized, view = (
+        results.load(root, kind, bundles) for kind in kinds
+    )
     return [
         Evidence(
             name=path.stem,
@@ -108,6 +119,7 @@ def gather(root: Path, bundles: Sequence[Path]) -> list[Evidence]:
             speed=speed.get(path.stem),
             closed_loop=closed_loop.get(path.stem),
             optimized=optimized.get(path.stem),
+            view=view.get(path.stem),
         )
         for path in bundles
     ]

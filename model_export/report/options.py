@@ -33,6 +33,10 @@ def add_measure(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_bundles(optimized)
     add_data(optimized)
     optimized.set_defaults(run=_measure_optimized)
+    view = kinds.add_parser("view", help="what is lost where vehicles send what a network sees")
+    _add_bundles(view)
+    add_data(view)
+    view.set_defaults(run=_measure_view)
     focal_length = kinds.add_parser("focal-length", help="the real camera's, from its recordings")
     add_data(focal_length)
     focal_length.set_defaults(run=_measure_focal_length)
@@ -152,6 +156,14 @@ def _measure_optimized(options: argparse.Namespace) -> int:
 
     cache = options.cache or Path("runs") / "cache"
     commands.measure_optimized(_chosen(options), options.data, cache, options.root)
+    return 0
+
+
+def _measure_view(options: argparse.Namespace) -> int:
+    from model_export.report import commands  # noqa: PLC0415
+
+    cache = options.cache or Path("runs") / "cache"
+    commands.measure_view(_chosen(options), options.data, cache, options.root)
     return 0
 
 

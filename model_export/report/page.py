@@ -48,6 +48,12 @@ head on every source below is at most {rmse:g} times FP32's and, for INT8, frame
 says nothing. An accepted INT8 bundle ships beside its FP32 one, and a server runs the quicker of
 the two ([operations](operations.md#precision)). What is refused does not ship."""
 
+_VIEWS = """\
+A vehicle's client sends the part of a picture that the network sees, at the network's size, as JPEG
+([protocol](protocol.md#views)). Each bundle is run over whole frames and over such views in one
+run: the greatest ratio of RMSE of any labelled head, and how far single outputs lie apart at most,
+with the state carried. A whole frame of 640x480 has about 40 kB."""
+
 _STEERING = """\
 Root mean square error on {name}: real frames, shown one by one with the state carried. Two rows see
 no road. The winners' figures are their own, on frames that are not at hand here."""
@@ -93,6 +99,7 @@ def _parts(evidence: Sequence[Evidence]) -> Iterator[str]:
     yield from ("## Speed", _COST, tables.cost(evidence))
     ratios = {"rmse": GREATEST_RMSE_RATIO, "speed": LEAST_SPEED_RATIO["int8"]}
     yield from ("## Smaller and faster", _filled(_OPTIMIZED, **ratios), tables.optimized(evidence))
+    yield from ("## Views in place of whole frames", _filled(_VIEWS), tables.views(evidence))
     yield from ("## Steering on the real drive", _filled(_STEERING, name=SOURCES[REAL]))
     yield scores.steering(evidence)
     yield "## All heads on rendered frames"

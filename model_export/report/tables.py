@@ -11,7 +11,7 @@ from model_export.export.reduced_precision.verdict import JUDGED_BATCH, LEAST_SP
 from model_export.report import cells
 from model_export.report.evidence import Evidence
 from reports.text import ABSENT, number, table
-from steerstream_bundle.contract import STEERING_WHEEL_ANGLE
+from steerstream_bundle.contract import STEERING_WHEEL_ANGLE, UNITS
 
 
 def overview(evidence: Sequence[Evidence]) -> str:
@@ -87,6 +87,37 @@ def _optimized_row(name: str, judged: Mapping[str, Any]) -> list[str]:
 
 def _greatest(ratios: Mapping[str, Mapping[str, float]]) -> float:
     return max(ratio for heads in ratios.values() for ratio in heads.values())
+
+
+def views(evidence: Sequence[Evidence]) -> str:
+    """Return what each network's view costs on the wire and in accuracy, by source."""
+    columns = ["network", "view", "frames", "kB a frame", "RMSE, ratio", "largest difference"]
+    return table(
+        columns,
+        (
+            [f"`{found.name}`", _view(found.view["results"]), *_view_cells(source, figures)]
+            for found in evidence
+            if found.view
+            for source, figures in found.view["results"]["sources"].items()
+        ),
+    )
+
+
+def _view(about: Mapping[str, Any]) -> str:
+    encoding = about["encoding"].replace("_", " ")
+    return f"{about['width_px']}x{about['height_px']} {encoding}, {about['jpeg_quality']}"
+
+
+def _view_cells(source: str, figures: Mapping[str, Any]) -> list[str]:
+    heads = figures["heads"]
+    return [
+        f"`{source}`, {figures['frames']:,}",
+        f"{figures['frame_bytes'] / 1e3:.1f}",
+        f"{max(head['rmse_ratio'] for head in heads.values()):.3f}",
+        ", ".join(
+            f"{head['largest_difference']:.3f} {UNITS[name]}" for name, head in heads.items()
+        ),
+    ]
 
 
 def cost(evidence: Sequence[Evidence]) -> str:

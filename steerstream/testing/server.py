@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import dataclasses
 import itertools
 
 import grpc
 
+from steerstream import wire
 from steerstream.answers import Draining, Expiring, Pace, Shedding, TicketIssued
 from steerstream.errors import ErrorReason
 from steerstream.failures import RpcFailed
@@ -122,23 +122,12 @@ class FakeServer:
             frame_policy=opening.frame_policy or session_pb2.FRAME_POLICY_LATEST,
             resumed=bool(opening.ticket),
             limits=self.limits,
-            view=_message(self.view) if self.view else None,
+            view=wire.view_message(self.view) if self.view else None,
         )
 
     def reactions(self, frame: frame_pb2.Frame) -> list[Reaction]:
         """Return the script's reactions to a frame."""
         return self._reactions(frame)
-
-
-def _message(view: View) -> session_pb2.View:
-    crop = model_pb2.CropFractions(**dataclasses.asdict(view.crop))
-    return session_pb2.View(
-        crop=crop,
-        width_px=view.width_px,
-        height_px=view.height_px,
-        encodings=map(session_pb2.ViewEncoding.ValueType, view.encodings),
-        jpeg_quality=view.jpeg_quality,
-    )
 
 
 class FakeTransport:

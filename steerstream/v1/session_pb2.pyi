@@ -54,9 +54,7 @@ class _ViewEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ViewEnco
     """Not stated."""
     VIEW_ENCODING_JPEG_444: _ViewEncoding.ValueType  # 1
     """A JPEG file with colour at full resolution."""
-    VIEW_ENCODING_JPEG_420: _ViewEncoding.ValueType  # 2
-    """A JPEG file with colour at half the resolution in both directions."""
-    VIEW_ENCODING_RGB8: _ViewEncoding.ValueType  # 3
+    VIEW_ENCODING_RGB8: _ViewEncoding.ValueType  # 2
     """Raw pixels."""
 
 class ViewEncoding(_ViewEncoding, metaclass=_ViewEncodingEnumTypeWrapper):
@@ -66,9 +64,7 @@ VIEW_ENCODING_UNSPECIFIED: ViewEncoding.ValueType  # 0
 """Not stated."""
 VIEW_ENCODING_JPEG_444: ViewEncoding.ValueType  # 1
 """A JPEG file with colour at full resolution."""
-VIEW_ENCODING_JPEG_420: ViewEncoding.ValueType  # 2
-"""A JPEG file with colour at half the resolution in both directions."""
-VIEW_ENCODING_RGB8: ViewEncoding.ValueType  # 3
+VIEW_ENCODING_RGB8: ViewEncoding.ValueType  # 2
 """Raw pixels."""
 Global___ViewEncoding: _TypeAlias = ViewEncoding  # noqa: Y015
 

@@ -1,4 +1,4 @@
-"""A view is the network's input, and what is no view of the right part is refused with numbers."""
+"""What is no view of the right part is refused with numbers."""
 
 from __future__ import annotations
 
@@ -12,24 +12,11 @@ from steerstream_bundle import view
 from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.preprocess import bounds
-from steerstream_bundle.view import Applied, Encoding
+from steerstream_bundle.view import Applied
 
 FRAME = FrameInput(tensor="frames", height_px=66, width_px=200, crop=Crop(top=0.4, bottom=0.9))
-LARGE = FrameInput(tensor="frames", height_px=180, width_px=320, crop=Crop(top=0.15, bottom=0.9))
 TOLD = Applied(640, 480, 192, 432, 0, 640)
 sides = st.integers(0, (1 << 32) - 1)
-
-
-def test_a_view_is_exactly_what_the_network_sees():
-    wanted = view.view_of(FRAME)
-    assert (wanted.width_px, wanted.height_px, wanted.crop) == (200, 66, FRAME.crop)
-
-
-def test_a_larger_view_may_be_compressed_more():
-    small, large = view.view_of(FRAME), view.view_of(LARGE)
-    assert small.encodings == (Encoding.JPEG_444, Encoding.RGB8)
-    assert large.encodings == (Encoding.JPEG_420, Encoding.RGB8)
-    assert large.jpeg_quality < small.jpeg_quality
 
 
 def test_the_right_part_needs_no_further_crop():

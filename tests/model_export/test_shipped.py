@@ -14,11 +14,13 @@ import steerstream
 from model_export.config import HEADS
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner, Prediction
 from model_export.evaluation.unseen import SOURCES
-from steerstream import Command, ControlValues, Encoding, FramePolicy
+from steerstream import Command, ControlValues, Encoding, FramePolicy, ViewUse
 from steerstream.testing.server_process import serve
 from steerstream_bundle import quickest
 from steerstream_bundle.contract import GREATEST_RMSE_RATIO
 from steerstream_bundle.loading import full_precision
+from steerstream_simulation.camera import CameraConfig
+from steerstream_simulation.world import World
 from tests.service.vehicle import FRAME_NS, LONG_BUDGET_MS, pictures
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +29,8 @@ REDUCED = sorted((ROOT / "models").glob("*.int8.onnx"))
 UNITS = ("_rad", "_mps", "_nm")
 STEPS = 8
 TOLERANCE = 1e-4
+MOST_APART_RAD = 0.05
+"""What a view's compression changes at most in a frame (docs/protocol.md)."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,13 @@ def served() -> Iterator[str]:
         yield server.address
 
 
-async def streamed(address: str, name: str, film: np.ndarray) -> list[ControlValues]:
+async def streamed(
+    address: str,
+    name: str,
+    film: np.ndarray,
+    view: ViewUse = ViewUse.NEVER,
+    encoding: Encoding = Encoding.RGB8,
+) -> list[ControlValues]:
     """What a vehicle that asks for a model by name is answered, frame by frame."""
     async with (
         steerstream.connect(address) as client,
@@ -58,11 +68,16 @@ async def streamed(address: str, name: str, film: np.ndarray) -> list[ControlVal
         assert session.info.model.name == name
         answers = [
             await session.request(
-                picture, capture_time_ns=1 + FRAME_NS * number, encoding=Encoding.RGB8
+                picture, capture_time_ns=1 + FRAME_NS * number, encoding=encoding, view=view
             )
             for number, picture in enumerate(film)
         ]
     return [answer.raw for answer in answers if isinstance(answer, Command)]
+
+
+def rendered(world: World, time_s: float) -> np.ndarray:
+    world.advance_to(time_s)
+    return world.capture()
 
 
 def rows(said: Sequence[Prediction]) -> list[list[float]]:
@@ -82,16 +97,31 @@ def wire_rows(answers: Sequence[ControlValues]) -> list[list[float]]:
     return [[np.nan if value is None else value for value in row] for row in found]
 
 
-async def test_a_client_picks_each_by_name_and_gets_the_evaluation_s_outputs(served: str):
-    """All at once, with their standard deviations, from raw pictures of the camera's size."""
+@pytest.mark.parametrize("view", [ViewUse.NEVER, ViewUse.PIXELS])
+async def test_a_client_picks_each_by_name_and_gets_the_evaluation_s_outputs(
+    served: str, view: ViewUse
+):
+    """All at once, with their standard deviations, from raw pictures, whole or as raw views."""
     films = {name: pictures(STEPS, seed, (240, 320, 3)) for seed, name in enumerate(BUNDLES)}
-    answers = await asyncio.gather(*(streamed(served, name, films[name]) for name in BUNDLES))
+    answers = await asyncio.gather(*(streamed(served, name, films[name], view) for name in BUNDLES))
     for (name, path), found in zip(BUNDLES.items(), answers, strict=True):
         driver = BundleDriver(BundleRunner(path))
         expected = rows([driver.predict(picture) for picture in films[name]])
         np.testing.assert_allclose(
             wire_rows(found), expected, rtol=TOLERANCE, atol=TOLERANCE, err_msg=name
         )
+
+
+async def test_views_as_each_server_likes_them_best_steer_as_whole_pictures_do(served: str):
+    """On rendered roads; `python -m model_export measure view` measures it on real ones too."""
+    world = World(7, seconds=1.0, camera=CameraConfig(width_px=640, height_px=480))
+    film = np.stack([rendered(world, step / 20) for step in range(STEPS)])
+    for name in BUNDLES:
+        whole = await streamed(served, name, film)
+        seen = await streamed(served, name, film, ViewUse.PIXELS, Encoding.AUTO)
+        angles = [[said.steering_wheel_angle_rad for said in answers] for answers in (whole, seen)]
+        assert angles[0] != angles[1], "no picture was compressed"
+        assert angles[1] == pytest.approx(angles[0], abs=MOST_APART_RAD), name
 
 
 async def test_a_vehicle_that_names_none_is_driven_by_the_default(served: str):

@@ -609,7 +609,7 @@ def test_servers_have_different_names(targets):
 
 # Views.
 
-VIEW = views.declared()
+VIEW = views.VIEW
 WIDER = dataclasses.replace(VIEW, width_px=400)
 PICTURE = np.zeros((96, 640, 3), np.uint8)
 

@@ -12,12 +12,12 @@ import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerstream import MissingExtra, extras, view
+from steerstream import MissingExtra, ViewEncoding, extras, view
 from steerstream_bundle import jpeg
 from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.preprocess import bounds, prepare, prepare_nv12
 from steerstream_bundle.view import Applied, check
-from tests.steerstream.views import FRAME, declared
+from tests.steerstream.views import FRAME, VIEW
 
 LARGE = FrameInput(tensor="frames", height_px=180, width_px=320, crop=Crop(top=0.15, bottom=0.9))
 NARROW = FrameInput(tensor="frames", height_px=31, width_px=17, crop=Crop(left=0.3, right=0.35))
@@ -53,17 +53,29 @@ def furthest(found, expected):
     return np.abs(found.astype(int) - expected).max()
 
 
+def test_a_view_is_exactly_what_the_network_sees():
+    assert (VIEW.width_px, VIEW.height_px) == (200, 66)
+    crop = VIEW.crop
+    assert (crop.top, crop.bottom, crop.left, crop.right) == (0.4, 0.9, 0.0, 1.0)
+
+
+def test_a_larger_view_is_compressed_more():
+    large = view.declared(LARGE)
+    assert VIEW.encodings == large.encodings == (ViewEncoding.JPEG_444, ViewEncoding.RGB8)
+    assert (VIEW.jpeg_quality, large.jpeg_quality) == (90, 70)
+
+
 @given(sides, sides, crops())
 def test_a_crop_has_the_edges_that_the_server_gives_it(height, width, crop):
     frame = dataclasses.replace(FRAME, crop=crop)
-    assert view.edges(height, width, declared(frame).crop) == bounds(height, width, crop)
+    assert view.edges(height, width, view.declared(frame).crop) == bounds(height, width, crop)
 
 
 @given(height=sides, width=sides, crop=crops(), to=st.tuples(st.integers(1, 90), sides))
 def test_pixels_are_those_that_the_server_would_have_made(height, width, crop, to):
     frame = FrameInput(tensor="frames", height_px=to[0], width_px=to[1], crop=crop)
     picture = noise(height, width)
-    seen = view.of_pixels(picture, declared(frame))
+    seen = view.of_pixels(picture, view.declared(frame))
     np.testing.assert_array_equal(seen.pixels, prepare(picture, frame))
     assert check(applied(seen), frame).shape == frame.shape
 
@@ -86,7 +98,7 @@ def test_without_opencv_pixels_differ_by_a_level_or_two(monkeypatch, frame, size
     """Each halving may round the other way."""
     monkeypatch.setattr(extras, "has_opencv", lambda: False)
     picture = noise(*size)
-    seen = view.of_pixels(picture, declared(frame))
+    seen = view.of_pixels(picture, view.declared(frame))
     assert furthest(seen.pixels, prepare(picture, frame)) <= 2
 
 
@@ -95,7 +107,7 @@ def test_without_opencv_pixels_differ_by_a_level_or_two(monkeypatch, frame, size
 def test_raw_video_becomes_the_pixels_that_the_server_would_have_made(tool, size, full_range):
     height, width = size
     luma, chroma = smooth(height, width, 1), smooth(height // 2, width // 2, 2)
-    seen = view.of_planes(luma, chroma, declared(), full_range=full_range)
+    seen = view.of_planes(luma, chroma, VIEW, full_range=full_range)
     expected = prepare_nv12(luma[..., 0], chroma, FRAME, full_range=full_range)
     # A level of U is 1.8 levels of blue, and of limited video 2.
     assert furthest(seen.pixels, expected) <= (1 if tool == "opencv" else 4)
@@ -104,7 +116,7 @@ def test_raw_video_becomes_the_pixels_that_the_server_would_have_made(tool, size
 
 def test_a_picture_that_is_turned_in_memory_is_seen_as_it_is_shown(tool):
     picture = noise(480, 640)[::-1, ::-1]
-    seen = view.of_pixels(picture, declared())
+    seen = view.of_pixels(picture, VIEW)
     assert furthest(seen.pixels, prepare(np.ascontiguousarray(picture), FRAME)) <= 2
 
 
@@ -112,7 +124,7 @@ def test_a_picture_that_is_turned_in_memory_is_seen_as_it_is_shown(tool):
 @pytest.mark.parametrize("size", [(480, 640), (1080, 1920), (243, 331)])
 def test_a_jpeg_file_is_decoded_as_the_server_decodes_it(frame, size):
     data = simplejpeg.encode_jpeg(smooth(*size))
-    seen = view.of_jpeg(data, declared(frame))
+    seen = view.of_jpeg(data, view.declared(frame))
     np.testing.assert_array_equal(seen.pixels, prepare(jpeg.decode(data, frame), frame))
     assert (seen.applied.source_height_px, seen.applied.source_width_px) == size
     assert check(applied(seen), frame)
@@ -139,7 +151,7 @@ def with_segment(marker, content):
     ids=lambda case: case[0],
 )
 def test_a_jpeg_file_that_the_server_must_judge_has_no_view(data):
-    assert view.of_jpeg(data[1], declared()) is None
+    assert view.of_jpeg(data[1], VIEW) is None
 
 
 def test_a_view_of_a_jpeg_file_needs_a_decoder(monkeypatch):
@@ -148,4 +160,4 @@ def test_a_view_of_a_jpeg_file_needs_a_decoder(monkeypatch):
 
     monkeypatch.setattr(importlib, "import_module", without)
     with pytest.raises(MissingExtra, match="needs simplejpeg; install it with"):
-        view.of_jpeg(WHOLE, declared())
+        view.of_jpeg(WHOLE, VIEW)

@@ -194,7 +194,7 @@ def test_the_opened_message_is_read_whole():
 
 
 def declared(**changes):
-    opened = FakeServer(view=views.declared()).open(session_pb2.OpenSession())
+    opened = FakeServer(view=views.VIEW).open(session_pb2.OpenSession())
     for name, value in changes.items():
         setattr(opened.view, name, value)
     return opened
@@ -205,7 +205,7 @@ def read_view(opened):
 
 
 def test_the_view_is_read_and_absent_where_there_is_none():
-    assert read_view(declared()) == views.declared()
+    assert read_view(declared()) == views.VIEW
     assert read_view(FakeServer().open(session_pb2.OpenSession())) is None
 
 

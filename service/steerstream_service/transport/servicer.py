@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc, model_pb2
+from steerstream.view import declared
+from steerstream.wire import view_message
 from steerstream_service.admission.admission import Admission, Lease
 from steerstream_service.admission.catalogue import Model
 from steerstream_service.admission.retry_hints import RetryHints
@@ -368,7 +370,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             policy=lease.terms.policy,
             resumed=lease.resumed is not None,
             limits=self._limits,
-            view=wire.view(lease.model.bundle.contract.frame),
+            view=view_message(declared(lease.model.bundle.contract.frame)),
         )
 
     def _contract(self, model: Model) -> model_pb2.ModelContract:

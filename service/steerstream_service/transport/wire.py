@@ -6,10 +6,10 @@ import math
 
 from steerstream.checksum import checksum_seed, fields_checksum, horizon_checksum
 from steerstream.v1 import command_pb2, drive_service_pb2, frame_pb2, model_pb2, session_pb2
-from steerstream_bundle.contract import LONGEST_NAME, Crop, FrameInput
+from steerstream_bundle.contract import LONGEST_NAME
 from steerstream_bundle.contract import Horizon as ModelHorizon
 from steerstream_bundle.pictures import Image, JpegImage, Nv12Image, RawImage
-from steerstream_bundle.view import Applied, view_of
+from steerstream_bundle.view import Applied
 from steerstream_service.admission.catalogue import Model
 from steerstream_service.config import Config
 from steerstream_service.domain import (
@@ -176,7 +176,12 @@ def model_contract(model: Model) -> model_pb2.ModelContract:
         bundle_sha256=bundle.sha256,
         input_width_px=contract.frame.width_px,
         input_height_px=contract.frame.height_px,
-        crop=_crop(contract.frame.crop),
+        crop=model_pb2.CropFractions(
+            top=contract.frame.crop.top,
+            bottom=contract.frame.crop.bottom,
+            left=contract.frame.crop.left,
+            right=contract.frame.crop.right,
+        ),
         rate_hz=contract.rate_hz,
         outputs=[
             model_pb2.ModelOutput(
@@ -216,18 +221,6 @@ def model_contract(model: Model) -> model_pb2.ModelContract:
         provider=bundle.runtime.provider.name,
         runtime_reason=bundle.reason,
         horizon=_horizon_contract(contract.horizon),
-    )
-
-
-def view(frame: FrameInput) -> session_pb2.View:
-    """Return what the server wants to see of every picture for a network's input."""
-    wanted = view_of(frame)
-    return session_pb2.View(
-        crop=_crop(wanted.crop),
-        width_px=wanted.width_px,
-        height_px=wanted.height_px,
-        encodings=map(session_pb2.ViewEncoding.ValueType, wanted.encodings),
-        jpeg_quality=wanted.jpeg_quality,
     )
 
 
@@ -332,12 +325,6 @@ def _image(message: frame_pb2.Frame) -> Image | None:
 
 
 # Going out.
-
-
-def _crop(crop: Crop) -> model_pb2.CropFractions:
-    return model_pb2.CropFractions(
-        top=crop.top, bottom=crop.bottom, left=crop.left, right=crop.right
-    )
 
 
 # Fields are set one by one: a message that is made from keywords takes three times as long.

@@ -56,11 +56,15 @@ def checkout(bundle: Path, tmp_path: Path) -> Path:
         "rmse_ratio": {"udacity_ch2": {"steering_wheel_angle": 1.004}},
         "speed_ratio": {"1": 1.41},
     }
+    angle = {"rmse_whole": 0.1, "rmse_view": 0.101, "rmse_ratio": 1.01, "largest_difference": 0.02}
+    view = {"width_px": 24, "height_px": 16, "encoding": "JPEG_444", "jpeg_quality": 90}
+    seen = {"frames": 964, "frame_bytes": 6185, "heads": {"steering_wheel_angle": angle}}
     contents = {
         "accuracy": figures,
         "speed": times,
         "autonomy": drives,
         "optimized": [judged | {"verdict": "refused"}],
+        "view": view | {"sources": {"udacity_ch2": seen}},
     }
     for kind, content in contents.items():
         path = tmp_path / results.path_of(kind, bundle)

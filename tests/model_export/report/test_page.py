@@ -11,6 +11,7 @@ from model_export.options import CHECKOUT
 from model_export.report import page, results
 from model_export.report.commands import bundles
 from model_export.report.evidence import gather
+from steerstream_bundle.contract import GREATEST_RMSE_RATIO
 
 
 def report(checkout: Path, *options: str) -> int:
@@ -30,6 +31,7 @@ def test_the_page_shows_every_figure_with_its_command(checkout: Path):
         "| `tiny` | 150 ms | 100.0 % | 100.0 % | 0 | 0.10 m | 0.50 m |",
         "| the best: steering RMSE, real drive | at most 0.08 rad | 0.0512 rad | reached |",
         "| `tiny` | int8 | 1.004 | 1.410 | 0.50 MB | refused |",
+        "| `tiny` | 24x16 JPEG 444, 90 | `udacity_ch2`, 964 | 6.2 | 1.010 | 0.020 rad |",
         "A small one.",
         "`python -m model_export measure speed`",
     ):
@@ -89,7 +91,15 @@ def test_the_committed_page_is_what_the_results_say():
 def test_every_bundle_that_ships_was_measured_in_all_ways():
     evidence = gather(CHECKOUT, bundles(CHECKOUT / "models"))
     measured = {found.name: len(list(found.made_by)) for found in evidence}
-    assert measured == dict.fromkeys(measured, 4)
+    assert measured == dict.fromkeys(measured, 5)
     for found in evidence:
         assert {0.0, 50.0, 150.0} <= found.drives().keys()
         assert all(len(drives) == 10 for drives in found.drives().values())
+
+
+def test_views_keep_the_accuracy_of_every_bundle_that_ships():
+    for found in gather(CHECKOUT, bundles(CHECKOUT / "models")):
+        assert found.view is not None
+        for source, figures in found.view["results"]["sources"].items():
+            for head, one in figures["heads"].items():
+                assert one["rmse_ratio"] <= GREATEST_RMSE_RATIO, (found.name, source, head)

@@ -8,8 +8,6 @@ import pytest
 
 from steerstream.checksum import command_checksum
 from steerstream.v1 import command_pb2, frame_pb2, session_pb2
-from steerstream_bundle import view
-from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.pictures import JpegImage, Nv12Image, RawImage
 from steerstream_bundle.view import Applied
 from steerstream_service import domain, errors
@@ -25,7 +23,6 @@ from steerstream_service.transport import wire
         (domain.SkipReason, command_pb2.SkipReason, "SKIP_REASON"),
         (domain.Limit, command_pb2.Limit, "LIMIT"),
         (errors.ErrorReason, session_pb2.ErrorReason, "ERROR_REASON"),
-        (view.Encoding, session_pb2.ViewEncoding, "VIEW_ENCODING"),
     ],
 )
 def test_enumerations_are_the_contract_s(ours, theirs, prefix):
@@ -67,18 +64,6 @@ def test_a_view_is_read():
     assert wire.frame(frame_pb2.Frame(jpeg=b"x"), 0).view_applied is None
     nothing = frame_pb2.Frame(view_applied=frame_pb2.ViewApplied())
     assert wire.frame(nothing, 0).view_applied == Applied(0, 0, 0, 0, 0, 0)
-
-
-def test_a_view_is_declared():
-    crop = Crop(top=0.4, bottom=0.9, left=0.1, right=1.0)
-    declared = wire.view(FrameInput(tensor="frames", height_px=66, width_px=200, crop=crop))
-    assert (declared.width_px, declared.height_px, declared.jpeg_quality) == (200, 66, 90)
-    assert declared.encodings == [
-        session_pb2.VIEW_ENCODING_JPEG_444,
-        session_pb2.VIEW_ENCODING_RGB8,
-    ]
-    told = (declared.crop.top, declared.crop.bottom, declared.crop.left, declared.crop.right)
-    assert told == (0.4, 0.9, 0.1, 1.0)
 
 
 @pytest.mark.parametrize("speed", [math.nan, math.inf, -math.inf, 150.1, -150.1])

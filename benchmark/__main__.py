@@ -33,6 +33,7 @@ with command_needs("benchmark", *(f"{extra},sim" for extra in server_extras())):
         peers,
         result_pages,
         soak,
+        tls,
     )
     from reports import machine
 
@@ -46,6 +47,7 @@ COMMANDS: dict[str, ModuleType] = {
     "attack": attack,
     "failover": failover,
     "decode": decode,
+    "tls": tls,
     "gpu": gpu,
     "peers": peers,
 }

@@ -24,7 +24,17 @@ PAGE, RELIABILITY = Path("docs/performance.md"), Path("docs/reliability.md")
 PICTURES = Path("docs/images/performance")
 README = Path("README.md")
 README_RESULT = "latency-cpu"
-_ORDER = ("latency", "capacity", "efficiency", "overload", "fairness", "soak", "decode", "gpu")
+_ORDER = (
+    "latency",
+    "capacity",
+    "efficiency",
+    "overload",
+    "fairness",
+    "soak",
+    "decode",
+    "tls",
+    "gpu",
+)
 SECTIONS = {PAGE: (*_ORDER, "peers"), RELIABILITY: ("attack", "failover")}
 """Of each page, by the benchmark that made them; files of others are left out."""
 

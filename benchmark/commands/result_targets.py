@@ -143,6 +143,12 @@ def _best(carried: dict[str, int], start: str) -> int:
     return max((count for peer, count in carried.items() if peer.startswith(start)), default=0)
 
 
+def _tls(results: Results) -> Iterator[Figure]:
+    for name, result in _named(results, "tls"):
+        what = f"{name}: vehicles with TLS / in plain text"
+        yield Figure(what, 0.9, result["ratio"], at_least=True)
+
+
 _ALL: tuple[Callable[[Results], Iterator[Figure]], ...] = (
     _efficiency,
     _capacity,
@@ -150,6 +156,7 @@ _ALL: tuple[Callable[[Results], Iterator[Figure]], ...] = (
     _peers,
     _attack,
     _failover,
+    _tls,
 )
 
 

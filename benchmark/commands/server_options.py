@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +98,19 @@ def as_sent(load: Load, running: Server, options: argparse.Namespace) -> Load:
 
 
 @contextlib.contextmanager
-def server(options: argparse.Namespace, **fixed: float) -> Iterator[Server]:
+def server(
+    options: argparse.Namespace,
+    *,
+    more: Sequence[str] = (),
+    ca_file: Path | None = None,
+    **fixed: float,
+) -> Iterator[Server]:
     """Run the server that the options ask for; the context ends it.
 
     Args:
         options: with those of `add_server`.
+        more: options of the server's command line.
+        ca_file: the authority of its certificate, where it speaks TLS.
         **fixed: settings of the server that the benchmark needs; the user's come before them.
 
     Raises:
@@ -116,9 +124,10 @@ def server(options: argparse.Namespace, **fixed: float) -> Iterator[Server]:
         chosen["provider"] = options.provider
     with serve(
         options.model,
-        options=["--workers", str(options.workers), *shlex.split(options.server_args)],
+        options=["--workers", str(options.workers), *shlex.split(options.server_args), *more],
         settings=chosen | fixed | options.settings,
         cores=options.server_cores,
+        ca_file=ca_file,
     ) as running:
         yield running
 

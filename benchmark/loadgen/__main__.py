@@ -39,7 +39,7 @@ class Generator:
 
         Args:
             kind: of load, by the name of its class.
-            server: `transport` and `address`.
+            server: `transport`, `address`, and `ca_file` where it speaks TLS.
             pictures: the file of a `PictureSet`.
             **values: the load's other attributes.
         """
@@ -60,7 +60,7 @@ class Generator:
 
         Args:
             what: the function.
-            server: `transport` and `address`.
+            server: `transport`, `address`, and `ca_file` where it speaks TLS.
             pictures: the file of a `PictureSet`.
             **values: the function's other arguments.
         """
@@ -68,7 +68,7 @@ class Generator:
 
     def _transport(self, server: Mapping[str, str], pictures: str) -> transport.Transport:
         images = self._pictures(Path(pictures))
-        return transport.make(server["transport"], server["address"], images)
+        return transport.make(pictures=images, **server)
 
     def _run(self, work: Any) -> Any:  # noqa: ANN401 - whatever the work returns
         # A collection in the middle of a run would make the client late.

@@ -42,16 +42,26 @@ class Crew:
         """The processes' numbers."""
         return [each.pid for each in self._helpers]
 
-    def run(self, address: str, load: Load) -> Tally:
+    def run(self, address: str, load: Load, *, ca_file: Path | None = None) -> Tally:
         """Run one load, its vehicles shared out among the processes.
+
+        Args:
+            address: the server, HOST:PORT.
+            load: what the vehicles do.
+            ca_file: the authority of the server's certificate; None for plain text.
 
         Raises:
             JobError: a process could not do its part.
         """
-        return total(self.run_all(address, _shares(load, len(self._helpers))))
+        return total(self.run_all(address, _shares(load, len(self._helpers)), ca_file=ca_file))
 
     def run_all(
-        self, address: str, jobs: Sequence[Job], *, transport: str = "drive"
+        self,
+        address: str,
+        jobs: Sequence[Job],
+        *,
+        transport: str = "drive",
+        ca_file: Path | None = None,
     ) -> list[Tally]:
         """Run several loads at once, one in each process.
 
@@ -59,6 +69,7 @@ class Crew:
             address: the server, HOST:PORT.
             jobs: at most as many as there are processes.
             transport: how the server is spoken to; see `transport.make`.
+            ca_file: the authority of the server's certificate; None for plain text.
 
         Raises:
             JobError: a process could not do its part.
@@ -67,6 +78,8 @@ class Crew:
         for each, job in zip(busy, jobs, strict=True):
             values = {field.name: getattr(job, field.name) for field in dataclasses.fields(job)}
             place = self._place(address, values.pop("pictures"), transport)
+            if ca_file is not None:
+                place["server"]["ca_file"] = str(ca_file)
             each.begin("load", kind=type(job).__name__, **place, **values)
         return [Tally.from_json(each.result()) for each in busy]
 

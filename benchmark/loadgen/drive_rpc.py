@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -83,16 +84,24 @@ class DriveTransport(Transport):
         address: HOST:PORT.
         pictures: what vehicles see.
         metadata: sent with each call.
+        ca_file: the authority of the server's certificate; None for plain text.
     """
 
-    def __init__(self, address: str, pictures: PictureSet, metadata: Metadata = ()) -> None:
+    def __init__(
+        self,
+        address: str,
+        pictures: PictureSet,
+        metadata: Metadata = (),
+        ca_file: str | None = None,
+    ) -> None:
         self.address = address
         self._images = image_fields(pictures)
         self._metadata = metadata
+        self._authority = None if ca_file is None else Path(ca_file).read_bytes()
 
     def connect(self) -> DriveConnection:
         """Return a connection of one vehicle."""
-        return DriveConnection(self.address, self._images, self._metadata)
+        return DriveConnection(self.address, self._images, self._metadata, self._authority)
 
 
 class DriveConnection(Connection):
@@ -102,13 +111,24 @@ class DriveConnection(Connection):
         address: HOST:PORT.
         images: what the vehicle sees, items of `image_fields`.
         metadata: sent with each call.
+        authority: of the server's certificate, PEM; None for plain text.
     """
 
-    def __init__(self, address: str, images: list[bytes], metadata: Metadata = ()) -> None:
+    def __init__(
+        self,
+        address: str,
+        images: list[bytes],
+        metadata: Metadata = (),
+        authority: bytes | None = None,
+    ) -> None:
         self._address = address
         self._images = images
         self._metadata = metadata
-        self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        if authority is None:
+            self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        else:
+            credentials = grpc.ssl_channel_credentials(authority)
+            self._channel = grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
 
     async def __aenter__(self) -> Self:
         """Wait until the connection stands, so that opening a session measures the server alone.

@@ -127,16 +127,17 @@ class Transport(Protocol):
         """
 
 
-def make(name: str, address: str, pictures: PictureSet) -> Transport:
+def make(transport: str, address: str, pictures: PictureSet, **options: str) -> Transport:
     """Return a transport by its name; only now are the packages that it needs imported.
 
     Args:
-        name: `drive`, `ray`, `triton` or `openpi`.
+        transport: `drive`, `ray`, `triton` or `openpi`.
         address: the server, HOST:PORT.
         pictures: what its vehicles see.
+        **options: of the transport, such as `ca_file` of `drive`.
     """
-    module, kind = _PLACES[name]
+    module, kind = _PLACES[transport]
     made: Transport = getattr(importlib.import_module(f"benchmark.loadgen.{module}"), kind)(
-        address, pictures, **_OPTIONS.get(name, {})
+        address, pictures, **_OPTIONS.get(transport, {}), **options
     )
     return made

@@ -45,11 +45,13 @@ class Server:
         address: HOST:PORT, to connect to.
         pid: its process; None for a server that was already running.
         start_s: seconds from its start to SERVING; None for a server that was already running.
+        ca_file: the authority of its certificate; None for plain text.
     """
 
     address: str
     pid: int | None = None
     start_s: float | None = None
+    ca_file: Path | None = None
 
 
 @contextlib.contextmanager
@@ -59,6 +61,7 @@ def serve(
     options: Sequence[str] = (),
     settings: Mapping[str, float | str] | None = None,
     cores: Sequence[int] | None = None,
+    ca_file: Path | None = None,
 ) -> Iterator[Server]:
     """Run `steerstream serve` on the loopback interface for the time of a `with` block.
 
@@ -70,6 +73,7 @@ def serve(
         options: further options of the server's command line.
         settings: the server's settings by name, as its `--config` file would hold them.
         cores: numbers of the CPU cores that it runs on; None for any.
+        ca_file: the authority of its certificate, where the options ask for TLS.
 
     Yields:
         The server, once it answers frames.
@@ -88,10 +92,11 @@ def serve(
             command += ["--config", str(folder / "config.toml")]
 
         def is_ready() -> bool:
-            return port_file.exists() and _serves(port_file.read_text().strip())
+            return port_file.exists() and _serves(port_file.read_text().strip(), ca_file)
 
         with run(command, is_ready, log=folder / "log", cores=cores) as server:
-            yield dataclasses.replace(server, address=port_file.read_text().strip())
+            address = port_file.read_text().strip()
+            yield dataclasses.replace(server, address=address, ca_file=ca_file)
 
 
 @contextlib.contextmanager
@@ -139,8 +144,14 @@ def run(
         _stop(process)
 
 
-def _serves(address: str) -> bool:
-    with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
+def _serves(address: str, ca_file: Path | None) -> bool:
+    options = [("grpc.enable_http_proxy", 0)]
+    if ca_file is None:
+        opened = grpc.insecure_channel(address, options)
+    else:
+        credentials = grpc.ssl_channel_credentials(ca_file.read_bytes())
+        opened = grpc.secure_channel(address, credentials, options)
+    with opened as channel:
         check: grpc.UnaryUnaryMultiCallable[bytes, bytes]
         check = channel.unary_unary("/grpc.health.v1.Health/Check")
         try:

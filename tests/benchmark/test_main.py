@@ -79,6 +79,16 @@ def test_overload_with_a_capacity_that_is_given(bundle_path, tmp_path):
     assert results["runs"][0]["goodput_fps"] == 20.0
 
 
+def test_tls_and_plain_text_take_turns(bundle_path, tmp_path):
+    options = ["--vehicles", "2", "--rounds", "2", "--seconds", "0.5", *FRAMES]
+    results = run(bundle_path, tmp_path, "tls", *options)
+    assert results["vehicles"] == 2
+    assert [list(each) for each in results["rounds"]] == [["plain", "tls"], ["tls", "plain"]]
+    times = [each[name]["cpu_us"] for each in results["rounds"] for name in each]
+    assert min(times) > 0
+    assert min(times) / max(times) <= results["ratio"] <= max(times) / min(times)
+
+
 def test_fairness_measures_the_others(bundle_path, tmp_path):
     options = ["--vehicles", "2", "--rounds", "1", "--seconds", "0.5", *FRAMES]
     results = run(bundle_path, tmp_path, "fairness", *options)

@@ -25,6 +25,11 @@ def test_overload_is_judged_at_its_worst():
     assert "1 times" not in table
 
 
+def test_tls_is_judged_by_its_ratio():
+    table = result_targets.table(result("tls", {"ratio": 0.93}))
+    assert "| tls: vehicles with TLS / in plain text | at least 0.9 | 0.93 | reached |" in table
+
+
 def test_the_better_runtime_of_both_servers_is_compared():
     peers = {
         "steerstream": {"capacity": {"vehicles": 15}},

@@ -74,6 +74,10 @@ class ClosedWindow:
         self._frame(_DATA, 0, stream, struct.pack(">BI", 0, len(data)) + data)
         return stream
 
+    async def closed(self) -> None:
+        """Wait until the server has ended the connection."""
+        await asyncio.wait([self._reading])
+
     async def close(self) -> None:
         self._reading.cancel()
         self._writer.close()

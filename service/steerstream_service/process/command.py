@@ -13,6 +13,7 @@ import sys
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given)
     many = options.workers > 1 and options.worker is None
     try:
+        if options.explain_bounds:
+            print(_worker_module().explain_bounds(options))
+            return 0
         logs.configure(options.log_level, worker=options.worker and options.worker.number)
         with asyncio.Runner(loop_factory=None if many else _new_event_loop) as runner:
             runner.run(_supervise(options, given) if many else _serve(options))
@@ -62,12 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> Coroutine[None, None, None]:
+    serving: Coroutine[None, None, None] = _worker_module().run(options)
+    return serving
+
+
+def _worker_module() -> ModuleType:
     # Imported here and not above: a supervisor does not need it, and so starts its workers sooner.
     from steerstream.extras import command_needs, server_extras  # noqa: PLC0415
 
     with command_needs("steerstream serve", *server_extras()):
         from steerstream_service.process import worker  # noqa: PLC0415
-    return worker.run(options)
+    return worker
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
@@ -199,6 +208,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         type=_collector,
         help="send OpenTelemetry traces to this collector, as OTLP over gRPC: http://HOST:4317",
+    )
+    parser.add_argument(
+        "--explain-bounds",
+        action="store_true",
+        help="print what clients can make this server hold, by every bound, and serve nothing",
     )
     # For a supervisor's workers only.
     parser.add_argument("--worker", type=_worker, help=argparse.SUPPRESS)

@@ -34,6 +34,7 @@ from steerstream_service.engine.loop_engine import LARGEST_STEP, LoopEngine, Tur
 from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.engine.thread_engine import ThreadEngine
 from steerstream_service.errors import ConfigError, ListenError
+from steerstream_service.process import bounds
 from steerstream_service.process.model_keeper import NO_SOURCE, ModelKeeper, Source
 from steerstream_service.telemetry.live_board import LiveBoard
 from steerstream_service.telemetry.logs import fields
@@ -62,15 +63,9 @@ _WATCH = watch_pb2.DESCRIPTOR.services_by_name["WatchService"]
 _WATCH_BOUNDS = {
     f"/{_WATCH.full_name}/{method.name}": plain_bound(MOST_WATCHERS) for method in _WATCH.methods
 }
-_CALLS = 64
-"""Open calls of each other method, such as health; and streams beyond twice the sessions."""
 _DRIVES_HZ = 100.0
 """Streams that one connection may begin a second, beyond a burst of all that may be open: a proxy's
 connection has those of a crowd that comes again and again."""
-_OTHER_METHODS = 6
-"""DescribeModels, Health's Check, List and Watch, and both versions of reflection."""
-MAX_HEADER_BYTES = 16_384
-"""Headers of one call."""
 _STOP_S = 1.0
 """For RPCs that are still open when all sessions have ended: health watches and descriptions."""
 _LOOK_S = 1.0
@@ -80,13 +75,17 @@ _STRANGERS = (
     ("grpc.server_handshake_timeout_ms", 10_000),
     # Without a call. A client that comes back connects once more by itself.
     ("grpc.max_connection_idle_ms", 30_000),
-    # Headers of one call, all together: a token or a certificate's name has room, a book has not.
-    ("grpc.max_metadata_size", MAX_HEADER_BYTES),
-    ("grpc.absolute_max_metadata_size", MAX_HEADER_BYTES),
+    ("grpc.max_metadata_size", bounds.HEADER_BYTES),
+    ("grpc.absolute_max_metadata_size", bounds.HEADER_BYTES),
     # To agree to the server's settings, of which that bound is one.
     ("grpc.http2.settings_timeout", 10_000),
     # A client that pings more often than it may is told to go away.
     ("grpc.http2.max_ping_strikes", 2),
+    ("grpc.http2.lookahead_bytes", bounds.WINDOW_BYTES),
+    # Or else gRPC opens the window for whoever sends fast.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.server.max_pending_requests", bounds.PENDING_CALLS),
+    ("grpc.server.max_pending_requests_hard_limit", bounds.PENDING_CALLS),
 )
 _ALONE = (
     # A second server on a taken port must fail, and not share its vehicles.
@@ -208,10 +207,9 @@ class Server:
             address.check_free(place)
         stays_here = place is None or place.is_loopback
         is_open = admin is None and stays_here and not self._identities.in_force
-        # Twice the sessions, so that those who are refused are told why, and not by gRPC.
-        drives = 2 * self._config.max_sessions + _CALLS
-        bounds = CallBounds(
-            _CALLS,
+        drives = bounds.drives(self._config)
+        call_bounds = CallBounds(
+            bounds.CALLS,
             {
                 _DRIVE: Bound(
                     drives,
@@ -225,8 +223,8 @@ class Server:
             self.admission.count_other,
         )
         self._server = grpc.aio.server(
-            interceptors=[bounds, self._access(Listener(is_admin=False, is_open=is_open))],
-            options=_options(self._config, drives, shares_port=self._shares_port),
+            interceptors=[call_bounds, self._access(Listener(is_admin=False, is_open=is_open))],
+            options=_options(self._config, shares_port=self._shares_port),
         )
         self._add_services(self._server, reflects=admin is None)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -241,9 +239,11 @@ class Server:
     async def _start_admin(self, place: address.Place) -> None:
         credentials = self._security.for_administrators(place)
         address.check_free(place)
-        bounds = CallBounds(_CALLS, _WATCH_BOUNDS, self.admission.count_other)
+        call_bounds = CallBounds(bounds.CALLS, _WATCH_BOUNDS, self.admission.count_other)
         access = self._access(Listener(is_admin=True, is_open=True))
-        self._admin = grpc.aio.server(interceptors=[bounds, access], options=_ALONE)
+        self._admin = grpc.aio.server(
+            interceptors=[call_bounds, access], options=(*_ALONE, *_STRANGERS)
+        )
         self._add_services(self._admin, reflects=True)
         taken = _listen(self._admin, str(place), place, credentials)
         await self._admin.start()
@@ -411,14 +411,18 @@ def _in_threads(
     return ThreadEngine(queues, observer), decoder
 
 
-def _options(config: Config, drives: int, *, shares_port: bool) -> list[tuple[str, int]]:
+def _streams(config: Config) -> int:
+    return bounds.drives(config) + bounds.OTHER_METHODS * bounds.CALLS
+
+
+def _options(config: Config, *, shares_port: bool) -> list[tuple[str, int]]:
     return [
         *(_SHARED if shares_port else _ALONE),
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_allowed_incoming_connections", config.max_connections),
         *_STRANGERS,
         # A proxy may hold all vehicles on one connection; beyond this, streams wait for others.
-        ("grpc.max_concurrent_streams", drives + _OTHER_METHODS * _CALLS),
+        ("grpc.max_concurrent_streams", _streams(config)),
         # Notices within seconds that a vehicle has lost its link.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),

@@ -8,13 +8,15 @@ import gc
 import socket
 import sys
 from argparse import Namespace
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from steerstream_bundle import loading, providers, quickest
+from steerstream_bundle.loading import Bundle
+from steerstream_bundle.providers import Provider
 from steerstream_service import config
 from steerstream_service.address import write_address
 from steerstream_service.errors import ConfigError
-from steerstream_service.process import allocator, memory
+from steerstream_service.process import allocator, bounds, memory
 from steerstream_service.process.model_keeper import Source
 from steerstream_service.process.server import Server
 from steerstream_service.process.start_guard import StartGuard
@@ -61,6 +63,32 @@ async def run(options: Namespace) -> None:
             await _serve_for_supervisor(server, address, pipe)
 
 
+def explain_bounds(options: Namespace) -> str:
+    """Return what clients can make the server hold; see `bounds.explain`.
+
+    Args:
+        options: the command line, as for `run`.
+
+    Raises:
+        StartError: a server could not start like that.
+    """
+    settings = config.load(options.config)
+    candidates = providers.candidates(options.provider or settings.provider)
+    contracts = [bundle.contract for bundle in _load(options, settings, candidates).values()]
+    return bounds.explain(settings, contracts, options.workers)
+
+
+def _load(
+    options: Namespace, settings: config.Config, candidates: Sequence[Provider]
+) -> dict[str, Bundle]:
+    return quickest.load_all(
+        options.model or [loading.SHIPPED],
+        candidates=candidates,
+        precision=options.precision or settings.precision,
+        intra_op_threads=settings.intra_op_threads,
+    )
+
+
 async def _start(
     options: Namespace, settings: config.Config, ending: contextlib.AsyncExitStack
 ) -> tuple[Server, str]:
@@ -68,12 +96,7 @@ async def _start(
     security = _security(options)
     precision = options.precision or settings.precision
     candidates = providers.candidates(options.provider or settings.provider)
-    bundles = quickest.load_all(
-        options.model or [loading.SHIPPED],
-        candidates=candidates,
-        precision=precision,
-        intra_op_threads=settings.intra_op_threads,
-    )
+    bundles = _load(options, settings, candidates)
     if not candidates[0].pool_on_device:
         memory.check([bundle.contract for bundle in bundles.values()], settings)
     number = options.worker and options.worker.number

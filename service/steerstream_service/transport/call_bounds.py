@@ -4,6 +4,9 @@ So a crowd of vehicles cannot keep probes from a server that is well, and a crow
 keep vehicles from it. gRPC's own bound, `maximum_concurrent_rpcs`, is one for all methods, and its
 refusals look like those of a message that is too large.
 
+A call counts until its client has taken its status. One that lets the server send nothing would
+hold a place for as long as it likes, so its connection is ended.
+
 One connection begins calls at a pace: those of a flood wait, and then are refused.
 
 Bytes that are no protobuf message are the client's fault, and end its call as such. gRPC would log
@@ -15,18 +18,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from functools import partial
 from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from steerstream_service.telemetry.logs import fields
+from steerstream_service.transport.hang_up import hang_up
 from steerstream_service.transport.pace import LONGEST_NS, Pace
+
+_log = logging.getLogger(__name__)
 
 NO_MESSAGE = "the bytes are no message of this method; see the wire contract"
 
+MOST_REQUESTS = 32
+"""Calls whose request may be on its way, each up to the largest message. A request mostly comes
+with its call; of more than these the oldest call ends."""
+STATUS_S = 5.0
+"""From the end of a call's work until its client has taken the status."""
 REQUEST_S = 5.0
 """From the start of a call with one request to that request."""
 _CALLS_HZ, _CALLS_AT_ONCE = 10.0, 100
@@ -57,6 +72,26 @@ def plain_bound(most: int) -> Bound:
     return Bound(most, refuse, Pace(_CALLS_HZ, _CALLS_AT_ONCE), _refuse_fast)
 
 
+class _Call:
+    """An open call."""
+
+    __slots__ = ("is_stuck", "method", "peer", "timer")
+
+    def __init__(self, method: str, peer: str) -> None:
+        self.method = method
+        self.peer = peer
+        self.timer: asyncio.TimerHandle | None = None
+        self.is_stuck = False
+
+
+_say_ending: ContextVar[Callable[[], None]] = ContextVar("_say_ending", default=lambda: None)
+
+
+def say_ending() -> None:
+    """To be called by a method before it sends its status, for which gRPC may wait for ever."""
+    _say_ending.get()()
+
+
 class CallBounds(grpc.aio.ServerInterceptor):
     """Refuses calls of a method of which there are enough, or which come too fast.
 
@@ -71,6 +106,10 @@ class CallBounds(grpc.aio.ServerInterceptor):
         self._other = plain_bound(most)
         self._count_call = count_call
         self._open: Counter[str] = Counter()
+        # Bounded by the streams of a connection, and by those.
+        self._calls: set[_Call] = set()
+        # Calls whose one request has not come; oldest first.
+        self._requests: dict[asyncio.Timeout, None] = {}
 
     async def intercept_service(
         self,
@@ -92,7 +131,7 @@ class CallBounds(grpc.aio.ServerInterceptor):
         if not handler.request_streaming:
             # gRPC would wait for the one request before it calls the handler: for ever, if that
             # does not come, and without counting the call. To the client it makes no difference.
-            behaviour = _with_one_request(behaviour)
+            behaviour = self._with_one_request(behaviour)
         make = (
             grpc.stream_stream_rpc_method_handler
             if handler.response_streaming
@@ -105,13 +144,45 @@ class CallBounds(grpc.aio.ServerInterceptor):
         )
         return bounded
 
+    def _begin(self, method: str, context: Any) -> _Call:  # noqa: ANN401 - any method's context
+        """Count a call until its status is sent, or its connection ends."""
+        call = _Call(method, context.peer())
+        self._open[method] += 1
+        self._calls.add(call)
+        context.add_done_callback(partial(self._ended, call))
+        _say_ending.set(partial(self._ending, call))
+        return call
+
+    def _ending(self, call: _Call) -> None:
+        """A call has nothing left to do but to send its status."""
+        if call in self._calls and call.timer is None:
+            loop = asyncio.get_running_loop()
+            call.timer = loop.call_later(STATUS_S, self._not_taken, call)
+
+    def _ended(self, call: _Call, _: object) -> None:
+        self._calls.discard(call)
+        self._open[call.method] -= 1
+        if call.timer is not None:
+            call.timer.cancel()
+
+    def _not_taken(self, call: _Call) -> None:
+        """End a connection most of whose calls do not even take their status.
+
+        Others of them may be those of a proxy's other vehicles.
+        """
+        call.is_stuck = True
+        calls = [each for each in self._calls if each.peer == call.peer]
+        if 2 * sum(each.is_stuck for each in calls) > len(calls):
+            is_ended = hang_up(call.peer)
+            _log.warning("hung_up", extra=fields(peer=call.peer, calls=len(calls), ended=is_ended))
+
     def _bounded(self, method: str, behaviour: Behaviour) -> Behaviour:
         bound = self._own.get(method, self._other)
 
         @contextlib.asynccontextmanager
         async def place(context: Any) -> AsyncIterator[None]:  # noqa: ANN401
             await _keep_pace(bound, context)
-            self._open[method] += 1
+            call = self._begin(method, context)
             try:
                 if self._open[method] > bound.most:
                     await bound.make_room(context)
@@ -119,7 +190,7 @@ class CallBounds(grpc.aio.ServerInterceptor):
             except DecodeError:
                 await _abort_no_message(context)
             finally:
-                self._open[method] -= 1
+                self._ending(call)
 
         async def generate(requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
             async with place(context):
@@ -133,22 +204,33 @@ class CallBounds(grpc.aio.ServerInterceptor):
 
         return generate if inspect.isasyncgenfunction(behaviour) else call
 
+    def _with_one_request(self, behaviour: Behaviour) -> Behaviour:
+        """Return what a method does with its one request, as a function of a stream of them."""
 
-def _with_one_request(behaviour: Behaviour) -> Behaviour:
-    """Return what a method does with its one request, as a function of a stream of requests."""
+        async def call(_: object, context: Any) -> Any:  # noqa: ANN401 - any method's context
+            try:
+                async with asyncio.timeout(REQUEST_S) as time_left:
+                    request = await self._request(context, time_left)
+            except TimeoutError:
+                text = f"no request came within {REQUEST_S:g} s, or too many calls wait for theirs"
+                say_ending()
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+            if request is grpc.aio.EOF:
+                await _abort_no_message(context)
+            return await behaviour(request, context)
 
-    async def call(_: object, context: Any) -> Any:  # noqa: ANN401 - any method's context
+        return call
+
+    async def _request(self, context: Any, time_left: asyncio.Timeout) -> Any:  # noqa: ANN401
+        self._requests[time_left] = None
         try:
-            async with asyncio.timeout(REQUEST_S):
-                request = await context.read()
-        except TimeoutError:
-            text = f"no request came within {REQUEST_S:g} s"
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, text)
-        if request is grpc.aio.EOF:
-            await _abort_no_message(context)
-        return await behaviour(request, context)
-
-    return call
+            if len(self._requests) > MOST_REQUESTS:
+                oldest = next(iter(self._requests))
+                del self._requests[oldest]
+                oldest.reschedule(asyncio.get_running_loop().time())
+            return await context.read()
+        finally:
+            self._requests.pop(time_left, None)
 
 
 async def _keep_pace(bound: Bound, context: Any) -> None:  # noqa: ANN401
@@ -171,11 +253,13 @@ async def _paced(requests: Any, bound: Bound, context: Any) -> AsyncIterator[Any
 
 
 async def _abort_no_message(context: Any) -> None:  # noqa: ANN401 - any method's context
+    say_ending()
     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, NO_MESSAGE)
 
 
 async def refuse(context: Any) -> None:  # noqa: ANN401 - any method's context
     """Refuse a call beyond its method's bound."""
+    say_ending()
     await context.abort(
         grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls of this method are open; try again"
     )

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from steerstream.metadata import REASON_KEY, RETRY_AFTER_KEY
 from steerstream.v1 import drive_service_pb2, session_pb2
+from steerstream_service.transport import call_bounds
 from tests.service import bundles
 from tests.service.vehicle import running
 
@@ -214,13 +215,88 @@ async def test_streams_that_come_too_fast_on_one_connection_are_told_so(tiny):
 
 
 async def test_a_call_whose_request_does_not_come_ends(tiny, monkeypatch):
-    monkeypatch.setattr("steerstream_service.transport.call_bounds.REQUEST_S", 0.2)
+    monkeypatch.setattr(call_bounds, "REQUEST_S", 0.2)
     async with running(tiny) as run:
         # A stream of requests, as gRPC's own stub for one cannot hold it back.
         call = run.channel().stream_unary("/grpc.health.v1.Health/Check")()
         assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert "no request came" in await call.details()
+
+
+async def test_of_many_calls_whose_requests_do_not_come_the_oldest_ends(tiny, monkeypatch):
+    monkeypatch.setattr(call_bounds, "REQUEST_S", 600.0)
+    async with running(tiny) as run:
+        channel = run.channel()
+        calls = [
+            channel.stream_unary("/grpc.health.v1.Health/Check")()
+            for _ in range(call_bounds.MOST_REQUESTS + 1)
+        ]
+        with cancelled(calls):
+            ended = [asyncio.create_task(call.code()) for call in calls]
+            done, waiting = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+            assert {each.result() for each in done} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+            assert len(waiting) == call_bounds.MOST_REQUESTS
+            for _ in range(3):
+                assert await is_serving(run)
+
+
+async def test_a_call_without_a_request_is_the_clients_fault(tiny):
+    async with running(tiny) as run:
         none = run.channel().stream_unary("/grpc.health.v1.Health/Check")()
         await none.done_writing()
         assert await none.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert await is_serving(run)
+
+
+class Context:
+    """A call of a client at one end of a connection."""
+
+    def __init__(self, peer):
+        self._peer = peer
+        self.done = []
+
+    def peer(self):
+        return self._peer
+
+    def add_done_callback(self, callback):
+        self.done.append(callback)
+
+
+@pytest.mark.parametrize(("stuck", "driving", "ends"), [(1, 0, 1), (1, 1, 0), (3, 3, 0), (4, 3, 1)])
+async def test_a_connection_ends_where_most_of_its_calls_take_no_status(
+    monkeypatch, stuck, driving, ends
+):
+    """The others may be those of vehicles behind the same proxy."""
+    ended = []
+    monkeypatch.setattr(call_bounds, "hang_up", ended.append)
+    monkeypatch.setattr(call_bounds, "STATUS_S", 0.01)
+    bound = call_bounds.CallBounds(64, {}, lambda: None)
+    contexts = [Context("proxy") for _ in range(stuck + driving)] + [Context("other")]
+    calls = [bound._begin("method", context) for context in contexts]
+    for call in calls[:stuck]:
+        bound._ending(call)
+        bound._ending(call)
+    async with asyncio.timeout(60):
+        while not all(call.is_stuck for call in calls[:stuck]):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    assert ended == ["proxy"] * ends
+    assert bound._open["method"] == len(contexts)
+    for context in contexts:
+        for callback in context.done:
+            callback(context)
+    assert bound._open["method"] == 0
+    assert not bound._calls
+
+
+async def test_a_status_that_is_taken_in_time_ends_no_connection(monkeypatch):
+    ended = []
+    monkeypatch.setattr(call_bounds, "hang_up", ended.append)
+    monkeypatch.setattr(call_bounds, "STATUS_S", 0.05)
+    bound = call_bounds.CallBounds(64, {}, lambda: None)
+    context = Context("vehicle")
+    call = bound._begin("method", context)
+    call_bounds.say_ending()
+    assert call.timer is not None
+    context.done[0](context)
+    await asyncio.sleep(0.1)
+    assert ended == []

@@ -1,0 +1,178 @@
+"""The sum of all bounds: how many bytes clients can make a server hold, whatever they do.
+
+Each row is a number of things and the most that one of them takes. What gRPC, Python and the
+allocator take for a thing was measured and rounded up. A test attacks a real server with small
+bounds and holds its resident memory to the sum (`tests/benchmark/attacks/test_memory_bound.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from steerstream_bundle.contract import Contract
+from steerstream_service.config import Config
+from steerstream_service.process.memory import needed_bytes
+from steerstream_service.session.answers import REMEMBERED_ANSWERS
+from steerstream_service.session.ticket import ticket_bytes
+from steerstream_service.transport.call_bounds import MOST_REQUESTS
+
+CALLS = 64
+"""Open calls of each other method, such as health; and streams beyond twice the sessions."""
+OTHER_METHODS = 8
+"""DescribeModels, Health's Check, List and Watch, both reflections, and two of the WatchService."""
+HEADER_BYTES = 16_384
+"""Headers of one call, all together: a token or a certificate's name has room, a book has not."""
+WINDOW_BYTES = 256 * 1024
+"""What a client may send on a stream before the server reads it: a JPEG at once, so that it does
+not wait for a round trip. gRPC lets a larger message come as soon as the server waits for it. Left
+to itself it begins with 64 KiB and lets a quick client have megabytes."""
+PENDING_CALLS = 1000
+"""Calls that gRPC may hold before the event loop has seen them: all vehicles of a large server."""
+
+_CONNECTION_BYTES = 64 * 1024
+_CALL_BYTES = 64 * 1024
+_SESSION_BYTES = 128 * 1024
+_ANSWER_BYTES = 2 * 1024
+_MODEL_FRAMES = 3
+"""Frames of a session with the decoder, ready, and with the engine."""
+_COPIES = 3
+"""Of a message while it is read, one at a time: gRPC's, Python's, and the parsed one."""
+_DECODED_BYTES = 9
+"""For each pixel: red, green and blue, and twice as much in libjpeg for a progressive picture."""
+_LOG_LINES, _LOG_LINE_BYTES = 4096, 2 * 1024
+_REMEMBERED, _REMEMBERED_BYTES = 30_000, 512
+"""Refused vehicles and the paces of connections, for each kind of call."""
+_MB = 1e6
+
+
+def drives(config: Config) -> int:
+    """Return the streams that may be open: those that are refused are told why, and not by gRPC."""
+    return 2 * config.max_sessions + CALLS
+
+
+class Row(NamedTuple):
+    """Things that are bounded.
+
+    Attributes:
+        what: they are.
+        setting: what sets the bound; empty for a constant.
+        most: how many there are at most.
+        each_bytes: what one takes at most.
+    """
+
+    what: str
+    setting: str
+    most: int
+    each_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """What all of them take."""
+        return self.most * self.each_bytes
+
+
+def always(config: Config, contracts: Sequence[Contract]) -> list[Row]:
+    """Return what a server may hold however many clients there are."""
+    state = sum(needed_bytes(contract, config) for contract in contracts)
+    pixels = config.max_pixels
+    return [
+        Row("state rows and batches", "max_sessions, max_batch", 1, state),
+        Row("pictures with a decoder", "decode_threads, max_pixels", config.decode_threads,
+            _DECODED_BYTES * pixels),
+        Row("the message that is read", "max_message_bytes", _COPIES, config.max_message_bytes),
+        Row("lines for the log", "", _LOG_LINES, _LOG_LINE_BYTES),
+        Row("what is remembered of clients", "", _REMEMBERED, _REMEMBERED_BYTES),
+    ]  # fmt: skip
+
+
+def before_open(config: Config, connections: int) -> list[Row]:
+    """Return what connections may hold without a session."""
+    call = _CALL_BYTES + HEADER_BYTES
+    some = min(1, connections)
+    return [
+        Row("connections", "max_connections", connections, _CONNECTION_BYTES),
+        Row("calls that the event loop has not seen", "", some * PENDING_CALLS,
+            call + WINDOW_BYTES),
+        Row("streams without a session", "max_sessions", some * drives(config),
+            call + WINDOW_BYTES + config.max_message_bytes),
+        Row("calls of other methods", "", some * OTHER_METHODS * CALLS, call + WINDOW_BYTES),
+        Row("requests of those on their way", "max_message_bytes", some * MOST_REQUESTS,
+            config.max_message_bytes),
+    ]  # fmt: skip
+
+
+def after_open(config: Config, contracts: Sequence[Contract], *, every: bool) -> list[Row]:
+    """Return what all sessions may hold, beyond their streams.
+
+    Args:
+        config: the settings.
+        contracts: of the served models.
+        every: under EVERY, or while frames are played again; else under LATEST.
+    """
+    sessions = config.max_sessions
+    waiting = config.max_waiting_frames if every else 1
+    tickets = 2 + config.max_unsent_answers // max(1, config.ticket_every_frames)
+    ticket = max(ticket_bytes(contract) for contract in contracts)
+    return [
+        Row("sessions", "max_sessions", sessions, _SESSION_BYTES),
+        Row("frames that wait", "max_waiting_frames" if every else "", sessions * waiting,
+            config.max_message_bytes),
+        Row("frames in work", "", sessions * _MODEL_FRAMES, config.max_message_bytes),
+        Row("answers, unsent and remembered", "max_unsent_answers",
+            sessions * (config.max_unsent_answers + REMEMBERED_ANSWERS), _ANSWER_BYTES),
+        Row("tickets, unsent", "ticket_every_frames",
+            sessions * tickets * bool(config.ticket_every_frames), ticket),
+    ]  # fmt: skip
+
+
+def total_bytes(config: Config, contracts: Sequence[Contract], connections: int) -> int:
+    """Return what connections can make one server hold, beyond what it takes at its start."""
+    rows = [*always(config, contracts), *before_open(config, connections)]
+    if connections:
+        rows += after_open(config, contracts, every=True)
+    return sum(row.bytes for row in rows)
+
+
+def explain(config: Config, contracts: Sequence[Contract], workers: int = 1) -> str:
+    """Return all bounds and their sums as a Markdown table.
+
+    Args:
+        config: the settings.
+        contracts: of the served models.
+        workers: how many servers there are, each with these bounds.
+    """
+    return "\n".join(_lines(config, contracts, workers))
+
+
+def _lines(config: Config, contracts: Sequence[Contract], workers: int) -> Iterator[str]:
+    yield "| what a server can be made to hold | setting | at most | bytes each | MB |"
+    yield "| --- | --- | ---: | ---: | ---: |"
+    fixed = always(config, contracts)
+    before = before_open(config, config.max_connections)
+    latest = after_open(config, contracts, every=False)
+    every = after_open(config, contracts, every=True)
+    sums = [sum(row.bytes for row in rows) for rows in (fixed, before, latest, every)]
+    yield from map(_line, fixed)
+    yield _sum("**however many clients there are**", sums[0])
+    yield from map(_line, before)
+    yield _sum(f"**before `open`, {config.max_connections:,} connections**", sums[1])
+    yield from map(_line, latest)
+    yield _sum("**after `open`, under LATEST, besides**", sums[2])
+    yield from map(_line, every)
+    yield _sum("**after `open`, under EVERY or played again, besides**", sums[3])
+    one, none = sum((*sums[:2], sums[3])), total_bytes(config, contracts, 1)
+    yield _sum("**in all, one connection**", none)
+    yield _sum(f"**in all, {config.max_connections:,} connections**", one)
+    yield _sum(f"**of {workers} worker{'s' * (workers > 1)}**", workers * one)
+
+
+def _line(row: Row) -> str:
+    setting = ", ".join(f"`{name}`" for name in row.setting.split(", ") if name)
+    return (
+        f"| {row.what} | {setting} | {row.most:,} | {row.each_bytes:,} | {row.bytes / _MB:,.1f} |"
+    )
+
+
+def _sum(what: str, size: int) -> str:
+    return f"| {what} | | | | **{size / _MB:,.1f}** |"

@@ -3,13 +3,17 @@
 Goodput counts commands that came within the budget. Refused vehicles try again after the server's
 hint; in the hostile variant they try again at once, from a separate process. The time to refuse
 is that of vehicles that ask when they may; the server holds back vehicles that ask too soon.
+Without admission by load (`--admission off`) nobody is refused. Vehicles then send as often as the
+server asks them to, and frames that they do not send for that count as misses.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmark import progress
@@ -26,6 +30,8 @@ from steerstream.testing.server_process import Server
 
 HELP = "0.5 to 4 times what the server can carry: goodput, misses, refusals"
 FACTORS = "0.5,0.8,1,1.5,2,3,4"
+ADMITS_ALL: Mapping[str, float] = MappingProxyType({"max_load": 100.0, "shed_after_s": 3600.0})
+"""Settings of a server that admits regardless of load."""
 SEARCH_S = 6.0
 """Of the run that confirms the capacity where none was given."""
 _NICE = 10
@@ -39,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_load(parser, seconds=8.0)
     add = parser.add_argument
     add("--capacity", type=count, help="vehicles that are carried; searched if not given")
+    add(
+        "--admission",
+        choices=("on", "off"),
+        default="on",
+        help="off admits every vehicle: what is then answered in time beyond capacity",
+    )
     add("--factors", type=_factors, default=FACTORS, help="times the capacity, one run each")
 
 
@@ -49,8 +61,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         BenchmarkError: the server or a load generator could not do its part.
     """
     load = shared.load(options, warm_up_s=2.0)
+    everything = dict(ADMITS_ALL) if options.admission == "off" else {}
     with (
-        shared.server(options) as server,
+        shared.server(options, **everything) as server,
         crew(2, options.client_cores, niceness=[0, _NICE]) as generators,
     ):
         load = shared.as_sent(load, server, options)
@@ -61,7 +74,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             for factor in options.factors
         ]
         worst = max(options.factors)
-        if worst > 1:
+        if worst > 1 and options.admission == "on":
             hammering = dataclasses.replace(load, retry=Retry.AT_ONCE, name="hostile")
             loads = _together(_sized(load, capacity, 1), _sized(hammering, capacity, worst - 1))
             runs.append(_measure(generators, server, loads, worst))

@@ -9,7 +9,6 @@ from typing import Any
 
 from benchmark.commands.server_options import DEFAULT_MODEL
 from benchmark.peers import comparison
-from benchmark.peers.registry import PEERS
 from steerstream.command_line import count, positive
 
 HELP = "the same bundle behind Triton, thread pools and other servers, state checked"
@@ -18,7 +17,7 @@ _NONE = "-"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the comparison."""
-    phases = list(comparison.PHASES)
+    phases = list(comparison.USUAL_PHASES)
     add = parser.add_argument
     add("--model", type=Path, default=DEFAULT_MODEL, help="bundle to serve")
     add("--peers", type=_names, default=[], help="names, with commas; all but the optional ones")
@@ -26,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--phases", type=_names, default=phases, help="what to measure, with commas")
     add("--environments", type=Path, default=Path("build/peers"), help="where peers are installed")
     add("--data", type=Path, help="driving data, for real pictures; see the README")
+    add("--earlier", help="a revision of steerstream that is compared as well, such as 737446d")
     add("--seconds", type=positive, default=1.5, help="counted time of one measurement")
     add("--rounds", type=count, default=2, help="interleaved repeats of each throughput")
     add("--quick", action="store_true", help="half a second and one round: does it work at all?")
@@ -59,7 +59,7 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def _row(name: str, found: Mapping[str, Any]) -> str:
-    title = PEERS[name].title if name in PEERS else name
+    title = found.get("title", name)
     if "failed" in found:
         return f"| {title} | no figures: {found['failed']} |"
     return "| " + " | ".join([title, *(_cell(cell, found) for cell in _COLUMNS.values())]) + " |"
@@ -114,7 +114,10 @@ def _lost(how: str) -> Callable[[Mapping[str, Any]], str]:
 _COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "of the bare loop, raw, 1 / 8 / 32 sessions": _ratios,
     "JPEG, 8": _jpeg_ratio,
-    "p50 / p99 ms, 8 vehicles": _paced("8"),
+    "bytes a frame": lambda found: f"{found['bytes_a_frame']:,.0f}",
+    "precision": lambda found: str(found["state_check"]["precision"]),
+    "p50 / p99 ms, 1 vehicle": _paced("1"),
+    "8 vehicles": _paced("8"),
     "16 vehicles": _paced("16"),
     "vehicles at 20 Hz": _vehicles,
     "goodput at 2x (admitted in time)": _overload("2"),

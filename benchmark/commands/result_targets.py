@@ -61,11 +61,21 @@ def _peers(results: Results) -> Iterator[Figure]:
             for peer, found in result["peers"].items()
             if found.get("capacity")
         }
-        # Both at their best: either runtime, whichever carries more.
-        ours, theirs = (_best(carried, start) for start in ("steerstream", "triton"))
-        if ours and theirs:
-            what = f"{name}: capacity, times that of Triton"
-            yield Figure(what, 1.5, ours / theirs, at_least=True)
+        for what, aim, ours, theirs in _CAPACITIES:
+            best = max((carried[peer] for peer in theirs if peer in carried), default=0)
+            if best and ours in carried:
+                yield Figure(f"{name}: {what}", aim, carried[ours] / best, at_least=True)
+        p50_ms = {
+            peer: found["paced"]["1"]["p50_ms"]
+            for peer, found in result["peers"].items()
+            if found.get("paced", {}).get("1")
+        }
+        if {_OURS, _EARLIER} <= p50_ms.keys():
+            what = f"{name}: p50 of one vehicle, times that of the earlier revision"
+            yield Figure(what, 0.6, p50_ms[_OURS] / p50_ms[_EARLIER], at_least=False)
+        if (seen := result["peers"].get(_VIEW, {})).get("bytes_a_frame"):
+            kilobytes = seen["bytes_a_frame"] / 1e3
+            yield Figure(f"{name}: a frame of the view", 8.0, kilobytes, at_least=False, unit=" kB")
 
 
 def _attack(results: Results) -> Iterator[Figure]:
@@ -139,9 +149,21 @@ _ATTACK_VALUES: dict[str, tuple[float, str, Callable[[dict[str, Any]], float]]] 
 }
 
 
-def _best(carried: dict[str, int], start: str) -> int:
-    return max((count for peer, count in carried.items() if peer.startswith(start)), default=0)
-
+_OURS, _VIEW, _EARLIER = "steerstream", "steerstream-view", "steerstream-earlier"
+_CAPACITIES = (
+    ("vehicles with the view, times those of Triton", 2.0, _VIEW, ("triton",)),
+    ("vehicles with the view, times those of openpi", 1.0, _VIEW, ("openpi",)),
+    ("vehicles with whole pictures, times those of Triton", 1.3, _OURS, ("triton",)),
+    (
+        "vehicles with whole pictures, times those of the best peer with our 8 bits",
+        1.05,
+        _OURS,
+        ("triton-int8", "threads-int8", "openpi-int8"),
+    ),
+    ("vehicles with whole pictures, times those of the earlier revision", 1.6, _OURS, (_EARLIER,)),
+    ("vehicles with the view, times those of the earlier revision", 2.4, _VIEW, (_EARLIER,)),
+)
+"""What is said of it, the target, whose capacity, and over the best of which peers."""
 
 def _tls(results: Results) -> Iterator[Figure]:
     for name, result in _named(results, "tls"):

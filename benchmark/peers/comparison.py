@@ -21,10 +21,12 @@ from benchmark.peers.phases import Figures
 from benchmark.peers.servers import CLIENT, Bench, PeerServer, serve
 
 PHASES = ("throughput", "paced", "capacity", "overload", "vanish")
+USUAL_PHASES = ("paced", "capacity", "overload")
+"""Those that the targets need: 12 minutes for all peers on a quiet machine."""
 SLOTS = 512
 """More than any load opens, so that no peer is short of slots where slots are not the question."""
 CLOSED_LOOPS = (("rgb8", 1), ("rgb8", 8), ("rgb8", 32), ("jpeg", 8))
-PACED_SESSIONS = (8, 16)
+PACED_SESSIONS = (1, 8, 16)
 OVERLOADS = (2, 4)
 _QUICK = {"seconds": 0.5, "rounds": 1}
 
@@ -56,7 +58,11 @@ def _peers(options: argparse.Namespace) -> list[Peer]:
             raise BenchmarkError(f"no phase {name!r}; there are: {', '.join(PHASES)}")
     if not options.model.is_file():
         raise BenchmarkError(f"{options.model}: no such bundle; give --model FILE")
-    return registry.chosen(options.peers, options.also)
+    chosen = registry.chosen(options.peers, options.also)
+    if options.earlier:
+        checkout = environments.check_out(options.earlier, options.environments)
+        chosen.insert(0, registry.earlier(options.earlier, checkout))
+    return chosen
 
 
 def _install(chosen: list[Peer], folder: Path) -> dict[str, Path]:
@@ -102,7 +108,7 @@ def _bench(
 
 
 def _compare(bench: Bench, chosen: list[Peer], options: argparse.Namespace) -> Results:
-    results: Results = {peer.name: {} for peer in chosen}
+    results: Results = {peer.name: {"title": peer.title} for peer in chosen}
     _carry(bench, chosen, options, results)
     right = [peer for peer in chosen if "failed" not in results[peer.name]]
     if "overload" in options.phases:
@@ -129,6 +135,8 @@ def _carry(bench: Bench, chosen: list[Peer], options: argparse.Namespace, result
             found = results[peer.name]
             found["versions"] = environments.versions(bench.pythons[peer.name], peer.packages)
             found["start_s"] = server.start_s
+            sent = server.pictures(bench)["jpeg"].pictures
+            found["bytes_a_frame"] = round(statistics.mean(map(len, sent)))
             if _checked(bench, server, found):
                 servers[peer.name] = server
         for name, measure in _MEASURES.items():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import subprocess
 import sys
+import tarfile
 import venv
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from benchmark.errors import BenchmarkError
+from benchmark.host.jobs import ROOT
 
 _STAMP = "installed"
 
@@ -47,6 +50,31 @@ def install(name: str, environments: Path, *, resolve: bool = False) -> Path:
         _pip(python(folder), name, resolve=resolve)
         stamp.write_text(digest)
     return python(folder)
+
+
+def check_out(revision: str, environments: Path) -> Path:
+    """Write the files of a revision of this checkout, unless they are there already.
+
+    Args:
+        revision: its name in git.
+        environments: the folder that holds all environments.
+
+    Returns:
+        Their folder.
+
+    Raises:
+        BenchmarkError: git does not know the revision.
+    """
+    folder = (environments / f"revision-{revision}").resolve()
+    if folder.is_dir():
+        return folder
+    archive = ["git", "-C", str(ROOT), "archive", "--end-of-options", revision]
+    done = subprocess.run(archive, capture_output=True, check=False)  # noqa: S603 - git alone
+    if done.returncode:
+        raise BenchmarkError(f"git has no revision {revision!r}; give one of this checkout")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as files:
+        files.extractall(folder, filter="data")
+    return folder
 
 
 def versions(interpreter: Path, packages: Sequence[str]) -> dict[str, str]:

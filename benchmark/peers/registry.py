@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 
 from benchmark.peers import triton_server
 from benchmark.peers.peer import Launch, Peer, free_port
 
+EARLIER = "steerstream-earlier"
+"""Name of an earlier revision among the peers."""
 _ADMITS_ALL = {"max_load": 100, "shed_after_s": 3600}
 
 
@@ -22,6 +25,31 @@ def _steerstream(launch: Launch) -> list[str]:
         *("--listen", f"127.0.0.1:{launch.port}", "--config", str(config)),
         *("--log-level", "warning"),
     ]
+
+
+def earlier(revision: str, checkout: Path) -> Peer:
+    """Return an earlier revision of steerstream as a peer; it runs in this environment.
+
+    Args:
+        revision: its name in git; one whose server is the package `service`.
+        checkout: where its files are.
+    """
+
+    def command(launch: Launch) -> list[str]:
+        python, _, _, *rest = _steerstream(launch)
+        return [python, "-m", "service", *rest]
+
+    def variables(launch: Launch) -> Mapping[str, str]:
+        del launch
+        return {"PYTHONPATH": str(checkout)}
+
+    return dataclasses.replace(
+        _STEERSTREAM,
+        name=EARLIER,
+        title=f"steerstream, revision {revision}",
+        command=command,
+        variables=variables,
+    )
 
 
 def _host(launch: Launch, name: str) -> list[str]:

@@ -30,15 +30,32 @@ def test_tls_is_judged_by_its_ratio():
     assert "| tls: vehicles with TLS / in plain text | at least 0.9 | 0.93 | reached |" in table
 
 
-def test_the_better_runtime_of_both_servers_is_compared():
+def carrying(vehicles, **more):
+    return {"capacity": {"vehicles": vehicles}} | more
+
+
+def test_capacities_are_compared_as_shipped_like_for_like_and_with_an_earlier_revision():
     peers = {
-        "steerstream": {"capacity": {"vehicles": 15}},
-        "steerstream-openvino": {"capacity": {"vehicles": 30}},
-        "triton": {"capacity": {"vehicles": 20}},
+        "steerstream-earlier": carrying(20, paced={"1": {"p50_ms": 4.0}}),
+        "steerstream": carrying(36, paced={"1": {"p50_ms": 2.0}}),
+        "steerstream-view": carrying(60, bytes_a_frame=6_600),
+        "triton": carrying(24),
+        "triton-int8": carrying(30),
+        "openpi-int8": carrying(40),
         "openpi": {},
     }
     table = result_targets.table(result("peers", {"peers": peers}))
-    assert "| at least 1.5 | 1.5 | reached |" in table
+    for row in (
+        "with the view, times those of Triton | at least 2 | 2.5 | reached |",
+        "with whole pictures, times those of Triton | at least 1.3 | 1.5 | reached |",
+        "of the best peer with our 8 bits | at least 1.05 | 0.9 | **short** |",
+        "with whole pictures, times those of the earlier revision | at least 1.6 | 1.8 | reached |",
+        "with the view, times those of the earlier revision | at least 2.4 | 3 | reached |",
+        "p50 of one vehicle, times that of the earlier revision | at most 0.6 | 0.5 | reached |",
+        "a frame of the view | at most 8 kB | 6.6 kB | reached |",
+    ):
+        assert row in table
+    assert "times those of openpi" not in table, "it was not measured"
 
 
 def attacked(name, **changes):

@@ -8,7 +8,10 @@ lock-step many vehicles at once compare every answer with those of a drive witho
 every history is held to a reference model; `wrong` counts the rules that are broken, and `began
 afresh` the sessions without their state. At a camera's pace few vehicles measure the longest time
 without a fresh command from the fault on, and `held` counts their frames whose command never came
-or was too old to be followed.
+or was too old to be followed. On a rendered road one vehicle loses its server in a bend: how far
+does it leave its lane's centre in the seconds after? And tickets: what they take of the server's
+processor, measured in turns, and for each bundle their bytes and the hand-over with the most frames
+to play again.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ import numpy as np
 from benchmark import progress
 from benchmark.commands import server_options as shared
 from benchmark.errors import BenchmarkError
+from benchmark.failover import road, tickets
 from benchmark.failover.fleet import Fleet, keys_file
 from benchmark.failover.model import violations
 from benchmark.failover.relay import Relay
@@ -37,12 +41,14 @@ from benchmark.loadgen import synthetic_road
 from reports import text
 from steerstream import Command
 from steerstream.command_line import count, positive
+from steerstream_bundle import loading
 
 HELP = "servers that are killed, cut off and drained: wrong answers, and the time without any"
 FILMS = 4
 """Different drives in lock-step; each is driven without a fault once."""
 _SHOWN = 5
 """Broken rules that are written out; the others are counted."""
+_ON_THE_ROAD = {"killed", "cut off"}
 _RESTART_PAUSE_S = 0.1
 """Between two lock-step frames while servers are restarted in turn, which takes seconds."""
 
@@ -80,6 +86,14 @@ async def _restarted(fleet: Fleet) -> AsyncIterator[tuple[list[str], Strike]]:
     yield fleet.targets, strike
 
 
+@contextlib.asynccontextmanager
+async def _untouched(fleet: Fleet) -> AsyncIterator[tuple[list[str], Strike]]:
+    async def strike() -> None:
+        """Nothing happens."""
+
+    yield fleet.targets, strike
+
+
 FAULTS: dict[str, Callable[[Fleet], Exposed]] = {
     "killed": lambda fleet: _signalled(fleet, signal.SIGKILL),
     "stopped": lambda fleet: _signalled(fleet, signal.SIGSTOP),
@@ -94,15 +108,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark's options."""
     add = parser.add_argument
     add("--model", type=Path, default=shared.DEFAULT_MODEL, help="bundle to serve")
-    add("--sessions", type=count, default=400, help="lock-step sessions that lose their server")
-    add("--vehicles", type=count, default=40, help="of them at once")
-    add("--frames", type=count, default=60, help="of each session")
+    add("--sessions", type=count, default=1000, help="lock-step sessions that lose their server")
+    add("--vehicles", type=count, default=100, help="of them at once")
+    add("--frames", type=count, default=45, help="of each session")
     add("--rounds", type=count, default=4, help="of each fault at a camera's pace")
     add("--paced", type=count, default=4, help="vehicles at once at a camera's pace")
     add("--seconds", type=positive, default=3.0, help="before a fault and after it, at that pace")
     add("--budget-ms", type=positive, default=50.0, help="at a camera's pace")
     add("--size", type=shared.size, default="320x240", help="WIDTHxHEIGHT of the JPEG pictures")
     add("--seed", type=int, default=0, help="of the moments of the faults")
+    add(
+        "--bundles",
+        type=Path,
+        default=shared.DEFAULT_MODEL.parent,
+        help="folder of the bundles whose tickets are measured",
+    )
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -119,6 +139,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             fleet, pictures, unbroken, warm_up_steps, options=options, moments=moments
         )
         paced = _paced(fleet, pictures, options, moments)
+        on_the_road = _on_the_road(fleet)
+        costs = _costs(options, _settings(keys), pictures)
     faults = {name: {**lock_step[name], **paced[name]} for name in FAULTS}
     return {
         "vehicles": options.vehicles,
@@ -128,6 +150,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "wrong": sum(found["wrong"] for found in faults.values()),
         "fresh": sum(found["fresh"] for found in faults.values()),
         "faults": faults,
+        "road": on_the_road,
+        "tickets": costs,
     }
 
 
@@ -149,9 +173,70 @@ def table(results: dict[str, Any]) -> str:
         ]
         for name, found in results["faults"].items()
     ]
-    parts = [text.table(columns, rows)]
+    parts = [text.table(columns, rows), _road_table(results), _ticket_table(results)]
     shown = [f"- {line}" for found in results["faults"].values() for line in found["shown"]]
     return "\n\n".join([*parts, *shown])
+
+
+def _road_table(results: dict[str, Any]) -> str:
+    columns = ["in a bend, the server is", "next command after", "largest lateral error after"]
+    rows = [
+        [name, text.ms(found["gap_ms"]), f"{found['lateral_error_max_after_m']:.2f} m"]
+        for name, found in results.get("road", {}).items()
+    ]
+    return text.table(columns, rows)
+
+
+def _ticket_table(results: dict[str, Any]) -> str:
+    found = results.get("tickets")
+    if found is None:
+        return ""
+    columns = ["bundle", "ticket, bytes", "frames between", "bytes a second"]
+    columns += ["share of the pictures", "longest hand-over"]
+    rows = [
+        [
+            f"`{name}`",
+            text.number(bundle["ticket_bytes"]),
+            text.number(bundle["frames_between"]),
+            text.number(bundle["bytes_per_s"]),
+            text.percent(bundle["share_of_pictures_percent"]),
+            text.ms(bundle["longest_hand_over_ms"]),
+        ]
+        for name, bundle in found["bundles"].items()
+    ]
+    share = found["processor"]["share_percent"]
+    said = f"Of the server's CPU time for a frame, tickets take {text.percent(share)}."
+    return f"{text.table(columns, rows)}\n\n{said}"
+
+
+def _on_the_road(fleet: Fleet) -> dict[str, Any]:
+    """Return what a loss in a bend costs, beside the same bend without one."""
+    faults = {
+        "there": _untouched,
+        **{name: FAULTS[name] for name in FAULTS if name in _ON_THE_ROAD},
+    }
+    found = {}
+    for name, fault in faults.items():
+        with progress.step(f"a vehicle in a bend, whose server is {name}", road.SECONDS):
+            found[name] = asyncio.run(_drive_road(fault(fleet)))
+    return found
+
+
+async def _drive_road(exposed: Exposed) -> dict[str, Any]:
+    async with exposed as (targets, strike):
+        return await road.drive(targets, strike)
+
+
+def _costs(
+    options: argparse.Namespace, settings: Mapping[str, float | str], pictures: Sequence[bytes]
+) -> dict[str, Any]:
+    bundles = {}
+    for path in loading.full_precision(options.bundles):
+        with progress.step(f"tickets of {path.stem}", 10.0):
+            bundles[path.stem] = tickets.of_bundle(path, settings, pictures)
+    with progress.step("a server with tickets and one without, in turns", 30.0):
+        processor = tickets.processor_share(options.model, settings, pictures)
+    return {"bundles": bundles, "processor": processor}
 
 
 def _settings(keys: str) -> dict[str, float | str]:

@@ -104,6 +104,15 @@ def _failover(results: Results) -> Iterator[Figure]:
             if fault in _NOTHING_HELD:
                 held = result["faults"][fault].get("held")
                 yield Figure(f"{name}, server {fault}: frames held", 0, held, at_least=False)
+        if (tickets := result.get("tickets")) is not None:
+            share = tickets["processor"]["share_percent"]
+            what = f"{name}, tickets: share of the server's CPU time"
+            yield Figure(what, 3.0, share, at_least=False, unit=" %")
+            largest = max(
+                found["share_of_pictures_percent"] for found in tickets["bundles"].values()
+            )
+            what = f"{name}, tickets of the worst bundle: share of the pictures' bytes"
+            yield Figure(what, 5.0, largest, at_least=False, unit=" %")
 
 
 _NOTHING_HELD = {"drained", "restarted in turn"}

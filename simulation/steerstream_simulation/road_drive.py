@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import os
+import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
@@ -180,7 +183,8 @@ def _settings(options: DriveOptions, driver: GrpcDriver) -> dict[str, Any]:
 def _server_kill(options: DriveOptions, driver: GrpcDriver, world: World) -> ServerKill | None:
     if options.kill is None or not isinstance(driver.session, DriveSession):
         return None
-    return ServerKill(options.kill, driver.session, world, options.seconds)
+    kill = functools.partial(os.kill, options.kill, signal.SIGKILL)
+    return ServerKill(kill, driver.session, world, options.seconds)
 
 
 @contextlib.contextmanager

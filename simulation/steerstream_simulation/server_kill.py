@@ -1,9 +1,7 @@
-"""A server that is killed in the middle of a drive, and how the vehicle goes on at another one."""
+"""A server that is lost in the middle of a drive, and how the vehicle goes on at another one."""
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,10 +41,10 @@ class Gap:
 
 
 class ServerKill:
-    """Kills a server in the sharpest bend of a drive; an `Observer` of the closed loop.
+    """Strikes a server in the sharpest bend of a drive; an `Observer` of the closed loop.
 
     Args:
-        pid: the server's process, which is ended with SIGKILL.
+        strike: kills the server, or does something else to it.
         session: drives the vehicle.
         world: where it drives.
         seconds: length of the drive.
@@ -54,19 +52,19 @@ class ServerKill:
 
     Attributes:
         start_ns: when the first picture was taken, by the loop's clock; None before.
-        killed_ns: when it was killed, by the loop's clock; None before.
+        killed_ns: when it was struck, by the loop's clock; None before.
         gap: the time without a server; None until a fresh command has come from another one.
     """
 
     def __init__(
         self,
-        pid: int,
+        strike: Callable[[], object],
         session: DriveSession,
         world: World,
         seconds: float,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._pid = pid
+        self._strike = strike
         self._clock = clock
         self._session = session
         self._world = world
@@ -85,7 +83,7 @@ class ServerKill:
         if self.killed_ns is None:
             if self._world.position.arc_length_m >= self._place_m:
                 self._killed = self._session.change.target
-                os.kill(self._pid, signal.SIGKILL)
+                self._strike()
                 self.killed_ns = self._clock()
             return
         self._largest_m = max(self._largest_m, abs(moment.lateral_offset_m))

@@ -8,6 +8,7 @@ import pytest
 
 from benchmark.commands import failover
 from benchmark.commands.failover import FAULTS
+from benchmark.failover import road, tickets
 from steerstream.drive_session import DriveSession
 from steerstream.kept_frames import KeptFrames
 from tests.benchmark.test_main import run
@@ -16,17 +17,40 @@ SMALL = ["--sessions", "10", "--vehicles", "2", "--frames", "50", "--rounds", "1
 SMALL += ["--seconds", "1", "--budget-ms", "2000", "--size", "64x48"]
 
 
-def test_every_fault_costs_no_answer(bundle_path, tmp_path):
-    results = run(bundle_path, tmp_path, "failover", *SMALL)
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    monkeypatch.setattr(road, "SECONDS", 4.0)
+    monkeypatch.setattr(tickets, "_TURNS", 2)
+    monkeypatch.setattr(tickets, "_TURN_FRAMES", 20)
+
+
+@pytest.fixture
+def bundles(bundle_path, tmp_path):
+    """A folder with this bundle alone."""
+    folder = tmp_path / "bundles"
+    folder.mkdir()
+    (folder / bundle_path.name).symlink_to(bundle_path)
+    return folder
+
+
+def test_every_fault_costs_no_answer(bundle_path, bundles, tmp_path):
+    results = run(bundle_path, tmp_path, "failover", *SMALL, f"--bundles={bundles}")
     assert (results["sessions"], results["answers"]) == (10, 500)
     assert (results["wrong"], results["fresh"]) == (0, 0)
+    assert list(results["road"]) == ["there", "killed", "cut off"]
+    assert all(found["with_state"] for name, found in results["road"].items() if name != "there")
+    assert results["road"]["there"]["gap_ms"] is None
+    costs = results["tickets"]["bundles"][bundle_path.stem]
+    assert costs["ticket_bytes"] > 0
+    assert costs["longest_hand_over_ms"] > 0
+    assert results["tickets"]["processor"]["turns"] == 2
     for name in FAULTS:
         found = results["faults"][name]
         assert (found["sessions"], found["changes"], found["shown"]) == (2, 1, [])
 
 
 @pytest.mark.parametrize("planted", ["frames are forgotten", "a counter stands still"])
-def test_a_fault_in_the_hand_over_is_found(bundle_path, tmp_path, monkeypatch, planted):
+def test_a_fault_in_the_hand_over_is_found(bundle_path, bundles, tmp_path, monkeypatch, planted):
     """The benchmark can fail: two faults of a client, each of which it must find."""
     if planted == "frames are forgotten":
         real_after = KeptFrames.after
@@ -38,6 +62,8 @@ def test_a_fault_in_the_hand_over_is_found(bundle_path, tmp_path, monkeypatch, p
     else:
         monkeypatch.setattr(DriveSession, "_settle", _stands_still(DriveSession._settle))
     monkeypatch.setattr(failover, "FAULTS", {"killed": FAULTS["killed"]})
+    monkeypatch.setattr(failover, "_on_the_road", lambda _fleet: {})
+    monkeypatch.setattr(failover, "_costs", lambda *_: None)
     results = run(bundle_path, tmp_path, "failover", *SMALL)
     assert results["wrong"] > 0
     assert results["faults"]["killed"]["shown"]

@@ -255,7 +255,9 @@ def parse(text: str) -> Config:
     """
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigError("not TOML that can be read: it is nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits is one as well
         raise ConfigError(f"not TOML: {error}") from None
     return _READER.read(Config, data)
 

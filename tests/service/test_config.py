@@ -102,6 +102,8 @@ def test_every_number_has_bounds_and_a_reason(setting):
         ("drain_s = false", "drain_s must be of type float"),
         ("[server]\nmax_sessions = 7", "unknown setting 'server'"),
         ("max_sessions 7", "not TOML"),
+        pytest.param(f"max_sessions = {'9' * 5000}", "not TOML", id="a number without an end"),
+        pytest.param(f"max_sessions = {'[' * 5000}", "nested too deeply", id="deep brackets"),
         ("default_budget_ms = 1.5", "default_budget_ms must lie between"),
         ("expiring_notice_s = 11.0", "expiring_notice_s must be less than idle_timeout_s"),
     ],

@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 import zlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,18 @@ def test_the_layout_is_that_of_the_protocol_page():
         + bytes.fromhex("000000000000f87f")
     )
     assert command_checksum("session-1", command) == zlib.crc32(layout)
+
+
+@pytest.mark.parametrize(
+    ("head", "place"),
+    [("steering_wheel_angle_rad", 0), ("speed_mps", 1), ("steering_torque_nm", 2)],
+)
+@pytest.mark.parametrize("value", [0.0, 1.5])
+def test_each_head_has_its_place_and_zero_is_not_absent(head, place, value):
+    command = command_pb2.Command(limited=command_pb2.ControlValues(**{head: value}))
+    heads = [bytes.fromhex("000000000000f87f")] * 3
+    heads[place] = struct.pack("<d", value)
+    assert command_checksum("", command) == zlib.crc32(bytes(8 + 8 + 2 + 1 + 4) + b"".join(heads))
 
 
 @given(

@@ -79,11 +79,8 @@ class CaptureClock:
         ahead_ns = capture_ns - self._good_capture_ns
         passed_ns = arrived_ns - self._good_arrived_ns
         found = None
-        if self._is_step(ahead_ns, passed_ns):
-            if not self._is_confirmed(capture_ns, arrived_ns):
-                found = self._wrong_step(ahead_ns, passed_ns)
-        else:
-            self._in_a_row = 0
+        if self._is_step(ahead_ns, passed_ns) and not self._is_confirmed(capture_ns, arrived_ns):
+            found = self._wrong_step(ahead_ns, passed_ns)
         self._last_capture_ns, self._last_arrived_ns = capture_ns, arrived_ns
         if found is not None:
             return found

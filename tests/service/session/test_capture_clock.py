@@ -42,7 +42,73 @@ def test_a_clock_in_the_wrong_unit_is_found_within_half_a_second(unit, is_live):
     frames = [(BAD_CLOCKS[unit](ms), ms * MS) for ms in range(0, 5000, 50)]
     found = refusals(frames, is_live=is_live)
     assert found[:10] == [None] * 10
-    assert found[11:] == [SkipReason.CAPTURE_TIME] * 89
+    assert found[10:] == [SkipReason.CAPTURE_TIME] * 90
+
+
+UPTIME_NS = 10**15
+"""The server's clock at the first frame."""
+
+
+def evenly(count, capture_step_ns, arrival_step_ns):
+    """Frames as far apart as this, by their captures and by their arrivals."""
+    return [
+        (START_NS + number * capture_step_ns, UPTIME_NS + number * arrival_step_ns)
+        for number in range(count)
+    ]
+
+
+@both
+@pytest.mark.parametrize(
+    ("period_ms", "first_refused"), [(10, 50), (50, 10), (100, 10), (1000, 10)]
+)
+def test_a_clock_stands_still_after_ten_frames_and_half_a_second(period_ms, first_refused, is_live):
+    found = refusals(evenly(100, 1000, period_ms * MS), is_live=is_live)
+    assert found[:first_refused] == [None] * first_refused
+    assert found[first_refused:] == [SkipReason.CAPTURE_TIME] * (100 - first_refused)
+
+
+@both
+def test_after_a_pause_of_over_a_second_comparing_begins_again(is_live):
+    found = refusals(evenly(100, 1000, 1000 * MS + 1), is_live=is_live)
+    assert found == [None] * 100
+
+
+def test_a_fiftieth_of_real_time_is_as_slow_as_a_clock_may_be():
+    assert set(refusals(evenly(100, MS, 50 * MS), is_live=True)) == {None}
+    assert refusals(evenly(100, MS - 1, 50 * MS), is_live=True)[10] is SkipReason.CAPTURE_TIME
+
+
+def test_under_every_captures_a_millisecond_apart_are_a_simulator():
+    assert set(refusals(evenly(100, MS, 900 * MS), is_live=False)) == {None}
+    assert refusals(evenly(100, MS - 1, 900 * MS), is_live=False)[10] is SkipReason.CAPTURE_TIME
+
+
+@pytest.mark.parametrize(("ahead_ns", "refused"), [(0, None), (1, SkipReason.CAPTURE_TIME)])
+def test_ten_seconds_more_than_have_passed_are_the_largest_step(ahead_ns, refused):
+    (capture_ns, arrived_ns), *_ = live(1)
+    later = (capture_ns + 10_050 * MS + ahead_ns, arrived_ns + 50 * MS)
+    assert refusals([(capture_ns, arrived_ns), later], is_live=True) == [None, refused]
+
+
+def test_a_refusal_says_what_is_wrong():
+    clock = CaptureClock(is_live=True)
+    advice = "send the time of one monotonic clock, in nanoseconds"
+    assert clock.refusal(5 * 10**9, UPTIME_NS) is None
+    assert clock.refusal(5 * 10**9, UPTIME_NS + 50 * MS) == (
+        SkipReason.OUT_OF_ORDER,
+        "capture_time_ns must be above 5000000000, the last one",
+    )
+    assert clock.refusal(35 * 10**9 + 10**19, UPTIME_NS + 30_000 * MS) == (
+        SkipReason.CAPTURE_TIME,
+        f"capture_time_ns stepped ahead by 10000000000 s; {advice}",
+    )
+    still = CaptureClock(is_live=True)
+    for number in range(10):
+        assert still.refusal(5 * 10**9 + number, UPTIME_NS + number * 50 * MS) is None
+    assert still.refusal(5 * 10**9 + 10, UPTIME_NS + 500 * MS) == (
+        SkipReason.CAPTURE_TIME,
+        f"capture_time_ns 5000000010 stands nearly still while frames arrive; {advice}",
+    )
 
 
 @both
@@ -83,6 +149,15 @@ def test_a_vehicle_s_clock_that_was_set_is_followed_after_two_frames():
 def test_one_stamp_and_then_none_is_refused_for_as_long_as_it_lasts(is_live):
     frames = live(1) + [(0, arrived) for _, arrived in live(40)[1:]]
     assert refusals(frames, is_live=is_live)[1:] == [SkipReason.OUT_OF_ORDER] * 39
+
+
+@both
+def test_after_one_stamp_for_half_a_second_a_clock_must_show_for_as_long_that_it_runs(is_live):
+    stopped = [(START_NS, arrived) for _, arrived in live(11)]
+    found = refusals(stopped + live(40)[11:], is_live=is_live)
+    assert found[1:11] == [SkipReason.OUT_OF_ORDER] * 10
+    assert found[11:20] == [SkipReason.CAPTURE_TIME] * 9
+    assert found[20:] == [None] * 20
 
 
 @both

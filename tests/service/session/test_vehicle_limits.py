@@ -108,6 +108,14 @@ def test_a_command_that_stays_is_left_alone_unless_the_speed_forbids_it(last, in
     assert set(acted) <= {Limit.LATERAL_ACCELERATION}
 
 
+def test_the_bounds_are_those_of_their_sources():
+    """360 degrees, 5 degrees in 20 ms, and what the module's docstring names otherwise."""
+    assert CAR.max_steering_wheel_angle_rad == pytest.approx(2 * math.pi, rel=1e-12)
+    assert CAR.max_steering_rate_radps == pytest.approx(250 * math.pi / 180, rel=1e-12)
+    assert CAR.min_judged_speed_mps == 1.0
+    assert angle_after(6.3, speed=0.0) == (2 * math.pi, (Limit.STEERING_ANGLE,))
+
+
 @pytest.mark.parametrize("speed", [0.5, 1.0, 2.0, 5.0, 8.0, 15.0, 25.0, 36.0])
 @pytest.mark.parametrize("side", [-1, 1])
 def test_lateral_acceleration_bounds_the_angle(speed, side):
@@ -175,6 +183,13 @@ def test_speed_bounds(speed, expected, acted):
     assert apply(ControlValues(None, speed)) == (ControlValues(None, expected), acted)
 
 
+@pytest.mark.parametrize("side", [-1, 1])
+def test_torque_bounds(side):
+    most = ControlValues(None, None, side * 3.0)
+    assert apply(most) == (most, ())
+    assert apply(ControlValues(None, None, side * 3.01)) == (most, (Limit.STEERING_TORQUE,))
+
+
 @pytest.mark.parametrize(("wanted", "expected"), [(20.0, 10.1), (0.0, 9.825), (10.05, 10.05)])
 def test_acceleration_and_deceleration(wanted, expected):
     previous = Previous(ControlValues(None, 10.0), FRAME_S)
@@ -206,6 +221,7 @@ def test_torque_rises_slowly_and_falls_fast(last, wanted, expected, side):
 def test_implausible_outputs_are_found(bad):
     bounds = vehicle_limits.plausible(bundles.contract(outputs=(bundles.ANGLE, bundles.SPEED_OUT)))
     assert vehicle_limits.is_plausible((8.0, 10.0), bounds)
+    assert vehicle_limits.is_plausible((-8.0, 60.0), bounds)
     assert not vehicle_limits.is_plausible((bad, 10.0), bounds)
 
 
@@ -214,5 +230,11 @@ def test_implausible_standard_deviations_are_found(bad):
     bounds = vehicle_limits.plausible(bundles.timed_contract())
     assert len(bounds) == 5
     assert vehicle_limits.is_plausible((0.0, 10.0, 0.0, 1e-9, 100.0), bounds)
+    assert vehicle_limits.is_plausible((0.0, 10.0, 0.0, 5e-324, 1e308), bounds)
     assert not vehicle_limits.is_plausible((0.0, 10.0, 0.0, bad, 100.0), bounds)
     assert not vehicle_limits.is_plausible((0.0, 10.0, 0.0, 1e-9, bad), bounds)
+
+
+def test_a_value_without_its_bounds_is_a_fault():
+    with pytest.raises(ValueError, match="shorter"):
+        vehicle_limits.is_plausible((0.0, 0.0), [(0.0, 1.0)])

@@ -1,0 +1,121 @@
+"""Runs a module's tests in a fork of this process, with other code in the module's place."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import os
+import resource
+import signal
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import hypothesis
+import pytest
+
+from tests.project.test_repository import ROOT
+from tests.project.test_structure import mirror
+
+_SLOW_TO_IMPORT = ("cryptography", "cv2", "google.protobuf", "grpc.aio", "numpy")
+"""Imported once, so that no child has to; no part of this project is among them."""
+
+_MAX_CPU_S = 60
+"""Far above what any of the tests takes: a mutant that runs longer does not end."""
+_MAX_S = 300.0
+"""A mutant that waits longer does not end either."""
+_MAX_BYTES = 8 << 30
+_NOT_LOADED = 70
+_OPTIONS = ("-x", "--assert=plain", "-pno:cacheprovider", "-pno:cov", "-otimeout=0")
+
+
+class Mirror:
+    """The tests of one module.
+
+    Args:
+        module: the file, relative to the checkout.
+    """
+
+    def __init__(self, module: Path) -> None:
+        for name in _SLOW_TO_IMPORT:
+            importlib.import_module(name)
+        self.tests = mirror(module)
+        package = module.with_suffix("").parts
+        self._name = ".".join(package if package[0] == "steerstream" else package[1:])
+
+    def pass_with(self, code: types.CodeType) -> bool:
+        """Whether all tests pass with this code in place of the module's.
+
+        Raises:
+            RuntimeError: the tests could not be run, or never loaded the module.
+        """
+        child = os.fork()
+        if child == 0:
+            self._run(code)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            return False
+        match os.WEXITSTATUS(status):
+            case pytest.ExitCode.OK:
+                return True
+            case pytest.ExitCode.TESTS_FAILED | pytest.ExitCode.INTERRUPTED:
+                return False
+        raise RuntimeError(f"{self.tests} with {self._name}: exit code {status >> 8}")
+
+    def _run(self, code: types.CodeType) -> NoReturn:
+        status = _NOT_LOADED
+        try:
+            _limit()
+            put = _InPlace(self._name, code)
+            sys.meta_path.insert(0, put)
+            status = int(pytest.main([*_OPTIONS, str(ROOT / self.tests)]))
+            if not put.loaded:
+                status = _NOT_LOADED
+        finally:
+            os._exit(status)
+
+
+class _InPlace(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives one module other code."""
+
+    def __init__(self, name: str, code: types.CodeType) -> None:
+        self._name = name
+        self._code = code
+        self.loaded = False
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: types.ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, origin=self._code.co_filename)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        self.loaded = True
+        exec(self._code, module.__dict__)
+
+
+def _limit() -> None:
+    """Let this process neither run forever nor take all memory, be quiet, and be repeatable."""
+    resource.setrlimit(resource.RLIMIT_CPU, (_MAX_CPU_S, _MAX_CPU_S))
+    resource.setrlimit(resource.RLIMIT_DATA, (_MAX_BYTES, _MAX_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.setitimer(signal.ITIMER_REAL, _MAX_S)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (1, 2):
+        os.dup2(nowhere, number)
+    hypothesis.settings.register_profile(
+        "mutants",
+        database=None,
+        deadline=None,
+        derandomize=True,
+        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    hypothesis.settings.load_profile("mutants")

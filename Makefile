@@ -10,7 +10,7 @@ NEWEST_PIP := $(NEWEST)/bin/pip install --quiet --disable-pip-version-check --up
 DATA   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest deploy-tools check bench docs findings proto clean
+.PHONY: help demo test test-newest mutants fuzz deploy-tools check bench docs findings proto clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ test-newest: ## Run the suite on the newest versions that pyproject.toml allows 
 	@$(NEWEST_PIP) -e '.[cpu,metrics,otel,sim,train,watch]' hypothesis pytest pytest-asyncio \
 		pytest-timeout pytest-xdist pyyaml setuptools
 	@$(NEWEST)/bin/python -m pytest -q -n auto --dist loadfile $(TESTS)
+
+mutants: $(VENV)/.dev ## Put small faults into the safety kernel; fail where the tests notice too few; an hour
+	@$(BIN)/python -m tests.mutation
+
+fuzz: $(VENV)/.dev ## Send a million messages that no honest program sends; ten minutes
+	@$(BIN)/python -m tests.fuzz
 
 deploy-tools: $(VENV)/.dev ## Install what the tests of deploy/ and of the live page run, such as proxies and Chromium; as root
 	@$(PIP) -e '.[deploy-test]'

@@ -52,6 +52,18 @@ class Call:
         self.answers: list[drive_service_pb2.DriveResponse] = []
         self.status = "OK"
 
+    def invocation_metadata(self) -> tuple[()]:
+        """Return the headers of the client, of which there are none."""
+        return ()
+
+    def peer(self) -> str:
+        """Return where the client is."""
+        return "ipv4:127.0.0.1:50000"
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        """Return the client's certificate, which it does not have."""
+        return {}
+
     async def send_initial_metadata(self, metadata: object) -> None:
         """Take the headers."""
 
@@ -170,6 +182,7 @@ class GoodCall(Call):
         super().__init__()
         self._requests: asyncio.Queue[object] = asyncio.Queue()
         self._answered = asyncio.Event()
+        self._is_over = False
         self._number = 0
         self._pictures = pictures(64, seed=0)
         self._send(
@@ -192,7 +205,11 @@ class GoodCall(Call):
             self._answered.set()
 
     async def drive(self) -> None:
-        """Send a frame and wait for its answer."""
+        """Send a frame and wait for its answer.
+
+        Raises:
+            RuntimeError: the session is over.
+        """
         if self._number % 50 == 49:
             self._send(reset=session_pb2.Reset())
         picture = self._pictures[self._number % len(self._pictures)]
@@ -207,10 +224,17 @@ class GoodCall(Call):
         )
         self._number += 1
         await self._answered.wait()
+        if self._is_over:
+            raise RuntimeError(f"the vehicle that behaves lost its session: {self.status}")
 
     def end(self) -> None:
         """Send no more."""
         self._requests.put_nowait(grpc.aio.EOF)
+
+    def over(self, _: object) -> None:
+        """The server has let go of the call."""
+        self._is_over = True
+        self._answered.set()
 
     @property
     def commands(self) -> list[bytes]:
@@ -245,6 +269,7 @@ async def _serving(folder: Path) -> AsyncIterator[tuple[Server, GoodCall]]:
     await server.open()
     good = GoodCall()
     driving = asyncio.create_task(_handle(server, good))
+    driving.add_done_callback(good.over)
     try:
         await good.drive()
         yield server, good

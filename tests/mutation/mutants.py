@@ -68,6 +68,18 @@ def mutants(source: str, path: str) -> Iterator[Mutant]:
         source: the module's text.
         path: the file, for tracebacks.
     """
+    for name, line, tree in _trees(source):
+        code = compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
+        yield Mutant(name, line, code)
+
+
+def names(source: str) -> list[str]:
+    """Return the names of all mutants of a module."""
+    return [name for name, _, _ in _trees(source)]
+
+
+def _trees(source: str) -> Iterator[tuple[str, int, ast.Module]]:
+    """Yield the tree with one change after the other: its name, its line, and the tree."""
     tree = ast.parse(source)
     seen: collections.Counter[str] = collections.Counter()
     for place in _places(tree, ""):
@@ -76,10 +88,7 @@ def mutants(source: str, path: str) -> Iterator[Mutant]:
             place.put(ast.copy_location(changed, original))
             name = f"{place.scope}: {_difference(_text(original), _text(changed))}"
             seen[name] += 1
-            if seen[name] > 1:
-                name += f" #{seen[name]}"
-            code = compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
-            yield Mutant(name, original.lineno, code)
+            yield name + f" #{seen[name]}" * (seen[name] > 1), original.lineno, tree
         place.put(original)
 
 

@@ -1,0 +1,133 @@
+"""The mutants are those that are meant, and a verdict is what the tests say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.mutation import __main__ as command
+from tests.mutation.mutants import mutants, names
+from tests.project.test_repository import ROOT
+
+SOURCE = '''
+"""A module."""
+from __future__ import annotations
+LIMIT: float = 2.5
+
+class Gate:
+    """A class."""
+
+    @property
+    def is_open(self) -> bool:
+        """A docstring."""
+        return not self.count and LIMIT > 3
+
+    def add(self, number: int = 1) -> None:
+        self.count += number
+        note("a text for people", "word")
+'''
+CHECKSUM = Path("steerstream/checksum.py")
+
+
+def test_every_small_fault_is_a_mutant():
+    assert names(SOURCE) == [
+        "module: 2.5 -> 3.5",
+        "Gate.is_open: return not self.count and LIMIT > 3 -> return None",
+        "Gate.is_open: not self.count and LIMIT > 3 -> not self.count or LIMIT > 3",
+        "Gate.is_open: not self.count -> self.count",
+        "Gate.is_open: LIMIT > 3 -> LIMIT >= 3",
+        "Gate.is_open: 3 -> 4",
+        "Gate.add: 1 -> 2",
+        "Gate.add: self.count += number -> self.count -= number",
+        "Gate.add: self.count += number -> self.count = number",
+        "Gate.add: note('a text for people', 'word') -> pass",
+        "Gate.add: note('a text for people', 'word') -> note('word')",
+        "Gate.add: note('a text for people', 'word') -> note('a text for people')",
+        "Gate.add: 'word' -> 'XXwordXX'",
+    ]
+
+
+def test_a_mutant_differs_from_its_module_in_one_place():
+    found = {}
+    for mutant in mutants("def f(a, b):\n    return a < b, a + b\n", "module.py"):
+        namespace: dict[str, Any] = {}
+        exec(mutant.code, namespace)
+        found[mutant.name] = namespace["f"](2, 2)
+    assert found == {
+        "f: return (a < b, a + b) -> return None": None,
+        "f: a < b -> a <= b": (True, 4),
+        "f: a + b -> a - b": (False, 0),
+    }
+
+
+# In a process that has not imported the module yet.
+VERDICTS = """
+from pathlib import Path
+from tests.mutation.fork import Mirror
+path = Path("steerstream/checksum.py")
+source = path.read_text()
+for changed in (source, source.replace("& 0xFF", "& 0xFE")):
+    print(Mirror(path).pass_with(compile(changed, path, "exec")))
+import steerstream.checksum
+Mirror(path).pass_with(compile(source, path, "exec"))
+"""
+
+
+def test_a_module_passes_its_own_tests_a_fault_does_not_and_what_is_not_loaded_has_no_verdict():
+    result = subprocess.run(
+        [sys.executable, "-c", VERDICTS], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.stdout.split() == ["True", "False"]
+    assert "RuntimeError" in result.stderr
+    assert "exit code 70" in result.stderr
+
+
+class Known(command.Verdicts):
+    """Verdicts that need no run."""
+
+    def __init__(self, *survivors: str) -> None:
+        self.survived = {name: name in survivors for name in names((ROOT / CHECKSUM).read_text())}
+
+
+def test_a_survivor_has_to_be_excused_and_an_excuse_has_to_be_true(capsys):
+    one = "fields_checksum: 255 -> 256"
+    assert command.judge(CHECKSUM, Known(), {})
+    assert not command.judge(CHECKSUM, Known(one), {})
+    assert f"survived: steerstream/checksum.py:89: {one}" in capsys.readouterr().out
+    assert command.judge(CHECKSUM, Known(one), {one: "a reason"})
+    assert not command.judge(CHECKSUM, Known(), {one: "a reason"})
+    assert f"listed, but killed: steerstream/checksum.py: {one}" in capsys.readouterr().out
+    assert not command.judge(CHECKSUM, Known(), {"f: a -> b": "a reason"})
+    assert "listed, but gone" in capsys.readouterr().out
+
+
+def test_too_many_survivors_are_too_many_even_with_excuses():
+    known = Known()
+    known.survived = dict.fromkeys(known.survived, True)
+    assert not command.judge(CHECKSUM, known, dict.fromkeys(known.survived, "a reason"))
+
+
+def test_verdicts_outlive_a_run_that_was_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "VERDICTS", tmp_path)
+    first = command.Verdicts(CHECKSUM, keep_killed=False)
+    first.add("a", survived=True)
+    first.add("b", survived=False)
+    assert command.Verdicts(CHECKSUM, keep_killed=False).survived == {"a": True, "b": False}
+    monkeypatch.setattr(command, "_digest", str)
+    assert command.Verdicts(CHECKSUM, keep_killed=False).survived == {}
+
+
+@pytest.mark.parametrize("module", command.KERNEL)
+def test_every_excuse_is_of_a_mutant_that_there_is(module):
+    excused = tomllib.loads(command.SURVIVORS.read_text()).get(module, {})
+    assert all(excused.values())
+    assert excused.keys() <= {*names((ROOT / module).read_text())}
+
+
+def test_only_modules_of_the_kernel_have_excuses():
+    assert tomllib.loads(command.SURVIVORS.read_text()).keys() <= {*command.KERNEL}

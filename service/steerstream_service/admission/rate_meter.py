@@ -25,6 +25,7 @@ class FrameCounts(NamedTuple):
         resets: resets of its state.
         overdue: frames that were superseded after half their budget.
         undecoded: those of the late frames that were given up before they were decoded.
+        held_up: those of the late frames that waited for their client to take its answers.
     """
 
     within: int
@@ -34,6 +35,7 @@ class FrameCounts(NamedTuple):
     resets: int = 0
     overdue: int = 0
     undecoded: int = 0
+    held_up: int = 0
 
     @property
     def frames(self) -> int:
@@ -43,7 +45,7 @@ class FrameCounts(NamedTuple):
     @property
     def missed(self) -> int:
         """Frames that got no command in time because the server was slow."""
-        return self.late + self.overdue
+        return self.late - self.held_up + self.overdue
 
     @property
     def served(self) -> int:
@@ -72,6 +74,7 @@ class RateMeter:
         "_burst_ns",
         "_commands",
         "_due_ns",
+        "_held_up",
         "_interval_ns",
         "_late",
         "_overdue",
@@ -102,10 +105,16 @@ class RateMeter:
         self._within += 1
         return 0
 
-    def count_late(self, *, was_decoded: bool) -> None:
-        """Count a frame that was answered LATE."""
+    def count_late(self, *, was_decoded: bool, held_up: bool = False) -> None:
+        """Count a frame that was answered LATE.
+
+        Args:
+            was_decoded: whether its picture was decoded first.
+            held_up: whether it waited for its client to take its answers.
+        """
         self._late += 1
         self._undecoded += not was_decoded
+        self._held_up += held_up
 
     def count_overdue(self) -> None:
         """Count a frame that was superseded after half its budget."""
@@ -129,10 +138,11 @@ class RateMeter:
             self._resets,
             self._overdue,
             self._undecoded,
+            self._held_up,
         )
         self._begin()
         return counts
 
     def _begin(self) -> None:
         self._within = self._surplus = self._late = self._commands = self._resets = 0
-        self._overdue = self._undecoded = 0
+        self._overdue = self._undecoded = self._held_up = 0

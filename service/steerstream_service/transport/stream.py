@@ -77,6 +77,9 @@ _FAULTS = frozenset(
 """Skips whose cause is the client."""
 _GOODBYE_S = 1.0
 """For the last answers and the status of a stream whose place another session took."""
+_HELD_UP_NS = 1_000_000_000
+"""A client that takes no answer for so long holds its own frames up. A server that is late itself
+writes an answer far sooner."""
 _RESETS_HZ = 10.0
 """Resets a second that are read without a pause."""
 
@@ -150,6 +153,8 @@ class DriveStream:
         self._patience = asyncio.timeout(None)
         self._patience_ns = round(config.idle_timeout_s * 1e9)
         self._writing_since_ns: int | None = None
+        # Until what waited while the last answer was written is dealt with.
+        self._held_up = False
         # Answers that the client has, and those that it said it has taken.
         self._answers_sent = 0
         self._answers_taken: int | None = None
@@ -238,6 +243,7 @@ class DriveStream:
         while True:
             while self._calls:
                 self._perform(self._calls.popleft()(time.monotonic_ns()))
+            self._held_up = False
             await self._flush()
             if self._error is not None:
                 raise self._error
@@ -249,8 +255,9 @@ class DriveStream:
 
     async def _flush(self) -> None:
         while self._outbox:
-            self._writing_since_ns = time.monotonic_ns()
+            began_ns = self._writing_since_ns = time.monotonic_ns()
             await self._context.write(self._outbox.popleft())
+            self._held_up |= time.monotonic_ns() - began_ns > _HELD_UP_NS
         self._writing_since_ns = None
         self._room.set()
 
@@ -362,12 +369,20 @@ class DriveStream:
         elif isinstance(message, Skip):
             self._answers_sent += 1
             if message.reason is SkipReason.LATE:
-                self.lease.rate_meter.count_late(was_decoded=message.was_decoded)
-            elif message.is_overdue:
+                self.lease.rate_meter.count_late(
+                    was_decoded=message.was_decoded, held_up=self._is_held_up
+                )
+            elif message.is_overdue and not self._is_held_up:
                 self.lease.rate_meter.count_overdue()
             elif message.reason in _FAULTS:
                 self._pause(self._faults.take(time.monotonic_ns()))
             self._observer.skipped(self.lease.session_id, message)
+
+    @property
+    def _is_held_up(self) -> bool:
+        """Whether frames wait for the client to take an answer, and not for the server."""
+        now_ns = time.monotonic_ns()
+        return self._held_up or now_ns - (self._writing_since_ns or now_ns) > _HELD_UP_NS
 
     def _decode(self, record: FrameRecord) -> list[Action]:
         view_of = None if record.view_applied is None else self._input

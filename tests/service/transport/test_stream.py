@@ -268,6 +268,27 @@ async def test_a_frame_that_is_late_at_the_engine_counts_as_late_for_its_session
     assert run.lease.rate_meter.review().late == 1
 
 
+@pytest.mark.parametrize(("seconds", "missed"), [(0.9, 1), (1.1, 0)])
+async def test_a_server_does_not_miss_frames_that_wait_for_their_client_to_take_answers(
+    opened, monkeypatch, seconds, missed
+):
+    run = await opened()
+    await until(lambda: run.context.sent)
+    run.context.takes_answers.clear()
+    run.frames(0)
+    await run.submitted()
+    run.engine.answer()
+    run.frames(1)
+    await run.submitted()
+    run.engine.answer(NotStepped(SkipReason.LATE, "too late"))
+    later_ns = time.monotonic_ns() + round(seconds * 1e9)
+    monkeypatch.setattr(stream_module, "time", SimpleNamespace(monotonic_ns=lambda: later_ns))
+    run.context.takes_answers.set()
+    await run.answered(2)
+    counts = run.lease.rate_meter.review()
+    assert (counts.late, counts.missed) == (1, missed)
+
+
 async def test_nothing_more_is_read_from_a_client_that_has_no_answers_yet(opened):
     run = await opened(max_unsent_answers=4)
     run.frames(*range(10))

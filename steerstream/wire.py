@@ -238,7 +238,11 @@ def skipped(
 
 
 def notice(message: session_pb2.Notice) -> Notice | None:
-    """Read a notice; None for a kind that this version does not know."""
+    """Read a notice; None for a kind that this version does not know.
+
+    Raises:
+        ProtocolError: a pace is no number, or longer than any session waits.
+    """
     match message.WhichOneof("notice"):
         case "draining":
             return Draining(message.draining.ends_in_ms)
@@ -247,7 +251,11 @@ def notice(message: session_pb2.Notice) -> Notice | None:
         case "shedding":
             return Shedding(message.shedding.ends_in_ms, message.shedding.retry_after_ms)
         case "pace":
-            return Pace(message.pace.period_ms, message.pace.first_in_ms)
+            period_ms, first_in_ms = (
+                _number(message.pace, name, high=_MAX_BUDGET_MS)
+                for name in ("period_ms", "first_in_ms")
+            )
+            return Pace(period_ms, first_in_ms)
         case "ticket":
             sealed = message.ticket
             return TicketIssued(sealed.ticket, sealed.sequence_number, sealed.valid_for_ms)

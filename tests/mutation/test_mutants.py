@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -98,7 +99,7 @@ def test_a_survivor_has_to_be_excused_and_an_excuse_has_to_be_true(capsys):
     one = "fields_checksum: 255 -> 256"
     assert command.judge(CHECKSUM, Known(), {})
     assert not command.judge(CHECKSUM, Known(one), {})
-    assert f"survived: steerstream/checksum.py:89: {one}" in capsys.readouterr().out
+    assert re.search(rf"survived: {CHECKSUM}:\d+: {re.escape(one)}", capsys.readouterr().out)
     assert command.judge(CHECKSUM, Known(one), {one: "a reason"})
     assert not command.judge(CHECKSUM, Known(), {one: "a reason"})
     assert f"listed, but killed: steerstream/checksum.py: {one}" in capsys.readouterr().out

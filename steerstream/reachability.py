@@ -119,7 +119,8 @@ async def _why_not_understood(target: str, tls: ssl.SSLContext | None) -> str:
         return "speaks TLS, and plain text was tried; pass tls=steerstream.Tls(...)"
     if hangs_up:
         return (
-            "hangs up after the TLS handshake, so it may ask for this client's certificate; pass "
+            "hangs up after the TLS handshake, so it may ask for this client's certificate, or not "
+            "accept the one that it was shown: another authority's, or expired; pass "
             "Tls(certificate_file=..., key_file=...)"
         )
     return _TOO_SLOW if speaks_http2 else _NO_GRPC

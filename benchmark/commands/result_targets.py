@@ -174,6 +174,7 @@ _CAPACITIES = (
 )
 """What is said of it, the target, whose capacity, and over the best of which peers."""
 
+
 def _tls(results: Results) -> Iterator[Figure]:
     for name, result in _named(results, "tls"):
         what = f"{name}: vehicles with TLS / in plain text"

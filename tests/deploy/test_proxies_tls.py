@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +14,10 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 import steerstream
-from tests.deploy.fleet import ANSWER_S, drive, noise, session
+from tests.deploy.fleet import ANSWER_S, BUNDLE, SETTINGS, drive, noise, session
 from tests.deploy.test_proxies import FILES, one_server, proxied  # noqa: F401 - a fixture
 from tests.deploy.tools import DEPLOY, tool
+from tests.service import processes
 
 README = DEPLOY / "README.md"
 SUBJECT = "CN=car-7"
@@ -128,3 +129,31 @@ async def test_servers_are_told_the_certificates_subject_and_not_what_the_vehicl
                 pass
     assert subjects.seen
     assert set(subjects.seen) == {SUBJECT}
+
+
+@pytest.fixture(scope="module")
+def judging_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[int]]:
+    """The port, twice, of a server with the lines of deploy/README.md, behind a proxy here."""
+    folder = tmp_path_factory.mktemp("judging")
+    (lines,) = re.findall(r"^```toml\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    settings = folder / "server.toml"
+    settings.write_text(SETTINGS.read_text() + lines.replace("192.0.2.1/32", "127.0.0.1/32"))
+    with processes.process("--model", BUNDLE, "--config", settings, folder=folder) as (_, address):
+        yield [int(address.rpartition(":")[2])] * 2
+
+
+@pytest.mark.parametrize("proxy", FILES)
+async def test_behind_a_proxy_a_vehicle_opens_sessions_under_its_own_name_alone(
+    proxy: str, judging_server: list[int], keys: Path, tmp_path: Path
+) -> None:
+    change = partial(ending_tls, keys)
+    async with proxied(proxy, tmp_path / proxy, judging_server, change) as address:
+        async with session(address, "car-7", tls=tls(keys)) as car:
+            await drive(car, noise(), frames=3)
+        with pytest.raises(steerstream.AccessDenied, match="'CN=car-7' does not own") as refused:
+            async with session(address, "car-8", tls=tls(keys)):
+                pass
+        assert refused.value.reason is steerstream.ErrorReason.FORBIDDEN
+    with pytest.raises(steerstream.AccessDenied, match="must hand on one x-vehicle-subject"):
+        async with session(f"127.0.0.1:{judging_server[0]}", "car-7"):
+            pass

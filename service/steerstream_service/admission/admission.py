@@ -50,6 +50,7 @@ class Lease:
     capacity: Capacity
     office: TicketOffice
     resumed: SessionState | None = None
+    holder: Holder = _NOBODY
     took_over: str | None = None
     """The vehicle's session before, whose slot and load are given back, and whose stream ends."""
 
@@ -182,6 +183,7 @@ class Admission:
             capacity=self.capacity,
             office=self._office,
             resumed=resumed,
+            holder=holder,
             took_over=None if older is None else older.session_id,
         )
         self._leases[lease.session_id] = lease

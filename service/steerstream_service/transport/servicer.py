@@ -360,6 +360,8 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
                 policy=lease.terms.policy.name,
                 budget_ms=lease.budget_ms,
                 resumed=lease.resumed is not None,
+                identity=lease.holder.identity,
+                address=lease.holder.address,
                 sessions=self._admission.sessions,
             ),
         )

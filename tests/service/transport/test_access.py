@@ -11,7 +11,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from steerstream.metadata import REASON_KEY
-from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
+from steerstream.v1 import (
+    drive_service_pb2,
+    drive_service_pb2_grpc,
+    models_service_pb2,
+    watch_pb2,
+)
 from steerstream_service.address import Place
 from steerstream_service.config import Config
 from steerstream_service.transport.access import Access, AccessControl, Listener, access
@@ -45,6 +50,14 @@ def tiny(tmp_path_factory):
 )
 def test_a_method_that_nobody_decided_about_is_for_administrators(method, who):
     assert access(method) is who
+
+
+@pytest.mark.parametrize("module", [watch_pb2, models_service_pb2])
+def test_the_services_of_operators_are_for_administrators(module):
+    (service,) = module.DESCRIPTOR.services_by_name.values()
+    assert service.methods
+    for method in service.methods:
+        assert access(f"/{service.full_name}/{method.name}") is Access.ADMINISTRATORS
 
 
 @contextlib.asynccontextmanager

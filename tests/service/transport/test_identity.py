@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 from cryptography import x509
@@ -179,13 +181,17 @@ async def drive(run, vehicle_id, **connection):
         return await car.request(GREY)
 
 
-async def test_a_certificate_s_uri_owns_its_vehicle_and_no_other(tiny, tmp_path):
+async def test_a_certificate_s_uri_owns_its_vehicle_and_no_other(tiny, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     fleet = Authority(tmp_path / "fleet")
     own = fleet.issue("car", x509.UniformResourceIdentifier("spiffe://fleet/car-7"))
     nameless = fleet.issue("nameless")
     settings = {"vehicle_identity": ("spiffe://fleet/{vehicle_id}",)}
     async with running(tiny, security=fleet.security(fleet.server()), **settings) as run:
         await drive(run, "car-7", tls=fleet.client(own))
+        (line,) = (record for record in caplog.records if record.message == "session_opened")
+        assert line.steerstream_fields["identity"] == "spiffe://fleet/car-7"
+        assert line.steerstream_fields["address"] == "127.0.0.1"
         with pytest.raises(AccessDenied, match="does not own the vehicle 'car-8'") as refused:
             await drive(run, "car-8", tls=fleet.client(own))
         assert refused.value.reason is ErrorReason.FORBIDDEN

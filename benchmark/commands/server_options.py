@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     add("--server-cores", type=cores, default=_text(server), help="cores of the server")
     add("--client-cores", type=cores, default=_text(clients), help="cores of the load generators")
     add("--processes", type=count, help="load generators; by default one a client core")
-    parser.set_defaults(workers=1)
+    # Of benchmarks that have an option, or a value of their own, for these.
+    parser.set_defaults(workers=1, ca_file=None)
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
@@ -98,19 +99,11 @@ def as_sent(load: Load, running: Server, options: argparse.Namespace) -> Load:
 
 
 @contextlib.contextmanager
-def server(
-    options: argparse.Namespace,
-    *,
-    more: Sequence[str] = (),
-    ca_file: Path | None = None,
-    **fixed: float,
-) -> Iterator[Server]:
+def server(options: argparse.Namespace, **fixed: float) -> Iterator[Server]:
     """Run the server that the options ask for; the context ends it.
 
     Args:
         options: with those of `add_server`.
-        more: options of the server's command line.
-        ca_file: the authority of its certificate, where it speaks TLS.
         **fixed: settings of the server that the benchmark needs; the user's come before them.
 
     Raises:
@@ -124,10 +117,10 @@ def server(
         chosen["provider"] = options.provider
     with serve(
         options.model,
-        options=["--workers", str(options.workers), *shlex.split(options.server_args), *more],
+        options=["--workers", str(options.workers), *shlex.split(options.server_args)],
         settings=chosen | fixed | options.settings,
         cores=options.server_cores,
-        ca_file=ca_file,
+        ca_file=options.ca_file,
     ) as running:
         yield running
 

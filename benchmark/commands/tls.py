@@ -13,6 +13,7 @@ import contextlib
 import datetime as dt
 import ipaddress
 import itertools
+import shlex
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -112,10 +113,11 @@ def table(results: dict[str, Any]) -> str:
 @contextlib.contextmanager
 def _servers(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Server]]:
     certificate, key = _self_signed(folder)
-    tls = ["--tls-cert", str(certificate), "--tls-key", str(key)]
+    tls = shlex.join(["--tls-cert", str(certificate), "--tls-key", str(key)])
+    changes = {"server_args": f"{options.server_args} {tls}", "ca_file": certificate}
     with (
         shared.server(options) as plain,
-        shared.server(options, more=tls, ca_file=certificate) as encrypted,
+        shared.server(argparse.Namespace(**vars(options) | changes)) as encrypted,
     ):
         yield {"plain": plain, "tls": encrypted}
 

@@ -85,8 +85,8 @@ class ViewUse(enum.Enum):
     PIXELS = "pixels"
     """Pixels and raw video; a JPEG file is sent as it is."""
     ALWAYS = "always"
-    """JPEG files too, which takes a quarter of a millisecond of one core for 640x480. One that asks
-    to be turned, or for other levels or colours, is sent as it is, and so is a damaged one."""
+    """JPEG files too, which takes half a millisecond of one core for 640x480. One that asks to be
+    turned, or for other levels or colours, is sent as it is, and so is a damaged one."""
     NEVER = "never"
     """Whole pictures alone."""
 

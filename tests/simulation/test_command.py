@@ -12,6 +12,7 @@ from steerstream.testing import Fail, FakeServer, Reply
 from steerstream_simulation import road_drive
 from steerstream_simulation.command import main
 from tests.steerstream.drive.mp4 import frames_of
+from tests.steerstream.views import VIEW
 
 
 def test_render_writes_a_video(tmp_path):
@@ -87,7 +88,7 @@ def fake(monkeypatch):
     def react(frame):
         return fake.react(frame)
 
-    server = FakeServer(react)
+    server = fake.server = FakeServer(react)
 
     def connect(targets, clock=time.monotonic_ns):
         return steerstream.connect(targets, transport=server.transport(), clock=clock)
@@ -113,6 +114,19 @@ def test_a_signal_ends_a_drive_with_what_was_measured(fake, outputs, capsys, mod
     assert frames_of(outputs["mp4"]) == frames
     assert cv2.imread(str(outputs["png"])) is not None
     assert "lateral error" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [(), ("--whole-frames",)])
+def test_views_are_sent_where_the_server_declares_one_unless_whole_frames_are_asked_for(
+    fake, outputs, capsys, words
+):
+    fake.server.view = VIEW
+    assert main(arguments(outputs, "--seconds", "0.5", *words)) == 0
+    sent = [request for request in fake.server.received if request.HasField("frame")]
+    assert {request.frame.HasField("view_applied") for request in sent} == {not words}
+    sent_bytes = sum(item.ByteSize() for item in sent)
+    assert json.loads(outputs["json"].read_text())["sent_bytes"] == sent_bytes
+    assert f"sent            {sent_bytes / 1e4:.1f} kB a frame" in capsys.readouterr().out
 
 
 def test_a_server_that_dies_leaves_what_was_measured_and_exit_code_1(fake, outputs, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,10 +14,11 @@ import pytest
 
 from steerstream import SkipReason
 from steerstream.__main__ import main
-from steerstream.drive import overlay
+from steerstream.drive import command, overlay
 from steerstream.testing import Fail, FakeServer, Reply, Skip
 from tests.steerstream.command_lines import command_line
 from tests.steerstream.drive.mp4 import frames_of
+from tests.steerstream.views import VIEW
 
 FIRST_ID = 1_479_425_441_182_877_835
 
@@ -96,6 +98,27 @@ def test_a_signal_ends_a_drive_with_what_was_measured(recording, tmp_path, capsy
     assert "frames             4" in capsys.readouterr().out
     assert json.loads(out.read_text())["frames"] == 4
     assert frames_of(video) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "has_decoder"),
+    [((), True), ((), False), (("--whole-frames",), True)],
+    ids=["views", "without simplejpeg", "whole frames"],
+)
+def test_files_are_sent_as_the_view_that_the_server_declares(
+    recording, tmp_path, monkeypatch, words, has_decoder
+):
+    monkeypatch.setattr(command, "has_simplejpeg", lambda: has_decoder)
+    is_view = has_decoder and not words
+    fake = FakeServer(view=dataclasses.replace(VIEW, width_px=20, height_px=10))
+    out, frames = tmp_path / "out.json", recording / "frames"
+    with command_line(fake) as run:
+        assert run("drive", "--source", frames, "--as-fast-as-possible", "--json", out, *words) == 0
+    sent = [request for request in fake.received if request.HasField("frame")]
+    assert {request.frame.HasField("view_applied") for request in sent} == {is_view}
+    whole = {path.read_bytes() for path in frames.iterdir()}
+    assert all((request.frame.jpeg in whole) is not is_view for request in sent)
+    assert json.loads(out.read_text())["sent_bytes"] == sum(item.ByteSize() for item in sent)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"no picture"])

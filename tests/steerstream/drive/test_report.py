@@ -30,6 +30,14 @@ def test_the_result_is_json_with_none_for_what_was_not_measured():
     assert empty["latency_ms"]["round_trip"]["p50"] is None
 
 
+def test_the_table_says_what_was_sent_a_frame_and_a_second():
+    tally = filled()
+    tally.sent_bytes = 6_200 * tally.frames
+    table = report.as_table(tally, INFO, elapsed_s=tally.frames / 20)
+    assert "sent             6.2  kB a frame, 124.0 kB/s" in table
+    assert "-  kB a frame, - kB/s" in report.as_table(Tally(50.0), INFO, elapsed_s=0.0)
+
+
 def test_the_table_names_reasons_and_heads():
     table = report.as_table(filled(), INFO, elapsed_s=1.0)
     assert "LATE 1" in table

@@ -715,3 +715,168 @@ def test_in_a_recording_no_horizon_is_played():
     drive(guard, 0, limited=ControlValues(0.1, 10.0, 0.0), horizon=ahead(0.2, 0.3, 0.4))
     safe = guard.safe_command(now(0, 160))
     assert (safe.action, safe.steering_wheel_angle_rad) == (Action.HOLD, 0.1)
+
+
+# Where one thing ends and the next begins.
+
+
+def test_the_names_of_actions_are_public():
+    assert [action.value for action in Action] == ["follow", "hold", "release"]
+
+
+def test_ages_are_limits_to_the_nanosecond():
+    guard = Guard()
+    drive(guard, 0)
+    assert guard.safe_command(-5).age_ms == guard.safe_command(0).age_ms == 0.0
+    assert guard.safe_command(ns(150)).action is Action.FOLLOW
+    assert guard.safe_command(ns(150) + 1).action is Action.HOLD
+    assert guard.safe_command(ns(1000)).action is Action.HOLD
+    assert guard.safe_command(ns(1000) + 1) == SafeCommand(
+        Action.RELEASE, None, None, None, math.inf, (GuardReason.TOO_OLD,)
+    )
+
+
+@pytest.mark.parametrize(("late_ns", "found"), [(0, ()), (1, (GuardReason.ROUND_TRIP,))])
+def test_an_answer_may_take_200_ms(late_ns, found):
+    guard = Guard()
+    guard.frame_sent(0, 0, 0)
+    assert guard.received(command(0, 0.0), ns(200) + late_ns) == found
+
+
+@pytest.mark.parametrize(("older_ns", "found"), [(0, ()), (1, (GuardReason.CAPTURE_TIME,))])
+def test_a_picture_may_be_150_ms_older_than_others_when_it_is_sent(older_ns, found):
+    guard = Guard()
+    guard.frame_sent(0, ns(1000), ns(1000))
+    guard.received(command(0, 1000.0), ns(1008))
+    captured_ns = ns(1050) - older_ns
+    guard.frame_sent(1, captured_ns, ns(1200))
+    answer = command(1, 1200.0, capture_time_ns=captured_ns, alive_counter=2)
+    assert guard.received(answer, ns(1208)) == found
+
+
+@pytest.mark.parametrize(("late_ns", "lost"), [(0, False), (1, True)])
+def test_a_frame_is_lost_when_its_answer_can_no_longer_be_in_time(late_ns, lost):
+    guard = Guard(Bounds(lost_window_frames=1, max_lost_fraction=0.5))
+    guard.frame_sent(0, 0, 0)
+    guard.safe_command(ns(200) + late_ns)
+    assert guard.is_lagging is lost
+
+
+def test_a_frame_is_lost_once_however_often_that_is_noticed():
+    guard = Guard(Bounds(lost_window_frames=4, max_lost_fraction=0.25))
+    guard.frame_sent(0, 0, 0)
+    for after_ms in (201, 202, 203):
+        guard.safe_command(ns(after_ms))
+    guard.received(skipped(0, 0.0), ns(204))
+    guard.begin_session()
+    assert not guard.is_lagging
+    guard.frame_sent(1, ns(250), ns(250))
+    guard.safe_command(ns(500))
+    assert guard.is_lagging
+
+
+def test_256_frames_are_awaited_and_the_oldest_is_let_go_first():
+    guard = Guard()
+    for number in range(257):
+        guard.frame_sent(number, 0, 0)
+    assert guard.received(command(0, 0.0), ns(8)) == (GuardReason.ECHO,)
+    assert guard.received(command(1, 0.0), ns(8)) == ()
+    assert guard.received(command(256, 0.0, alive_counter=3), ns(8)) == ()
+
+
+def test_frames_of_an_earlier_session_are_awaited_no_longer():
+    guard = Guard()
+    guard.frame_sent(5, 0, 0)
+    guard.begin_session()
+    assert guard.received(command(5, 0.0), ns(8)) == (GuardReason.ECHO,)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_one_missing_answer_is_noticed_every_time(number):
+    guard = Guard()
+    for before in range(number):
+        drive(guard, before)
+    assert drive(guard, number, alive_counter=number + 2) == (GuardReason.ALIVE_COUNTER_MISSED,)
+
+
+@pytest.mark.parametrize(
+    ("step", "found"),
+    [
+        (0, GuardReason.ALIVE_COUNTER_STUCK),
+        (32_767, GuardReason.ALIVE_COUNTER_MISSED),
+        (32_768, GuardReason.ALIVE_COUNTER_STUCK),
+        (65_535, GuardReason.ALIVE_COUNTER_STUCK),
+    ],
+)
+def test_half_of_all_counters_lie_ahead(step, found):
+    guard = Guard()
+    drive(guard, 0, alive_counter=40_000)
+    assert drive(guard, 1, alive_counter=(40_000 + step) % 65_536) == (found,)
+
+
+def test_all_doubts_are_named():
+    guard = Guard()
+    guard.frame_sent(0, ns(1000), ns(1000))
+    guard.received(command(0, 1000.0), ns(1008))
+    guard.frame_sent(1, ns(1001), ns(1200))
+    guard.frame_sent(2, ns(1201), ns(1201))
+    guard.received(command(2, 1201.0, alive_counter=2), ns(1209))
+    answer = command(1, 1001.0, alive_counter=9, validity=Validity.HELD)
+    assert guard.received(answer, ns(1401)) == (
+        GuardReason.ALIVE_COUNTER_MISSED,
+        GuardReason.OUTDATED,
+        GuardReason.ROUND_TRIP,
+        GuardReason.CAPTURE_TIME,
+        GuardReason.SERVER_HELD,
+    )
+
+
+@pytest.mark.parametrize(("after_ns", "found"), [(0, (GuardReason.HEAD_MISSING,)), (1, ())])
+def test_a_head_may_go_when_the_command_that_had_it_is_let_go(after_ns, found):
+    guard = Guard()
+    drive(guard, 0)
+    guard.frame_sent(1, ns(990), ns(990))
+    answer = command(1, 990.0, limited=ControlValues(None, 10.0, 0.0), alive_counter=2)
+    assert guard.received(answer, ns(1000) + after_ns) == found
+
+
+def test_values_go_as_far_as_the_time_allows_and_no_farther():
+    guard = Guard(Bounds(max_steering_wheel_rate_radps=1.0))
+    drive(guard, 0, limited=ControlValues(0.0, 10.0, 0.0))
+    assert guard.safe_command(ns(10)).steering_wheel_angle_rad == 0.0
+    drive(guard, 1, limited=ControlValues(6.0, 10.0, 0.0))
+    assert guard.safe_command(ns(135)).steering_wheel_angle_rad == 0.125
+    # A caller that stalled for ten seconds: no farther than in one.
+    drive(guard, 202, limited=ControlValues(6.0, 10.0, 0.0), alive_counter=3)
+    assert guard.safe_command(ns(10_135)).steering_wheel_angle_rad == 1.125
+
+
+def test_a_recording_begins_where_its_first_command_is():
+    guard = Guard(Bounds(max_steering_wheel_rate_radps=0.1))
+    drive(guard, 0, limited=ControlValues(1.0, 10.0, 0.0))
+    guard.safe_command(now(0))
+    guard.begin_session(live=False)
+    # Captured 1,000 s ago: a recording is no older for that.
+    turned = ControlValues(-1.0, 10.0, 0.0)
+    for number in range(3):
+        guard.frame_sent(number, number, ns(1000 * number))
+        answer = command(number, 0.0, capture_time_ns=number, limited=turned)
+        guard.received(answer, ns(1000 * number))
+        safe = guard.safe_command(ns(1000 * number))
+        assert (safe.action, safe.steering_wheel_angle_rad) == (Action.FOLLOW, -1.0)
+        assert safe.age_ms == 0.0
+
+
+def test_a_session_that_goes_on_with_its_state_is_followed_at_once():
+    guard = Guard()
+    drive(guard, 0)
+    guard.resume_session(with_state=True)
+    assert guard.safe_command(now(0)).action is Action.FOLLOW
+    guard.resume_session(with_state=False)
+    assert guard.safe_command(now(0)).reasons == (GuardReason.NEW_SESSION,)
+
+
+def test_before_any_command_a_session_without_state_has_nothing_to_hold():
+    guard = Guard()
+    guard.resume_session(with_state=False)
+    assert guard.safe_command(0).reasons == (GuardReason.NO_COMMAND,)

@@ -167,9 +167,9 @@ def test_notices_are_read(message, value):
 @pytest.mark.parametrize("field", ["period_ms", "first_in_ms"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 1e300])
 def test_a_pace_that_no_session_can_keep_is_refused(field, value):
-    message = session_pb2.Notice(pace={"period_ms": 50, "first_in_ms": 5, field: value})
+    pace = session_pb2.Pace(**{"period_ms": 50, "first_in_ms": 5, field: value})
     with pytest.raises(ProtocolError, match=field):
-        wire.notice(message)
+        wire.notice(session_pb2.Notice(pace=pace))
 
 
 def test_the_open_message_carries_everything():

@@ -17,6 +17,11 @@ from steerstream_service.domain import Command, ControlValues, Limit, Timings, V
 MAX_SHARE = 0.05
 """What tickets may add to the traffic, as a share of the bytes of the frames' pictures."""
 
+MOST_FRAMES = 256
+"""Frames from one ticket to the next at most. That is what `MAX_SHARE` comes to for the largest
+state that ships with whole pictures; a vehicle that sends views has spared many times the bytes,
+and plays no more than 1,024 frames again."""
+
 MAX_TICKET_BYTES = 1024 * 1024
 """A larger one is not issued, nor taken: it would delay the commands behind it, and a message of
 4 MiB is the most that clients of gRPC take by default."""
@@ -121,7 +126,7 @@ class TicketSchedule:
 
     After so many frames, and not before the frames' pictures have had so many bytes that the ticket
     adds at most `MAX_SHARE` to them: a large state comes more rarely, and the vehicle plays more
-    frames again.
+    frames again. But never more rarely than every `MOST_FRAMES`.
 
     Args:
         every_frames: frames from one ticket to the next at least; 0 for no tickets.
@@ -144,8 +149,8 @@ class TicketSchedule:
         """Whether the state after the next step goes to the vehicle."""
         if not self._every_frames:
             return False
-        enough = self._frames >= self._every_frames and self._bytes >= self._enough_bytes
-        return self._hurries or enough
+        is_spared = self._bytes >= self._enough_bytes or self._frames >= MOST_FRAMES
+        return self._hurries or (self._frames >= self._every_frames and is_spared)
 
     def hurry(self) -> None:
         """Give the next state out: the session is about to end here."""

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from steerstream_bundle import loading
 from steerstream_service.config import Config
 from steerstream_service.domain import Command, ControlValues, Limit, Timings, Validity
+from steerstream_service.session.machine import MAX_REPLAYED
 from steerstream_service.session.ticket import (
     MAX_SHARE,
     MAX_TICKET_BYTES,
+    MOST_FRAMES,
     SessionState,
     TicketError,
     TicketSchedule,
@@ -110,7 +112,7 @@ def test_a_ticket_comes_every_so_many_frames():
 
 
 def test_a_large_state_comes_so_rarely_that_it_adds_little():
-    size, picture, sent, received = 300_000, 20_000, 0, 0
+    size, picture, sent, received = 300_000, 30_000, 0, 0
     schedule = TicketSchedule(20, size)
     for _ in range(2000):
         schedule.received(picture)
@@ -119,6 +121,17 @@ def test_a_large_state_comes_so_rarely_that_it_adds_little():
             sent += size
             schedule.issued()
     assert 0.8 * MAX_SHARE < sent / received <= MAX_SHARE
+
+
+@pytest.mark.parametrize(("every", "expected"), [(20, MOST_FRAMES), (300, 300)])
+def test_a_large_state_comes_often_enough_for_a_vehicle_that_sends_views(every, expected):
+    """Otherwise it would have to play more frames again than it may."""
+    schedule = TicketSchedule(every, 450_000)
+    frames = 0
+    while not schedule.is_due:
+        schedule.received(6_000)
+        frames += 1
+    assert frames == expected < MAX_REPLAYED
 
 
 def test_a_session_that_is_about_to_end_gets_one_at_once():

@@ -54,15 +54,15 @@ class DecodeQueue:
     Args:
         executor: runs the decoders.
         decoders: how many run at once.
-        clock: monotonic, in nanoseconds.
+        clock: monotonic, in nanoseconds; None for this machine's.
     """
 
     def __init__(
-        self, executor: Executor, decoders: int, clock: Callable[[], int] = time.monotonic_ns
+        self, executor: Executor, decoders: int, clock: Callable[[], int] | None = None
     ) -> None:
         self._executor = executor
         self._decoders = decoders
-        self._clock = clock
+        self._clock = clock or time.monotonic_ns
         # Bounded by the sessions: each has at most one frame here.
         self._waiting: list[_Entry] = []
         self._running: dict[FrameRecord, _Entry] = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.attacks import attacks, witnesses
+from benchmark.attacks.neighbours import be_busy
 from benchmark.host.jobs import serve
 from benchmark.loadgen.drive_rpc import DriveTransport
 from benchmark.loadgen.picture_set import PictureSet
@@ -33,7 +34,15 @@ def main() -> None:
     """Do jobs until standard input ends."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    serve({"ready": lambda: True, "attack": _attack, "watch": _watch, "room": _room})
+    serve(
+        {
+            "ready": lambda: True,
+            "attack": _attack,
+            "watch": _watch,
+            "room": _room,
+            "be_busy": be_busy,
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from benchmark.attacks import raw_http2
 from benchmark.attacks.raw_http2 import RawConnection
@@ -21,6 +22,7 @@ from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
 
 DESCRIBE = METHOD.replace("/Drive", "/DescribeModels")
 HEALTH = "/grpc.health.v1.Health/Check"
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 WATCH = "/grpc.health.v1.Health/Watch"
 _AT_ONCE = 12
 _ANSWER_TIMEOUT_S = 2.0
@@ -168,6 +170,42 @@ async def empty_frames(siege: Siege) -> int:
     return await _flood(siege, lambda number: frame_request(b"", number, 1 + number))
 
 
+async def unread_answers(siege: Siege) -> int:
+    """Send frames without a picture from many sessions, and read no answer."""
+
+    async def one(index: int) -> int:
+        sent = 0
+        async with siege.call() as call:
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+                async with asyncio.timeout(seconds_until(siege.end_ns)):
+                    await call.write(opening(f"unread-{index}", every=True))
+                    while True:
+                        await call.write(frame_request(b"", sent, 1 + sent))
+                        sent += 1
+                        await asyncio.sleep(0)
+            await asyncio.sleep(seconds_until(siege.end_ns))
+        return sent
+
+    return sum(await together(one(index) for index in range(siege.many(16))))
+
+
+async def good_frames(siege: Siege) -> int:
+    """Send good pictures as fast as they are taken, from sessions that said 1 Hz."""
+    pixels = frame_pb2.Rgb8Image(width_px=200, height_px=66, pixels=bytes(3 * 200 * 66))
+    image = frame_pb2.Frame(rgb8=pixels).SerializeToString()
+    sent = await together(
+        _flood(siege, lambda number: frame_request(image, number, 1 + number), f"good-{index}")
+        for index in range(siege.many(4))
+    )
+    return sum(sent)
+
+
+async def openings(siege: Siege) -> int:
+    """Send an opening on a stream whose session is open, again and again."""
+    again = opening("again")
+    return await _flood(siege, lambda _: again)
+
+
 async def undecodable_frames(siege: Siege) -> int:
     """Send frames whose JPEG is damaged."""
     damaged = frame_pb2.Frame(jpeg=b"\xff\xd8" + random.randbytes(20_000)).SerializeToString()
@@ -194,6 +232,46 @@ async def describes(siege: Siege) -> int:
 async def health_probes(siege: Siege) -> int:
     """Ask for the server's health without end."""
     return await _unary_flood(siege, HEALTH)
+
+
+async def reflections(siege: Siege) -> int:
+    """Ask reflection without end, on one stream."""
+    request = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+    asked = 0
+    while not siege.is_over:
+        async with siege.call(REFLECTION) as call:
+            reader = asyncio.create_task(_read(call))
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+                async with asyncio.timeout(seconds_until(siege.end_ns)):
+                    while not reader.done():
+                        await call.write(request)
+                        asked += 1
+                        await asyncio.sleep(0)
+            reader.cancel()
+            await asyncio.wait([reader])
+        await asyncio.sleep(min(0.05, seconds_until(siege.end_ns)))
+    return asked
+
+
+async def half_requests(siege: Siege) -> int:
+    """Ask for the models, and never send the whole request: calls of which gRPC waits for one."""
+    almost = raw_http2.message(bytes(_LARGEST_MESSAGE - 2), _LARGEST_MESSAGE - 1)
+
+    async def one(connection: RawConnection, _: int) -> None:
+        await connection.send_headers(raw_http2.call_headers(siege.address, DESCRIBE))
+        await connection.send_data(almost)
+
+    return await _connections(siege, siege.many(192), one)
+
+
+async def untaken_models(siege: Siege) -> int:
+    """Ask for the models on streams that let the server send nothing, and keep them."""
+
+    async def one(connection: RawConnection, _: int) -> None:
+        await connection.send_headers(raw_http2.call_headers(siege.address, DESCRIBE))
+        await connection.send_data(raw_http2.message(b""), ends=True)
+
+    return await _connections(siege, siege.many(192), one, window=0)
 
 
 async def no_protobuf(siege: Siege) -> int:
@@ -280,13 +358,19 @@ ATTACKS: dict[str, Attack] = {
         resets,
         describes,
         health_probes,
+        reflections,
         empty_frames,
+        unread_answers,
+        good_frames,
+        openings,
         undecodable_frames,
         largest_pictures,
         no_protobuf,
         extreme_openings,
         half_headers,
         half_messages,
+        half_requests,
+        untaken_models,
     )
 }
 

@@ -13,7 +13,7 @@ from benchmark.loadgen.drive_rpc import METHOD
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, SETTINGS, PING, WINDOW_UPDATE = 0x0, 0x1, 0x4, 0x6, 0x8
-END_HEADERS, ACK = 0x4, 0x1
+END_HEADERS, END_STREAM, ACK = 0x4, 0x1, 0x1
 _INITIAL_WINDOW_SIZE = 0x4
 _WINDOW = 65_535
 _LARGEST_FRAME = 16_384
@@ -94,8 +94,13 @@ class RawConnection:
         self._writer.write(frame(HEADERS, END_HEADERS if ends else 0, _STREAM, block))
         await self._writer.drain()
 
-    async def send_data(self, data: bytes) -> None:
-        """Send a part of the call's messages as fast as the server's flow control lets it."""
+    async def send_data(self, data: bytes, *, ends: bool = False) -> None:
+        """Send a part of the call's messages as fast as the server's flow control lets it.
+
+        Args:
+            data: the part.
+            ends: whether it is the last one.
+        """
         while data:
             room = min(self._may_send[0], self._may_send[_STREAM], _LARGEST_FRAME)
             if room <= 0:
@@ -105,7 +110,8 @@ class RawConnection:
             part, data = data[:room], data[room:]
             for stream in (0, _STREAM):
                 self._may_send[stream] -= len(part)
-            self._writer.write(frame(DATA, 0, _STREAM, part))
+            flags = END_STREAM if ends and not data else 0
+            self._writer.write(frame(DATA, flags, _STREAM, part))
             await self._writer.drain()
 
     async def send_raw(self, data: bytes) -> None:

@@ -84,9 +84,17 @@ def _attack(results: Results) -> Iterator[Figure]:
             reached = sum(count(found) for found in result["attacks"])
             yield Figure(f"{name}, all together: {what}", 0, reached, at_least=False)
         for what, (aim, unit, value) in _ATTACK_VALUES.items():
-            worst = max(result["attacks"], key=value)
+            worst = max(result["attacks"], key=value, default=None)
+            if worst is None:
+                continue
             at = f"{name}, worst of {len(result['attacks'])}, {worst['attack']}: {what}"
             yield Figure(at, aim, value(worst), at_least=False, unit=unit)
+        if beside := result.get("neighbours"):
+            at = f"{name}, beside neighbours, those that stay: misses"
+            missed = beside["settled"]["missed_percent"]
+            yield Figure(at, 0.1, missed, at_least=False, unit=" %")
+            healed = f"{name}, after neighbours: until vehicles are taken again"
+            yield Figure(healed, 60.0, beside["healed_s"], at_least=False, unit=" s")
 
 
 def _failover(results: Results) -> Iterator[Figure]:

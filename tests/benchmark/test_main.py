@@ -102,8 +102,9 @@ def test_attack_shows_what_a_vehicle_feels(bundle_path, tmp_path, monkeypatch):
     patient = ["--settings", "max_load=100,shed_after_s=3600"]
     results = run(bundle_path, tmp_path, "attack", *chosen, "--seconds", "0.5", *patient)
     assert [found["attack"] for found in results["attacks"]] == ["resets", "no-protobuf"]
+    assert results["neighbours"] is None
     for found in results["attacks"]:
-        assert found["alone"]["frames"] == found["vehicle"]["frames"] == 10
+        assert found["alone"]["frames"] == found["vehicle"]["frames"] == 10 * attack.VEHICLES
         assert found["tried"] > 0
         assert found["newcomers"] > 0
         assert found["memory_mb"]["peak"] >= 10

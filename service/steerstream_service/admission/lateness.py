@@ -20,9 +20,9 @@ from steerstream_service.admission.rate_meter import FrameCounts
 
 _WINDOW_NS = 2_000_000_000
 """Lateness is judged over this time: one stall is not a slow server."""
-_OFTEN = 0.02
-"""With more than this share of frames missed, a server is late: one in 40 frames of a camera at 20
-Hz in a window is, one stall in a minute is not."""
+_OFTEN = 0.01
+"""With more than this share of frames missed, a server is late: less than half of the vehicles at
+20 Hz miss one of the 40 frames in a window. One stall goes by before anything is done."""
 _MANY = 0.25
 """With this share of sessions missing frames, the server is the cause and not the sessions."""
 

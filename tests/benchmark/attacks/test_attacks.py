@@ -12,7 +12,8 @@ from steerstream.testing.server_process import serve
 SLOTS = 8
 SILENT = {"rate_hz": 1.0, "budget_ms": 5_000.0}
 # More than the server's slots, and few enough for a test.
-SCALES = {"half-messages": 0.1, "largest-pictures": 0.2, "idle-connections": 0.1}
+SCALES = {"half-messages": 0.1, "half-requests": 0.1, "untaken-models": 0.1}
+SCALES |= {"largest-pictures": 0.2, "idle-connections": 0.1}
 # However slow this machine is just now, nobody is refused for it.
 SETTINGS = {"max_load": 100.0, "shed_after_s": 3600.0, "idle_timeout_s": 2.0}
 SETTINGS |= {"max_sessions": SLOTS, "expiring_notice_s": 0.5, "open_timeout_s": 2.0}
@@ -30,10 +31,30 @@ def around():
         yield started
 
 
+def test_beside_neighbours_what_the_vehicles_miss_is_told(server, around, monkeypatch):
+    """How much that is, is for the benchmark to say."""
+    monkeypatch.setattr(attack, "_BUSY", 3)
+    monkeypatch.setattr(attack, "VEHICLES", 1)
+    cores = split_cores()[0]
+    found = attack.beside_neighbours(server, around, cores, beside_s=1.0, settled_s=0.5)
+    assert (found["processes"], found["vehicles"]) == (3, 2)
+    assert found["whole"]["frames"] == 40
+    assert found["settled"]["frames"] == 10
+    assert found["let_go"] == 0, "by its settings"
+    assert found["newcomers"] > 0
+    assert found["healed_s"] is not None
+    results = {"attacks": [], "neighbours": found | {"healed_s": None}}
+    assert "Beside 3 busy processes on the server's cores for 1 s, 2 vehicles missed" in (
+        attack.table(results)
+    )
+    assert "not within a minute" in attack.table(results)
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_slots_come_back_after_an_attack(server, around, name, monkeypatch):
     monkeypatch.setattr(attack, "WARM_UP_S", 0.6)
     monkeypatch.setattr(attack, "DELAY_S", 0.3)
+    monkeypatch.setattr(attack, "VEHICLES", 1)
     found = attack.besiege(
         server, around, name, 0.5, slots=SLOTS, scale=SCALES.get(name, 0.5), after_s=0.0
     )

@@ -89,3 +89,11 @@ def test_attacks_are_judged_by_their_sum_and_by_their_worst():
         "worst of 3, b: load lost | at most 20 % | 75 % | **short** |",
     ):
         assert row in table
+
+
+def test_neighbours_are_judged_by_those_that_stay_and_by_the_time_after():
+    beside = {"settled": {"missed_percent": 0.5}, "healed_s": 3.0}
+    found = result("attack", {"attacks": [], "neighbours": beside})
+    table = result_targets.table(found)
+    assert "those that stay: misses | at most 0.1 % | 0.5 % | **short** |" in table
+    assert "until vehicles are taken again | at most 60 s | 3 s | reached |" in table

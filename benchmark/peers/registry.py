@@ -80,6 +80,8 @@ def _ray_variables(launch: Launch) -> Mapping[str, str]:
     return {
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # HAProxy in place of the proxy in Python: a third of the median at eight vehicles.
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_TMPDIR": str(launch.folder),
         # Ray's own address, where a machine has several.
         "RAY_NODE_IP_ADDRESS": "127.0.0.1",

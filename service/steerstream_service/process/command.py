@@ -7,6 +7,7 @@ from steerstream_service.process import environment  # noqa: F401 - before what 
 # isort: split
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -90,17 +91,22 @@ async def _supervise(options: argparse.Namespace, given: Sequence[str]) -> None:
     place = address.parse(options.listen)
     if place is None:
         raise ConfigError("workers share a TCP port; give --listen HOST:PORT")
-    for first in (options.metrics, options.admin_listen):
+    if options.listen_each and not place.port:
+        raise ConfigError("--listen-each uses a port and the following ones; give --listen a port")
+    firsts = (options.metrics, options.admin_listen, place if options.listen_each else None)
+    for first in firsts:
         if first is not None:
             first.for_worker(options.workers - 1)
     notifier = Notifier.take()
-    with address.hold(place) as held:
+    with contextlib.nullcontext(place) if options.listen_each else address.hold(place) as held:
+        each = [held.for_worker(number) for number in range(options.workers)]
+        places = each if options.listen_each else [held]
         supervisor = Supervisor(
             [sys.executable, "-m", "steerstream_service", *given],
             held,
             config.load(options.config),
             count=options.workers,
-            on_ready=partial(address.write_address, options.port_file, str(held)),
+            on_ready=partial(address.write_address, options.port_file, "\n".join(map(str, places))),
             on_serving=notifier.ready,
         )
 
@@ -181,6 +187,13 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         help="number of processes on this port; each is a whole server with its own sessions, and "
         "every setting holds for each (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--listen-each",
+        action="store_true",
+        help="let each worker listen on a port that it does not share, the one of --listen and the "
+        "following ones, for proxies that hold few connections and spread vehicles over a list of "
+        "servers; --port-file gets all addresses, a line each",
     )
     parser.add_argument(
         "--admin-listen",

@@ -106,7 +106,8 @@ class Server:
         bundles: the models, by name.
         default_model: name of the model for vehicles that ask for none.
         config: the settings.
-        workers: number of processes that share the port and the CPU, including this one.
+        workers: number of processes that share the CPU, and the port, including this one.
+        listens_alone: whether this one has a port that no other worker has.
         observer: receives events of sessions, frames and steps.
         watch_pictures: whether operators may look at the vehicles' pictures.
         security: how the sockets are protected; plain text on this machine alone by default.
@@ -124,6 +125,7 @@ class Server:
         config: Config,
         *,
         workers: int = 1,
+        listens_alone: bool = False,
         observer: Observer | None = None,
         watch_pictures: bool = False,
         security: SocketSecurity | None = None,
@@ -143,7 +145,7 @@ class Server:
         self._identities = Identities(
             config, asks_for_certificates=tls is not None and tls.asks_for_certificates
         )
-        self._shares_port = workers > 1
+        self._shares_port = workers > 1 and not listens_alone
         board = LiveBoard()
         observer = board if observer is None else Observers([observer, board])
         queues = [model.queue for model in models.values()]

@@ -14,7 +14,7 @@ from steerstream_bundle import loading, providers, quickest
 from steerstream_bundle.loading import Bundle
 from steerstream_bundle.providers import Provider
 from steerstream_service import config
-from steerstream_service.address import write_address
+from steerstream_service.address import parse, write_address
 from steerstream_service.errors import ConfigError
 from steerstream_service.process import allocator, bounds, memory
 from steerstream_service.process.model_keeper import Source
@@ -112,6 +112,7 @@ async def _start(
         options.default_model or _default_model(bundles),
         settings,
         workers=options.workers,
+        listens_alone=options.listen_each,
         observer=telemetry.observer,
         watch_pictures=options.watch_pictures,
         security=security,
@@ -128,9 +129,15 @@ async def _start(
     else:
         # Warm up before listening: no connection waits here that another worker could serve.
         await server.warm_up()
-        address = await server.startup(options.listen, admin)
+        address = await server.startup(_listen(options, number), admin)
     _settle_memory()
     return server, address
+
+
+def _listen(options: Namespace, number: int | None) -> str:
+    """Return the address of a worker: the one that all share, or one of those that follow it."""
+    place = parse(options.listen) if options.listen_each else None
+    return options.listen if place is None else str(place.for_worker(number))
 
 
 async def _serve_alone(server: Server) -> None:

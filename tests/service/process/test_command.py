@@ -218,6 +218,12 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(arguments, wrong):
     assert result.stderr.count("\n") == 1
 
 
+def test_workers_that_listen_each_need_a_port_to_begin_with(tiny):
+    line = refusal("--model", tiny, "--listen-each", "--workers", 2)
+    assert line.startswith("steerstream serve: --listen-each uses a port and the following ones;")
+    assert line.count("\n") == 1
+
+
 @pytest.mark.parametrize("option", ["--metrics", "--admin-listen"])
 def test_workers_beyond_the_last_port_are_one_line_and_exit_code_2(tiny, option):
     line = refusal("--model", tiny, option, "127.0.0.1:65535", "--workers", 2)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -118,6 +119,42 @@ async def test_a_killed_worker_is_replaced_and_the_others_sessions_go_on(tiny, t
         successor = await run.vehicle_on(1)
         assert (await successor.drive(GREY)).step_count == 1
         assert (await staying.drive(GREY)).step_count == 3
+
+
+def two_free_ports():
+    """The first of two ports in a row that nothing listens on."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                second.bind(("127.0.0.1", port + 1))
+                return port
+
+
+async def test_workers_that_listen_each_have_the_ports_in_a_row(tiny, tmp_path):
+    port_file, port = tmp_path / "port", two_free_ports()
+    arguments = ["--listen", f"127.0.0.1:{port}", "--listen-each", "--workers", 2]
+    process = await asyncio.create_subprocess_exec(
+        *command("--model", tiny, "--port-file", port_file, *arguments),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+    )
+    async with asyncio.timeout(60), contextlib.AsyncExitStack() as channels:
+        run = Crowd(process, channels)
+        try:
+            await run.logged("workers_serving")
+            addresses = port_file.read_text().split()
+            assert addresses == [f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"]
+            for worker, run.address in enumerate(addresses):
+                vehicle = Vehicle(await run.stub())
+                session_id = (await vehicle.open()).session_id
+                opened = await run.logged("session_opened", session_id=session_id)
+                assert opened["worker"] == worker
+        finally:
+            process.terminate()
+            await process.wait()
+            await run.reading
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

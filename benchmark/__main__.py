@@ -34,6 +34,7 @@ with command_needs("benchmark", *(f"{extra},sim" for extra in server_extras())):
         result_pages,
         soak,
         tls,
+        watch,
     )
     from reports import machine
 
@@ -50,6 +51,7 @@ COMMANDS: dict[str, ModuleType] = {
     "tls": tls,
     "gpu": gpu,
     "peers": peers,
+    "watch": watch,
 }
 """Each has `HELP`, `add_arguments(parser)`, `run(options)`, which returns what JSON can hold,
 `table(results)`, which returns Markdown, and most `plot(results, path)`."""

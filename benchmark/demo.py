@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmark.errors import BenchmarkError
+from benchmark.live_page import live_page
 from reports import machine
 from steerstream import whole_file
 from steerstream.command_line import CANNOT_START, INTERRUPTED, Parser, sigterm_interrupts
@@ -29,6 +31,7 @@ SECONDS = 60
 KILL_SECONDS = 16
 """The road's sharpest bend of the first quarter minute comes after 11 s."""
 BUDGET_MS = 50
+WATCHED = ["--watch-pictures"]
 PICTURES = ("drive.png", "kill.png")
 REAL_DRIVE = Path("udacity_ch2_hmb3") / "labels.csv"
 
@@ -49,7 +52,7 @@ def main() -> int:
     try:
         with sigterm_interrupts():
             summary = run(options.out, options.data)
-    except (DemoError, ServerFailedError) as error:
+    except (DemoError, BenchmarkError, ServerFailedError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return CANNOT_START
     except KeyboardInterrupt:
@@ -77,10 +80,15 @@ def run(out: Path, data: Path | None) -> dict[str, object]:
     out.mkdir(parents=True, exist_ok=True)
     summary: dict[str, object] = {"machine": machine.describe()}
     print(f"Starting the server with {BUNDLE.relative_to(ROOT)}")
-    with serve(BUNDLE) as server, tempfile.TemporaryDirectory() as folder:
+    with (
+        serve(BUNDLE, options=WATCHED) as server,
+        live_page(server.address) as page,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         print(
-            f"Driving {SECONDS} s on road {SEED}, which no training saw, through {server.address}\n"
+            f"Driving {SECONDS} s on road {SEED}, which no training saw, through {server.address}"
         )
+        print(f"Watch it at {page.url} while it drives\n")
         summary["drive"] = _drive(server.address, out, Path(folder))
         if labels is not None:
             print("\nReplaying the real drive's held-out blocks as fast as they are answered\n")
@@ -107,8 +115,13 @@ def _kill(out: Path, folder: Path) -> object:
     # Each server would choose the precision that is quicker as it starts, and a ticket is of one.
     settings = {"ticket_keys": str(keys), "precision": "f32"}
     print("\nStarting two servers, which share a key for tickets")
-    with serve(BUNDLE, settings=settings) as first, serve(BUNDLE, settings=settings) as second:
-        print(f"Driving {KILL_SECONDS} s on the same road; {first.address} is killed in a bend\n")
+    with (
+        serve(BUNDLE, settings=settings, options=WATCHED) as first,
+        serve(BUNDLE, settings=settings, options=WATCHED) as second,
+        live_page(first.address, second.address) as page,
+    ):
+        print(f"Driving {KILL_SECONDS} s on the same road; {first.address} is killed in a bend")
+        print(f"Watch it at {page.url} while it drives\n")
         drive = _simulate(
             folder / "kill.json",
             f"--target={first.address}",

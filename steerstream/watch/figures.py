@@ -168,6 +168,9 @@ def answer_figures(response: drive_service_pb2.DriveResponse) -> Figures:
         "limited": _values(command.limited, _HEADS),
         "stddev": _values(command.raw, _STDDEVS),
         "limits": [_name(command_pb2.Limit, limit, "LIMIT_") for limit in command.active_limits],
+        "horizon": [
+            [step.after_ms, *_values(step.limited, _HEADS[:2])] for step in command.horizon.steps
+        ],
         "stages_ms": [
             stage / 1e3
             for stage in (

@@ -664,22 +664,25 @@ function projection(camera, box) {
   ];
 }
 
-/** The middle of the way in steps: by what the command says comes next, or by its angle alone. */
-function way(angle, answer, about) {
+/**
+ * The middle of the way: points [forward, left, heading, milliseconds]. It goes by the steps of a horizon,
+ * [milliseconds, angle, speed] each, and by the angle alone where there is none.
+ */
+function way(angle, speed, horizon, about) {
   const points = [];
-  const curvature = (rad) => Math.tan(rad / about.steering_ratio) / about.wheelbase_m;
-  const ahead = answer.horizon || [];
-  let forward = 0, left = 0, heading = 0, time = 0;
-  const speed = Math.max(1, answer.limited[1] || 10);
   const stride = 0.5;
+  let forward = 0, left = 0, heading = 0, passed = 0, next = 0;
   while (forward < FARTHEST_M && points.length < 400 && Math.abs(heading) < 1.2) {
-    points.push([forward, left, heading]);
-    let rad = angle;
-    for (const next of ahead) if (next.in_s <= time && next.angle_rad !== null) rad = next.angle_rad;
-    heading += stride * curvature(rad);
+    points.push([forward, left, heading, passed]);
+    while (next < horizon.length && horizon[next][0] <= passed) {
+      angle = horizon[next][1] ?? angle;
+      speed = horizon[next][2] ?? speed;
+      next += 1;
+    }
+    heading += (stride * Math.tan(angle / about.steering_ratio)) / about.wheelbase_m;
     forward += stride * Math.cos(heading);
     left += stride * Math.sin(heading);
-    time += stride / speed;
+    passed += (1000 * stride) / Math.max(1, speed ?? 10);
   }
   return points;
 }
@@ -723,8 +726,11 @@ function drawRoad() {
   pen.beginPath();
   pen.rect(0, 0, width, height);
   pen.clip();
-  drawBand(pen, way(answer.limited[0], answer, about), project, colour, height);
-  if (answer.raw[0] !== null) drawLine(pen, way(answer.raw[0], { ...answer, horizon: [] }, about), project, height);
+  const [angle, speed] = answer.limited;
+  const middle = way(angle, speed, answer.horizon, about);
+  drawBand(pen, middle, project, colour, height);
+  if (answer.horizon.length) drawSteps(pen, middle, answer.horizon, project);
+  else if (answer.raw[0] !== null) drawLine(pen, way(answer.raw[0], speed, [], about), project);
   pen.restore();
 }
 
@@ -777,7 +783,20 @@ function drawBand(pen, points, project, colour, height) {
   }
 }
 
-function drawLine(pen, points, project, height) {
+/** Mark where the vehicle is at each step of its horizon. */
+function drawSteps(pen, points, horizon, project) {
+  pen.fillStyle = "#ffffff";
+  for (const [after] of horizon) {
+    const point = points.find(([forward, , , passed]) => passed >= after && forward > 1);
+    if (!point) continue;
+    const [x, y] = project(point[0], point[1]);
+    pen.beginPath();
+    pen.arc(x, y, 2.2, 0, 2 * Math.PI);
+    pen.fill();
+  }
+}
+
+function drawLine(pen, points, project) {
   pen.beginPath();
   for (const [forward, left] of points) if (forward > 1) pen.lineTo(...project(forward, left));
   pen.strokeStyle = "rgba(255, 255, 255, .85)";

@@ -182,6 +182,25 @@ def test_a_vehicle_in_full_with_its_way_drawn_over_its_picture(open_page, server
         assert row(page, "car-7").get_attribute("aria-selected") == "true"
 
 
+def test_the_way_goes_where_the_wheel_or_the_horizon_turns(open_page, url):
+    page = open_page(url)
+    about = "{{steering_ratio: 15, wheelbase_m: 2.8}}"
+    end = "way({}, 10, {}, " + about + ").at(-1)"
+    forward, left, heading, passed_ms = page.evaluate(end.format("0", "[]"))
+    assert (forward, left, heading) == (89.5, 0, 0)
+    assert passed_ms == pytest.approx(8950)
+    assert page.evaluate(end.format("0.3", "[]"))[1] > 1, "left is positive"
+    assert page.evaluate(end.format("-0.3", "[]"))[1] < -1
+    turns_later = page.evaluate(end.format("0", "[[1000, 0.3, 10], [2000, 0, null]]"))
+    assert 0 < turns_later[1] < page.evaluate(end.format("0.3", "[]"))[1]
+    middle = page.evaluate("projection(SCHEMATIC, {x: 0, y: 0, scale: 1})(10, 0)")
+    lefter = page.evaluate("projection(SCHEMATIC, {x: 0, y: 0, scale: 1})(10, 1)")
+    farther = page.evaluate("projection(SCHEMATIC, {x: 0, y: 0, scale: 1})(20, 0)")
+    assert middle[0] == 320
+    assert lefter[0] < middle[0]
+    assert farther[1] < middle[1]
+
+
 def test_everything_by_the_keyboard(open_page, server, url):
     with Vehicle(server, "car-1"), Vehicle(server, "car-2"), Vehicle(server, "car-10"):
         page = open_page(url)
@@ -330,7 +349,7 @@ def test_without_leave_there_is_a_way_and_no_picture(open_page, bundle_path, tmp
 
 
 @contextlib.contextmanager
-def restartable(bundle_path: Path, address: str) -> Iterator[subprocess.Popen[str]]:
+def restartable(bundle_path: Path, address: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "steerstream_service", "--model", str(bundle_path)]
     with subprocess.Popen([*command, "--listen", address], stderr=subprocess.DEVNULL) as running:
         try:

@@ -105,6 +105,18 @@ def test_a_command_as_figures():
     assert found["stages_ms"] == [0.1, 0.2, 0.3, 0.7]
 
 
+def test_a_horizon_as_figures():
+    steps = [
+        command_pb2.HorizonStep(
+            after_ms=50 * at, limited=command_pb2.ControlValues(steering_wheel_angle_rad=0.1 * at)
+        )
+        for at in (1, 2)
+    ]
+    found = answer_figures(command(horizon=command_pb2.Horizon(steps=steps)))
+    assert found["horizon"] == [[50, 0.1, None], [100, 0.2, None]]
+    assert answer_figures(command())["horizon"] == []
+
+
 def test_a_skip_as_figures_with_the_command_that_it_holds():
     held = command(validity=command_pb2.VALIDITY_VALID, age_ms=30.0).command
     skipped = command_pb2.FrameSkipped(

@@ -29,8 +29,10 @@ KERNEL = (
     "service/steerstream_service/session/ticket.py",
     "service/steerstream_service/session/capture_clock.py",
     "service/steerstream_service/admission/ticket_office.py",
+    "bundle/steerstream_bundle/view.py",
     "steerstream/guard.py",
     "steerstream/checksum.py",
+    "steerstream/view.py",
 )
 """The modules that decide what a vehicle is told and what it follows."""
 
@@ -44,7 +46,8 @@ class Verdicts:
 
     Args:
         module: the file, relative to the checkout.
-        keep_killed: whether to believe the verdict of mutants that were killed by other tests.
+        keep_killed: whether to believe that mutants are still killed which were so before a change
+            of the module or its tests.
     """
 
     def __init__(self, module: Path, *, keep_killed: bool) -> None:
@@ -55,8 +58,8 @@ class Verdicts:
         self.survived: dict[str, bool] = {}
         lines = self._file.read_text().splitlines() if self._file.exists() else []
         for line in map(json.loads, lines):
-            holds = line["tests"] == self._tests or (keep_killed and not line["survived"])
-            if holds and line["source"] == self._source:
+            is_same = (line["source"], line["tests"]) == (self._source, self._tests)
+            if is_same or (keep_killed and not line["survived"]):
                 self.survived[line["mutant"]] = line["survived"]
 
     def add(self, mutant: str, *, survived: bool) -> None:
@@ -113,7 +116,7 @@ def main() -> int:
     parser.add_argument(
         "--survivors",
         action="store_true",
-        help="after a change of tests, run only mutants again that survived before",
+        help="after a change, run only mutants that are new or survived before",
     )
     arguments = parser.parse_args()
     excused = tomllib.loads(SURVIVORS.read_text())

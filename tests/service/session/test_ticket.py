@@ -77,6 +77,7 @@ def test_other_bytes_are_no_state(state, length, tail):
 
 def test_another_version_is_named():
     packed = pack(_state())
+    assert packed[0] == 1
     with pytest.raises(TicketError, match="another version"):
         unpack(b"\x7f" + packed[1:], CONTRACT)
 
@@ -132,6 +133,20 @@ def test_a_large_state_comes_often_enough_for_a_vehicle_that_sends_views(every, 
         schedule.received(6_000)
         frames += 1
     assert frames == expected < MAX_REPLAYED
+
+
+@pytest.mark.parametrize(("picture_bytes", "due"), [(1_999, False), (2_000, True)])
+def test_a_ticket_is_due_when_it_is_a_twentieth_of_the_pictures(picture_bytes, due):
+    schedule = TicketSchedule(1, 100)
+    schedule.received(picture_bytes)
+    assert schedule.is_due is due
+
+
+def test_the_largest_ticket_has_a_mebibyte():
+    schedule = TicketSchedule(1, 1_048_576)
+    schedule.hurry()
+    assert schedule.is_due
+    assert MAX_TICKET_BYTES == 1_048_576
 
 
 def test_a_session_that_is_about_to_end_gets_one_at_once():

@@ -14,7 +14,13 @@ from model_export.errors import DataError
 from model_export.evaluation.evaluate import evaluate
 from model_export.evaluation.viewed import Views
 from steerstream import FramePolicy, ViewUse
-from steerstream_bundle.contract import Crop, FrameInput
+from steerstream_bundle.contract import (
+    GREATEST_RMSE_RATIO,
+    STEERING_WHEEL_ANGLE,
+    Crop,
+    FrameInput,
+)
+from steerstream_bundle.loading import reduced_path
 from steerstream_bundle.pictures import JpegImage, to_input
 from tests.bundle.jpeg_files import exif, with_segments
 from tests.service import bundles
@@ -57,6 +63,21 @@ async def test_outputs_are_those_of_a_vehicle_that_sends_views(recording, tmp_pa
     assert found.outputs[:, 0] == pytest.approx(angles, abs=1e-5)
     whole = evaluate(path, recording / "labels.csv")
     assert np.abs(found.outputs[:, 0] - whole.outputs[:, 0]).max() > 1e-5
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("precision", ["f32", "int8"])
+def test_the_default_network_steers_a_real_drive_by_views_as_well(bundle_path, data_dir, precision):
+    """The same as `measure view`, for the bundle that ships and its 8-bit one."""
+    path = bundle_path if precision == "f32" else reduced_path(bundle_path, precision)
+    labels = data_dir / "udacity_ch2_hmb3" / "labels.csv"
+    whole, seen = (
+        evaluate(path, labels, split="validation", as_views=as_views) for as_views in (False, True)
+    )
+    angle = STEERING_WHEEL_ANGLE
+    assert seen.heads()[angle].rmse <= GREATEST_RMSE_RATIO * whole.heads()[angle].rmse
+    assert 0 < np.abs(seen.outputs - whole.outputs)[:, 0].max() <= 0.05
+    assert seen.view_bytes < 8_000
 
 
 def test_what_a_view_takes_is_reported(recording, tmp_path, capsys):

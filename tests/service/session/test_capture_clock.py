@@ -145,6 +145,16 @@ def test_a_vehicle_s_clock_that_was_set_is_followed_after_two_frames():
         assert found[12:] == [None] * 8
 
 
+def test_a_clock_that_is_set_again_is_followed_two_frames_later_still():
+    hour_ns = 3600 * 10**9
+    frames = [
+        (capture_ns + hour_ns * min(number, 2), UPTIME_NS + arrived_ns)
+        for number, (capture_ns, arrived_ns) in enumerate(live(8))
+    ]
+    expected = [None, *[SkipReason.CAPTURE_TIME] * 3, *[None] * 4]
+    assert refusals(frames, is_live=True) == expected
+
+
 @both
 def test_one_stamp_and_then_none_is_refused_for_as_long_as_it_lasts(is_live):
     frames = live(1) + [(0, arrived) for _, arrived in live(40)[1:]]

@@ -348,7 +348,8 @@ def _held(server: Server) -> tuple[int, int, float, int, int]:
     return (
         server.admission.sessions,
         model.queue.pool.free,
-        server.admission.capacity.load,
+        # Added and taken away again and again, in another order.
+        round(server.admission.capacity.load, 12),
         len(service._streams) + len(service._unopened),
         len(asyncio.all_tasks()),
     )

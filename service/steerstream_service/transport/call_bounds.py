@@ -147,9 +147,9 @@ class CallBounds(grpc.aio.ServerInterceptor):
     def _begin(self, method: str, context: Any) -> _Call:  # noqa: ANN401 - any method's context
         """Count a call until its status is sent, or its connection ends."""
         call = _Call(method, context.peer())
+        context.add_done_callback(partial(self._ended, call))
         self._open[method] += 1
         self._calls.add(call)
-        context.add_done_callback(partial(self._ended, call))
         _say_ending.set(partial(self._ending, call))
         return call
 

@@ -15,6 +15,7 @@ from steerstream_service.admission.catalogue import Model, RoutingError
 from steerstream_service.admission.shadows import Shadows
 from steerstream_service.engine.shadow import Comparison
 from steerstream_service.errors import ConfigError, UnknownModelError
+from steerstream_service.transport.call_bounds import say_ending
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -153,4 +154,5 @@ async def _typed_errors(context: Context) -> AsyncIterator[None]:
         yield
     except tuple(_CODES) as error:
         code = next(code for kind, code in _CODES.items() if isinstance(error, kind))
+        say_ending()
         await context.abort(code, str(error) or "it took longer than start_timeout_s")

@@ -22,6 +22,7 @@ from steerstream_service.domain import Timings, Validity
 from steerstream_service.telemetry.live_board import Closeup, LiveBoard, SessionTally, Shown
 from steerstream_service.telemetry.observer import ServerState
 from steerstream_service.transport import wire
+from steerstream_service.transport.call_bounds import say_ending
 from steerstream_service.transport.sampled_picture import small_jpeg
 
 MOST_WATCHERS = 4
@@ -102,6 +103,7 @@ class WatchService(watch_pb2_grpc.WatchServiceServicer):
         lease = self._admission.lease(request.session_id)
         tally = self._board.tally(request.session_id)
         if lease is None or tally is None:
+            say_ending()
             await context.abort(
                 grpc.StatusCode.NOT_FOUND, f"no session {request.session_id!r:.40} is open"
             )

@@ -18,6 +18,7 @@ from steerstream_service.config import Config
 from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.loop_engine import LoopEngine
 from steerstream_service.telemetry.observer import Observer
+from steerstream_service.transport.call_bounds import CallBounds
 from steerstream_service.transport.deadline_timer import DeadlineTimer
 from steerstream_service.transport.identity import Identities
 from steerstream_service.transport.servicer import DriveService
@@ -71,6 +72,11 @@ class Context:
             *(drive_service_pb2.DriveRequest(frame=frame) for frame in frames),
         ]
         self.sent = 0
+        self.callbacks = []
+
+    def add_done_callback(self, callback):
+        self._steps.step()
+        self.callbacks.append(callback)
 
     def invocation_metadata(self):
         return ()
@@ -153,13 +159,19 @@ async def drive(tiny, steps):
         service._deadlines = FaultyDeadlines(steps)
         service.open_for_sessions()
         context = Context(steps)
-        steps.task = asyncio.ensure_future(service.Drive(None, cast("Any", context)))
+        bounds = CallBounds(4, {}, lambda: None)
+        serve = bounds._bounded("Drive", service.Drive)
+        steps.task = asyncio.ensure_future(serve(None, cast("Any", context)))
         async with asyncio.timeout(60):
             await asyncio.wait([steps.task])
         steps.at = 0
         with contextlib.suppress(asyncio.CancelledError, PlantedError):
             await steps.task
+        # As gRPC does when a handler has ended, however it did.
+        for callback in context.callbacks:
+            callback(context)
         held = (
+            bounds._open["Drive"] + len(bounds._calls),
             admission.sessions,
             2 - model.queue.pool.free,
             admission.capacity.load,
@@ -176,7 +188,7 @@ async def drive(tiny, steps):
 def test_a_session_without_a_fault_takes_all_its_steps(tiny):
     steps = Steps(0, "raise")
     held, readers, sent = asyncio.run(drive(tiny, steps))
-    assert (held, readers, sent) == ((0, 0, 0, 0), [], 1 + len(FRAMES))
+    assert (held, readers, sent) == ((0, 0, 0, 0, 0), [], 1 + len(FRAMES))
     assert 20 <= steps.count <= 60, "the faults below are planted at 1 to 60"
 
 
@@ -184,5 +196,5 @@ def test_a_session_without_a_fault_takes_all_its_steps(tiny):
 @pytest.mark.parametrize("at", range(1, 61))
 def test_slots_and_load_come_back_wherever_a_session_breaks(tiny, at, how):
     held, readers, _ = asyncio.run(drive(tiny, Steps(at, how)))
-    assert held == (0, 0, 0, 0)
+    assert held == (0, 0, 0, 0, 0)
     assert readers == []

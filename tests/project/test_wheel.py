@@ -78,6 +78,14 @@ def test_the_wheel_holds_every_module_of_its_packages(wheel):
     assert packed == tracked
 
 
+def test_the_wheel_holds_the_files_of_the_live_page(wheel):
+    tracked = (ROOT / "steerstream/watch/static").iterdir()
+    wanted = {f"steerstream/watch/static/{path.name}": path.read_bytes() for path in tracked}
+    with zipfile.ZipFile(wheel) as archive:
+        assert {name: archive.read(name) for name in wanted} == wanted
+    assert len(wanted) == 3
+
+
 def test_the_wheel_holds_the_default_bundles_themselves(wheel):
     with zipfile.ZipFile(wheel) as archive:
         assert {name: archive.read(name) for name in BUNDLES} == BUNDLES
@@ -113,6 +121,7 @@ def test_the_help_names_the_commands_of_a_checkout_alone(client_alone, tmp_path)
     [
         ("serve --model models", "serve: onnxruntime", ["cpu", "gpu"]),
         ("simulate sheet --save roads.png", "simulate: cv2", ["sim"]),
+        ("watch --target localhost:1", "watch: aiohttp", ["watch"]),
     ],
 )
 def test_the_client_alone_says_what_a_command_needs(client_alone, wheel, command, lacks, extras):

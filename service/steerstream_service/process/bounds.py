@@ -16,6 +16,7 @@ from steerstream_service.process.memory import needed_bytes
 from steerstream_service.session.answers import REMEMBERED_ANSWERS
 from steerstream_service.session.ticket import ticket_bytes
 from steerstream_service.transport.call_bounds import MOST_REQUESTS
+from steerstream_service.transport.watch_service import MOST_WATCHERS
 
 CALLS = 64
 """Open calls of each other method, such as health; and streams beyond twice the sessions."""
@@ -78,8 +79,11 @@ def always(config: Config, contracts: Sequence[Contract]) -> list[Row]:
     pixels = config.max_pixels
     return [
         Row("state rows and batches", "max_sessions, max_batch", 1, state),
-        Row("pictures with a decoder", "decode_threads, max_pixels", config.decode_threads,
+        # One more than there are threads: of those that operators look at, one at a time.
+        Row("pictures with a decoder", "decode_threads, max_pixels", config.decode_threads + 1,
             _DECODED_BYTES * pixels),
+        Row("pictures that operators look at", "max_message_bytes", MOST_WATCHERS,
+            config.max_message_bytes),
         Row("the message that is read", "max_message_bytes", _COPIES, config.max_message_bytes),
         Row("lines for the log", "", _LOG_LINES, _LOG_LINE_BYTES),
         Row("what is remembered of clients", "", _REMEMBERED, _REMEMBERED_BYTES),

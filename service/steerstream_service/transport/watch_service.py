@@ -81,6 +81,7 @@ class WatchService(watch_pb2_grpc.WatchServiceServicer):
         self._shows_pictures = shows_pictures
         self._opened = False
         self._lock = asyncio.Lock()
+        self._decoding = asyncio.Lock()
         self._last: Snapshot | None = None
         self._made_s = -math.inf
 
@@ -137,7 +138,9 @@ class WatchService(watch_pb2_grpc.WatchServiceServicer):
 
     async def _write_picture(self, message: watch_pb2.SampledPicture, shown: Shown) -> int:
         message.sequence_number = shown.sequence_number
-        data = await asyncio.to_thread(small_jpeg, shown.image, self._config.max_pixels)
+        # One at a time, for a picture takes many times its size while it is decoded.
+        async with self._decoding:
+            data = await asyncio.to_thread(small_jpeg, shown.image, self._config.max_pixels)
         message.jpeg = data or b""
         if shown.view_applied is not None:
             wire.write_view_applied(message.view_applied, shown.view_applied)

@@ -29,6 +29,7 @@ _ORDER = (
     "capacity",
     "efficiency",
     "overload",
+    "growth",
     "fairness",
     "soak",
     "decode",

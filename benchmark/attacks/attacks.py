@@ -305,11 +305,12 @@ async def extreme_openings(siege: Siege) -> int:
     random.shuffle(pairs)
     done = itertools.count()
     async with siege.channel() as channel:
-        for budget_ms, rate_hz in pairs[: siege.many(len(pairs))]:
+        for index, (budget_ms, rate_hz) in enumerate(pairs[: siege.many(len(pairs))]):
             call: Call = channel.stream_stream(METHOD)()
+            name = f"extreme-{index}"
             with contextlib.suppress(grpc.aio.AioRpcError, TimeoutError):
                 async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-                    await call.write(opening("extreme", budget_ms=budget_ms, rate_hz=rate_hz))
+                    await call.write(opening(name, budget_ms=budget_ms, rate_hz=rate_hz))
                     await call.read()
             call.cancel()
             next(done)

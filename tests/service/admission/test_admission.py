@@ -10,9 +10,14 @@ import pytest
 from steerstream_bundle import loading
 from steerstream_service.admission.admission import Admission
 from steerstream_service.admission.catalogue import Model
+from steerstream_service.admission.shares import Holder
 from steerstream_service.config import Config
 from steerstream_service.domain import Camera, FramePolicy, Opening
-from steerstream_service.errors import BudgetTooSmallError, TooManySessionsError
+from steerstream_service.errors import (
+    BudgetTooSmallError,
+    ShareTakenError,
+    TooManySessionsError,
+)
 from tests.service import bundles
 
 MS = 1_000_000
@@ -124,3 +129,65 @@ def _review_until_some_go(admitting, reviews=500):
         if going := admitting.review():
             return going
     return []
+
+
+# A second session of a vehicle.
+
+
+def test_a_second_session_has_the_slot_and_the_load_of_the_first(tiny):
+    admitting = admission(tiny, max_sessions=1)
+    first = admitting.admit(opening(vehicle_id="car"))
+    load = admitting.capacity.load
+    second = admitting.admit(opening(vehicle_id="car"))
+    assert (first.took_over, second.took_over) == (None, first.session_id)
+    assert (admitting.sessions, admitting.capacity.load) == (1, load)
+    assert not admitting.release(first)
+    assert admitting.release(second)
+    assert (admitting.sessions, admitting.capacity.load) == (0, 0.0)
+    assert second.model.queue.pool.free == 1
+
+
+def test_a_second_session_for_which_there_is_no_room_leaves_the_first_all_that_it_has(tiny):
+    admitting = admission(tiny)
+    first = admitting.admit(opening(vehicle_id="car", frame_rate_hz=1.0))
+    fill(admitting, frame_rate_hz=1.0)
+    sessions, load = admitting.sessions, admitting.capacity.load
+    with pytest.raises(TooManySessionsError, match="1000 Hz within 50 ms asks for"):
+        admitting.admit(opening(vehicle_id="car", frame_rate_hz=1000.0))
+    assert (admitting.sessions, admitting.capacity.load) == (sessions, load)
+    assert first.model.queue.pool.holds(first.slot)
+    assert admitting.admit(opening(vehicle_id="car", frame_rate_hz=1.0)).took_over
+
+
+def test_a_session_that_was_told_to_leave_gives_its_load_back_once(tiny):
+    admitting = admission(tiny)
+    stays, leaves = (admitting.admit(opening(vehicle_id=name)) for name in ("a", "b"))
+    load = admitting.capacity.load
+    assert admitting._let_go(0.0) == [leaves]
+    back = admitting.admit(opening(vehicle_id="b"))
+    assert (back.took_over, admitting.capacity.load) == (leaves.session_id, load)
+    for lease in (stays, back):
+        assert admitting.release(lease)
+    assert (admitting.sessions, admitting.capacity.load, admitting._leaving) == (0, 0.0, set())
+
+
+def test_sessions_that_have_ended_count_for_nobody(tiny):
+    admitting = admission(tiny, max_sessions_per_identity=1, max_sessions_per_address=1)
+    for _ in range(3):
+        assert admitting.release(admitting.admit(opening(), Holder("fleet", "10.0.0.1")))
+    admitting.admit(opening(), Holder("fleet", "10.0.0.1"))
+    with pytest.raises(ShareTakenError):
+        admitting.admit(opening(), Holder("fleet", "10.0.0.2"))
+
+
+def test_a_fault_in_the_middle_of_a_change_leaves_no_load_behind(tiny, monkeypatch):
+    admitting = admission(tiny)
+    first = admitting.admit(opening(vehicle_id="car"))
+
+    def fails():
+        raise MemoryError
+
+    monkeypatch.setattr(first.model.queue.pool, "allocate", fails)
+    with pytest.raises(MemoryError):
+        admitting.admit(opening(vehicle_id="car"))
+    assert (admitting.sessions, admitting.capacity.load) == (0, 0.0)

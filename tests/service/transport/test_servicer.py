@@ -949,7 +949,8 @@ async def test_surplus_frames_wait_where_the_server_is_busy(tiny, policy, monkey
 # A second session of a vehicle.
 
 
-async def test_a_vehicle_that_lost_its_network_is_back_at_once(tiny):
+async def test_a_vehicle_that_lost_its_network_is_back_at_once(tiny, caplog):
+    caplog.set_level(logging.INFO)
     async with running(tiny, max_sessions=1) as run:
         lost = await run.vehicle(vehicle_id="car-7")
         await lost.drive(GREY)
@@ -961,6 +962,13 @@ async def test_a_vehicle_that_lost_its_network_is_back_at_once(tiny):
         assert run.server.admission.sessions == 1
         assert await back.done() is grpc.StatusCode.OK
         await slots_free(run, 0)
+    ended = [record for record in caplog.records if record.message == "session_ended"]
+    ways = {
+        record.steerstream_fields["session_id"]: record.steerstream_fields["ended_by"]
+        for record in ended
+    }
+    assert len(ended) == 2
+    assert ways == {lost.opened.session_id: "taken_over", back.opened.session_id: "client"}
 
 
 async def test_or_it_is_refused_where_that_is_set(tiny):

@@ -231,10 +231,12 @@ async def test_a_client_that_takes_nothing_does_not_hold_up_a_stream_whose_place
     opened, monkeypatch
 ):
     monkeypatch.setattr("steerstream_service.transport.stream._GOODBYE_S", 0.0)
-    run = await opened()
-    run.context.takes_answers.clear()
+    run = await opened(idle_timeout_s=3600.0)
     run.frames(0)
     await run.submitted()
+    run.context.takes_answers.clear()
+    run.engine.answer()
+    await until(lambda: run.stream._writing_since_ns is not None)
     run.stream.displace(TakenOverError("another session"))
     run.stream.displace(TakenOverError("a third one"))
     error = await run.end()

@@ -135,8 +135,8 @@ class _Accepted:
     values: ControlValues
     taken_ns: int
     capture_time_ns: int
-    horizon: tuple[HorizonStep, ...] = ()
-    horizon_ms: float = 0.0
+    horizon: tuple[HorizonStep, ...]
+    horizon_ms: float
 
     def age_ms(self, now_ns: int) -> float:
         return max(0, now_ns - self.taken_ns) / 1e6

@@ -28,6 +28,9 @@ _MAX_CPU_S = 60
 _MAX_S = 300.0
 """A mutant that waits longer does not end either."""
 _MAX_BYTES = 8 << 30
+_EXAMPLES = 25
+"""Of each property, unless its test asks for others. A fault that needs more shows a test that
+should be more exact."""
 _NOT_LOADED = 70
 _OPTIONS = ("-x", "--assert=plain", "-pno:cacheprovider", "-pno:cov", "-otimeout=0")
 
@@ -115,6 +118,7 @@ def _limit() -> None:
         database=None,
         deadline=None,
         derandomize=True,
+        max_examples=_EXAMPLES,
         phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
         suppress_health_check=list(hypothesis.HealthCheck),
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerstream.checksum import command_checksum
+from steerstream.checksum import command_checksum, horizon_checksum
 from steerstream.v1 import command_pb2
 
 
@@ -44,6 +44,20 @@ def test_each_head_has_its_place_and_zero_is_not_absent(head, place, value):
     heads = [bytes.fromhex("000000000000f87f")] * 3
     heads[place] = struct.pack("<d", value)
     assert command_checksum("", command) == zlib.crc32(bytes(8 + 8 + 2 + 1 + 4) + b"".join(heads))
+
+
+def test_a_horizon_goes_on_from_its_command_s_checksum():
+    layout = b"".join(
+        [
+            (50).to_bytes(4, "little"),
+            struct.pack("<3d", 0.25, 12.0, -1.0),
+            (100).to_bytes(4, "little"),
+            struct.pack("<d", 0.5) + 2 * bytes.fromhex("000000000000f87f"),
+        ]
+    )
+    steps = [(50, 0.25, 12.0, -1.0), (100, 0.5, None, None)]
+    assert horizon_checksum(0xDEADBEEF, steps) == zlib.crc32(layout, 0xDEADBEEF)
+    assert horizon_checksum(7, []) == zlib.crc32(b"", 7)
 
 
 @given(

@@ -20,7 +20,7 @@ from steerstream import (
     StageTimings,
     Validity,
 )
-from steerstream.guard import MAX_AWAITED, MAX_HORIZON_STEPS, clamp_values, limit_rates
+from steerstream.guard import MAX_AWAITED, clamp_values, limit_rates
 from tests.steerstream.values import command, skipped
 
 PERIOD_MS = 50.0
@@ -691,7 +691,7 @@ def test_an_old_picture_has_an_old_horizon():
         ahead(0.1, math.nan),
         ahead(0.1, 0.2, every_ms=0),
         Horizon(tuple(reversed(ahead(0.1, 0.2).steps)), ControlValues()),
-        ahead(*[0.1] * (MAX_HORIZON_STEPS + 1), every_ms=1),
+        ahead(*[0.1] * 65, every_ms=2),
         Horizon((), ControlValues()),
     ],
 )
@@ -880,3 +880,39 @@ def test_before_any_command_a_session_without_state_has_nothing_to_hold():
     guard = Guard()
     guard.resume_session(with_state=False)
     assert guard.safe_command(0).reasons == (GuardReason.NO_COMMAND,)
+
+
+@pytest.mark.parametrize(
+    ("horizon", "after_ns", "action", "angle_rad"),
+    [
+        (ahead(0.2, 0.3), ns(50) - 1, Action.FOLLOW, 0.1),
+        (ahead(0.2, 0.3), ns(50), Action.FOLLOW, 0.2),
+        (ahead(0.2, 0.3, every_ms=100), ns(300) - 1, Action.FOLLOW, 0.3),
+        (ahead(0.2, 0.3, every_ms=100), ns(300), Action.HOLD, 0.3),
+        # A step that is alone lasts as long as it took to come.
+        (ahead(0.2, every_ms=100), ns(200) - 1, Action.FOLLOW, 0.2),
+        (ahead(0.2, every_ms=100), ns(200), Action.HOLD, 0.2),
+        (ahead(*[0.2] * 64, every_ms=2), ns(129), Action.FOLLOW, 0.2),
+    ],
+)
+def test_a_step_begins_at_its_moment_and_the_horizon_ends_with_its_last(
+    horizon, after_ns, action, angle_rad
+):
+    guard = Guard()
+    drive(guard, 0, limited=ControlValues(0.1, 10.0, 0.0), horizon=horizon)
+    safe = guard.safe_command(after_ns)
+    assert (safe.action, safe.steering_wheel_angle_rad) == (action, angle_rad)
+
+
+def test_every_bound_that_acts_is_named():
+    inside, found = clamp_values(ControlValues(9.0, 99.0, -9.0), Bounds())
+    assert inside == ControlValues(math.radians(360), 45.0, -3.0)
+    assert found == (GuardReason.STEERING_ANGLE, GuardReason.SPEED, GuardReason.STEERING_TORQUE)
+    reached, found = limit_rates(
+        ControlValues(9.0, 99.0, 1.0),
+        ControlValues(0.0, 0.0, 0.0),
+        0.5,
+        Bounds(max_steering_wheel_rate_radps=1.0),
+    )
+    assert reached == ControlValues(0.5, 2.0, 1.0)
+    assert found == (GuardReason.STEERING_RATE, GuardReason.ACCELERATION)

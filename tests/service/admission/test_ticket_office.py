@@ -6,6 +6,8 @@ import base64
 import dataclasses
 import hashlib
 import hmac
+import json
+import logging
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from steerstream_service.admission.ticket_office import TicketOffice, read_keys
 from steerstream_service.domain import Command, ControlValues, Limit, Timings, Validity
 from steerstream_service.errors import BadTicketError, ConfigError
 from steerstream_service.session.ticket import SessionState, pack
+from steerstream_service.telemetry.logs import JsonLines
 from tests.service import bundles
 
 HELD = Command(
@@ -213,11 +216,14 @@ def test_no_two_tickets_are_alike(tiny, keys):
 
 def test_keys_change_while_the_server_runs(tiny, keys, monkeypatch, caplog):
     monkeypatch.setattr(watched_files, "_LOOK_AGAIN_S", 0.0)
+    caplog.set_level(logging.INFO)
     office = TicketOffice(keys, 60, Wall())
     by_new = office.seal(STATE, "car", tiny)
     keys.write_text(key_line("newest", 3) + key_line("new", 1))
     by_newest = office.seal(STATE, "car", tiny)
     assert b"newest" in by_newest[:12]
+    line = JsonLines().format(caplog.records[-1])
+    assert json.loads(line)["keys"] == ["newest", "new"]
     office.open(by_new, "car", tiny)
     keys.write_text("no key\n")
     assert office.open(by_newest, "car", tiny) == office.open(by_new, "car", tiny)

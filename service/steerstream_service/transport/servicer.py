@@ -297,14 +297,33 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             raise _too_many_streams() from None
 
     def _admit(self, opening: Opening, holder: Holder) -> Lease:
-        try:
-            lease = self._admission.admit(opening, holder)
-        except (TooManySessionsError, ShareTakenError) as error:
-            error.retry_after_ms = self._retry_ms(opening.vehicle_id)
-            raise
+        lease: Lease | None = None
+        while lease is None:
+            try:
+                lease = self._admission.admit(opening, holder)
+            except (TooManySessionsError, ShareTakenError) as error:
+                if isinstance(error, ShareTakenError) or not self._end_silent():
+                    error.retry_after_ms = self._retry_ms(opening.vehicle_id)
+                    raise
         if lease.took_over is not None:
             self._end_older(lease.took_over)
         return lease
+
+    def _end_silent(self) -> bool:
+        """End the session that has waited longest for its first frame, if any has for long.
+
+        Places are for vehicles that drive: who takes them all and sends nothing keeps nobody out.
+        """
+        now_ns = time.monotonic_ns()
+        if self._admission.capacity.lateness.lasts:
+            return False  # Another session is what such a server has no time for.
+        for stream in self._streams:
+            if stream.first_frame_due_ns <= now_ns and self._admission.release(stream.lease):
+                error = IdleError("no frame came, and another vehicle needs the place; open again")
+                stream.displace(error)
+                self._forget(stream, error.reason.name.lower(), held=True)
+                return True
+        return False
 
     def _end_older(self, session_id: str) -> None:
         """End the stream of a session whose slot and load are given back already."""

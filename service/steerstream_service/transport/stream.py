@@ -80,6 +80,8 @@ _GOODBYE_S = 1.0
 _HELD_UP_NS = 1_000_000_000
 """A client that takes no answer for so long holds its own frames up. A server that is late itself
 writes an answer far sooner."""
+_FIRST_FRAME_NS = 2_000_000_000
+"""From its opening to its first frame a session keeps its place in any case."""
 _RESETS_HZ = 10.0
 """Resets a second that are read without a pause."""
 
@@ -130,7 +132,10 @@ class DriveStream:
         self._config = config
         self._observer = observer
         self._loop = asyncio.get_running_loop()
-        self._session = Session(lease.terms, time.monotonic_ns(), lease.resumed)
+        opened_ns = time.monotonic_ns()
+        self._session = Session(lease.terms, opened_ns, lease.resumed)
+        self.first_frame_due_ns = opened_ns + _FIRST_FRAME_NS
+        """From then on another session may get its place; `NEVER_NS` after its first frame."""
         self._answerer = wire.Answerer(lease.session_id)
         self._queue = lease.model.queue
         self._input = lease.model.bundle.contract.frame
@@ -319,6 +324,7 @@ class DriveStream:
         return True
 
     def _receive(self, frame: frame_pb2.Frame, now_ns: int) -> None:
+        self.first_frame_due_ns = NEVER_NS
         record = wire.frame(frame, now_ns)
         self._observer.received(self.lease.session_id, record)
         # The server itself has frames played again, as fast as they are answered.

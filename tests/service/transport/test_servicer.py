@@ -512,6 +512,35 @@ async def test_all_sessions_taken_is_said_at_once_and_slots_come_back(tiny):
         assert (await second.drive(GREY)).step_count == 1
 
 
+async def test_a_vehicle_gets_the_place_of_a_session_that_never_sent_a_frame(tiny, monkeypatch):
+    monkeypatch.setattr("steerstream_service.transport.stream._FIRST_FRAME_NS", 0)
+    async with running(tiny, max_sessions=3) as run:
+        driving = await run.vehicle(vehicle_id="driving")
+        assert (await driving.drive(GREY)).step_count == 1
+        silent = await run.vehicle(vehicle_id="silent")
+        deaf = await ClosedWindow.connect(run.address)
+        deaf.open(vehicle_id="deaf", budget_ms=LONG_BUDGET_MS)
+        await slots_free(run, 3)
+        for number in range(2):
+            other = await run.vehicle(vehicle_id=f"other-{number}")
+            assert (await other.drive(GREY)).step_count == 1
+        code, reason, text = await silent.failure()
+        assert (code, reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "ERROR_REASON_IDLE")
+        assert "another vehicle needs the place" in text
+        with pytest.raises(grpc.aio.AioRpcError, match="all 3 sessions are taken"):
+            await run.vehicle(vehicle_id="one too many")
+        assert (await driving.drive(GREY)).step_count == 2
+        await deaf.close()
+
+
+async def test_a_session_has_some_time_for_its_first_frame(tiny):
+    async with running(tiny, max_sessions=1) as run:
+        vehicle = await run.vehicle()
+        with pytest.raises(grpc.aio.AioRpcError, match="all 1 sessions are taken"):
+            await run.vehicle(vehicle_id="other")
+        assert (await vehicle.drive(GREY)).step_count == 1
+
+
 async def test_a_fault_while_a_stream_is_made_keeps_no_slot(tiny, monkeypatch):
     def fault(*_):
         raise ValueError("secret")

@@ -93,6 +93,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._watching: asyncio.Task[None] | None = None
         self._lag = LoopLag(observer)
         self._is_late = False
+        self._share = 1.0
         # In the order in which they began, so that what happens to all happens in an order.
         self._streams: dict[DriveStream, None] = {}
         self._none_left = asyncio.Event()
@@ -233,9 +234,20 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             for stream in self._streams:
                 if stream.lease.session_id in names:
                     self._let_go(stream)
-        share, streams = self._admission.pace.share, len(self._streams)
+        self._ask_for_pace(self._admission.pace.share)
+
+    def _ask_for_pace(self, share: float) -> None:
+        """Tell the vehicles of a full server, and of one that is full no longer, how often to send.
+
+        Args:
+            share: of their stated rates.
+        """
+        if (share < 1.0) != (self._share < 1.0):
+            what = "server_full" if share < 1.0 else "server_has_room"
+            _log.warning(what, extra=fields(share=round(share, 3), sessions=len(self._streams)))
+        self._share = share
         for at, stream in enumerate(self._streams):
-            stream.set_pace(share, at / streams)
+            stream.set_pace(share, at / len(self._streams))
 
     def _tell_lateness(self, lags_ns: Sequence[int]) -> None:
         """Log when the server begins to miss its frames, and when it is in time again."""

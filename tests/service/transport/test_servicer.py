@@ -947,6 +947,22 @@ async def test_a_server_whose_loop_is_starved_says_so_and_takes_nobody_until_it_
     assert "server_in_time" in caplog.text
 
 
+async def test_a_full_server_asks_its_vehicles_for_a_pace_and_ends_it(tiny, caplog):
+    caplog.set_level(logging.WARNING)
+    async with running(tiny) as run:
+        terms = {"frame_policy": session_pb2.FRAME_POLICY_LATEST, "frame_rate_hz": 20.0}
+        vehicles = [await run.vehicle(vehicle_id=f"v{at}", **terms) for at in range(4)]
+        for share in (0.5, 0.25, 1.0):
+            run.server._service._ask_for_pace(share)
+        paces = [
+            [(await vehicle.call.read()).notice.pace for _ in range(3)] for vehicle in vehicles
+        ]
+    assert [[pace.period_ms for pace in each] for each in paces] == [[100.0, 200.0, 0.0]] * 4
+    assert [each[0].first_in_ms for each in paces] == [0.0, 25.0, 50.0, 75.0]
+    messages = [record.message for record in caplog.records]
+    assert messages.count("server_full") == messages.count("server_has_room") == 1
+
+
 async def _refused(run):
     vehicle = Vehicle(run.stub())
     await vehicle.send(open=session_pb2.OpenSession(vehicle_id="newcomer", budget_ms=50))

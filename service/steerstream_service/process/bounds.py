@@ -20,8 +20,8 @@ from steerstream_service.transport.watch_service import MOST_WATCHERS
 
 CALLS = 64
 """Open calls of each other method, such as health; and streams beyond twice the sessions."""
-OTHER_METHODS = 8
-"""DescribeModels, Health's Check, List and Watch, both reflections, and two of the WatchService."""
+OTHER_METHODS = 13
+"""DescribeModels, three of Health, both reflections, two to watch, five of the ModelsService."""
 HEADER_BYTES = 16_384
 """Headers of one call, all together: a token or a certificate's name has room, a book has not."""
 WINDOW_BYTES = 256 * 1024

@@ -7,7 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
+from steerstream.v1 import drive_service_pb2, models_service_pb2, watch_pb2
 from steerstream_bundle import loading
 from steerstream_service.config import Config
 from steerstream_service.process import bounds, server
@@ -92,6 +95,23 @@ def test_the_server_tells_grpc_the_bounds_that_are_summed_up():
     assert options["grpc.server.max_pending_requests_hard_limit"] == bounds.PENDING_CALLS
     streams = 2 * 10 + bounds.CALLS + bounds.OTHER_METHODS * bounds.CALLS
     assert options["grpc.max_concurrent_streams"] == streams
+
+
+def test_every_method_but_drive_is_counted():
+    services = [
+        module.DESCRIPTOR.services_by_name[name]
+        for module, name in (
+            (drive_service_pb2, "DriveService"),
+            (watch_pb2, "WatchService"),
+            (models_service_pb2, "ModelsService"),
+            (health_pb2, "Health"),
+            (reflection_pb2, "ServerReflection"),
+        )
+    ]
+    methods = sum(len(service.methods) for service in services)
+    # Without Drive, with reflection in its second version; newer packages have Health's List.
+    others = methods - 1 + 1
+    assert others <= bounds.OTHER_METHODS <= others + 1
 
 
 def test_the_option_prints_the_table_and_serves_nothing(tiny, tmp_path):

@@ -36,7 +36,7 @@ _ORDER = (
     "tls",
     "gpu",
 )
-SECTIONS = {PAGE: (*_ORDER, "peers"), RELIABILITY: ("attack", "failover")}
+SECTIONS = {PAGE: (*_ORDER, "peers"), RELIABILITY: ("attack", "failover", "histories")}
 """Of each page, by the benchmark that made them; files of others are left out."""
 
 _CAPTION = """\

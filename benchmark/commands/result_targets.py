@@ -97,6 +97,14 @@ def _attack(results: Results) -> Iterator[Figure]:
             yield Figure(healed, 60.0, beside["healed_s"], at_least=False, unit=" s")
 
 
+def _histories(results: Results) -> Iterator[Figure]:
+    for name, result in _named(results, "histories"):
+        count = f"{name}, {result['histories']:,} histories"
+        yield Figure(f"{count}: broken", 0, len(result["broken"]), at_least=False)
+        each_ms = 1e3 * result["cpu_s"] / result["histories"]
+        yield Figure(f"{count}: each, on one core", 60, each_ms, at_least=False, unit=" ms")
+
+
 def _failover(results: Results) -> Iterator[Figure]:
     for name, result in _named(results, "failover"):
         sessions = f"{name}, {result['sessions']:,} sessions: wrong"
@@ -196,6 +204,7 @@ _ALL: tuple[Callable[[Results], Iterator[Figure]], ...] = (
     _peers,
     _attack,
     _failover,
+    _histories,
     _tls,
 )
 

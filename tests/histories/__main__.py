@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first one (%(default)s)")
     parser.add_argument("--json", type=Path, help="where to write the result")
     options = parser.parse_args()
-    began_s = time.perf_counter()
+    began_s, began_cpu_s = time.perf_counter(), time.process_time()
     broken: dict[int, list[str]] = {}
     frames = 0
     with Histories() as histories:
@@ -33,22 +33,32 @@ def main() -> int:
             history = histories.run(seed)
             frames += history.frames
             found = list(lines(violations(history)))
+            plan = [f"  {line}" for line in history.plan] if options.histories == 1 else []
+            # Its errors hold what raised them.
+            del history
             if seed % _LOOK_EVERY == 0:
                 found += [f"  [given back] {left}" for left in histories.left_in_memory()]
             if found:
                 broken[seed] = found
                 command = f"python -m tests.histories --histories 1 --seed {seed}"
-                plan = [f"  {line}" for line in history.plan] if options.histories == 1 else []
-                print(f"history {seed} broke an invariant: {command}", *plan, *found, sep="\n")
-    seconds = time.perf_counter() - began_s
+                print(
+                    f"history {seed} broke an invariant: {command}",
+                    *plan,
+                    *found,
+                    sep="\n",
+                    flush=True,
+                )
+    seconds, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
     result = {
         "histories": options.histories,
         "seed": options.seed,
         "frames": frames,
         "broken": broken,
         "seconds": round(seconds, 1),
+        "cpu_s": round(cpu_s, 1),
     }
-    print(f"{options.histories} histories, {frames} frames, {len(broken)} broken, {seconds:.0f} s")
+    done = f"{options.histories} histories, {frames} frames: {len(broken)} broke an invariant"
+    print(f"{done}; {seconds:.0f} s, {cpu_s:.0f} s of them on a core")
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     return 1 if broken else 0

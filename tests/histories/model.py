@@ -76,6 +76,8 @@ _LIMIT_TOLERANCE = 1e-6
 _PROFILE = vehicle_limits.PROFILES[CONTRACT.limits_profile]
 _BOUNDS = Bounds()
 _FLUSH_NS = 1_000 * MS
+_STEP_NS = 10_000 * MS
+"""By which captures may be further apart than arrivals."""
 _TOLD_LATE_NS = 20 * MS
 _LEGAL = {
     DriveState.CONNECTING: {DriveState.DRIVING, DriveState.LOST},
@@ -175,6 +177,7 @@ class _Stream:
         self._answers_since = 0
         self._count: tuple[int, int] | None = None
         self._answers = 0
+        self._has_stepped = False
         # For each frame: frames without an answer when it was read.
         self._waiting: dict[int, int] = {}
         self._ends: dict[str, int] = {}
@@ -189,6 +192,7 @@ class _Stream:
             if kind == "frame":
                 frame = message.frame
                 self._waiting[frame.sequence_number] = len(self._unanswered)
+                self._note_step(at_ns, frame)
                 self._read[frame.sequence_number] = at_ns, frame
                 self._unanswered[frame.sequence_number] = None
             elif kind == "opened":
@@ -204,6 +208,13 @@ class _Stream:
             elif kind == "notice":
                 self._notice(at_ns, message.notice)
         self._end()
+
+    def _note_step(self, at_ns: int, frame: Any) -> None:
+        """Note where a frame was taken long after the one before and came soon after it."""
+        if self._read:
+            before_ns, before = next(reversed(self._read.values()))
+            ahead_ns = frame.capture_time_ns - before.capture_time_ns - (at_ns - before_ns)
+            self._has_stepped |= ahead_ns > _STEP_NS
 
     def _answer(self, at_ns: int, answer: Any) -> None:
         number = answer.sequence_number
@@ -314,7 +325,8 @@ class _Stream:
         elif reason is SkipReason.UNDECODABLE:
             is_there = len(frame.jpeg) == DAMAGED_BYTES
         else:
-            is_there = False
+            # A frame that waited through a long outage, and one that was taken after it.
+            is_there = reason is SkipReason.CAPTURE_TIME and self._has_stepped
         if not is_there:
             self._note("reason", f"frame {number} was {reason.name} after {passed_ns} ns")
 
@@ -510,14 +522,14 @@ class _Vehicle:
         return seen
 
     def _told_until(self, times_ns: list[int], command: Command) -> bool:
-        """Take out the times up to when a command came; return whether there were any.
+        """Return whether there are times up to when a command came, and take out those before it.
 
         The program learns of a change and of the first answer after it in either order.
         """
-        until_ns = self._got_ns[command.sequence_number] + _TOLD_LATE_NS
-        told = [time_ns for time_ns in times_ns if time_ns <= until_ns]
-        del times_ns[: len(told)]
-        return bool(told)
+        got_ns = self._got_ns[command.sequence_number]
+        told = bool(times_ns) and times_ns[0] <= got_ns + _TOLD_LATE_NS
+        times_ns[:] = [time_ns for time_ns in times_ns if time_ns > got_ns]
+        return told
 
     def _check_limits(self, before: Command | None, command: Command) -> None:
         limited = command.limited

@@ -30,6 +30,13 @@ def test_tls_is_judged_by_its_ratio():
     assert "| tls: vehicles with TLS / in plain text | at least 0.9 | 0.93 | reached |" in table
 
 
+def test_histories_are_judged_by_what_they_broke_and_by_their_time():
+    found = {"histories": 10_000, "broken": {"7": ["why"]}, "cpu_s": 500.0}
+    table = result_targets.table(result("histories", found))
+    assert "| histories, 10,000 histories: broken | at most 0 | 1 | **short** |" in table
+    assert "each, on one core | at most 60 ms | 50 ms | reached |" in table
+
+
 def carrying(vehicles, **more):
     return {"capacity": {"vehicles": vehicles}} | more
 

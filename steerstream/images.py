@@ -157,18 +157,14 @@ def view_frame(image: Image, choices: Choices, view: View) -> frame_pb2.Frame | 
         view: what the server wants to see.
 
     Returns:
-        None for a JPEG file that is better sent as it is; see `ViewUse.ALWAYS`.
+        None for what is better sent as it is: a JPEG file of which `ViewUse.ALWAYS` says so, and
+        raw video that is not of the stated range.
 
     Raises:
         MissingExtra: what was asked for needs a package that is not installed.
     """
-    if isinstance(image, np.ndarray):
-        seen = views.of_pixels(image, view)
-    elif isinstance(image, Nv12):
-        seen = views.of_planes(*_planes(image), view, full_range=image.full_range)
-    elif (found := views.of_jpeg(bytes(image), view)) is not None:
-        seen = found
-    else:
+    seen = _seen(image, view)
+    if seen is None:
         return None
     encoding = _view_encoding(choices.encoding, view)
     if encoding is ViewEncoding.RGB8:
@@ -180,8 +176,16 @@ def view_frame(image: Image, choices: Choices, view: View) -> frame_pb2.Frame | 
     return frame
 
 
+def _seen(image: Image, view: View) -> views.Seen | None:
+    if isinstance(image, np.ndarray):
+        return views.of_pixels(image, view)
+    if isinstance(image, Nv12):
+        return views.of_planes(*_planes(image), view, full_range=image.full_range)
+    return views.of_jpeg(bytes(image), view)
+
+
 def _view_encoding(encoding: Encoding, view: View) -> ViewEncoding:
-    """Return the first encoding of a view that was asked for, or that can be made here."""
+    """Return the encoding that was asked for, or the one that the server likes best."""
     if encoding is Encoding.AUTO and has_opencv():
         return view.encodings[0] if view.encodings else ViewEncoding.RGB8
     return ViewEncoding.JPEG_444 if encoding is Encoding.JPEG else ViewEncoding.RGB8

@@ -100,7 +100,7 @@ def of_pixels(picture: NDArray[np.uint8], view: View) -> Seen:
     return Seen(_part(picture, view), _applied(width_px, height_px, view))
 
 
-def of_planes(luma: Plane, chroma: Plane, view: View, *, full_range: bool) -> Seen:
+def of_planes(luma: Plane, chroma: Plane, view: View, *, full_range: bool) -> Seen | None:
     """Make the view of raw video, in RGB by BT.601.
 
     Args:
@@ -108,7 +108,13 @@ def of_planes(luma: Plane, chroma: Plane, view: View, *, full_range: bool) -> Se
         chroma: U and V, uint8 [height / 2, width / 2, 2].
         view: what the server wants to see.
         full_range: whether the values are 0 to 255; otherwise Y is 16 to 235, U and V 16 to 240.
+
+    Returns:
+        None where the values show that they are not as limited as was said: the server, which gets
+        the planes then, refuses them.
     """
+    if not full_range and _is_full(luma):
+        return None
     height_px, width_px = luma.shape[:2]
     yuv = np.concatenate([_part(luma, view), _part(chroma, view)], axis=2)
     matrix, offset = _FULL if full_range else _LIMITED
@@ -155,6 +161,16 @@ def _smallest(height_px: int, width_px: int, view: View) -> tuple[int, int]:
     return height_px, width_px
 
 
+def _is_full(luma: Plane) -> bool:
+    """Return whether more of Y lies outside the range of limited video than filters leave there.
+
+    The bounds are the server's (`steerstream_bundle.pictures`).
+    """
+    looked_at = luma[:: max(1, luma.shape[0] // 16)]
+    beyond = np.count_nonzero(looked_at - np.uint8(8) > 247 - 8)
+    return bool(beyond > 0.01 * looked_at.size)
+
+
 def edges(height_px: int, width_px: int, crop: CropFractions) -> tuple[int, int, int, int]:
     """Return top, bottom, left and right of a crop in pixels, at least one in each direction.
 
@@ -184,8 +200,8 @@ def _applied(width_px: int, height_px: int, view: View) -> frame_pb2.ViewApplied
 def _part(plane: Plane, view: View) -> Plane:
     """Return the part of a plane that a view shows, at the view's size.
 
-    Averaging over two pixels until the next halving would be too small, and interpolation of what
-    is left, is what the server does with a whole picture.
+    As in the server, it is halved by averaging while it is at least twice as large, and then
+    interpolated.
     """
     top, bottom, left, right = edges(plane.shape[0], plane.shape[1], view.crop)
     part = np.ascontiguousarray(plane[top:bottom, left:right])

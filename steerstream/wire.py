@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 _MIN_BUDGET_MS, _MAX_BUDGET_MS = 1e-3, 3_600_000.0
 _MAX_RATE_HZ = 1e6
+_LEAST_CROP = 1e-3
+"""Of a picture's height and width; with less, rounding might leave nothing of it."""
 _MAX_VIEW_SIDE_PX = 8192
 """The largest side of a network's input that a bundle can have."""
 
@@ -305,7 +307,7 @@ def view(message: session_pb2.View) -> View:
         ProtocolError: its crop is empty, or a number cannot be true.
     """
     crop = _crop(message.crop)
-    if not (crop.top < crop.bottom and crop.left < crop.right):
+    if min(crop.bottom - crop.top, crop.right - crop.left) < _LEAST_CROP:
         raise ProtocolError("the server wants to see an empty part of a picture; check its version")
     return View(
         crop=crop,

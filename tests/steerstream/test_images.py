@@ -245,10 +245,18 @@ async def test_raw_video_is_sent_as_the_view_of_its_pixels(kind):
     assert frame.view_applied.source_height_px == 480
 
 
+async def test_raw_video_that_is_not_limited_as_it_says_is_left_to_the_server_to_refuse():
+    limits = dataclasses.replace(LIMITS, max_pixels=400_000, max_message_bytes=1_000_000)
+    white = Nv12(640, 480, bytes([255]) * (640 * 720))
+    frame = await encode(white, limits=limits, view=VIEW)
+    assert frame.WhichOneof("image") == "nv12"
+    assert not frame.HasField("view_applied")
+
+
 async def test_a_camera_may_have_more_pixels_than_the_server_takes():
     assert (await encode(road(), limits=SMALL_LIMITS, view=VIEW)).HasField("view_applied")
-    grey = Nv12(640, 480, bytes(640 * 720))
-    assert (await encode(grey, limits=SMALL_LIMITS, view=VIEW)).HasField("view_applied")
+    black = Nv12(640, 480, bytes([16]) * (640 * 720))
+    assert (await encode(black, limits=SMALL_LIMITS, view=VIEW)).HasField("view_applied")
 
 
 async def test_a_jpeg_file_is_sent_as_it_is_unless_its_view_is_asked_for():

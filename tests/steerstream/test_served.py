@@ -29,6 +29,7 @@ from steerstream import (
     SkipReason,
     UnknownModel,
     Validity,
+    ViewUse,
 )
 from steerstream.__main__ import main
 from steerstream.testing.server_process import serve
@@ -147,7 +148,7 @@ async def test_a_session_that_cannot_be_is_refused_with_its_reason(target, optio
 async def test_a_picture_that_the_server_would_refuse_is_not_sent(target):
     async with driving(target) as session:
         with pytest.raises(BadRequest, match="pixels"):
-            await session.send_frame(np.zeros((4000, 4000, 3), np.uint8))
+            await session.send_frame(np.zeros((4000, 4000, 3), np.uint8), view=ViewUse.NEVER)
         assert isinstance(await session.request(picture()), Command)
 
 
@@ -179,20 +180,23 @@ def test_the_examples_run(target, tmp_path, example):
 
 @pytest.mark.data
 @pytest.mark.train
-@pytest.mark.parametrize("precision", ["f32", "int8"])
+@pytest.mark.parametrize(
+    ("precision", "as_views"), [("f32", False), ("int8", False), ("f32", True), ("int8", True)]
+)
 def test_a_replayed_drive_scores_as_the_evaluation_without_a_server(
-    bundle_path, data_dir, tmp_path, precision
+    bundle_path, data_dir, tmp_path, precision, as_views
 ):
     drive = data_dir / "udacity_ch2_hmb3"
     labelled = ["--labels", drive / "labels.csv", "--split", "validation"]
     streamed, bare = tmp_path / "streamed.json", tmp_path / "bare.json"
     words = ["drive", "--source", drive, *labelled, "--as-fast-as-possible"]
-    words += ["--budget-ms", str(BUDGET_MS)]
+    words += ["--budget-ms", str(BUDGET_MS), *([] if as_views else ["--whole-frames"])]
     with serve(bundle_path, options=["--precision", precision]) as server:
         words += ["--target", server.address, "--json", streamed]
         assert main([str(word) for word in words]) == 0
     run = bundle_path if precision == "f32" else bundle_path.with_suffix(f".{precision}.onnx")
     evaluate = ["-m", "model_export", "evaluate", run, *labelled, "--json", bare]
+    evaluate += ["--view"] if as_views else []
     subprocess.run([sys.executable, *evaluate], check=True, cwd=ROOT, capture_output=True)
     result, expected = json.loads(streamed.read_text()), json.loads(bare.read_text())
     assert (result["frames"], result["commands"]) == (964, 964)

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from steerstream import MissingExtra, ViewEncoding, extras, view
 from steerstream_bundle import jpeg
 from steerstream_bundle.contract import Crop, FrameInput
+from steerstream_bundle.errors import UndecodableError
+from steerstream_bundle.pictures import Nv12Image, to_input
 from steerstream_bundle.preprocess import bounds, prepare, prepare_nv12
 from steerstream_bundle.view import Applied, check
 from tests.steerstream.views import FRAME, VIEW
@@ -107,11 +109,30 @@ def test_without_opencv_pixels_differ_by_a_level_or_two(monkeypatch, frame, size
 def test_raw_video_becomes_the_pixels_that_the_server_would_have_made(tool, size, full_range):
     height, width = size
     luma, chroma = smooth(height, width, 1), smooth(height // 2, width // 2, 2)
+    if not full_range:
+        luma = np.clip(luma, 16, 235)
     seen = view.of_planes(luma, chroma, VIEW, full_range=full_range)
     expected = prepare_nv12(luma[..., 0], chroma, FRAME, full_range=full_range)
     # A level of U is 1.8 levels of blue, and of limited video 2.
     assert furthest(seen.pixels, expected) <= (1 if tool == "opencv" else 4)
     assert check(applied(seen), FRAME)
+
+
+@pytest.mark.parametrize("value", [8, 16, 235, 247, 7, 248, 0, 255])
+@pytest.mark.parametrize("share", [0.005, 0.02])
+def test_video_that_the_server_would_refuse_as_limited_has_no_view(value, share):
+    """The network would see a pale road, or one too dark, and nobody would be told."""
+    luma = np.full((480, 640, 1), 100, np.uint8)
+    luma[:, : round(640 * share)] = value
+    chroma = np.full((240, 320, 2), 128, np.uint8)
+    image = Nv12Image(640, 480, luma.tobytes() + chroma.tobytes(), full_range=False)
+    try:
+        to_input(image, FRAME, 400_000)
+    except UndecodableError:
+        assert view.of_planes(luma, chroma, VIEW, full_range=False) is None
+    else:
+        assert view.of_planes(luma, chroma, VIEW, full_range=False) is not None
+    assert view.of_planes(luma, chroma, VIEW, full_range=True) is not None
 
 
 def test_a_picture_that_is_turned_in_memory_is_seen_as_it_is_shown(tool):

@@ -240,7 +240,9 @@ def test_a_view_that_no_network_has_breaks_the_contract(changes):
         read_view(declared(**changes))
 
 
-@pytest.mark.parametrize("edges", [{"top": 0.9}, {"left": 1.0}, {"right": 0.0}, {"bottom": 0.2}])
+@pytest.mark.parametrize(
+    "edges", [{"top": 0.9}, {"left": 1.0}, {"right": 0.0}, {"bottom": 0.2}, {"left": 1 - 2**-53}]
+)
 def test_a_view_of_nothing_breaks_the_contract(edges):
     opened = declared()
     for name, value in edges.items():

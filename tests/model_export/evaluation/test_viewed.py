@@ -77,6 +77,7 @@ def test_the_default_network_steers_a_real_drive_by_views_as_well(bundle_path, d
     angle = STEERING_WHEEL_ANGLE
     assert seen.heads()[angle].rmse <= GREATEST_RMSE_RATIO * whole.heads()[angle].rmse
     assert 0 < np.abs(seen.outputs - whole.outputs)[:, 0].max() <= 0.05
+    assert seen.view_bytes is not None
     assert seen.view_bytes < 8_000
 
 

@@ -77,6 +77,22 @@ def test_what_the_environment_says_stays(monkeypatch):
     assert library.options == list(allocator._OPTIONS.values())[1:]
 
 
+async def test_only_a_server_that_has_grown_looks_for_freed_memory(monkeypatch):
+    looked = asyncio.Event()
+    sizes = [100 << 20, 110 << 20, 117 << 20]
+    monkeypatch.setattr(allocator, "_LOOK_S", 0.0)
+    monkeypatch.setattr(allocator, "_resident_bytes", lambda: sizes.pop(0) if sizes else 0)
+    loop = asyncio.get_running_loop()
+    library = Library()
+    library.malloc_trim = lambda _: loop.call_soon_threadsafe(looked.set)
+    monkeypatch.setattr(allocator, "_glibc", lambda: library)
+    trimming = asyncio.create_task(allocator.keep_trimmed())
+    async with asyncio.timeout(60):
+        await looked.wait()
+    assert sizes == []
+    trimming.cancel()
+
+
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     allocator.tune()

@@ -17,6 +17,7 @@ from steerstream_service.session.frame_stages import (
     Decode,
     End,
     FrameRecord,
+    Issue,
     Recall,
     Send,
     Submit,
@@ -28,12 +29,16 @@ from tests.service import bundles
 MS = 1_000_000
 BUDGET_NS, COST_NS = 50 * MS, 1 * MS
 IMAGE = RawImage(16, 8, b"")
+TENSORS = bytes(range(12))
+"""The recurrent state that a step gives back, where it is asked for."""
 
 
 class Shell:
     """Carries out what a session decides, one event at a time."""
 
-    def __init__(self, policy=FramePolicy.LATEST, *, max_waiting=3, **contract):
+    def __init__(
+        self, policy=FramePolicy.LATEST, *, max_waiting=3, ticket_every=0, resumed=None, **contract
+    ):
         self.session = Session(
             Terms(
                 contract=bundles.contract(**contract),
@@ -43,8 +48,10 @@ class Shell:
                 max_waiting_frames=max_waiting,
                 idle_timeout_ns=10_000 * MS,
                 expiring_notice_ns=2_000 * MS,
+                ticket_every_frames=ticket_every,
             ),
             opened_ns=0,
+            resumed=resumed,
         )
         self.now_ns = 0
         self.decoding: Any = None
@@ -56,6 +63,7 @@ class Shell:
         self.sent = []
         self.received = []
         self.stepped = []
+        self.issued = []
 
     def perform(self, actions):
         for action in actions:
@@ -74,6 +82,8 @@ class Shell:
                 case Recall(record):
                     # As in the stream: after what was decided with it.
                     actions += self._recall(record)
+                case Issue(state):
+                    self.issued.append(state)
                 case End(error):
                     self.sent.append(error)
         return self
@@ -88,9 +98,20 @@ class Shell:
             return []
         return self.session.recalled(record, self.now_ns)
 
-    def frame(self, number, capture_ms, *, speed=10.0, is_surplus=False, invalid=None):
-        record = FrameRecord(number, round(capture_ms * MS), IMAGE, speed, self.now_ns)
+    def frame(
+        self,
+        number,
+        capture_ms,
+        *,
+        speed=10.0,
+        is_surplus=False,
+        invalid=None,
+        is_replayed=False,
+        image=IMAGE,
+    ):
+        record = FrameRecord(number, round(capture_ms * MS), image, speed, self.now_ns)
         record.invalid = invalid
+        record.is_replayed = is_replayed
         self.received.append(number)
         return self.perform(self.session.receive(record, COST_NS, is_surplus=is_surplus))
 
@@ -114,7 +135,8 @@ class Shell:
     def step(self, outputs=(0.1, 10.0, 0.2)):
         record, self.submitted = self.submitted, None
         self.stepped.append(record)
-        record.outcome = Stepped(outputs, self.now_ns, 0, 1)
+        state = TENSORS if record.saves_state else None
+        record.outcome = Stepped(outputs, self.now_ns, 0, 1, state)
         return self.perform(self.session.finished(record, self.now_ns))
 
     def step_fails(self, reason=SkipReason.FAILED):

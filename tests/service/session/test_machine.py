@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from steerstream.checksum import ALIVE_COUNTER_MODULUS
+from steerstream_bundle.pictures import RawImage
 from steerstream_service.domain import (
+    NEVER_NS,
     Command,
     ExpiringNotice,
     FramePolicy,
@@ -18,7 +22,7 @@ from steerstream_service.domain import (
 )
 from steerstream_service.errors import IdleError
 from steerstream_service.session.frame_stages import FrameRecord
-from tests.service.shell import COST_NS, IMAGE, MS, Shell
+from tests.service.shell import COST_NS, IMAGE, MS, TENSORS, Shell
 
 FRESH = {Validity.VALID, Validity.WARMING_UP}
 
@@ -379,3 +383,207 @@ def test_the_frames_of_a_client_that_reads_nothing_are_refused_without_a_decode(
         shell.perform(shell.session.receive(frame, COST_NS, is_unread=True))
         assert shell.answers[0].reason is SkipReason.OVERLOADED
         assert shell.decoding is None
+
+
+# To the nanosecond, and word for word.
+
+
+def test_a_frame_s_times_follow_from_its_budget_and_the_cost_of_a_step():
+    shell = Shell().wait(7)
+    shell.frame(0, 0)
+    record = shell.decoding
+    assert record.deadline_ns == record.turn_ns == 57 * MS
+    assert record.start_by_ns == (57 - 2) * MS
+    assert shell.session.give_up_ns == record.start_by_ns
+
+
+def test_a_cost_that_looks_too_high_leaves_a_frame_half_its_budget():
+    shell = Shell()
+    frame = FrameRecord(0, 0, IMAGE, None, 0)
+    shell.perform(shell.session.receive(frame, 1000 * MS))
+    assert frame.start_by_ns == 25 * MS
+
+
+@pytest.mark.parametrize(("early_ns", "reasons"), [(1, []), (0, [SkipReason.LATE])])
+def test_a_frame_is_given_up_when_a_step_could_no_longer_end_in_time(early_ns, reasons):
+    shell = Shell().frame(0, 0)
+    shell.now_ns = 48 * MS - early_ns
+    assert [answer.reason for answer in shell.tick().answers] == reasons
+
+
+@pytest.mark.parametrize(("early_ns", "reason"), [(1, SkipReason.SUPERSEDED), (0, SkipReason.LATE)])
+def test_a_frame_that_comes_back_is_late_if_its_time_is_over(early_ns, reason):
+    shell = Shell().frame(0, 0).decode().frame(1, 40)
+    shell.now_ns = 48 * MS - early_ns
+    assert shell.decode().answers[0].reason is reason
+
+
+def test_without_frames_nothing_is_to_be_given_up():
+    shell = Shell()
+    assert shell.session.give_up_ns == NEVER_NS
+    assert (shell.session.step_count, shell.session.state_epoch) == (0, 0)
+    shell.frame(0, 0).decode().begin().wait(60).tick()
+    assert shell.session.give_up_ns == NEVER_NS, "it was asked back already"
+
+
+def test_a_frame_is_asked_back_once():
+    shell = Shell().frame(0, 0).decode().begin()
+    shell.now_ns = 60 * MS
+    assert len(shell.session.tick(shell.now_ns)) == 1
+    assert shell.session.tick(shell.now_ns) == []
+
+
+def test_skips_say_what_to_do():
+    shell = Shell(FramePolicy.EVERY, max_waiting=1)
+    shell.drive(5, 1000)
+    details = [shell.frame(5, 1000).answers[-1].detail, shell.frame(4, 1050).answers[-1].detail]
+    shell.frame(6, 1050).frame(7, 1100).frame(8, 1150).wait(48).tick().decode()
+    details += [answer.detail for answer in shell.answers[-3:]]
+    late = "no answer was possible within the budget of 50 ms; hold the last command"
+    assert details == [
+        "a frame of this number was seen before",
+        "sequence_number must be above 5, the last one",
+        late,
+        late,
+        "1 frames wait already; send fewer at once",
+    ]
+    latest = Shell().frame(0, 0).frame(1, 50).frame(2, 100).frame(3, 150, is_surplus=True)
+    unread = FrameRecord(4, 200 * MS, IMAGE, None, 0)
+    latest.perform(latest.session.receive(unread, COST_NS, is_unread=True))
+    assert [answer.detail for answer in latest.answers] == [
+        "a newer frame took its place",
+        "the server is busy, and this is more than the stated rate; state it when opening",
+        "the client does not take its answers; read them, and send frames no faster",
+    ]
+    assert latest.decode_fails().answers[-1].detail == "broken"
+    assert Shell().frame(0, 0).decode().step_fails().answers[0].detail == "why"
+
+
+def test_an_idle_session_is_told_to_the_millisecond():
+    shell = Shell()
+    assert shell.session.idle_check_ns == 8_000 * MS
+    shell.now_ns = 8_000 * MS - 1
+    assert shell.tick().sent == []
+    shell.now_ns = 8_500 * MS
+    assert shell.tick().sent == [ExpiringNotice(1500)]
+    assert shell.session.idle_check_ns == 10_000 * MS
+    shell.now_ns = 10_000 * MS - 1
+    assert shell.tick().sent == [ExpiringNotice(1500)]
+    shell.now_ns += 1
+    error = shell.tick().sent[-1]
+    assert str(error) == "no frame came for 10 s; open a new session"
+
+
+def test_after_a_frame_an_idle_session_is_told_again():
+    shell = Shell().wait(8_000).tick().frame(0, 0).wait(8_000).tick()
+    assert shell.sent.count(ExpiringNotice(2000)) == 2
+
+
+# Tickets, and sessions that go on.
+
+
+def test_without_tickets_no_state_is_asked_for():
+    shell = Shell()
+    shell.drive(0, 0)
+    assert not shell.stepped[0].saves_state
+    assert shell.stepped[0].state is None
+    shell.session.hurry_ticket()
+    shell.drive(1, 50)
+    assert shell.issued == []
+
+
+def test_a_ticket_holds_the_state_after_its_frame():
+    shell = Shell(ticket_every=2)
+    picture = RawImage(16, 8, bytes(100_000))
+    for number in range(5):
+        shell.wait(50).drive(number, 1000 + 50 * number, image=picture)
+    first, second = shell.issued
+    assert (first.sequence_number, second.sequence_number) == (1, 3)
+    assert (first.capture_time_ns, first.epoch, first.step_count) == (1050 * MS, 0, 2)
+    assert (first.alive_counter, first.tensors) == (2, TENSORS)
+    assert first.held is not None
+    assert (first.held.sequence_number, first.held.age_ms) == (1, 0.0)
+
+
+def test_a_frame_without_a_picture_adds_nothing_to_the_traffic():
+    shell = Shell(ticket_every=1)
+    shell.frame(0, 0, image=None).decode_fails()
+    assert not shell.frame(1, 50).decode().submitted.saves_state
+
+
+def test_a_session_that_ends_gives_out_its_next_state():
+    shell = Shell(ticket_every=1000)
+    shell.drive(0, 0)
+    shell.session.hurry_ticket()
+    for number in (1, 2):
+        shell.drive(number, 50 * number)
+    assert [state.sequence_number for state in shell.issued] == [1]
+
+
+def resumed(**changes):
+    """The state of a session whose last frame was number 7."""
+    shell = Shell(ticket_every=1000)
+    shell.session.hurry_ticket()
+    shell.wait(10).drive(7, 350)
+    return dataclasses.replace(shell.issued[0], epoch=2, step_count=9, **changes)
+
+
+def test_a_session_goes_on_where_another_one_was():
+    shell = Shell(resumed=resumed())
+    assert (shell.session.state_epoch, shell.session.step_count) == (2, 9)
+    refused = shell.frame(7, 350).answers[-1]
+    assert refused.reason is SkipReason.OUT_OF_ORDER
+    assert (refused.held.sequence_number, refused.held.alive_counter) == (7, 2)
+    command = shell.wait(50).drive(8, 400)
+    assert (command.state_epoch, command.step_count, command.alive_counter) == (2, 10, 3)
+    assert shell.stepped[0].state == TENSORS
+    assert shell.wait(50).drive(9, 450).step_count == 11
+    assert shell.stepped[1].state is None, "the pool has it by now"
+
+
+def test_a_state_that_no_step_has_taken_goes_to_the_next_one():
+    shell = Shell(resumed=resumed())
+    shell.frame(8, 400).decode().step_fails()
+    shell.drive(9, 450)
+    assert shell.stepped[0].state == TENSORS
+
+
+def test_replayed_frames_keep_their_order_and_no_budget():
+    shell = Shell(resumed=resumed(), max_waiting=3)
+    for number in (8, 9, 10):
+        shell.frame(number, 50 * number, is_replayed=True)
+    assert shell.decoding.deadline_ns == 10_000 * MS
+    shell.frame(11, 550)
+    assert shell.answers == []
+    for _ in range(4):
+        shell.decode().step()
+    assert [answer.sequence_number for answer in shell.answers] == [8, 9, 10, 11]
+
+
+def test_replayed_frames_wait_up_to_a_bound():
+    shell = Shell(resumed=resumed(), max_waiting=1)
+    for number in (8, 9, 10):
+        shell.frame(number, 50 * number, is_replayed=True)
+    (skip,) = shell.answers
+    assert (skip.sequence_number, skip.reason) == (10, SkipReason.OVERLOADED)
+
+
+def test_after_a_frame_of_its_own_a_session_replays_no_more():
+    shell = Shell()
+    shell.drive(0, 0)
+    skip = shell.frame(1, 50, is_replayed=True).answers[-1]
+    assert (skip.reason, skip.detail) == (
+        SkipReason.INVALID_FIELD,
+        "frame.replayed must not be set after a frame that was not replayed",
+    )
+
+
+def test_1024_frames_may_be_replayed():
+    shell = Shell()
+    for number in range(1024):
+        assert isinstance(shell.drive(number, 50 * number, is_replayed=True), Command)
+    skip = shell.frame(1024, 51_200, is_replayed=True).answers[-1]
+    assert (skip.reason, skip.detail) == (
+        SkipReason.INVALID_FIELD,
+        "frame.replayed may be set for 1024 frames of a session",
+    )

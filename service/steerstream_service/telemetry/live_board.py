@@ -6,6 +6,7 @@ loop's thread.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -124,6 +125,7 @@ class LiveBoard(Observer):
         # The sessions in trouble lately, the last one last; bounded by the sessions.
         self._troubled: dict[str, None] = {}
         self._timings: deque[Timings] = deque(maxlen=_KEPT_TIMINGS)
+        self._closeups = 0
 
     def sessions(self, most: int) -> Iterator[tuple[str, SessionTally]]:
         """Return sessions with their names: those in trouble lately first, then the oldest."""
@@ -135,9 +137,26 @@ class LiveBoard(Observer):
                 names.append(name)
         return ((name, self._sessions[name]) for name in names)
 
-    def tally(self, session_id: str) -> SessionTally | None:
-        """Return the counts of an open session; None if there is no such session."""
-        return self._sessions.get(session_id)
+    @contextlib.contextmanager
+    def closeup(self, session_id: str, *, wants_pictures: bool) -> Iterator[Closeup | None]:
+        """Look at a session for the time of a block; yields None if there is no such session.
+
+        Args:
+            session_id: the session.
+            wants_pictures: whether its pictures may be shown.
+        """
+        tally = self._sessions.get(session_id)
+        if tally is None:
+            yield None
+            return
+        closeup = Closeup(wants_pictures=wants_pictures)
+        tally.closeups += (closeup,)
+        self._closeups += 1
+        try:
+            yield closeup
+        finally:
+            self._closeups -= 1
+            tally.closeups = tuple(other for other in tally.closeups if other is not closeup)
 
     def take_timings(self) -> Sequence[Timings]:
         """Return the timings of the last answers, each once."""
@@ -166,8 +185,10 @@ class LiveBoard(Observer):
 
     def received(self, session_id: str, record: FrameRecord) -> None:
         """Keep a picture for those who look at its session."""
+        if not self._closeups:
+            return
         tally = self._sessions.get(session_id)
-        if tally is None or not tally.closeups or record.image is None:
+        if tally is None or record.image is None:
             return
         shown = Shown(record.sequence_number, record.image, record.view_applied)
         for closeup in tally.closeups:

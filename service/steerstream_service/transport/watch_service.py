@@ -102,18 +102,15 @@ class WatchService(watch_pb2_grpc.WatchServiceServicer):
     ) -> None:
         """Show one session until it ends; see the wire contract."""
         lease = self._admission.lease(request.session_id)
-        tally = self._board.tally(request.session_id)
-        if lease is None or tally is None:
-            say_ending()
-            await context.abort(
-                grpc.StatusCode.NOT_FOUND, f"no session {request.session_id!r:.40} is open"
-            )
-        closeup = Closeup(wants_pictures=self._shows_pictures)
-        tally.closeups += (closeup,)
-        try:
+        with self._board.closeup(
+            request.session_id, wants_pictures=self._shows_pictures
+        ) as closeup:
+            if lease is None or closeup is None:
+                say_ending()
+                await context.abort(
+                    grpc.StatusCode.NOT_FOUND, f"no session {request.session_id!r:.40} is open"
+                )
             await self._show(context, closeup, lease)
-        finally:
-            tally.closeups = tuple(other for other in tally.closeups if other is not closeup)
 
     async def _show(self, context: Context, closeup: Closeup, lease: Lease) -> None:
         answerer = wire.Answerer(lease.session_id)

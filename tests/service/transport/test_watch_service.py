@@ -288,7 +288,7 @@ async def test_who_does_not_look_any_more_is_forgotten(tiny):
         car = await run.vehicle()
         watching = stub(run.channel()).WatchSession(one(car.opened.session_id))
         await until_first(watching)
-        tally = run.server._watch._board.tally(car.opened.session_id)
+        tally = dict(run.server._watch._board.sessions(1))[car.opened.session_id]
         assert len(tally.closeups) == 1
         watching.cancel()
         async with asyncio.timeout(WAIT_S):

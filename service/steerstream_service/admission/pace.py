@@ -18,7 +18,9 @@ and cameras' phases make some frames come together."""
 _MOST_CUT = 1 / 3
 """Part of the pace that one review leaves at least: what was missed before is a poor measure of
 what can be done."""
-_CEILING_RISE = 1.02
+_CALM = 0.01
+"""With fewer misses there is room for more."""
+_CEILING_RISE = 1.05
 """How fast a pace that was too much is tried again, a second: what a server can do changes."""
 _LEAST = 0.01
 
@@ -31,6 +33,7 @@ class Pace:
         """The share; 1.0 while the server can do all that is asked."""
         # Below it hardly a frame was missed lately, as far as is known.
         self._ceiling = 1.0
+        self._missed = 0.0
         self._settling = False
 
     def review(self, counts: Sequence[FrameCounts]) -> None:
@@ -41,13 +44,15 @@ class Pace:
         """
         frames = sum(count.frames for count in counts)
         missed = sum(count.missed for count in counts) / frames if frames else 0.0
+        # One stall is over before vehicles learn of it; what lasts for two reviews is load.
+        lasting, self._missed = min(missed, self._missed), missed
         if self._settling:
             # Half of these frames were sent before the vehicles knew of the last change.
             self._settling = False
-        elif missed > _ALLOWED:
+        elif lasting > _ALLOWED:
             self._ceiling = self.share
             self._change(self.share * max(_MOST_CUT, 1.0 - missed))
-        elif self.share < 1.0:
+        elif self.share < 1.0 and missed < _CALM:
             self._ceiling *= _CEILING_RISE
             self._change((self.share + self._ceiling) / 2)
 

@@ -36,6 +36,23 @@ def test_a_server_that_does_all_asks_for_nothing():
     assert pace.share == 1.0
 
 
+def test_one_stall_is_no_load():
+    pace = Pace()
+    for missed in (0, 300, 0, 0, 300, 0):
+        pace.review(counts(450, missed))
+    assert pace.share == 1.0
+    for missed in (300, 300):
+        pace.review(counts(450, missed))
+    assert pace.share == pytest.approx(1 / 3)
+
+
+def test_a_pace_with_few_misses_is_kept():
+    pace = Pace()
+    for missed in (200, 200, 200, 10, 10, 10, 10):
+        pace.review(counts(450, missed))
+    assert pace.share == pytest.approx(1 - 200 / 450)
+
+
 def test_a_server_without_frames_asks_for_nothing():
     pace = Pace()
     pace.review([])

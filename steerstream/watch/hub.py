@@ -100,7 +100,9 @@ class Closeup:
                 try:
                     await self._follow(*found)
                 except grpc.aio.AioRpcError as error:
-                    if error.code() is not grpc.StatusCode.NOT_FOUND:
+                    if error.code() is grpc.StatusCode.UNAVAILABLE:
+                        self._say("ended", by="the server is gone")
+                    elif error.code() is not grpc.StatusCode.NOT_FOUND:
                         self._say("lost", why=error.details() or error.code().name)
             await asyncio.sleep(_LOOK_AGAIN_S)
 

@@ -401,7 +401,7 @@ function fillRow(row, session) {
   meter.className = share > 1 ? "over" : "";
   latency.title = `of ${session.budget_ms} ms`;
   say(misses, String(session.misses));
-  misses.classList.toggle("some", session.trouble > 0);
+  misses.classList.toggle("some", session.trouble > 0 && session.misses > 0);
   say(held, String(session.held));
   say(age, duration(session.open_ms));
 }
@@ -715,7 +715,7 @@ function drawRoad() {
     const scale = Math.max(width / camera.width_px, height / camera.height_px);
     box = { x: (width - camera.width_px * scale) / 2, y: (height - camera.height_px * scale) / 2, scale };
     drawSchematic(pen, width, height, projection(camera, box), box.y + box.scale * camera.horizon_fraction * camera.height_px);
-    note = server && !server.pictures ? "Its way from above the road; the server was started without --watch-pictures." : "";
+    note = server && !server.pictures ? "No picture: the server runs without --watch-pictures." : "";
   }
   say(byId("road-note"), note);
   if (!answer || !camera || answer.limited[0] === null || !about) return;
@@ -823,10 +823,13 @@ function drawTrace() {
   answers.forEach((answer, at) => {
     const isHeld = TONES[answer.validity] === "bad";
     if (!isHeld && !answer.limits.length) return;
-    const from = at ? x(answers[at - 1]) : x(answer) - 2;
+    // Whole pixels, so that neighbours leave no seam.
+    const from = Math.max(left, Math.round(at ? x(answers[at - 1]) : x(answer) - 2));
+    const to = Math.round(x(answer));
+    if (to <= left) return;
     pen.fillStyle = isHeld ? colours.red : colours.amber;
-    pen.globalAlpha = isHeld ? 0.55 : 0.22;
-    pen.fillRect(Math.max(left, from), 0, Math.max(1, x(answer) - Math.max(left, from)), height);
+    pen.globalAlpha = isHeld ? 0.35 : 0.22;
+    pen.fillRect(from, 0, Math.max(1, to - from), height);
   });
   pen.globalAlpha = 1;
   let top = 0;

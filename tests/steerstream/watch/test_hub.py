@@ -177,6 +177,19 @@ async def test_a_server_that_refuses_a_closeup_says_why():
             assert found["why"] == "scripted"
 
 
+async def test_a_vehicle_whose_server_dies_is_lost():
+    async with contextlib.AsyncExitStack() as ending:
+        async with scripted() as server:
+            hub = await ending.enter_async_context(running(server.address))
+            viewer = ending.enter_context(hub.viewer("car-1"))
+            server.snapshots.put_nowait(snapshot(1000, [session()]))
+            server.closeups.put_nowait(ABOUT)
+            events = viewer.events()
+            await until(events, "vehicle", lambda data: data["state"] == "here")
+        found = await until(events, "vehicle", lambda data: data["state"] == "ended")
+        assert found["by"] == "the server is gone"
+
+
 async def test_a_page_that_stands_still_gets_the_newest_of_everything():
     viewer = Viewer("car-1")
     for at in range(100):

@@ -57,8 +57,12 @@ def test_freed_memory_comes_back_though_some_of_it_is_still_used():
 class Library:
     """Takes down what it is told."""
 
-    def __init__(self):
+    def __init__(self, trimmed=lambda: None):
         self.options = []
+        self._trimmed = trimmed
+
+    def malloc_trim(self, padding):
+        self._trimmed()
 
     def mallopt(self, option, value):
         self.options.append((option, value))
@@ -83,8 +87,7 @@ async def test_only_a_server_that_has_grown_looks_for_freed_memory(monkeypatch):
     monkeypatch.setattr(allocator, "_LOOK_S", 0.0)
     monkeypatch.setattr(allocator, "_resident_bytes", lambda: sizes.pop(0) if sizes else 0)
     loop = asyncio.get_running_loop()
-    library = Library()
-    library.malloc_trim = lambda _: loop.call_soon_threadsafe(looked.set)
+    library = Library(lambda: loop.call_soon_threadsafe(looked.set))
     monkeypatch.setattr(allocator, "_glibc", lambda: library)
     trimming = asyncio.create_task(allocator.keep_trimmed())
     async with asyncio.timeout(60):

@@ -53,7 +53,8 @@ class Identities:
         self._source = _source(config, asks_for_certificates=asks_for_certificates)
         self._owners = config.vehicle_identity
         self._administrators = frozenset(config.administrators)
-        self._header = config.identity_header
+        # As HTTP/2 has them.
+        self._header = config.identity_header.lower()
         self._proxies = _networks(config.trusted_proxies)
         self._tokens = _tokens(config) if self._source == "token" else None
         if self._administrators and not self.in_force:

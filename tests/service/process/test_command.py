@@ -242,3 +242,37 @@ def test_help_explains_every_option_and_setting():
 
 def test_the_defaults_are_within_their_bounds():
     assert parse("") == Config()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tls-cert", "a"], "--tls-cert and --tls-key go together; give both"),
+        (["--tls-key", "a"], "--tls-cert and --tls-key go together; give both"),
+        (["--client-ca", "a"], "--client-ca needs --tls-cert and --tls-key"),
+        (
+            ["--tls-cert", "a", "--tls-key", "b", "--plaintext"],
+            "--plaintext contradicts --tls-cert; choose one",
+        ),
+        (["--tls-cert", "no-file", "--tls-key", "b"], "no-file: No such file or directory"),
+    ],
+)
+def test_options_of_tls_that_do_not_fit_together_are_one_line_and_exit_code_2(
+    tiny, options, message
+):
+    assert refusal("--model", tiny, *options) == f"steerstream serve: {message}\n"
+
+
+def test_plain_text_beyond_this_machine_is_one_line_and_exit_code_2(tiny):
+    for listen in (["--listen", "0.0.0.0:0"], ["--admin-listen", "0.0.0.0:0"]):
+        line = refusal("--model", tiny, *listen)
+        assert line.startswith("steerstream serve: plain text at 0.0.0.0:0 could be read")
+        assert line.count("\n") == 1
+
+
+def test_keys_of_tokens_that_cannot_be_used_are_one_line_and_exit_code_2(tiny, tmp_path):
+    settings, keys = tmp_path / "server.toml", tmp_path / "keys.json"
+    keys.write_text("{}")
+    settings.write_text(f"token_keys = {str(keys)!r}\n")
+    line = refusal("--model", tiny, "--config", settings)
+    assert line == f"steerstream serve: token_keys: {keys}: no JSON Web Key Set\n"

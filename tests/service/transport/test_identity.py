@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import numpy as np
@@ -9,7 +10,15 @@ import pytest
 from cryptography import x509
 
 import steerstream
-from steerstream import AccessDenied, ErrorReason, FramePolicy, SessionRefused
+from steerstream import (
+    AccessDenied,
+    DriveState,
+    ErrorReason,
+    FramePolicy,
+    HandOver,
+    SessionRefused,
+    SessionTakenOver,
+)
 from steerstream_service.config import Config
 from steerstream_service.errors import ConfigError, ForbiddenError, UnauthenticatedError
 from steerstream_service.transport.identity import Caller, Identities
@@ -106,7 +115,7 @@ def test_nobody_else_s_is(peer):
 
 
 def test_a_proxy_on_another_machine_is_believed_where_it_is_named():
-    identities = by_header(trusted_proxies=("10.0.0.0/8",), identity_header="x-name")
+    identities = by_header(trusted_proxies=("10.0.0.0/8",), identity_header="X-Name")
     for peer in ("ipv4:10.1.2.3:1", "ipv6:%5B::ffff:10.1.2.3%5D:1"):
         caller = identities.caller(Call(peer, x_name="car-7"))
         assert caller == Caller(("car-7",), "10.1.2.3")
@@ -263,3 +272,25 @@ async def test_one_address_has_its_share_where_that_is_set(tiny):
                 async with session(client, "b"):
                     pass
         await drive(run, "b")
+
+
+async def test_two_programs_under_one_name_do_not_take_the_session_from_each_other(tiny):
+    async with (
+        running(tiny) as run,
+        steerstream.connect(run.address, timeout_s=30.0) as client,
+        client.drive_session(
+            vehicle_id="car-7",
+            frame_policy=FramePolicy.EVERY,
+            budget_ms=LONG_BUDGET_MS,
+            hand_over=HandOver(attempt_timeout_s=30.0),
+        ) as first,
+    ):
+        await first.request(GREY)
+        async with session(client, "car-7") as second:
+            async with asyncio.timeout(60):
+                while first.state is not DriveState.LOST:  # noqa: ASYNC110 - nothing else tells
+                    await asyncio.sleep(0.005)
+            with pytest.raises(SessionTakenOver, match="a newer session of this vehicle"):
+                await first.request(GREY)
+            assert (await second.request(GREY)).step_count == 1
+            assert run.server.admission.sessions == 1

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
+from unittest import mock
 
 import steerstream
 from steerstream import DriveSession, HandOver
@@ -407,11 +408,12 @@ class Histories:
         """Let the history of a seed happen."""
         world = _World(seed, Path(self._folder.name))
         loop, history = world.loop, world.history
-        asyncio.set_event_loop(loop)
-        stolen = frame_cost._stolen_ns
-        frame_cost._stolen_ns = lambda: 0
         try:
-            with virtual_time(loop, seed), _logged_errors() as errors:
+            with (
+                virtual_time(loop, seed),
+                mock.patch.object(frame_cost, "_stolen_ns", return_value=0),
+                _logged_errors() as errors,
+            ):
                 world.plan()
                 try:
                     loop.run_until_complete(world.run())
@@ -422,8 +424,6 @@ class Histories:
                 with contextlib.suppress(StuckError):
                     loop.run_until_complete(world.end_all())
         finally:
-            frame_cost._stolen_ns = stolen
-            asyncio.set_event_loop(None)
             loop.close()
         return history
 

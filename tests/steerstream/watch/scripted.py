@@ -42,10 +42,15 @@ class ScriptedServer(watch_pb2_grpc.WatchServiceServicer):
 
 
 @contextlib.asynccontextmanager
-async def scripted(address: str = "127.0.0.1:0") -> AsyncIterator[ScriptedServer]:
+async def scripted(
+    address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None
+) -> AsyncIterator[ScriptedServer]:
     servicer, server = ScriptedServer(), grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     watch_pb2_grpc.add_WatchServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port(address)
+    if credentials is None:
+        port = server.add_insecure_port(address)
+    else:
+        port = server.add_secure_port(address, credentials)
     servicer.address = f"127.0.0.1:{port}"
     await server.start()
     try:

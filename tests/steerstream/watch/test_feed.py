@@ -10,17 +10,19 @@ import grpc
 import pytest
 
 from steerstream.errors import BadRequest
+from steerstream.transport import Tls
 from steerstream.v1 import watch_pb2
 from steerstream.watch import feed as feed_module
 from steerstream.watch.feed import Feed
+from tests.steerstream.certificates import make_certificate
 from tests.steerstream.watch.scripted import WAIT_S, command, scripted, session, snapshot
 
 
 @contextlib.asynccontextmanager
-async def following(target, token=None):
+async def following(target, **credentials):
     """A feed that runs, and what waits until something holds of its figures."""
     changed = asyncio.Event()
-    feed = Feed(target, token=token, on_news=changed.set)
+    feed = Feed(target, **credentials, on_news=changed.set)
 
     async def until(is_right):
         async with asyncio.timeout(WAIT_S):
@@ -113,10 +115,22 @@ async def test_a_token_that_is_lost_costs_the_news_and_not_the_page():
 
     async with scripted() as server:
         server.refusal = grpc.StatusCode.UNAUTHENTICATED
-        async with following(server.address, token) as (_, until):
+        async with following(server.address, token=token) as (_, until):
             await until(lambda figures: "says: scripted" in figures["why"])
             found = await until(lambda figures: "not asked" in figures["why"])
             assert found["why"] == "was not asked: the token's file is gone"
+
+
+async def test_a_server_that_speaks_tls_is_watched_and_an_untrusted_one_is_named(tmp_path):
+    key, certificate = make_certificate(tmp_path)
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    async with scripted(credentials=credentials) as server:
+        target = server.address.replace("127.0.0.1", "localhost")
+        async with following(target, tls=Tls(ca_file=certificate)) as (_, until):
+            server.snapshots.put_nowait(snapshot())
+            await until(lambda figures: figures["link"] == "live")
+        async with following(target, tls=Tls()) as (_, until):
+            await until(lambda figures: "not trusted" in figures["why"])
 
 
 async def test_a_session_is_followed_to_its_end():

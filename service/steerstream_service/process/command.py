@@ -193,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="let each worker listen on a port that it does not share, the one of --listen and the "
         "following ones, for proxies that hold few connections and spread vehicles over a list of "
-        "servers; --port-file gets all addresses, a line each",
+        "servers; the port's file gets all addresses, a line each",
     )
     parser.add_argument(
         "--admin-listen",

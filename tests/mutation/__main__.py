@@ -32,7 +32,6 @@ KERNEL = (
     "bundle/steerstream_bundle/view.py",
     "steerstream/guard.py",
     "steerstream/checksum.py",
-    "steerstream/view.py",
 )
 """The modules that decide what a vehicle is told and what it follows."""
 

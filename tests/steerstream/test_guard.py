@@ -851,6 +851,24 @@ def test_values_go_as_far_as_the_time_allows_and_no_farther():
     assert guard.safe_command(ns(10_135)).steering_wheel_angle_rad == 1.125
 
 
+@pytest.mark.parametrize(("after_ns", "angle_rad"), [(0, 0.5), (1, 6.0)])
+def test_after_letting_go_values_are_bound_as_long_as_a_command_is_held(after_ns, angle_rad):
+    bounds = Bounds(
+        max_steering_wheel_rate_radps=0.5,
+        lost_window_frames=1,
+        max_lost_fraction=0.5,
+        recovery_frames=1,
+    )
+    guard = Guard(bounds)
+    drive(guard, 0, limited=ControlValues(0.0, 10.0, 0.0))
+    assert guard.safe_command(ns(10)).steering_wheel_angle_rad == 0.0
+    guard.frame_sent(1, ns(50), ns(50))
+    guard.received(skipped(1, 50.0), ns(58))
+    assert guard.safe_command(ns(60)).action is Action.RELEASE
+    drive(guard, 20, limited=ControlValues(6.0, 10.0, 0.0), alive_counter=3)
+    assert guard.safe_command(ns(1010) + after_ns).steering_wheel_angle_rad == angle_rad
+
+
 def test_a_recording_begins_where_its_first_command_is():
     guard = Guard(Bounds(max_steering_wheel_rate_radps=0.1))
     drive(guard, 0, limited=ControlValues(1.0, 10.0, 0.0))

@@ -10,6 +10,7 @@ from reports import targets
 from reports.targets import Figure
 
 Results = dict[str, dict[str, Any]]
+_MANY_FRAMES = 200_000
 
 
 def table(results: Results) -> str:
@@ -35,7 +36,9 @@ def _capacity(results: Results) -> Iterator[Figure]:
         share = result["at_80_percent"]
         trip = share["latency_ms"]["round_trip"]
         missed = share["missed_percent"]
-        yield Figure(f"{name}, at 80 %: misses", 0.01, missed, at_least=False, unit=" %")
+        # A short run cannot tell that fewer than one in 10,000 are missed.
+        aim = 0.001 if share["frames"] >= _MANY_FRAMES else 0.01
+        yield Figure(f"{name}, at 80 %: misses", aim, missed, at_least=False, unit=" %")
         ratio = trip["p99"] / trip["p50"] if trip["p50"] else None
         yield Figure(f"{name}, at 80 %: p99 / p50", 3.0, ratio, at_least=False)
 

@@ -191,3 +191,16 @@ def test_a_fault_in_the_middle_of_a_change_leaves_no_load_behind(tiny, monkeypat
     with pytest.raises(MemoryError):
         admitting.admit(opening(vehicle_id="car"))
     assert (admitting.sessions, admitting.capacity.load) == (0, 0.0)
+
+
+@pytest.mark.parametrize(("max_load", "asks"), [(0.8, False), (1.0, False), (100.0, True)])
+def test_a_pace_is_asked_for_only_where_load_bounds_no_admission(tiny, max_load, asks):
+    """Sessions that were admitted by a forecast keep the rates that they were granted."""
+    admitting = admission(tiny, max_load=max_load)
+    lease = admitting.admit(opening())
+    for review in range(3):
+        for frame in range(20):
+            lease.rate_meter.take(review * 10**9 + frame * 50 * MS)
+            lease.rate_meter.count_late(was_decoded=False)
+        admitting.review()
+    assert (admitting.pace.share < 1.0) == asks

@@ -33,7 +33,7 @@ from steerstream.models import SessionInfo
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_Wrapped = TypeVar("_Wrapped")
+_Wrapped_co = TypeVar("_Wrapped_co", covariant=True)
 
 
 class _LoopThread:
@@ -120,20 +120,23 @@ def _forked() -> SteerstreamError:
     )
 
 
-class _Wrapper(Protocol[_Wrapped]):
+class _Wrapper(Protocol[_Wrapped_co]):
     """An object with its asynchronous twin and the thread that runs it."""
 
-    _twin: _Wrapped
-    _thread: _LoopThread
+    @property
+    def _twin(self) -> _Wrapped_co: ...
+
+    @property
+    def _thread(self) -> _LoopThread: ...
 
 
 def _blocking(
-    method: Callable[Concatenate[_Wrapped, _P], Awaitable[_T]],
-) -> Callable[Concatenate[_Wrapper[_Wrapped], _P], _T]:
+    method: Callable[Concatenate[_Wrapped_co, _P], Awaitable[_T]],
+) -> Callable[Concatenate[_Wrapper[_Wrapped_co], _P], _T]:
     """Return a method that waits for the result of its asynchronous twin."""
 
     @functools.wraps(method)
-    def wait(self: _Wrapper[_Wrapped], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def wait(self: _Wrapper[_Wrapped_co], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         async def called() -> _T:
             return await method(self._twin, *args, **kwargs)
 
@@ -181,7 +184,7 @@ def _drive_opening(
     return make
 
 
-_Twin = TypeVar("_Twin", bound=async_session.Session | async_drive_session.DriveSession)
+_Twin = TypeVar("_Twin", bound=async_session.VehicleSession)
 
 
 class _AnySession(Generic[_Twin]):
@@ -209,6 +212,9 @@ class _AnySession(Generic[_Twin]):
         """Yield commands, skips and notices until the stream ends."""
         while (answer := self._thread.run(self._next())) is not None:
             yield answer
+
+    send_frame = _blocking(async_session.VehicleSession.send_frame)
+    request = _blocking(async_session.VehicleSession.request)
 
     def close(self) -> None:
         """End the session; see `aclose` of its twin."""
@@ -250,9 +256,7 @@ class _AnySession(Generic[_Twin]):
 class Session(_AnySession[async_session.Session]):
     """One vehicle's stream; see `steerstream.Session`. A context manager."""
 
-    send_frame = _blocking(async_session.Session.send_frame)
     send_encoded = _blocking(async_session.Session.send_encoded)
-    request = _blocking(async_session.Session.request)
     reset = _blocking(async_session.Session.reset)
     finish = _blocking(async_session.Session.finish)
 
@@ -279,8 +283,6 @@ class Session(_AnySession[async_session.Session]):
 class DriveSession(_AnySession[async_drive_session.DriveSession]):
     """A session that outlives its server; see `steerstream.DriveSession`. A context manager."""
 
-    send_frame = _blocking(async_drive_session.DriveSession.send_frame)
-    request = _blocking(async_drive_session.DriveSession.request)
     reset = _blocking(async_drive_session.DriveSession.reset)
     finish = _blocking(async_drive_session.DriveSession.finish)
 

@@ -27,7 +27,7 @@ from steerstream.failures import RpcFailed, call_error
 from steerstream.guard import Guard
 from steerstream.hand_over import HandOver, SessionChange
 from steerstream.models import Camera, FramePolicy, ServedModels, SessionInfo
-from steerstream.session import Clock, Session
+from steerstream.session import Clock, Session, VehicleSession
 from steerstream.transport import (
     GrpcTransport,
     Metadata,
@@ -148,7 +148,7 @@ class Client:
         self._is_entered = False
         self._is_closed = False
         self._opening: set[Stream] = set()
-        self._sessions: weakref.WeakSet[Session | DriveSession] = weakref.WeakSet()
+        self._sessions: weakref.WeakSet[VehicleSession] = weakref.WeakSet()
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Connect, and return the client; see `__aenter__`."""
@@ -485,7 +485,7 @@ class _Opening:
         return _Opening(request, Guard(self.guard.bounds), is_live=False)
 
 
-_Opened = TypeVar("_Opened", bound=Session | DriveSession)
+_Opened = TypeVar("_Opened", bound=VehicleSession)
 
 
 class SessionOpening(Generic[_Opened]):

@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Protocol, Self, Unpack
+from typing import Any, Protocol
 
 from steerstream.answers import (
     Answer,
@@ -26,7 +26,6 @@ from steerstream.answers import (
     SkipReason,
     TicketIssued,
 )
-from steerstream.arguments import finite_number
 from steerstream.errors import (
     AnswerTimeout,
     BadRequest,
@@ -45,17 +44,14 @@ from steerstream.errors import (
 from steerstream.guard import Guard, SafeCommand
 from steerstream.hand_over import DriveState, HandOver, SessionChange, Targets, pauses_s
 from steerstream.images import Image
-from steerstream.inbox import Inbox
 from steerstream.kept_frames import Kept, KeptFrames
-from steerstream.ledger import Ledger
 from steerstream.models import FramePolicy, SessionInfo, View
 from steerstream.session import (
-    MAX_UNREAD,
     Clock,
     FrameOptions,
     Session,
+    VehicleSession,
     check_options,
-    default_timeout_s,
     encoded,
     max_in_flight,
 )
@@ -112,7 +108,7 @@ class _Leg:
     tasks: list[asyncio.Task[None]] = dataclasses.field(default_factory=list)
 
 
-class DriveSession:
+class DriveSession(VehicleSession):
     """One vehicle's session over several servers; `Client.drive_session` makes it.
 
     It is used as a `Session` is: an asynchronous context manager, and an asynchronous iterator of
@@ -145,21 +141,16 @@ class DriveSession:
         on_change: Callable[[SessionChange], None] | None,
         clock: Clock = time.monotonic_ns,
     ) -> None:
-        self.guard = guard
+        self._is_latest = frame_policy is FramePolicy.LATEST
+        super().__init__(guard=guard, live=live, drop_oldest=self._is_latest, clock=clock)
         self._open_at = open_at
         self._loop = asyncio.get_running_loop()
         self._targets = Targets(targets, self._loop.time)
         self._is_live = live
-        self._is_latest = frame_policy is FramePolicy.LATEST
         self._period_s = period_s
         self._hand_over = hand_over
         self._on_change = on_change
-        self._clock = clock
-        self._inbox = Inbox(MAX_UNREAD, drop_oldest=self._is_latest)
-        self._ledger = Ledger(live=live)
         self._kept = KeptFrames(hand_over.max_kept_bytes)
-        self._sending = asyncio.Lock()
-        self._settled = asyncio.Event()
         # A change of server is wanted.
         self._wanted = asyncio.Event()
         self._leg: _Leg | None = None
@@ -175,13 +166,9 @@ class DriveSession:
         self._change = SessionChange(DriveState.CONNECTING, None, "it was not opened yet")
         self._why = "it was opened"
         self._error: SteerstreamError | None = None
-        self._is_finished = False
         self._retired_bytes = 0
         self._closing: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Self:
-        return self
 
     async def __aexit__(
         self,
@@ -190,9 +177,6 @@ class DriveSession:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Answer:
         """Return the next command, skip or notice.
@@ -218,49 +202,6 @@ class DriveSession:
 
     # Frames out
 
-    async def send_frame(self, image: Image, **options: Unpack[FrameOptions]) -> int:
-        """Send a frame, or keep it until a server is there; the iterator yields its answer.
-
-        Args:
-            image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (`Nv12`).
-            **options: see `FrameOptions`.
-
-        Returns:
-            The frame's sequence number.
-
-        Raises:
-            BadRequest: an argument is wrong; nothing was sent.
-            SteerstreamError: the session was given up or closed.
-        """
-        return await self._send_frame(image, None, options)
-
-    async def request(
-        self, image: Image, *, timeout_s: float | None = None, **options: Unpack[FrameOptions]
-    ) -> FrameAnswer:
-        """Send a frame and wait for its answer, from whichever server.
-
-        Args:
-            image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (`Nv12`).
-            timeout_s: how long to wait for room to send and for the answer, in seconds; by default
-                as `Session.request`.
-            **options: see `FrameOptions`.
-
-        Raises:
-            AnswerTimeout: no answer came in time; the session is alive.
-            BadRequest: an argument is wrong; nothing was sent.
-            SteerstreamError: the session was given up or closed.
-        """
-        if timeout_s is None:
-            timeout_s = default_timeout_s(self.info, self.guard.bounds)
-        finite_number("timeout_s", timeout_s, low=0.0)
-        waiter: asyncio.Future[FrameAnswer] = self._loop.create_future()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._send_frame(image, waiter, options)
-                return await waiter
-        except TimeoutError:
-            raise AnswerTimeout(f"a frame had no answer within {timeout_s:g} s; hold") from None
-
     async def reset(self) -> None:
         """Set the recurrent state back to its initial value, between the frames around it."""
         async with self._sending:
@@ -278,10 +219,10 @@ class DriveSession:
     def safe_command(self) -> SafeCommand:
         """Return what the vehicle may do now, by the guard."""
         self._check_silence()
-        return self.guard.safe_command(self._clock())
+        return super().safe_command()
 
     @property
-    def info(self) -> SessionInfo:
+    def info(self) -> SessionInfo:  # type: ignore[override]  # it changes with the server
         """What the server of this moment granted."""
         if self._info is None:
             raise SessionClosed("the session was not opened")
@@ -298,11 +239,6 @@ class DriveSession:
         return self._change
 
     @property
-    def frames_in_flight(self) -> int:
-        """Frames without an answer yet."""
-        return len(self._ledger)
-
-    @property
     def kept_bytes(self) -> int:
         """Bytes of the frames that are kept to be played again."""
         return self._kept.size_bytes
@@ -311,11 +247,6 @@ class DriveSession:
     def sent_bytes(self) -> int:
         """Bytes of all frames that were sent, those that were played again included."""
         return self._retired_bytes + (self._leg.session.sent_bytes if self._leg else 0)
-
-    @property
-    def dropped_answers(self) -> int:
-        """Answers that were dropped because nobody read them; only under LATEST."""
-        return self._inbox.dropped
 
     async def aclose(self) -> None:
         """Wait shortly for the answers under way, and end the session.

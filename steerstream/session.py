@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import logging
@@ -83,92 +84,46 @@ class FrameOptions(TypedDict, total=False):
     view: ViewUse
 
 
-class Session:
-    """One vehicle's stream; `Client.open_session` makes it.
+class VehicleSession(abc.ABC):
+    """What a session is to a vehicle, at one server (`Session`) or several (`DriveSession`).
 
-    It is an asynchronous context manager, and an asynchronous iterator of answers that ends when
-    the stream does. One background task reads the stream and ends with the session.
-
-    Every method that sends raises a `SessionEnded` once the session is over, and so does
-    the iterator where it ended with an error.
+    It is an asynchronous context manager, and an asynchronous iterator of answers.
 
     Args:
-        stream: of the server, which has opened the session on it.
-        info: what the server granted.
-        guard: judges every answer before the vehicle follows it.
+        guard: judges every answer before the vehicle follows it; an attribute too.
         live: whether capture times must run as the clock does.
+        drop_oldest: whether unread answers beyond a bound are dropped; otherwise they wait.
         clock: the client's monotonic clock, in nanoseconds.
-
-    `info` and `guard` are attributes too.
     """
 
-    def __init__(
-        self,
-        stream: Stream,
-        info: SessionInfo,
-        *,
-        guard: Guard,
-        live: bool = True,
-        clock: Clock = time.monotonic_ns,
-    ) -> None:
-        self.info = info
+    info: SessionInfo
+    """What the server granted."""
+
+    def __init__(self, *, guard: Guard, live: bool, drop_oldest: bool, clock: Clock) -> None:
         self.guard = guard
-        self._stream = stream
         self._clock = clock
-        self._inbox = Inbox(MAX_UNREAD, drop_oldest=info.frame_policy is FramePolicy.LATEST)
+        self._inbox = Inbox(MAX_UNREAD, drop_oldest=drop_oldest)
         self._ledger = Ledger(live=live)
-        self._settled = asyncio.Event()
         self._sending = asyncio.Lock()
-        self._latest: Command | None = None
-        self._ticket: TicketIssued | None = None
-        self._draining: Draining | None = None
-        self._shedding: Shedding | None = None
-        self._pace = FramePace()
-        self._error: SessionEnded | None = None
-        self._sent_bytes = 0
+        self._settled = asyncio.Event()
         self._is_finished = False
-        self._is_closing = False
-        self._is_ended = False
-        self._max_in_flight = max_in_flight(info)
-        guard.begin_session(live=live)
-        self._reader = asyncio.create_task(self._read(), name=f"steerstream {info.session_id}")
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._close(is_clean=exc_type is None)
-
     def __aiter__(self) -> Self:
         return self
 
+    @abc.abstractmethod
     async def __anext__(self) -> Answer:
-        """Return the next command, skip or notice.
-
-        Raises:
-            SessionEnded: the session ended with an error; SessionLost or ServerDraining.
-        """
-        answer = await self._inbox.get()
-        if answer is not None:
-            return answer
-        if self._error is not None:
-            raise self._error
-        raise StopAsyncIteration
-
-    # Frames out
+        """Return the next command, skip or notice."""
 
     async def send_frame(self, image: Image, **options: Unpack[FrameOptions]) -> int:
         """Send a frame; the iterator yields its answer.
 
-        Waits while `MAX_IN_FLIGHT` frames have no answer, and where a full server asks for a `Pace`
-        until the next frame is welcome; under EVERY while as many have none as may wait in the
-        server. Under EVERY another task must read the answers: where nobody does, the server is
-        slowed down.
+        Waits while `MAX_IN_FLIGHT` frames have no answer; under EVERY while as many have none as
+        may wait in the server. Under EVERY another task must read the answers: where nobody does,
+        the server is slowed down.
 
         Args:
             image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (`Nv12`).
@@ -182,19 +137,6 @@ class Session:
             SessionEnded: the session is over; SessionLost, ServerDraining or SessionClosed.
         """
         return await self._send_frame(image, None, options)
-
-    async def send_encoded(self, frame: frame_pb2.Frame) -> None:
-        """Send a frame that is ready for the wire, with its number and its time.
-
-        For those who keep frames to send them again; the iterator yields its answer.
-
-        Raises:
-            BadRequest: its number or its time does not go up; nothing was sent.
-            SessionEnded: the session is over; SessionLost, ServerDraining or SessionClosed.
-        """
-        async with self._sending:
-            await self._wait_for_room()
-            await self._send_numbered(frame, frame.sequence_number, frame.capture_time_ns, None)
 
     async def request(
         self, image: Image, *, timeout_s: float | None = None, **options: Unpack[FrameOptions]
@@ -226,6 +168,141 @@ class Session:
                 f"a frame had no answer within {timeout_s:g} s; hold, or open a new session"
             ) from None
 
+    @abc.abstractmethod
+    async def reset(self) -> None:
+        """Set the recurrent state back to its initial value, between the frames around it.
+
+        Raises:
+            SessionEnded: the session is over; SessionLost, ServerDraining or SessionClosed.
+        """
+
+    @abc.abstractmethod
+    async def finish(self) -> None:
+        """Say that no more frames follow; the iterator ends after the last answer."""
+
+    @abc.abstractmethod
+    async def aclose(self) -> None:
+        """Send no more frames, wait shortly for the answers under way, and end the session.
+
+        Calling it again does nothing.
+        """
+
+    @abc.abstractmethod
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the session, and wait for nothing where an error ended the block."""
+
+    @property
+    @abc.abstractmethod
+    def sent_bytes(self) -> int:
+        """Bytes of all frames that were sent, those that were played again included."""
+
+    def safe_command(self) -> SafeCommand:
+        """Return what the vehicle may do now, by the guard."""
+        return self.guard.safe_command(self._clock())
+
+    @property
+    def frames_in_flight(self) -> int:
+        """Frames without an answer yet."""
+        return len(self._ledger)
+
+    @property
+    def dropped_answers(self) -> int:
+        """Answers that were dropped because nobody read them; only under LATEST."""
+        return self._inbox.dropped
+
+    @abc.abstractmethod
+    async def _send_frame(
+        self, image: Image, waiter: asyncio.Future[FrameAnswer] | None, options: FrameOptions
+    ) -> int:
+        """Number a frame and send it; the waiter takes its answer, or else the iterator does."""
+
+
+class Session(VehicleSession):
+    """One vehicle's stream; `Client.open_session` makes it.
+
+    It is an asynchronous context manager, and an asynchronous iterator of answers that ends when
+    the stream does. One background task reads the stream and ends with the session.
+
+    Every method that sends raises a `SessionEnded` once the session is over, and so does
+    the iterator where it ended with an error.
+
+    Args:
+        stream: of the server, which has opened the session on it.
+        info: what the server granted.
+        guard: judges every answer before the vehicle follows it.
+        live: whether capture times must run as the clock does.
+        clock: the client's monotonic clock, in nanoseconds.
+
+    `info` and `guard` are attributes too.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        info: SessionInfo,
+        *,
+        guard: Guard,
+        live: bool = True,
+        clock: Clock = time.monotonic_ns,
+    ) -> None:
+        drop_oldest = info.frame_policy is FramePolicy.LATEST
+        super().__init__(guard=guard, live=live, drop_oldest=drop_oldest, clock=clock)
+        self.info = info
+        self._stream = stream
+        self._latest: Command | None = None
+        self._ticket: TicketIssued | None = None
+        self._draining: Draining | None = None
+        self._shedding: Shedding | None = None
+        self._pace = FramePace()
+        self._error: SessionEnded | None = None
+        self._sent_bytes = 0
+        self._is_closing = False
+        self._is_ended = False
+        self._max_in_flight = max_in_flight(info)
+        guard.begin_session(live=live)
+        self._reader = asyncio.create_task(self._read(), name=f"steerstream {info.session_id}")
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._close(is_clean=exc_type is None)
+
+    async def __anext__(self) -> Answer:
+        """Return the next command, skip or notice.
+
+        Raises:
+            SessionEnded: the session ended with an error; SessionLost or ServerDraining.
+        """
+        answer = await self._inbox.get()
+        if answer is not None:
+            return answer
+        if self._error is not None:
+            raise self._error
+        raise StopAsyncIteration
+
+    # Frames out
+
+    async def send_encoded(self, frame: frame_pb2.Frame) -> None:
+        """Send a frame that is ready for the wire, with its number and its time.
+
+        For those who keep frames to send them again; the iterator yields its answer.
+
+        Raises:
+            BadRequest: its number or its time does not go up; nothing was sent.
+            SessionEnded: the session is over; SessionLost, ServerDraining or SessionClosed.
+        """
+        async with self._sending:
+            await self._wait_for_room()
+            await self._send_numbered(frame, frame.sequence_number, frame.capture_time_ns, None)
+
     async def reset(self) -> None:
         """Set the recurrent state back to its initial value, between the frames around it.
 
@@ -243,10 +320,6 @@ class Session:
 
     # Answers in
 
-    def safe_command(self) -> SafeCommand:
-        """Return what the vehicle may do now, by the guard."""
-        return self.guard.safe_command(self._clock())
-
     def latest_command(self, *, max_age_ms: float) -> Command | None:
         """Return the newest undamaged command with values, or None if it is too old.
 
@@ -263,19 +336,9 @@ class Session:
         return latest
 
     @property
-    def frames_in_flight(self) -> int:
-        """Frames without an answer yet."""
-        return len(self._ledger)
-
-    @property
     def sent_bytes(self) -> int:
         """Bytes of all frames that were sent, as messages of the wire contract."""
         return self._sent_bytes
-
-    @property
-    def dropped_answers(self) -> int:
-        """Answers that were dropped because nobody read them; only under LATEST."""
-        return self._inbox.dropped
 
     @property
     def ticket(self) -> TicketIssued | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -49,6 +50,16 @@ def used_s(pids: Collection[int]) -> float:
         if pid in pids:
             ticks += sum(int(field) for field in fields[11:15])
     return ticks / _TICKS_PER_S
+
+
+def thread_time_s(pid: int) -> float:
+    """Return the seconds of CPU that a process's present threads have used, to the nanosecond."""
+    used_ns = 0
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        # A thread may have ended since it was listed.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            used_ns += int(path.read_text().split()[0])
+    return used_ns / 1e9
 
 
 def _processes() -> Iterator[tuple[int, list[str]]]:

@@ -70,7 +70,6 @@ class Process:
         self.ready: deque[asyncio.Handle] = deque()
         self.timers: list[tuple[int, int, asyncio.Handle]] = []
         self.messages: list[tuple[int, int, asyncio.Handle]] = []
-        self.tasks: list[asyncio.Task[Any]] = []
 
     def freeze(self, until_ns: int) -> None:
         """Run nothing before this time: stopped by a signal, or by its machine."""
@@ -212,15 +211,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._plan(process, when_ns)
         return handle
 
-    def spawn(
-        self, process: Process, coroutine: Coroutine[Any, Any, Any], name: str = ""
-    ) -> asyncio.Task[Any]:
+    def spawn(self, process: Process, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Begin a task in a process."""
         context = copy_context()
         context.run(_process.set, process)
-        task = context.run(self.create_task, coroutine, name=name or None)
-        process.tasks.append(task)
-        return task
+        return context.run(self.create_task, coroutine)
 
     def spend(self, duration_ns: int) -> None:
         """The callback that runs takes this much longer."""

@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 from typing import Any, Protocol
 
 import grpc
@@ -80,6 +81,7 @@ class Network:
         self.window_bytes = rng.choice([8_000, 64_000])
         self.servers: dict[str, Served] = {}
         self.connections: set[Connection] = set()
+        self.numbers = count()
         self._cut_until_ns: dict[tuple[str, str], int] = {}
 
     def delay_ns(self) -> int:
@@ -137,11 +139,8 @@ class Connection:
         served: what runs there.
     """
 
-    _made = 0
-
     def __init__(self, network: Network, client: Process, server_name: str, served: Served) -> None:
-        Connection._made += 1
-        self.number = Connection._made
+        self.number = next(network.numbers)
         self.network = network
         self.client = client
         self.server_name = server_name
@@ -360,7 +359,7 @@ class Context:
         return ()
 
     def peer(self) -> str:
-        return f"ipv4:10.0.0.{self.connection.number % 250}:50000"
+        return f"ipv4:10.0.0.{self.connection.client.name.rpartition('-')[2]}:50000"
 
     def auth_context(self) -> dict[str, Any]:
         return {}

@@ -101,7 +101,6 @@ class StreamRecord:
     loop: VirtualLoop
     process: Process
     server: ServerRecord
-    is_latest: bool = False
     events: list[tuple[int, Any]] = dataclasses.field(default_factory=list)
     end_ns: int | None = None
     code: grpc.StatusCode | None = None

@@ -179,10 +179,15 @@ class HostileCall(Call):
 
 
 class GoodCall(Call):
-    """A vehicle that behaves: one picture after the other, and a reset now and then."""
+    """A vehicle that behaves: one picture after the other, and a reset now and then.
+
+    Attributes:
+        commands: all that depends on its pictures, and not on time or the session's name.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.commands: list[bytes] = []
         self._requests: asyncio.Queue[object] = asyncio.Queue()
         self._answered = asyncio.Event()
         self._is_over = False
@@ -203,9 +208,10 @@ class GoodCall(Call):
 
     async def write(self, response: drive_service_pb2.DriveResponse) -> None:
         """Take an answer."""
-        await super().write(response)
         if response.WhichOneof("message") in {"command", "skipped"}:
+            self.commands.append(_without_time(response))
             self._answered.set()
+        await asyncio.sleep(0)
 
     async def drive(self) -> None:
         """Send a frame and wait for its answer.
@@ -238,16 +244,6 @@ class GoodCall(Call):
         """The server has let go of the call."""
         self._is_over = True
         self._answered.set()
-
-    @property
-    def commands(self) -> list[bytes]:
-        """All that depends on the pictures, and not on time or the session's name."""
-        return [_without_time(answer) for answer in self.answers[1:] if not _is_notice(answer)]
-
-
-def _is_notice(answer: drive_service_pb2.DriveResponse) -> bool:
-    return answer.WhichOneof("message") == "notice"
-
 
 def _without_time(answer: drive_service_pb2.DriveResponse) -> bytes:
     command = command_pb2.Command()

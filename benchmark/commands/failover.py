@@ -168,29 +168,30 @@ def table(results: dict[str, Any]) -> str:
             text.number(found["wrong"]),
             text.number(found["fresh"]),
             *(text.ms(found["without_ms"][key]) for key in ("p50", "p99", "max")),
-            text.number(found["held"]),
+            text.number(found.get("held")),
             text.number(found["changes"]),
         ]
         for name, found in results["faults"].items()
     ]
-    parts = [text.table(columns, rows), _road_table(results), _ticket_table(results)]
+    parts = [text.table(columns, rows)]
+    if results.get("road"):
+        parts.append(_road_table(results["road"]))
+    if results.get("tickets"):
+        parts.append(_ticket_table(results["tickets"]))
     shown = [f"- {line}" for found in results["faults"].values() for line in found["shown"]]
     return "\n\n".join([*parts, *shown])
 
 
-def _road_table(results: dict[str, Any]) -> str:
+def _road_table(on_the_road: dict[str, Any]) -> str:
     columns = ["in a bend, the server is", "next command after", "largest lateral error after"]
     rows = [
         [name, text.ms(found["gap_ms"]), f"{found['lateral_error_max_after_m']:.2f} m"]
-        for name, found in results.get("road", {}).items()
+        for name, found in on_the_road.items()
     ]
     return text.table(columns, rows)
 
 
-def _ticket_table(results: dict[str, Any]) -> str:
-    found = results.get("tickets")
-    if found is None:
-        return ""
+def _ticket_table(costs: dict[str, Any]) -> str:
     columns = ["bundle", "ticket, bytes", "frames between", "bytes a second"]
     columns += ["share of the pictures", "longest hand-over"]
     rows = [
@@ -202,9 +203,9 @@ def _ticket_table(results: dict[str, Any]) -> str:
             text.percent(bundle["share_of_pictures_percent"]),
             text.ms(bundle["longest_hand_over_ms"]),
         ]
-        for name, bundle in found["bundles"].items()
+        for name, bundle in costs["bundles"].items()
     ]
-    share = found["processor"]["share_percent"]
+    share = costs["processor"]["share_percent"]
     said = f"Of the server's CPU time for a frame, tickets take {text.percent(share)}."
     return f"{text.table(columns, rows)}\n\n{said}"
 

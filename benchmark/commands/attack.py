@@ -160,7 +160,13 @@ def surroundings(cores: list[int]) -> Iterator[Surroundings]:
 
 
 def drive_alone(server: Server, around: Surroundings, seconds: float) -> dict[str, Any]:
-    """Return what vehicles see of a server that nobody else uses."""
+    """Return what vehicles see of a server that nobody else uses.
+
+    Args:
+        server: it.
+        around: the other processes.
+        seconds: how long it is measured.
+    """
     load = _vehicles(seconds, around)
     with progress.step("alone", load.total_s):
         (tally,) = around.crew.run_all(server.address, [load])

@@ -245,6 +245,7 @@ class GoodCall(Call):
         self._is_over = True
         self._answered.set()
 
+
 def _without_time(answer: drive_service_pb2.DriveResponse) -> bytes:
     command = command_pb2.Command()
     command.CopyFrom(answer.command)

@@ -66,6 +66,7 @@ LIMITS = {
     "transport/watch_service.py WatchService.WatchSession: context.abort": _ABORT,
     "transport/watch_service.py WatchService._snapshot: async with self._lock": "one snapshot",
     "transport/watch_service.py WatchService._write_picture: asyncio.to_thread": "one picture",
+    "transport/watch_service.py WatchService._write_picture: async with self._decoding": "the same",
 }
 
 

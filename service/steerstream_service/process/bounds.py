@@ -24,11 +24,11 @@ OTHER_METHODS = 13
 """DescribeModels, three of Health, both reflections, two to watch, five of the ModelsService."""
 HEADER_BYTES = 16_384
 """Headers of one call, all together: a token or a certificate's name has room, a book has not."""
-WINDOW_BYTES = 256 * 1024
-"""What a client may send on a stream before the server reads it: a JPEG at once, so that it does
-not wait for a round trip. gRPC lets a larger message come as soon as the server waits for it. Left
+WINDOW_BYTES = 1024 * 1024
+"""What a client may send on a stream before the server reads it: a JPEG at once, and raw pixels in
+few round trips. gRPC lets a larger message come as soon as the server waits for it. Left
 to itself it begins with 64 KiB and lets a quick client have megabytes."""
-PENDING_CALLS = 1000
+PENDING_CALLS = 500
 """Calls that gRPC may hold before the event loop has seen them: all vehicles of a large server."""
 
 _CONNECTION_BYTES = 64 * 1024
@@ -131,7 +131,13 @@ def after_open(config: Config, contracts: Sequence[Contract], *, every: bool) ->
 
 
 def total_bytes(config: Config, contracts: Sequence[Contract], connections: int) -> int:
-    """Return what connections can make one server hold, beyond what it takes at its start."""
+    """Return how many bytes one server can be made to hold, beyond what it takes at its start.
+
+    Args:
+        config: the settings.
+        contracts: of the served models.
+        connections: how many there are.
+    """
     rows = [*always(config, contracts), *before_open(config, connections)]
     if connections:
         rows += after_open(config, contracts, every=True)

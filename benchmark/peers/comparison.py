@@ -22,7 +22,7 @@ from benchmark.peers.servers import CLIENT, Bench, PeerServer, serve
 
 PHASES = ("throughput", "paced", "capacity", "overload", "vanish")
 USUAL_PHASES = ("paced", "capacity", "overload")
-"""Those that the targets need: 12 minutes for all peers on a quiet machine."""
+"""What the targets need, and overload: 11 minutes for all peers, Ray and an earlier revision."""
 SLOTS = 512
 """More than any load opens, so that no peer is short of slots where slots are not the question."""
 CLOSED_LOOPS = (("rgb8", 1), ("rgb8", 8), ("rgb8", 32), ("jpeg", 8))

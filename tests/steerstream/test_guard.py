@@ -910,7 +910,7 @@ def test_before_any_command_a_session_without_state_has_nothing_to_hold():
         # A step that is alone lasts as long as it took to come.
         (ahead(0.2, every_ms=100), ns(200) - 1, Action.FOLLOW, 0.2),
         (ahead(0.2, every_ms=100), ns(200), Action.HOLD, 0.2),
-        (ahead(*[0.2] * 64, every_ms=2), ns(129), Action.FOLLOW, 0.2),
+        (ahead(*[0.2] * 64, every_ms=1), ns(64), Action.FOLLOW, 0.2),
     ],
 )
 def test_a_step_begins_at_its_moment_and_the_horizon_ends_with_its_last(

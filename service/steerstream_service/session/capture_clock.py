@@ -50,14 +50,17 @@ class CaptureClock:
     def __init__(self, *, is_live: bool) -> None:
         self._is_live = is_live
         self._is_first = True
-        # The frame before this one, and the last one that was no wrong step.
-        self._last_capture_ns = self._good_capture_ns = 0
-        self._last_arrived_ns = self._good_arrived_ns = 0
+        # The frame before this one, and the last one that was no wrong step; the first sets both.
+        self._last_capture_ns: int
+        self._last_arrived_ns: int
+        self._good_capture_ns: int
+        self._good_arrived_ns: int
         self._in_a_row = 0
         """Frames that go on from a step that was refused, the first included."""
         # Where the comparison of captures and arrivals began, and what it found the last time.
-        self._began_capture_ns = self._began_arrived_ns = 0
-        self._frames = 0
+        self._began_capture_ns: int
+        self._began_arrived_ns: int
+        self._frames: int
         self._stands_still = False
 
     def refusal(self, capture_ns: int, arrived_ns: int) -> Refusal | None:

@@ -80,7 +80,7 @@ class Terms:
     max_waiting_frames: int
     idle_timeout_ns: int
     expiring_notice_ns: int
-    ticket_every_frames: int = 0
+    ticket_every_frames: int
 
 
 class Session:

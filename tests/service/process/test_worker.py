@@ -305,7 +305,7 @@ def has_reflection(channel):
         (answer,) = stub.ServerReflectionInfo(iter([request]), timeout=60)
     except grpc.RpcError as error:
         return error.code() is not grpc.StatusCode.UNIMPLEMENTED
-    return len(answer.list_services_response.service) == 4
+    return len(answer.list_services_response.service) == 5
 
 
 LACKING = """

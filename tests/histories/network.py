@@ -420,7 +420,7 @@ class SimulatedTransport:
         self._network = network
         self._client = client
         self._target = target
-        self._connection: Connection | None = None
+        self.connection: Connection | None = None
 
     async def connect(self, *, timeout_s: float, wait_for_server: bool) -> None:
         network, loop = self._network, self._network.loop
@@ -439,16 +439,16 @@ class SimulatedTransport:
             # Stopped: the kernel takes the connection, and nobody answers.
             await asyncio.sleep(timeout_s)
             raise ConnectionFailed(f"{self._target} did not answer", code=_BROKEN.code)
-        self._connection = Connection(network, self._client, self._target, served)
+        self.connection = Connection(network, self._client, self._target, served)
 
     async def describe_models(self, timeout_s: float) -> drive_service_pb2.DescribeModelsResponse:
         raise NotImplementedError
 
     async def drive(self) -> GrpcStream:
-        assert self._connection is not None
-        call: Any = Call(self._connection)
-        return GrpcStream(call, lambda: self._connection is not None and self._connection.is_up)
+        assert self.connection is not None
+        call: Any = Call(self.connection)
+        return GrpcStream(call, lambda: self.connection is not None and self.connection.is_up)
 
     async def close(self) -> None:
-        if self._connection is not None and self._connection.is_up:
-            self._connection.close()
+        if self.connection is not None and self.connection.is_up:
+            self.connection.close()

@@ -96,11 +96,15 @@ class VehicleRecord:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class StreamRecord:
-    """What one server read and wrote on one stream, at the times of its own clock."""
+    """What one server read and wrote on one stream, at the times of its own clock.
+
+    `is_strange` tells that the client keeps no rule, so that nothing is promised to it.
+    """
 
     loop: VirtualLoop
     process: Process
     server: ServerRecord
+    is_strange: bool
     events: list[tuple[int, Any]] = dataclasses.field(default_factory=list)
     end_ns: int | None = None
     code: grpc.StatusCode | None = None

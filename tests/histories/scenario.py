@@ -26,11 +26,14 @@ from tests.histories.loop import MS, Process, StuckError, VirtualLoop, virtual_t
 from tests.histories.network import Network
 from tests.histories.records import History
 from tests.histories.servers import Machine, PlantedStepError, Server, keys_file
+from tests.histories.strangers import Stranger
 from tests.histories.vehicles import Drive, Vehicle
 
 _LONGEST_NS = 400_000 * MS
 """Of virtual time: far more than any vehicle tries to find a server."""
 _S = 1_000 * MS
+_STRANGE_EVERY, _STRANGE_AT = 5, 3
+"""One in so many histories has strangers."""
 
 
 _ALARMS = {"server_late", "step_stuck"}
@@ -86,6 +89,7 @@ class _World:
             self._plan_vehicle(f"car-{at}")
         self.loses_keys = False
         self.faults = [] if self.is_calm else self._plan_faults()
+        self.strangers = self._strangers()
         for vehicle in self.vehicles:
             vehicle.record.may_lose_state = (
                 self.loses_keys
@@ -95,7 +99,22 @@ class _World:
         history.plan = [
             *(f"{name}: {self.machines[name]}" for name in self.names),
             *(f"{vehicle.record.name}: {vehicle._drive}" for vehicle in self.vehicles),
+            *(f"{stranger.process.name} keeps no rule" for stranger in self.strangers),
             *(f"{at_ns / _S:.3f} s: {words}" for at_ns, words, _ in self.faults),
+        ]
+
+    def _strangers(self) -> list[Stranger]:
+        if self.is_calm or self.history.seed % _STRANGE_EVERY != _STRANGE_AT:
+            return []
+        return [
+            Stranger(
+                f"stranger-{100 + at}",
+                self.loop,
+                self.network,
+                random.Random(f"{self.history.seed} {at}"),
+                self.names,
+            )
+            for at in range(2)
         ]
 
     def _config(self) -> Config:
@@ -327,6 +346,9 @@ class _World:
         if self.waits_for_servers:
             for task in starting:
                 await _done(task)
+        visiting = [
+            self.loop.spawn(stranger.process, stranger.run()) for stranger in self.strangers
+        ]
         driving = [self.loop.spawn(vehicle.process, vehicle.run()) for vehicle in self.vehicles]
         for at_ns, _, act in self.faults:
             self.loop.at(self.loop.looker_on, self.loop.local_ns + at_ns, self._act, act)
@@ -334,6 +356,10 @@ class _World:
             await _done(task, vehicle.process)
             if task.done() and (error := task.exception()):
                 self.history.faults.append(f"a vehicle's program: {error!r}")
+        for task in visiting:
+            await _done(task)
+            if error := task.exception():
+                self.history.faults.append(f"a stranger: {error!r}")
         await self._end()
 
     def _act(self, act: Callable[[], None]) -> None:
@@ -365,7 +391,9 @@ class _World:
         """Cancel whatever is left, so that nothing of it is collected while another one runs."""
         self.network.connections.clear()
         threads = [thread for server in self.all for thread in (server.process, *server.threads)]
-        for process in (*threads, *(vehicle.process for vehicle in self.vehicles)):
+        clients = [vehicle.process for vehicle in self.vehicles]
+        clients += [stranger.process for stranger in self.strangers]
+        for process in (*threads, *clients):
             self.loop.revive(process)
         while left := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in left:

@@ -219,7 +219,8 @@ class Server:
 
     def serve(self, context: Context) -> None:
         """Handle a call, in the server's process."""
-        stream = StreamRecord(self._loop, self.process, self.record)
+        is_strange = context.connection.client.name.startswith("stranger")
+        stream = StreamRecord(self._loop, self.process, self.record, is_strange)
         self.record.streams.append(stream)
         context.tap = stream
         context.task = self._loop.spawn(self.process, self._handle(context))

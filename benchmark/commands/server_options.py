@@ -92,7 +92,13 @@ def load(options: argparse.Namespace, **changes: Any) -> Load:  # noqa: ANN401
 
 
 def as_sent(load: Load, running: Server, options: argparse.Namespace) -> Load:
-    """Return a load with the pictures that vehicles send to a server: whole ones, or its view."""
+    """Return a load with the pictures that vehicles send to a server: whole ones, or its view.
+
+    Args:
+        load: with whole pictures.
+        running: the server, which declares what it wants to see.
+        options: with those of `add_server`.
+    """
     if not options.view:
         return load
     return dataclasses.replace(load, pictures=view_pictures.seen(running.address, load.pictures))

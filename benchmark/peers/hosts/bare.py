@@ -70,7 +70,13 @@ class Bare:
     def reference(
         self, *, precision: str, pictures: str, sequences: list[list[int]]
     ) -> list[list[list[float]]]:
-        """Return the outputs [3] of each picture of each sequence."""
+        """Return the outputs [3] of each picture of each sequence.
+
+        Args:
+            precision: one of `precisions`.
+            pictures: file of a picture set.
+            sequences: indices into its pictures, in the order in which each drive shows them.
+        """
         stored, runner = PictureSet.load(Path(pictures)), self._runners[precision]
         decoded = [_picture(stored, data, runner.contract.frame) for data in stored.pictures]
         return [_drive(runner, [decoded[at] for at in sequence]) for sequence in sequences]

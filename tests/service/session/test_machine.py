@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 from hypothesis import settings
@@ -477,6 +478,33 @@ def test_an_idle_session_is_told_to_the_millisecond():
 def test_after_a_frame_an_idle_session_is_told_again():
     shell = Shell().wait(8_000).tick().frame(0, 0).wait(8_000).tick()
     assert shell.sent.count(ExpiringNotice(2000)) == 2
+
+
+def test_the_first_step_is_a_period_of_the_network_s_rate_after_nothing():
+    shell = Shell()
+    shell.drive(0, 0)
+    assert shell.stepped[0].interval_s == 0.05
+
+
+@pytest.mark.parametrize(
+    ("policy", "refused"),
+    [(FramePolicy.LATEST, [SkipReason.CAPTURE_TIME]), (FramePolicy.EVERY, [])],
+)
+def test_only_a_live_vehicle_s_clock_is_compared_with_the_server_s(policy, refused):
+    shell = Shell(policy).frame(0, 0).frame(1, 60_000)
+    assert [answer.reason for answer in shell.answers] == refused
+
+
+@pytest.mark.parametrize(("policy", "seconds"), [(FramePolicy.LATEST, 0.5), (FramePolicy.EVERY, 1)])
+def test_a_live_vehicle_s_wheel_moves_no_faster_than_time_passes_here(policy, seconds):
+    """Half a second more at most, which a network's jitter may take."""
+    shell = Shell(policy)
+    shell.drive(0, 0, outputs=(0.0, 10.0, 0.0), speed=2.0)
+    for number in range(1, 5):
+        shell.drive(number, 250 * number, outputs=(6.0, 10.0, 0.0), speed=2.0)
+    rate_radps = math.radians(250)
+    angle_rad = shell.answers[-1].limited.steering_wheel_angle_rad
+    assert angle_rad == pytest.approx(rate_radps * seconds)
 
 
 # Tickets, and sessions that go on.

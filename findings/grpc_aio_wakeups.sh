@@ -21,7 +21,7 @@ import asyncio, socket, threading, time
 import grpc
 
 STREAMS = 50
-ready, received, waiting = [], [], None
+ready, received, ended, waiting = [], [], [], None
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -44,6 +44,7 @@ async def drive(request, context):
     await context.read()
     received.append(len(waiting))
     await context.read()
+    ended.append(True)
 
 
 def client(port, go, done):
@@ -56,7 +57,7 @@ def client(port, go, done):
         calls = [channel.stream_stream("/a.Service/Drive")(messages()) for _ in range(STREAMS)]
         done.wait()
         for call in calls:
-            call.cancel()
+            list(call)
 
 
 async def main():
@@ -79,7 +80,9 @@ async def main():
     early = sum(at <= 2 for at in received)
     print(f"{waiting[0]} bytes, {early} messages after two wake-ups of {len(waiting)}")
     done.set()
-    await server.stop(0)
+    while len(ended) < STREAMS:
+        await asyncio.sleep(0.01)
+    await server.stop(1)
 
 
 with asyncio.Runner(loop_factory=Loop) as runner:

@@ -16,7 +16,7 @@ python3 -m pip install --quiet --target "$folder/site" grpcio==1.85.3 2>/dev/nul
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
     -addext subjectAltName=DNS:localhost -keyout "$folder/key" -out "$folder/certificate" 2>/dev/null
 
-seen=$(cd "$folder" && PYTHONPATH="$folder/site" timeout 60 python3 - <<'PROGRAM'
+seen=$(cd "$folder" && PYTHONPATH="$folder/site" timeout 60 python3 - 2>/dev/null <<'PROGRAM'
 import socket, ssl, threading
 from concurrent import futures
 from pathlib import Path

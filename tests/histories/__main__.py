@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from steerstream.command_line import Parser, count
+from steerstream.progress import tracked
 from tests.histories.model import lines, violations
 from tests.histories.scenario import Histories
 
@@ -29,7 +30,8 @@ def main() -> int:
     with Histories() as histories:
         gc.collect()
         gc.freeze()
-        for seed in range(options.seed, options.seed + options.histories):
+        seeds = range(options.seed, options.seed + options.histories)
+        for seed in tracked(seeds, "simulating", options.histories, "histories"):
             history = histories.run(seed)
             frames += history.frames
             found = list(lines(violations(history)))

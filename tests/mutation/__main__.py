@@ -19,6 +19,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+from steerstream.progress import tracked
 from tests.mutation.fork import Mirror
 from tests.mutation.mutants import mutants
 from tests.project.test_repository import ROOT
@@ -92,7 +93,8 @@ def judge(module: Path, verdicts: Verdicts, excused: Mapping[str, str]) -> bool:
     tests = Mirror(module)
     source = (ROOT / module).read_text()
     names, survivors = set(), set()
-    for mutant in mutants(source, str(ROOT / module)):
+    faults = list(mutants(source, str(ROOT / module)))
+    for mutant in tracked(faults, f"{module.stem}:", len(faults), "mutants"):
         names.add(mutant.name)
         if mutant.name not in verdicts.survived:
             verdicts.add(mutant.name, survived=tests.pass_with(mutant.code))

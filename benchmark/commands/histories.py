@@ -2,14 +2,14 @@
 
 One to three servers and up to four vehicles run in one thread on virtual time: the real server with
 its admission, sessions, engine, decoding queue and tickets, and the real client with its hand-over
-and guard. The seed decides in which order callbacks run, what each takes, how long messages travel,
-and what goes wrong: servers that crash with or without notice and come back with or without their
-ticket key, drains, stops, connections that break, networks that say nothing, slow machines, steps
-that fail, vehicles that leave or stand still. A reference model that knows the wire contract alone
-then judges what every stream and every vehicle saw: one answer a frame, in order; no state that
-crosses, is lost or is counted twice; resumed as unbroken; no frame missed without a reason; ages,
-budgets and notices by the clock; nothing followed beyond its age; sessions, slots, load and memory
-back at zero.
+and guard. The seed decides whether messages or timers come first, what a callback takes, how long
+messages travel, and what goes wrong: servers that crash with or without notice and come back with
+or without their ticket key, drains, stops, connections that break, networks that say nothing, slow
+machines, steps that fail, vehicles that leave or stand still, strangers who keep no rule. A
+reference model that knows the wire contract alone then judges what every stream and every vehicle
+saw: one answer a frame, in order; no state that crosses, is lost or is counted twice; resumed as
+unbroken; no frame missed without a reason; ages, budgets and notices by the clock; nothing followed
+beyond its age; sessions, slots, load and memory back at zero.
 
 Not simulated are gRPC and the sockets below it (calls, statuses and flow control are imitated),
 threads (the engine's and the decoders' take turns at the moments when they hand something over),

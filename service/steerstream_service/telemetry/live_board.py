@@ -128,14 +128,17 @@ class LiveBoard(Observer):
         self._closeups = 0
 
     def sessions(self, most: int) -> Iterator[tuple[str, SessionTally]]:
-        """Return sessions with their names: those in trouble lately first, then the oldest."""
+        """Return sessions with their names: those in trouble lately first, then the oldest.
+
+        A session that ends before its turn comes is left out.
+        """
         names = [*reversed(self._troubled)][:most]
         for name in self._sessions:
             if len(names) >= most:
                 break
             if name not in self._troubled:
                 names.append(name)
-        return ((name, self._sessions[name]) for name in names)
+        return ((name, self._sessions[name]) for name in names if name in self._sessions)
 
     @contextlib.contextmanager
     def closeup(self, session_id: str, *, wants_pictures: bool) -> Iterator[Closeup | None]:

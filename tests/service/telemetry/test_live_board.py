@@ -86,6 +86,13 @@ def test_sessions_in_trouble_come_first_and_the_last_one_before_the_others(board
     assert names(board, most=2) == ["b", "c"]
 
 
+def test_a_session_that_ends_while_others_are_read_is_left_out(board):
+    found = board.sessions(10)
+    assert next(found)[0] == "a"
+    board.ended("b", "client")
+    assert [name for name, _ in found] == ["c"]
+
+
 def test_trouble_is_forgotten_once_a_session_is_well_again(board):
     board.skipped("b", skip(SkipReason.LATE))
     later_ns = tally(board, "b").answered_ns + 1

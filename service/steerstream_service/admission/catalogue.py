@@ -77,7 +77,15 @@ class Catalogue:
         Raises:
             UnknownModelError: it is not served.
         """
-        model = self.models.get(name or self._share_of(vehicle_id))
+        return self.named(name or self._share_of(vehicle_id))
+
+    def named(self, name: str) -> Model:
+        """Return the model of a name; an empty one is none.
+
+        Raises:
+            UnknownModelError: it is not served.
+        """
+        model = self.models.get(name)
         if model is None:
             raise UnknownModelError(
                 f"no model {name!r} is served; choose one of {sorted(self.models)}"
@@ -101,7 +109,7 @@ class Catalogue:
             UnknownModelError: it is not served.
             RoutingError: it is the default.
         """
-        model = self.model(name, "")
+        model = self.named(name)
         if name == self.default:
             raise RoutingError(f"{name!r} is the default; make another one the default before")
         self.models = {other: each for other, each in self.models.items() if other != name}
@@ -120,7 +128,7 @@ class Catalogue:
             RoutingError: a share is out of its range.
         """
         for name in (default, *shares):
-            self.model(name, "")
+            self.named(name)
         for name, share in shares.items():
             check_share(name, share)
             if name == default:

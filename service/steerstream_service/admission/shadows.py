@@ -44,7 +44,7 @@ class Shadows:
         model = comparison = None
         if name:
             check_share(name, share)
-            model = self._admission.catalogue.model(name, "")
+            model = self._admission.catalogue.named(name)
             default = self._admission.models[self._admission.default]
             if not _see_the_same(model, default):
                 raise RoutingError(

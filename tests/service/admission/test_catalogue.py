@@ -72,7 +72,9 @@ def test_whole_shares_may_be_given_in_parts(catalogue):
         ("first", {"second": 0.6, "third": 0.6}, RoutingError),
         ("first", {"first": 0.1}, RoutingError),
         ("first", {"fourth": 0.1}, UnknownModelError),
+        ("first", {"": 0.1}, UnknownModelError),
         ("fourth", {}, UnknownModelError),
+        ("", {}, UnknownModelError),
     ],
 )
 def test_wrong_shares_change_nothing(catalogue, default, shares, error):
@@ -94,6 +96,13 @@ def test_a_model_comes_and_goes_with_its_share(models):
         catalogue.remove("first")
     with pytest.raises(UnknownModelError):
         catalogue.remove("second")
+
+
+def test_a_change_without_a_name_is_not_one_of_the_default(catalogue):
+    with pytest.raises(UnknownModelError):
+        catalogue.remove("")
+    with pytest.raises(UnknownModelError):
+        catalogue.named("")
 
 
 def test_places_are_spread_evenly_and_differ_by_purpose():

@@ -172,7 +172,9 @@ async def test_an_unloaded_model_finishes_its_sessions_and_goes(server, operator
     [
         ("UnloadModel", {"name": "tiny"}, "FAILED_PRECONDITION"),
         ("UnloadModel", {"name": "none"}, "NOT_FOUND"),
+        ("UnloadModel", {"name": ""}, "NOT_FOUND"),
         ("RouteVehicles", {"default_model": "none"}, "NOT_FOUND"),
+        ("RouteVehicles", {"shares": [wire.ModelShare(share=0.5)]}, "NOT_FOUND"),
         (
             "RouteVehicles",
             {"shares": [wire.ModelShare(name="tiny", share=2.0)]},

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +23,7 @@ README = DEPLOY / "README.md"
 CAPACITY = DEPLOY / "capacity.md"
 NOT_RUN = "not run here"
 IN_IMAGE = "run with the image's steps"
+UNTIL_STOPPED = "until Ctrl-C"
 TOOLS = ("envoy", "helm", "kubernetes-validate", "promtool", "hadolint", "check-jsonschema")
 
 
@@ -32,6 +36,7 @@ def commands() -> list[tuple[str, str]]:
 
 
 RUN = [command for command, remark in commands() if not remark]
+STAYS = [command for command, remark in commands() if remark == UNTIL_STOPPED]
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +55,20 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
             "localhost:50051": address,
             "localhost:50050": address,
             "localhost:9464": metrics,
+            "127.0.0.1:8080": "127.0.0.1:0",
         }
+
+
+def here(command: str, machine: dict[str, str]) -> str:
+    """The command with this machine's paths, ports and Python."""
+    for place, ours in machine.items():
+        command = command.replace(place, ours)
+    return re.sub(r"^steerstream ", f"{sys.executable} -m steerstream ", command)
 
 
 @pytest.mark.parametrize("command", RUN)
 def test_a_command_of_the_readme_works(command: str, machine: dict[str, str]) -> None:
-    for place, ours in machine.items():
-        command = command.replace(place, ours)
-    command = re.sub(r"^steerstream ", f"{sys.executable} -m steerstream ", command)
+    command = here(command, machine)
     folders = {str(Path(tool(name)).parent) for name in TOOLS if re.search(rf"\b{name} ", command)}
     path = os.pathsep.join([*folders, os.environ["PATH"]])
     result = subprocess.run(
@@ -71,9 +82,27 @@ def test_a_command_of_the_readme_works(command: str, machine: dict[str, str]) ->
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("command", STAYS)
+def test_a_page_of_the_readme_is_there_until_it_is_stopped(
+    command: str, machine: dict[str, str]
+) -> None:
+    process = subprocess.Popen(
+        shlex.split(here(command, machine)), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip().rpartition(" ")[2]
+            with urllib.request.urlopen(url) as page:
+                assert page.status == 200
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+
+
 def test_every_other_command_says_where_it_was_run() -> None:
     remarks = {remark.partition(":")[0] for _, remark in commands() if remark}
-    assert remarks == {NOT_RUN, IN_IMAGE}
+    assert remarks == {NOT_RUN, IN_IMAGE, UNTIL_STOPPED}
     assert len(RUN) >= 15
 
 

@@ -922,6 +922,14 @@ def test_a_step_begins_at_its_moment_and_the_horizon_ends_with_its_last(
     assert (safe.action, safe.steering_wheel_angle_rad) == (action, angle_rad)
 
 
+def test_a_command_without_a_horizon_says_nothing_of_the_next_moment():
+    guard = Guard()
+    guard.frame_sent(0, 0, 0)
+    guard.received(command(0, 0.0), 100_000)
+    guard.session_lost()
+    assert guard.safe_command(500_000).action is Action.HOLD
+
+
 def test_every_bound_that_acts_is_named():
     inside, found = clamp_values(ControlValues(9.0, 99.0, -9.0), Bounds())
     assert inside == ControlValues(math.radians(360), 45.0, -3.0)

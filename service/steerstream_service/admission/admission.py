@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +112,8 @@ class Admission:
         self._leases: dict[str, Lease] = {}
         # Sessions that were told to leave: they still hold a slot, but no share of the load.
         self._leaving: set[str] = set()
+        self.on_release: Callable[[str], None] = lambda _: None
+        """Is told the name of each session that ends, before another one can have its place."""
         self.pace = Pace()
         self._frames = 0
         self._others = 0
@@ -195,6 +197,7 @@ class Admission:
         if self._leases.pop(lease.session_id, None) is None:
             return False
         self._shares.remove(lease.session_id)
+        self.on_release(lease.session_id)
         self._count(lease.rate_meter.review())
         lease.model.queue.pool.release(lease.slot)
         if lease.session_id in self._leaving:

@@ -29,6 +29,10 @@ class Shadows:
         self._model: Model | None = None
         self.comparison: Comparison | None = None
         """What the present comparison has found; None where there is none."""
+        self._places: dict[str, _Place] = {}
+        # With its session, and not with the stream: that may end a second after a newer session has
+        # its place, and all rows of the pool are counted on for sessions and their shadows.
+        admission.on_release = self._leave
 
     def compare(self, name: str, share: float) -> None:
         """Begin a comparison in place of the one before.
@@ -58,15 +62,21 @@ class Shadows:
 
     @contextlib.contextmanager
     def beside(self, lease: Lease) -> Iterator[ShadowSession | None]:
-        """Give a session a shadow while the block runs, where it is in the share."""
+        """Give a session a shadow, until the block or the session ends, if it is in the share."""
         place = self._place(lease)
+        if place is not None:
+            self._places[lease.session_id] = place
         try:
             yield place and place.session
         finally:
-            if place is not None:
-                place.session.close()
-                self._admission.capacity.give_back(place.demand)
-                place.model.queue.pool.release(place.slot)
+            self._leave(lease.session_id)
+
+    def _leave(self, session_id: str) -> None:
+        place = self._places.pop(session_id, None)
+        if place is not None:
+            place.session.close()
+            self._admission.capacity.give_back(place.demand)
+            place.model.queue.pool.release(place.slot)
 
     def _place(self, lease: Lease) -> _Place | None:
         model, comparison = self._model, self.comparison

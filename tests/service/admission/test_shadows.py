@@ -54,6 +54,21 @@ def test_a_shadow_holds_a_slot_and_load_as_long_as_its_session(admission, shadow
     assert admission.capacity.load == pytest.approx(before)
 
 
+def test_a_session_that_takes_over_gets_the_slot_of_the_shadow_beside_the_one_before(
+    admission, shadows
+):
+    shadows.compare("shadow", 1.0)
+    with shadows.beside(admit(admission, "car")), shadows.beside(admit(admission, "other")):
+        assert free(admission) == 0
+        # The streams of the sessions before have not ended yet.
+        newer = [admit(admission, name, model="shadow") for name in ("car", "other")]
+    assert (admission.sessions, free(admission)) == (2, 0)
+    for lease in newer:
+        admission.release(lease)
+    assert free(admission) == 2
+    assert admission.capacity.load == 0.0
+
+
 def test_there_is_none_without_a_comparison_or_outside_the_share(admission, shadows):
     lease = admit(admission)
     with shadows.beside(lease) as shadow:

@@ -103,6 +103,8 @@ async def _examine(options: argparse.Namespace) -> Measured:
     wall_ahead_ns = time.time_ns() - began_ns
     async with steerstream.connect(options.target, **connection_arguments(options)) as client:
         connect_ms = (time.monotonic_ns() - began_ns) / 1e6
+        async with _session(client, options) as session:
+            view = session.info.view
         small = await _run(client, options, picture_of(VIEW_KB))
         large = await _run(client, options, picture_of(WHOLE_KB))
         pauses = [await _after_pause(client, options) for _ in range(_PAUSES)]
@@ -111,6 +113,7 @@ async def _examine(options: argparse.Namespace) -> Measured:
         is_encrypted=connection_arguments(options)["tls"] is not None,
         is_local=is_local(options.target),
         headers=await _headers(options),
+        view=view,
         small=small,
         large=large,
         after_pause_ms=float(np.median(pauses)),

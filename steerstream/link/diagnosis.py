@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from steerstream.link.times import LinkTimes
+from steerstream.models import View, ViewEncoding
 
 _JITTER_SHARE = 0.2
 """Of a frame's budget; more jitter than this makes frames miss it that the median does not."""
@@ -14,6 +15,7 @@ _SLOWER_AFTER_PAUSE = 1.5
 _NOTABLE_MS = 2.0
 """Differences below this are the noise of two processes and change no drive."""
 _CLOCK_STEP_MS = 5.0
+_ENCODINGS = {ViewEncoding.JPEG_444: "JPEG", ViewEncoding.RGB8: "raw pixels"}
 _PROXY_HEADERS = ("via", "server", "x-envoy-upstream-service-time", "x-served-by")
 
 
@@ -26,6 +28,7 @@ class Measured:
         is_encrypted: whether it is TLS.
         is_local: whether the server is on this machine.
         headers: metadata that the answer to a call began with, by lower-case key.
+        view: what the server wants to see of every picture; None where it takes whole ones alone.
         small: frames of a few kilobytes, as with the view.
         large: frames of a whole picture.
         after_pause_ms: the link's time of the first large frame after a pause.
@@ -38,6 +41,7 @@ class Measured:
     is_encrypted: bool
     is_local: bool
     headers: Mapping[str, str]
+    view: View | None
     small: LinkTimes
     large: LinkTimes
     after_pause_ms: float
@@ -68,6 +72,7 @@ def diagnose(measured: Measured) -> list[Diagnosis]:
         _proxy(measured),
         _round_trip(measured),
         _jitter(measured),
+        _view(measured),
         _bytes(measured),
         _pause(measured),
         _clock(measured),
@@ -119,6 +124,18 @@ def _jitter(measured: Measured) -> Diagnosis:
     if jitter_ms > most_ms:
         advice = "switch power saving of the radio or network card off; keep bulk traffic apart"
     return Diagnosis("jitter", f"{jitter_ms:.1f} ms between p50 and p99 of the link", advice)
+
+
+def _view(measured: Measured) -> Diagnosis:
+    view = measured.view
+    if view is None:
+        return Diagnosis(
+            "view", "the server declares none, so whole pictures travel", "ask for a newer server"
+        )
+    encodings = " or ".join(_ENCODINGS[encoding] for encoding in view.encodings)
+    size = f"{view.width_px}x{view.height_px} as {encodings}"
+    rows = f"rows {view.crop.top:.0%} to {view.crop.bottom:.0%} of a picture"
+    return Diagnosis("view", f"the server asks for {size}, of {rows}")
 
 
 def _bytes(measured: Measured) -> Diagnosis:

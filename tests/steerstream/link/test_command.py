@@ -8,6 +8,7 @@ import pytest
 
 from steerstream.link import command
 from tests.steerstream.command_lines import command_line
+from tests.steerstream.link.test_diagnosis import SUBJECTS
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,6 @@ def test_doctor_looks_at_everything(tmp_path, capsys):
     assert result["small"]["bytes_per_frame"] < result["large"]["bytes_per_frame"]
     assert result["diagnoses"]["connection"]["advice"] == ""
     printed = capsys.readouterr().out
-    for subject in ("connection", "proxy", "round trip", "jitter", "bytes", "pause", "clock"):
+    for subject in SUBJECTS:
         assert subject in printed
         assert subject in result["diagnoses"]

@@ -8,8 +8,11 @@ import pytest
 
 from steerstream.link.diagnosis import Measured, diagnose
 from steerstream.link.times import LinkTimes
+from steerstream.models import CropFractions, View, ViewEncoding
 
-SUBJECTS = ["connection", "proxy", "round trip", "jitter", "bytes", "pause", "clock"]
+SUBJECTS = ["connection", "proxy", "round trip", "jitter", "view", "bytes", "pause", "clock"]
+ENCODINGS = (ViewEncoding.JPEG_444, ViewEncoding.RGB8)
+VIEW = View(CropFractions(0.4, 0.9, 0.0, 1.0), 200, 66, ENCODINGS, 90)
 
 
 def times(*link_ms, server_ms=1.0, kilobytes=8, in_budget=None):
@@ -26,6 +29,7 @@ WELL = Measured(
     is_encrypted=True,
     is_local=False,
     headers={"content-type": "application/grpc"},
+    view=VIEW,
     small=times(4.0, 4.0, 5.0),
     large=times(5.0, 5.0, 6.0, kilobytes=80),
     after_pause_ms=6.0,
@@ -53,6 +57,7 @@ def test_a_good_link_gets_no_advice():
         ({"small": times(4.0, 60.0, in_budget=1)}, "round trip", "the link"),
         ({"small": times(4.0, 4.0, server_ms=70.0, in_budget=0)}, "round trip", "the server"),
         ({"small": times(4.0, 4.0, 15.0)}, "jitter", "radio"),
+        ({"view": None}, "view", "a newer server"),
         ({"large": times(40.0, 40.0, kilobytes=80)}, "bytes", "the view"),
         ({"after_pause_ms": 12.0}, "pause", "tcp_slow_start_after_idle=0"),
         ({"clock_step_ms": -8.0}, "clock", "chrony"),
@@ -70,5 +75,8 @@ def test_plain_text_on_this_machine_is_well():
 def test_findings_have_the_figures():
     lines = {item.subject: item.finding for item in diagnose(WELL)}
     assert lines["connection"] == "TLS, 10.0 ms to connect"
+    assert lines["view"] == (
+        "the server asks for 200x66 as JPEG or raw pixels, of rows 40% to 90% of a picture"
+    )
     assert "80 kB a frame, 1600 kB/s: 5.0 ms" in lines["bytes"]
     assert "0 of 3 frames missed 50 ms" in lines["round trip"]

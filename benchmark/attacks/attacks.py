@@ -25,6 +25,8 @@ HEALTH = "/grpc.health.v1.Health/Check"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 WATCH = "/grpc.health.v1.Health/Watch"
 _AT_ONCE = 12
+_BURST = 32
+"""Pings, and settings, that are sent at once."""
 _ANSWER_TIMEOUT_S = 2.0
 _LARGEST_MESSAGE = 4 * 1024 * 1024
 _EXTREMES = (math.nan, math.inf, -math.inf, -1.0, -0.0, 5e-324, 1e-305, 1e-3, 1e305, 1.7e308)
@@ -336,6 +338,28 @@ async def half_headers(siege: Siege) -> int:
     return await _connections(siege, siege.many(200), one)
 
 
+async def control_frames(siege: Siege) -> int:
+    """Send pings and settings without end, on connections that are opened again when they end."""
+    ping = raw_http2.frame(raw_http2.PING, 0, 0, bytes(8))
+    burst = (ping + raw_http2.frame(raw_http2.SETTINGS, 0, 0, b"")) * _BURST
+
+    async def one() -> int:
+        sent = 0
+        while not siege.is_over:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with (
+                    asyncio.timeout(seconds_until(siege.end_ns)),
+                    RawConnection(siege.address) as connection,
+                ):
+                    while True:
+                        await connection.send_raw(burst)
+                        sent += 2 * _BURST
+                        await asyncio.sleep(0)
+        return sent
+
+    return sum(await together([one() for _ in range(siege.many(_AT_ONCE))]))
+
+
 async def half_messages(siege: Siege) -> int:
     """Send all of a message of 4 MiB but its last byte, on many connections."""
     almost = raw_http2.message(bytes(_LARGEST_MESSAGE - 2), _LARGEST_MESSAGE - 1)
@@ -369,6 +393,7 @@ ATTACKS: dict[str, Attack] = {
         no_protobuf,
         extreme_openings,
         half_headers,
+        control_frames,
         half_messages,
         half_requests,
         untaken_models,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 
@@ -99,6 +102,30 @@ async def test_a_killed_client_frees_its_slot(tiny, tmp_path):
         for _ in range(2):
             kill_in_the_middle(address)
             await opens(address)
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+async def test_a_server_without_free_descriptors_drives_on_and_recovers(tiny, tmp_path):
+    with process("--model", tiny, folder=tmp_path) as (server, address):
+        host, _, port = address.rpartition(":")
+        async with grpc.aio.insecure_channel(address) as channel:
+            vehicle = Vehicle(drive_service_pb2_grpc.DriveServiceStub(channel))
+            await vehicle.open()
+            await vehicle.drive(GREY)
+            most = descriptors(server.pid) + 8
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (most, most))
+            sockets = [socket.create_connection((host, int(port))) for _ in range(120)]
+            async with asyncio.timeout(TIMEOUT_S):
+                while descriptors(server.pid) < most:  # noqa: ASYNC110 - nothing else tells
+                    await asyncio.sleep(0.01)
+            steps = [(await vehicle.drive(GREY)).step_count for _ in range(20)]
+            assert steps == list(range(2, 22))
+            for each in sockets:
+                each.close()
+        await opens(address)
 
 
 async def opens(address: str) -> None:

@@ -84,6 +84,7 @@ class Feed:
 
         Raises:
             AioRpcError: there is no such session, it may not be watched, or the server is gone.
+            BadRequest: the token cannot be had at present.
         """
         request = watch_pb2.WatchSessionRequest(session_id=session_id)
         call = self._stub.WatchSession(request, metadata=bearer(self._token))

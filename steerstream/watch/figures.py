@@ -16,6 +16,7 @@ _RATE_WINDOW_MS = 2_000
 _MISS_WINDOW_MS = 60_000
 HISTORY_POINTS = 300
 """Points of the latency's course: a minute."""
+_STAGES = {"queue", "decode", "infer", "total"}
 _HEADS = ("steering_wheel_angle_rad", "speed_mps", "steering_torque_nm")
 _STDDEVS = ("steering_wheel_angle_stddev_rad", "speed_stddev_mps", "steering_torque_stddev_nm")
 
@@ -65,10 +66,12 @@ class ServerFigures:
             stage.stage: [stage.p50_us / 1e3, stage.p99_us / 1e3, stage.max_us / 1e3]
             for stage in message.stages
         }
+        # All or none, as the page draws them over each other.
+        stages = stages if stages.keys() >= _STAGES else {}
         self.history.append(
             [
                 now.up_ms,
-                message.load,
+                _finite(message.load),
                 rate_hz,
                 now.misses - last.misses if last else 0,
                 *(stages[name][0] if stages else None for name in ("queue", "decode", "infer")),
@@ -79,7 +82,7 @@ class ServerFigures:
             "status": _name(watch_pb2.ServerStatus, message.status, "SERVER_STATUS_"),
             "version": message.version,
             "up_ms": now.up_ms,
-            "load": message.load,
+            "load": _finite(message.load),
             "sessions": message.session_count,
             "max_sessions": message.max_sessions,
             "rate_hz": rate_hz,
@@ -134,9 +137,9 @@ class ServerFigures:
                     "vehicle": session.vehicle_id,
                     "model": session.model,
                     "precision": precisions.get(session.model, ""),
-                    "stated_hz": session.rate_hz,
+                    "stated_hz": _finite(session.rate_hz),
                     "rate_hz": _rate_hz(then, now),
-                    "budget_ms": session.budget_ms,
+                    "budget_ms": _finite(session.budget_ms),
                     "open_ms": session.open_ms,
                     "resumed": session.resumed,
                     "answers": now.answers,
@@ -187,9 +190,9 @@ def description_figures(description: watch_pb2.SessionDescription) -> Figures:
     """Return what the page must know to draw a vehicle's way over its picture."""
     camera = description.camera
     return {
-        "budget_ms": description.budget_ms,
-        "wheelbase_m": description.wheelbase_m,
-        "steering_ratio": description.steering_ratio,
+        "budget_ms": _finite(description.budget_ms),
+        "wheelbase_m": _finite(description.wheelbase_m),
+        "steering_ratio": _finite(description.steering_ratio),
         "camera": {
             "width_px": camera.width_px,
             "height_px": camera.height_px,

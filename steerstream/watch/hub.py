@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 
-from steerstream.errors import SteerstreamError
+from steerstream.errors import BadRequest, SteerstreamError
 from steerstream.transport import Tls, Token, check_token
 from steerstream.v1 import watch_pb2
 from steerstream.watch.feed import Feed
@@ -104,6 +104,9 @@ class Closeup:
                         self._say("ended", by="the server is gone")
                     elif error.code() is not grpc.StatusCode.NOT_FOUND:
                         self._say("lost", why=error.details() or error.code().name)
+                except BadRequest as error:
+                    # The token's file is read for each call, and may be gone by now.
+                    self._say("lost", why=str(error))
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     def _newest_session(self) -> tuple[Feed, str] | None:

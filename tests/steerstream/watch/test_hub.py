@@ -10,6 +10,7 @@ import json
 import grpc
 import pytest
 
+from steerstream.errors import BadRequest
 from steerstream.v1 import watch_pb2
 from steerstream.watch import hub as hub_module
 from steerstream.watch.hub import MOST_CLOSEUPS, MOST_VIEWERS, Hub, TooManyViewersError, Viewer
@@ -27,8 +28,8 @@ def quick(monkeypatch):
 
 
 @contextlib.asynccontextmanager
-async def running(*targets):
-    hub = Hub(targets)
+async def running(*targets, token=None):
+    hub = Hub(targets, token=token)
     task = asyncio.create_task(hub.run())
     try:
         yield hub
@@ -188,6 +189,46 @@ async def test_a_vehicle_whose_server_dies_is_lost():
             await until(events, "vehicle", lambda data: data["state"] == "here")
         found = await until(events, "vehicle", lambda data: data["state"] == "ended")
         assert found["by"] == "the server is gone"
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        {"load": float("nan")},
+        {"sessions": [session(budget_ms=float("inf"), rate_hz=float("nan"))]},
+        {"stages": [{"stage": "total", "p50_us": 1}]},
+        {"stages": [{"stage": "another"}]},
+        {"up_ms": 2**64 - 1},
+        {"sessions": [session(open_ms=2**64 - 1)]},
+    ],
+)
+async def test_what_a_server_says_wrongly_costs_no_page_its_other_servers(news):
+    async with scripted() as odd, scripted() as good, running(odd.address, good.address) as hub:
+        with hub.viewer("") as viewer:
+            events = viewer.events()
+            odd.snapshots.put_nowait(snapshot(**news))
+            await until(events, "state", lambda data: data["servers"][0]["link"] == "live")
+            good.snapshots.put_nowait(snapshot(1000, [session()]))
+            await until(events, "state", lambda data: data["servers"][1]["link"] == "live")
+
+
+async def test_a_closeup_goes_on_once_the_token_is_there_again():
+    texts = ["first", None, None]
+
+    def token():
+        text = texts.pop(0) if texts else "again"
+        if text is None:
+            raise BadRequest("the token's file is gone")
+        return text
+
+    async with scripted() as server, running(server.address, token=token) as hub:
+        server.snapshots.put_nowait(snapshot(1000, [session()]))
+        with hub.viewer("car-1") as viewer:
+            events = viewer.events()
+            lost = await until(events, "vehicle", lambda data: data["state"] == "lost")
+            assert lost["why"] == "the token's file is gone"
+            server.closeups.put_nowait(ABOUT)
+            await until(events, "vehicle", lambda data: data["state"] == "here")
 
 
 async def test_a_page_that_stands_still_gets_the_newest_of_everything():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -105,7 +105,7 @@ async def test_a_killed_client_frees_its_slot(tiny, tmp_path):
 
 
 def descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 async def test_a_server_without_free_descriptors_drives_on_and_recovers(tiny, tmp_path):
@@ -337,6 +337,7 @@ def has_reflection(channel):
 
 LACKING = """
 import sys
+from pathlib import Path
 from steerstream_service.process import command, memory, server
 
 async def warm_up(self):

@@ -402,6 +402,7 @@ def test_a_cost_that_looks_too_high_leaves_a_frame_half_its_budget():
     shell = Shell()
     frame = FrameRecord(0, 0, IMAGE, None, 0)
     shell.perform(shell.session.receive(frame, 1000 * MS))
+    assert shell.decoding is frame
     assert frame.start_by_ns == 25 * MS
 
 

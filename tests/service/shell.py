@@ -62,6 +62,7 @@ class Shell:
         self.answered_ns = []
         self.sent = []
         self.received = []
+        self.records = []
         self.stepped = []
         self.issued = []
 
@@ -113,6 +114,7 @@ class Shell:
         record.invalid = invalid
         record.is_replayed = is_replayed
         self.received.append(number)
+        self.records.append(record)
         return self.perform(self.session.receive(record, COST_NS, is_surplus=is_surplus))
 
     def decode(self):

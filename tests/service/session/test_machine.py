@@ -22,7 +22,7 @@ from steerstream_service.domain import (
     Validity,
 )
 from steerstream_service.errors import IdleError
-from steerstream_service.session.frame_stages import FrameRecord
+from steerstream_service.session.frame_stages import FrameRecord, Stage
 from tests.service.shell import COST_NS, IMAGE, MS, TENSORS, Shell
 
 FRESH = {Validity.VALID, Validity.WARMING_UP}
@@ -121,6 +121,7 @@ class Machine(RuleBasedStateMachine):
                 shell.decode()
             if shell.submitted:
                 shell.step()
+        assert {record.stage for record in shell.records} <= {Stage.ANSWERED}
         answered = [answer.sequence_number for answer in shell.answers]
         assert sorted(answered) == sorted(shell.received)
         if self.policy is FramePolicy.EVERY:
@@ -404,6 +405,7 @@ def test_a_cost_that_looks_too_high_leaves_a_frame_half_its_budget():
     shell.perform(shell.session.receive(frame, 1000 * MS))
     assert shell.decoding is frame
     assert frame.start_by_ns == 25 * MS
+    assert isinstance(frame.start_by_ns, int)
 
 
 @pytest.mark.parametrize(("early_ns", "reasons"), [(1, []), (0, [SkipReason.LATE])])

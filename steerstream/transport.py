@@ -361,6 +361,8 @@ class GrpcTransport:
 _Call = grpc.aio.StreamStreamCall[drive_service_pb2.DriveRequest, drive_service_pb2.DriveResponse]
 
 
+_OWN_STATUS = "Internal error from Core"
+"""What gRPC itself says, with the status INTERNAL, of a write into a stream that has ended."""
 _STATUS_GRACE_S, _STATUS_POLL_S = 0.2, 0.01
 """How long a status that the server sent already may take through gRPC's threads; none comes where
 the connection is gone."""
@@ -425,9 +427,10 @@ class GrpcStream:
         """Return why the stream ended, by the server's word.
 
         A write into a stream that the server has just ended makes gRPC set the status INTERNAL, in
-        place of the server's, which comes shortly before or after.
+        place of the server's, which comes shortly before or after. INTERNAL that came over the wire
+        is how proxies tell of a server that died: nothing else follows it.
         """
-        if failure.code is not grpc.StatusCode.INTERNAL or failure.reason.is_stated:
+        if not _is_own_status(failure.code, failure.message):
             return failure
         for _ in range(round(_STATUS_GRACE_S / _STATUS_POLL_S)):
             if self._said is not None or not self._is_connected():
@@ -437,10 +440,10 @@ class GrpcStream:
 
     def _note_status(self, call: _Call) -> None:
         """Keep the status that the server sent; gRPC calls this for each that is set."""
-        code = _finished(call.code())
-        if code not in {grpc.StatusCode.INTERNAL, grpc.StatusCode.OK} and self._said is None:
-            message, trailing = _finished(call.details()), _finished(call.trailing_metadata())
-            self._said = RpcFailed.from_status(code, message, trailing)
+        code, message = _finished(call.code()), _finished(call.details())
+        if code is grpc.StatusCode.OK or _is_own_status(code, message) or self._said is not None:
+            return
+        self._said = RpcFailed.from_status(code, message, _finished(call.trailing_metadata()))
 
     async def _write(
         self, request: drive_service_pb2.DriveRequest, *, after: asyncio.Task[None] | None
@@ -449,6 +452,10 @@ class GrpcStream:
             await asyncio.wait([after])
         with _rpc_errors():
             await self._call.write(request)
+
+
+def _is_own_status(code: grpc.StatusCode, message: str | None) -> bool:
+    return code is grpc.StatusCode.INTERNAL and message == _OWN_STATUS
 
 
 def _finished(coroutine: Coroutine[object, None, _T]) -> _T:

@@ -26,6 +26,7 @@ from steerstream import (
     SteerstreamError,
     Tls,
     UnknownModel,
+    transport,
 )
 from steerstream.failures import RpcFailed
 from steerstream.session import MAX_IN_FLIGHT
@@ -162,6 +163,21 @@ async def test_the_servers_reason_survives_writes_into_the_ended_stream():
     async with serving(FakeServer(script)) as (target, _):
         errors = [await flood(target) for _ in range(8)]
     assert sum(isinstance(error, ServerDraining) for error in errors) >= 7
+
+
+async def test_what_a_proxy_says_of_a_dead_server_is_believed_at_once(monkeypatch):
+    """INTERNAL is gRPC's own word only where a write failed; another status follows that one."""
+    monkeypatch.setattr(transport, "_STATUS_GRACE_S", 3600.0)
+    reset = Fail(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+    async with (
+        serving(FakeServer([Reply(), reset])) as (target, _),
+        steerstream.connect(target) as client,
+        client.open_session(vehicle_id="car") as session,
+    ):
+        assert isinstance(await session.request(JPEG), Command)
+        async with asyncio.timeout(60):
+            with pytest.raises(SessionLost, match="RST_STREAM"):
+                await session.request(JPEG)
 
 
 async def test_a_server_that_is_killed_in_a_drive_is_noticed_at_once():

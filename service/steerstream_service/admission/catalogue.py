@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 
+from steerstream_bundle.contract import LONGEST_NAME
 from steerstream_bundle.errors import BundleError
 from steerstream_bundle.loading import Bundle
 from steerstream_service.config import Config
@@ -30,7 +31,8 @@ class Model:
         name: the name that it is served under; by default its contract's.
 
     Raises:
-        BundleError: its contract names a limits profile that does not exist.
+        BundleError: its contract names a limits profile that does not exist, or the name is longer
+            than vehicles can ask for.
     """
 
     def __init__(self, bundle: Bundle, config: Config, name: str = "") -> None:
@@ -39,6 +41,10 @@ class Model:
             raise BundleError(
                 f"{bundle.contract.name}: limits profile {profile!r} is not one of "
                 f"{sorted(vehicle_limits.PROFILES)}"
+            )
+        if len(name) > LONGEST_NAME:
+            raise BundleError(
+                f"a model's name must be at most {LONGEST_NAME} characters, has {len(name)}"
             )
         self.bundle = bundle
         self.name = name or bundle.contract.name

@@ -160,7 +160,8 @@ class ModelKeeper:
         folder = self._source.folder
         if folder is None:
             raise RoutingError("start the server with --load-from DIR, the folder to load from")
-        if not file or file != Path(file).name or file.startswith("."):
+        is_name = file.isprintable() and file == Path(file).name and not file.startswith(".")
+        if not (file and is_name):
             raise BundleError(f"{file!r:.80} must be the name of a file of --load-from, no path")
         path = folder / file
         # The digest comes before anything is made of the bytes.

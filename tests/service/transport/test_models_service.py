@@ -112,13 +112,15 @@ async def test_one_file_can_be_served_under_another_name(server, operator):
         ({"file": "broken.onnx"}, "INVALID_ARGUMENT", "broken.onnx"),
         ({"file": "../tiny.onnx"}, "INVALID_ARGUMENT", "no path"),
         ({"file": ""}, "INVALID_ARGUMENT", "no path"),
+        ({"file": "tiny.onnx\0"}, "INVALID_ARGUMENT", "no path"),
+        ({"file": "t" * 300}, "INVALID_ARGUMENT", "tttt"),
+        ({"file": "other.onnx", "name": "n" * 257}, "INVALID_ARGUMENT", "at most 256"),
     ],
 )
 async def test_what_cannot_be_loaded_is_refused_and_changes_nothing(
     operator, files, fields, code, words
 ):
-    path = files / fields["file"]
-    known = [digest(path)] if path.is_file() else []
+    known = [digest(path) for path in files.iterdir() if path.name == fields["file"]]
     found, details = await operator.refused("LoadModel", **{"sha256": known, **fields})
     assert (found.name, words in details) == (code, True), details
     assert names(await operator("DescribeServing")) == ["tiny"]

@@ -33,7 +33,7 @@ async def drive(targets: list[str], strike: Callable[[], Awaitable[None]]) -> di
     ):
         assert isinstance(driver.session, DriveSession), "it was asked to hand over"  # noqa: S101 - own call
         kill = ServerKill(
-            lambda: striking.append(asyncio.ensure_future(strike())),
+            {targets[0]: lambda: striking.append(asyncio.ensure_future(strike()))},
             driver.session,
             world,
             SECONDS,

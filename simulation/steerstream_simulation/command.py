@@ -60,8 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _drive(parser: argparse.ArgumentParser, **options: Any) -> None:  # noqa: ANN401 - of `_add_drive`
     del options["lock_step"]
-    if options["kill"] is not None and not (options["real_time"] and len(options["targets"]) > 1):
+    if options["kill"] and not (options["real_time"] and len(options["targets"]) > 1):
         parser.error("argument --kill: needs --real-time, and a second --target to go on at")
+    if len(options["kill"]) > len(options["targets"]):
+        parser.error("argument --kill: give one process for each --target at most")
     if options["real_time"] and options["delay_ms"] is not None:
         parser.error("argument --delay-ms: not allowed with argument --real-time")
     if options["plot"] is not None:
@@ -129,9 +131,12 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kill",
         type=_process,
+        action="append",
+        default=[],
         metavar="PID",
-        help="kill this process, that of the first server, with SIGKILL in the sharpest bend; the "
-        "picture then shows the moment",
+        help="kill this process, that of the first --target, with SIGKILL in the sharpest bend; "
+        "the picture then shows the moment. Give it again for the second --target, and so on: the "
+        "one that drives the vehicle by then is killed",
     )
     parser.add_argument(
         "--json",

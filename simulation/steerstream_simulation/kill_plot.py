@@ -92,9 +92,11 @@ class KillPlot:
             after_s = gap_s if wanted is None else wanted
             at = min(int(np.searchsorted(seconds, after_s)), len(rows) - 1)
             axes = plot.picture(figure, index, rows[at].moment.frame.image)
-            caption = {0.0: "the server is killed", gap_s: "the other one answers"}.get(
-                after_s, f"{after_s:+.1f} s"
-            )
+            caption = f"{after_s:+.1f} s"
+            if after_s == 0.0:
+                caption = "the server is killed"
+            elif wanted is None and self._kill.gap is not None:
+                caption = "the other one answers"
             axes.text(
                 0.03, 0.95, caption, transform=axes.transAxes, color="white", fontsize=10, va="top",
                 bbox={"facecolor": "black", "alpha": 0.55, "linewidth": 0, "pad": 4},

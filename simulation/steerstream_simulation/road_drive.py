@@ -50,7 +50,8 @@ class DriveOptions:
         model: a served model's name; empty for the server's default.
         encoding: how pictures are sent.
         whole_frames: whether whole pictures are sent where the server asks for a part.
-        kill: process of the first server, to be killed in the sharpest bend; or None.
+        kill: processes of the first servers, in their order; the one that drives the vehicle is
+            killed in the sharpest bend. Empty for none.
         save: the video's file, or None.
         plot: the picture's file, or None.
         json: the report's file, or None.
@@ -66,7 +67,7 @@ class DriveOptions:
     model: str | None = None
     encoding: Encoding = Encoding.AUTO
     whole_frames: bool = False
-    kill: int | None = None
+    kill: Sequence[int] = ()
     save: Path | None = None
     plot: Path | None = None
     json: Path | None = None
@@ -181,10 +182,13 @@ def _settings(options: DriveOptions, driver: GrpcDriver) -> dict[str, Any]:
 
 
 def _server_kill(options: DriveOptions, driver: GrpcDriver, world: World) -> ServerKill | None:
-    if options.kill is None or not isinstance(driver.session, DriveSession):
+    if not options.kill or not isinstance(driver.session, DriveSession):
         return None
-    kill = functools.partial(os.kill, options.kill, signal.SIGKILL)
-    return ServerKill(kill, driver.session, world, options.seconds)
+    strikes = {
+        target: functools.partial(os.kill, pid, signal.SIGKILL)
+        for target, pid in zip(options.targets, options.kill, strict=False)
+    }
+    return ServerKill(strikes, driver.session, world, options.seconds)
 
 
 @contextlib.contextmanager

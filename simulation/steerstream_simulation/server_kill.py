@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,8 @@ class ServerKill:
     """Strikes a server in the sharpest bend of a drive; an `Observer` of the closed loop.
 
     Args:
-        strike: kills the server, or does something else to it.
+        strikes: by target, what kills that server, or does something else to it. The one that
+            drives the vehicle is struck: on a busy machine it may have left the first one before.
         session: drives the vehicle.
         world: where it drives.
         seconds: length of the drive.
@@ -58,13 +59,13 @@ class ServerKill:
 
     def __init__(
         self,
-        strike: Callable[[], object],
+        strikes: Mapping[str, Callable[[], object]],
         session: DriveSession,
         world: World,
         seconds: float,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._strike = strike
+        self._strikes = strikes
         self._clock = clock
         self._session = session
         self._world = world
@@ -81,9 +82,11 @@ class ServerKill:
         if self.start_ns is None:
             self.start_ns = moment.frame.capture_time_ns
         if self.killed_ns is None:
-            if self._world.position.arc_length_m >= self._place_m:
-                self._killed = self._session.change.target
-                self._strike()
+            target = self._session.change.target
+            strike = None if target is None else self._strikes.get(target)
+            if strike is not None and self._world.position.arc_length_m >= self._place_m:
+                self._killed = target
+                strike()
                 self.killed_ns = self._clock()
             return
         self._largest_m = max(self._largest_m, abs(moment.lateral_offset_m))

@@ -26,6 +26,14 @@ def test_the_demo_leaves_figures_a_video_and_pictures(monkeypatch, tmp_path):
         assert (images / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
+@pytest.mark.parametrize(("late", "remark"), [(20, False), (60, True)])
+def test_a_drive_with_many_late_frames_says_that_the_machine_is_busy(late, remark):
+    said = demo.late_remark({"frames_over_budget": late, "frames": 1000, "budget_ms": 50.0})
+    assert (said is not None) is remark
+    if said is not None:
+        assert said.startswith("6% of the frames had no command in 50 ms, because this machine is")
+
+
 def test_data_that_is_not_there_is_named_before_anything_starts(tmp_path):
     with pytest.raises(demo.DemoError, match=r"labels\.csv: --data names the folder"):
         demo.run(tmp_path / "out", tmp_path)

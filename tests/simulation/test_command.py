@@ -54,6 +54,7 @@ def test_no_server_is_one_clear_line(capsys):
         ["--kill", "99999999999"],
         ["--kill", str(os.getpid())],
         ["--kill", str(os.getpid()), "--real-time"],
+        ["--kill", *" --kill ".join([str(os.getpid())] * 3).split(), "--real-time", "--target=b:1"],
         ["--real-time", "--lock-step"],
     ],
 )

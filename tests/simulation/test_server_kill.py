@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import cv2
@@ -42,7 +43,7 @@ def servers():
     return {"a": FakeServer(react), "b": FakeServer(lambda _: Reply(0.0, speed_mps=15.0))}, killed
 
 
-async def drive(servers, killed):
+async def drive(servers, strikes):
     clock, world = LockStepClock(), World(7, seconds=SECONDS, camera=SMALL)
     transports = {name: server.transport for name, server in servers.items()}
     async with (
@@ -53,7 +54,7 @@ async def drive(servers, killed):
     ):
         assert isinstance(driver.session, steerstream.DriveSession)
         kill = ServerKill(
-            lambda: killed.append(True),
+            strikes,
             driver.session,
             world,
             SECONDS,
@@ -73,7 +74,7 @@ async def drive(servers, killed):
 
 async def test_the_gap_ends_with_the_other_servers_first_command(servers, tmp_path):
     fakes, killed = servers
-    kill, plot = await drive(fakes, killed)
+    kill, plot = await drive(fakes, {"a": lambda: killed.append(True)})
     assert killed == [True]
     found = kill.summary()
     assert found is not None
@@ -84,6 +85,27 @@ async def test_the_gap_ends_with_the_other_servers_first_command(servers, tmp_pa
     assert "ms later, from b, with its state" in server_kill.table(found)
     plot.save(tmp_path / "kill.png")
     assert cv2.imread(str(tmp_path / "kill.png")).shape == (825, 1200, 3)
+
+
+async def test_the_server_that_drives_is_killed_where_the_vehicle_left_the_first_one_before(
+    monkeypatch,
+):
+    monkeypatch.setattr(server_kill, "sharpest_bend_m", lambda *_: 15.0)
+    killed: list[str] = []
+    first_answers = itertools.count()
+
+    def first(_frame):
+        return Fail() if next(first_answers) == 3 else Reply(0.0, speed_mps=15.0)
+
+    def second(_frame):
+        return Fail() if killed else Reply(0.0, speed_mps=15.0)
+
+    fakes = {"a": FakeServer(first), "b": FakeServer(second)}
+    strikes = {name: functools.partial(killed.append, name) for name in fakes}
+    kill, _ = await drive(fakes, strikes)
+    assert killed == ["b"]
+    assert kill.gap is not None
+    assert kill.gap.target == "a"
 
 
 def test_a_drive_that_nobody_takes_over_says_so():

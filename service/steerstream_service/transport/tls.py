@@ -162,7 +162,13 @@ def _read(files: TlsFiles, now_s: float) -> _Material:
     except (ValueError, UnsupportedAlgorithm):
         raise ConfigError(f"{files.key}: holds no private key in PEM") from None
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    if private.public_key().public_bytes(*form) != chain[0].public_key().public_bytes(*form):
+    try:
+        certified = chain[0].public_key().public_bytes(*form)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ConfigError(
+            f"{files.certificate}: the key in the first certificate cannot be used"
+        ) from None
+    if private.public_key().public_bytes(*form) != certified:
         raise ConfigError(
             f"{files.key}: is not the key of the first certificate in {files.certificate}"
         )

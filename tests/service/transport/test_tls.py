@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import shutil
+import ssl
 
 import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import steerstream
 from steerstream import AccessDenied, ConnectionFailed, FramePolicy
@@ -178,6 +180,15 @@ def other_key(files):
     files.key.write_bytes(pem(ec.generate_private_key(ec.SECP256R1())))
 
 
+def damaged_key_in_certificate(files):
+    found = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    whole = found.public_bytes(Encoding.DER)
+    point = found.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    off_the_curve = point[:-1] + bytes([point[-1] ^ 1])
+    text = ssl.DER_cert_to_PEM_cert(whole.replace(point, off_the_curve))
+    files.certificate.write_text(text)
+
+
 def no_authority(files):
     files.client_ca.write_text("")
 
@@ -189,6 +200,7 @@ BAD_FILES = {
     no_key: r"server\.key: holds no private key in PEM",
     key_with_password: r"server\.key: the key has a password; give one without",
     other_key: r"server\.key: is not the key of the first certificate in .*server\.pem",
+    damaged_key_in_certificate: r"server\.pem: the key in the first certificate cannot be used",
     no_authority: r"authority\.pem: holds no certificate in PEM",
 }
 

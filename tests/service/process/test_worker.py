@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from steerstream.v1 import drive_service_pb2_grpc
 from steerstream_service.address import Place, hold
 from tests.service import bundles
+from tests.service.closed_window import ClosedWindow
 from tests.service.processes import (
     ROOT,
     TIMEOUT_S,
@@ -61,6 +62,24 @@ async def test_a_signal_drains_and_exits_with_0(tiny, tmp_path, number):
     ends = {event["ended_by"] for event in events if event["event"] == "session_ended"}
     assert ends == {"client", "draining"}
     assert events[-1]["event"] == "stopped"
+
+
+async def test_clients_that_take_no_bytes_do_not_hold_up_the_stop(tiny, tmp_path):
+    settings = tmp_path / "server.toml"
+    settings.write_text("drain_s = 0.5\nidle_timeout_s = 3600\n")
+    with process("--model", tiny, "--config", settings, folder=tmp_path) as (server, address):
+        client = await ClosedWindow.connect(address)
+        for number in range(4):
+            client.open(vehicle_id=f"closed-{number}", budget_ms=1000)
+        opened = 0
+        while opened < 4:
+            opened += json.loads(server.stderr.readline())["event"] == "session_opened"
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(TIMEOUT_S) == 0
+        events = [json.loads(line)["event"] for line in server.stderr]
+        await client.close()
+    assert events.count("session_ended") == 4
+    assert events[-1] == "stopped"
 
 
 CLIENT = """

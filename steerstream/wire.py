@@ -53,7 +53,8 @@ if TYPE_CHECKING:
 
 
 _MIN_BUDGET_MS, _MAX_BUDGET_MS = 1e-3, 3_600_000.0
-_MAX_RATE_HZ = 1e6
+_MIN_RATE_HZ, _MAX_RATE_HZ = 1e-3, 1e6
+"""Of a rate that is stated. A smaller one has a period that no clock could wait for."""
 _LEAST_CROP = 1e-3
 """Of a picture's height and width; with less, rounding might leave nothing of it."""
 _MAX_VIEW_SIDE_PX = 8192
@@ -340,7 +341,9 @@ def model(message: model_pb2.ModelContract) -> Model:
         input_width_px=message.input_width_px,
         input_height_px=message.input_height_px,
         crop=_crop(message.crop),
-        rate_hz=_number(message, "rate_hz", high=_MAX_RATE_HZ),
+        rate_hz=_number(
+            message, "rate_hz", low=_MIN_RATE_HZ if message.rate_hz else 0.0, high=_MAX_RATE_HZ
+        ),
         outputs=tuple(
             ModelOutput(each.head, each.unit, each.minimum, each.maximum)
             for each in message.outputs

@@ -273,6 +273,21 @@ def test_a_number_of_the_opening_that_cannot_be_true_breaks_the_contract(field, 
         wire.session_info(drive_service_pb2.DriveResponse(opened=opened))
 
 
+@pytest.mark.parametrize("rate_hz", [5e-324, 1e-9])
+def test_a_rate_whose_period_is_no_time_breaks_the_contract(rate_hz):
+    opened = FakeServer().open(session_pb2.OpenSession())
+    opened.model.rate_hz = rate_hz
+    with pytest.raises(ProtocolError, match="rate_hz"):
+        wire.session_info(drive_service_pb2.DriveResponse(opened=opened))
+
+
+def test_a_rate_may_be_left_out():
+    opened = FakeServer().open(session_pb2.OpenSession())
+    opened.model.rate_hz = 0.0
+    info = wire.session_info(drive_service_pb2.DriveResponse(opened=opened))
+    assert info.model.rate_hz == 0.0
+
+
 def test_no_budget_is_granted_by_zero():
     opened = FakeServer().open(session_pb2.OpenSession())
     opened.granted_budget_ms = 0.0

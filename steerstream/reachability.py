@@ -111,17 +111,18 @@ async def _why_not_understood(target: str, tls: ssl.SSLContext | None) -> str:
     except ssl.SSLCertVerificationError as error:
         return (
             f"has a certificate that is not trusted ({error.verify_message}); pass "
-            "Tls(ca_file=...) with the authority that signed it, and connect by its name"
+            "Tls(ca_file=...) or --tls-ca with the authority that signed it, and connect by its "
+            "name"
         )
     except (OSError, TimeoutError):  # ssl.SSLError is an OSError
         return await _why_not_understood_in_plain_text(target, tls_was_tried=tls is not None)
     if tls is None:
-        return "speaks TLS, and plain text was tried; pass tls=steerstream.Tls(...)"
+        return "speaks TLS, and plain text was tried; pass tls=steerstream.Tls(...) or --tls-ca"
     if hangs_up:
         return (
             "hangs up after the TLS handshake, so it may ask for this client's certificate, or not "
             "accept the one that it was shown: another authority's, or expired; pass "
-            "Tls(certificate_file=..., key_file=...)"
+            "Tls(certificate_file=..., key_file=...) or --tls-cert and --tls-key"
         )
     return _TOO_SLOW if speaks_http2 else _NO_GRPC
 

@@ -170,6 +170,6 @@ def _clock(measured: Measured) -> Diagnosis:
     advice = ""
     if abs(measured.clock_step_ms) > _CLOCK_STEP_MS:
         advice = "let chrony or ptp4l slew the clock; take capture times from the monotonic clock"
-    return Diagnosis(
-        "clock", f"the wall clock went {measured.clock_step_ms:+.1f} ms off meanwhile", advice
-    )
+    # Adding zero takes the sign off a rounded -0.0.
+    step_ms = round(measured.clock_step_ms, 1) + 0.0
+    return Diagnosis("clock", f"the wall clock went {step_ms:+.1f} ms off meanwhile", advice)

@@ -188,10 +188,11 @@ async def test_plain_text_against_tls_and_a_certificate_that_is_not_trusted(tmp_
     key, certificate = await asyncio.to_thread(make_certificate, tmp_path)
     credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
     async with serving(FakeServer(), credentials) as (target, _):
-        assert "speaks TLS, and plain text was tried; pass tls=" in await failure(target)
+        said = await failure(target)
+        assert "plain text was tried; pass tls=steerstream.Tls(...) or --tls-ca" in said
         said = await failure(target, tls=Tls())
         assert "a certificate that is not trusted (self-signed certificate)" in said
-        assert "pass Tls(ca_file=...)" in said
+        assert "pass Tls(ca_file=...) or --tls-ca with" in said
         by_address = target.replace("localhost", "127.0.0.1")
         said = await failure(by_address, tls=Tls(ca_file=certificate))
         assert "IP address mismatch" in said

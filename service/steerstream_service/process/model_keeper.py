@@ -132,7 +132,9 @@ class ModelKeeper:
         """
         comparison = self._shadows.comparison
         if comparison is not None and comparison.name == name:
-            raise RoutingError(f"{name!r} is compared with others; end the comparison before")
+            raise RoutingError(
+                f"{name!r} is compared with others; end the comparison first: a shadow's share of 0"
+            )
         model = self._admission.catalogue.remove(name)
         self._unloading[model] = asyncio.create_task(self._let_go(model))
         _log.info("model_unloading", extra=fields(model=name))

@@ -176,6 +176,8 @@ def _security(options: Namespace) -> SocketSecurity:
         raise ConfigError("--client-ca needs --tls-cert and --tls-key")
     if certificate is not None and options.plaintext:
         raise ConfigError("--plaintext contradicts --tls-cert; choose one")
+    if options.admin_plaintext and options.admin_listen is None:
+        raise ConfigError("--admin-plaintext needs --admin-listen; --plaintext is for --listen")
     return SocketSecurity(
         tls=None if certificate is None else ServerTls(TlsFiles(certificate, key, client_ca)),
         plain_text=options.plaintext,

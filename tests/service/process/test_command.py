@@ -254,6 +254,10 @@ def test_the_defaults_are_within_their_bounds():
             ["--tls-cert", "a", "--tls-key", "b", "--plaintext"],
             "--plaintext contradicts --tls-cert; choose one",
         ),
+        (
+            ["--admin-plaintext"],
+            "--admin-plaintext needs --admin-listen; --plaintext is for --listen",
+        ),
         (["--tls-cert", "no-file", "--tls-key", "b"], "no-file: No such file or directory"),
     ],
 )

@@ -234,7 +234,8 @@ async def test_a_shadow_steps_the_same_frames_and_is_sent_to_nobody(
     assert set(differences) == {"steering_wheel_angle", "speed", "steering_torque"}
     assert all((item.largest == 0.0) is is_equal for item in differences.values())
     assert all(item.rms <= item.largest for item in differences.values())
-    code, _ = await operator.refused("UnloadModel", name="shadow")
+    code, said = await operator.refused("UnloadModel", name="shadow")
+    assert "a shadow's share of 0" in said
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert not (await operator("ShadowModel")).HasField("shadow")
     await operator("UnloadModel", name="shadow")

@@ -72,6 +72,12 @@ def test_plain_text_on_this_machine_is_well():
     assert "connection" not in advised(local)
 
 
+def test_a_clock_that_stands_well_has_no_negative_zero():
+    still = dataclasses.replace(WELL, clock_step_ms=-0.004)
+    lines = {item.subject: item.finding for item in diagnose(still)}
+    assert lines["clock"] == "the wall clock went +0.0 ms off meanwhile"
+
+
 def test_findings_have_the_figures():
     lines = {item.subject: item.finding for item in diagnose(WELL)}
     assert lines["connection"] == "TLS, 10.0 ms to connect"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -105,3 +106,13 @@ async def test_a_server_logs_its_last_refusals_before_it_ends(lines, tmp_path):
     assert sum(line["refused"] for line in lines()) == 3
     assert {reason for line in lines() for reason in line["reasons"]} == {"TOO_MANY_SESSIONS"}
     assert lines()[-1]["last"] == "all 1 sessions are taken; try again later"
+
+
+async def test_bytes_that_are_no_message_are_counted(lines, tmp_path):
+    async with running(bundles.recurrent(tmp_path / "tiny.onnx")) as run:
+        for _ in range(3):
+            call: Any = run.channel().stream_stream("/steerstream.v1.DriveService/Drive")()
+            await call.write(b"\xff\xff\xff")
+            assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert sum(line["refused"] for line in lines()) == 3
+    assert {reason for line in lines() for reason in line["reasons"]} == {"INVALID_FIELD"}

@@ -127,13 +127,22 @@ class RpcFailed(Exception):  # noqa: N818
             trailing: the call's trailing metadata, which holds reason and hint.
         """
         metadata = dict(trailing or ())
-        hint = str(metadata.get(RETRY_AFTER_KEY, ""))
         return cls(
             code,
             message or code.name,
             reason=ErrorReason(str(metadata.get(REASON_KEY, ""))),
-            retry_after_s=int(hint) / 1e3 if hint.isascii() and hint.isdecimal() else None,
+            retry_after_s=_hint_s(str(metadata.get(RETRY_AFTER_KEY, ""))),
         )
+
+
+_LONGEST_HINT = len(str(0xFFFF_FFFF))
+"""Digits of the longest hint that a server sends. Hundreds of them would fit into no float."""
+
+
+def _hint_s(text: str) -> float | None:
+    """Return a hint in seconds; None for none, and for one that is no time."""
+    is_time = len(text) <= _LONGEST_HINT and text.isascii() and text.isdecimal()
+    return int(text) / 1e3 if is_time else None
 
 
 _TOO_LARGE = "larger than max"

@@ -20,6 +20,7 @@ from steerstream import (
     UnknownModel,
 )
 from steerstream.failures import RpcFailed, call_error, session_error
+from steerstream.metadata import RETRY_AFTER_KEY
 
 Code, Reason = grpc.StatusCode, ErrorReason
 
@@ -134,3 +135,22 @@ def test_a_refused_message_of_a_session_is_a_bad_request_as_well():
 
 def test_a_reason_of_a_newer_server_is_read_as_unspecified():
     assert ErrorReason("ERROR_REASON_OF_TOMORROW") is ErrorReason.UNSPECIFIED
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("1500", 1.5),
+        ("4294967295", 4294967.295),
+        ("9" * 11, None),
+        ("9" * 400, None),
+        ("9" * 5000, None),
+        ("-1", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_a_hint_that_is_no_time_counts_for_nothing(text, seconds):
+    trailing = [(RETRY_AFTER_KEY, text)]
+    assert RpcFailed.from_status(Code.UNAVAILABLE, "", trailing).retry_after_s == seconds

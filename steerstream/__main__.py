@@ -57,8 +57,9 @@ def _parser() -> Parser:
         prog="steerstream",
         description="Recurrent driving networks over gRPC: the server, a vehicle, and a world.",
         epilog="Exit codes: 0 done; 1 the session or a file of results was lost on the way; 2 wrong"
-        " options, files or server; 130 ended by Ctrl-C or SIGTERM. Training (python -m"
-        " model_export) and benchmarks (python -m benchmark) are commands of a checkout only.",
+        " options, files or server; 130 ended by Ctrl-C or SIGTERM, but for serve and watch, which"
+        " end so with 0. Training (python -m model_export) and benchmarks (python -m benchmark) are"
+        " commands of a checkout only.",
     )
     parser.add_argument("--version", action="version", version=f"steerstream {__version__}")
     commands = parser.add_subparsers(title="commands", required=True)

@@ -107,7 +107,7 @@ async def test_one_file_can_be_served_under_another_name(server, operator):
     ("fields", "code", "words"),
     [
         ({"file": "tiny.onnx"}, "FAILED_PRECONDITION", "under another name"),
-        ({"file": "other.onnx", "sha256": ["00"]}, "INVALID_ARGUMENT", "none of those stated"),
+        ({"file": "other.onnx", "sha256": ["00"]}, "INVALID_ARGUMENT", "state it with --sha256"),
         ({"file": "missing.onnx"}, "INVALID_ARGUMENT", "missing.onnx"),
         ({"file": "broken.onnx"}, "INVALID_ARGUMENT", "broken.onnx"),
         ({"file": "../tiny.onnx"}, "INVALID_ARGUMENT", "no path"),

@@ -205,6 +205,6 @@ def _check_digest(path: Path, digests: Collection[str]) -> None:
     found = _digest(path)
     if found not in digests:
         raise BundleError(
-            f"{path}: its SHA-256 is {found}, which was not stated; if it is the file that you mean, "
-            "state it with --sha256"
+            f"{path}: its SHA-256 is {found}, which was not stated; if it is the file that you "
+            "mean, state it with --sha256"
         )

@@ -463,6 +463,12 @@ def test_skips_say_what_to_do():
     assert Shell().frame(0, 0).decode().step_fails().answers[0].detail == "why"
 
 
+@pytest.mark.parametrize("reason", [SkipReason.LATE, SkipReason.FAILED])
+def test_a_frame_that_was_not_stepped_is_skipped_for_the_engine_s_reason(reason):
+    (skip,) = Shell().frame(0, 0).decode().step_fails(reason).answers
+    assert (skip.reason, skip.detail) == (reason, "why")
+
+
 def test_an_idle_session_is_told_to_the_millisecond():
     shell = Shell()
     assert shell.session.idle_check_ns == 8_000 * MS

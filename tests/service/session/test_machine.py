@@ -23,6 +23,8 @@ from steerstream_service.domain import (
 )
 from steerstream_service.errors import IdleError
 from steerstream_service.session.frame_stages import FrameRecord, Stage
+from steerstream_service.session.ticket import ticket_bytes
+from tests.service import bundles
 from tests.service.shell import COST_NS, IMAGE, MS, TENSORS, Shell
 
 FRESH = {Validity.VALID, Validity.WARMING_UP}
@@ -192,7 +194,7 @@ def test_latest_supersedes_the_frame_that_waits():
 @pytest.mark.parametrize(("waited_ms", "is_overdue"), [(24, False), (25, True)])
 def test_a_frame_that_is_superseded_after_half_its_budget_was_missed(waited_ms, is_overdue):
     """A camera with another budget or a burst of the network supersedes sooner."""
-    shell = Shell().frame(0, 0).frame(1, 1)
+    shell = Shell().wait(1000).frame(0, 0).frame(1, 1)
     shell.now_ns += waited_ms * MS
     (answer,) = shell.frame(2, 1 + waited_ms).answers
     assert (answer.reason, answer.is_overdue) == (SkipReason.SUPERSEDED, is_overdue)
@@ -284,6 +286,7 @@ def test_a_surplus_frame_costs_neither_a_decode_nor_the_frame_that_waits():
     assert "state it when opening" in skip.detail
     shell.decode().step().decode().step()
     assert [a.sequence_number for a in shell.answers] == [2, 0, 1]
+    assert {record.stage for record in shell.records} == {Stage.ANSWERED}
 
 
 def test_under_every_a_surplus_frame_only_waits():
@@ -469,6 +472,41 @@ def test_a_frame_that_was_not_stepped_is_skipped_for_the_engine_s_reason(reason)
     assert (skip.reason, skip.detail) == (reason, "why")
 
 
+def test_each_reset_counts():
+    shell = Shell()
+    assert shell.drive(0, 0).state_epoch == 0
+    epochs = []
+    for number, resets in enumerate([1, 2, 1], start=1):
+        for _ in range(resets):
+            shell.session.reset()
+        epochs.append(shell.drive(number, 50 * number).state_epoch)
+    assert epochs == [1, 3, 4]
+
+
+def test_what_could_not_be_decoded_holds_the_last_command_at_its_age():
+    shell = Shell()
+    shell.drive(0, 0)
+    skip = shell.wait(7).frame(1, 50).decode_fails().answers[-1]
+    assert (skip.reason, skip.detail) == (SkipReason.UNDECODABLE, "broken")
+    assert skip.held.age_ms == 7.0
+
+
+def test_frames_that_come_back_say_why():
+    late = "no answer was possible within the budget of 50 ms; hold the last command"
+    superseded = Shell().frame(0, 0).decode().frame(1, 40).decode()
+    assert superseded.answers[0].detail == "a newer frame took its place"
+    assert Shell().frame(0, 0).decode().wait(50).tick().answers[0].detail == late
+    assert Shell().frame(0, 0).decoder_gives_up().answers[0].detail == late
+
+
+def test_when_time_gives_a_ready_frame_up_the_one_that_waits_is_decoded_at_once():
+    shell = Shell(FramePolicy.EVERY).frame(0, 0).decode().begin().frame(1, 50).decode()
+    shell.wait(20).frame(2, 100)
+    assert shell.decoding is None
+    shell.wait(28).tick()
+    assert shell.decoding.sequence_number == 2
+
+
 def test_an_idle_session_is_told_to_the_millisecond():
     shell = Shell()
     assert shell.session.idle_check_ns == 8_000 * MS
@@ -542,10 +580,13 @@ def test_a_ticket_holds_the_state_after_its_frame():
     assert (first.held.sequence_number, first.held.age_ms) == (1, 0.0)
 
 
-def test_a_frame_without_a_picture_adds_nothing_to_the_traffic():
+@pytest.mark.parametrize(("more_bytes", "is_due"), [(-1, False), (0, True)])
+def test_a_frame_without_a_picture_adds_nothing_to_the_traffic(more_bytes, is_due):
     shell = Shell(ticket_every=1)
     shell.frame(0, 0, image=None).decode_fails()
-    assert not shell.frame(1, 50).decode().submitted.saves_state
+    # A ticket may be a twentieth of the pictures.
+    picture = RawImage(16, 8, bytes(20 * ticket_bytes(bundles.contract()) + more_bytes))
+    assert shell.frame(1, 50, image=picture).decode().submitted.saves_state is is_due
 
 
 def test_a_session_that_ends_gives_out_its_next_state():

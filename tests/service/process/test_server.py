@@ -58,7 +58,8 @@ def test_a_machine_without_threads_for_decoding_is_noticed_at_the_start(models, 
 
 
 def test_every_thread_for_decoding_is_there_at_the_start(models):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     made = Server(models, "tiny", Config(steps_on="thread", decode_threads=3))
-    assert threading.active_count() == before + 3
+    made_here = set(threading.enumerate()) - before
+    assert sum(thread.name.startswith("decode") for thread in made_here) == 3
     made._decoder.shutdown()

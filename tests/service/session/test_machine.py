@@ -504,7 +504,8 @@ def test_when_time_gives_a_ready_frame_up_the_one_that_waits_is_decoded_at_once(
     shell.wait(20).frame(2, 100)
     assert shell.decoding is None
     shell.wait(28).tick()
-    assert shell.decoding and shell.decoding.sequence_number == 2
+    assert shell.decoding
+    assert shell.decoding.sequence_number == 2
 
 
 def test_an_idle_session_is_told_to_the_millisecond():

@@ -32,7 +32,7 @@ import numpy as np
 from benchmark import progress
 from benchmark.commands import server_options as shared
 from benchmark.errors import BenchmarkError
-from benchmark.failover import road, tickets
+from benchmark.failover import road, tickets, triton
 from benchmark.failover.fleet import Fleet, keys_file
 from benchmark.failover.model import violations
 from benchmark.failover.relay import Relay
@@ -123,6 +123,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=shared.DEFAULT_MODEL.parent,
         help="folder of the bundles whose tickets are measured",
     )
+    add("--triton", choices=("no", "also", "only"), default="no", help="ask NVIDIA Triton as well")
+    add("--environments", type=Path, default=Path("build/peers"), help="where Triton is installed")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -131,6 +133,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         BenchmarkError: a drive without a fault was not answered.
     """
+    results = {} if options.triton == "only" else _ours(options)
+    if options.triton != "no":
+        with progress.step("Triton, killed and started again", 40.0):
+            pictures = synthetic_road.picture_set("jpeg", *options.size)
+            results["triton"] = triton.answers(options.model, options.environments, pictures)
+    return results
+
+
+def _ours(options: argparse.Namespace) -> dict[str, Any]:
     pictures = synthetic_road.picture_set("jpeg", *options.size).pictures
     moments = random.Random(options.seed)
     with keys_file() as keys, Fleet(options.model, _settings(keys)) as fleet:
@@ -156,7 +167,19 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """Return the results as Markdown."""
+    """Return the results as Markdown, without parts that were not measured."""
+    parts = [_fault_table(results["faults"])] if results.get("faults") else []
+    if results.get("road"):
+        parts.append(_road_table(results["road"]))
+    if results.get("tickets"):
+        parts.append(_ticket_table(results["tickets"]))
+    if results.get("triton"):
+        parts.append(triton.table(results["triton"]))
+    faults = results.get("faults", {}).values()
+    return "\n\n".join([*parts, *(f"- {line}" for found in faults for line in found["shown"])])
+
+
+def _fault_table(faults: dict[str, Any]) -> str:
     columns = ["the server is", "sessions", "answers", "wrong", "began afresh"]
     columns += ["without a command, p50", "p99"]
     columns += ["max", "held", "of changes"]
@@ -171,15 +194,9 @@ def table(results: dict[str, Any]) -> str:
             text.number(found.get("held")),
             text.number(found["changes"]),
         ]
-        for name, found in results["faults"].items()
+        for name, found in faults.items()
     ]
-    parts = [text.table(columns, rows)]
-    if results.get("road"):
-        parts.append(_road_table(results["road"]))
-    if results.get("tickets"):
-        parts.append(_ticket_table(results["tickets"]))
-    shown = [f"- {line}" for found in results["faults"].values() for line in found["shown"]]
-    return "\n\n".join([*parts, *shown])
+    return text.table(columns, rows)
 
 
 def _road_table(on_the_road: dict[str, Any]) -> str:

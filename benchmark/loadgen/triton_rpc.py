@@ -161,6 +161,10 @@ class TritonConnection(Connection):
         """Begin a sequence; Triton knows no names and no terms, and answers every frame."""
         return TritonStream(self._call(), 1 + random.getrandbits(62), self._packed)
 
+    def resume(self, stream: TritonStream) -> TritonStream:
+        """Go on with a sequence whose connection was lost; its next frame is not numbered 0."""
+        return TritonStream(self._call(), stream.correlation_id, self._packed)
+
 
 class TritonStream(Stream):
     """One sequence.
@@ -175,14 +179,14 @@ class TritonStream(Stream):
         self, call: grpc.aio.StreamStreamCall[Any, Any], correlation_id: int, packed: list[bytes]
     ) -> None:
         self._call = call
-        self._correlation_id = correlation_id
+        self.correlation_id = correlation_id
         self._packed = packed
         self._sent = 0
 
     async def send(self, number: int, picture: int, capture_time_ns: int) -> None:  # noqa: ARG002
         """Send a frame; see `transport.Stream`."""
         packed = self._packed[picture % len(self._packed)]
-        await self._write(request(self._correlation_id, number, packed))
+        await self._write(request(self.correlation_id, number, packed))
         self._sent = number + 1
 
     async def receive(self) -> Answer:
@@ -199,7 +203,7 @@ class TritonStream(Stream):
         """End the sequence, which takes one more frame; see `transport.Stream`."""
         with contextlib.suppress(TimeoutError, SessionEndedError):
             async with asyncio.timeout(GOODBYE_S):
-                last = request(self._correlation_id, self._sent, self._packed[0], end=True)
+                last = request(self.correlation_id, self._sent, self._packed[0], end=True)
                 await self._write(last)
                 while (await self.receive()).number < self._sent:
                     pass

@@ -35,6 +35,7 @@ with command_needs("benchmark", *(f"{extra},sim" for extra in server_extras())):
         peers,
         result_pages,
         soak,
+        stall,
         tls,
         watch,
     )
@@ -45,6 +46,7 @@ COMMANDS: dict[str, ModuleType] = {
     "capacity": capacity,
     "efficiency": efficiency,
     "overload": overload,
+    "stall": stall,
     "fairness": fairness,
     "soak": soak,
     "attack": attack,

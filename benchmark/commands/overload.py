@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         crew(2, options.client_cores, niceness=[0, _NICE]) as generators,
     ):
         load = shared.as_sent(load, server, options)
-        capacity = options.capacity or _capacity(generators, server, load)
+        capacity = options.capacity or searched_capacity(generators, server, load)
         polite = dataclasses.replace(load, retry=Retry.AFTER_HINT)
         runs = [
             _measure(generators, server, [_sized(polite, capacity, factor)], factor)
@@ -81,7 +81,17 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return {"capacity": capacity, "budget_ms": load.budget_ms, "runs": runs}
 
 
-def _capacity(generators: Crew, server: Server, load: Load) -> int:
+def searched_capacity(generators: Crew, server: Server, load: Load) -> int:
+    """Return how many vehicles the server carries, by a short search; at least 1.
+
+    Args:
+        generators: the load generators.
+        server: what is measured.
+        load: what each vehicle does.
+
+    Raises:
+        BenchmarkError: a load generator could not do its part.
+    """
     brief = dataclasses.replace(load, seconds=SEARCH_S, warm_up_s=1.0)
     return max(1, int(find(generators, server, brief, start=8, most=1024)["vehicles"]))
 

@@ -29,6 +29,7 @@ _ORDER = (
     "capacity",
     "efficiency",
     "overload",
+    "stall",
     "growth",
     "fairness",
     "soak",

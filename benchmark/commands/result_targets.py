@@ -57,6 +57,15 @@ def _overload(results: Results) -> Iterator[Figure]:
             yield Figure(f"{at}: goodput of peak", 90.0, share, at_least=True, unit=" %")
 
 
+def _stall(results: Results) -> Iterator[Figure]:
+    for name, result in _named(results, "stall"):
+        at = f"{name}, {result['stall_ms']:g} ms: until all frames are in time again"
+        for which in ("median", "largest"):
+            reached_ms = result[f"{which}_ms"]
+            reached_ms = math.inf if reached_ms is None else reached_ms
+            yield Figure(f"{at}, {which}", 500.0, reached_ms, at_least=False, unit=" ms")
+
+
 def _peers(results: Results) -> Iterator[Figure]:
     for name, result in _named(results, "peers"):
         carried = {
@@ -110,6 +119,8 @@ def _histories(results: Results) -> Iterator[Figure]:
 
 def _failover(results: Results) -> Iterator[Figure]:
     for name, result in _named(results, "failover"):
+        if not result.get("faults"):
+            continue
         sessions = f"{name}, {result['sessions']:,} sessions: wrong"
         yield Figure(sessions, 0, result["wrong"], at_least=False)
         afresh = f"{name}, {result['sessions']:,} sessions: began afresh"
@@ -204,6 +215,7 @@ _ALL: tuple[Callable[[Results], Iterator[Figure]], ...] = (
     _efficiency,
     _capacity,
     _overload,
+    _stall,
     _peers,
     _attack,
     _failover,

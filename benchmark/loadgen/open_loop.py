@@ -99,14 +99,19 @@ class Load:
         return Terms(budget_ms=budget_ms, rate_hz=self.declared_rate_hz or self.rate_hz)
 
 
-async def run(transport: Transport, load: Load) -> Tally:
+async def run(transport: Transport, load: Load, tally: Tally | None = None) -> Tally:
     """Drive all vehicles of a load against a server at once and return what they saw.
+
+    Args:
+        transport: to the server.
+        load: what the vehicles do.
+        tally: counts in place of a new one, of the load's budget.
 
     Raises:
         OSError: there is no server.
     """
     began_ns, began_cpu_s = time.monotonic_ns(), time.process_time()
-    tally = Tally(budget_ms=load.budget_ms)
+    tally = Tally(budget_ms=load.budget_ms) if tally is None else tally
     window = Window.after(load.opening_s + load.warm_up_s, load.seconds)
     seeds = np.random.SeedSequence(load.seed).spawn(load.vehicles)
     await together(

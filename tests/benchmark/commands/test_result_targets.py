@@ -27,6 +27,18 @@ def test_overload_is_judged_at_its_worst():
     assert "1 times" not in table
 
 
+def test_a_stall_is_judged_by_its_median_and_by_its_largest():
+    found = {"stall_ms": 300.0, "median_ms": 50.0, "largest_ms": None}
+    table = result_targets.table(result("stall", found))
+    what = "stall, 300 ms: until all frames are in time again"
+    assert f"| {what}, median | at most 500 ms | 50 ms | reached |" in table
+    assert f"| {what}, largest | at most 500 ms | inf ms | **short** |" in table
+
+
+def test_a_failover_of_triton_alone_has_no_targets():
+    assert "failover" not in result_targets.table(result("failover", {"triton": {}}))
+
+
 def test_tls_is_judged_by_its_ratio():
     table = result_targets.table(result("tls", {"ratio": 0.93}))
     assert "| tls: vehicles with TLS / in plain text | at least 0.9 | 0.93 | reached |" in table

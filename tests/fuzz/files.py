@@ -97,7 +97,7 @@ async def fuzz(messages: int, seed: int, folder: Path, tally: Tally) -> None:
 def _readers(folder: Path) -> list[_Reader]:
     bundle = loading.load(bundles.recurrent(folder / "tiny.onnx"))
     file = folder / "file"
-    office = TicketOffice(None, 60.0)
+    office = TicketOffice(None, 60.0, wall_s=lambda: 1e9)
     state = SessionState(
         sequence_number=7,
         capture_time_ns=350,

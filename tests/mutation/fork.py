@@ -72,6 +72,7 @@ class Mirror:
         status = _NOT_LOADED
         try:
             _limit()
+            _forget_the_project()
             put = _InPlace(self._name, code)
             sys.meta_path.insert(0, put)
             status = int(pytest.main([*_OPTIONS, str(ROOT / self.tests)]))
@@ -102,6 +103,13 @@ class _InPlace(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: types.ModuleType) -> None:
         self.loaded = True
         exec(self._code, module.__dict__)
+
+
+def _forget_the_project() -> None:
+    """Have this project's packages imported again: what uses the module must find the new one."""
+    for name in [*sys.modules]:
+        if name.startswith("steerstream"):
+            del sys.modules[name]
 
 
 def _limit() -> None:

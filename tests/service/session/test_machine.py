@@ -513,11 +513,11 @@ def test_an_idle_session_is_told_to_the_millisecond():
     assert shell.session.idle_check_ns == 8_000 * MS
     shell.now_ns = 8_000 * MS - 1
     assert shell.tick().sent == []
-    shell.now_ns = 8_500 * MS
-    assert shell.tick().sent == [ExpiringNotice(1500)]
+    shell.now_ns = 8_500 * MS + 1
+    assert shell.tick().sent == [ExpiringNotice(1499)]
     assert shell.session.idle_check_ns == 10_000 * MS
     shell.now_ns = 10_000 * MS - 1
-    assert shell.tick().sent == [ExpiringNotice(1500)]
+    assert shell.tick().sent == [ExpiringNotice(1499)]
     shell.now_ns += 1
     error = shell.tick().sent[-1]
     assert str(error) == "no frame came for 10 s; open a new session"

@@ -42,8 +42,10 @@ class Pace:
         Args:
             counts: of each session, since the last review.
         """
-        frames = sum(count.frames for count in counts)
-        missed = sum(count.missed for count in counts) / frames if frames else 0.0
+        # Whoever sends more than it stated must not slow the others down.
+        faithful = [count for count in counts if count.keeps_promise]
+        frames = sum(count.frames for count in faithful)
+        missed = sum(count.missed for count in faithful) / frames if frames else 0.0
         # One stall is over before vehicles learn of it; what lasts for two reviews is load.
         lasting, self._missed = min(missed, self._missed), missed
         if self._settling:

@@ -82,6 +82,8 @@ _HELD_UP_NS = 1_000_000_000
 writes an answer far sooner."""
 _FIRST_FRAME_NS = 2_000_000_000
 """From its opening to its first frame a session keeps its place in any case."""
+_FRAMES_A_TIMEOUT = 4
+"""The slowest pace that is asked for, in frames in the time after which a session is idle."""
 _RESETS_HZ = 10.0
 """Resets a second that are read without a pause."""
 
@@ -218,6 +220,8 @@ class DriveStream:
         if self.lease.terms.policy is FramePolicy.EVERY:
             return
         period_ms = 0.0 if share >= 1.0 else 1e3 / (share * self.lease.demand.rate_hz)
+        # A vehicle that keeps its pace must not end as one that sends no frames.
+        period_ms = min(period_ms, 1e3 * self._config.idle_timeout_s / _FRAMES_A_TIMEOUT)
         if period_ms != self._period_ms:
             first_in_ms = 0.0 if self._period_ms else phase * period_ms
             self._period_ms = period_ms

@@ -59,7 +59,7 @@ def test_slots_come_back_after_an_attack(server, around, name, monkeypatch):
         server, around, name, 0.5, slots=SLOTS, scale=SCALES.get(name, 0.5), after_s=0.0
     )
     assert found["tried"] is not None
-    assert not found["is_shut_out"]
+    assert not found["is_shut_out"], str(found["vehicle"])
     # A probe may be late on a busy machine; refused it never is.
     assert set(found["health_failed"]) <= {"DEADLINE_EXCEEDED"}
     reopened_s = around.crew.probe(

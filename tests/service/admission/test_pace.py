@@ -53,6 +53,14 @@ def test_a_pace_with_few_misses_is_kept():
     assert pace.share == pytest.approx(1 - 200 / 450)
 
 
+def test_a_session_that_sends_more_than_it_stated_slows_nobody_down():
+    pace = Pace()
+    flood = FrameCounts(within=10, surplus=5000, late=4000)
+    for _ in range(10):
+        pace.review([*counts(450, 0), flood])
+    assert pace.share == 1.0
+
+
 def test_a_server_without_frames_asks_for_nothing():
     pace = Pace()
     pace.review([])

@@ -179,6 +179,14 @@ async def test_a_full_server_tells_a_session_once_how_often_to_send(opened):
     assert paces == [(100.0, 25.0), (125.0, 0.0), (0.0, 0.0)]
 
 
+async def test_no_pace_is_so_slow_that_a_session_would_be_idle(opened):
+    run = await opened(FramePolicy.LATEST, rate_hz=20.0)
+    run.stream.set_pace(0.001, 0.0)
+    await run.answered(1)
+    (answer,) = run.context.answers
+    assert answer.pace.period_ms == 1e3 * Config().idle_timeout_s / 4
+
+
 async def test_a_session_that_wants_every_answer_is_asked_for_no_pace(opened):
     run = await opened(FramePolicy.EVERY, rate_hz=20.0)
     run.stream.set_pace(0.5, 0.5)

@@ -42,8 +42,9 @@ class Pace:
         Args:
             counts: of each session, since the last review.
         """
-        # Whoever sends more than it stated must not slow the others down.
-        faithful = [count for count in counts if count.keeps_promise]
+        # A flood must not slow the others down. Frames of a faithful session may come in bunches
+        # from a busy server's sockets, and some of them above its rate.
+        faithful = [count for count in counts if count.surplus <= count.within]
         frames = sum(count.frames for count in faithful)
         missed = sum(count.missed for count in faithful) / frames if frames else 0.0
         # One stall is over before vehicles learn of it; what lasts for two reviews is load.

@@ -53,7 +53,14 @@ def test_a_pace_with_few_misses_is_kept():
     assert pace.share == pytest.approx(1 - 200 / 450)
 
 
-def test_a_session_that_sends_more_than_it_stated_slows_nobody_down():
+def test_frames_that_come_in_bunches_count_with_their_misses():
+    pace = Pace()
+    for _ in range(2):
+        pace.review([FrameCounts(within=6, surplus=4, late=5)] * 100)
+    assert pace.share < 1.0
+
+
+def test_a_flood_slows_nobody_down():
     pace = Pace()
     flood = FrameCounts(within=10, surplus=5000, late=4000)
     for _ in range(10):

@@ -18,19 +18,6 @@ def table(results: Results) -> str:
     return targets.table(figure for find in _ALL for figure in find(results))
 
 
-def _efficiency(results: Results) -> Iterator[Figure]:
-    for result in _of(results, "efficiency"):
-        if not result["undisturbed"]:
-            continue
-        sessions, raw = result["sessions"], result["pictures"].startswith("raw")
-        name = f"efficiency, {result['pictures']}, {sessions} sessions"
-        if sessions == 1 and raw:
-            yield Figure(f"{name}: p50 / bare loop", 1.12, result["p50_ratio"], at_least=False)
-        elif sessions in {8, 32}:
-            aim = 0.95 if raw else 0.90
-            yield Figure(f"{name}: ratio", aim, result["ratio"], at_least=True)
-
-
 def _capacity(results: Results) -> Iterator[Figure]:
     for name, result in _named(results, "capacity"):
         share = result["at_80_percent"]
@@ -52,8 +39,10 @@ def _overload(results: Results) -> Iterator[Figure]:
             at = f"{name}, {worst:g} times{' hostile' * run['hostile']}"
             missed, refuse_ms = run["missed_percent"], run["refusal_ms"]["p99"]
             share = 100 * run["goodput_fps"] / peak if peak else None
-            yield Figure(f"{at}: admitted miss", 0.1, missed, at_least=False, unit=" %")
-            yield Figure(f"{at}: refusal p99", 5.0, refuse_ms, at_least=False, unit=" ms")
+            # Without admission nobody is refused, and all share what the server cannot do.
+            if refuse_ms is not None:
+                yield Figure(f"{at}: admitted miss", 0.1, missed, at_least=False, unit=" %")
+                yield Figure(f"{at}: refusal p99", 5.0, refuse_ms, at_least=False, unit=" ms")
             yield Figure(f"{at}: goodput of peak", 90.0, share, at_least=True, unit=" %")
 
 
@@ -212,7 +201,6 @@ def _tls(results: Results) -> Iterator[Figure]:
 
 
 _ALL: tuple[Callable[[Results], Iterator[Figure]], ...] = (
-    _efficiency,
     _capacity,
     _overload,
     _stall,
@@ -228,8 +216,3 @@ def _named(results: Results, benchmark: str) -> Iterator[tuple[str, Any]]:
     for name, result in results.items():
         if result["benchmark"] == benchmark:
             yield name, result["results"]
-
-
-def _of(results: Results, benchmark: str) -> Iterator[Any]:
-    for _, found in _named(results, benchmark):
-        yield from found

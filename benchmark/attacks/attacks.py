@@ -27,6 +27,8 @@ WATCH = "/grpc.health.v1.Health/Watch"
 _AT_ONCE = 12
 _BURST = 32
 """Pings, and settings, that are sent at once."""
+_CONTROL_BURSTS = 1_000_000
+"""Of each connection; more than are sent in the time of a whole attack."""
 _ANSWER_TIMEOUT_S = 2.0
 _LARGEST_MESSAGE = 4 * 1024 * 1024
 _EXTREMES = (math.nan, math.inf, -math.inf, -1.0, -0.0, 5e-324, 1e-305, 1e-3, 1e305, 1.7e308)
@@ -342,16 +344,17 @@ async def control_frames(siege: Siege) -> int:
     """Send pings and settings without end, on connections that are opened again when they end."""
     ping = raw_http2.frame(raw_http2.PING, 0, 0, bytes(8))
     burst = (ping + raw_http2.frame(raw_http2.SETTINGS, 0, 0, b"")) * _BURST
+    bursts = siege.many(_CONTROL_BURSTS)
 
     async def one() -> int:
         sent = 0
-        while not siege.is_over:
+        while not siege.is_over and sent < bursts * 2 * _BURST:
             with contextlib.suppress(OSError, TimeoutError):
                 async with (
                     asyncio.timeout(seconds_until(siege.end_ns)),
                     RawConnection(siege.address) as connection,
                 ):
-                    while True:
+                    while sent < bursts * 2 * _BURST:
                         await connection.send_raw(burst)
                         sent += 2 * _BURST
                         await asyncio.sleep(0)

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from steerstream import whole_file
 from steerstream_simulation import plot
 from steerstream_simulation.closed_loop import Moment
 from steerstream_simulation.drivers import Reply
@@ -54,8 +53,7 @@ class KillPlot:
         Raises:
             OSError: the file cannot be written.
         """
-        with whole_file.replacing(path) as part:
-            self.draw().savefig(part, format="png")
+        plot.save(self.draw(), path)
 
     def draw(self) -> Figure:
         """Return the picture."""

@@ -62,8 +62,7 @@ class DrivePlot:
         Raises:
             OSError: the file cannot be written.
         """
-        with whole_file.replacing(path) as part:
-            self.draw().savefig(part, format="png")
+        save(self.draw(), path)
 
     def draw(self) -> Figure:
         """Return the picture."""
@@ -86,6 +85,16 @@ class DrivePlot:
         latencies.tick_params(labelbottom=True)
         latencies.set_xlabel("time, s", fontsize=10)
         return drawing
+
+
+def save(drawing: Figure, path: Path) -> None:
+    """Write a picture into a PNG file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with whole_file.replacing(path) as part:
+        drawing.savefig(part, format="png")
 
 
 def figure() -> Figure:

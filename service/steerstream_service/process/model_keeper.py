@@ -107,7 +107,6 @@ class ModelKeeper:
             model = Model(bundle, self._config, name)
             self._check_name(model.name)
             await loop.run_in_executor(self._thread, model.queue.warm_up)
-            self._check_name(model.name)
             self._admission.capacity.add_model(model.name, model.queue.cost)
             self._engine.add(model.queue)
             self._observer.served(model.name)

@@ -140,6 +140,7 @@ class Server:
         models = {name: Model(bundle, config) for name, bundle in bundles.items()}
         self.admission = Admission(models, default_model, config, cores, in_loop=in_loop)
         self._config = config
+        self._settings = {name: str(value) for name, value in dataclasses.asdict(config).items()}
         self._security = security or SocketSecurity()
         tls = self._security.tls
         self._identities = Identities(
@@ -327,7 +328,7 @@ class Server:
             late=self.admission.capacity.lateness.lasts,
             provider=next(iter(models.values())).bundle.runtime.provider.name,
             runtimes={name: _runtime(model.bundle) for name, model in models.items()},
-            settings={name: str(value) for name, value in dataclasses.asdict(self._config).items()},
+            settings=self._settings,
             certificate_expires_in_s=None if tls is None else tls.expires_in_s,
         )
 

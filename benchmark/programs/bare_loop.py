@@ -24,6 +24,7 @@ from steerstream_bundle.errors import BundleError, StepError
 from steerstream_bundle.loading import Bundle
 from steerstream_bundle.pictures import Image, JpegImage, RawImage
 from steerstream_bundle.runtime import Array, BoundGraph, Memory
+from steerstream_bundle.times import feed_times
 
 _TRIAL_S = 0.2
 _MAX_PIXELS = 2_100_000
@@ -68,17 +69,16 @@ class BareLoop:
         """Return a step from one copy of some sessions' state to another, and the step back."""
         contract = self._bundle.contract
         outputs = {name: np.zeros(batch, np.float32) for name in contract.value_tensors}
-        period = np.full(batch, 1 / contract.rate_hz, np.float32)
-        interval = {contract.interval_tensor: period} if contract.interval_tensor else {}
+        times = feed_times(contract, batch)
         first, second = (
             [np.zeros((batch, *pair.shape), np.float32) for pair in contract.state]
             for _ in range(2)
         )
 
-        self._bound_memory += [*outputs.values(), period, *first, *second]
+        self._bound_memory += [*outputs.values(), *times.values(), *first, *second]
 
         def step(old: list[Array], new: list[Array]) -> BoundGraph:
-            inputs: dict[str, Array] = {contract.frame.tensor: self._pixels, **interval}
+            inputs: dict[str, Array] = {contract.frame.tensor: self._pixels, **times}
             inputs |= {pair.input: rows for pair, rows in zip(contract.state, old, strict=True)}
             results = {pair.output: rows for pair, rows in zip(contract.state, new, strict=True)}
             return self._bundle.runtime.bind(_places(inputs), _places(outputs | results))

@@ -17,6 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from steerstream_bundle.strict import Reader
 
@@ -59,6 +60,13 @@ _LARGEST_STATE = 2**24
 _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 0.1, 1000.0
 _LONGEST_GAP_MS = 24 * 3600 * 1000
 _MOST_WARM_UP_STEPS = 1_000_000
+_LONGEST_ACT_IN_S = 10.0
+_CAMERA_BOUNDS = {
+    "horizontal_fov_deg": (1.0, 179.0),
+    "aspect_ratio": (0.1, 10.0),
+    "mount_height_m": (0.1, 10.0),
+    "horizon_fraction": (-1.0, 2.0),
+}
 
 
 def _reason_against(value: object) -> str | None:
@@ -104,6 +112,52 @@ class Crop:
             raise ContractError(
                 f"crop must satisfy 0 <= top < bottom <= 1 and left < right: {self}"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedCamera:
+    """The camera of the pictures that a network was trained with, without distortion.
+
+    All fields are zero where nobody knows; then pictures of other cameras cannot be mapped to it.
+
+    Attributes:
+        horizontal_fov_deg: its field of view across the whole picture.
+        aspect_ratio: the picture's width by its height.
+        mount_height_m: height of the lens above the ground.
+        horizon_fraction: row of the horizon on a level road, as a fraction of the height.
+    """
+
+    horizontal_fov_deg: float = 0.0
+    aspect_ratio: float = 0.0
+    mount_height_m: float = 0.0
+    horizon_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not any(dataclasses.astuple(self)):
+            return
+        for name, (low, high) in _CAMERA_BOUNDS.items():
+            if not low <= (value := getattr(self, name)) <= high:
+                raise ContractError(f"camera.{name} must be from {low:g} to {high:g}, is {value}")
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the bundle says which camera it was trained with."""
+        return self.horizontal_fov_deg > 0
+
+
+class TimeInput(NamedTuple):
+    """A float32 tensor [N] by which a network is told a time of each frame, in seconds.
+
+    Attributes:
+        name: `interval_s`, since the last frame that the state has seen, or `act_in_s`, from the
+            capture of this frame until its command acts.
+        tensor: the input's name in the graph.
+        default_s: the time where nobody states one.
+    """
+
+    name: Literal["interval_s", "act_in_s"]
+    tensor: str
+    default_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,6 +379,12 @@ class Contract:
     of the last one that the state has seen, 1 / `rate_hz` where it has seen none in this epoch.
     It is empty where the network takes none.
 
+    `act_in_tensor` names an input float32 [N]: seconds from the capture of this frame until its
+    command acts, from 0 to `max_act_in_s`, the largest that was trained; `default_act_in_s` for a
+    vehicle that states none. It is empty where the network takes none.
+
+    `camera` is the one whose pictures the network was trained with.
+
     `horizon` is what the network says of the time after a frame, for some of its heads, the
     steering wheel angle among them.
     """
@@ -338,6 +398,10 @@ class Contract:
     warm_up_steps: int
     limits_profile: str
     interval_tensor: str = ""
+    act_in_tensor: str = ""
+    max_act_in_s: float = 0.0
+    default_act_in_s: float = 0.0
+    camera: TrainedCamera = field(default_factory=TrainedCamera)
     horizon: Horizon = field(default_factory=Horizon)
     provenance: Provenance = field(default_factory=Provenance)
     version: int = VERSION
@@ -362,6 +426,7 @@ class Contract:
             raise ContractError(
                 f"warm_up_steps must be from 0 to {_MOST_WARM_UP_STEPS}, is {self.warm_up_steps}"
             )
+        self._check_act_in()
         _refuse_many("state tensors", self.state)
         heads = [output.head for output in self.outputs]
         if STEERING_WHEEL_ANGLE not in heads or len(set(heads)) != len(heads):
@@ -384,9 +449,29 @@ class Contract:
 
     @property
     def input_tensors(self) -> tuple[str, ...]:
-        """Names of all that goes into the graph: the frame, the interval if any, and the state."""
-        interval = (self.interval_tensor,) if self.interval_tensor else ()
-        return (self.frame.tensor, *interval, *(pair.input for pair in self.state))
+        """Names of all that goes into the graph: the frame, the times if any, and the state."""
+        times = (item.tensor for item in self.time_inputs)
+        return (self.frame.tensor, *times, *(pair.input for pair in self.state))
+
+    @property
+    def time_inputs(self) -> tuple[TimeInput, ...]:
+        """The times of a frame that the network is told, in the order of the graph's inputs."""
+        times = (
+            TimeInput("interval_s", self.interval_tensor, 1 / self.rate_hz),
+            TimeInput("act_in_s", self.act_in_tensor, self.default_act_in_s),
+        )
+        return tuple(item for item in times if item.tensor)
+
+    def act_in_s(self, stated_s: float | None) -> float:
+        """Return when the network is told that a command acts.
+
+        Args:
+            stated_s: seconds from the frame's capture, as the vehicle states them, which may be
+                more than was trained; None where it states none.
+        """
+        if stated_s is None:
+            return self.default_act_in_s
+        return min(max(stated_s, 0.0), self.max_act_in_s)
 
     @property
     def value_tensors(self) -> tuple[str, ...]:
@@ -404,6 +489,20 @@ class Contract:
         """Index in `value_tensors` of each head's standard deviation, for heads that have one."""
         heads = [output.head for output in self.outputs if output.stddev_tensor]
         return {head: at for at, head in enumerate(heads, len(self.outputs))}
+
+    def _check_act_in(self) -> None:
+        longest, default = self.max_act_in_s, self.default_act_in_s
+        if not self.act_in_tensor:
+            if longest or default:
+                raise ContractError("max_act_in_s and default_act_in_s need an act_in_tensor")
+        elif not 0 < longest <= _LONGEST_ACT_IN_S:
+            raise ContractError(
+                f"max_act_in_s must be above 0 and at most {_LONGEST_ACT_IN_S:g}, is {longest}"
+            )
+        elif not 0 <= default <= longest:
+            raise ContractError(
+                f"default_act_in_s must be from 0 to max_act_in_s, {longest}, is {default}"
+            )
 
     def same_network(self, other: Contract) -> bool:
         """Whether two contracts differ in their provenance alone."""

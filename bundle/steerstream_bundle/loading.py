@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
-
 from steerstream_bundle import onnx_file, providers
 from steerstream_bundle.contract import METADATA_KEY, PRECISIONS, Contract, ContractError
 from steerstream_bundle.errors import BundleError
 from steerstream_bundle.providers import Provider
 from steerstream_bundle.runtime import Array, Runtime, TensorInfo
+from steerstream_bundle.times import feed_times
 
 SHIPPED = Path(str(resources.files("steerstream_bundle"))) / "default.onnx"
 """The bundle that comes with this package."""
@@ -57,7 +56,11 @@ class Bundle:
         return self.contract.provenance.precision_setting
 
     def step(
-        self, frames: Array, state: Sequence[Array], interval_s: Array | None = None
+        self,
+        frames: Array,
+        state: Sequence[Array],
+        interval_s: Array | None = None,
+        act_in_s: Array | None = None,
     ) -> tuple[Sequence[Array], Sequence[Array]]:
         """Run the network once.
 
@@ -66,6 +69,8 @@ class Bundle:
             state: one float32 array [N, *shape] for each state tensor, in the contract's order.
             interval_s: float32 [N], seconds since the last frame that each state has seen, for a
                 network that takes it; by default one period of the contract's rate.
+            act_in_s: float32 [N], seconds from each frame's capture until its command acts, for a
+                network that takes it; by default what the contract says.
 
         Returns:
             One float32 array [N] for each of `contract.value_tensors`, and the new state in the
@@ -74,10 +79,7 @@ class Bundle:
         contract = self.contract
         feed = dict(zip(self._state_inputs, state, strict=True))
         feed[contract.frame.tensor] = frames
-        if contract.interval_tensor:
-            if interval_s is None:
-                interval_s = np.full(len(frames), 1 / contract.rate_hz, np.float32)
-            feed[contract.interval_tensor] = interval_s
+        feed |= feed_times(contract, len(frames), interval_s=interval_s, act_in_s=act_in_s)
         results = self.runtime.run(self._fetches, feed)
         return results[: self._values], results[self._values :]
 
@@ -140,8 +142,8 @@ def _check(contract: Contract, runtime: Runtime) -> None:
     if extra := sorted(inputs.keys() - set(contract.input_tensors)):
         raise BundleError(f"the graph has an input {extra[0]!r} that its contract does not name")
     _check_tensor(inputs, "input", contract.frame.tensor, _UINT8, contract.frame.shape)
-    if contract.interval_tensor:
-        _check_tensor(inputs, "input", contract.interval_tensor, _FLOAT, ())
+    for item in contract.time_inputs:
+        _check_tensor(inputs, "input", item.tensor, _FLOAT, ())
     for pair in contract.state:
         _check_tensor(inputs, "input", pair.input, _FLOAT, pair.shape)
         _check_tensor(outputs, "output", pair.output, _FLOAT, pair.shape)

@@ -24,6 +24,7 @@ from steerstream_bundle.contract import (
     ContractError,
 )
 from steerstream_bundle.preprocess import Picture, prepare
+from steerstream_bundle.times import feed_times
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -74,6 +75,7 @@ class BundleRunner:
         frames: Picture,
         state: Sequence[FloatArray],
         interval_s: FloatArray | None = None,
+        act_in_s: FloatArray | None = None,
     ) -> tuple[list[FloatArray], list[FloatArray]]:
         """Run one step.
 
@@ -82,6 +84,8 @@ class BundleRunner:
             state: float32 [N, *shape] for each of the contract's state tensors.
             interval_s: float32 [N], seconds since the last frame that each state has seen, for a
                 bundle that takes it; by default one period of the contract's rate.
+            act_in_s: float32 [N], seconds from each frame's capture until its command acts, for a
+                bundle that takes it; by default what the contract says.
 
         Returns:
             One array [N] for each of the contract's `value_tensors`: heads, then their standard
@@ -90,10 +94,7 @@ class BundleRunner:
         contract = self.contract
         feed: dict[str, npt.NDArray[Any]] = {contract.frame.tensor: frames}
         feed |= {pair.input: value for pair, value in zip(contract.state, state, strict=True)}
-        if contract.interval_tensor:
-            if interval_s is None:
-                interval_s = np.full(len(frames), 1 / contract.rate_hz, np.float32)
-            feed[contract.interval_tensor] = interval_s
+        feed |= feed_times(contract, len(frames), interval_s=interval_s, act_in_s=act_in_s)
         results = self._session.run(self._fetches, feed)
         values = len(contract.value_tensors)
         return results[:values], results[values:]
@@ -128,25 +129,34 @@ class BundleDriver:
         """Return to the initial state."""
         self._state = self._runner.initial_state(1)
 
-    def predict(self, picture: Picture, interval_s: float | None = None) -> Prediction:
+    def predict(
+        self, picture: Picture, interval_s: float | None = None, act_in_s: float | None = None
+    ) -> Prediction:
         """Run one step on a source picture of any size.
 
         Args:
             picture: uint8 [height, width, 3], RGB.
             interval_s: seconds since the picture before, for a bundle that takes it. By default
                 one period of the contract's rate, which is right for the first after a reset too.
+            act_in_s: seconds from the picture's capture until the command acts, for a bundle that
+                takes it; by default what the contract says. More than was trained counts as the
+                most that was, as in a server.
         """
-        return self.step(prepare(picture, self._runner.contract.frame), interval_s)
+        return self.step(prepare(picture, self._runner.contract.frame), interval_s, act_in_s)
 
-    def step(self, frame: Picture, interval_s: float | None = None) -> Prediction:
+    def step(
+        self, frame: Picture, interval_s: float | None = None, act_in_s: float | None = None
+    ) -> Prediction:
         """Run one step on the network's input; see `predict`.
 
         Args:
             frame: uint8 of the contract's `frame.shape`, RGB.
             interval_s: seconds since the picture before.
+            act_in_s: seconds from the picture's capture until the command acts.
         """
         interval = None if interval_s is None else np.array([interval_s], np.float32)
-        results, self._state = self._runner.step(frame[None], self._state, interval)
+        act_in = np.array([self._runner.contract.act_in_s(act_in_s)], np.float32)
+        results, self._state = self._runner.step(frame[None], self._state, interval, act_in)
         values = [float(value[0]) for value in results]
         return Prediction(
             dict(zip(self._heads, values, strict=False)),

@@ -133,6 +133,8 @@ def _inputs(contract: Contract) -> tuple[str, ...]:
     lines.append(f"rows {crop.top:.0%} to {crop.bottom:.0%} of a picture")
     if contract.interval_tensor:
         lines.append("seconds since the last frame")
+    if contract.act_in_tensor:
+        lines.append("seconds until the command acts")
     return tuple(lines)
 
 

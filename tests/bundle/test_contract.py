@@ -20,6 +20,7 @@ from steerstream_bundle.contract import (
     Score,
     StateKind,
     StateTensor,
+    TrainedCamera,
     TrainingSource,
 )
 
@@ -63,6 +64,12 @@ CONTRACT = Contract(
     warm_up_steps=3,
     limits_profile="passenger_car",
     interval_tensor="interval_s",
+    act_in_tensor="act_in_s",
+    max_act_in_s=0.25,
+    default_act_in_s=0.05,
+    camera=TrainedCamera(
+        horizontal_fov_deg=18.0, aspect_ratio=4 / 3, mount_height_m=1.3, horizon_fraction=0.45
+    ),
     provenance=Provenance(
         sources=(
             TrainingSource(
@@ -122,6 +129,18 @@ def test_json_round_trip() -> None:
         (("state", 1, "input"), "interval_s", "two inputs share a tensor"),
         (("interval_tensor",), "h", "two inputs share a tensor"),
         (("interval_tensor",), None, "contract.interval_tensor must be str"),
+        (("act_in_tensor",), "interval_s", "two inputs share a tensor"),
+        (("act_in_tensor",), "", "max_act_in_s and default_act_in_s need an act_in_tensor"),
+        (("max_act_in_s",), 0.0, "max_act_in_s must be above 0 and at most 10, is 0.0"),
+        (("max_act_in_s",), 10.1, "max_act_in_s must be above 0 and at most 10, is 10.1"),
+        (("default_act_in_s",), 0.26, "default_act_in_s must be from 0 to max_act_in_s, 0.25"),
+        (("default_act_in_s",), -0.1, "default_act_in_s must be from 0 to max_act_in_s, 0.25"),
+        (("camera", "horizontal_fov_deg"), 0.0, "camera.horizontal_fov_deg must be from 1 to 179"),
+        (("camera", "horizontal_fov_deg"), 180.0, "camera.horizontal_fov_deg must be from 1 to"),
+        (("camera", "aspect_ratio"), 0.0, "camera.aspect_ratio must be from 0.1 to 10, is 0.0"),
+        (("camera", "mount_height_m"), 11.0, "camera.mount_height_m must be from 0.1 to 10"),
+        (("camera", "horizon_fraction"), 2.1, "camera.horizon_fraction must be from -1 to 2"),
+        (("camera",), None, "contract.camera must be an object"),
         (("state", 1, "output"), "h_next", "two outputs share a tensor"),
         (("outputs", 0, "stddev_tensor"), "steering_wheel_angle", "two outputs share a tensor"),
         (("outputs", 0, "stddev_tensor"), "ring_next", "two outputs share a tensor"),
@@ -214,8 +233,11 @@ def test_no_head_twice() -> None:
 
 def test_fields_that_an_older_bundle_leaves_out_are_empty() -> None:
     data = json.loads(CONTRACT.to_json())
-    del data["interval_tensor"], data["outputs"][0]["stddev_tensor"]
+    del data["interval_tensor"], data["outputs"][0]["stddev_tensor"], data["camera"]
+    del data["act_in_tensor"], data["max_act_in_s"], data["default_act_in_s"]
     older = Contract.from_json(json.dumps(data))
+    assert older.time_inputs == ()
+    assert not older.camera.is_known
     assert (older.interval_tensor, older.outputs[0].stddev_tensor) == ("", "")
     assert older.input_tensors == ("frame", "h", "ring")
     assert older.value_tensors == ("steering_wheel_angle",)
@@ -228,7 +250,35 @@ def test_standard_deviations_come_after_the_heads() -> None:
     stddevs = ("steering_wheel_angle_stddev", "torque_stddev")
     assert contract.value_tensors == (*heads, *stddevs)
     assert contract.stddev_columns == {"steering_wheel_angle": 3, "steering_torque": 4}
-    assert contract.input_tensors == ("frame", "interval_s", "h", "ring")
+    assert contract.input_tensors == ("frame", "interval_s", "act_in_s", "h", "ring")
+
+
+def test_times_come_in_the_order_of_the_inputs_with_what_they_are_by_default() -> None:
+    assert CONTRACT.time_inputs == (
+        ("interval_s", "interval_s", 0.05),
+        ("act_in_s", "act_in_s", 0.05),
+    )
+    told = dataclasses.replace(CONTRACT, interval_tensor="", act_in_tensor="delay")
+    assert told.time_inputs == (("act_in_s", "delay", 0.05),)
+
+
+@pytest.mark.parametrize(
+    ("stated_s", "told_s"), [(None, 0.05), (-0.1, 0.0), (0.0, 0.0), (0.2, 0.2), (0.3, 0.25)]
+)
+def test_a_network_is_told_no_delay_that_it_was_not_trained_for(stated_s, told_s) -> None:
+    assert CONTRACT.act_in_s(stated_s) == told_s
+
+
+def test_a_network_without_delay_is_told_none() -> None:
+    other = dataclasses.replace(CONTRACT, act_in_tensor="", max_act_in_s=0.0, default_act_in_s=0.0)
+    assert other.act_in_s(0.1) == 0.0
+
+
+def test_a_camera_that_nobody_states_is_not_known() -> None:
+    assert CONTRACT.camera.is_known
+    assert not TrainedCamera().is_known
+    with pytest.raises(ContractError, match=r"camera\.horizontal_fov_deg must be from 1 to 179"):
+        TrainedCamera(mount_height_m=1.3)
 
 
 def test_a_precision_is_one_that_bundles_come_in():

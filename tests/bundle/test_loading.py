@@ -43,6 +43,16 @@ def test_a_step_that_fails_is_typed(tmp_path):
         loaded.step(np.full((1, 8, 16, 3), 250, np.uint8), [np.zeros((1, 3), np.float32)])
 
 
+def test_a_bundle_is_told_when_its_command_acts(tmp_path):
+    loaded = loading.load(bundles.acting(tmp_path / "acting.onnx"))
+    film, state = np.full((2, 8, 16, 3), 100, np.uint8), [np.zeros((2, 3), np.float32)]
+    at_once = bundles.expected(film[:1])[0, 0]
+    values, _ = loaded.step(film, state, act_in_s=np.array([0.0, 0.2], np.float32))
+    np.testing.assert_allclose(values[0], [at_once, at_once + 0.2], atol=1e-6)
+    values, _ = loaded.step(film, state)
+    np.testing.assert_allclose(values[0], [at_once + 0.05] * 2, atol=1e-6)
+
+
 def test_a_bundle_takes_the_interval_and_says_how_sure_it_is(tmp_path):
     loaded = loading.load(bundles.timed(tmp_path / "timed.onnx"))
     film = np.random.default_rng(0).integers(0, 200, (5, 8, 16, 3), dtype=np.uint8)
@@ -66,7 +76,7 @@ def test_a_bundle_takes_the_interval_and_says_how_sure_it_is(tmp_path):
         ("interval_s", ("interval_s", TensorProto.DOUBLE, ("N",)), "must be tensor(float)"),
     ],
 )
-def test_an_interval_must_be_as_promised(tmp_path, interval, declared, text):
+def test_each_time_must_be_as_promised(tmp_path, interval, declared, text):
     promised = bundles.contract(interval_tensor=interval)
     inputs = [bundles.value(*item) for item in (FRAMES, H, declared) if item is not None]
     path = bundles.write(tmp_path / "broken.onnx", promised, NODES, inputs=inputs)

@@ -4,6 +4,7 @@ The pictures are 8x16. `x` is the mean colour, [N, 3] from 0 to 1. The recurrent
 `h' = tanh(0.8 h + x)`; its angle is the sum of `h'` less 1.5, its speed 10 `h'[0]`, and its
 torque `h'[1] - h'[2]`. The timed bundle is the same with `20 interval_s x` for `x`, which at
 20 Hz is the same; its angle's standard deviation is 0.1 + interval_s, its torque's 2 `h'[0]`.
+The acting bundle is the timed one whose angle is `act_in_s` more.
 """
 
 from __future__ import annotations
@@ -115,20 +116,38 @@ def timed(path: Path, **changes: Any) -> Path:
 
     The angle's standard deviation is NaN for pictures with red above 0.9.
     """
-    nodes = [
+    return write(path, timed_contract(**changes), _timed_nodes(heads("h_next")))
+
+
+def acting(path: Path, **changes: Any) -> Path:
+    """Write the timed bundle, with `act_in_s` added to its angle."""
+    said = [
+        *heads("h_next", angle="angle_at_once"),
+        helper.make_node("Add", ["angle_at_once", "act_in_s"], ["angle"]),
+    ]
+    return write(path, acting_contract(**changes), _timed_nodes(said))
+
+
+def acting_contract(**changes: Any) -> Contract:
+    """The acting bundle's contract, with changes."""
+    acts = {"act_in_tensor": "act_in_s", "max_act_in_s": 0.25, "default_act_in_s": 0.05}
+    return timed_contract(**{"name": "acting", **acts, **changes})
+
+
+def _timed_nodes(said: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    return [
         *mean_colour("x_of_one_period"),
         helper.make_node("Unsqueeze", ["interval_s", "one"], ["interval_column"]),
         helper.make_node("Mul", ["interval_column", "rate"], ["periods"]),
         helper.make_node("Mul", ["x_of_one_period", "periods"], ["x"]),
         *hidden(),
-        *heads("h_next"),
+        *said,
         *_red_above("0.9", of="x_of_one_period"),
         helper.make_node("Add", ["interval_s", "0.1"], ["sane"]),
         helper.make_node("Where", ["is_red", "nan", "sane"], ["angle_stddev"]),
         helper.make_node("Gather", ["h_next", "head_0"], ["h_0"], axis=1),
         helper.make_node("Add", ["h_0", "h_0"], ["torque_stddev"]),
     ]
-    return write(path, timed_contract(**changes), nodes)
 
 
 def timed_contract(**changes: Any) -> Contract:
@@ -240,8 +259,7 @@ def write(path: Path, promised: Contract, nodes: list[onnx.NodeProto], **tensors
     """Write a bundle of a contract and the nodes that (should) keep it."""
     frame = promised.frame
     inputs = [_value(frame.tensor, TensorProto.UINT8, frame.shape)]
-    if promised.interval_tensor:
-        inputs.append(_value(promised.interval_tensor, TensorProto.FLOAT, ()))
+    inputs += [_value(item.tensor, TensorProto.FLOAT, ()) for item in promised.time_inputs]
     inputs += [_value(pair.input, TensorProto.FLOAT, pair.shape) for pair in promised.state]
     outputs = [_value(tensor, TensorProto.FLOAT, ()) for tensor in promised.value_tensors]
     outputs += [_value(pair.output, TensorProto.FLOAT, pair.shape) for pair in promised.state]
@@ -269,13 +287,22 @@ def expected(pictures: np.ndarray, h: np.ndarray | None = None) -> np.ndarray:
     return np.asarray(rows)
 
 
-def expected_timed(pictures: np.ndarray, intervals_s: Sequence[float] | np.ndarray) -> np.ndarray:
-    """What the timed bundle answers, values and standard deviations in its order: [T, 5]."""
+def expected_timed(
+    pictures: np.ndarray,
+    intervals_s: Sequence[float] | np.ndarray,
+    act_in_s: float | Sequence[float] | np.ndarray = 0.0,
+) -> np.ndarray:
+    """What the timed bundle answers, values and standard deviations in its order: [T, 5].
+
+    With `act_in_s`, what the acting one answers.
+    """
     h, rows = np.zeros(3), []
     for x, interval_s in zip(pictures.mean(axis=(1, 2)) / 255, intervals_s, strict=True):
         h = np.tanh(0.8 * h + 20 * interval_s * x)
         rows.append([h.sum() - 1.5, 10 * h[0], h[1] - h[2], 0.1 + interval_s, 2 * h[0]])
-    return np.asarray(rows)
+    answers = np.asarray(rows)
+    answers[:, 0] += act_in_s
+    return answers
 
 
 def value(name: str, kind: int, shape: tuple[int | str, ...]) -> onnx.ValueInfoProto:

@@ -21,6 +21,7 @@ def submitted(
     slot=None,
     reset=True,
     interval_s=0.05,
+    act_in_s=0.0,
     deadline_ns=FAR_NS,
     reply=lambda record: None,
 ):
@@ -31,6 +32,7 @@ def submitted(
     record.pixels = pixels
     record.reset = reset
     record.interval_s = interval_s
+    record.act_in_s = act_in_s
     record.deadline_ns = deadline_ns
     record.slot = queue.pool.allocate() if slot is None else slot
     record.reply = reply

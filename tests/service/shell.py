@@ -108,11 +108,13 @@ class Shell:
         is_surplus=False,
         invalid=None,
         is_replayed=False,
+        act_in_s=None,
         image=IMAGE,
     ):
         record = FrameRecord(number, round(capture_ms * MS), image, speed, self.now_ns)
         record.invalid = invalid
         record.is_replayed = is_replayed
+        record.stated_act_in_s = act_in_s
         self.received.append(number)
         self.records.append(record)
         return self.perform(self.session.receive(record, COST_NS, is_surplus=is_surplus))

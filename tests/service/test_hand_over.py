@@ -97,7 +97,7 @@ class Driven:
             [record.pixels],
             [self.slot],
             [record.reset],
-            [record.interval_s],
+            [[getattr(record, item.name)] for item in self.server.bundle.contract.time_inputs],
             load={} if record.state is None else {0: record.state},
             save=[0] if record.saves_state else (),
         )

@@ -17,6 +17,7 @@ import onnxruntime
 from steerstream_bundle.contract import METADATA_KEY, Contract
 from steerstream_bundle.jpeg import Scratch, decode
 from steerstream_bundle.preprocess import Picture, prepare
+from steerstream_bundle.times import feed_times
 
 _OPENVINO = "OpenVINOExecutionProvider"
 
@@ -79,10 +80,8 @@ class Network:
     def step(self, frames: Array, state: Sequence[Array]) -> tuple[Array, State]:
         """Run one step: frames [N, height, width, 3] and state to outputs [N, heads] and state."""
         feed = dict(zip(self._feeds, (frames, *state), strict=True))
-        if self.contract.interval_tensor:
-            # Frames of a benchmark are a camera's: one period after the other.
-            period = np.full(len(frames), 1 / self.contract.rate_hz, np.float32)
-            feed[self.contract.interval_tensor] = period
+        # Frames of a benchmark are a camera's: one period after the other.
+        feed |= feed_times(self.contract, len(frames))
         results = self._session.run(self._fetches, feed)
         return np.stack(results[: self._heads], axis=1), results[self._heads :]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from onnxruntime.quantization import CalibrationDataReader
 
@@ -14,6 +13,7 @@ from model_export.data.udacity_ch2 import read_picture
 from model_export.evaluation.bundle_runner import BundleRunner
 from steerstream.progress import tracked
 from steerstream_bundle.preprocess import prepare
+from steerstream_bundle.times import feed_times
 
 SAMPLES = 300
 """Frames that ranges are taken from, spread evenly over the training rows."""
@@ -59,7 +59,6 @@ def record(runner: BundleRunner, table: LabelTable, samples: int = SAMPLES) -> C
 
 def _feeds(runner: BundleRunner, table: LabelTable) -> Iterator[Feed]:
     contract = runner.contract
-    interval = np.array([1 / contract.rate_hz], np.float32)
     state = runner.initial_state(1)
     rows = zip(table.images, table.starts, table.places, strict=True)
     for path, starts, place in rows:
@@ -68,7 +67,6 @@ def _feeds(runner: BundleRunner, table: LabelTable) -> Iterator[Feed]:
         frame = prepare(read_picture(path, contract.frame, place), contract.frame)[None]
         feed: dict[str, npt.NDArray[Any]] = {contract.frame.tensor: frame}
         feed |= {pair.input: value for pair, value in zip(contract.state, state, strict=True)}
-        if contract.interval_tensor:
-            feed[contract.interval_tensor] = interval
+        feed |= feed_times(contract, 1)
         yield feed
         _, state = runner.step(frame, state)

@@ -1,7 +1,7 @@
 """Steps of one network whose state lies on an accelerator for its whole life.
 
-A step is one copy of the frames from pinned memory, one of the row numbers, one of the intervals if
-the network takes them, one run of the network with its pool inside (`pooled_graph`),
+A step is one copy of the frames from pinned memory, one of the row numbers, one of each time that
+the network is told, one run of the network with its pool inside (`pooled_graph`),
 and one copy of the answers back; where a ticket is due, one of its session's rows as well.
 Everything is begun in order, and the host waits once.
 """
@@ -72,7 +72,7 @@ class DeviceStepper(Stepper):
         self._frames_there = accelerator.allocate(self._frames.shape, np.uint8)
         self._routes_there = accelerator.allocate(self._routes.shape, np.int64)
         self._answers_there = accelerator.allocate(self._answers.shape, np.float32)
-        self._intervals_there = accelerator.allocate((largest,), np.float32)
+        self._times_there = [accelerator.allocate((largest,), np.float32) for _ in self._times]
         self._pool_there = self._allocate_pool(sessions)
         # One row for each frame of a batch: any of them may have its state saved.
         self._saved = [accelerator.staging((largest, *p.shape), np.float32) for p in contract.state]
@@ -104,8 +104,10 @@ class DeviceStepper(Stepper):
         routes[:] = self._route(slots, reset, bucket - count)
         self.bus.upload("frames", self._frames_there, self._frames[:count])
         self.bus.upload("routes", self._routes_there, routes)
-        if self._intervals is not None:
-            self.bus.upload("intervals", self._intervals_there, self._intervals[:count])
+        for item, here, there in zip(
+            self._time_inputs, self._times, self._times_there, strict=True
+        ):
+            self.bus.upload(item.name, there, here[:count])
         self._graphs[bucket].run()
         self.bus.download("answers", self._answers[:count], self._answers_there)
         for at in save:
@@ -152,8 +154,8 @@ class DeviceStepper(Stepper):
             pooled_graph.SOURCES: self._routes_there.part(0, bucket),
             pooled_graph.TARGETS: self._routes_there.part(bucket, bucket),
         }
-        if self._intervals is not None:
-            inputs[contract.interval_tensor] = self._intervals_there.part(0, bucket)
+        for item, there in zip(self._time_inputs, self._times_there, strict=True):
+            inputs[item.tensor] = there.part(0, bucket)
         outputs = {pooled_graph.ANSWERS: self._answers_there.part(0, bucket)}
         for pair, there in zip(contract.state, self._pool_there, strict=True):
             inputs[pooled_graph.pool_input(pair)] = there

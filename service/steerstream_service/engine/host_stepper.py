@@ -81,8 +81,8 @@ class HostStepper(Stepper):
         # Rows of padding hold what an earlier batch left there; nobody reads their results.
         padded = fitting(self._buckets, size) if self.bundle.runtime.pads_batches else size
         inputs = {contract.frame.tensor: Memory.of(self._frames[:padded])}
-        if self._intervals is not None:
-            inputs[contract.interval_tensor] = Memory.of(self._intervals[:padded])
+        for item, times in zip(self._time_inputs, self._times, strict=True):
+            inputs[item.tensor] = Memory.of(times[:padded])
         outputs = {
             tensor: Memory.of(values[:padded])
             for tensor, values in zip(contract.value_tensors, self._outputs, strict=True)

@@ -57,7 +57,7 @@ class ModelQueue:
         self._stepper = _open_stepper(bundle, sessions, self.cost.buckets)
         self.pool = self._stepper.pool
         self.name = name or bundle.contract.name
-        self._takes_interval = bool(bundle.contract.interval_tensor)
+        self._times = [attrgetter(item.name) for item in bundle.contract.time_inputs]
         self._looked_at = _LOOK_AHEAD * max_batch
         self._ended_ns = 0
 
@@ -144,7 +144,7 @@ class ModelQueue:
             [record.pixels for record in batch],
             [record.slot for record in batch],
             [record.reset for record in batch],
-            [record.interval_s for record in batch] if self._takes_interval else None,
+            [list(map(time_s, batch)) for time_s in self._times],
             load={at: item.state for at, item in enumerate(batch) if item.state is not None},
             save=saved,
         )

@@ -75,11 +75,11 @@ def build(model: bytes, contract: Contract, slots: int) -> bytes:
 
 
 def _inputs(contract: Contract, rows: int) -> list[onnx.ValueInfoProto]:
-    frame, interval = contract.frame, contract.interval_tensor
+    frame = contract.frame
     value = helper.make_tensor_value_info
     return [
         value(frame.tensor, TensorProto.UINT8, ["N", *frame.shape]),
-        *([value(interval, TensorProto.FLOAT, ["N"])] if interval else ()),
+        *(value(item.tensor, TensorProto.FLOAT, ["N"]) for item in contract.time_inputs),
         value(SOURCES, TensorProto.INT64, ["N"]),
         value(TARGETS, TensorProto.INT64, ["N"]),
         *(

@@ -86,6 +86,7 @@ class ShadowSession:
         self._comparison = comparison
         driving, shadow = contracts
         self._period_s = 1 / shadow.rate_hz
+        self._act_in_s = shadow.act_in_s
         self._columns = _columns(driving, shadow)
         for head in self._columns:
             comparison.differences.setdefault(head, Difference())
@@ -116,6 +117,7 @@ class ShadowSession:
         mine.deadline_ns = record.deadline_ns + LATER_NS
         mine.reset, self._resets = self._resets, False
         mine.interval_s = self._interval_s(record, is_first=mine.reset)
+        mine.act_in_s = self._act_in_s(record.stated_act_in_s)
         mine.slot, mine.reply = self._slot, self._replied
         self._seen_ns = record.capture_time_ns
         self._shadowing, self._shadow, self._driven = mine, None, None

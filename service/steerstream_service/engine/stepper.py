@@ -58,8 +58,9 @@ class Stepper(ABC):
         self.bundle = bundle
         self._buckets = buckets
         self._frames = memory((largest, *contract.frame.shape), np.uint8)
-        self._intervals = memory((largest,), np.float32) if contract.interval_tensor else None
-        self._period_s = 1 / contract.rate_hz
+        # One row for each of the times that the network is told.
+        self._time_inputs = contract.time_inputs
+        self._times = [memory((largest,), np.float32) for _ in self._time_inputs]
 
     @abstractmethod
     def warm_up(self, size: int) -> None:
@@ -75,7 +76,7 @@ class Stepper(ABC):
         pixels: Sequence[Picture],
         slots: Sequence[Slot],
         reset: Sequence[bool],
-        intervals_s: Sequence[float] | None = None,
+        times_s: Sequence[Sequence[float]] | None = None,
         *,
         load: Mapping[int, bytes] = _NOTHING,
         save: Sequence[int] = (),
@@ -86,8 +87,8 @@ class Stepper(ABC):
             pixels: uint8 [height, width, 3] for each frame.
             slots: the sessions' rows of the pool, each at most once.
             reset: whether a frame's step begins from the initial state.
-            intervals_s: seconds since the last frame that a state has seen, for a network that
-                takes them; by default one period of the contract's rate.
+            times_s: for each of the contract's `time_inputs` the frames' times in seconds; by
+                default the contract's.
             load: states that go into the pool before the step, by the frame's place in the batch;
                 float32 tensors in the contract's order.
             save: places in the batch whose new state is returned, in the same form.
@@ -100,8 +101,8 @@ class Stepper(ABC):
                 self._load(slots[at], self._tensors(state))
         for row, picture in zip(self._frames, pixels, strict=False):
             row[...] = picture
-        if self._intervals is not None:
-            self._intervals[: len(slots)] = self._period_s if intervals_s is None else intervals_s
+        for at, item in enumerate(self._time_inputs):
+            self._times[at][: len(slots)] = item.default_s if times_s is None else times_s[at]
         return self._step(slots, reset, save)
 
     @abstractmethod
@@ -110,7 +111,7 @@ class Stepper(ABC):
 
     @abstractmethod
     def _step(self, slots: Sequence[Slot], reset: Sequence[bool], save: Sequence[int]) -> Rows:
-        """Step the frames and intervals that lie in the batch's memory."""
+        """Step the frames and times that lie in the batch's memory."""
 
     def _tensors(self, state: bytes) -> list[Floats]:
         """Return a state as arrays of the contract's shapes."""

@@ -107,10 +107,12 @@ class FrameRecord:
         pixels: uint8 [height, width, 3], the network's input. Set by the decoder, as the next two.
         undecodable: why there are no pixels; None if there are.
         decode_ns: what decoding took.
-        epoch: the state's epoch with this frame. Set by the session on submission, as the next two.
+        epoch: the state's epoch with this frame. Set by the session on submission, as the next
+            three.
         reset: whether the step begins from the initial state.
         interval_s: seconds between the captures of this frame and of the last one that the state
             has seen; one period of the contract's rate where it has seen none.
+        act_in_s: seconds from the capture until the command acts, as the network is told them.
         slot: the session's row of the state pool. Set by the stream on submission, as the next one.
         reply: called with the record when `outcome` is set, on the event loop's thread; it must not
             raise.
@@ -118,6 +120,8 @@ class FrameRecord:
         recall_asked: whether the session has asked for the frame back.
         skip: why and how the frame was refused, while its answer waits for those before it.
         is_replayed: whether an earlier session of the vehicle had the frame already.
+        stated_act_in_s: seconds from the capture until the command acts, as the vehicle states
+            them; None where it does not.
         view_applied: the part of the vehicle's own picture that `image` shows, scaled as the server
             asked; None where it is the whole picture.
         state: the recurrent state before the frame, from a ticket; None where the pool has it. Set
@@ -127,6 +131,7 @@ class FrameRecord:
 
     __slots__ = (
         "_claim",
+        "act_in_s",
         "arrived_ns",
         "capture_time_ns",
         "deadline_ns",
@@ -150,6 +155,7 @@ class FrameRecord:
         "stage",
         "start_by_ns",
         "state",
+        "stated_act_in_s",
         "turn_ns",
         "undecodable",
         "vehicle_speed_mps",
@@ -165,6 +171,7 @@ class FrameRecord:
     epoch: int
     reset: bool
     interval_s: float
+    act_in_s: float
     slot: Slot
     reply: Callable[[FrameRecord], None]
     outcome: Outcome
@@ -190,6 +197,7 @@ class FrameRecord:
         self.recall_asked = False
         self.skip: tuple[SkipReason, str] | None = None
         self.is_replayed = False
+        self.stated_act_in_s: float | None = None
         self.view_applied: Applied | None = None
         self.state: bytes | None = None
         self.saves_state = False

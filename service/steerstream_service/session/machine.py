@@ -349,6 +349,9 @@ class Session:
             self._submitted, self._ready = self._ready, None
             self._submitted.move(Event.SUBMIT)
             self._recurrence.begin(self._submitted)
+            self._submitted.act_in_s = self._terms.contract.act_in_s(
+                self._submitted.stated_act_in_s
+            )
             self._submitted.state = self._state
             self._submitted.saves_state = self._tickets.is_due
             actions.append(Submit(self._submitted))

@@ -34,6 +34,16 @@ def test_a_driver_gives_heads_and_standard_deviations(runner: BundleRunner):
     assert again == [prediction.outputs for prediction in found]
 
 
+def test_a_driver_tells_when_the_command_acts_as_a_server_does(tmp_path: Path):
+    driver = BundleDriver(BundleRunner(bundles.acting(tmp_path / "acting.onnx")))
+    picture = pictures(1, 0)[0]
+    found = []
+    for act_in_s in (0.0, 0.2, 0.4, None):
+        driver.reset()
+        found.append(driver.predict(picture, None, act_in_s).outputs[HEADS[0]])
+    np.testing.assert_allclose(np.array(found) - found[0], [0.0, 0.2, 0.25, 0.05], atol=1e-6)
+
+
 def test_each_row_of_a_batch_has_its_own_interval(runner: BundleRunner):
     film, intervals_s = pictures(2, 1), np.array([0.05, 0.2], np.float32)
     values, state = runner.step(film, runner.initial_state(2), intervals_s)

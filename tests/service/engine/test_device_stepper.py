@@ -38,8 +38,8 @@ def stepper_of(path, accelerator, sessions=4):
     )
 
 
-def step(stepper, frames, slots, reset, intervals_s=None):
-    rows = stepper.step(frames, slots, reset, intervals_s)
+def step(stepper, frames, slots, reset, times_s=None):
+    rows = stepper.step(frames, slots, reset, times_s)
     return np.asarray(rows.outputs), rows.fit
 
 
@@ -51,7 +51,7 @@ def pool_rows(stepper, index):
 
 
 @pytest.mark.parametrize(
-    "write", [bundles.recurrent, bundles.ring, bundles.stateless, bundles.timed]
+    "write", [bundles.recurrent, bundles.ring, bundles.stateless, bundles.timed, bundles.acting]
 )
 def test_the_answers_are_those_of_state_on_the_host(tmp_path, accelerator, write):
     path = write(tmp_path / "a.onnx")
@@ -65,9 +65,9 @@ def test_the_answers_are_those_of_state_on_the_host(tmp_path, accelerator, write
         rows = rng.permutation(4)[: rng.integers(1, 5)]
         frames = [films[row][seen[row] % 12] for row in rows]
         reset = [seen[row] % 7 == 0 for row in rows]
-        intervals_s = rng.uniform(0.01, 0.3, len(rows)).tolist() if rng.random() < 0.8 else None
-        left, fit = step(device, frames, [ours[row] for row in rows], reset, intervals_s)
-        right, _ = step(host, frames, [theirs[row] for row in rows], reset, intervals_s)
+        times_s = rng.uniform(0.01, 0.3, (2, len(rows))) if rng.random() < 0.8 else None
+        left, fit = step(device, frames, [ours[row] for row in rows], reset, times_s)
+        right, _ = step(host, frames, [theirs[row] for row in rows], reset, times_s)
         np.testing.assert_allclose(left, right, atol=1e-6)
         assert fit == [True] * len(rows)
         for row in rows:
@@ -85,15 +85,19 @@ def test_no_state_goes_over_the_bus(tmp_path, accelerator):
     assert stepper.bus.to_host == {"answers": 5 * 3 * (3 + 1) * 4}
 
 
-def test_intervals_go_over_the_bus_where_the_network_takes_them(tmp_path, accelerator):
-    stepper = stepper_of(bundles.timed(tmp_path / "a.onnx"), accelerator)
+def test_times_go_over_the_bus_where_the_network_is_told_them(tmp_path, accelerator):
+    stepper = stepper_of(bundles.acting(tmp_path / "a.onnx"), accelerator)
     slots = [stepper.pool.allocate() for _ in range(3)]
     stepper.bus.forget()
-    values, _ = step(stepper, [GREY] * 3, slots, [True] * 3, [0.05, 0.1, 0.2])
+    times_s = [[0.05, 0.1, 0.2], [0.0, 0.1, 0.25]]
+    values, _ = step(stepper, [GREY] * 3, slots, [True] * 3, times_s)
     np.testing.assert_allclose(values[:, 3], [0.15, 0.2, 0.3], atol=1e-6)
+    expected = bundles.expected_timed(np.stack([GREY]), [0.05], 0.0)[0]
+    np.testing.assert_allclose(values[0], expected, atol=1e-6)
     values, _ = step(stepper, [GREY] * 3, slots, [False] * 3)
     np.testing.assert_allclose(values[:, 3], [0.15] * 3, atol=1e-6)
-    assert stepper.bus.to_device["intervals"] == 2 * 3 * 4
+    assert stepper.bus.to_device["interval_s"] == 2 * 3 * 4
+    assert stepper.bus.to_device["act_in_s"] == 2 * 3 * 4
     assert stepper.bus.to_host == {"answers": 2 * 3 * (5 + 1) * 4}
 
 

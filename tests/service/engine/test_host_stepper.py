@@ -33,35 +33,36 @@ def stepper_of(path, **options):
 
 
 @pytest.mark.parametrize("provider", ON_HOST, ids=lambda provider: provider.name)
-def test_sessions_in_changing_company_have_their_own_intervals(tmp_path, provider):
-    stepper = stepper_of(bundles.timed(tmp_path / "a.onnx"), provider=provider)
+def test_sessions_in_changing_company_have_their_own_times(tmp_path, provider):
+    stepper = stepper_of(bundles.acting(tmp_path / "a.onnx"), provider=provider)
     stepper.warm_up(4)
     films = [pictures(8, seed) for seed in range(4)]
     slots = [stepper.pool.allocate() for _ in films]
     rng = np.random.default_rng(1)
     answers: list[list] = [[] for _ in films]
-    intervals_s = rng.uniform(0.01, 0.3, (4, 8)).astype(np.float32)
+    times_s = rng.uniform(0.01, 0.3, (2, 4, 8)).astype(np.float32)
     while rows := [row for row in rng.permutation(4) if len(answers[row]) < 8][:3]:
         seen = [len(answers[row]) for row in rows]
         step = stepper.step(
             [films[row][at] for row, at in zip(rows, seen, strict=True)],
             [slots[row] for row in rows],
             [at == 0 for at in seen],
-            intervals_s[rows, seen].tolist(),
+            times_s[:, rows, seen].tolist(),
         )
         for row, values in zip(rows, step.outputs, strict=True):
             answers[row].append(values)
-    for film, intervals, found in zip(films, intervals_s, answers, strict=True):
-        np.testing.assert_allclose(found, bundles.expected_timed(film, intervals), atol=1e-4)
+    for film, intervals_s, act_in_s, found in zip(films, *times_s, answers, strict=True):
+        expected = bundles.expected_timed(film, intervals_s, act_in_s)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("provider", ON_HOST, ids=lambda provider: provider.name)
-def test_without_intervals_a_step_is_one_period_after_the_last(tmp_path, provider):
-    stepper = stepper_of(bundles.timed(tmp_path / "a.onnx"), provider=provider)
+def test_without_times_a_step_has_those_of_the_contract(tmp_path, provider):
+    stepper = stepper_of(bundles.acting(tmp_path / "a.onnx"), provider=provider)
     slot, film = stepper.pool.allocate(), pictures(4, 0)
-    stepper.step(film[:1], [stepper.pool.allocate()], [True], [0.3])
+    stepper.step(film[:1], [stepper.pool.allocate()], [True], [[0.3], [0.2]])
     rows = [stepper.step([film[at]], [slot], [at == 0]).outputs[0] for at in range(4)]
-    np.testing.assert_allclose(rows, bundles.expected_timed(film, [0.05] * 4), atol=1e-4)
+    np.testing.assert_allclose(rows, bundles.expected_timed(film, [0.05] * 4, 0.05), atol=1e-4)
 
 
 @pytest.mark.parametrize("provider", ON_HOST, ids=lambda provider: provider.name)

@@ -210,11 +210,16 @@ def test_a_row_that_is_not_a_number_fails_alone(tmp_path):
     assert isinstance(good.outcome, Stepped)
 
 
-def test_intervals_reach_the_network_that_takes_them(tmp_path):
-    queue = queue_of(bundles.timed(tmp_path / "t.onnx"), sessions=8, max_batch=4)
-    film, intervals_s = pictures(3, 0), [0.05, 0.1, 0.15]
-    frames = [submitted(queue, film[row], interval_s=intervals_s[row]) for row in range(3)]
+def test_times_reach_the_network_that_is_told_them(tmp_path):
+    queue = queue_of(bundles.acting(tmp_path / "t.onnx"), sessions=8, max_batch=4)
+    film, intervals_s, act_in_s = pictures(3, 0), [0.05, 0.1, 0.15], [0.2, 0.0, 0.25]
+    frames = [
+        submitted(queue, film[row], interval_s=intervals_s[row], act_in_s=act_in_s[row])
+        for row in range(3)
+    ]
     queue.step(frames)
     for row, frame in enumerate(frames):
-        expected = bundles.expected_timed(film[row : row + 1], intervals_s[row : row + 1])[0]
+        expected = bundles.expected_timed(
+            film[row : row + 1], intervals_s[row : row + 1], act_in_s[row]
+        )[0]
         np.testing.assert_allclose(frame.outcome.outputs, expected, atol=1e-5)

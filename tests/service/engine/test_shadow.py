@@ -67,6 +67,7 @@ def test_the_shadow_s_frame_is_the_session_s_with_a_later_deadline_and_its_own_s
     assert mine.slot != record.slot
     assert mine.reset, "its own state has seen nothing yet"
     assert mine.interval_s == 1 / 20
+    assert mine.act_in_s == 0.0, "its network is not told"
 
 
 @pytest.mark.parametrize("shadow_first", [True, False])

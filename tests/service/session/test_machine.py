@@ -534,6 +534,13 @@ def test_the_first_step_is_a_period_of_the_network_s_rate_after_nothing():
     assert shell.stepped[0].interval_s == 0.05
 
 
+@pytest.mark.parametrize(("stated_s", "told_s"), [(None, 0.05), (0.12, 0.12), (0.4, 0.25)])
+def test_the_network_is_told_when_the_command_acts_within_what_was_trained(stated_s, told_s):
+    shell = Shell(act_in_tensor="act_in_s", max_act_in_s=0.25, default_act_in_s=0.05)
+    shell.frame(0, 0, act_in_s=stated_s).decode().step()
+    assert shell.stepped[0].act_in_s == told_s
+
+
 @pytest.mark.parametrize(
     ("policy", "refused"),
     [(FramePolicy.LATEST, [SkipReason.CAPTURE_TIME]), (FramePolicy.EVERY, [])],

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from model_export.config import HEADS
 from model_export.errors import DataError
-from steerstream.drive import labels as recorded
 from steerstream.errors import MediaError
+from steerstream.sources import labels as recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ import steerstream
 from steerstream.command_line import INTERRUPTED, at_interrupt, output_file, positive, write_result
 from steerstream.connection_options import add_connection_options, connection_arguments
 from steerstream.drive import report
-from steerstream.drive.labels import read_labels
 from steerstream.drive.recorder import Recorder
 from steerstream.drive.runner import Drive
 from steerstream.drive.sources import Source, open_source
@@ -24,6 +23,7 @@ from steerstream.extras import has_simplejpeg
 from steerstream.images import ViewUse
 from steerstream.models import FramePolicy
 from steerstream.progress import ProgressLine
+from steerstream.sources.labels import read_labels
 
 
 def add_drive_options(parser: argparse.ArgumentParser) -> None:
@@ -64,8 +64,8 @@ async def drive(options: argparse.Namespace) -> int:
     if labels and options.split:
         labels = labels.of_split(options.split)
     source = open_source(options.source, labels=labels, rate_hz=options.rate_hz)
-    if source.assumed:
-        print(f"steerstream drive: {source.assumed} (see --rate-hz)", file=sys.stderr)
+    for assumed in source.assumed:
+        print(f"steerstream drive: {assumed} (see --rate-hz)", file=sys.stderr)
     async with (
         steerstream.connect(options.target, **connection_arguments(options)) as client,
         client.open_session(

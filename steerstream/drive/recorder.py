@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from steerstream.answers import FrameAnswer
 from steerstream.drive.overlay import draw_overlay
-from steerstream.drive.sources import Picture, decode
 from steerstream.drive.video import VideoFile
 from steerstream.errors import MediaError, OutputLost
+from steerstream.sources.pictures import Picture, decode
 
 MAX_WAITING = 32
 """Pictures that may wait to be drawn: 1.6 s at 20 Hz, 30 MB where they are raw."""

@@ -15,28 +15,12 @@ from steerstream import whole_file
 from steerstream.command_line import output_file
 from steerstream.errors import MediaError, OutputLost
 from steerstream.extras import opencv
+from steerstream.sources.video import library_path
 
 CODEC = "mp4v"
 """MPEG-4 part 2: every build of OpenCV has it, where H.264 depends on the machine."""
 
 SUFFIX = ".mp4"
-
-
-def library_path(path: Path) -> str:
-    """Return a path as the video library may be given it: absolute, and text.
-
-    It takes what stands before a colon for a protocol, and ends the process where a name is not
-    UTF-8.
-
-    Raises:
-        MediaError: the path is not UTF-8.
-    """
-    text = str(path.absolute())
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise MediaError(f"{text!r} is not UTF-8, which videos need; rename it") from None
-    return text
 
 
 def video_file(text: str) -> Path:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from steerstream.drive.labels import read_labels
 from steerstream.errors import MediaError
+from steerstream.sources.labels import read_labels
 from steerstream_bundle import jpeg_header, loading, onnx_file
 from steerstream_bundle.contract import Contract, ContractError
 from steerstream_bundle.errors import BundleError, UndecodableError

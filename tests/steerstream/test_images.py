@@ -20,8 +20,8 @@ from steerstream import (
     extras,
     images,
 )
-from steerstream.drive.sources import decode
 from steerstream.images import Choices, encode_frame
+from steerstream.sources.pictures import decode
 from steerstream.testing import FakeServer, Reply
 from steerstream_bundle import jpeg_header
 from tests.steerstream import views

@@ -10,8 +10,8 @@ import pytest
 from model_export.config import HEADS
 from model_export.data.labels import read_labels
 from model_export.errors import DataError
-from steerstream.drive import labels as recorded
 from steerstream.drive.sources import open_source
+from steerstream.sources import labels as recorded
 
 FULL = """frame_id,filename,steering_angle_rad,steering_torque_nm,speed_mps,block,split
 0,a.jpg,0.1,1.5,10,0,train

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from steerstream import MediaError
-from steerstream.drive.video import VideoFile, library_path, video_file
+from steerstream.drive.video import VideoFile, video_file
 from steerstream.errors import OutputLost
+from steerstream.sources.video import library_path
 
 
 def test_a_written_video_can_be_read(tmp_path):

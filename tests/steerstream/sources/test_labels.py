@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from steerstream import ControlValues, MediaError
-from steerstream.drive.labels import Label, is_break, read_labels
+from steerstream.sources.labels import Label, is_break, read_labels
 
 AT, LATER = 1_000_000_000, 1_050_000_000
 HEADER = "frame_id,t_s,filename,steering_angle_rad,block,split\n"

@@ -28,9 +28,10 @@ _WEIGHT = 0.1
 """Weight of the newest measurement: a lasting change is known after some 20 frames."""
 _MAX_RATIO = 4.0
 """A measurement counts as at most this many times the mean: one stall does not look like load."""
-_FILLED = 0.6
+_FILLED = 0.8
 """Part of the time until its step that a frame may wait by the forecast. The rest is for the steps
-of those before it, which take several frames at once, and for stalls."""
+of those before it, which take several frames at once, and for stalls. A smaller part gives frames
+up in a short crowd that would all have been answered; a larger one is late after each stall."""
 _ALWAYS = 2
 """Frames a decoder that wait regardless of the forecast. A forecast that was once too long gets
 corrected by them."""

@@ -19,7 +19,7 @@ from benchmark.loadgen.crew import Crew
 from benchmark.loadgen.open_loop import Load
 from benchmark.loadgen.tally import Tally
 from reports import text
-from steerstream.command_line import count
+from steerstream.command_line import count, positive
 from steerstream.testing.server_process import Server
 
 HELP = "the most vehicles that are carried within the budget"
@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_load(parser, seconds=20.0)
     parser.add_argument("--most", type=count, default=1024, help="vehicles to try at most")
     parser.add_argument("--start", type=count, default=8, help="vehicles to try first")
+    parser.add_argument("--share-seconds", type=positive, help=f"length of the run at"
+        f" {SHARE_PERCENT} %% of the capacity; by default that of each run")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -52,10 +54,25 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     load = shared.load(options)
     with shared.server(options) as server, shared.clients(options) as crew:
         load = shared.as_sent(load, server, options)
-        return find(crew, server, load, start=options.start, most=options.most)
+        return find(
+            crew,
+            server,
+            load,
+            start=options.start,
+            most=options.most,
+            share_seconds=options.share_seconds,
+        )
 
 
-def find(crew: Crew, server: Server, load: Load, *, start: int, most: int) -> dict[str, Any]:
+def find(
+    crew: Crew,
+    server: Server,
+    load: Load,
+    *,
+    start: int,
+    most: int,
+    share_seconds: float | None = None,
+) -> dict[str, Any]:
     """Return the capacity of a server, with every step of the search.
 
     Args:
@@ -64,6 +81,7 @@ def find(crew: Crew, server: Server, load: Load, *, start: int, most: int) -> di
         load: what each vehicle does; its length is that of the confirming run.
         start: vehicles to try first.
         most: vehicles to try at most.
+        share_seconds: length of the run at a share of the capacity; None for that of each run.
 
     Raises:
         BenchmarkError: a load generator could not do its part.
@@ -84,7 +102,8 @@ def find(crew: Crew, server: Server, load: Load, *, start: int, most: int) -> di
         found = min(found - 1, found * 19 // 20)
     confirmed = steps[-1] if found else None
     relaxed = max(1, found * SHARE_PERCENT // 100)
-    share = measure(crew, server, _resized(load, relaxed, load.seconds), f"{SHARE_PERCENT} %: ")[1]
+    relaxed_load = _resized(load, relaxed, share_seconds or load.seconds)
+    share = measure(crew, server, relaxed_load, f"{SHARE_PERCENT} %: ")[1]
     return {
         "vehicles": found,
         "frames_per_s": found * load.rate_hz,

@@ -284,11 +284,14 @@ class TicketIssued:
         ticket: to be passed to `Client.open_session` as it is.
         sequence_number: the last frame that the sealed state has seen.
         valid_for_ms: milliseconds for which it is accepted, from when the notice was sent.
+        replay_from: the first frame that has to be played again with it; None where those after
+            `sequence_number` suffice, as they do for every ticket of `Client.open_session`.
     """
 
     ticket: bytes
     sequence_number: int
     valid_for_ms: int
+    replay_from: int | None = None
 
 
 FrameAnswer = Command | Skipped

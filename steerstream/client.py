@@ -482,6 +482,7 @@ class _Opening:
         request = drive_service_pb2.DriveRequest()
         request.CopyFrom(self.request)
         request.open.ticket = ticket or b""
+        request.open.replays_rings = True
         return _Opening(request, Guard(self.guard.bounds), is_live=False)
 
 

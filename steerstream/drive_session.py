@@ -344,19 +344,16 @@ class DriveSession(VehicleSession):
             self._newer_ticket = None
         self._is_opening = self._asked_again = True
         try:
-            await self._go_on_at(await self._opened(target))
+            try:
+                await self._go_on_at(await self._open(target))
+            except BadRequest as error:
+                if error.reason is not ErrorReason.BAD_TICKET:
+                    raise
+                _log.warning("%s takes no ticket: %s", target, error)
+                self._kept.forget_ticket()
+                await self._go_on_at(await self._open(target))
         finally:
             self._is_opening = False
-
-    async def _opened(self, target: str) -> _Leg:
-        try:
-            return await self._open(target)
-        except BadRequest as error:
-            if error.reason is not ErrorReason.BAD_TICKET:
-                raise
-            _log.warning("%s takes no ticket: %s", target, error)
-            self._kept.forget_ticket()
-            return await self._open(target)
 
     async def _go_on_at(self, leg: _Leg) -> None:
         self._next_leg = leg

@@ -1,4 +1,4 @@
-"""The frames since a vehicle's last ticket, which another server needs to go on as the first."""
+"""The frames that another server needs, beside the last ticket, to go on as the first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Kept:
 
 
 class KeptFrames:
-    """Keeps frames and resets in the order of sending, until a ticket has seen them.
+    """Keeps frames and resets in the order of sending, until a ticket needs them no more.
 
     Args:
         max_bytes: of all pictures together. Where they are more, all that were seen are let go of,
@@ -93,14 +93,17 @@ class KeptFrames:
         return order is not None and self._kept[order].is_seen
 
     def take_ticket(self, ticket: TicketIssued) -> None:
-        """Keep a ticket, and let go of the frames that it has seen.
+        """Keep a ticket, and let go of the frames that it needs no more.
 
-        A ticket for a frame that is not kept is older than the one before, and of no use.
+        One that is not newer than the one before, or whose frames are not kept, is of no use.
         """
-        order = self._orders.get(ticket.sequence_number)
+        if self.ticket is not None and ticket.sequence_number <= self.ticket.sequence_number:
+            return
+        first = ticket.replay_from
+        order = self._orders.get(ticket.sequence_number if first is None else first)
         if order is not None:
             self.ticket, self.is_whole = ticket, True
-            self._drop_until(order)
+            self._drop_before(order + (first is None))
 
     def forget_ticket(self) -> None:
         """The ticket cannot be used: what was before it is lost."""
@@ -115,8 +118,8 @@ class KeptFrames:
             if kept.is_seen or (kept.frame is None and seen and kept.order < seen[-1]):
                 self._drop(kept.order)
 
-    def _drop_until(self, last: int) -> None:
-        for order in [order for order in self._kept if order <= last]:
+    def _drop_before(self, first: int) -> None:
+        for order in [order for order in self._kept if order < first]:
             self._drop(order)
 
     def _drop(self, order: int) -> None:

@@ -261,7 +261,8 @@ def notice(message: session_pb2.Notice) -> Notice | None:
             return Pace(period_ms, first_in_ms)
         case "ticket":
             sealed = message.ticket
-            return TicketIssued(sealed.ticket, sealed.sequence_number, sealed.valid_for_ms)
+            first = sealed.replay_from if sealed.HasField("replay_from") else None
+            return TicketIssued(sealed.ticket, sealed.sequence_number, sealed.valid_for_ms, first)
         case _:
             return None
 

@@ -90,12 +90,21 @@ _READER = Reader(
 
 
 class StateKind(enum.StrEnum):
-    """The content of a state tensor, for people to read; nothing in the server depends on it."""
+    """The content of a state tensor.
+
+    The last few frames alone decide what a ring holds, and the intervals between them, whatever the
+    state was before. So it can be made again from these frames, and tickets may leave it out.
+    """
 
     RECURRENT = "recurrent"
     FEEDBACK = "feedback"
     FRAME_RING = "frame_ring"
     FEATURE_RING = "feature_ring"
+
+    @property
+    def is_ring(self) -> bool:
+        """Whether it is one of the two rings."""
+        return self in {StateKind.FRAME_RING, StateKind.FEATURE_RING}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,7 @@ class Opening:
     camera: Camera
     ticket: bytes
     frame_rate_hz: float | None
+    replays_rings: bool = False
 
 
 @dataclass(slots=True)
@@ -210,11 +211,15 @@ class PaceNotice:
 
 @dataclass(frozen=True, slots=True)
 class TicketNotice:
-    """The session's sealed state, after the frame of that number."""
+    """The session's sealed state, after the frame of that number.
+
+    `replay_from` is the first frame that makes its rings again; None where it holds them.
+    """
 
     ticket: bytes
     sequence_number: int
     valid_for_ms: int
+    replay_from: int | None = None
 
 
 Notice = DrainingNotice | ExpiringNotice | SheddingNotice | PaceNotice | TicketNotice

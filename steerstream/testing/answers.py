@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from steerstream.answers import Draining, Expiring, Notice, Pace, Shedding, TicketIssued
 from steerstream.checksum import ALIVE_COUNTER_MODULUS, command_checksum
 from steerstream.testing.script import Reply, Skip
@@ -89,9 +91,6 @@ def notice_response(notice: Notice) -> drive_service_pb2.DriveResponse:
             message = session_pb2.Notice(shedding=shedding)
         case Pace(period_ms=period, first_in_ms=first):
             message = session_pb2.Notice(pace=session_pb2.Pace(period_ms=period, first_in_ms=first))
-        case TicketIssued(ticket=ticket, sequence_number=number, valid_for_ms=valid_for_ms):
-            sealed = session_pb2.Ticket(
-                ticket=ticket, sequence_number=number, valid_for_ms=valid_for_ms
-            )
-            message = session_pb2.Notice(ticket=sealed)
+        case TicketIssued():
+            message = session_pb2.Notice(ticket=session_pb2.Ticket(**dataclasses.asdict(notice)))
     return drive_service_pb2.DriveResponse(notice=message)

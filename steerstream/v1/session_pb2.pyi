@@ -153,6 +153,7 @@ class OpenSession(_message.Message):
     CAMERA_FIELD_NUMBER: _builtins.int
     TICKET_FIELD_NUMBER: _builtins.int
     FRAME_RATE_HZ_FIELD_NUMBER: _builtins.int
+    REPLAYS_RINGS_FIELD_NUMBER: _builtins.int
     vehicle_id: _builtins.str
     """The vehicle's name, chosen by the client: 1 to 128 printable ASCII characters. It stands in logs and binds tickets."""
     model: _builtins.str
@@ -165,6 +166,10 @@ class OpenSession(_message.Message):
     """Sealed state of an earlier session of this vehicle, as a notice brought it; empty for a fresh start."""
     frame_rate_hz: _builtins.float
     """Frames a second that the vehicle means to send, from 0.1 to 1,000; 0 for the model's own rate."""
+    replays_rings: _builtins.bool
+    """The client keeps the frames that a ticket asks for in Ticket.replay_from, and plays them again with it. Then tickets
+    leave out what these frames make anew; otherwise they hold the whole state.
+    """
     @_builtins.property
     def camera(self) -> Global___CameraDescription:
         """The camera that the frames come from."""
@@ -179,10 +184,11 @@ class OpenSession(_message.Message):
         camera: Global___CameraDescription | None = ...,
         ticket: _builtins.bytes = ...,
         frame_rate_hz: _builtins.float = ...,
+        replays_rings: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_ms", b"budget_ms", "camera", b"camera", "frame_policy", b"frame_policy", "frame_rate_hz", b"frame_rate_hz", "model", b"model", "ticket", b"ticket", "vehicle_id", b"vehicle_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_ms", b"budget_ms", "camera", b"camera", "frame_policy", b"frame_policy", "frame_rate_hz", b"frame_rate_hz", "model", b"model", "replays_rings", b"replays_rings", "ticket", b"ticket", "vehicle_id", b"vehicle_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -504,23 +510,31 @@ class Ticket(_message.Message):
     TICKET_FIELD_NUMBER: _builtins.int
     SEQUENCE_NUMBER_FIELD_NUMBER: _builtins.int
     VALID_FOR_MS_FIELD_NUMBER: _builtins.int
+    REPLAY_FROM_FIELD_NUMBER: _builtins.int
     ticket: _builtins.bytes
     """To be sent back as it is in OpenSession.ticket."""
     sequence_number: _builtins.int
     """The last frame that the sealed state has seen."""
     valid_for_ms: _builtins.int
     """Milliseconds for which the ticket is accepted, from when the notice was sent."""
+    replay_from: _builtins.int
+    """The first frame that is played again with this ticket: the rings of the state are made anew from the frames from here
+    up to sequence_number. Absent where the ticket holds the whole state, and frames after sequence_number suffice.
+    """
     def __init__(
         self,
         *,
         ticket: _builtins.bytes = ...,
         sequence_number: _builtins.int = ...,
         valid_for_ms: _builtins.int = ...,
+        replay_from: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replay_from", b"_replay_from", "replay_from", b"replay_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence_number", b"sequence_number", "ticket", b"ticket", "valid_for_ms", b"valid_for_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replay_from", b"_replay_from", "replay_from", b"replay_from", "sequence_number", b"sequence_number", "ticket", b"ticket", "valid_for_ms", b"valid_for_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__replay_from: _TypeAlias = _typing.Literal["replay_from"]  # noqa: Y015
+    _WhichOneofArgType__replay_from: _TypeAlias = _typing.Literal["_replay_from", b"_replay_from"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_from) -> _WhichOneofReturnType__replay_from | None: ...
 
 Global___Ticket: _TypeAlias = Ticket  # noqa: Y015

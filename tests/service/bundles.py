@@ -202,6 +202,30 @@ def ring(path: Path) -> Path:
     return write(path, contract(name="ring", state=(RING,)), nodes)
 
 
+def remembering(path: Path) -> Path:
+    """Write a recurrent bundle whose state moves by the mean of the last four mean colours."""
+    nodes = [
+        *mean_colour("colour"),
+        helper.make_node("Slice", ["ring", "one", "big", "one"], ["kept"]),
+        helper.make_node("Unsqueeze", ["colour", "one"], ["newest"]),
+        helper.make_node("Concat", ["kept", "newest"], ["ring_next"], axis=1),
+        helper.make_node("ReduceMean", ["ring_next", "one"], ["x"], keepdims=0),
+        *hidden(),
+        *heads("h_next"),
+    ]
+    return write(path, contract(name="remembering", state=(HIDDEN, RING)), nodes)
+
+
+def endless(path: Path) -> Path:
+    """Write a recurrent bundle that calls its state a ring, which it is not."""
+    state = dataclasses.replace(HIDDEN, kind=StateKind.FEATURE_RING)
+    return write(
+        path,
+        contract(name="endless", state=(state,)),
+        [*mean_colour(), *hidden(), *heads("h_next")],
+    )
+
+
 def feedback(path: Path) -> Path:
     """Write a bundle whose state is its last answer: the heads read the mean colour and it."""
     nodes = [

@@ -37,7 +37,14 @@ class Shell:
     """Carries out what a session decides, one event at a time."""
 
     def __init__(
-        self, policy=FramePolicy.LATEST, *, max_waiting=3, ticket_every=0, resumed=None, **contract
+        self,
+        policy=FramePolicy.LATEST,
+        *,
+        max_waiting=3,
+        ticket_every=0,
+        ring_length=0,
+        resumed=None,
+        **contract,
     ):
         self.session = Session(
             Terms(
@@ -49,6 +56,7 @@ class Shell:
                 idle_timeout_ns=10_000 * MS,
                 expiring_notice_ns=2_000 * MS,
                 ticket_every_frames=ticket_every,
+                ring_length=ring_length,
             ),
             opened_ns=0,
             resumed=resumed,

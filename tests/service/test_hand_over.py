@@ -16,6 +16,7 @@ from steerstream_bundle.pictures import RawImage
 from steerstream_service.admission.ticket_office import TicketOffice
 from steerstream_service.domain import FramePolicy, SkipReason, Stepped
 from steerstream_service.engine.host_stepper import HostStepper
+from steerstream_service.engine.ring_length import ring_length
 from steerstream_service.session.frame_stages import Decode, FrameRecord, Issue, Send, Submit
 from steerstream_service.session.machine import MAX_REPLAYED, Session, Terms
 from steerstream_service.session.vehicle_limits import PROFILES
@@ -26,7 +27,14 @@ from tests.service.vehicle import Vehicle, pictures, running, values
 FILM = pictures(40, 5)
 EVERY_FRAMES = 4
 PERIOD_MS = 50
-BUNDLES = [bundles.recurrent, bundles.feedback, bundles.ring, bundles.timed, bundles.stateless]
+BUNDLES = [
+    bundles.recurrent,
+    bundles.feedback,
+    bundles.ring,
+    bundles.remembering,
+    bundles.timed,
+    bundles.stateless,
+]
 
 
 @pytest.fixture
@@ -39,9 +47,10 @@ def keys(tmp_path):
 class Server:
     """A server's parts that hold a session, without the network, one frame at a time."""
 
-    def __init__(self, bundle, office, policy):
+    def __init__(self, bundle, office, policy, *, replays_rings=False):
         self.bundle, self.office, self.policy = bundle, office, policy
         self.stepper = HostStepper(bundle, sessions=2, buckets=[1])
+        self.ring_length = ring_length(self.stepper) if replays_rings else 0
 
     def open(self, ticket=None, vehicle_id="car"):
         state = ticket and self.office.open(ticket, vehicle_id, self.bundle)
@@ -62,11 +71,12 @@ class Driven:
             idle_timeout_ns=10**18,
             expiring_notice_ns=1,
             ticket_every_frames=EVERY_FRAMES,
+            ring_length=server.ring_length,
         )
         self.now_ns = 10**9
         self.session = Session(terms, self.now_ns, state)
         self.slot = server.stepper.pool.allocate()
-        self.ticket, self.ticket_number = None, -1
+        self.ticket, self.ticket_number, self.replay_from = None, -1, 0
 
     def frame(self, number, gap_ms=0, *, replayed=False, passed_ms=PERIOD_MS):
         """Drive one frame all the way; returns its answer."""
@@ -90,6 +100,7 @@ class Driven:
                     office, bundle = self.server.office, self.server.bundle
                     self.ticket = office.seal(state, self.vehicle_id, bundle)
                     self.ticket_number = state.sequence_number
+                    self.replay_from = min([*state.ring_frames, state.sequence_number + 1])
         return answer
 
     def _step(self, record):
@@ -99,7 +110,7 @@ class Driven:
             [record.reset],
             [[getattr(record, item.name)] for item in self.server.bundle.contract.time_inputs],
             load={} if record.state is None else {0: record.state},
-            save=[0] if record.saves_state else (),
+            save={0: record.saves_rings} if record.saves_state else {},
         )
         state = rows.saved[0] if rows.saved else None
         record.outcome = Stepped(rows.outputs[0], self.now_ns, 0, 1, state)
@@ -121,11 +132,17 @@ def seen(answer):
 
 
 @pytest.mark.parametrize("policy", list(FramePolicy), ids=lambda policy: policy.name)
-@pytest.mark.parametrize("write", BUNDLES, ids=lambda write: write.__name__)
-def test_answers_after_a_break_at_any_moment_are_those_of_an_unbroken_run(tmp_path, write, policy):
+@pytest.mark.parametrize(
+    ("write", "replays_rings"),
+    [(write, False) for write in BUNDLES]
+    + [(write, True) for write in (bundles.ring, bundles.remembering)],
+)
+def test_answers_after_a_break_at_any_moment_are_those_of_an_unbroken_run(
+    tmp_path, write, policy, replays_rings
+):
     bundle = loading.load(write(tmp_path / "a.onnx"))
     office = TicketOffice(None, 60)
-    first, second = (Server(bundle, office, policy) for _ in range(2))
+    first, second = (Server(bundle, office, policy, replays_rings=replays_rings) for _ in range(2))
 
     @settings(max_examples=40, deadline=None)
     @given(
@@ -135,15 +152,16 @@ def test_answers_after_a_break_at_any_moment_are_those_of_an_unbroken_run(tmp_pa
     )
     def every_answer_is_the_same(breaks, gaps_ms, reset_at):
         late_ms = np.cumsum(gaps_ms)
-        whole, broken, ticket, ticket_number = first.open(), first.open(), None, -1
+        whole, broken, ticket = first.open(), first.open(), (None, -1, 0)
         for number in range(36):
             if number in breaks:
-                ticket = broken.ticket or ticket
-                ticket_number = max(broken.ticket_number, ticket_number)
+                if broken.ticket is not None:
+                    ticket = broken.ticket, broken.ticket_number, broken.replay_from
                 broken.server.stepper.pool.release(broken.slot)
-                broken = (second if broken.server is first else first).open(ticket)
-                for again in range(ticket_number + 1, number):
-                    if again == reset_at:
+                sealed, ticket_number, replay_from = ticket
+                broken = (second if broken.server is first else first).open(sealed)
+                for again in range(replay_from, number):
+                    if again == reset_at and again > ticket_number:
                         broken.session.reset()
                     broken.frame(again, late_ms[again], replayed=True, passed_ms=1)
             if number == reset_at:
@@ -166,7 +184,7 @@ def test_a_new_session_gives_the_limits_no_more_time_than_the_old_one_had(tmp_pa
     # Captures of 600 ms come within 12: the limits have nearly used up what a network may hold up.
     for number in range(12):
         whole.frame(number, passed_ms=1)
-    assert whole.ticket_number == 11
+    assert whole.replay_from == 12
     resumed = server.open(whole.ticket)
     server.stepper.step([FILM[0]], [resumed.slot], [True])
     limited = [driven.frame(12, passed_ms=1).limited.speed_mps for driven in (whole, resumed)]

@@ -285,6 +285,42 @@ async def test_a_ticket_that_is_refused_ends_in_a_fresh_session_that_the_guard_k
     assert fleet.frames("b")[-1] == "4"
 
 
+async def test_the_frames_of_a_ticket_without_rings_are_played_again_from_its_first():
+    def script(at):
+        if at >= 6:
+            return Fail()
+        return [Reply(), TicketIssued(b"sealed", 4, 60_000, replay_from=2)] if at == 4 else Reply()
+
+    fleet = Fleet(a=scripted(script), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(7):
+            await session.request(b"picture")
+    assert fleet.frames("b") == ["2*", "3*", "4*", "5*", "6"]
+    assert [opening.ticket for opening in fleet.openings("b")] == [b"sealed"]
+    assert all(opening.replays_rings for name in "ab" for opening in fleet.openings(name))
+
+
+async def test_a_ticket_whose_rings_cannot_be_made_again_ends_in_a_fresh_session():
+    refusal = Fail(Code.INVALID_ARGUMENT, "not stepped", reason=ErrorReason.BAD_TICKET)
+    tickets = []
+
+    def second(at):
+        return refusal if tickets.pop() else Reply()
+
+    class Once(FakeServer):
+        def open(self, opening):
+            tickets[:] = [False] * 20 + [bool(opening.ticket)]
+            return super().open(opening)
+
+    fleet = Fleet(a=dies_at(4), b=Once(lambda frame: second(frame.sequence_number)))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(5):
+            await session.request(b"picture")
+        assert session.state is DriveState.DRIVING
+        assert not session.change.with_state
+    assert [bool(opening.ticket) for opening in fleet.openings("b")] == [True, False]
+
+
 async def test_a_frame_that_comes_while_the_one_before_is_being_sent_is_sent_as_well():
     fleet = Fleet(a=FakeServer())
     fleet.answers_come_first = True

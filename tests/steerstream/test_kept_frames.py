@@ -13,8 +13,8 @@ def frame(number, size=10):
     return frame_pb2.Frame(sequence_number=number, capture_time_ns=number + 1, jpeg=bytes(size))
 
 
-def ticket(number):
-    return TicketIssued(b"sealed", number, 60_000)
+def ticket(number, replay_from=None):
+    return TicketIssued(b"sealed", number, 60_000, replay_from)
 
 
 def numbers(kept, order=-1):
@@ -47,6 +47,26 @@ def test_a_ticket_of_a_frame_that_is_not_kept_is_of_no_use(kept):
     kept.take_ticket(ticket(9))
     assert kept.ticket == ticket(2)
     assert numbers(kept) == [3]
+
+
+def test_frames_that_a_ticket_needs_stay(kept):
+    for number in range(6):
+        if number == 1:
+            kept.keep(None)
+        kept.keep(frame(number))
+    kept.take_ticket(ticket(4, replay_from=1))
+    assert numbers(kept) == [1, 2, 3, 4, 5], "the reset came before those of its state"
+    kept.take_ticket(ticket(5, replay_from=4))
+    assert numbers(kept) == [4, 5]
+    kept.take_ticket(ticket(4, replay_from=4))
+    assert kept.ticket == ticket(5, replay_from=4), "the newest stays"
+
+
+def test_a_ticket_whose_frames_are_not_all_kept_is_of_no_use(kept):
+    kept.keep(frame(3))
+    kept.keep(frame(4))
+    kept.take_ticket(ticket(4, replay_from=2))
+    assert (kept.ticket, numbers(kept)) == (None, [3, 4])
 
 
 def test_a_frame_that_was_skipped_is_not_played_again(kept):

@@ -62,7 +62,12 @@ class Lease:
     def ticket(self, state: SessionState) -> TicketNotice:
         """Return the session's state as a ticket for its vehicle."""
         sealed = self.office.seal(state, self.opening.vehicle_id, self.model.bundle)
-        return TicketNotice(sealed, state.sequence_number, self.office.valid_for_ms)
+        return TicketNotice(
+            sealed,
+            state.sequence_number,
+            self.office.valid_for_ms,
+            next(iter(state.ring_frames), None),
+        )
 
     def pause_ns(self, now_ns: int) -> int:
         """Count a frame, and return for how many nanoseconds the session should not be read.
@@ -307,4 +312,5 @@ class Admission:
             idle_timeout_ns=round(self._config.idle_timeout_s * 1e9),
             expiring_notice_ns=round(self._config.expiring_notice_s * 1e9),
             ticket_every_frames=self._config.ticket_every_frames,
+            ring_length=model.queue.ring_length if opening.replays_rings else 0,
         )

@@ -9,7 +9,8 @@ Everything is begun in order, and the host waits once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -82,22 +83,30 @@ class DeviceStepper(Stepper):
         """Run a batch on the sentinel slot and check what comes out; see `Stepper.warm_up`."""
         self._run([self.pool.sentinel] * size, [True] * size)
 
-    def _load(self, slot: Slot, tensors: Sequence[Floats]) -> None:
-        places = zip(
-            self.bundle.contract.state, tensors, self._saved, self._pool_there, strict=True
-        )
-        for pair, values, staged, there in places:
+    def _load(self, slot: Slot, tensors: Mapping[int, Floats]) -> None:
+        for tensor, values in tensors.items():
+            staged = self._saved[tensor]
             staged[0] = values
-            self.bus.upload(pair.input, there.part(slot.index, 1), staged[0])
+            there = self._pool_there[tensor].part(slot.index, 1)
+            self.bus.upload(self.bundle.contract.state[tensor].input, there, staged[0])
         self._accelerator.synchronize()
 
-    def _step(self, slots: Sequence[Slot], reset: Sequence[bool], save: Sequence[int]) -> Rows:
-        self._run(slots, reset, save)
+    def _step(self, slots: Sequence[Slot], reset: Sequence[bool], save: Mapping[int, bool]) -> Rows:
+        places = {at: self._saved_places(with_rings=with_rings) for at, with_rings in save.items()}
+        self._run(slots, reset, places)
         rows = self._answers[: len(slots)].tolist()
-        saved = [b"".join(staged[at].tobytes() for staged in self._saved) for at in save]
+        saved = [
+            b"".join(self._saved[tensor][at].tobytes() for tensor in tensors)
+            for at, tensors in places.items()
+        ]
         return Rows([tuple(row[:-1]) for row in rows], [row[-1] == 1 for row in rows], saved)
 
-    def _run(self, slots: Sequence[Slot], reset: Sequence[bool], save: Sequence[int] = ()) -> None:
+    def _run(
+        self,
+        slots: Sequence[Slot],
+        reset: Sequence[bool],
+        save: Mapping[int, Sequence[int]] = MappingProxyType({}),
+    ) -> None:
         count = len(slots)
         bucket = fitting(self._buckets, count)
         routes = self._routes[: 2 * bucket]
@@ -110,16 +119,16 @@ class DeviceStepper(Stepper):
             self.bus.upload(item.name, there, here[:count])
         self._graphs[bucket].run()
         self.bus.download("answers", self._answers[:count], self._answers_there)
-        for at in save:
-            self._download_state(slots[at], at)
+        for at, tensors in save.items():
+            self._download_state(slots[at], at, tensors)
         self._accelerator.synchronize()
 
-    def _download_state(self, slot: Slot, at: int) -> None:
-        """Begin to copy a slot's row of each tensor to the host."""
-        for pair, staged, there in zip(
-            self.bundle.contract.state, self._saved, self._pool_there, strict=True
-        ):
-            self.bus.download(pair.input, staged[at], there.part(slot.index, 1))
+    def _download_state(self, slot: Slot, at: int, tensors: Sequence[int]) -> None:
+        """Begin to copy a slot's row of some tensors to the host."""
+        for tensor in tensors:
+            there = self._pool_there[tensor].part(slot.index, 1)
+            name = self.bundle.contract.state[tensor].input
+            self.bus.download(name, self._saved[tensor][at], there)
 
     def _route(self, slots: Sequence[Slot], reset: Sequence[bool], padding: int) -> list[int]:
         """Return which row each frame's state is read from, and then which it is written to.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,13 +58,19 @@ class HostStepper(Stepper):
                 self._run([self.pool.sentinel] * smaller, [True] * smaller)
         self._run([self.pool.sentinel] * size, [True] * size)
 
-    def _load(self, slot: Slot, tensors: Sequence[Floats]) -> None:
+    def _load(self, slot: Slot, tensors: Mapping[int, Floats]) -> None:
         self.pool.write(slot, tensors)
 
-    def _step(self, slots: Sequence[Slot], reset: Sequence[bool], save: Sequence[int]) -> Rows:
+    def _step(self, slots: Sequence[Slot], reset: Sequence[bool], save: Mapping[int, bool]) -> Rows:
         batch = self._run(slots, reset)
         fit = self.pool.commit(slots, batch.new)
-        saved = [b"".join(rows[at].tobytes() for rows in batch.new) for at in save]
+        saved = [
+            b"".join(
+                batch.new[tensor][at].tobytes()
+                for tensor in self._saved_places(with_rings=with_rings)
+            )
+            for at, with_rings in save.items()
+        ]
         return Rows(list(zip(*batch.outputs.tolist(), strict=True)), fit, saved)
 
     def _run(self, slots: Sequence[Slot], reset: Sequence[bool]) -> _Batch:

@@ -1,7 +1,7 @@
 """One model in the engine: its steps, what they cost, and the frames that wait for one.
 
-A queue belongs to the engine's thread; `step_cost_ns`, `waiting` and `pool` may be read from the
-event loop's.
+A queue belongs to the engine's thread; `step_cost_ns`, `ring_length`, `waiting` and `pool` may be
+read from the event loop's.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from steerstream_bundle.loading import Bundle
 from steerstream_service.domain import NEVER_NS, NotStepped, SkipReason, Stepped
 from steerstream_service.engine import batching
 from steerstream_service.engine.host_stepper import HostStepper
+from steerstream_service.engine.ring_length import ring_length
 from steerstream_service.engine.step_cost import StepCost
 from steerstream_service.engine.stepper import Stepper
 from steerstream_service.session.frame_stages import FrameRecord
@@ -60,6 +61,8 @@ class ModelQueue:
         self._times = [attrgetter(item.name) for item in bundle.contract.time_inputs]
         self._looked_at = _LOOK_AHEAD * max_batch
         self._ended_ns = 0
+        self.ring_length = 0
+        """Frames that decide what the network's rings hold; known once it is warm."""
 
     @property
     def keep_warm_s(self) -> float | None:
@@ -95,7 +98,7 @@ class ModelQueue:
             insort(waiting, record, key=_deadline)
 
     def warm_up(self) -> None:
-        """Run every bucket on the sentinel slot, and measure it.
+        """Run every bucket on the sentinel slot, and measure it and the length of its rings.
 
         Raises:
             BundleError: the network fails, or its outputs are not shaped as its contract says.
@@ -103,6 +106,7 @@ class ModelQueue:
         try:
             for size in self.cost.buckets:
                 self._warm_up_bucket(size)
+            self.ring_length = ring_length(self._stepper)
         except StepError as error:
             raise BundleError(f"{self.name}: the network fails: {error}") from None
 
@@ -138,7 +142,7 @@ class ModelQueue:
         Raises:
             StepError: the network failed; the state is as it was.
         """
-        saved = [at for at, record in enumerate(batch) if record.saves_state]
+        saved = {at: item.saves_rings for at, item in enumerate(batch) if item.saves_state}
         began_ns = time.monotonic_ns()
         rows = self._stepper.step(
             [record.pixels for record in batch],

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -117,10 +117,10 @@ class StatePool(Slots):
                 target[mask] = initial
         return out
 
-    def write(self, slot: Slot, state: Sequence[Floats]) -> None:
-        """Put a state into a slot's rows, one array of each tensor's shape."""
-        for rows, new in zip(self._arrays, state, strict=True):
-            rows[slot.index] = new
+    def write(self, slot: Slot, state: Mapping[int, Floats]) -> None:
+        """Put some tensors of a state, by their places, into a slot's rows."""
+        for at, new in state.items():
+            self._arrays[at][slot.index] = new
 
     def commit(self, slots: Sequence[Slot], state: Sequence[Floats]) -> list[bool]:
         """Write the state after a step, and return which rows were fit to write.

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from steerstream_service.domain import Slot
 from steerstream_service.engine.state_pool import Floats, Slots
 
 _Memory: TypeAlias = Callable[[tuple[int, ...], npt.DTypeLike], Array]
-_NOTHING: Mapping[int, bytes] = MappingProxyType({})
+_NOTHING: Mapping[int, Any] = MappingProxyType({})
 
 
 class Rows(NamedTuple):
@@ -26,7 +26,7 @@ class Rows(NamedTuple):
 
     The values are those of the contract's `value_tensors`, in their order.
     A row is unfit where the network's new state was not a number; the state is then as it was.
-    `saved` is the new state of the rows for which it was asked, one after the other.
+    `saved` is the new state of the rows for which it was asked, in that order.
     """
 
     outputs: list[tuple[float, ...]]
@@ -61,6 +61,8 @@ class Stepper(ABC):
         # One row for each of the times that the network is told.
         self._time_inputs = contract.time_inputs
         self._times = [memory((largest,), np.float32) for _ in self._time_inputs]
+        self._kept = [at for at, pair in enumerate(contract.state) if not pair.kind.is_ring]
+        self._kept_bytes = sum(4 * math.prod(contract.state[at].shape) for at in self._kept)
 
     @abstractmethod
     def warm_up(self, size: int) -> None:
@@ -79,7 +81,7 @@ class Stepper(ABC):
         times_s: Sequence[Sequence[float]] | None = None,
         *,
         load: Mapping[int, bytes] = _NOTHING,
-        save: Sequence[int] = (),
+        save: Mapping[int, bool] = _NOTHING,
     ) -> Rows:
         """Run one step over a batch and commit the new state.
 
@@ -90,15 +92,17 @@ class Stepper(ABC):
             times_s: for each of the contract's `time_inputs` the frames' times in seconds; by
                 default the contract's.
             load: states that go into the pool before the step, by the frame's place in the batch;
-                float32 tensors in the contract's order.
-            save: places in the batch whose new state is returned, in the same form.
+                float32 tensors in the contract's order. A state without its rings leaves those of
+                the pool as they are.
+            save: places in the batch whose new state is returned in the same form, and whether with
+                its rings.
 
         Raises:
             StepError: the network failed; the state is as it was.
         """
         for at, state in load.items():
             if self.pool.holds(slots[at]):
-                self._load(slots[at], self._tensors(state))
+                self._load(slots[at], self.tensors(state))
         for row, picture in zip(self._frames, pixels, strict=False):
             row[...] = picture
         for at, item in enumerate(self._time_inputs):
@@ -106,22 +110,27 @@ class Stepper(ABC):
         return self._step(slots, reset, save)
 
     @abstractmethod
-    def _load(self, slot: Slot, tensors: Sequence[Floats]) -> None:
-        """Write a session's state into its row of the pool."""
+    def _load(self, slot: Slot, tensors: Mapping[int, Floats]) -> None:
+        """Write tensors of a session's state, by their places, into its row of the pool."""
 
     @abstractmethod
-    def _step(self, slots: Sequence[Slot], reset: Sequence[bool], save: Sequence[int]) -> Rows:
+    def _step(self, slots: Sequence[Slot], reset: Sequence[bool], save: Mapping[int, bool]) -> Rows:
         """Step the frames and times that lie in the batch's memory."""
 
-    def _tensors(self, state: bytes) -> list[Floats]:
-        """Return a state as arrays of the contract's shapes."""
+    def tensors(self, state: bytes) -> dict[int, Floats]:
+        """Return a state as arrays of the contract's shapes, by their places in the contract."""
         values, begin = np.frombuffer(state, np.float32), 0
-        tensors = []
-        for pair in self.bundle.contract.state:
-            end = begin + math.prod(pair.shape)
-            tensors.append(values[begin:end].reshape(pair.shape))
+        tensors = {}
+        pairs = self.bundle.contract.state
+        for at in self._kept if len(state) == self._kept_bytes else range(len(pairs)):
+            end = begin + math.prod(pairs[at].shape)
+            tensors[at] = values[begin:end].reshape(pairs[at].shape)
             begin = end
         return tensors
+
+    def _saved_places(self, *, with_rings: bool) -> Sequence[int]:
+        """Return the places of the tensors that are saved, in the contract's order."""
+        return range(len(self.bundle.contract.state)) if with_rings else self._kept
 
 
 def fitting(buckets: Sequence[int], size: int) -> int:

@@ -96,17 +96,22 @@ class Answers:
             state: of that session.
             opened_ns: when this one opened, on the server's monotonic clock.
         """
-        self._count = state.alive_counter
+        # The frames that are played again for the rings are counted again.
+        self._count = (state.alive_counter - len(state.ring_frames)) % ALIVE_COUNTER_MODULUS
         self._time_left_s = state.time_left_s
         if state.held is not None:
             self._held = _Given(state.held, opened_ns - round(state.held.age_ms * _MS))
 
-    def state(self, record: FrameRecord, tensors: bytes, now_ns: int) -> SessionState:
+    def state(
+        self, record: FrameRecord, tensors: bytes, ring_frames: tuple[int, ...], now_ns: int
+    ) -> SessionState:
         """Return the session's state after a frame whose command was made just now.
 
         Args:
             record: the frame.
             tensors: the recurrent state after it.
+            ring_frames: numbers of the frames that make its rings; empty where `tensors` holds
+                them.
             now_ns: the present time, on the server's monotonic clock.
         """
         held = None
@@ -122,6 +127,7 @@ class Answers:
             time_left_s=self._time_left_s,
             held=held,
             tensors=tensors,
+            ring_frames=ring_frames,
         )
 
     def knows(self, sequence_number: int) -> bool:
@@ -135,7 +141,8 @@ class Answers:
     def command(self, record: FrameRecord, outcome: Stepped, now_ns: int) -> Command:
         """Make the command of a frame that the network saw.
 
-        Where the network's values cannot be used, the last good ones hold.
+        Where the network's values cannot be used, the last good ones hold. So they do for a frame
+        that is stepped for its rings: the rest of the state is another's at that time.
 
         Args:
             record: the frame.
@@ -149,7 +156,7 @@ class Answers:
         now = outcome.outputs
         if self._horizons is not None:
             now = now[: len(self._plausible)]
-        usable = vehicle_limits.is_plausible(now, self._plausible)
+        usable = not record.is_for_rings and vehicle_limits.is_plausible(now, self._plausible)
         values = self._limited(raw, record) if usable else self._stand_in(record)
         command = Command(
             record.sequence_number,

@@ -124,9 +124,12 @@ class FrameRecord:
             them; None where it does not.
         view_applied: the part of the vehicle's own picture that `image` shows, scaled as the server
             asked; None where it is the whole picture.
+        is_for_rings: whether a ticket's state has seen the frame already, and it is stepped again
+            for the rings alone.
         state: the recurrent state before the frame, from a ticket; None where the pool has it. Set
-            by the session on submission, as the next one.
+            by the session on submission, as the next two.
         saves_state: whether the state after the frame goes into its outcome.
+        saves_rings: whether with its rings.
     """
 
     __slots__ = (
@@ -140,6 +143,7 @@ class FrameRecord:
         "image",
         "interval_s",
         "invalid",
+        "is_for_rings",
         "is_replayed",
         "outcome",
         "pixels",
@@ -147,6 +151,7 @@ class FrameRecord:
         "reply",
         "reset",
         "resets_before",
+        "saves_rings",
         "saves_state",
         "sequence_number",
         "served_ns",
@@ -200,7 +205,9 @@ class FrameRecord:
         self.stated_act_in_s: float | None = None
         self.view_applied: Applied | None = None
         self.state: bytes | None = None
+        self.is_for_rings = False
         self.saves_state = False
+        self.saves_rings = True
         self._claim = threading.Lock()
 
     def move(self, event: Event) -> None:

@@ -20,6 +20,8 @@ Rules:
   where that can be known by then; it is answered in time.
 - Frames that an earlier session of the vehicle had are stepped in order, under LATEST too, and keep
   no budget. They come before all others.
+- The first of them may be those that the state of a ticket has seen already: they make its rings
+  again, and the rest of the state is put in its place after them.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from steerstream_service.domain import (
     Skip,
     SkipReason,
 )
-from steerstream_service.errors import IdleError
+from steerstream_service.errors import BadTicketError, IdleError, InternalError
 from steerstream_service.session.answers import Answers
 from steerstream_service.session.capture_clock import CaptureClock
 from steerstream_service.session.frame_stages import (
@@ -66,6 +68,11 @@ that it goes after the frames of other sessions that keep a budget."""
 MAX_REPLAYED = 1024
 """Frames that a session may play again: 51 s at 20 Hz, as long as a ticket is of use."""
 _UNREAD = "the client does not take its answers; read them, and send frames no faster"
+_WANTED = (
+    "the ticket cannot be used: frame {} must be played again next, for what the ticket leaves out "
+    "of the state; send the frames from its replay_from on, or open without a ticket"
+)
+_NOT_MADE = "the state cannot be made again, open without a ticket; frame {} was not stepped"
 _SURPLUS = "the server is busy, and this is more than the stated rate; state it when opening"
 
 
@@ -81,6 +88,9 @@ class Terms:
     idle_timeout_ns: int
     expiring_notice_ns: int
     ticket_every_frames: int
+    ring_length: int = 0
+    """Frames that the vehicle plays again for the rings of a ticket's state; 0 where tickets hold
+    the rings."""
 
 
 class Session:
@@ -99,7 +109,7 @@ class Session:
         self._in_order = terms.policy is FramePolicy.EVERY
         self._budget_text = f"within the budget of {terms.budget_ns / _MS:g} ms"
         self._recurrence = Recurrence(
-            terms.contract.gap.reset_after_ms * _MS, 1 / terms.contract.rate_hz
+            terms.contract.gap.reset_after_ms * _MS, 1 / terms.contract.rate_hz, terms.ring_length
         )
         is_live = not self._in_order
         self._capture_clock = CaptureClock(is_live=is_live)
@@ -119,14 +129,21 @@ class Session:
         self._unanswered = 0
         self._replayed = 0
         self._plays_again = True
-        self._tickets = TicketSchedule(terms.ticket_every_frames, ticket_bytes(terms.contract))
+        self._tickets = TicketSchedule(
+            terms.ticket_every_frames, ticket_bytes(terms.contract, terms.ring_length)
+        )
         # The recurrent state of a ticket until a step has put it into the pool.
         self._state: bytes | None = None
+        # Numbers of the frames that have to come first, for the rings of that state.
+        self._wanted: deque[int] = deque()
         if resumed is not None:
             self._recurrence.resume(resumed)
             self._answers.resume(resumed, opened_ns)
             self._sequence_number = resumed.sequence_number
             self._state = resumed.tensors
+            if resumed.ring_frames:
+                self._wanted.extend(resumed.ring_frames)
+                self._sequence_number = resumed.ring_frames[0] - 1
 
     @property
     def unanswered(self) -> int:
@@ -174,6 +191,11 @@ class Session:
             is_unread: whether too many answers wait for the client to take them.
         """
         self._idleness.frame_came(record.arrived_ns)
+        if self._wanted:
+            wanted = self._wanted.popleft()
+            if not record.is_replayed or record.sequence_number != wanted:
+                return [End(BadTicketError(_WANTED.format(wanted)))]
+            record.is_for_rings = True
         budget_ns = self._terms.budget_ns
         if record.is_replayed:
             budget_ns = max(budget_ns, _REPLAY_NS)
@@ -199,8 +221,12 @@ class Session:
         return self._advance(actions)
 
     def reset(self) -> None:
-        """A reset came. Frames received before it are still answered from the old state."""
+        """A reset came. Frames received before it are still answered from the old state.
+
+        Nothing is left of a ticket's state then, so its rings need not be made again.
+        """
         self._resets += 1
+        self._wanted.clear()
 
     def hurry_ticket(self) -> None:
         """The session is about to end here: its next state goes to the vehicle."""
@@ -234,12 +260,15 @@ class Session:
         else:
             record.move(Event.STEP)
             self._served_ns = now_ns
-            self._state = None
+            if not record.is_for_rings:
+                self._state = None
             self._recurrence.advance(record)
             self._answered(self._answers.command(record, outcome, now_ns), actions)
             if outcome.state is not None:
                 self._tickets.issued()
-                actions.append(Issue(self._answers.state(record, outcome.state, now_ns)))
+                ring_frames = self._recurrence.ring_frames or ()
+                state = self._answers.state(record, outcome.state, ring_frames, now_ns)
+                actions.append(Issue(state))
             self._release(now_ns, actions)
         return self._advance(actions)
 
@@ -348,18 +377,25 @@ class Session:
         if self._ready is not None and self._submitted is None:
             self._submitted, self._ready = self._ready, None
             self._submitted.move(Event.SUBMIT)
-            self._recurrence.begin(self._submitted)
-            self._submitted.act_in_s = self._terms.contract.act_in_s(
-                self._submitted.stated_act_in_s
-            )
-            self._submitted.state = self._state
-            self._submitted.saves_state = self._tickets.is_due
+            self._prepare(self._submitted)
             actions.append(Submit(self._submitted))
         if self._waiting and self._decoding is None and self._ready is None:
             self._decoding = self._waiting.popleft()
             self._decoding.move(Event.DECODE)
             actions.append(Decode(self._decoding))
         return actions
+
+    def _prepare(self, record: FrameRecord) -> None:
+        """Decide from what state a step begins, when it acts, and whether its state is saved."""
+        recurrence = self._recurrence
+        recurrence.begin(record)
+        record.act_in_s = self._terms.contract.act_in_s(record.stated_act_in_s)
+        if record.is_for_rings:
+            return
+        record.state = self._state
+        knows_rings = record.reset or recurrence.ring_frames is not None
+        record.saves_state = self._tickets.is_due and knows_rings
+        record.saves_rings = not self._terms.ring_length
 
     # Giving up.
 
@@ -399,6 +435,10 @@ class Session:
         now_ns: int,
         actions: list[Action],
     ) -> None:
+        if record.is_for_rings:
+            error = InternalError if reason is SkipReason.FAILED else BadTicketError
+            actions.append(End(error(f"{_NOT_MADE.format(record.sequence_number)}: {detail}")))
+            return
         if self._in_order:
             record.skip = (reason, detail)
             self._release(now_ns, actions)

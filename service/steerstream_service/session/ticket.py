@@ -3,6 +3,9 @@
 A ticket is a session's whole state, sealed (`admission/ticket_office.py`), in the hands of its
 vehicle. So servers share nothing but a key: any of them can go on from a ticket, and the vehicle
 plays the frames again that came after it.
+
+What the last few frames alone decide, the network's rings, is by far the largest part of a state.
+A ticket leaves it out where the vehicle plays these frames again too: it names them.
 """
 
 from __future__ import annotations
@@ -26,13 +29,17 @@ MAX_TICKET_BYTES = 1024 * 1024
 """A larger one is not issued, nor taken: it would delay the commands behind it, and a message of
 4 MiB is the most that clients of gRPC take by default."""
 
-_VERSION = 1
+_WHOLE, _WITHOUT_RINGS = 1, 2
+"""Versions of what is sealed."""
 _COUNTERS = struct.Struct("<BQQQQHd?")
 """Version, sequence number and capture time of the last frame that the state has seen, epoch, step
 count, alive counter, seconds left to the limits, and whether there is a command to hold."""
 _HELD = struct.Struct("<QQQQHd3d3d")
 """Sequence number, capture time, epoch, step count, active limits by bits, age, raw values, limited
 values; NaN for a head that the network lacks."""
+_RING_FRAME_BYTES = 8
+"""Before a state without its rings come one byte, how many frames they are made of, and each
+frame's number."""
 _SEAL_BYTES = 128
 """About what a seal adds: salt, tag, time, and the key's name."""
 _AGAIN = Timings(0, 0, 0, 0, 0)
@@ -55,7 +62,10 @@ class SessionState:
         time_left_s: what the limits may still count beyond the time that passes at the server.
         held: the last good command, from which the next one's change is limited, with its age;
             None where there is none.
-        tensors: the recurrent state, float32 in the contract's order.
+        tensors: the recurrent state, float32 in the contract's order; without its rings where
+            `ring_frames` are stated.
+        ring_frames: numbers of the frames that make the rings from the initial state, the last one
+            that the state has seen at their end; empty where `tensors` holds them.
     """
 
     sequence_number: int
@@ -66,22 +76,32 @@ class SessionState:
     time_left_s: float
     held: Command | None
     tensors: bytes
+    ring_frames: tuple[int, ...] = ()
 
 
-def state_bytes(contract: Contract) -> int:
+def state_bytes(contract: Contract, *, with_rings: bool = True) -> int:
     """Return the size of a session's recurrent state."""
-    return sum(4 * math.prod(pair.shape) for pair in contract.state)
+    pairs = (pair for pair in contract.state if with_rings or not pair.kind.is_ring)
+    return sum(4 * math.prod(pair.shape) for pair in pairs)
 
 
-def ticket_bytes(contract: Contract) -> int:
-    """Return about the size of a sealed ticket."""
-    return _COUNTERS.size + _HELD.size + state_bytes(contract) + _SEAL_BYTES
+def ticket_bytes(contract: Contract, ring_length: int = 0) -> int:
+    """Return about the size of a sealed ticket.
+
+    Args:
+        contract: of the network.
+        ring_length: frames that are played again for its rings; 0 where the ticket holds these.
+    """
+    frames = ring_length * _RING_FRAME_BYTES
+    state = state_bytes(contract, with_rings=not ring_length)
+    return _COUNTERS.size + _HELD.size + frames + state + _SEAL_BYTES
 
 
 def pack(state: SessionState) -> bytes:
     """Return a session's state as bytes."""
+    numbers = state.ring_frames
     head = _COUNTERS.pack(
-        _VERSION,
+        _WITHOUT_RINGS if numbers else _WHOLE,
         state.sequence_number,
         state.capture_time_ns,
         state.epoch,
@@ -90,7 +110,9 @@ def pack(state: SessionState) -> bytes:
         state.time_left_s,
         state.held is not None,
     )
-    return head + (b"" if state.held is None else _pack_held(state.held)) + state.tensors
+    held = b"" if state.held is None else _pack_held(state.held)
+    frames = struct.pack(f"<B{len(numbers)}Q", len(numbers), *numbers) if numbers else b""
+    return head + held + frames + state.tensors
 
 
 def unpack(data: bytes, contract: Contract) -> SessionState:
@@ -99,15 +121,18 @@ def unpack(data: bytes, contract: Contract) -> SessionState:
     Raises:
         TicketError: the bytes are of another version, or their length is not the model's.
     """
-    if not data or data[0] != _VERSION:
+    if not data or data[0] not in {_WHOLE, _WITHOUT_RINGS}:
         raise TicketError("the ticket is of another version of the server")
+    is_whole = data[0] == _WHOLE
     try:
         _, number, capture_ns, epoch, steps, alive, left_s, holds = _COUNTERS.unpack_from(data)
         held = _unpack_held(data) if holds else None
+        at = _COUNTERS.size + holds * _HELD.size
+        ring_frames = () if is_whole else _unpack_ring_frames(data, at)
     except struct.error:
         raise TicketError("the ticket is cut short") from None
-    tensors = data[_COUNTERS.size + holds * _HELD.size :]
-    if len(tensors) != state_bytes(contract):
+    tensors = data[at if is_whole else at + 1 + len(ring_frames) * _RING_FRAME_BYTES :]
+    if len(tensors) != state_bytes(contract, with_rings=is_whole):
         raise TicketError("the ticket's state is not of this model's size")
     return SessionState(
         sequence_number=number,
@@ -118,6 +143,7 @@ def unpack(data: bytes, contract: Contract) -> SessionState:
         time_left_s=left_s,
         held=held,
         tensors=tensors,
+        ring_frames=ring_frames,
     )
 
 
@@ -192,6 +218,11 @@ def _unpack_held(data: bytes) -> Command:
         steps,
         _AGAIN,
     )
+
+
+def _unpack_ring_frames(data: bytes, at: int) -> tuple[int, ...]:
+    (count,) = struct.unpack_from("<B", data, at)
+    return struct.unpack_from(f"<{count}Q", data, at + 1)
 
 
 def _floats(values: ControlValues) -> tuple[float, ...]:

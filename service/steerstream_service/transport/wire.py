@@ -74,6 +74,7 @@ def opening(request: drive_service_pb2.DriveRequest) -> Opening:
         camera=_camera(message.camera),
         ticket=message.ticket,
         frame_rate_hz=rate or None,
+        replays_rings=message.replays_rings,
     )
 
 
@@ -157,6 +158,8 @@ class Answerer:
             response.notice.ticket.ticket = message.ticket
             response.notice.ticket.sequence_number = message.sequence_number
             response.notice.ticket.valid_for_ms = message.valid_for_ms
+            if message.replay_from is not None:
+                response.notice.ticket.replay_from = message.replay_from
         elif isinstance(message, PaceNotice):
             response.notice.pace.period_ms = message.period_ms
             response.notice.pace.first_in_ms = message.first_in_ms

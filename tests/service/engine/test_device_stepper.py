@@ -214,8 +214,8 @@ def test_a_state_goes_from_one_device_to_another(tmp_path, accelerator, write):
     there = [host.pool.allocate(), host.pool.allocate()]
     for at in range(3):
         frames, reset = [others[at], film[at]], [at == 0] * 2
-        rows = first.step(frames, here, reset, save=[1] if at == 2 else ())
-        on_host = host.step(frames, there, reset, save=[1] if at == 2 else ())
+        rows = first.step(frames, here, reset, save={1: True} if at == 2 else {})
+        on_host = host.step(frames, there, reset, save={1: True} if at == 2 else {})
     np.testing.assert_allclose(
         np.frombuffer(rows.saved[0], np.float32),
         np.frombuffer(on_host.saved[0], np.float32),
@@ -237,7 +237,7 @@ def test_a_state_goes_from_one_device_to_another(tmp_path, accelerator, write):
 def test_a_saved_state_and_no_other_is_counted_on_the_bus(tmp_path, accelerator):
     stepper = stepper_of(bundles.recurrent(tmp_path / "a.onnx"), accelerator)
     slots = [stepper.pool.allocate() for _ in range(3)]
-    saved = stepper.step([GREY] * 3, slots, [True] * 3, save=[0, 2]).saved
+    saved = stepper.step([GREY] * 3, slots, [True] * 3, save={0: True, 2: True}).saved
     assert [len(state) for state in saved] == [3 * 4] * 2
     assert stepper.bus.to_host["h"] == 2 * 3 * 4
     stepper.bus.forget()
@@ -246,10 +246,29 @@ def test_a_saved_state_and_no_other_is_counted_on_the_bus(tmp_path, accelerator)
     assert "h" not in stepper.bus.to_host
 
 
+def test_a_state_without_its_rings_leaves_those_of_the_pool(tmp_path, accelerator):
+    path = bundles.remembering(tmp_path / "a.onnx")
+    stepper = stepper_of(path, accelerator)
+    first, second = stepper.pool.allocate(), stepper.pool.allocate()
+    film = pictures(7, 3)
+    for at in range(6):
+        # The second sees the last four alone, which are all that the rings remember.
+        slots = [first, second] if at >= 2 else [first]
+        reset = [at == 0, at == 2][: len(slots)]
+        rows = stepper.step([film[at]] * len(slots), slots, reset, save={0: False})
+    assert [len(state) for state in rows.saved] == [3 * 4]
+    assert "ring" not in stepper.bus.to_host
+    stepper.bus.forget()
+    rows = stepper.step([film[6]] * 2, [first, second], [False] * 2, load={1: rows.saved[0]})
+    assert rows.outputs[0] == rows.outputs[1]
+    assert stepper.bus.to_device["h"] == 3 * 4
+    assert "ring" not in stepper.bus.to_device
+
+
 def test_a_state_is_not_loaded_into_the_slot_of_another_session(tmp_path, accelerator):
     stepper = stepper_of(bundles.recurrent(tmp_path / "a.onnx"), accelerator, sessions=1)
     old = stepper.pool.allocate()
-    state = stepper.step([GREY], [old], [True], save=[0]).saved[0]
+    state = stepper.step([GREY], [old], [True], save={0: True}).saved[0]
     stepper.pool.release(old)
     new = stepper.pool.allocate()
     first = stepper.step([GREY], [new], [True]).outputs

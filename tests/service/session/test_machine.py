@@ -21,7 +21,7 @@ from steerstream_service.domain import (
     SkipReason,
     Validity,
 )
-from steerstream_service.errors import IdleError
+from steerstream_service.errors import BadTicketError, IdleError, InternalError
 from steerstream_service.session.frame_stages import FrameRecord, Stage
 from steerstream_service.session.ticket import ticket_bytes
 from tests.service import bundles
@@ -673,3 +673,93 @@ def test_1024_frames_may_be_replayed():
         SkipReason.INVALID_FIELD,
         "frame.replayed may be set for 1024 frames of a session",
     )
+
+
+RING_FRAMES = (3, 6, 7)
+LARGE = RawImage(16, 8, bytes(20_000))
+"""So many bytes that a ticket comes with every frame."""
+
+
+def for_rings(**options):
+    """A session that has to step three frames again for its rings."""
+    return Shell(ring_length=3, ticket_every=1, resumed=resumed(ring_frames=RING_FRAMES), **options)
+
+
+def test_frames_for_the_rings_are_stepped_from_the_beginning_and_hold_the_command():
+    shell = for_rings()
+    commands = [shell.drive(number, 50 * number, is_replayed=True) for number in RING_FRAMES]
+    assert [record.reset for record in shell.stepped] == [True, False, False]
+    assert [record.interval_s for record in shell.stepped] == [0.05, 0.15, 0.05]
+    assert [record.state for record in shell.stepped] == [None] * 3
+    for command in commands:
+        assert command.validity is Validity.HELD
+        assert command.limited == resumed().held.limited
+        assert (command.state_epoch, command.step_count) == (2, 9)
+    assert [command.alive_counter for command in commands] == [65_535, 0, 1]
+    assert not shell.issued, "the vehicle has that state"
+
+
+def test_the_rest_of_the_state_is_put_in_place_after_the_frames_for_its_rings():
+    shell = for_rings()
+    for number in RING_FRAMES:
+        shell.drive(number, 50 * number, is_replayed=True)
+    command = shell.drive(8, 400, is_replayed=True, image=LARGE)
+    assert (shell.stepped[3].state, shell.stepped[3].reset) == (TENSORS, False)
+    assert (command.state_epoch, command.step_count, command.alive_counter) == (2, 10, 2)
+    assert command.validity is Validity.VALID
+    (ticket,) = shell.issued
+    assert ticket.ring_frames == (6, 7, 8)
+    assert not shell.stepped[3].saves_rings
+    shell.drive(9, 450, image=LARGE)
+    assert shell.stepped[4].state is None
+    assert shell.issued[-1].ring_frames == (7, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("number", "is_replayed"), [(8, True), (3, False), (6, True)], ids=["after", "live", "later"]
+)
+def test_without_the_frames_for_its_rings_a_ticket_is_of_no_use(number, is_replayed):
+    shell = for_rings().frame(number, 50 * number, is_replayed=is_replayed)
+    (error,) = shell.sent
+    assert isinstance(error, BadTicketError)
+    assert "frame 3 must be played again next" in str(error)
+
+
+def test_a_frame_for_the_rings_that_cannot_be_decoded_ends_the_session():
+    shell = for_rings().frame(3, 150, is_replayed=True).decode_fails()
+    (error,) = shell.sent
+    assert isinstance(error, BadTicketError)
+    assert str(error).endswith("frame 3 was not stepped: broken")
+
+
+def test_a_failed_step_of_a_frame_for_the_rings_is_the_servers_fault():
+    shell = for_rings().frame(3, 150, is_replayed=True).decode().step_fails()
+    (error,) = shell.sent
+    assert isinstance(error, InternalError)
+
+
+def test_a_reset_makes_frames_for_the_rings_needless():
+    shell = for_rings()
+    shell.drive(3, 150, is_replayed=True)
+    shell.session.reset()
+    command = shell.drive(8, 400, image=LARGE)
+    assert (command.state_epoch, command.step_count) == (3, 1)
+    assert shell.stepped[1].reset
+    assert shell.issued[-1].ring_frames == (8,)
+
+
+def test_a_state_whose_rings_nobody_played_again_is_given_out_when_its_frames_are_known():
+    shell = Shell(ring_length=2, ticket_every=1, resumed=resumed())
+    for number in (8, 9, 10):
+        shell.drive(number, 50 * number, image=LARGE)
+    assert [state.ring_frames for state in shell.issued] == [(9, 10)]
+
+
+def test_an_epoch_that_is_young_has_rings_of_its_own_frames_alone():
+    shell = Shell(ring_length=3, ticket_every=1)
+    shell.drive(0, 0, image=LARGE)
+    shell.drive(1, 50, image=LARGE)
+    shell.session.reset()
+    shell.drive(2, 100, image=LARGE)
+    shell.drive(3, 500, image=LARGE)  # after a gap
+    assert [state.ring_frames for state in shell.issued] == [(0,), (0, 1), (2,), (3,)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -74,6 +75,24 @@ def test_other_bytes_are_no_state(state, length, tail):
             unpack(cut, CONTRACT)
 
 
+RINGED = bundles.contract(state=(bundles.HIDDEN, bundles.RING))
+
+
+@given(STATES, st.lists(NUMBERS, min_size=1, max_size=64))
+def test_a_state_without_its_rings_names_their_frames(state, ring_frames):
+    state = dataclasses.replace(state, ring_frames=tuple(ring_frames))
+    packed = pack(state)
+    assert unpack(packed, RINGED) == state
+    assert len(packed) <= ticket_bytes(RINGED, len(ring_frames))
+    with pytest.raises(TicketError):
+        unpack(packed[:-1], RINGED)
+
+
+def test_a_state_that_lacks_its_rings_and_their_frames_is_of_another_size():
+    with pytest.raises(TicketError, match="not of this model's size"):
+        unpack(pack(_state()), RINGED)
+
+
 def test_another_version_is_named():
     packed = pack(_state())
     assert packed[0] == 1
@@ -97,6 +116,7 @@ def _state():
 def test_the_size_is_that_of_all_tensors():
     two = bundles.contract(state=(bundles.HIDDEN, bundles.RING))
     assert state_bytes(two) == 4 * (3 + 12)
+    assert state_bytes(two, with_rings=False) == 4 * 3
     assert state_bytes(bundles.contract(state=())) == 0
 
 

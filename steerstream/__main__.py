@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import NoReturn
 
 from steerstream import __version__, models_command
+from steerstream.bridge import command as bridge
 from steerstream.command_line import Parser, exit_code
 from steerstream.drive import command
 from steerstream.errors import SteerstreamError
@@ -79,6 +80,8 @@ def _parser() -> Parser:
     page = commands.add_parser("watch", help="show servers and their vehicles in a browser")
     watch.add_watch_options(page)
     page.set_defaults(run=watch.watch)
+    simulators = commands.add_parser("bridge", help="drive in other people's simulators")
+    bridge.add_bridge_options(simulators)
     commands.add_parser("simulate", help="drive in the world that ships, or look at its roads")
     return parser
 

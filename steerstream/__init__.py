@@ -65,6 +65,7 @@ from steerstream.errors import (
 from steerstream.guard import Action, Guard, GuardReason, SafeCommand
 from steerstream.hand_over import DriveState, HandOver, SessionChange
 from steerstream.images import Encoding, Image, Nv12, ViewUse
+from steerstream.lens import LensModel
 from steerstream.models import (
     Camera,
     CropFractions,
@@ -77,6 +78,7 @@ from steerstream.models import (
     ServedModels,
     ServerLimits,
     SessionInfo,
+    TrainedCamera,
     TrainingSource,
     View,
     ViewEncoding,
@@ -116,6 +118,7 @@ __all__ = [
     "Horizon",
     "HorizonStep",
     "Image",
+    "LensModel",
     "Limit",
     "MediaError",
     "MissingExtra",
@@ -152,6 +155,7 @@ __all__ = [
     "SteerstreamError",
     "TicketIssued",
     "Tls",
+    "TrainedCamera",
     "TrainingSource",
     "Transport",
     "UnknownModel",

@@ -384,7 +384,7 @@ class Client:
         stream = await self._connected().drive()
         self._opening.add(stream)
         try:
-            info = await self._open(stream, opening.request)
+            info = await self._open(stream, opening)
             self._connected()
         except BaseException as error:
             await stream.abort()
@@ -403,12 +403,12 @@ class Client:
         )  # fmt: skip
         return session
 
-    async def _open(self, stream: Stream, request: drive_service_pb2.DriveRequest) -> SessionInfo:
+    async def _open(self, stream: Stream, opening: _Opening) -> SessionInfo:
         try:
             async with asyncio.timeout(self._timeout_s):
                 with contextlib.suppress(RpcFailed):
                     # Where the stream has ended already, receive knows why.
-                    await stream.send(request)
+                    await stream.send(opening.request)
                 response = await stream.receive()
         except RpcFailed as failure:
             raise call_error(failure) from failure
@@ -419,7 +419,7 @@ class Client:
             ) from None
         if response is None:
             raise ProtocolError("the server ended the stream without opening the session")
-        return wire.session_info(response)
+        return wire.session_info(response, opening.camera)
 
     def _connected(self) -> Transport:
         if self._is_closed:
@@ -439,11 +439,13 @@ class _Opening:
         request: the message that opens it.
         guard: judges its answers.
         is_live: whether capture times must run as the clock does.
+        camera: that the frames come from.
     """
 
     request: drive_service_pb2.DriveRequest
     guard: Guard
     is_live: bool
+    camera: Camera | None
 
     @classmethod
     def of(
@@ -475,7 +477,7 @@ class _Opening:
             instance("guard", guard, Guard)
         request = wire.open_request(frame_policy=frame_policy, **fields)
         is_live = frame_policy is FramePolicy.LATEST if live is None else live
-        return cls(request, guard or Guard(), is_live)
+        return cls(request, guard or Guard(), is_live, fields["camera"])
 
     def with_ticket(self, ticket: bytes | None) -> _Opening:
         """Return the same for one leg of a drive session, which judges and counts by itself."""
@@ -483,7 +485,7 @@ class _Opening:
         request.CopyFrom(self.request)
         request.open.ticket = ticket or b""
         request.open.replays_rings = True
-        return _Opening(request, Guard(self.guard.bounds), is_live=False)
+        return _Opening(request, Guard(self.guard.bounds), is_live=False, camera=self.camera)
 
 
 _Opened = TypeVar("_Opened", bound=VehicleSession)

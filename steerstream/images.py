@@ -14,6 +14,7 @@ from steerstream.arguments import instance, whole_number
 from steerstream.errors import BadRequest
 from steerstream.extras import has_opencv, opencv
 from steerstream.models import ServerLimits, View, ViewEncoding
+from steerstream.resampling import Plane
 from steerstream.v1 import frame_pb2
 
 MAX_SIDE_PX = (1 << 31) - 1
@@ -249,7 +250,7 @@ def _nv12_frame(image: Nv12) -> frame_pb2.Frame:
     return frame_pb2.Frame(nv12=video)
 
 
-def _planes(image: Nv12) -> tuple[views.Plane, views.Plane]:
+def _planes(image: Nv12) -> tuple[Plane, Plane]:
     """Return Y [height, width, 1], and U and V [height / 2, width / 2, 2]."""
     height, width = image.height_px, image.width_px
     if isinstance(image.planes, np.ndarray):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 
+from steerstream.lens import LensModel, Mapping
+
 
 class FramePolicy(enum.IntEnum):
     """What happens to a waiting frame when a newer one of the session arrives."""
@@ -25,6 +27,13 @@ class Camera:
         horizontal_fov_deg: horizontal field of view.
         mount_height_m: height of the lens above the ground.
         horizon_fraction: row of the horizon on a level road, as a fraction of the height.
+        lens: how its lens bends straight lines.
+        distortion: coefficients of that, as OpenCV has them: k1, k2, p1, p2 and perhaps k3 for
+            BROWN_CONRADY; k1 to k4 for FISHEYE.
+        focal_x_px: focal length along rows, in pixels, in place of the field of view.
+        focal_y_px: focal length along columns, in pixels; None for that along rows.
+        principal_x_px: column of the principal point; None for the middle.
+        principal_y_px: row of the principal point; None for the middle.
     """
 
     width_px: int | None = None
@@ -32,6 +41,29 @@ class Camera:
     horizontal_fov_deg: float | None = None
     mount_height_m: float | None = None
     horizon_fraction: float | None = None
+    lens: LensModel = LensModel.PINHOLE
+    distortion: tuple[float, ...] = ()
+    focal_x_px: float | None = None
+    focal_y_px: float | None = None
+    principal_x_px: float | None = None
+    principal_y_px: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainedCamera:
+    """The camera that a model was trained with; it has no distortion.
+
+    Attributes:
+        horizontal_fov_deg: field of view across its whole picture.
+        aspect_ratio: its picture's width by its height.
+        mount_height_m: height of the lens above the ground.
+        horizon_fraction: row of the horizon on a level road, as a fraction of the height.
+    """
+
+    horizontal_fov_deg: float
+    aspect_ratio: float
+    mount_height_m: float
+    horizon_fraction: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,11 +90,14 @@ class View:
     """What a server wants to see of every picture.
 
     Attributes:
-        crop: the part of the vehicle's own picture.
+        crop: the part of the vehicle's own picture; where it is mapped, of the picture of the
+            model's camera.
         width_px: columns to which it is scaled.
         height_px: rows to which it is scaled.
         encodings: how it may travel, the best first; those that this version knows.
         jpeg_quality: 1 to 100, where it travels as JPEG.
+        mapping: where each of its pixels lies in the vehicle's own picture; None where it is a part
+            of that, scaled.
     """
 
     crop: CropFractions
@@ -70,6 +105,7 @@ class View:
     height_px: int
     encodings: tuple[ViewEncoding, ...]
     jpeg_quality: int
+    mapping: Mapping | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -145,6 +181,9 @@ class Model:
         provider: what runs it: `cpu`, `openvino`, `cuda` or `tensorrt`.
         runtime_reason: why the server chose these two.
         horizon: of its commands; None if it has none.
+        max_act_in_ms: the longest time from a picture until its command acts that it was trained
+            with; 0 if it is not told that.
+        camera: that it was trained with; None if nobody knows.
     """
 
     name: str
@@ -165,6 +204,8 @@ class Model:
     provider: str
     runtime_reason: str
     horizon: ModelHorizon | None = None
+    max_act_in_ms: float = 0.0
+    camera: TrainedCamera | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,23 +1,26 @@
 """Makes the view that a server declared: crops and scales a picture as the server itself would.
 
+Where the vehicle's camera is not the network's, its picture is mapped to that one instead.
+
 The network then sees what it would have seen of the whole picture. OpenCV does the work where it is
 installed, in a tenth of a millisecond; without it NumPy does the same, to the last level but one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+import functools
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steerstream import extras
+from steerstream.errors import BadRequest
+from steerstream.lens import Mapping
 from steerstream.models import CropFractions, View, ViewEncoding
+from steerstream.resampling import Plane, halved, resize
 from steerstream.v1 import frame_pb2
-
-Plane = NDArray[np.uint8]
-"""uint8 [height, width, N]."""
+from steerstream.warp import ShapeMismatchError, Warp
 
 _SCAN = b"\xff\xda"
 _SPECIAL = (b"Exif\0\0", b"CS=", b"Adobe\0")
@@ -97,6 +100,7 @@ def of_pixels(picture: NDArray[np.uint8], view: View) -> Seen:
         view: what the server wants to see.
     """
     height_px, width_px = picture.shape[:2]
+    _check_shape(height_px, width_px, view)
     return Seen(_part(picture, view), _applied(width_px, height_px, view))
 
 
@@ -116,6 +120,7 @@ def of_planes(luma: Plane, chroma: Plane, view: View, *, full_range: bool) -> Se
     if not full_range and _is_full(luma):
         return None
     height_px, width_px = luma.shape[:2]
+    _check_shape(height_px, width_px, view)
     yuv = np.concatenate([_part(luma, view), _part(chroma, view)], axis=2)
     matrix, offset = _FULL if full_range else _LIMITED
     rgb = np.clip(np.rint(yuv @ matrix + offset), 0, 255)
@@ -148,13 +153,38 @@ def of_jpeg(data: bytes, view: View) -> Seen | None:
         picture = simplejpeg.decode_jpeg(data, min_height=least_px[0], min_width=least_px[1])
     except ValueError:
         return None
+    _check_shape(height_px, width_px, view)
     return Seen(_part(picture, view), _applied(width_px, height_px, view))
+
+
+@functools.lru_cache(maxsize=8)
+def _warp(mapping: Mapping) -> Warp:
+    return Warp(mapping)
+
+
+def _check_shape(height_px: int, width_px: int, view: View) -> None:
+    """Check that a picture is of the camera that its mapping is for.
+
+    Raises:
+        BadRequest: it has another shape.
+    """
+    if view.mapping is None:
+        return
+    try:
+        _warp(view.mapping).check_shape(height_px, width_px)
+    except ShapeMismatchError as error:
+        raise BadRequest(str(error)) from None
 
 
 def _smallest(height_px: int, width_px: int, view: View) -> tuple[int, int]:
     """Return the smallest size, of those that decoding is quickest at, that holds the view."""
     for eighths in (1, 2, 4):
         size = -(-height_px * eighths // 8), -(-width_px * eighths // 8)
+        if view.mapping is not None:
+            least_px = _warp(view.mapping).least_px
+            if size[0] >= least_px[0] and size[1] >= least_px[1]:
+                return size
+            continue
         top, bottom, left, right = edges(*size, view.crop)
         if bottom - top >= view.height_px and right - left >= view.width_px:
             return size
@@ -186,6 +216,10 @@ def edges(height_px: int, width_px: int, crop: CropFractions) -> tuple[int, int,
 
 
 def _applied(width_px: int, height_px: int, view: View) -> frame_pb2.ViewApplied:
+    if view.mapping is not None:
+        return frame_pb2.ViewApplied(
+            source_width_px=width_px, source_height_px=height_px, mapped=True
+        )
     top, bottom, left, right = edges(height_px, width_px, view.crop)
     return frame_pb2.ViewApplied(
         source_width_px=width_px,
@@ -203,51 +237,14 @@ def _part(plane: Plane, view: View) -> Plane:
     As in the server, it is halved by averaging while it is at least twice as large, and then
     interpolated.
     """
+    if view.mapping is not None:
+        return _warp(view.mapping).of_plane(plane)
     top, bottom, left, right = edges(plane.shape[0], plane.shape[1], view.crop)
     part = np.ascontiguousarray(plane[top:bottom, left:right])
-    resize = _with_opencv() if extras.has_opencv() else _with_numpy
-    while (rows := part.shape[0] // view.height_px) > 1 or part.shape[1] // view.width_px > 1:
-        columns = part.shape[1] // view.width_px
-        part = resize(
-            part,
-            part.shape[0] // (2 if rows > 1 else 1),
-            part.shape[1] // (2 if columns > 1 else 1),
-        )
+    part = halved(part, view.height_px, view.width_px)
     if part.shape[:2] == (view.height_px, view.width_px):
         return part
     return resize(part, view.height_px, view.width_px)
-
-
-def _with_opencv() -> Callable[[Plane, int, int], Plane]:
-    cv2: Any = extras.opencv("scaling pictures")
-
-    def resize(plane: Plane, height_px: int, width_px: int) -> Plane:
-        scaled = cv2.resize(plane, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
-        # OpenCV leaves out an axis of length one.
-        return np.asarray(scaled, np.uint8).reshape(height_px, width_px, plane.shape[2])
-
-    return resize
-
-
-def _with_numpy(plane: Plane, height_px: int, width_px: int) -> Plane:
-    rows = _interpolated(plane, height_px)
-    scaled = _interpolated(rows.swapaxes(0, 1), width_px).swapaxes(0, 1)
-    return (scaled + np.float32(0.5)).astype(np.uint8)
-
-
-def _interpolated(values: NDArray[Any], size: int) -> NDArray[np.float32]:
-    """Interpolate along the first axis; the ends of a row of pixels are the middles of the last."""
-    count = len(values)
-    if count == 2 * size:
-        doubled: NDArray[np.float32] = np.add(values[::2], values[1::2], dtype=np.float32)
-        return doubled * np.float32(0.5)
-    places = np.clip((np.arange(size) + 0.5) * (count / size) - 0.5, 0, count - 1)
-    before = places.astype(np.intp)
-    share = (places - before).astype(np.float32)[:, None, None]
-    first: NDArray[np.float32] = values[before].astype(np.float32)
-    second: NDArray[np.float32] = values[np.minimum(before + 1, count - 1)].astype(np.float32)
-    interpolated: NDArray[np.float32] = first + (second - first) * share
-    return interpolated
 
 
 def _rgb_of_yuv(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from google.protobuf.message import Message
 
+from steerstream import lens
 from steerstream.answers import (
     Command,
     ControlValues,
@@ -30,6 +31,7 @@ from steerstream.answers import (
 from steerstream.arguments import finite_number, shown
 from steerstream.checksum import command_checksum, horizon_checksum
 from steerstream.errors import BadRequest, ProtocolError
+from steerstream.lens import LensModel
 from steerstream.models import (
     Camera,
     CropFractions,
@@ -42,6 +44,7 @@ from steerstream.models import (
     ServedModels,
     ServerLimits,
     SessionInfo,
+    TrainedCamera,
     TrainingSource,
     View,
     ViewEncoding,
@@ -59,6 +62,8 @@ _LEAST_CROP = 1e-3
 """Of a picture's height and width; with less, rounding might leave nothing of it."""
 _MAX_VIEW_SIDE_PX = 8192
 """The largest side of a network's input that a bundle can have."""
+_MAX_ACT_IN_MS = 10_000.0
+"""Of what a bundle can have been trained with."""
 
 
 class OpenFields(TypedDict):
@@ -94,9 +99,25 @@ def open_request(
     plain = {name: value for name, value in fields.items() if name != "camera"}
     _fill(request.open, frame_policy=frame_policy, **plain)
     if camera is not None:
-        request.open.camera.SetInParent()
-        _fill(request.open.camera, **dataclasses.asdict(camera))
+        write_camera(request.open.camera, camera)
     return request
+
+
+def write_camera(message: session_pb2.CameraDescription, camera: Camera) -> None:
+    """Write a camera's description.
+
+    Raises:
+        BadRequest: a value is of a type that its field cannot hold.
+    """
+    message.SetInParent()
+    plain = dataclasses.asdict(camera)
+    lens_model, distortion = plain.pop("lens"), plain.pop("distortion")
+    if not isinstance(lens_model, LensModel):
+        raise BadRequest(f"lens cannot be {shown(lens_model)}; it is a LensModel")
+    if not isinstance(distortion, tuple | list):
+        raise BadRequest(f"distortion cannot be {shown(distortion)}; it is a tuple of numbers")
+    _fill(message, **plain, lens_model=lens_model)
+    message.distortion.extend(finite_number("distortion", each) for each in distortion)
 
 
 def _fill(message: Message, **fields: object) -> None:
@@ -127,8 +148,14 @@ def reset_request() -> drive_service_pb2.DriveRequest:
     return drive_service_pb2.DriveRequest(reset=session_pb2.Reset())
 
 
-def session_info(response: drive_service_pb2.DriveResponse) -> SessionInfo:
+def session_info(
+    response: drive_service_pb2.DriveResponse, camera: Camera | None = None
+) -> SessionInfo:
     """Read the first answer of a stream.
+
+    Args:
+        response: the answer.
+        camera: that the session was opened with.
 
     Raises:
         ProtocolError: it is not `opened`, leaves the policy open, or has a number that cannot be
@@ -150,7 +177,37 @@ def session_info(response: drive_service_pb2.DriveResponse) -> SessionInfo:
         frame_policy=policy,
         resumed=opened.resumed,
         limits=server_limits(opened.limits),
-        view=view(opened.view) if opened.HasField("view") else None,
+        view=_wanted_view(opened, camera),
+    )
+
+
+def _wanted_view(opened: session_pb2.SessionOpened, camera: Camera | None) -> View | None:
+    if not opened.HasField("camera_mapping"):
+        return view(opened.view) if opened.HasField("view") else None
+    wanted = view(opened.camera_mapping.view)
+    trained = trained_camera(opened.camera_mapping.camera)
+    try:
+        found = lens.mapping(
+            camera or Camera(),
+            trained,
+            wanted.crop,
+            width_px=wanted.width_px,
+            height_px=wanted.height_px,
+        )
+    except lens.UnsuitableCameraError as error:
+        raise ProtocolError(f"the server maps a camera of which {error}") from error
+    if found is None:
+        raise ProtocolError("the server maps a camera that needs no mapping; check its version")
+    return dataclasses.replace(wanted, mapping=found)
+
+
+def trained_camera(message: model_pb2.TrainedCamera) -> TrainedCamera:
+    """Read the camera that a model was trained with."""
+    return TrainedCamera(
+        horizontal_fov_deg=_number(message, "horizontal_fov_deg", low=1.0, high=179.0),
+        aspect_ratio=_number(message, "aspect_ratio", low=0.1, high=10.0),
+        mount_height_m=_number(message, "mount_height_m", low=0.1, high=10.0),
+        horizon_fraction=_number(message, "horizon_fraction", low=-1.0, high=2.0),
     )
 
 
@@ -363,6 +420,8 @@ def model(message: model_pb2.ModelContract) -> Model:
         provider=message.provider,
         runtime_reason=message.runtime_reason,
         horizon=_model_horizon(message.horizon) if message.HasField("horizon") else None,
+        max_act_in_ms=_number(message, "max_act_in_ms", high=_MAX_ACT_IN_MS),
+        camera=trained_camera(message.camera) if message.HasField("camera") else None,
     )
 
 

@@ -54,7 +54,7 @@ _LARGEST_WHOLE = 2**53
 """Whole numbers up to here are exact in JSON, and fit into the wire contract's."""
 _LARGEST_FLOAT = 3.4e38
 """The largest float32, rounded down."""
-_LARGEST_SIDE_PX = 8192
+LARGEST_SIDE_PX = 8192
 _LARGEST_STATE = 2**24
 """Elements of one state tensor of one session: 64 MiB."""
 _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 0.1, 1000.0
@@ -179,9 +179,9 @@ class FrameInput:
     crop: Crop
 
     def __post_init__(self) -> None:
-        if not all(1 <= side <= _LARGEST_SIDE_PX for side in (self.height_px, self.width_px)):
+        if not all(1 <= side <= LARGEST_SIDE_PX for side in (self.height_px, self.width_px)):
             raise ContractError(
-                f"frame size must be from 1 to {_LARGEST_SIDE_PX} pixels a side, is "
+                f"frame size must be from 1 to {LARGEST_SIDE_PX} pixels a side, is "
                 f"{self.width_px}x{self.height_px}"
             )
 

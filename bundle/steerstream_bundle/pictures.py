@@ -5,15 +5,16 @@ Sizes are checked before memory is allocated.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Never
 
 import numpy as np
 
 from steerstream_bundle import jpeg, jpeg_header, view
-from steerstream_bundle.contract import FrameInput
+from steerstream_bundle.contract import LARGEST_SIDE_PX, Crop, FrameInput
 from steerstream_bundle.errors import UndecodableError
-from steerstream_bundle.preprocess import Picture, Plane, prepare, prepare_nv12
+from steerstream_bundle.preprocess import Picture, Plane, Warp, prepare, prepare_nv12
 
 
 @dataclass(slots=True)
@@ -110,7 +111,9 @@ def to_input(
     frame: FrameInput,
     max_pixels: int,
     out: Picture | None = None,
+    *,
     applied: view.Applied | None = None,
+    warp: Warp | None = None,
 ) -> Picture:
     """Check, decode, crop and resize one picture.
 
@@ -121,6 +124,7 @@ def to_input(
         out: where to write, uint8 `frame.shape` and contiguous: memory that a step reads.
         applied: the part of its own picture from which the vehicle made the view; None where this
             is the whole picture.
+        warp: makes the input of pictures of a camera that is not the network's.
 
     Returns:
         uint8 `frame.shape`, RGB, contiguous; `out` where it was given. Without it, raw pixels
@@ -133,17 +137,29 @@ def to_input(
     if image is None:
         _refuse("the frame holds no picture; set jpeg, rgb8 or nv12")
     if applied is not None:
-        frame = view.check(applied, frame)
+        frame = view.check(applied, frame, warp)
         view.check_size(*upright_size(image), frame)
+        warp = None
+    elif warp is not None:
+        width_px, height_px = upright_size(image)
+        view.check_shape(height_px, width_px, warp)
     if isinstance(image, RawImage):
-        return prepare(_raw(image, max_pixels), frame, out)
+        return prepare(_raw(image, max_pixels), frame, out, warp)
     if isinstance(image, Nv12Image):
         luma, chroma = _planes(image, max_pixels)
-        return prepare_nv12(luma, chroma, frame, full_range=image.full_range, out=out)
+        return prepare_nv12(luma, chroma, frame, full_range=image.full_range, out=out, warp=warp)
     # Another thread must never see this thread's scratch memory.
     out = np.empty(frame.shape, np.uint8) if out is None else out
-    picture = jpeg.decode(image.data, frame, max_pixels=max_pixels, scratch=_scratch)
-    return prepare(picture, frame, out)
+    needed = frame if warp is None else _whole(warp.least_px)
+    picture = jpeg.decode(image.data, needed, max_pixels=max_pixels, scratch=_scratch)
+    return prepare(picture, frame, out, warp)
+
+
+@functools.lru_cache(maxsize=64)
+def _whole(least_px: tuple[int, int]) -> FrameInput:
+    """Return a whole picture of this size as an input, for a decoder to choose its scale by."""
+    height_px, width_px = (min(side, LARGEST_SIDE_PX) for side in least_px)
+    return FrameInput(tensor="", height_px=height_px, width_px=width_px, crop=Crop())
 
 
 def _raw(image: RawImage, max_pixels: int) -> Picture:

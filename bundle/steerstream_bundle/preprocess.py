@@ -7,6 +7,8 @@ averaging, which avoids aliasing; then it is interpolated. A JPEG is halved by i
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,20 @@ Picture = npt.NDArray[np.uint8]
 
 Plane = npt.NDArray[np.uint8]
 """uint8 [height, width], or [height, width, N] of interleaved values."""
+
+
+class Warp(Protocol):
+    """Makes a network's input from the pictures of another camera than the network's."""
+
+    @property
+    def least_px(self) -> tuple[int, int]:
+        """Rows and columns of the smallest picture that shows all that the network can see."""
+
+    def check_shape(self, height_px: int, width_px: int) -> None:
+        """Raise a ValueError where a picture is not of the camera's shape."""
+
+    def of_plane(self, plane: Plane, out: Plane | None = None) -> Plane:
+        """Return the network's input, of a picture or plane uint8 [height, width, N]."""
 
 
 def bounds(height: int, width: int, region: Crop) -> tuple[int, int, int, int]:
@@ -44,18 +60,23 @@ def crop(plane: Plane, region: Crop) -> Plane:
     return plane[top:bottom, left:right]
 
 
-def prepare(picture: Picture, frame: FrameInput, out: Picture | None = None) -> Picture:
+def prepare(
+    picture: Picture, frame: FrameInput, out: Picture | None = None, warp: Warp | None = None
+) -> Picture:
     """Crop and resize a source picture to the network's input.
 
     Args:
         picture: uint8 [H, W, 3] RGB of any size.
         frame: the input that the contract asks for.
         out: where to write, uint8 `frame.shape` and contiguous; a row of a batch, to save a copy.
+        warp: for a picture of another camera, in place of the crop.
 
     Returns:
         uint8 `frame.shape`, RGB, contiguous; `out` where it was given. Without it, a picture
         that needs no work is returned as a view.
     """
+    if warp is not None:
+        return warp.of_plane(picture, out)
     region = crop(picture, frame.crop)
     if region.shape != frame.shape:
         return _resized(region, frame, out)
@@ -66,7 +87,13 @@ def prepare(picture: Picture, frame: FrameInput, out: Picture | None = None) -> 
 
 
 def prepare_nv12(
-    luma: Plane, chroma: Plane, frame: FrameInput, *, full_range: bool, out: Picture | None = None
+    luma: Plane,
+    chroma: Plane,
+    frame: FrameInput,
+    *,
+    full_range: bool,
+    out: Picture | None = None,
+    warp: Warp | None = None,
 ) -> Picture:
     """Crop and resize a picture in NV12, then convert it to RGB by BT.601.
 
@@ -76,12 +103,16 @@ def prepare_nv12(
         frame: the input that the contract asks for.
         full_range: whether the values are 0 to 255; otherwise Y is 16 to 235, U and V 16 to 240.
         out: where to write, uint8 `frame.shape` and contiguous.
+        warp: for a picture of another camera, in place of the crop.
 
     Returns:
         uint8 `frame.shape`, RGB, contiguous; `out` where it was given.
     """
     yuv = np.empty(frame.shape, np.uint8)
-    planes = [_resized(crop(plane, frame.crop), frame) for plane in (luma, chroma)]
+    if warp is not None:
+        planes = [warp.of_plane(plane) for plane in (luma[..., np.newaxis], chroma)]
+    else:
+        planes = [_resized(crop(plane, frame.crop), frame) for plane in (luma, chroma)]
     cv2.mixChannels(planes, [yuv], [0, 0, 1, 1, 2, 2])
     rgb = cv2.transform(yuv, _RGB_OF_YUV[full_range], dst=out)
     return np.asarray(rgb, np.uint8)

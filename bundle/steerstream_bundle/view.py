@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.errors import UndecodableError
-from steerstream_bundle.preprocess import bounds
+from steerstream_bundle.preprocess import Warp, bounds
 
 _ROUNDING_PX = 1
 """Another client may round a crop's edge the other way."""
@@ -24,6 +24,8 @@ class Applied(NamedTuple):
         bottom_px: first row below it.
         left_px: first column of the part.
         right_px: first column to the right of it.
+        is_mapped: whether the vehicle mapped its picture to the network's camera; the edges then
+            mean nothing.
     """
 
     source_width_px: int
@@ -32,14 +34,16 @@ class Applied(NamedTuple):
     bottom_px: int
     left_px: int
     right_px: int
+    is_mapped: bool = False
 
 
-def check(applied: Applied, frame: FrameInput) -> FrameInput:
+def check(applied: Applied, frame: FrameInput, warp: Warp | None = None) -> FrameInput:
     """Check the part of a picture that a view was made from.
 
     Args:
         applied: what the vehicle says of it.
         frame: the input that the contract asks for.
+        warp: makes it of the vehicle's pictures; None where they are cropped.
 
     Returns:
         The same input for a picture that needs no crop.
@@ -53,13 +57,47 @@ def check(applied: Applied, frame: FrameInput) -> FrameInput:
             f"view_applied states a picture of {width_px}x{height_px} pixels; state the size of "
             "the vehicle's own picture"
         )
-    expected, found = bounds(height_px, width_px, frame.crop), applied[2:]
+    if applied.is_mapped or warp is not None:
+        _check_mapped(applied, warp)
+        return _uncropped(frame)
+    expected, found = bounds(height_px, width_px, frame.crop), applied[2:6]
     if any(abs(want - has) > _ROUNDING_PX for want, has in zip(expected, found, strict=True)):
         raise UndecodableError(
             f"the view shows {_part(found)} of a picture of {width_px}x{height_px}, the server "
             f"asked for {_part(expected)}; crop as SessionOpened.view says, or send whole pictures"
         )
     return _uncropped(frame)
+
+
+def _check_mapped(applied: Applied, warp: Warp | None) -> None:
+    if warp is None:
+        raise UndecodableError(
+            "the view is mapped to the network's camera, and the server asked for no mapping; crop "
+            "as SessionOpened.view says, or send whole pictures"
+        )
+    if not applied.is_mapped:
+        raise UndecodableError(
+            "the view is cropped, and the server asked for SessionOpened.camera_mapping; map it as "
+            "that says, or send whole pictures"
+        )
+    check_shape(applied.source_height_px, applied.source_width_px, warp)
+
+
+def check_shape(height_px: int, width_px: int, warp: Warp) -> None:
+    """Check that a picture is of the camera that the vehicle described.
+
+    Args:
+        height_px: its rows.
+        width_px: its columns.
+        warp: of the camera.
+
+    Raises:
+        UndecodableError: it has another shape.
+    """
+    try:
+        warp.check_shape(height_px, width_px)
+    except ValueError as error:
+        raise UndecodableError(str(error)) from None
 
 
 @functools.lru_cache(maxsize=64)

@@ -12,6 +12,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from steerstream.lens import LensModel
+
 NEVER_NS = 1 << 62
 """Later than any time of the monotonic clock."""
 
@@ -71,11 +73,17 @@ class Slot:
 class Camera:
     """The camera that a vehicle describes; zero stands for "not stated"."""
 
-    width_px: int
-    height_px: int
-    horizontal_fov_deg: float
-    mount_height_m: float
-    horizon_fraction: float
+    width_px: int = 0
+    height_px: int = 0
+    horizontal_fov_deg: float = 0.0
+    mount_height_m: float = 0.0
+    horizon_fraction: float = 0.0
+    lens: LensModel = LensModel.PINHOLE
+    distortion: tuple[float, ...] = ()
+    focal_x_px: float = 0.0
+    focal_y_px: float = 0.0
+    principal_x_px: float = 0.0
+    principal_y_px: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,13 +128,18 @@ async def open_driver(
 
 
 def describe(camera: CameraConfig) -> Camera:
-    """Return the camera's description for the wire."""
+    """Return the camera's description for the wire.
+
+    The world's camera looks straight ahead, however high its horizon is in its pictures.
+    """
+    horizon_px = camera.horizon * camera.height_px
     return Camera(
         width_px=camera.width_px,
         height_px=camera.height_px,
         horizontal_fov_deg=math.degrees(camera.field_of_view_rad),
         mount_height_m=camera.mount_height_m,
-        horizon_fraction=camera.horizon,
+        horizon_fraction=(horizon_px + 0.5) / camera.height_px,
+        principal_y_px=horizon_px,
     )
 
 

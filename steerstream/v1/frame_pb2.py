@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asteerstream/v1/frame.proto\x12\x0esteerstream.v1\"\xd1\x02\n\x05\x46rame\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_ns\x18\x02 \x01(\x04\x12\x0e\n\x04jpeg\x18\x03 \x01(\x0cH\x00\x12)\n\x04rgb8\x18\x04 \x01(\x0b\x32\x19.steerstream.v1.Rgb8ImageH\x00\x12)\n\x04nv12\x18\x06 \x01(\x0b\x32\x19.steerstream.v1.Nv12ImageH\x00\x12\x1e\n\x11vehicle_speed_mps\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\ranswers_taken\x18\x07 \x01(\x04H\x02\x88\x01\x01\x12\x10\n\x08replayed\x18\x08 \x01(\x08\x12\x31\n\x0cview_applied\x18\t \x01(\x0b\x32\x1b.steerstream.v1.ViewAppliedB\x07\n\x05imageB\x14\n\x12_vehicle_speed_mpsB\x10\n\x0e_answers_taken\"\x86\x01\n\x0bViewApplied\x12\x17\n\x0fsource_width_px\x18\x01 \x01(\r\x12\x18\n\x10source_height_px\x18\x02 \x01(\r\x12\x0e\n\x06top_px\x18\x03 \x01(\r\x12\x11\n\tbottom_px\x18\x04 \x01(\r\x12\x0f\n\x07left_px\x18\x05 \x01(\r\x12\x10\n\x08right_px\x18\x06 \x01(\r\"@\n\tRgb8Image\x12\x10\n\x08width_px\x18\x01 \x01(\r\x12\x11\n\theight_px\x18\x02 \x01(\r\x12\x0e\n\x06pixels\x18\x03 \x01(\x0c\"T\n\tNv12Image\x12\x10\n\x08width_px\x18\x01 \x01(\r\x12\x11\n\theight_px\x18\x02 \x01(\r\x12\x0e\n\x06planes\x18\x03 \x01(\x0c\x12\x12\n\nfull_range\x18\x04 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asteerstream/v1/frame.proto\x12\x0esteerstream.v1\"\xf7\x02\n\x05\x46rame\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_ns\x18\x02 \x01(\x04\x12\x0e\n\x04jpeg\x18\x03 \x01(\x0cH\x00\x12)\n\x04rgb8\x18\x04 \x01(\x0b\x32\x19.steerstream.v1.Rgb8ImageH\x00\x12)\n\x04nv12\x18\x06 \x01(\x0b\x32\x19.steerstream.v1.Nv12ImageH\x00\x12\x1e\n\x11vehicle_speed_mps\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\ranswers_taken\x18\x07 \x01(\x04H\x02\x88\x01\x01\x12\x10\n\x08replayed\x18\x08 \x01(\x08\x12\x31\n\x0cview_applied\x18\t \x01(\x0b\x32\x1b.steerstream.v1.ViewApplied\x12\x16\n\tact_in_ms\x18\n \x01(\x01H\x03\x88\x01\x01\x42\x07\n\x05imageB\x14\n\x12_vehicle_speed_mpsB\x10\n\x0e_answers_takenB\x0c\n\n_act_in_ms\"\x96\x01\n\x0bViewApplied\x12\x17\n\x0fsource_width_px\x18\x01 \x01(\r\x12\x18\n\x10source_height_px\x18\x02 \x01(\r\x12\x0e\n\x06top_px\x18\x03 \x01(\r\x12\x11\n\tbottom_px\x18\x04 \x01(\r\x12\x0f\n\x07left_px\x18\x05 \x01(\r\x12\x10\n\x08right_px\x18\x06 \x01(\r\x12\x0e\n\x06mapped\x18\x07 \x01(\x08\"@\n\tRgb8Image\x12\x10\n\x08width_px\x18\x01 \x01(\r\x12\x11\n\theight_px\x18\x02 \x01(\r\x12\x0e\n\x06pixels\x18\x03 \x01(\x0c\"T\n\tNv12Image\x12\x10\n\x08width_px\x18\x01 \x01(\r\x12\x11\n\theight_px\x18\x02 \x01(\r\x12\x0e\n\x06planes\x18\x03 \x01(\x0c\x12\x12\n\nfull_range\x18\x04 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,11 +32,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'steerstream.v1.frame_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FRAME']._serialized_start=47
-  _globals['_FRAME']._serialized_end=384
-  _globals['_VIEWAPPLIED']._serialized_start=387
-  _globals['_VIEWAPPLIED']._serialized_end=521
-  _globals['_RGB8IMAGE']._serialized_start=523
-  _globals['_RGB8IMAGE']._serialized_end=587
-  _globals['_NV12IMAGE']._serialized_start=589
-  _globals['_NV12IMAGE']._serialized_end=673
+  _globals['_FRAME']._serialized_end=422
+  _globals['_VIEWAPPLIED']._serialized_start=425
+  _globals['_VIEWAPPLIED']._serialized_end=575
+  _globals['_RGB8IMAGE']._serialized_start=577
+  _globals['_RGB8IMAGE']._serialized_end=641
+  _globals['_NV12IMAGE']._serialized_start=643
+  _globals['_NV12IMAGE']._serialized_end=727
 # @@protoc_insertion_point(module_scope)

@@ -31,6 +31,7 @@ class Frame(_message.Message):
     ANSWERS_TAKEN_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     VIEW_APPLIED_FIELD_NUMBER: _builtins.int
+    ACT_IN_MS_FIELD_NUMBER: _builtins.int
     sequence_number: _builtins.int
     """Counts up from frame to frame, by any step. A number that goes back ends in a typed skip."""
     capture_time_ns: _builtins.int
@@ -51,6 +52,10 @@ class Frame(_message.Message):
     """The frame was sent before, in an earlier session of this vehicle, and is played again to bring the recurrent state
     forward. It is stepped in order and answered like any other, but has no budget to keep. Only before the session's
     first frame that is not replayed.
+    """
+    act_in_ms: _builtins.float
+    """Milliseconds from capture_time_ns until the frame's command acts on the vehicle, from 0 to 10,000, as far as the vehicle
+    knows. A network that takes it steers for that time, at most ModelContract.max_act_in_ms ahead; others ignore it.
     """
     @_builtins.property
     def rgb8(self) -> Global___Rgb8Image:
@@ -78,17 +83,22 @@ class Frame(_message.Message):
         answers_taken: _builtins.int | None = ...,
         replayed: _builtins.bool = ...,
         view_applied: Global___ViewApplied | None = ...,
+        act_in_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken", "_vehicle_speed_mps", b"_vehicle_speed_mps", "answers_taken", b"answers_taken", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "rgb8", b"rgb8", "vehicle_speed_mps", b"vehicle_speed_mps", "view_applied", b"view_applied"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_act_in_ms", b"_act_in_ms", "_answers_taken", b"_answers_taken", "_vehicle_speed_mps", b"_vehicle_speed_mps", "act_in_ms", b"act_in_ms", "answers_taken", b"answers_taken", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "rgb8", b"rgb8", "vehicle_speed_mps", b"vehicle_speed_mps", "view_applied", b"view_applied"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken", "_vehicle_speed_mps", b"_vehicle_speed_mps", "answers_taken", b"answers_taken", "capture_time_ns", b"capture_time_ns", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "replayed", b"replayed", "rgb8", b"rgb8", "sequence_number", b"sequence_number", "vehicle_speed_mps", b"vehicle_speed_mps", "view_applied", b"view_applied"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_act_in_ms", b"_act_in_ms", "_answers_taken", b"_answers_taken", "_vehicle_speed_mps", b"_vehicle_speed_mps", "act_in_ms", b"act_in_ms", "answers_taken", b"answers_taken", "capture_time_ns", b"capture_time_ns", "image", b"image", "jpeg", b"jpeg", "nv12", b"nv12", "replayed", b"replayed", "rgb8", b"rgb8", "sequence_number", b"sequence_number", "vehicle_speed_mps", b"vehicle_speed_mps", "view_applied", b"view_applied"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__act_in_ms: _TypeAlias = _typing.Literal["act_in_ms"]  # noqa: Y015
+    _WhichOneofArgType__act_in_ms: _TypeAlias = _typing.Literal["_act_in_ms", b"_act_in_ms"]  # noqa: Y015
     _WhichOneofReturnType__answers_taken: _TypeAlias = _typing.Literal["answers_taken"]  # noqa: Y015
     _WhichOneofArgType__answers_taken: _TypeAlias = _typing.Literal["_answers_taken", b"_answers_taken"]  # noqa: Y015
     _WhichOneofReturnType__vehicle_speed_mps: _TypeAlias = _typing.Literal["vehicle_speed_mps"]  # noqa: Y015
     _WhichOneofArgType__vehicle_speed_mps: _TypeAlias = _typing.Literal["_vehicle_speed_mps", b"_vehicle_speed_mps"]  # noqa: Y015
     _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["jpeg", "rgb8", "nv12"]  # noqa: Y015
     _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__act_in_ms) -> _WhichOneofReturnType__act_in_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__answers_taken) -> _WhichOneofReturnType__answers_taken | None: ...
     @_typing.overload
@@ -110,6 +120,7 @@ class ViewApplied(_message.Message):
     BOTTOM_PX_FIELD_NUMBER: _builtins.int
     LEFT_PX_FIELD_NUMBER: _builtins.int
     RIGHT_PX_FIELD_NUMBER: _builtins.int
+    MAPPED_FIELD_NUMBER: _builtins.int
     source_width_px: _builtins.int
     """Columns of the vehicle's own picture."""
     source_height_px: _builtins.int
@@ -122,6 +133,8 @@ class ViewApplied(_message.Message):
     """First column of the part."""
     right_px: _builtins.int
     """First column to the right of the part."""
+    mapped: _builtins.bool
+    """The view was made as SessionOpened.camera_mapping asks; the four edges are 0."""
     def __init__(
         self,
         *,
@@ -131,10 +144,11 @@ class ViewApplied(_message.Message):
         bottom_px: _builtins.int = ...,
         left_px: _builtins.int = ...,
         right_px: _builtins.int = ...,
+        mapped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bottom_px", b"bottom_px", "left_px", b"left_px", "right_px", b"right_px", "source_height_px", b"source_height_px", "source_width_px", b"source_width_px", "top_px", b"top_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bottom_px", b"bottom_px", "left_px", b"left_px", "mapped", b"mapped", "right_px", b"right_px", "source_height_px", b"source_height_px", "source_width_px", b"source_width_px", "top_px", b"top_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asteerstream/v1/model.proto\x12\x0esteerstream.v1\"\xa7\x04\n\rModelContract\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rbundle_sha256\x18\x02 \x01(\t\x12\x16\n\x0einput_width_px\x18\x03 \x01(\r\x12\x17\n\x0finput_height_px\x18\x04 \x01(\r\x12+\n\x04\x63rop\x18\x05 \x01(\x0b\x32\x1d.steerstream.v1.CropFractions\x12\x0f\n\x07rate_hz\x18\x06 \x01(\x01\x12,\n\x07outputs\x18\x07 \x03(\x0b\x32\x1b.steerstream.v1.ModelOutput\x12)\n\x05state\x18\x08 \x03(\x0b\x32\x1a.steerstream.v1.ModelState\x12\x16\n\x0ereset_after_ms\x18\t \x01(\r\x12\x15\n\rwarm_up_steps\x18\n \x01(\r\x12\x16\n\x0elimits_profile\x18\x0b \x01(\t\x12/\n\x07sources\x18\x0c \x03(\x0b\x32\x1e.steerstream.v1.TrainingSource\x12,\n\x06scores\x18\r \x03(\x0b\x32\x1c.steerstream.v1.HeldOutScore\x12\x14\n\x0cgit_revision\x18\x0e \x01(\t\x12\x11\n\tprecision\x18\x0f \x01(\t\x12\x10\n\x08provider\x18\x10 \x01(\t\x12\x16\n\x0eruntime_reason\x18\x11 \x01(\t\x12\x30\n\x07horizon\x18\x12 \x01(\x0b\x32\x1f.steerstream.v1.HorizonContract\"I\n\rCropFractions\x12\x0b\n\x03top\x18\x01 \x01(\x01\x12\x0e\n\x06\x62ottom\x18\x02 \x01(\x01\x12\x0c\n\x04left\x18\x03 \x01(\x01\x12\r\n\x05right\x18\x04 \x01(\x01\"K\n\x0bModelOutput\x12\x0c\n\x04head\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x0f\n\x07minimum\x18\x03 \x01(\x01\x12\x0f\n\x07maximum\x18\x04 \x01(\x01\"7\n\nModelState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\r\x12\x0c\n\x04kind\x18\x03 \x01(\t\"`\n\x0eTrainingSource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66rames\x18\x02 \x01(\x04\x12\r\n\x05heads\x18\x03 \x03(\t\x12\x0f\n\x07licence\x18\x04 \x01(\t\x12\x10\n\x08rendered\x18\x05 \x01(\x08\"X\n\x0cHeldOutScore\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04head\x18\x02 \x01(\t\x12\x0e\n\x06\x66rames\x18\x03 \x01(\x04\x12\x0c\n\x04rmse\x18\x04 \x01(\x01\x12\x0c\n\x04note\x18\x05 \x01(\t\"C\n\x0fHorizonContract\x12\r\n\x05steps\x18\x01 \x01(\r\x12\x12\n\nspacing_ms\x18\x02 \x01(\r\x12\r\n\x05heads\x18\x03 \x03(\t\"\xb6\x01\n\x0cServerLimits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\r\x12\x12\n\nmax_pixels\x18\x02 \x01(\r\x12\x1a\n\x12max_waiting_frames\x18\x03 \x01(\r\x12\x17\n\x0fidle_timeout_ms\x18\x04 \x01(\r\x12\x14\n\x0cmax_sessions\x18\x05 \x01(\r\x12\x15\n\rmin_budget_ms\x18\x06 \x01(\x01\x12\x15\n\rmax_budget_ms\x18\x07 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asteerstream/v1/model.proto\x12\x0esteerstream.v1\"\xed\x04\n\rModelContract\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rbundle_sha256\x18\x02 \x01(\t\x12\x16\n\x0einput_width_px\x18\x03 \x01(\r\x12\x17\n\x0finput_height_px\x18\x04 \x01(\r\x12+\n\x04\x63rop\x18\x05 \x01(\x0b\x32\x1d.steerstream.v1.CropFractions\x12\x0f\n\x07rate_hz\x18\x06 \x01(\x01\x12,\n\x07outputs\x18\x07 \x03(\x0b\x32\x1b.steerstream.v1.ModelOutput\x12)\n\x05state\x18\x08 \x03(\x0b\x32\x1a.steerstream.v1.ModelState\x12\x16\n\x0ereset_after_ms\x18\t \x01(\r\x12\x15\n\rwarm_up_steps\x18\n \x01(\r\x12\x16\n\x0elimits_profile\x18\x0b \x01(\t\x12/\n\x07sources\x18\x0c \x03(\x0b\x32\x1e.steerstream.v1.TrainingSource\x12,\n\x06scores\x18\r \x03(\x0b\x32\x1c.steerstream.v1.HeldOutScore\x12\x14\n\x0cgit_revision\x18\x0e \x01(\t\x12\x11\n\tprecision\x18\x0f \x01(\t\x12\x10\n\x08provider\x18\x10 \x01(\t\x12\x16\n\x0eruntime_reason\x18\x11 \x01(\t\x12\x30\n\x07horizon\x18\x12 \x01(\x0b\x32\x1f.steerstream.v1.HorizonContract\x12\x15\n\rmax_act_in_ms\x18\x15 \x01(\x01\x12-\n\x06\x63\x61mera\x18\x16 \x01(\x0b\x32\x1d.steerstream.v1.TrainedCamera\"s\n\rTrainedCamera\x12\x1a\n\x12horizontal_fov_deg\x18\x01 \x01(\x01\x12\x14\n\x0c\x61spect_ratio\x18\x02 \x01(\x01\x12\x16\n\x0emount_height_m\x18\x03 \x01(\x01\x12\x18\n\x10horizon_fraction\x18\x04 \x01(\x01\"I\n\rCropFractions\x12\x0b\n\x03top\x18\x01 \x01(\x01\x12\x0e\n\x06\x62ottom\x18\x02 \x01(\x01\x12\x0c\n\x04left\x18\x03 \x01(\x01\x12\r\n\x05right\x18\x04 \x01(\x01\"K\n\x0bModelOutput\x12\x0c\n\x04head\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x0f\n\x07minimum\x18\x03 \x01(\x01\x12\x0f\n\x07maximum\x18\x04 \x01(\x01\"7\n\nModelState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\r\x12\x0c\n\x04kind\x18\x03 \x01(\t\"`\n\x0eTrainingSource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66rames\x18\x02 \x01(\x04\x12\r\n\x05heads\x18\x03 \x03(\t\x12\x0f\n\x07licence\x18\x04 \x01(\t\x12\x10\n\x08rendered\x18\x05 \x01(\x08\"X\n\x0cHeldOutScore\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04head\x18\x02 \x01(\t\x12\x0e\n\x06\x66rames\x18\x03 \x01(\x04\x12\x0c\n\x04rmse\x18\x04 \x01(\x01\x12\x0c\n\x04note\x18\x05 \x01(\t\"C\n\x0fHorizonContract\x12\r\n\x05steps\x18\x01 \x01(\r\x12\x12\n\nspacing_ms\x18\x02 \x01(\r\x12\r\n\x05heads\x18\x03 \x03(\t\"\xb6\x01\n\x0cServerLimits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\r\x12\x12\n\nmax_pixels\x18\x02 \x01(\r\x12\x1a\n\x12max_waiting_frames\x18\x03 \x01(\r\x12\x17\n\x0fidle_timeout_ms\x18\x04 \x01(\r\x12\x14\n\x0cmax_sessions\x18\x05 \x01(\r\x12\x15\n\rmin_budget_ms\x18\x06 \x01(\x01\x12\x15\n\rmax_budget_ms\x18\x07 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,19 +32,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'steerstream.v1.model_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODELCONTRACT']._serialized_start=47
-  _globals['_MODELCONTRACT']._serialized_end=598
-  _globals['_CROPFRACTIONS']._serialized_start=600
-  _globals['_CROPFRACTIONS']._serialized_end=673
-  _globals['_MODELOUTPUT']._serialized_start=675
-  _globals['_MODELOUTPUT']._serialized_end=750
-  _globals['_MODELSTATE']._serialized_start=752
-  _globals['_MODELSTATE']._serialized_end=807
-  _globals['_TRAININGSOURCE']._serialized_start=809
-  _globals['_TRAININGSOURCE']._serialized_end=905
-  _globals['_HELDOUTSCORE']._serialized_start=907
-  _globals['_HELDOUTSCORE']._serialized_end=995
-  _globals['_HORIZONCONTRACT']._serialized_start=997
-  _globals['_HORIZONCONTRACT']._serialized_end=1064
-  _globals['_SERVERLIMITS']._serialized_start=1067
-  _globals['_SERVERLIMITS']._serialized_end=1249
+  _globals['_MODELCONTRACT']._serialized_end=668
+  _globals['_TRAINEDCAMERA']._serialized_start=670
+  _globals['_TRAINEDCAMERA']._serialized_end=785
+  _globals['_CROPFRACTIONS']._serialized_start=787
+  _globals['_CROPFRACTIONS']._serialized_end=860
+  _globals['_MODELOUTPUT']._serialized_start=862
+  _globals['_MODELOUTPUT']._serialized_end=937
+  _globals['_MODELSTATE']._serialized_start=939
+  _globals['_MODELSTATE']._serialized_end=994
+  _globals['_TRAININGSOURCE']._serialized_start=996
+  _globals['_TRAININGSOURCE']._serialized_end=1092
+  _globals['_HELDOUTSCORE']._serialized_start=1094
+  _globals['_HELDOUTSCORE']._serialized_end=1182
+  _globals['_HORIZONCONTRACT']._serialized_start=1184
+  _globals['_HORIZONCONTRACT']._serialized_end=1251
+  _globals['_SERVERLIMITS']._serialized_start=1254
+  _globals['_SERVERLIMITS']._serialized_end=1436
 # @@protoc_insertion_point(module_scope)

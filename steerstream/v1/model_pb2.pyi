@@ -42,6 +42,8 @@ class ModelContract(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     RUNTIME_REASON_FIELD_NUMBER: _builtins.int
     HORIZON_FIELD_NUMBER: _builtins.int
+    MAX_ACT_IN_MS_FIELD_NUMBER: _builtins.int
+    CAMERA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     bundle_sha256: _builtins.str
@@ -68,6 +70,8 @@ class ModelContract(_message.Message):
     """What runs it: cpu, openvino, cuda or tensorrt."""
     runtime_reason: _builtins.str
     """Why the server chose these two, for people."""
+    max_act_in_ms: _builtins.float
+    """The largest Frame.act_in_ms that it was trained with; more counts as this. 0 if it takes none."""
     @_builtins.property
     def crop(self) -> Global___CropFractions:
         """The part of a picture that is used."""
@@ -92,6 +96,12 @@ class ModelContract(_message.Message):
     def horizon(self) -> Global___HorizonContract:
         """The horizon of its commands; absent if it has none."""
 
+    @_builtins.property
+    def camera(self) -> Global___TrainedCamera:
+        """The camera of the pictures that it was trained with; absent if nobody knows. Its pictures have no distortion, and its
+        horizon runs through its principal point.
+        """
+
     def __init__(
         self,
         *,
@@ -113,14 +123,50 @@ class ModelContract(_message.Message):
         provider: _builtins.str = ...,
         runtime_reason: _builtins.str = ...,
         horizon: Global___HorizonContract | None = ...,
+        max_act_in_ms: _builtins.float = ...,
+        camera: Global___TrainedCamera | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop", "horizon", b"horizon"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "crop", b"crop", "horizon", b"horizon"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_sha256", b"bundle_sha256", "crop", b"crop", "git_revision", b"git_revision", "horizon", b"horizon", "input_height_px", b"input_height_px", "input_width_px", b"input_width_px", "limits_profile", b"limits_profile", "name", b"name", "outputs", b"outputs", "precision", b"precision", "provider", b"provider", "rate_hz", b"rate_hz", "reset_after_ms", b"reset_after_ms", "runtime_reason", b"runtime_reason", "scores", b"scores", "sources", b"sources", "state", b"state", "warm_up_steps", b"warm_up_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_sha256", b"bundle_sha256", "camera", b"camera", "crop", b"crop", "git_revision", b"git_revision", "horizon", b"horizon", "input_height_px", b"input_height_px", "input_width_px", b"input_width_px", "limits_profile", b"limits_profile", "max_act_in_ms", b"max_act_in_ms", "name", b"name", "outputs", b"outputs", "precision", b"precision", "provider", b"provider", "rate_hz", b"rate_hz", "reset_after_ms", b"reset_after_ms", "runtime_reason", b"runtime_reason", "scores", b"scores", "sources", b"sources", "state", b"state", "warm_up_steps", b"warm_up_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelContract: _TypeAlias = ModelContract  # noqa: Y015
+
+@_typing.final
+class TrainedCamera(_message.Message):
+    """The camera that a network was trained with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HORIZONTAL_FOV_DEG_FIELD_NUMBER: _builtins.int
+    ASPECT_RATIO_FIELD_NUMBER: _builtins.int
+    MOUNT_HEIGHT_M_FIELD_NUMBER: _builtins.int
+    HORIZON_FRACTION_FIELD_NUMBER: _builtins.int
+    horizontal_fov_deg: _builtins.float
+    """Horizontal field of view of its whole picture, in degrees."""
+    aspect_ratio: _builtins.float
+    """Width by height of its whole picture."""
+    mount_height_m: _builtins.float
+    """Height of the lens above the ground, in metres."""
+    horizon_fraction: _builtins.float
+    """Row of the horizon on a level road, as a fraction of the picture's height from its top."""
+    def __init__(
+        self,
+        *,
+        horizontal_fov_deg: _builtins.float = ...,
+        aspect_ratio: _builtins.float = ...,
+        mount_height_m: _builtins.float = ...,
+        horizon_fraction: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "horizon_fraction", b"horizon_fraction", "horizontal_fov_deg", b"horizontal_fov_deg", "mount_height_m", b"mount_height_m"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrainedCamera: _TypeAlias = TrainedCamera  # noqa: Y015
 
 @_typing.final
 class CropFractions(_message.Message):

@@ -44,6 +44,30 @@ FRAME_POLICY_EVERY: FramePolicy.ValueType  # 2
 """All frames are answered, in order. For lock-step simulators and replay."""
 Global___FramePolicy: _TypeAlias = FramePolicy  # noqa: Y015
 
+class _LensModel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LensModelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LensModel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LENS_MODEL_UNSPECIFIED: _LensModel.ValueType  # 0
+    """Not stated, or not at all."""
+    LENS_MODEL_BROWN_CONRADY: _LensModel.ValueType  # 1
+    """As cv2.calibrateCamera describes it."""
+    LENS_MODEL_FISHEYE: _LensModel.ValueType  # 2
+    """As cv2.fisheye.calibrate describes it (Kannala and Brandt)."""
+
+class LensModel(_LensModel, metaclass=_LensModelEnumTypeWrapper):
+    """How a lens bends straight lines."""
+
+LENS_MODEL_UNSPECIFIED: LensModel.ValueType  # 0
+"""Not stated, or not at all."""
+LENS_MODEL_BROWN_CONRADY: LensModel.ValueType  # 1
+"""As cv2.calibrateCamera describes it."""
+LENS_MODEL_FISHEYE: LensModel.ValueType  # 2
+"""As cv2.fisheye.calibrate describes it (Kannala and Brandt)."""
+Global___LensModel: _TypeAlias = LensModel  # noqa: Y015
+
 class _ViewEncoding:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -196,7 +220,10 @@ Global___OpenSession: _TypeAlias = OpenSession  # noqa: Y015
 
 @_typing.final
 class CameraDescription(_message.Message):
-    """A forward camera. Zero stands for "not stated" in every field."""
+    """A forward camera. Zero stands for "not stated" in every field. Where horizontal_fov_deg, focal_x_px or lens_model is stated
+    and the camera is not the one that the network was trained with, the server maps its pictures to that one, or refuses the
+    session where it cannot; docs/protocol.md says what it needs.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -205,6 +232,12 @@ class CameraDescription(_message.Message):
     HORIZONTAL_FOV_DEG_FIELD_NUMBER: _builtins.int
     MOUNT_HEIGHT_M_FIELD_NUMBER: _builtins.int
     HORIZON_FRACTION_FIELD_NUMBER: _builtins.int
+    LENS_MODEL_FIELD_NUMBER: _builtins.int
+    DISTORTION_FIELD_NUMBER: _builtins.int
+    FOCAL_X_PX_FIELD_NUMBER: _builtins.int
+    FOCAL_Y_PX_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_X_PX_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_Y_PX_FIELD_NUMBER: _builtins.int
     width_px: _builtins.int
     """Columns of the pictures that it sends."""
     height_px: _builtins.int
@@ -215,6 +248,22 @@ class CameraDescription(_message.Message):
     """Height of the lens above the ground, in metres."""
     horizon_fraction: _builtins.float
     """Row of the horizon on a level road, as a fraction of the picture's height from its top."""
+    lens_model: Global___LensModel.ValueType
+    """How the lens bends straight lines."""
+    focal_x_px: _builtins.float
+    """Focal length along rows, in pixels; the field of view is not used where it is stated."""
+    focal_y_px: _builtins.float
+    """Focal length along columns, in pixels; by default that along rows."""
+    principal_x_px: _builtins.float
+    """Column of the principal point, in pixels; by default the middle."""
+    principal_y_px: _builtins.float
+    """Row of the principal point, in pixels; by default the middle."""
+    @_builtins.property
+    def distortion(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Coefficients of that, as OpenCV has them: k1, k2, p1, p2 and, if there are five, k3 for BROWN_CONRADY; k1 to k4 for
+        FISHEYE; none for others.
+        """
+
     def __init__(
         self,
         *,
@@ -223,10 +272,16 @@ class CameraDescription(_message.Message):
         horizontal_fov_deg: _builtins.float = ...,
         mount_height_m: _builtins.float = ...,
         horizon_fraction: _builtins.float = ...,
+        lens_model: Global___LensModel.ValueType = ...,
+        distortion: _abc.Iterable[_builtins.float] | None = ...,
+        focal_x_px: _builtins.float = ...,
+        focal_y_px: _builtins.float = ...,
+        principal_x_px: _builtins.float = ...,
+        principal_y_px: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["height_px", b"height_px", "horizon_fraction", b"horizon_fraction", "horizontal_fov_deg", b"horizontal_fov_deg", "mount_height_m", b"mount_height_m", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distortion", b"distortion", "focal_x_px", b"focal_x_px", "focal_y_px", b"focal_y_px", "height_px", b"height_px", "horizon_fraction", b"horizon_fraction", "horizontal_fov_deg", b"horizontal_fov_deg", "lens_model", b"lens_model", "mount_height_m", b"mount_height_m", "principal_x_px", b"principal_x_px", "principal_y_px", b"principal_y_px", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -245,6 +300,7 @@ class SessionOpened(_message.Message):
     RESUMED_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    CAMERA_MAPPING_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The server's name for the session; it stands in logs and in the checksum of every command."""
     granted_budget_ms: _builtins.float
@@ -265,6 +321,12 @@ class SessionOpened(_message.Message):
     def view(self) -> Global___View:
         """What the server wants to see of every picture. Absent from servers that take whole pictures alone."""
 
+    @_builtins.property
+    def camera_mapping(self) -> Global___CameraMapping:
+        """The vehicle's camera is not the one that the network was trained with, and its pictures are mapped to that one. In
+        place of view, which is then absent: a client that does not map sends whole pictures, and the server does it.
+        """
+
     def __init__(
         self,
         *,
@@ -275,14 +337,45 @@ class SessionOpened(_message.Message):
         resumed: _builtins.bool = ...,
         limits: _model_pb2.ServerLimits | None = ...,
         view: Global___View | None = ...,
+        camera_mapping: Global___CameraMapping | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "model", b"model", "view", b"view"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["camera_mapping", b"camera_mapping", "limits", b"limits", "model", b"model", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_policy", b"frame_policy", "granted_budget_ms", b"granted_budget_ms", "limits", b"limits", "model", b"model", "resumed", b"resumed", "session_id", b"session_id", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_mapping", b"camera_mapping", "frame_policy", b"frame_policy", "granted_budget_ms", b"granted_budget_ms", "limits", b"limits", "model", b"model", "resumed", b"resumed", "session_id", b"session_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SessionOpened: _TypeAlias = SessionOpened  # noqa: Y015
+
+@_typing.final
+class CameraMapping(_message.Message):
+    """What a server wants to see of the pictures of another camera than its network's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: _builtins.int
+    CAMERA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def view(self) -> Global___View:
+        """The part of the network's camera's picture that the network sees, its size, and how it may travel."""
+
+    @_builtins.property
+    def camera(self) -> _model_pb2.TrainedCamera:
+        """The network's camera."""
+
+    def __init__(
+        self,
+        *,
+        view: Global___View | None = ...,
+        camera: _model_pb2.TrainedCamera | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "view", b"view"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CameraMapping: _TypeAlias = CameraMapping  # noqa: Y015
 
 @_typing.final
 class View(_message.Message):

@@ -208,6 +208,7 @@ def picture_figures(picture: watch_pb2.SampledPicture) -> Figures:
     applied = picture.view_applied
     return {
         "jpeg": base64.b64encode(picture.jpeg).decode(),
+        "is_mapped": applied.mapped,
         "view": {
             "source_width_px": applied.source_width_px,
             "source_height_px": applied.source_height_px,
@@ -216,7 +217,7 @@ def picture_figures(picture: watch_pb2.SampledPicture) -> Figures:
             "left_px": applied.left_px,
             "right_px": applied.right_px,
         }
-        if picture.HasField("view_applied")
+        if picture.HasField("view_applied") and not applied.mapped
         else None,
     }
 

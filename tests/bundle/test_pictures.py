@@ -27,7 +27,7 @@ WHOLE = jpeg(PICTURE)
 
 
 def to_input(image, frame=INPUT, max_pixels=MAX_PIXELS, out=None, applied=None):
-    return pictures.to_input(image, frame, max_pixels, out, applied)
+    return pictures.to_input(image, frame, max_pixels, out, applied=applied)
 
 
 def refused(image, **options):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from steerstream import lens
+from steerstream.warp import Warp
 from steerstream_service.admission.capacity import Capacity
 from steerstream_service.admission.catalogue import Catalogue, Model
 from steerstream_service.admission.frame_cost import Reading, available_cores
@@ -18,7 +20,7 @@ from steerstream_service.admission.shares import Holder, Shares
 from steerstream_service.admission.shedding import Shedding
 from steerstream_service.admission.ticket_office import TicketOffice
 from steerstream_service.config import Config
-from steerstream_service.domain import NEVER_NS, Opening, Slot, TicketNotice
+from steerstream_service.domain import NEVER_NS, Camera, Opening, Slot, TicketNotice
 from steerstream_service.errors import (
     BadTicketError,
     BudgetTooSmallError,
@@ -50,6 +52,8 @@ class Lease:
     capacity: Capacity
     office: TicketOffice
     resumed: SessionState | None = None
+    warp: Warp | None = None
+    """Makes the network's input of the vehicle's pictures; None where they are cropped."""
     holder: Holder = _NOBODY
     took_over: str | None = None
     """The vehicle's session before, whose slot and load are given back, and whose stream ends."""
@@ -169,6 +173,7 @@ class Admission:
                 f"all {self._config.max_sessions} sessions are taken; try again later"
             )
         terms = self._terms(model, opening, budget_ns)
+        warp = _warp(opening.camera, model)
         rate_meter = RateMeter(demand.rate_hz)
         # Nothing may fail after the load is taken: only a lease gives slot and load back.
         self._take_load(demand, older)
@@ -190,6 +195,7 @@ class Admission:
             capacity=self.capacity,
             office=self._office,
             resumed=resumed,
+            warp=warp,
             holder=holder,
             took_over=None if older is None else older.session_id,
         )
@@ -314,3 +320,24 @@ class Admission:
             ticket_every_frames=self._config.ticket_every_frames,
             ring_length=model.queue.ring_length if opening.replays_rings else 0,
         )
+
+
+def _warp(camera: Camera, model: Model) -> Warp | None:
+    """Return what makes a network's input of a camera's pictures; None where they are cropped.
+
+    Raises:
+        InvalidFieldError: the camera's pictures do not show what the network needs.
+    """
+    contract = model.bundle.contract
+    frame = contract.frame
+    try:
+        mapping = lens.mapping(
+            camera,
+            contract.camera,
+            frame.crop,
+            width_px=frame.width_px,
+            height_px=frame.height_px,
+        )
+    except lens.UnsuitableCameraError as error:
+        raise InvalidFieldError(f"open.camera cannot be used with {model.name}: {error}") from None
+    return None if mapping is None else Warp(mapping)

@@ -110,5 +110,6 @@ def _is_meant(lease: Lease, model: Model, comparison: Comparison) -> bool:
 
 
 def _see_the_same(one: Model, other: Model) -> bool:
-    frame, others = one.bundle.contract.frame, other.bundle.contract.frame
-    return (frame.shape, frame.crop) == (others.shape, others.crop)
+    first, second = one.bundle.contract, other.bundle.contract
+    frame, others = first.frame, second.frame
+    return (frame.shape, frame.crop, first.camera) == (others.shape, others.crop, second.camera)

@@ -396,6 +396,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
                 sessions=self._admission.sessions,
             ),
         )
+        contract = lease.model.bundle.contract
         return wire.opened(
             session_id=lease.session_id,
             model=self._contract(lease.model),
@@ -403,7 +404,8 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             policy=lease.terms.policy,
             resumed=lease.resumed is not None,
             limits=self._limits,
-            view=view_message(declared(lease.model.bundle.contract.frame)),
+            view=view_message(declared(contract.frame)),
+            maps_to=None if lease.warp is None else contract.camera,
         )
 
     def _contract(self, model: Model) -> model_pb2.ModelContract:

@@ -19,7 +19,6 @@ from google.protobuf.message import DecodeError
 
 from steerstream.v1 import drive_service_pb2, frame_pb2
 from steerstream_bundle import pictures
-from steerstream_bundle.contract import FrameInput
 from steerstream_bundle.errors import UndecodableError
 from steerstream_service.admission.admission import Lease
 from steerstream_service.admission.rate_meter import RateMeter
@@ -141,6 +140,7 @@ class DriveStream:
         self._answerer = wire.Answerer(lease.session_id)
         self._queue = lease.model.queue
         self._input = lease.model.bundle.contract.frame
+        self._warp = lease.warp
         # Bounded by the session: its timer, one decode and one step at a time.
         self._calls: deque[SessionCall] = deque()
         self._faults = RateMeter(_FAULTS_HZ)
@@ -397,14 +397,26 @@ class DriveStream:
     def _decode(self, record: FrameRecord) -> list[Action]:
         view_of = None if record.view_applied is None else self._input
         if pictures.is_cheap(record.image, view_of):
-            _make_pixels(record, self._input, self._config.max_pixels)
+            self._make_pixels(record)
             return self._session.decoded(record, time.monotonic_ns())
         self._decoding = record
         self._decoder.put(record, self._make_pixels, self._decoder_done, self._given_up)
         return []
 
     def _make_pixels(self, record: FrameRecord) -> None:
-        _make_pixels(record, self._input, self._config.max_pixels)
+        """Turn a record's picture into pixels, or into the reason why not; on any thread."""
+        began_ns = time.monotonic_ns()
+        try:
+            record.pixels = pictures.to_input(
+                record.image,
+                self._input,
+                self._config.max_pixels,
+                applied=record.view_applied,
+                warp=self._warp,
+            )
+        except UndecodableError as error:
+            record.undecodable = error
+        record.decode_ns = time.monotonic_ns() - began_ns
 
     def _decoder_done(self, record: FrameRecord, error: BaseException | None) -> None:
         """Post the frame; a fault of the decoder ends the stream."""
@@ -475,15 +487,3 @@ class DriveStream:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         self._idle_timer = self._loop.call_at(when_ns / 1e9, self._check_idle)
-
-
-def _make_pixels(record: FrameRecord, frame: FrameInput, max_pixels: int) -> None:
-    """Turn the record's picture into pixels, or into the reason why not; on any thread."""
-    began_ns = time.monotonic_ns()
-    try:
-        record.pixels = pictures.to_input(
-            record.image, frame, max_pixels, applied=record.view_applied
-        )
-    except UndecodableError as error:
-        record.undecodable = error
-    record.decode_ns = time.monotonic_ns() - began_ns

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from steerstream.checksum import checksum_seed, fields_checksum, horizon_checksum
+from steerstream.lens import LensModel
 from steerstream.v1 import command_pb2, drive_service_pb2, frame_pb2, model_pb2, session_pb2
-from steerstream_bundle.contract import LONGEST_NAME
+from steerstream_bundle.contract import LONGEST_NAME, TrainedCamera
 from steerstream_bundle.contract import Horizon as ModelHorizon
 from steerstream_bundle.pictures import Image, JpegImage, Nv12Image, RawImage
 from steerstream_bundle.view import Applied
@@ -42,6 +44,12 @@ _CAMERA_BOUNDS = {
     "mount_height_m": (0.0, 100.0),
     "horizon_fraction": (-10.0, 10.0),
 }
+_CAMERA_PIXELS = ("width_px", "height_px", "focal_x_px", "focal_y_px", "principal_x_px",
+    "principal_y_px")  # fmt: skip
+_MAX_CAMERA_PX = 1e6
+_MAX_DISTORTION, _LARGEST_DISTORTION = 5, 1e3
+_MAX_ACT_IN_MS = 10_000.0
+"""Beyond it a stated delay is a fault of the vehicle's clock."""
 _MAX_UINT32 = 0xFFFF_FFFF
 _LATEST_VALUES = {
     session_pb2.FRAME_POLICY_UNSPECIFIED,
@@ -90,6 +98,13 @@ def frame(message: frame_pb2.Frame, arrived_ns: int) -> FrameRecord:
     record.is_replayed = message.replayed
     if message.HasField("view_applied"):
         record.view_applied = _view_applied(message.view_applied)
+    if message.HasField("act_in_ms"):
+        record.stated_act_in_s = message.act_in_ms / 1e3
+        if not 0 <= message.act_in_ms <= _MAX_ACT_IN_MS:
+            record.invalid = (
+                f"frame.act_in_ms must be a number from 0 to {_MAX_ACT_IN_MS:g}, is "
+                f"{message.act_in_ms}; leave it out where it is not known"
+            )
     # Written with `not`, so that NaN is refused too.
     if speed is not None and not abs(speed) <= _SPEED_BOUND_MPS:
         record.invalid = (
@@ -108,6 +123,7 @@ def opened(
     resumed: bool,
     limits: model_pb2.ServerLimits,
     view: session_pb2.View,
+    maps_to: TrainedCamera | None = None,
 ) -> drive_service_pb2.DriveResponse:
     """Return the answer to `open`.
 
@@ -119,7 +135,12 @@ def opened(
         resumed: whether it goes on with the state of a ticket.
         limits: the bounds on what the client sends.
         view: what the server wants to see of every picture.
+        maps_to: the camera to whose picture the vehicle's are mapped; None where they are not.
     """
+    wanted: dict[str, Any] = {"view": view}
+    if maps_to is not None:
+        mapping = session_pb2.CameraMapping(view=view, camera=_trained_camera(maps_to))
+        wanted = {"camera_mapping": mapping}
     return drive_service_pb2.DriveResponse(
         opened=session_pb2.SessionOpened(
             session_id=session_id,
@@ -128,7 +149,7 @@ def opened(
             frame_policy=session_pb2.FramePolicy.ValueType(policy),
             resumed=resumed,
             limits=limits,
-            view=view,
+            **wanted,
         )
     )
 
@@ -224,6 +245,17 @@ def model_contract(model: Model) -> model_pb2.ModelContract:
         provider=bundle.runtime.provider.name,
         runtime_reason=bundle.reason,
         horizon=_horizon_contract(contract.horizon),
+        max_act_in_ms=1e3 * contract.max_act_in_s,
+        camera=_trained_camera(contract.camera) if contract.camera.is_known else None,
+    )
+
+
+def _trained_camera(camera: TrainedCamera) -> model_pb2.TrainedCamera:
+    return model_pb2.TrainedCamera(
+        horizontal_fov_deg=camera.horizontal_fov_deg,
+        aspect_ratio=camera.aspect_ratio,
+        mount_height_m=camera.mount_height_m,
+        horizon_fraction=camera.horizon_fraction,
     )
 
 
@@ -284,12 +316,28 @@ def _policy(value: int) -> FramePolicy:
 def _camera(message: session_pb2.CameraDescription) -> Camera:
     for name, (low, high) in _CAMERA_BOUNDS.items():
         _number(f"open.camera.{name}", getattr(message, name), low, high)
+    for name in _CAMERA_PIXELS:
+        _number(f"open.camera.{name}", getattr(message, name), 0.0, _MAX_CAMERA_PX)
+    if int(message.lens_model) not in set(LensModel):
+        raise InvalidFieldError(
+            f"open.camera.lens_model must be one that the server knows, is {message.lens_model}"
+        )
+    if len(message.distortion) > _MAX_DISTORTION:
+        raise InvalidFieldError(f"open.camera.distortion has at most {_MAX_DISTORTION} numbers")
+    for coefficient in message.distortion:
+        _number("open.camera.distortion", coefficient, -_LARGEST_DISTORTION, _LARGEST_DISTORTION)
     return Camera(
         message.width_px,
         message.height_px,
         message.horizontal_fov_deg,
         message.mount_height_m,
         message.horizon_fraction,
+        LensModel(message.lens_model),
+        tuple(message.distortion),
+        message.focal_x_px,
+        message.focal_y_px,
+        message.principal_x_px,
+        message.principal_y_px,
     )
 
 
@@ -301,6 +349,7 @@ def write_view_applied(message: frame_pb2.ViewApplied, applied: Applied) -> None
     message.bottom_px = applied.bottom_px
     message.left_px = applied.left_px
     message.right_px = applied.right_px
+    message.mapped = applied.is_mapped
 
 
 def _view_applied(message: frame_pb2.ViewApplied) -> Applied:
@@ -311,6 +360,7 @@ def _view_applied(message: frame_pb2.ViewApplied) -> Applied:
         message.bottom_px,
         message.left_px,
         message.right_px,
+        message.mapped,
     )
 
 

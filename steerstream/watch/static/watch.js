@@ -140,7 +140,7 @@ function takeAnswers(answers) {
   showVehicle();
 }
 
-function takePicture({ jpeg, view }) {
+function takePicture({ jpeg, view, is_mapped }) {
   const image = new Image();
   image.onload = () => {
     // A vehicle may send a part of its picture, scaled to the network's shape: it is shown in its true one.
@@ -150,7 +150,7 @@ function takePicture({ jpeg, view }) {
     };
     const wide = part.right_px - part.left_px, tall = part.bottom_px - part.top_px;
     if (!(wide > 0 && tall > 0)) return;
-    state.picture = { image, part, wide, tall };
+    state.picture = { image, part, wide, tall, isMapped: is_mapped };
     byId("road").style.aspectRatio = String(Math.min(3, Math.max(16 / 9, wide / tall)));
     drawRoad();
   };
@@ -706,7 +706,9 @@ function drawRoad() {
     const y = (height - tall * scale) * 0.55;
     const x = (width - wide * scale) / 2;
     pen.drawImage(picture.image, x, y, wide * scale, tall * scale);
-    if (isDescribed) {
+    if (picture.isMapped) {
+      note = "The picture is mapped to the network's camera, so the vehicle's way is not drawn.";
+    } else if (isDescribed) {
       camera = { ...about.camera, width_px: part.source_width_px, height_px: part.source_height_px };
       box = { x: x - part.left_px * scale, y: y - part.top_px * scale, scale };
     } else note = "The vehicle has not described its camera, so its way is not drawn.";

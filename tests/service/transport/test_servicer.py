@@ -378,6 +378,29 @@ async def test_intervals_go_in_and_standard_deviations_come_out(tmp_path):
     assert unusable.limited == found[-1].limited
 
 
+@pytest.mark.parametrize(("stated_ms", "told_s"), [(None, 0.05), (0.0, 0.0), (120.0, 0.12)])
+async def test_the_network_is_told_when_its_command_acts(tmp_path, stated_ms, told_s):
+    stated = {} if stated_ms is None else {"act_in_ms": stated_ms}
+    async with running(bundles.acting(tmp_path / "acting.onnx")) as run:
+        vehicle = await run.vehicle()
+        assert vehicle.opened.model.max_act_in_ms == 250.0
+        command = await vehicle.drive(GREY, **stated)
+        beyond = await vehicle.drive(GREY, act_in_ms=9_000.0)
+    first, second = bundles.expected(np.stack([GREY, GREY]))[:, 0]
+    angles = [each.raw.steering_wheel_angle_rad for each in (command, beyond)]
+    np.testing.assert_allclose(angles, [first + told_s, second + 0.25], atol=1e-5)
+
+
+@pytest.mark.parametrize("stated_ms", [-1.0, 10_001.0, float("nan"), float("inf")])
+async def test_a_delay_that_cannot_be_true_spoils_its_frame_alone(server, stated_ms):
+    vehicle = await server.vehicle()
+    await vehicle.frame(GREY, act_in_ms=stated_ms)
+    skip = await vehicle.answer()
+    assert skip.reason == command_pb2.SKIP_REASON_INVALID_FIELD
+    assert "frame.act_in_ms must be a number from 0 to 10000" in skip.detail
+    assert (await vehicle.drive(GREY, act_in_ms=100.0)).step_count == 1
+
+
 async def test_a_flooding_client_gets_answers_and_starves_nobody(server):
     """The flood sends without reading; each of the others still gets every command, in order."""
     flood = await server.vehicle(frame_policy=LATEST)

@@ -17,14 +17,16 @@ import heapq
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steerstream_simulation.drivers import Driver, Frame, Reply
 from steerstream_simulation.expert import Label
+from steerstream_simulation.road import Position
+from steerstream_simulation.scoring import Score
 from steerstream_simulation.vehicle import Command
-from steerstream_simulation.world import World
 
 RATE_HZ = 20.0
 
@@ -38,6 +40,43 @@ class DriverStoppedError(Exception):
 
     def __init__(self) -> None:
         super().__init__("the server ended the session before the drive was over")
+
+
+class Moving(Protocol):
+    """What the loop asks of a vehicle."""
+
+    @property
+    def speed_mps(self) -> float:
+        """Its forward speed."""
+
+
+class Drivable(Protocol):
+    """A world to drive in: a drawn road, or a recording.
+
+    Attributes:
+        command: what the vehicle follows.
+        score: of the drive so far.
+    """
+
+    command: Command
+    score: Score
+
+    @property
+    def vehicle(self) -> Moving:
+        """The vehicle that is driven."""
+
+    @property
+    def position(self) -> Position:
+        """Where it is."""
+
+    def capture(self) -> NDArray[np.uint8]:
+        """Return what its camera sees now, uint8 RGB `[height, width, 3]`."""
+
+    def expert_label(self, interval_s: float) -> Label:
+        """Return what should be done here; `interval_s` since the label before."""
+
+    def advance_to(self, time_s: float) -> None:
+        """Follow `command` until a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +145,7 @@ class CommandQueue:
         """
         heapq.heappush(self._waiting, (arrival_s, sequence_number, command))
 
-    def advance(self, world: World, time_s: float) -> None:
+    def advance(self, world: Drivable, time_s: float) -> None:
         """Advance the world to a time; each command acts from its arrival.
 
         A command that is overtaken by one for a newer frame is dropped.
@@ -125,7 +164,7 @@ def ignore(_moment: Moment, _reply: Reply | None) -> None:
 
 
 async def drive_lock_step(
-    world: World,
+    world: Drivable,
     driver: Driver,
     *,
     frames: int,
@@ -169,7 +208,7 @@ async def drive_lock_step(
 
 
 async def drive_real_time(
-    world: World,
+    world: Drivable,
     driver: Driver,
     *,
     frames: int,
@@ -195,7 +234,7 @@ async def drive_real_time(
 class _RealTimeLoop:
     """Sends frames when they are due while another task takes the replies."""
 
-    def __init__(self, world: World, driver: Driver, rate_hz: float, observe: Observer) -> None:
+    def __init__(self, world: Drivable, driver: Driver, rate_hz: float, observe: Observer) -> None:
         self._world = world
         self._driver = driver
         self._rate_hz = rate_hz
@@ -257,7 +296,7 @@ class _RealTimeLoop:
 
 
 def _moment(
-    world: World, number: int, capture_ns: int, image: NDArray[np.uint8], rate_hz: float
+    world: Drivable, number: int, capture_ns: int, image: NDArray[np.uint8], rate_hz: float
 ) -> Moment:
     return Moment(
         Frame(number, capture_ns, image, world.vehicle.speed_mps),

@@ -29,13 +29,16 @@ from steerstream_simulation.road import EVALUATION_SEEDS
 with command_needs("steerstream simulate", "sim"):
     import cv2
 
-    from steerstream_simulation import road_drive
+    from steerstream_simulation import picture_drive, road_drive
     from steerstream_simulation.camera import CameraConfig
     from steerstream_simulation.closed_loop import RATE_HZ, DriverStoppedError
+    from steerstream_simulation.picture_world import PUT_BACK_BEYOND_M, STARTS_M
+    from steerstream_simulation.recorded_drive import DEFAULT_SPEED_MPS
     from steerstream_simulation.report import table
     from steerstream_simulation.sheet import write_sheet
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 _SMALLEST_PX, _LARGEST_PX = 64, 1920
@@ -72,10 +75,16 @@ def _drive(parser: argparse.ArgumentParser, **options: Any) -> None:  # noqa: AN
     road_drive.drive(road_drive.DriveOptions(**options), lambda report: print(table(report)))
 
 
+def _pictures(**options: Any) -> None:  # noqa: ANN401 - of `_add_pictures`
+    given = picture_drive.PictureDriveOptions(**options)
+    picture_drive.drive(given, lambda report: print(table(report)))
+
+
 def _parser() -> Parser:
     parser = Parser(prog="steerstream simulate", description=__doc__)
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_drive(subcommands.add_parser("drive", help="drive a road through a server"))
+    _add_pictures(subcommands.add_parser("pictures", help="drive on a recording's pictures"))
     _add_render(subcommands.add_parser("render", help="let the expert drive, without a server"))
     _add_sheet(subcommands.add_parser("sheet", help="draw pictures of several roads"))
     return parser
@@ -87,14 +96,7 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
         "the vehicle when its answer arrives, not before. No network was trained on the roads "
         f"{EVALUATION_SEEDS.start} to {EVALUATION_SEEDS.stop - 1}."
     )
-    parser.add_argument(
-        "--target",
-        required=True,
-        action="append",
-        dest="targets",
-        metavar="HOST:PORT",
-        help="the server; give it again for others, at which the vehicle goes on where one is lost",
-    )
+    _add_server(parser)
     _add_world(parser)
     time = parser.add_mutually_exclusive_group()
     time.add_argument(
@@ -103,6 +105,64 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
         help="simulated time: wait for each answer and charge what it took (the default)",
     )
     time.add_argument("--real-time", action="store_true", help="keep up with the wall clock")
+    parser.add_argument(
+        "--kill",
+        type=_process,
+        action="append",
+        default=[],
+        metavar="PID",
+        help="kill this process, that of the first --target, with SIGKILL in the sharpest bend; "
+        "the picture then shows the moment. Give it again for the second --target, and so on: the "
+        "one that drives the vehicle by then is killed",
+    )
+    parser.add_argument(
+        "--save",
+        type=video_file,
+        metavar="FILE.mp4",
+        help="write a video there; missing folders are made",
+    )
+    parser.add_argument(
+        "--plot",
+        type=png_file,
+        metavar="FILE.png",
+        help="draw the drive there; missing folders are made",
+    )
+    parser.set_defaults(run=functools.partial(_drive, parser))
+
+
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
+    starts = ", ".join(f"{start:+g}" for start in STARTS_M)
+    parser.description = (
+        "Drive on the pictures of a recording through a server. Each picture is reprojected for "
+        "where the vehicle is beside the recorded path; the recorded angles say how the path "
+        f"bends. Each stretch without a break is driven from {starts} m beside the path; beyond "
+        f"{PUT_BACK_BEYOND_M:g} m the vehicle is put back."
+    )
+    parser.add_argument(
+        "labels", type=Path, metavar="LABELS.csv", help="the recording (docs/data.md)"
+    )
+    _add_server(parser)
+    parser.add_argument("--split", metavar="NAME", help="rows of one split only (default: all)")
+    parser.add_argument(
+        "--speed",
+        dest="speed_mps",
+        type=positive,
+        default=DEFAULT_SPEED_MPS,
+        metavar="MPS",
+        help=f"of rows that have no speed (default: {DEFAULT_SPEED_MPS:g})",
+    )
+    parser.set_defaults(run=_pictures)
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        required=True,
+        action="append",
+        dest="targets",
+        metavar="HOST:PORT",
+        help="the server; give it again for others, at which the vehicle goes on where one is lost",
+    )
     parser.add_argument(
         "--delay-ms",
         type=not_negative,
@@ -129,34 +189,11 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
         help="send whole pictures; by default they are cropped and scaled as the server asks",
     )
     parser.add_argument(
-        "--kill",
-        type=_process,
-        action="append",
-        default=[],
-        metavar="PID",
-        help="kill this process, that of the first --target, with SIGKILL in the sharpest bend; "
-        "the picture then shows the moment. Give it again for the second --target, and so on: the "
-        "one that drives the vehicle by then is killed",
-    )
-    parser.add_argument(
         "--json",
         type=output_file,
         metavar="FILE",
         help="write the report there; missing folders are made",
     )
-    parser.add_argument(
-        "--save",
-        type=video_file,
-        metavar="FILE.mp4",
-        help="write a video there; missing folders are made",
-    )
-    parser.add_argument(
-        "--plot",
-        type=png_file,
-        metavar="FILE.png",
-        help="draw the drive there; missing folders are made",
-    )
-    parser.set_defaults(run=functools.partial(_drive, parser))
 
 
 def _add_render(parser: argparse.ArgumentParser) -> None:

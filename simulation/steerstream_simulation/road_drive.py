@@ -117,7 +117,7 @@ async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]
         kill = _server_kill(options, driver, world)
         try:
             with _observer(options, log, kill, world) as observe:
-                await _until_interrupted(_close_loop(options, world, driver, clock, observe))
+                await until_interrupted(_close_loop(options, world, driver, clock, observe))
         finally:
             # Figures from before an error are worth reading too.
             if log.frames:
@@ -125,11 +125,11 @@ async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]
                 if kill is not None:
                     report["server_killed"] = kill.summary()
                 show(report)
-                _write(options.json, lambda path: whole_file.write_json(path, report))
+                write(options.json, lambda path: whole_file.write_json(path, report))
         return report
 
 
-async def _until_interrupted(driving: Coroutine[None, None, None]) -> None:
+async def until_interrupted(driving: Coroutine[None, None, None]) -> None:
     """Drive until the end, or until Ctrl-C or SIGTERM.
 
     Raises:
@@ -143,11 +143,16 @@ async def _until_interrupted(driving: Coroutine[None, None, None]) -> None:
     task.result()
 
 
-def _write(path: Path | None, write: Callable[[Path], None]) -> None:
+def write(path: Path | None, make: Callable[[Path], None]) -> None:
+    """Have a file made, if one is wanted.
+
+    Raises:
+        OutputLost: it cannot be written.
+    """
     if path is None:
         return
     try:
-        write(path)
+        make(path)
     except OSError as error:
         raise OutputLost(f"cannot write {path}: {error.strerror}") from error
 
@@ -212,7 +217,7 @@ def _observer(
 
             def draw() -> None:
                 if log.frames:
-                    _write(options.plot, plot.save)
+                    write(options.plot, plot.save)
 
             stack.callback(draw)
         if options.save is not None:

@@ -22,6 +22,7 @@ class Score:
     Attributes:
         departure_offset_m: lateral offset at which a side of the vehicle reaches a line: half of
             the lane's width less half of the vehicle's.
+        intervention_offset_m: lateral offset beyond which the vehicle is put back.
         elapsed_s: simulated time.
         distance_m: driven.
         lane_departures: how often a side crossed a line.
@@ -31,6 +32,7 @@ class Score:
     """
 
     departure_offset_m: float
+    intervention_offset_m: float = INTERVENTION_OFFSET_M
     elapsed_s: float = 0.0
     distance_m: float = 0.0
     lane_departures: int = 0
@@ -59,7 +61,7 @@ class Score:
         self._error_sum += error * seconds
         self._square_sum += error * error * seconds
         self._count_departure(error > self.departure_offset_m, seconds)
-        if error <= INTERVENTION_OFFSET_M:
+        if error <= self.intervention_offset_m:
             return False
         self.interventions += 1
         self._is_outside = False

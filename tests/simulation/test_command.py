@@ -9,8 +9,9 @@ import pytest
 
 import steerstream
 from steerstream.testing import Fail, FakeServer, Reply
-from steerstream_simulation import road_drive
+from steerstream_simulation import picture_drive, road_drive
 from steerstream_simulation.command import main
+from tests.simulation.recordings import write_recording
 from tests.steerstream.drive.mp4 import frames_of
 from tests.steerstream.views import VIEW
 
@@ -169,3 +170,21 @@ def test_a_file_that_cannot_be_written_is_found_out_before_the_drive(
     error = capsys.readouterr().err
     assert error.startswith(f"steerstream simulate drive: argument {option}: cannot write ")
     assert error.count("\n") == 1
+
+
+def test_a_recording_is_driven_with_a_session_for_each_start(fake, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(picture_drive, "connect", road_drive.connect)
+    labels = write_recording(tmp_path, [0.1] * 25, extra="split=validation")
+    report = tmp_path / "report.json"
+    options = ["--delay-ms", "50", "--split", "validation", "--json", str(report)]
+    assert main(["pictures", str(labels), "--target", "fake", *options]) == 0
+    found = json.loads(report.read_text())
+    assert (found["drives"], found["frames"], found["simulated_s"]) == (3, 75, 3.75)
+    assert "autonomy" in capsys.readouterr().out
+    opened = [message for message in fake.server.received if message.HasField("open")]
+    assert len(opened) == 3
+
+
+def test_a_recording_that_is_not_there_is_one_clear_line(capsys):
+    assert main(["pictures", "nowhere.csv", "--target", "fake"]) == 2
+    assert "nowhere.csv: cannot be read" in capsys.readouterr().err

@@ -63,6 +63,27 @@ def _imported(module: str, name: str, package: str, purpose: str) -> Any:  # noq
         ) from error
 
 
+def package(module: str, *, extra: str, purpose: str) -> Any:  # noqa: ANN401
+    """Import a module of a package that an extra brings.
+
+    Args:
+        module: such as `mcap.reader`.
+        extra: of this package that brings it.
+        purpose: what it is needed for, for the error's text.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if importlib.util.find_spec(module.partition(".")[0]) is not None:
+            raise
+        raise MissingExtra(
+            f"{purpose} needs {module.partition('.')[0]}; {install_command(extra)}"
+        ) from error
+
+
 def server_extras() -> Sequence[str]:
     """Return the server's extra for the installed flavour of ONNX Runtime; several if none is.
 

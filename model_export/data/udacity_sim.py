@@ -19,7 +19,7 @@ from model_export.data.recording import Sample
 from model_export.data.udacity_ch2 import read_picture
 from model_export.errors import DataError
 from steerstream.errors import MediaError
-from steerstream.sources.labels import read_rows
+from steerstream.sources.tables import read_rows
 from steerstream_bundle.contract import FrameInput
 from steerstream_simulation.vehicle import VehicleParameters
 

@@ -10,28 +10,37 @@ import time
 from pathlib import Path
 
 import steerstream
-from steerstream.command_line import INTERRUPTED, at_interrupt, output_file, positive, write_result
+from steerstream.command_line import (
+    INTERRUPTED,
+    at_interrupt,
+    output_file,
+    png_file,
+    positive,
+    write_result,
+)
 from steerstream.connection_options import add_connection_options, connection_arguments
 from steerstream.drive import report
+from steerstream.drive.plot import SteeringPlot
 from steerstream.drive.recorder import Recorder
 from steerstream.drive.runner import Drive
 from steerstream.drive.sources import Source, open_source
 from steerstream.drive.tally import Tally
 from steerstream.drive.video import video_file
-from steerstream.errors import MediaError
 from steerstream.extras import has_simplejpeg
 from steerstream.images import ViewUse
 from steerstream.models import FramePolicy
 from steerstream.progress import ProgressLine
-from steerstream.sources.labels import read_labels
+from steerstream.sources.arguments import add_read_options, read_options
+from steerstream.sources.options import ReadOptions
 
 
 def add_drive_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `drive`."""
     add = parser.add_argument
-    add("--source", required=True, help="a folder of pictures, a video file, or a camera's number")
+    add("--source", required=True, help="a recording (docs/data.md lists the formats), or a camera:"
+        " its number, device, RTSP address or GStreamer pipeline")  # fmt: skip
     add("--labels", type=Path, help="CSV file with the truth; only its pictures are sent, in order")
-    add("--split", help="with --labels: only rows of this split, such as validation")
+    add("--split", help="only frames of this split of a recording, such as validation")
     add("--target", required=True, help="HOST:PORT of the server")
     add("--model", help="name of a served model (default: the server's default)")
     add("--vehicle-id", default="steerstream-drive", help="name of the vehicle in the server's log")
@@ -48,8 +57,11 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
         type=video_file,
         help="write a video with steering and latency drawn over, .mp4; missing folders are made",
     )
+    add("--plot", type=png_file, help="draw steering over time, as predicted and as recorded, .png;"
+        " missing folders are made")  # fmt: skip
     add("--json", type=output_file, help="write the result as JSON; missing folders are made")
     add_connection_options(parser)
+    add_read_options(parser)
 
 
 async def drive(options: argparse.Namespace) -> int:
@@ -58,14 +70,16 @@ async def drive(options: argparse.Namespace) -> int:
     Raises:
         SteerstreamError: something is wrong with the options, the source or the server.
     """
-    if options.split and not options.labels:
-        raise MediaError("--split chooses rows of --labels, which is missing")
-    labels = read_labels(options.labels) if options.labels else None
-    if labels and options.split:
-        labels = labels.of_split(options.split)
-    source = open_source(options.source, labels=labels, rate_hz=options.rate_hz)
+    reading = read_options(options, options.rate_hz)
+    source = open_source(
+        options.source,
+        reading,
+        labels=options.labels,
+        split=options.split,
+        name=options.format,
+    )
     for assumed in source.assumed:
-        print(f"steerstream drive: {assumed} (see --rate-hz)", file=sys.stderr)
+        print(f"steerstream drive: {assumed}", file=sys.stderr)
     async with (
         steerstream.connect(options.target, **connection_arguments(options)) as client,
         client.open_session(
@@ -77,7 +91,7 @@ async def drive(options: argparse.Namespace) -> int:
             live=source.is_live,
         ) as session,
     ):
-        return await _run(options, source, session)
+        return await _run(options, source, reading, session)
 
 
 def _policy(options: argparse.Namespace) -> FramePolicy:
@@ -86,7 +100,12 @@ def _policy(options: argparse.Namespace) -> FramePolicy:
     return FramePolicy.EVERY if options.as_fast_as_possible else FramePolicy.LATEST
 
 
-async def _run(options: argparse.Namespace, source: Source, session: steerstream.Session) -> int:
+async def _run(
+    options: argparse.Namespace,
+    source: Source,
+    reading: ReadOptions,
+    session: steerstream.Session,
+) -> int:
     tally, stop = Tally(options.budget_ms), asyncio.Event()
     began_s = time.monotonic()
     try:
@@ -102,6 +121,11 @@ async def _run(options: argparse.Namespace, source: Source, session: steerstream
                     waits=options.as_fast_as_possible,
                 )
                 await stack.enter_async_context(recorder)
+            plot = None
+            if options.plot:
+                plot = SteeringPlot(options.plot, f"{session.info.model.name} on {source.name}")
+                # What was driven before an error or Ctrl-C is worth seeing too.
+                stack.callback(plot.save)
             run = Drive(
                 session,
                 source,
@@ -109,10 +133,13 @@ async def _run(options: argparse.Namespace, source: Source, session: steerstream
                 tally=tally,
                 progress=progress,
                 recorder=recorder,
+                plot=plot,
                 stop=stop,
             )
             await (run.in_lock_step() if options.as_fast_as_possible else run.in_real_time())
     finally:
+        for line in reading.bad_rows.summary():
+            print(f"steerstream drive: {line}", file=sys.stderr)
         # Figures from before an error are worth reading too.
         if tally.frames:
             _show(options, source, tally, session, time.monotonic() - began_s)

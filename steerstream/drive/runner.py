@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 from steerstream.answers import Command, FrameAnswer, Skipped
+from steerstream.drive.plot import SteeringPlot
 from steerstream.drive.progress import progress_line
 from steerstream.drive.recorder import Recorder, Scene
 from steerstream.drive.sources import Source, SourceFrame
@@ -34,6 +35,7 @@ class Drive:
         tally: counts the answers.
         progress: shows how it goes on.
         recorder: writes the video; None for none.
+        plot: draws the steering; None for none.
         stop: set it to end the drive early.
     """
 
@@ -46,6 +48,7 @@ class Drive:
         tally: Tally,
         progress: ProgressLine,
         recorder: Recorder | None,
+        plot: SteeringPlot | None = None,
         stop: asyncio.Event,
     ) -> None:
         self._session = session
@@ -54,6 +57,7 @@ class Drive:
         self._tally = tally
         self._progress = progress
         self._recorder = recorder
+        self._plot = plot
         self._stop = stop
         self._sent: dict[int, _Sent] = {}
         self._began_s = time.monotonic()
@@ -133,6 +137,12 @@ class Drive:
             elapsed_s = time.monotonic() - self._began_s
             count = self._source.count
             self._progress.show(progress_line(self._tally, answer, truth, count, elapsed_s))
+        if self._plot is not None:
+            time_s = sent.frame.due_ns / 1e9
+            if self._source.is_live:
+                time_s = sent.due_ns / 1e9 - self._began_s
+            starts_anew = sent.frame.starts_anew
+            self._plot.add(answer, time_s=time_s, starts_anew=starts_anew, truth=truth)
         if self._recorder is not None:
             label_rad = truth.steering_wheel_angle_rad if truth is not None else None
             lines = (f"frame {answer.sequence_number + 1}", self._session.info.model.name)

@@ -5,15 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from steerstream.answers import ControlValues
 from steerstream.errors import MediaError
 from steerstream.extras import opencv
-from steerstream.sources.folder import open_folder, open_labelled
-from steerstream.sources.labels import Labels
+from steerstream.sources.formats import open_recording
+from steerstream.sources.options import ReadOptions
 from steerstream.sources.pictures import Picture
 from steerstream.sources.recording import DEFAULT_RATE_HZ, Recording
-from steerstream.sources.video import open_video, read_all
+from steerstream.sources.video import read_all
+
+_ADDRESSES = ("rtsp://", "rtsps://", "http://", "https://", "udp://", "tcp://")
+_BETWEEN_ELEMENTS = " ! "
+"""Of a pipeline of GStreamer."""
+
+_AS_IT_SAYS = ReadOptions()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,32 +65,40 @@ class Source:
 
 
 def open_source(
-    source: str, *, labels: Labels | None = None, rate_hz: float | None = None
+    source: str,
+    options: ReadOptions = _AS_IT_SAYS,
+    *,
+    labels: Path | None = None,
+    split: str = "",
+    name: str = "",
 ) -> Source:
-    """Open a folder of pictures, a video file, or a camera by its number or device.
+    """Open a recording, or a camera by its number, device, address or pipeline.
 
     Args:
-        source: a folder, a file, `0`, `1`, ..., or `/dev/videoN`.
-        labels: send only these pictures, in this order; only for a folder.
-        rate_hz: pictures a second; by default the source's own.
+        source: a file or a folder; or `0`, `1`, ..., `/dev/videoN`, an address such as
+            `rtsp://HOST/PATH`, or a pipeline of GStreamer with `!` between its elements.
+        options: what a recording does not say by itself. The rate is that at which pictures are
+            sent, too; by default the source's own.
+        labels: a file of labels that names the pictures in the folder `source`; only those are
+            sent, in its order.
+        split: send only the frames of this split of a recording; all if it is empty.
+        name: of the recording's format; by default the one that recognises it.
 
     Raises:
         MediaError: there is nothing to read, or it cannot be read.
-        MissingExtra: OpenCV is needed and not installed.
+        MissingExtra: a package is needed and not installed.
     """
     path = Path(source)
-    is_camera = _is_number(source) or source.startswith("/dev/video")
-    if path.is_dir() and not is_camera:
-        return paced(
-            open_folder(path, rate_hz) if labels is None else open_labelled(path, labels), rate_hz
-        )
     if labels is not None:
-        raise MediaError(f"labels go with a folder of pictures, and {source} is none")
-    if is_camera:
-        return _camera(source, rate_hz)
-    if path.is_file():
-        return paced(open_video(path, rate_hz), rate_hz)
-    raise MediaError(f"there is no source {source}; give a folder, a video file or a camera number")
+        if not path.is_dir():
+            raise MediaError(f"labels go with a folder of pictures, and {source} is none")
+        path, options = labels, dataclasses.replace(options, images=path)
+    elif _is_camera(source):
+        if split:
+            raise MediaError("--split chooses frames of a recording, and a camera is none")
+        return _camera(source, options.rate_hz)
+    recording = open_recording(path, options, name)
+    return paced(recording.of_split(split) if split else recording, options.rate_hz)
 
 
 def paced(recording: Recording, rate_hz: float | None = None) -> Source:
@@ -117,15 +132,29 @@ def _due(recording: Recording, rate_hz: float) -> Iterator[SourceFrame]:
         )
 
 
+def _is_camera(source: str) -> bool:
+    return (
+        _is_number(source)
+        or source.startswith(("/dev/video", *_ADDRESSES))
+        or _BETWEEN_ELEMENTS in source
+    )
+
+
 def _is_number(source: str) -> bool:
     return source.isascii() and source.isdecimal()
 
 
 def _camera(source: str, rate_hz: float | None) -> Source:
     cv2 = opencv("reading a camera")
-    capture = cv2.VideoCapture(int(source) if _is_number(source) else source)
+    is_pipeline = _BETWEEN_ELEMENTS in source
+    capture = cv2.VideoCapture(
+        int(source) if _is_number(source) else source,
+        cv2.CAP_GSTREAMER if is_pipeline else cv2.CAP_ANY,
+    )
     if not capture.isOpened():
-        raise MediaError(f"cannot open the camera {source}")
+        lacks = is_pipeline and "GStreamer" not in _backends(cv2)
+        hint = "; this build of OpenCV has no GStreamer" if lacks else ""
+        raise MediaError(f"cannot open the camera {source}{hint}")
     # One picture in the driver's buffer: an old one is worth nothing.
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     if rate_hz:
@@ -133,3 +162,8 @@ def _camera(source: str, rate_hz: float | None) -> Source:
     used_rate_hz = rate_hz or capture.get(cv2.CAP_PROP_FPS) or DEFAULT_RATE_HZ
     frames = (SourceFrame(picture, due_ns=0) for picture in read_all(cv2, capture))
     return Source(f"camera {source}", used_rate_hz, None, frames, is_live=True)
+
+
+def _backends(cv2: Any) -> list[str]:  # noqa: ANN401
+    registry = cv2.videoio_registry
+    return [registry.getBackendName(backend) for backend in registry.getBackends()]

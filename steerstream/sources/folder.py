@@ -71,12 +71,7 @@ def open_labelled(folder: Path, labels: Labels) -> Recording:
         )
         for label in labels.rows
     ]
-    return Recording(
-        name=str(folder),
-        read=lambda: iter(frames),
-        period_ns=labels.period_ns or 1e9 / DEFAULT_RATE_HZ,
-        count=len(frames),
-    )
+    return of_frames(str(folder), frames, period_ns=labels.period_ns)
 
 
 def _even(paths: Sequence[Path], rate_hz: float | None) -> tuple[list[int], tuple[str, ...]]:

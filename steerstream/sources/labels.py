@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import itertools
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from steerstream.answers import ControlValues
 from steerstream.errors import MediaError
+from steerstream.sources.tables import read_rows
 
 COLUMNS: Mapping[str, str] = {
     "steering_wheel_angle_rad": "steering_angle_rad",
@@ -99,54 +99,6 @@ def read_labels(path: Path) -> Labels:
     if 0 < period < _LEAST_PERIOD_NS:
         _refuse_unit(labels)
     return Labels(labels, period)
-
-
-def read_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the rows of a CSV file, each with its line number.
-
-    Args:
-        path: the file, in UTF-8, with or without a byte-order mark.
-        needed: columns that must be there.
-
-    Raises:
-        MediaError: the file cannot be read, lacks a column or all rows, has two columns of one
-            name, or a row has more or fewer fields than the header.
-    """
-    line = 0
-    try:
-        # What is no UTF-8 is let through here, and refused by _checked, which knows the line.
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            reader = csv.DictReader(_checked(file, path), strict=True)
-            columns = reader.fieldnames or ()
-            if missing := [name for name in needed if name not in columns]:
-                has = ", ".join(columns) or "none"
-                raise MediaError(f"{path}:1: needs a column {missing[0]}; its columns are: {has}")
-            if twice := [name for name in columns if name and columns.count(name) > 1]:
-                raise MediaError(f"{path}:1: has two columns {twice[0]}")
-            line, row = reader.line_num, None
-            for row in reader:
-                line = reader.line_num
-                if None in row or None in row.values():
-                    raise MediaError(
-                        f"{path}:{line}: needs {len(columns)} fields, as the header has"
-                    )
-                yield line, row
-            if row is None:
-                raise MediaError(f"{path}:1: needs at least one row below its header")
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be read: {error.strerror}") from None
-    except csv.Error as error:
-        raise MediaError(f"{path}:{line + 1}: cannot be read as a CSV file: {error}") from None
-
-
-def _checked(file: Iterable[str], path: Path) -> Iterator[str]:
-    """Yield the lines of a file; one that holds bytes that are no UTF-8 is refused."""
-    for number, line in enumerate(file, 1):
-        try:
-            line.encode()
-        except UnicodeEncodeError:
-            raise MediaError(f"{path}:{number}: is not UTF-8") from None
-        yield line
 
 
 def usual_period_ns(times_ns: Sequence[int]) -> float:

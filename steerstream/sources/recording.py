@@ -51,7 +51,7 @@ class Recording:
         period_ns: time that usually lies between two frames, by which breaks are found.
         count: how many frames there are; None where nobody knows before they are read.
         assumed: what is taken for granted because the recording does not tell.
-        split: yield only the frames of this split; all if it is empty.
+        splits: the splits of its frames.
     """
 
     name: str
@@ -59,47 +59,67 @@ class Recording:
     period_ns: float
     count: int | None = None
     assumed: tuple[str, ...] = ()
-    split: str = ""
+    splits: frozenset[str] = frozenset()
 
     @property
     def rate_hz(self) -> float:
         """Frames a second."""
         return 1e9 / self.period_ns
 
-    def frames(self) -> Iterator[RecordedFrame]:
-        """Yield all frames, or those of the split, with their breaks.
+    def of_split(self, split: str) -> Recording:
+        """Return the frames of one split; missing frames in between are breaks.
 
         Raises:
-            MediaError: the recording or a part of it cannot be read, or no frame is of the split.
+            MediaError: no frame belongs to it.
+        """
+        if split not in self.splits:
+            known = ", ".join(sorted(self.splits)) or "none"
+            raise MediaError(f"{self.name}: no row of split {split!r}; it has: {known}")
+        chosen = tuple(_of_split(self.read(), split))
+        return dataclasses.replace(
+            self, read=lambda: iter(chosen), count=len(chosen), splits=frozenset({split})
+        )
+
+    def frames(self) -> Iterator[RecordedFrame]:
+        """Yield all frames, with their breaks.
+
+        Raises:
+            MediaError: the recording or a part of it cannot be read, or it has no frame.
         """
         before_ns: int | None = None
-        pending = False
-        splits: set[str] = set()
         for frame in self.read():
-            pending |= frame.starts_anew
-            splits.add(frame.split)
-            if self.split and frame.split != self.split:
-                continue
-            gap = before_ns is not None and is_break(
-                frame.capture_time_ns - before_ns, self.period_ns
+            starts_anew = before_ns is not None and (
+                frame.starts_anew or is_break(frame.capture_time_ns - before_ns, self.period_ns)
             )
-            starts_anew = before_ns is not None and (gap or pending)
-            before_ns, pending = frame.capture_time_ns, False
+            before_ns = frame.capture_time_ns
             yield dataclasses.replace(frame, starts_anew=starts_anew)
         if before_ns is None:
-            known = ", ".join(sorted(splits - {""})) or "none"
-            wanted = f" of split {self.split!r}; it has: {known}" if self.split else ""
-            raise MediaError(f"{self.name}: has no frame{wanted}")
+            raise MediaError(f"{self.name}: has no frame")
+
+
+def _of_split(frames: Iterator[RecordedFrame], split: str) -> Iterator[RecordedFrame]:
+    """Yield the frames of a split; a break among others counts for the next one."""
+    pending = False
+    for frame in frames:
+        pending |= frame.starts_anew
+        if frame.split == split:
+            yield dataclasses.replace(frame, starts_anew=pending)
+            pending = False
 
 
 def of_frames(
-    name: str, frames: Sequence[RecordedFrame], *, assumed: tuple[str, ...] = ()
+    name: str,
+    frames: Sequence[RecordedFrame],
+    *,
+    period_ns: float = 0.0,
+    assumed: tuple[str, ...] = (),
 ) -> Recording:
     """Return a recording of frames that are all known.
 
     Args:
         name: for people, and for errors.
         frames: in the order in which they were taken.
+        period_ns: time that usually lies between two; by default that of these.
         assumed: what is taken for granted.
 
     Raises:
@@ -107,11 +127,12 @@ def of_frames(
     """
     if not frames:
         raise MediaError(f"{name}: has no frame")
-    period_ns = usual_period_ns([frame.capture_time_ns for frame in frames])
+    usual_ns = period_ns or usual_period_ns([frame.capture_time_ns for frame in frames])
     return Recording(
         name=name,
         read=lambda: iter(frames),
-        period_ns=period_ns or 1e9 / DEFAULT_RATE_HZ,
+        period_ns=usual_ns or 1e9 / DEFAULT_RATE_HZ,
         count=len(frames),
         assumed=assumed,
+        splits=frozenset(frame.split for frame in frames) - {""},
     )

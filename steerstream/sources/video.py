@@ -15,6 +15,9 @@ from steerstream.sources.recording import DEFAULT_RATE_HZ, FIRST_NS, RecordedFra
 _START_CODES = (b"\x00\x00\x00\x01", b"\x00\x00\x01")
 """What a stream of H.264 or H.265 without a container begins with."""
 
+_CONTAINERS = (b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"FLV", b"\x47", b"\x00\x00\x01\xba")
+"""What containers begin with: Matroska, AVI, Ogg, Flash, and MPEG's streams. MP4 has `ftyp`."""
+
 
 def library_path(path: Path) -> str:
     """Return a path as the video library may be given it: absolute, and text.
@@ -33,10 +36,21 @@ def library_path(path: Path) -> str:
     return text
 
 
+def recognises(path: Path) -> bool:
+    """Return whether a file is a video, by its first bytes."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        begins = file.read(16)
+    return begins.startswith((*_START_CODES, *_CONTAINERS)) or begins[4:8] == b"ftyp"
+
+
 def is_raw_stream(path: Path) -> bool:
     """Return whether a file is a stream of H.264 or H.265 without a container."""
     with path.open("rb") as file:
-        return file.read(4).startswith(_START_CODES)
+        begins = file.read(4)
+    # The last one is a container: a program stream of MPEG.
+    return begins.startswith(_START_CODES) and begins != _CONTAINERS[-1]
 
 
 def open_video(path: Path, rate_hz: float | None = None) -> Recording:

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 from steerstream import extras
 from steerstream.errors import MissingExtra
-from steerstream.extras import command_needs, install_command, opencv, server_extras
+from steerstream.extras import command_needs, install_command, opencv, package, server_extras
 
 ROOT = Path(__file__).resolve().parents[2]
 WHEEL = "https://example.org/steerstream-0.1.0-py3-none-any.whl"
@@ -146,3 +146,11 @@ def test_a_server_needs_the_flavour_of_onnx_runtime_that_is_installed(
         install(tmp_path, name)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert server_extras() == expected
+
+
+def test_a_package_of_an_extra_is_imported_or_the_extra_is_named():
+    assert package("json.decoder", extra="mcap", purpose="a test").JSONDecoder
+    with pytest.raises(MissingExtra, match=r"reading needs nosuch; pip install -e .*\[mcap\]"):
+        package("nosuch.reader", extra="mcap", purpose="reading")
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'json\.nosuch'"):
+        package("json.nosuch", extra="mcap", purpose="reading")

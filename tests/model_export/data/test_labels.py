@@ -11,7 +11,6 @@ from model_export.config import HEADS
 from model_export.data.labels import read_labels
 from model_export.errors import DataError
 from steerstream.drive.sources import open_source
-from steerstream.sources import labels as recorded
 
 FULL = """frame_id,filename,steering_angle_rad,steering_torque_nm,speed_mps,block,split
 0,a.jpg,0.1,1.5,10,0,train
@@ -92,7 +91,6 @@ def test_a_drive_and_an_evaluation_find_the_same_breaks(tmp_path: Path):
         (tmp_path / "a.jpg").write_bytes(b"never decoded")
         path = write(tmp_path, "\n".join(["frame_id,filename,split", *rows]))
         table = read_labels(path).of_split("train")
-        labels = recorded.read_labels(path).of_split("train")
-        frames = list(open_source(str(tmp_path), labels=labels).frames)
+        frames = list(open_source(str(tmp_path), labels=path, split="train").frames)
         assert [frame.starts_anew for frame in frames[1:]] == table.starts[1:].tolist()
         assert 0 < table.starts[1:].sum() < 50

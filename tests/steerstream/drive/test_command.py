@@ -62,6 +62,31 @@ def test_a_labelled_drive_in_lock_step(recording, tmp_path, capsys):
     video.release()
 
 
+@pytest.mark.parametrize("pace", [(), ("--as-fast-as-possible",)])
+def test_a_drive_is_plotted_also_where_it_is_lost_on_the_way(recording, tmp_path, pace):
+    for name, server, expected in (
+        ("whole.png", FakeServer(), 0),
+        ("lost.png", FakeServer([Reply(), Reply(), Fail()]), 1),
+    ):
+        with command_line(server) as run:
+            code = run("drive", "--source", recording, "--plot", tmp_path / name, *pace)
+        assert code == expected
+        assert cv2.imread(str(tmp_path / name)).shape == (450, 1200, 3)
+
+
+def test_rows_that_are_skipped_are_counted_and_what_is_assumed_is_said(tmp_path, capsys):
+    rows = ["a.jpg,l.jpg,r.jpg,0.5,0,0,1", "b.jpg,l.jpg,r.jpg,0.5,0,0,1"]
+    (tmp_path / "driving_log.csv").write_text("\n".join(rows))
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((48, 64, 3), np.uint8))
+    with command_line() as run:
+        assert run("drive", "--source", tmp_path) == 2
+        assert "driving_log.csv:2: no such picture: b.jpg" in capsys.readouterr().err
+        assert run("drive", "--source", tmp_path, "--skip-bad") == 0
+    error = capsys.readouterr().err
+    assert "steerstream drive: the steering is -1 to 1 and left out; give --max-angle-deg" in error
+    assert "steerstream drive: skipped 1 rows: no such picture (first " in error
+
+
 def test_a_drive_in_real_time_keeps_the_sources_rate(recording, tmp_path):
     out = tmp_path / "out.json"
     with command_line() as run:

@@ -6,9 +6,9 @@ import pytest
 from steerstream import ControlValues, MediaError
 from steerstream.drive.sources import open_source
 from steerstream.drive.video import VideoFile
-from steerstream.sources.labels import Label, Labels, read_labels
+from steerstream.sources.options import ReadOptions
 from tests.steerstream.drive.mp4 import set_durations
-from tests.steerstream.sources.made import FIRST_ID, PERIOD_NS, ids, intervals_ns, write_pictures
+from tests.steerstream.sources.made import PERIOD_NS, ids, intervals_ns, write_pictures
 
 
 def test_pictures_whose_names_are_times_come_at_those_times(tmp_path):
@@ -31,7 +31,7 @@ def test_missing_pictures_reset_the_state_and_are_not_waited_for(tmp_path):
 
 def test_another_rate_stretches_time(tmp_path):
     write_pictures(tmp_path, [f"{number}.jpg" for number in ids(0, 1, 2)])
-    source = open_source(str(tmp_path), rate_hz=10.0)
+    source = open_source(str(tmp_path), ReadOptions(rate_hz=10.0))
     assert [frame.due_ns for frame in source.frames] == [0, 100_000_000, 200_000_000]
 
 
@@ -65,38 +65,47 @@ def test_labels_choose_the_pictures_and_their_order(tmp_path):
     (tmp_path / "frames").mkdir()
     numbers = ids(0, 1, 2)
     write_pictures(tmp_path / "frames", [f"{number}.jpg" for number in numbers])
-    labels = [
-        Label(number, f"frames/{number}.jpg", ControlValues(steering_wheel_angle_rad=0.1))
-        for number in numbers[1:]
-    ]
+    labels = tmp_path / "labels.csv"
+    rows = [f"{number},frames/{number}.jpg,0.1" for number in numbers[1:]]
+    labels.write_text("\n".join(["frame_id,filename,steering_angle_rad", *rows]))
     for folder in (tmp_path, tmp_path / "frames"):
-        source = open_source(str(folder), labels=Labels(labels, PERIOD_NS))
-        assert [frame.capture_time_ns for frame in source.frames] == numbers[1:]
+        frames = list(open_source(str(folder), labels=labels).frames)
+        assert [frame.capture_time_ns for frame in frames] == numbers[1:]
+        assert frames[0].truth == ControlValues(steering_wheel_angle_rad=0.1)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nosuch", "there is no source"),
-        ("empty", "has no pictures"),
-        ("text.mp4", "cannot read the video"),
+        ("nosuch", "there is no .*nosuch"),
+        ("empty", "empty: no format recognises it; it holds nothing"),
+        ("text.mp4", "no format recognises it; it begins with b'no video'"),
         ("/dev/video99", "cannot open the camera"),
+        ("rtsp://127.0.0.1:1/none", "cannot open the camera rtsp"),
+        ("videotestsrc ! nosuch", "cannot open the camera .*; this build of OpenCV has no GStr"),
     ],
 )
 def test_a_source_that_is_none_is_refused(tmp_path, capfd, name, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.mp4").write_text("no video")
+    is_path = not name.startswith(("/", "rtsp", "videotest"))
     with pytest.raises(MediaError, match=message):
-        open_source(str(tmp_path / name))
+        open_source(str(tmp_path / name) if is_path else name)
 
 
 def test_labels_without_their_pictures_are_refused(tmp_path):
-    label = Label(FIRST_ID, "frames/1.jpg", ControlValues())
-    (tmp_path / "labels.csv").write_text("frame_id,filename\n5,frames/1.jpg\n")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("frame_id,filename\n5,frames/1.jpg\n")
     with pytest.raises(MediaError, match=r"labels\.csv:2: the folder .* no picture frames/1\.jpg"):
-        open_source(str(tmp_path), labels=read_labels(tmp_path / "labels.csv"))
-    with pytest.raises(MediaError, match="needs a column filename"):
-        open_source(str(tmp_path), labels=Labels([Label(FIRST_ID, "", ControlValues())], 0.0))
+        open_source(str(tmp_path), labels=labels)
+    labels.write_text("frame_id\n5\n")
+    with pytest.raises(MediaError, match=r"labels\.csv:2: needs a column filename"):
+        open_source(str(tmp_path), labels=labels)
     (tmp_path / "drive.mp4").write_text("")
     with pytest.raises(MediaError, match="labels go with a folder"):
-        open_source(str(tmp_path / "drive.mp4"), labels=Labels([label], 0.0))
+        open_source(str(tmp_path / "drive.mp4"), labels=labels)
+
+
+def test_a_camera_has_no_splits():
+    with pytest.raises(MediaError, match="--split chooses frames of a recording"):
+        open_source("0", split="train")

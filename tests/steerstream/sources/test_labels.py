@@ -34,11 +34,6 @@ def test_all_three_heads_are_read(tmp_path):
     assert read_labels(path).rows[0].truth == ControlValues(0.1, 3.0, 0.2)
 
 
-def test_a_split_keeps_its_rows(tmp_path):
-    path = write(tmp_path, HEADER + f"{AT},0,a.jpg,0,0,train\n{LATER},0,b.jpg,0,1,validation\n")
-    assert [label.frame_id for label in read_labels(path).of_split("validation").rows] == [LATER]
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -68,6 +63,11 @@ def test_a_split_keeps_its_rows(tmp_path):
 def test_a_file_that_is_none_is_refused(tmp_path, text, message):
     with pytest.raises(MediaError, match=message):
         read_labels(write(tmp_path, text))
+
+
+def test_a_split_keeps_its_rows(tmp_path):
+    path = write(tmp_path, HEADER + f"{AT},0,a.jpg,0,0,train\n{LATER},0,b.jpg,0,1,validation\n")
+    assert [label.frame_id for label in read_labels(path).of_split("validation").rows] == [LATER]
 
 
 def test_a_split_without_rows_and_a_file_that_is_not_there_are_refused(tmp_path):

@@ -38,14 +38,16 @@ def test_a_break_among_frames_of_another_split_counts_for_the_next_frame():
         dataclasses.replace(frame, starts_anew=index == 1)
         for index, frame in enumerate(found.read())
     ]
-    chosen = dataclasses.replace(of_frames("log", another_drive), split="a")
+    chosen = of_frames("log", another_drive).of_split("a")
     assert starts(chosen) == [False, True, False]
+    assert chosen.count == 3
 
 
 def test_a_split_that_no_frame_has_is_refused():
-    found = dataclasses.replace(recording(0, 50, splits=["a", "b"]), split="c")
-    with pytest.raises(MediaError, match="log: has no frame of split 'c'; it has: a, b"):
-        list(found.frames())
+    with pytest.raises(MediaError, match="log: no row of split 'c'; it has: a, b"):
+        recording(0, 50, splits=["a", "b"]).of_split("c")
+    with pytest.raises(MediaError, match="log: no row of split 'c'; it has: none"):
+        recording(0, 50).of_split("c")
 
 
 def test_no_frames_are_refused():

@@ -1,0 +1,173 @@
+"""MCAP files: messages of ROS 2, of Foxglove in protobuf or JSON, whole or cut off."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import os
+import struct
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, BinaryIO
+
+from steerstream.errors import MediaError
+from steerstream.extras import package
+from steerstream.sources.message_log import open_log
+from steerstream.sources.messages import plain_type
+from steerstream.sources.options import ReadOptions
+from steerstream.sources.recording import Recording
+
+_MAGIC = b"\x89MCAP0\r\n"
+_RECORD_HEAD = struct.Struct("<BQ")
+"""A record's kind, and the bytes that follow."""
+
+_FOOTER = 2
+"""The kind of the last record, behind which the magic stands again."""
+
+_PURPOSE = "reading MCAP files"
+
+
+def recognises(path: Path) -> bool:
+    """Return whether a file is an MCAP file."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def open_recording(path: Path, options: ReadOptions) -> Recording:
+    """Open an MCAP file; one that lost its writer is read to its last whole chunk.
+
+    Args:
+        path: of the file.
+        options: the camera is a topic, and the steering `topic:field`.
+
+    Raises:
+        MediaError: it has no camera, or several.
+        MissingExtra: the packages of the extra `mcap` are not installed.
+    """
+    return open_log(McapLog(path), options)
+
+
+class McapLog:
+    """The messages of an MCAP file, in the order in which they were written.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        MissingExtra: the packages of the extra `mcap` are not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+        self._factories = [_JsonDecoders()]
+        for module in ("mcap_ros2.decoder", "mcap_protobuf.decoder"):
+            found = package(module, extra="mcap", purpose=_PURPOSE)
+            self._factories.append(found.DecoderFactory())
+        self.topics = self._topics()
+
+    def read(self, topics: Collection[str]) -> Iterator[tuple[str, int, Callable[[], Any]]]:
+        """Yield messages as topic, time of their recording in nanoseconds, and decoder."""
+        decoders: dict[int, Callable[[bytes], Any]] = {}
+        for schema, channel, message in self._messages():
+            if channel.topic in topics:
+                if channel.id not in decoders:
+                    decoders[channel.id] = self._decoder(schema, channel)
+                decode = functools.partial(decoders[channel.id], message.data)
+                yield channel.topic, message.log_time, decode
+
+    def _decoder(self, schema: Any, channel: Any) -> Callable[[bytes], Any]:  # noqa: ANN401
+        for factory in self._factories:
+            decoder: Callable[[bytes], Any] | None = factory.decoder_for(
+                channel.message_encoding, schema
+            )
+            if decoder is not None:
+                return decoder
+        raise MediaError(
+            f"{self.name}: {channel.topic} is encoded as {channel.message_encoding!r}, which cannot"
+            " be read; known are: cdr, protobuf, json"
+        )
+
+    def _topics(self) -> dict[str, str]:
+        reader = package("mcap.reader", extra="mcap", purpose=_PURPOSE)
+        errors = package("mcap.exceptions", extra="mcap", purpose=_PURPOSE)
+        try:
+            with self._path.open("rb") as file:
+                summary = reader.make_reader(file).get_summary()
+        except (errors.McapError, ValueError, OSError):
+            summary = None
+        if summary is not None and summary.channels:
+            pairs = (
+                (summary.schemas.get(channel.schema_id), channel)
+                for channel in summary.channels.values()
+            )
+        else:
+            pairs = ((schema, channel) for schema, channel, _ in self._messages())
+        return {
+            channel.topic: plain_type(schema.name)
+            for schema, channel in pairs
+            if schema is not None
+        }
+
+    def _messages(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Yield schema, channel and message of each message, to the last whole chunk."""
+        records = package("mcap.records", extra="mcap", purpose=_PURPOSE)
+        streams = package("mcap.stream_reader", extra="mcap", purpose=_PURPOSE)
+        errors = package("mcap.exceptions", extra="mcap", purpose=_PURPOSE)
+        schemas: dict[int, Any] = {}
+        channels: dict[int, Any] = {}
+        with self._path.open("rb") as file:
+            try:
+                for record in streams.StreamReader(_WholeRecords(file)).records:
+                    if isinstance(record, records.Schema):
+                        schemas[record.id] = record
+                    elif isinstance(record, records.Channel):
+                        channels[record.id] = record
+                    elif isinstance(record, records.Message):
+                        channel = channels[record.channel_id]
+                        yield schemas.get(channel.schema_id), channel, record
+            except errors.EndOfFile:
+                return  # The writer was cut off: what came before is whole.
+
+
+class _WholeRecords:
+    """Reads a file up to the end of its last whole record.
+
+    The library's reader fails in many ways within a record that was cut off, depending on where.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        size = file.seek(0, os.SEEK_END)
+        self._end = file.seek(len(_MAGIC))
+        while len(head := file.read(_RECORD_HEAD.size)) == _RECORD_HEAD.size:
+            end = file.tell() + _RECORD_HEAD.unpack(head)[1]
+            if end > size:
+                break
+            self._end = file.seek(end)
+            if head[0] == _FOOTER:
+                self._end = size
+                break
+        file.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        left = self._end - self._file.tell()
+        return self._file.read(left if size < 0 else min(size, left))
+
+
+class _JsonDecoders:
+    """Decodes messages in JSON, whose bytes are text in base 64."""
+
+    def decoder_for(self, message_encoding: str, _schema: Any) -> Any:  # noqa: ANN401
+        return _json if message_encoding == "json" else None
+
+
+def _json(data: bytes) -> Any:  # noqa: ANN401
+    message = json.loads(data, object_hook=lambda fields: SimpleNamespace(**fields))
+    if isinstance(getattr(message, "data", None), str):
+        message.data = base64.b64decode(message.data)
+    return message

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from steerstream import lens
 from steerstream.warp import Warp
+from steerstream_bundle.pictures import Image
 from steerstream_service.admission.capacity import Capacity
 from steerstream_service.admission.catalogue import Catalogue, Model
 from steerstream_service.admission.frame_cost import Reading, available_cores
-from steerstream_service.admission.load import Demand
+from steerstream_service.admission.load import Claim, Demand
 from steerstream_service.admission.pace import Pace
+from steerstream_service.admission.picture_cost import NOTHING_SPENT, PictureMeter
 from steerstream_service.admission.rate_meter import FrameCounts, RateMeter
 from steerstream_service.admission.shares import Holder, Shares
 from steerstream_service.admission.shedding import Shedding
@@ -35,6 +37,8 @@ _NS_PER_MS = 1_000_000
 _LONGEST_PAUSE_NS = 200_000_000
 """Longest time that a session above its stated rate is not read; the end of its stream is noticed
 only after that."""
+_LONGEST_DEAR_PAUSE_NS = 1_000_000_000
+"""The same where its frames are dear, so that to read them alone cannot fill a core."""
 _NOBODY = Holder()
 
 
@@ -47,8 +51,9 @@ class Lease:
     model: Model
     slot: Slot
     terms: Terms
-    demand: Demand
+    claim: Claim
     rate_meter: RateMeter
+    pictures: PictureMeter
     capacity: Capacity
     office: TicketOffice
     resumed: SessionState | None = None
@@ -63,6 +68,11 @@ class Lease:
         """The granted budget."""
         return self.terms.budget_ns / _NS_PER_MS
 
+    @property
+    def demand(self) -> Demand:
+        """What the session said that it asks for."""
+        return self.claim.demand
+
     def ticket(self, state: SessionState) -> TicketNotice:
         """Return the session's state as a ticket for its vehicle."""
         sealed = self.office.seal(state, self.opening.vehicle_id, self.model.bundle)
@@ -73,13 +83,32 @@ class Lease:
             next(iter(state.ring_frames), None),
         )
 
-    def pause_ns(self, now_ns: int) -> int:
-        """Count a frame, and return for how many nanoseconds the session should not be read.
+    def take(self, now_ns: int, image: Image | None) -> tuple[int, bool]:
+        """Count a frame against the stated rate.
 
-        That is 0 unless the frame is above the stated rate and the server is busy.
+        A frame that is dearer than what the session was granted counts as several. Frames above the
+        rate are served while there is room. Dear ones are read more slowly even then, one session's
+        after the other's: they would fill the server before it knows that it is full.
+
+        Args:
+            now_ns: when it came.
+            image: its picture.
+
+        Returns:
+            For how many nanoseconds the session should not be read, and whether the frame is a
+            surplus that this server has no room for.
         """
-        wait_ns = self.rate_meter.take(now_ns)
-        return min(wait_ns, _LONGEST_PAUSE_NS) if self.capacity.is_busy else 0
+        capacity, weight, is_dear, picture_ns = self.capacity, 1.0, False, 0.0
+        if image is not None:
+            picture_ns = self.pictures.forecast_ns(image)
+            weight = capacity.weight(self.claim, picture_ns)
+            is_dear = capacity.is_dear(self.claim, picture_ns)
+        wait_ns = self.rate_meter.take(now_ns, weight)
+        is_surplus = wait_ns > 0 and capacity.is_busy
+        if is_dear and (wait_ns or weight > 1.0 or self.rate_meter.is_ahead(now_ns)):
+            turn_ns = capacity.dear_turn_ns(now_ns, picture_ns) - now_ns
+            return max(turn_ns, min(wait_ns, _LONGEST_DEAR_PAUSE_NS)), is_surplus
+        return min(wait_ns, _LONGEST_PAUSE_NS) if is_surplus else 0, is_surplus
 
 
 class Admission:
@@ -126,6 +155,7 @@ class Admission:
         self.pace = Pace()
         self._frames = 0
         self._others = 0
+        self._spent = NOTHING_SPENT
 
     @property
     def models(self) -> Mapping[str, Model]:
@@ -176,13 +206,13 @@ class Admission:
         warp = _warp(opening.camera, model)
         rate_meter = RateMeter(demand.rate_hz)
         # Nothing may fail after the load is taken: only a lease gives slot and load back.
-        self._take_load(demand, older)
+        claim = self._take_load(demand, older)
         try:
             if older is not None:
                 self.release(older)
             slot = model.queue.pool.allocate()
         except BaseException:
-            self.capacity.give_back(demand)
+            self.capacity.give_back(claim)
             raise
         lease = Lease(
             session_id=secrets.token_hex(8),
@@ -190,8 +220,9 @@ class Admission:
             model=model,
             slot=slot,
             terms=terms,
-            demand=demand,
+            claim=claim,
             rate_meter=rate_meter,
+            pictures=PictureMeter(),
             capacity=self.capacity,
             office=self._office,
             resumed=resumed,
@@ -210,11 +241,12 @@ class Admission:
         self._shares.remove(lease.session_id)
         self.on_release(lease.session_id)
         self._count(lease.rate_meter.review())
+        self._spent = self._spent.plus(lease.pictures.review())
         lease.model.queue.pool.release(lease.slot)
         if lease.session_id in self._leaving:
             self._leaving.remove(lease.session_id)
         else:
-            self.capacity.give_back(lease.demand)
+            self.capacity.give_back(lease.claim)
         return True
 
     def count_other(self) -> None:
@@ -228,12 +260,16 @@ class Admission:
             lags_ns: how late timers of the event loop fired since the last review.
 
         Returns:
-            Sessions to let go so that the others stay in time, newest first.
+            Sessions to let go so that the others stay in time.
         """
         counts = [lease.rate_meter.review() for lease in self._leases.values()]
         for count in counts:
             self._count(count)
-        reading = Reading.now(self._frames, self._others)
+        for lease in self._leases.values():
+            self._spent = self._spent.plus(lease.pictures.review())
+            if lease.pictures.mean is not None and lease.session_id not in self._leaving:
+                self.capacity.measured(lease.claim, lease.pictures.mean)
+        reading = Reading.now(self._frames, self._others, self._spent)
         goal = self.capacity.review(reading, counts, lags_ns, self._usual_budget_ns)
         going = [] if goal is None else self._let_go(goal)
         if self._config.max_load > 1:
@@ -248,31 +284,40 @@ class Admission:
         budgets_ns = sorted(lease.terms.budget_ns for lease in self._leases.values())
         return budgets_ns[len(budgets_ns) // 4] if budgets_ns else NEVER_NS
 
-    def _take_load(self, demand: Demand, older: Lease | None) -> None:
+    def _take_load(self, demand: Demand, older: Lease | None) -> Claim:
         """Take a share of the load, in place of another session's, or leave all as it was."""
         if older is None or older.session_id in self._leaving:
-            self.capacity.take(demand)
-            return
-        self.capacity.give_back(older.demand)
+            return self.capacity.take(demand)
+        self.capacity.give_back(older.claim)
         try:
-            self.capacity.take(demand)
+            claim = self.capacity.take(demand)
         except BaseException:
-            self.capacity.take_again(older.demand)
+            self.capacity.take_again(older.claim)
             raise
         self._leaving.add(older.session_id)
+        return claim
 
     def _count(self, counts: FrameCounts) -> None:
         self._frames += counts.served
         self._others += counts.others
 
     def _let_go(self, goal: float) -> list[Lease]:
+        """Let sessions go, down to a load: the newest, but those with dear frames before others.
+
+        Others go only when the next review finds that it was not enough.
+        """
         staying = [lease for name, lease in self._leases.items() if name not in self._leaving]
-        going = []
-        while len(staying) > 1 and self.capacity.load > goal:
-            lease = staying.pop()
-            self.capacity.give_back(lease.demand)
+        capacity = self.capacity
+        dear = [item for item in staying if capacity.is_dear(item.claim, item.claim.picture.cpu_ns)]
+        left = len(staying)
+        going: list[Lease] = []
+        for lease in reversed(dear or staying):
+            if left == 1 or capacity.load <= goal:
+                break
+            capacity.give_back(lease.claim)
             self._leaving.add(lease.session_id)
             going.append(lease)
+            left -= 1
         return going
 
     def _begun(self, opening: Opening) -> tuple[Model, SessionState | None]:

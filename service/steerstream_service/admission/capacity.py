@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from steerstream_service.admission.frame_cost import FrameCost, Reading
 from steerstream_service.admission.lateness import Lateness
-from steerstream_service.admission.load import Costs, Demand, Load
+from steerstream_service.admission.load import Claim, Costs, Demand, Load
+from steerstream_service.admission.picture_cost import (
+    NO_PICTURE,
+    PictureTime,
+    Spent,
+    guess,
+    typical,
+)
 from steerstream_service.admission.rate_meter import FrameCounts
 from steerstream_service.admission.shedding import Shedding
 from steerstream_service.domain import NEVER_NS
@@ -20,6 +28,11 @@ does not flip with every review."""
 _FORGET_NS = 60_000_000_000
 """Without a session for this long, the cost of a frame is guessed again: it may have been measured
 under an attack, and only frames would correct it."""
+_DEAR = 1.5
+"""A frame that costs more than this many times another one is dear beside it."""
+_DEAR_GAP = 4.0
+"""From one dear picture beyond its grant to the next, as a multiple of its cost: together they take
+a quarter of a core."""
 _MS = 1e6
 
 
@@ -53,10 +66,13 @@ class Capacity:
         self._max_load = max_load
         self._shedding = shedding
         self._load = Load()
-        self._sessions = 0
+        # In the order in which they came.
+        self._claims: dict[Claim, None] = {}
+        self._typical: dict[str, PictureTime] = {}
         # Reused for the next vehicle of a crowd, which asks for the same while nothing changes.
         self._refused: tuple[Demand, str] | None = None
         self._busy_until_ns = 0
+        self._next_dear_ns = 0
         self._driven_ns = 0
         self.is_busy = False
         self.lateness = Lateness()
@@ -64,7 +80,7 @@ class Capacity:
     @property
     def load(self) -> float:
         """The load of all sessions, as a multiple of what an undisturbed server admits."""
-        return max(share.value for share in self._load.shares(self._costs())) / self._max_load
+        return self._fullest / self._max_load
 
     def add_model(self, name: str, steps: StepCost) -> None:
         """Take the measured cost of one more model's steps."""
@@ -79,50 +95,106 @@ class Capacity:
         step_ns, frame = self._steps[model][1], self._frame
         if not self._in_loop:
             return step_ns + frame.loop_ns
-        # Once measured, the event loop's time per frame includes decoding and the step.
-        return step_ns if frame.is_guess else frame.loop_ns
+        # Once measured, the event loop's time per frame includes the step.
+        return step_ns if frame.is_guess else frame.loop_ns + self.picture(model).loop_ns
 
-    def take(self, demand: Demand) -> None:
+    def picture(self, model: str) -> PictureTime:
+        """Return what a typical picture for a model costs, by which newcomers are judged."""
+        return self._typical.get(model) or guess(in_loop=self._in_loop)
+
+    def take(self, demand: Demand, picture: PictureTime | None = None) -> Claim:
         """Admit a session.
 
         The first session makes no other one late, and is always admitted.
 
+        Args:
+            demand: what it asks for.
+            picture: what its pictures cost; None for what is typical.
+
         Raises:
             TooManySessionsError: with this one, not all sessions would stay within their budgets.
         """
-        if self.lateness.lasts and self._sessions and self._max_load <= 1.0:
+        if self.lateness.lasts and self._claims and self._max_load <= 1.0:
             raise TooManySessionsError(
                 f"the server misses {self.lateness.missed:.1%} of its frames, for want of time on "
                 "its cores; try again later"
             )
         if self._refused is not None and self._refused[0] == demand:
             raise TooManySessionsError(self._refused[1])
+        claim = (
+            Claim(demand, self.picture(demand.model))
+            if picture is None
+            else Claim(demand, picture, is_measured=True)
+        )
         costs = self._costs()
         before = self._load.shares(costs)
-        self._load.add(demand)
-        bound = self._max_load * self._shedding.limit
+        self._load.add(claim)
         fullest, was = max(zip(self._load.shares(costs), before, strict=True))
-        if fullest.value > bound and self._sessions:
-            self._load.remove(demand)
+        if fullest.value > self._bound and self._claims:
+            self._load.remove(claim)
             text = (
                 f"{demand.rate_hz:g} Hz within {demand.budget_ns / _MS:g} ms asks for "
                 f"{fullest.value - was.value:.1%} of the {fullest.resource}, of which "
-                f"{max(0.0, bound - was.value):.1%} is left; try again later"
+                f"{max(0.0, self._bound - was.value):.1%} is left; try again later"
             )
             self._refused = demand, text
             raise TooManySessionsError(text)
-        self._sessions += 1
+        self._claims[claim] = None
+        return claim
 
-    def take_again(self, demand: Demand) -> None:
+    def take_again(self, claim: Claim) -> None:
         """Put a session back into the load that was taken out of it a moment ago."""
-        self._load.add(demand)
-        self._sessions += 1
+        self._load.add(claim)
+        self._claims[claim] = None
 
-    def give_back(self, demand: Demand) -> None:
+    def give_back(self, claim: Claim) -> None:
         """Take an ended session out of the load."""
-        self._load.remove(demand)
-        self._sessions -= 1
+        del self._claims[claim]
+        self._load.remove(claim)
         self._refused = None
+
+    def measured(self, claim: Claim, mean: Spent) -> None:
+        """Note what the pictures of an admitted session cost.
+
+        Args:
+            claim: the session's.
+            mean: what one of its pictures takes.
+        """
+        receive, decode = mean.by_thread(in_loop=self._in_loop)
+        claim.is_measured = True
+        self._load.change(claim, receive.plus(decode, 1))
+
+    def weight(self, claim: Claim, picture_ns: float) -> float:
+        """Return for how many frames one counts: 1, unless its picture is dearer than was granted.
+
+        Args:
+            claim: the session's.
+            picture_ns: CPU time that the picture will take.
+        """
+        frame_ns = self._frame.cpu_ns
+        times = (frame_ns + picture_ns) / (frame_ns + claim.granted_ns)
+        return times if times > _DEAR else 1.0
+
+    def is_dear(self, claim: Claim, picture_ns: float) -> bool:
+        """Whether a frame costs far more than a typical one.
+
+        Args:
+            claim: the session's.
+            picture_ns: CPU time that its picture takes.
+        """
+        frame_ns = self._frame.cpu_ns
+        typical_ns = frame_ns + self.picture(claim.demand.model).cpu_ns
+        return frame_ns + picture_ns > _DEAR * typical_ns
+
+    def dear_turn_ns(self, now_ns: int, picture_ns: float) -> int:
+        """Return when a session may be read again whose picture was dear and beyond its grant.
+
+        Args:
+            now_ns: when it came.
+            picture_ns: CPU time that the picture takes.
+        """
+        self._next_dear_ns = max(now_ns, self._next_dear_ns) + round(_DEAR_GAP * picture_ns)
+        return self._next_dear_ns
 
     def review(
         self,
@@ -143,12 +215,14 @@ class Capacity:
             The load to go back to by letting sessions go, or None.
         """
         self._refused = None
-        if self._sessions:
+        if self._claims:
             self._driven_ns = reading.at_ns
         elif reading.at_ns - self._driven_ns >= _FORGET_NS:
             self._driven_ns = reading.at_ns
             self._measured = None
+            self._typical.clear()
         self._frame.update(reading)
+        self._review_pictures()
         faithful = [count for count in counts if count.keeps_promise]
         if self._frame.in_use >= self._max_load and faithful:
             self._busy_until_ns = reading.at_ns + _BUSY_NS
@@ -156,6 +230,29 @@ class Capacity:
         self.lateness.update(reading.at_ns, faithful, lags_ns, budget_ns)
         missed = self.lateness.missed if self.lateness.is_late else 0.0
         return self._shedding.update(reading.at_ns, self.load, missed)
+
+    def _review_pictures(self) -> None:
+        """Find out what is typical, and grant each session what its pictures cost if all fit."""
+        of_model: defaultdict[str, list[tuple[float, PictureTime]]] = defaultdict(list)
+        for claim in self._claims:
+            if claim.is_measured and claim.picture is not NO_PICTURE:
+                of_model[claim.demand.model].append((claim.demand.rate_hz, claim.picture))
+        self._typical |= {model: typical(found) for model, found in of_model.items()}
+        for claim in self._claims:
+            if not claim.is_measured:
+                self._load.change(claim, self.picture(claim.demand.model))
+        if self._fullest <= self._bound:
+            for claim in self._claims:
+                claim.granted_ns = claim.picture.cpu_ns
+
+    @property
+    def _bound(self) -> float:
+        """The share of a resource up to which sessions are admitted."""
+        return self._max_load * self._shedding.limit
+
+    @property
+    def _fullest(self) -> float:
+        return max(share.value for share in self._load.shares(self._costs()))
 
     def _costs(self) -> Costs:
         frame = self._frame

@@ -1,4 +1,7 @@
-"""Measures the CPU time of a frame, from the process's CPU clock over many frames."""
+"""Measures the CPU time of a frame, from the process's CPU clock over many frames.
+
+What their pictures took is subtracted: each session answers for its own (`picture_cost`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import time
 from collections import deque
 from pathlib import Path
 from typing import NamedTuple, Self
+
+from steerstream_service.admission.picture_cost import NOTHING_SPENT, Spent
 
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _STAT = Path("/proc/stat")
@@ -28,6 +33,9 @@ every other event: probes and descriptions take about as long, resets and refuse
 _MOST_OTHERS = 0.5
 """With more other events per frame than this no sample is taken: the subtraction is only a guess.
 A flood of them must make frames look neither dear nor cheap."""
+_MOST_RECEIVING = 0.25
+"""With a larger part of the CPU time in receiving pictures no sample is taken either: what a byte
+takes is an estimate, and what it leaves out would make the frames of all look dear."""
 _FURTHEST = 8.0
 """A sample is at most this factor away from the guess: what is further off is no frame's cost."""
 _SAMPLES = 7
@@ -35,10 +43,6 @@ _SAMPLES = 7
 shows after four."""
 _LOOP_GUESS_NS = 600_000
 """Event loop time of a frame on a full server, assumed before the first sample."""
-_DECODE_GUESS_NS = 1_300_000
-"""CPU time of decoding, assumed before the first sample: that of a JPEG of 640x480. Too high a
-guess makes the last of a crowd wait for a second; too low a guess admits sessions that must
-leave."""
 
 
 class Reading(NamedTuple):
@@ -52,6 +56,7 @@ class Reading(NamedTuple):
         others: other events that cost CPU time: calls of any method, including refused ones,
             resets, and frames that were refused or superseded.
         stolen_ns: time of all cores that the host of a virtual machine gave to others.
+        pictures: what the pictures of all sessions took.
     """
 
     at_ns: int
@@ -60,10 +65,17 @@ class Reading(NamedTuple):
     frames: int
     others: int
     stolen_ns: int
+    pictures: Spent = NOTHING_SPENT
 
     @classmethod
-    def now(cls, frames: int, others: int) -> Self:
-        """Read the clocks; must be called on the event loop's thread."""
+    def now(cls, frames: int, others: int, pictures: Spent = NOTHING_SPENT) -> Self:
+        """Read the clocks; must be called on the event loop's thread.
+
+        Args:
+            frames: see the attribute, as the others.
+            others: events that were no frames.
+            pictures: what pictures took.
+        """
         return cls(
             time.monotonic_ns(),
             time.process_time_ns(),
@@ -71,6 +83,7 @@ class Reading(NamedTuple):
             frames,
             others,
             _stolen_ns(),
+            pictures,
         )
 
 
@@ -94,7 +107,7 @@ class _Median:
 
 
 class FrameCost:
-    """The CPU time of a frame, in total and on the event loop, and the CPU cores that there are.
+    """The CPU time of a frame without its picture, and the CPU cores that there are.
 
     Costs are converted to those on a full server, whatever the load when they were measured:
     admission asks what a frame will cost once the server is full.
@@ -116,9 +129,10 @@ class FrameCost:
         self._machine_cores = os.cpu_count() or 1
         self._begin: Reading | None = None
         self._last: Reading | None = None
-        whole_ns = _LOOP_GUESS_NS + _DECODE_GUESS_NS + step_ns
+        self._in_loop = in_loop
+        whole_ns = _LOOP_GUESS_NS + step_ns
         # Without the step, which on an accelerator takes no CPU time.
-        self._cpu = _Median(whole_ns, (_LOOP_GUESS_NS + _DECODE_GUESS_NS) / _FURTHEST)
+        self._cpu = _Median(whole_ns, _LOOP_GUESS_NS / _FURTHEST)
         loop_ns = whole_ns if in_loop else _LOOP_GUESS_NS
         self._loop = _Median(loop_ns, _LOOP_GUESS_NS / _FURTHEST)
         self._loop_part = _WHOLE_LOOP_PART if in_loop else _LOOP_PART
@@ -147,7 +161,7 @@ class FrameCost:
         if reading.at_ns > last.at_ns:
             passed_ns = self._machine_cores * (reading.at_ns - last.at_ns)
             self._stolen.append((reading.stolen_ns - last.stolen_ns) / passed_ns)
-        if reading.frames == last.frames or _crowded(begin, reading):
+        if reading.frames == last.frames or _crowded(begin, reading) or _receives(begin, reading):
             self._begin = reading
         elif reading.frames - begin.frames >= _LEAST_FRAMES:
             self._sample(begin, reading)
@@ -157,8 +171,11 @@ class FrameCost:
         frames = end.frames - begin.frames
         # Less than none where frames were answered that came before.
         others_ns = _OTHER_NS * max(0, end.others - begin.others)
-        cpu_ns = _less(end.cpu_ns - begin.cpu_ns, others_ns) / frames
-        loop_ns = _less(end.loop_ns - begin.loop_ns, others_ns) / frames
+        receive, decode = end.pictures.since(begin.pictures).by_thread(in_loop=self._in_loop)
+        cpu_ns = end.cpu_ns - begin.cpu_ns - decode.cpu_ns
+        loop_ns = end.loop_ns - begin.loop_ns - decode.loop_ns
+        cpu_ns = _less(cpu_ns, others_ns + receive.cpu_ns) / frames
+        loop_ns = _less(loop_ns, others_ns + receive.loop_ns) / frames
         alone_ns = _ALONE_NS * max(0.0, 1.0 - self._share(begin, end))
         self._cpu.take(_less(cpu_ns, alone_ns))
         self._loop.take(_less(loop_ns, self._loop_part * alone_ns))
@@ -198,3 +215,8 @@ def _less(total_ns: float, other_ns: float) -> float:
 
 def _crowded(begin: Reading, end: Reading) -> bool:
     return end.others - begin.others > _MOST_OTHERS * (end.frames - begin.frames)
+
+
+def _receives(begin: Reading, end: Reading) -> bool:
+    receive_ns = end.pictures.receive_ns - begin.pictures.receive_ns
+    return receive_ns > _MOST_RECEIVING * (end.cpu_ns - begin.cpu_ns)

@@ -3,7 +3,8 @@
 Three resources can run out: the engine's thread, the event loop's thread, and the CPU as a whole.
 The share of a resource that the sessions ask for is the larger of two figures:
 
-- utilisation: frames a second times the cost of a frame;
+- utilisation: frames a second times the cost of a frame, which is the same for all sessions of a
+  model but for its picture;
 - how full the tightest budget is if all sessions send a frame at once. Cameras keep their phases,
   so that an unlucky one stays unlucky. This is the demand bound of EDF without preemption (George,
   Rivierre and Spuri 1996) with its linear upper bound (Albers and Slomka 2004): all frames that are
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from steerstream_service.admission.picture_cost import NO_PICTURE, PictureTime
 from steerstream_service.engine import batching
 from steerstream_service.engine.step_cost import StepCost
 
@@ -44,7 +46,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Measured costs.
+    """Measured costs of a frame, without those of its picture.
 
     Attributes:
         steps: cost of steps, by model.
@@ -69,63 +71,127 @@ class Share(NamedTuple):
     resource: str
 
 
-class _Row(NamedTuple):
+class Claim:
+    """What one session asks for.
+
+    Args:
+        demand: its frames.
+        picture: what one of their pictures costs.
+        is_measured: whether that was measured, and is not what is typical.
+
+    Attributes:
+        granted_ns: CPU time that a picture may take; more than that counts as several frames.
+    """
+
+    __slots__ = ("demand", "granted_ns", "is_measured", "picture")
+
+    def __init__(self, demand: Demand, picture: PictureTime, *, is_measured: bool = False) -> None:
+        self.demand = demand
+        self.picture = picture
+        self.is_measured = is_measured
+        self.granted_ns = picture.cpu_ns
+
+
+@dataclass(slots=True)
+class _Row:
+    """Sessions of one model and one class of budgets.
+
+    Attributes:
+        model: their model.
+        budget_ns: their budget.
+        sessions: how many there are.
+        rate_hz: the frames a second of all.
+        at_once_ns: what a picture of each costs together, on the event loop and of CPU time.
+        per_s_ns: what their pictures cost in a second, in the same order.
+    """
+
     model: str
     budget_ns: float
-    sessions: int
-    rate_hz: float
+    sessions: int = 0
+    rate_hz: float = 0.0
+    at_once_ns: PictureTime = NO_PICTURE
+    per_s_ns: PictureTime = NO_PICTURE
+
+    def add(self, claim: Claim, sign: int) -> None:
+        rate_hz = claim.demand.rate_hz
+        self.sessions += sign
+        self.rate_hz += sign * rate_hz
+        self.at_once_ns = self.at_once_ns.plus(claim.picture, sign)
+        self.per_s_ns = self.per_s_ns.plus(claim.picture, sign * rate_hz)
+
+
+class _Work(NamedTuple):
+    """What a row asks of one resource.
+
+    Attributes:
+        at_once_ns: for one frame of each session.
+        per_s_ns: for the frames of a second.
+        budget_ns: of each frame.
+    """
+
+    at_once_ns: float
+    per_s_ns: float
+    budget_ns: float
 
 
 class Load:
-    """The demands of all sessions, summed up by model and budget."""
+    """The claims of all sessions, summed up by model and budget."""
 
     def __init__(self) -> None:
-        self._sessions: defaultdict[tuple[int, str], int] = defaultdict(int)
-        self._rates_hz: defaultdict[tuple[int, str], float] = defaultdict(float)
+        self._by_key: dict[tuple[int, str], _Row] = {}
 
-    def add(self, demand: Demand) -> None:
+    def add(self, claim: Claim) -> None:
         """Count a session."""
-        key = _key(demand)
-        self._sessions[key] += 1
-        self._rates_hz[key] += demand.rate_hz
+        key = _key(claim.demand)
+        row = self._by_key.get(key)
+        if row is None:
+            budget_ns = 2.0 ** (key[0] / _CLASSES_PER_OCTAVE)
+            self._by_key[key] = row = _Row(claim.demand.model, budget_ns)
+        row.add(claim, 1)
 
-    def remove(self, demand: Demand) -> None:
-        """Take a session out, with the demand that it was added with."""
-        key = _key(demand)
-        self._sessions[key] -= 1
-        self._rates_hz[key] -= demand.rate_hz
-        if not self._sessions[key]:
-            del self._sessions[key], self._rates_hz[key]
+    def remove(self, claim: Claim) -> None:
+        """Take a session out; it must not have changed since it was added."""
+        key = _key(claim.demand)
+        self._by_key[key].add(claim, -1)
+        if not self._by_key[key].sessions:
+            del self._by_key[key]
+
+    def change(self, claim: Claim, picture: PictureTime) -> None:
+        """Note that the pictures of a session that was added cost something else."""
+        self.remove(claim)
+        claim.picture = picture
+        self.add(claim)
 
     def shares(self, costs: Costs) -> list[Share]:
         """Return the share of each resource that all sessions together ask for."""
-        rows = list(self._rows())
+        rows = [self._by_key[key] for key in sorted(self._by_key)]
         sizes = self._sizes(costs.steps)
         one_ns = max((steps[1] for steps in costs.steps.values()), default=0)
         each_ns = {
             model: min(costs.steps[model][size] / size, costs.most_ns)
             for model, size in sizes.items()
         }
-        at_loop_ns = dict.fromkeys(sizes, costs.loop_ns)
-        at_cpu_ns = dict.fromkeys(sizes, costs.cpu_ns / costs.cores)
+        steps = [_work(row, each_ns[row.model]) for row in rows]
+        loop = [
+            _work(row, costs.loop_ns, row.at_once_ns.loop_ns, row.per_s_ns.loop_ns) for row in rows
+        ]
+        cpu = [
+            _work(row, costs.cpu_ns, row.at_once_ns.cpu_ns, row.per_s_ns.cpu_ns, costs.cores)
+            for row in rows
+        ]
         begun_ns = _begun(rows, costs.steps, sizes)
         none_ns = [0] * len(rows)
         return [
-            Share(_share(rows, each_ns, begun_ns, costs.loop_ns), "engine"),
-            Share(_share(rows, at_loop_ns, none_ns, one_ns), "event loop"),
-            Share(_share(rows, at_cpu_ns, none_ns, 0.0), "CPU"),
+            Share(_share(steps, begun_ns, costs.loop_ns), "engine"),
+            Share(_share(loop, none_ns, one_ns), "event loop"),
+            Share(_share(cpu, none_ns, 0.0), "CPU"),
         ]
-
-    def _rows(self) -> Iterator[_Row]:
-        for key in sorted(self._sessions):
-            budget_ns = 2.0 ** (key[0] / _CLASSES_PER_OCTAVE)
-            yield _Row(key[1], budget_ns, self._sessions[key], self._rates_hz[key])
 
     def _sizes(self, steps: Mapping[str, StepCost]) -> dict[str, int]:
         """Return the batch size in which the sessions of a model are served, by model."""
         sessions: defaultdict[str, int] = defaultdict(int)
-        for (_, model), count in self._sessions.items():
-            sessions[model] += count
+        for row in self._by_key.values():
+            sessions[row.model] += row.sessions
         return {model: batching.paying(count, steps[model]) for model, count in sessions.items()}
 
 
@@ -147,38 +213,48 @@ def _begun(
     return begun_ns
 
 
-def _share(
-    rows: Sequence[_Row],
-    each_ns: Mapping[str, float],
-    begun_ns: Sequence[int],
-    elsewhere_ns: float,
-) -> float:
+def _work(
+    row: _Row, frame_ns: float, at_once_ns: float = 0.0, per_s_ns: float = 0.0, cores: float = 1.0
+) -> _Work:
+    """Return what a row asks of one resource.
+
+    Args:
+        row: the sessions.
+        frame_ns: cost of a frame without its picture.
+        at_once_ns: cost of a picture of each session.
+        per_s_ns: cost of the pictures of a second.
+        cores: among which the work is divided.
+    """
+    return _Work(
+        (row.sessions * frame_ns + at_once_ns) / cores,
+        (row.rate_hz * frame_ns + per_s_ns) / cores,
+        row.budget_ns,
+    )
+
+
+def _share(works: Sequence[_Work], begun_ns: Sequence[int], elsewhere_ns: float) -> float:
     """Return the share of one resource that is asked for.
 
     Args:
-        rows: the demands, ascending by budget.
-        each_ns: cost of a frame on this resource, by model.
+        works: what each row asks for, ascending by budget.
         begun_ns: for each row, the longest step that may have begun just before its frames arrive.
         elsewhere_ns: part of each budget that a frame spends on other resources.
     """
-    in_use = sum(row.rate_hz * each_ns[row.model] for row in rows) / _NS
-    closeness = max(_closeness(rows, each_ns, begun_ns, elsewhere_ns), default=0.0)
+    in_use = sum(work.per_s_ns for work in works) / _NS
+    closeness = max(_closeness(works, begun_ns, elsewhere_ns), default=0.0)
     return max(in_use, _AT_ONCE * closeness, 0.0)
 
 
 def _closeness(
-    rows: Sequence[_Row],
-    each_ns: Mapping[str, float],
-    begun_ns: Sequence[int],
-    elsewhere_ns: float,
+    works: Sequence[_Work], begun_ns: Sequence[int], elsewhere_ns: float
 ) -> Iterator[float]:
     """Yield, for each budget, the work that is due within it as a share of it."""
     at_once_ns, per_ns = 0.0, 0.0
-    for (model, budget_ns, sessions, rate_hz), step_ns in zip(rows, begun_ns, strict=True):
-        cost_ns = each_ns[model]
+    for work, step_ns in zip(works, begun_ns, strict=True):
+        budget_ns = work.budget_ns
         # Frames of a row that are due within t: sessions + rate * (t - budget), a line in t.
-        at_once_ns += cost_ns * (sessions - rate_hz * budget_ns / _NS)
-        per_ns += cost_ns * rate_hz / _NS
+        at_once_ns += work.at_once_ns - work.per_s_ns * budget_ns / _NS
+        per_ns += work.per_s_ns / _NS
         room_ns = budget_ns - elsewhere_ns
         due_ns = at_once_ns + per_ns * budget_ns + step_ns
         yield due_ns / room_ns if room_ns > 0 else math.inf

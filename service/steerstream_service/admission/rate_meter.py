@@ -90,8 +90,12 @@ class RateMeter:
         self._due_ns = 0
         self._begin()
 
-    def take(self, now_ns: int) -> int:
+    def take(self, now_ns: int, weight: float = 1.0) -> int:
         """Count a frame.
+
+        Args:
+            now_ns: when it came.
+            weight: for how many frames it counts.
 
         Returns:
             0 for a frame within the rate; for a surplus one, nanoseconds until the next would be
@@ -101,9 +105,13 @@ class RateMeter:
         if ahead_ns > self._burst_ns:
             self._surplus += 1
             return ahead_ns - self._burst_ns
-        self._due_ns = max(self._due_ns, now_ns) + self._interval_ns
+        self._due_ns = max(self._due_ns, now_ns) + round(weight * self._interval_ns)
         self._within += 1
         return 0
+
+    def is_ahead(self, now_ns: int) -> bool:
+        """Whether frames come in a bunch, though within the rate."""
+        return self._due_ns - now_ns > 2 * self._interval_ns
 
     def count_late(self, *, was_decoded: bool, held_up: bool = False) -> None:
         """Count a frame that was answered LATE.

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from steerstream_service.admission.admission import Admission, Lease
 from steerstream_service.admission.catalogue import Model, RoutingError, check_share, place_of
-from steerstream_service.admission.load import Demand
+from steerstream_service.admission.load import Claim, Demand
+from steerstream_service.admission.picture_cost import NO_PICTURE
 from steerstream_service.domain import Slot
 from steerstream_service.engine.engine import Engine
 from steerstream_service.engine.shadow import LATER_NS, Comparison, ShadowSession
@@ -75,7 +76,7 @@ class Shadows:
         place = self._places.pop(session_id, None)
         if place is not None:
             place.session.close()
-            self._admission.capacity.give_back(place.demand)
+            self._admission.capacity.give_back(place.claim)
             place.model.queue.pool.release(place.slot)
 
     def _place(self, lease: Lease) -> _Place | None:
@@ -86,13 +87,14 @@ class Shadows:
         if not model.queue.pool.free:
             return None
         try:
-            self._admission.capacity.take(demand)
+            # Its pictures are the session's, which pays for them.
+            claim = self._admission.capacity.take(demand, NO_PICTURE)
         except TooManySessionsError:
             return None
         slot = model.queue.pool.allocate()
         contracts = lease.model.bundle.contract, model.bundle.contract
         session = ShadowSession(model.queue, slot, self._engine.submit, comparison, contracts)
-        return _Place(session, model, slot, demand)
+        return _Place(session, model, slot, claim)
 
 
 class _Place(NamedTuple):
@@ -101,7 +103,7 @@ class _Place(NamedTuple):
     session: ShadowSession
     model: Model
     slot: Slot
-    demand: Demand
+    claim: Claim
 
 
 def _is_meant(lease: Lease, model: Model, comparison: Comparison) -> bool:

@@ -2,14 +2,17 @@
 
 Decoding a picture takes as long as the network, and it is in vain if the answer comes late. So the
 queue forecasts when a frame that comes now would be answered: after those before it, each taking as
-long as the last ones took. That is how long the whole server was busy with a frame, so it counts
-reading, steps and answers too. If the forecast is too late, one frame is given up at once, before
-it costs anything more: of the frames up to the late one, that of the session that had a command
-last. So beyond capacity the server goes on answering as many frames as it can, and every session
-gets the same share of them.
+long to decode as its session's pictures do, and with all else as long as the last ones took. That
+is how long the whole server was busy with a frame, so it counts reading, steps and answers too. If
+the forecast is too late, one frame is given up at once, before it costs anything more: of the
+frames up to the late one, that of the session that had a command last. So beyond capacity the
+server goes on answering as many frames as it can, and every session gets the same share of its
+time: one whose pictures take ten times as long waits for its next turn as long as all would take if
+each took so long.
 
 Frames are decoded in the order of their deadlines. A frame that supersedes one that waits takes
-over its turn, or a camera that is faster than the queue would wait for ever.
+over its turn, or a camera that is faster than the queue would wait for ever. Long pictures never
+have all the decoders, if there are several: others wait for one of them at most.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ import asyncio
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 
 from steerstream_service.session.frame_stages import FrameRecord
 
@@ -35,6 +39,10 @@ up in a short crowd that would all have been answered; a larger one is late afte
 _ALWAYS = 2
 """Frames a decoder that wait regardless of the forecast. A forecast that was once too long gets
 corrected by them."""
+
+_LONG_NS = 5_000_000
+"""A picture that takes longer than this is long: a JPEG of 640x480 takes 1 ms, one of 1920x1080 up
+to 27."""
 
 Call = Callable[[FrameRecord], None]
 
@@ -70,10 +78,14 @@ class DecodeQueue:
         self._frame_ns = 0.0
         self._decode_ns = 0.0
         self._started_ns = 0
+        self._last_decode_ns = 0.0
 
     @property
     def frame_ns(self) -> int:
-        """How long the server takes for one frame when others wait; 0 before it was measured."""
+        """How long the server takes for a frame when others wait, without decoding it.
+
+        It is 0 before it was measured.
+        """
         return int(self._frame_ns)
 
     def put(
@@ -97,9 +109,9 @@ class DecodeQueue:
         entry = _Entry(record, decode, done, give_up, now_ns)
         at = bisect_right(self._waiting, record.turn_ns, key=_turn)
         self._waiting.insert(at, entry)
-        ahead = at + len(self._running)
-        if ahead >= _ALWAYS * self._decoders and self._is_too_late(entry, ahead, now_ns):
-            self._give_up(max(self._waiting[: at + 1], key=_served))
+        until = [*self._running.values(), *self._waiting[: at + 1]]
+        if len(until) > _ALWAYS * self._decoders and self._is_too_late(entry, until, now_ns):
+            self._give_up(max(self._waiting[: at + 1], key=partial(_next_turn_ns, len(until))))
         self._fill()
 
     def take_back(self, record: FrameRecord) -> bool:
@@ -117,23 +129,31 @@ class DecodeQueue:
                 return True
         return False
 
-    def _is_too_late(self, entry: _Entry, ahead: int, now_ns: int) -> bool:
+    def _is_too_late(self, entry: _Entry, until: Sequence[_Entry], now_ns: int) -> bool:
         record = entry.record
         latest_ns = record.arrived_ns + _FILLED * (record.start_by_ns - record.arrived_ns)
-        return now_ns + (ahead + 1) * self._frame_ns > latest_ns
+        decode_ns = sum(each.record.decode_forecast_ns for each in until) / self._decoders
+        return now_ns + len(until) * self._frame_ns + decode_ns > latest_ns
 
     def _give_up(self, entry: _Entry) -> None:
         self._waiting.remove(entry)
         asyncio.get_running_loop().call_soon(entry.give_up, entry.record)
 
     def _fill(self) -> None:
-        while self._waiting and len(self._running) < self._decoders:
-            entry = self._waiting[0]
+        while len(self._running) < self._decoders and (entry := self._next()) is not None:
             now_ns = self._clock()
             if now_ns + self._least_ns(entry.record) > entry.record.start_by_ns:
                 self._give_up(entry)
             else:
-                self._start(self._waiting.pop(0), now_ns)
+                self._waiting.remove(entry)
+                self._start(entry, now_ns)
+
+    def _next(self) -> _Entry | None:
+        """Return the most urgent frame; none with a long picture for the last free decoder."""
+        long = sum(_is_long(entry) for entry in self._running.values())
+        if long < self._decoders - 1 or not long:
+            return self._waiting[0] if self._waiting else None
+        return next((entry for entry in self._waiting if not _is_long(entry)), None)
 
     def _least_ns(self, record: FrameRecord) -> int:
         # Never more than half of the time that the frame had, so that a cost that looks too high
@@ -143,8 +163,10 @@ class DecodeQueue:
     def _start(self, entry: _Entry, now_ns: int) -> None:
         if entry.since_ns <= self._started_ns:
             # It has waited since the one before began, so that took the server's time until now.
-            self._frame_ns = _mean(self._frame_ns, now_ns - self._started_ns)
+            took_ns = now_ns - self._started_ns - self._last_decode_ns / self._decoders
+            self._frame_ns = _mean(self._frame_ns, max(0.0, took_ns))
         self._started_ns = now_ns
+        self._last_decode_ns = entry.record.decode_forecast_ns
         self._running[entry.record] = entry
         entry.future = self._executor.submit(entry.decode, entry.record)
         loop, thread = asyncio.get_running_loop(), threading.get_ident()
@@ -174,5 +196,10 @@ def _turn(entry: _Entry) -> int:
     return entry.record.turn_ns
 
 
-def _served(entry: _Entry) -> int:
-    return entry.record.served_ns
+def _is_long(entry: _Entry) -> bool:
+    return entry.record.decode_forecast_ns > _LONG_NS
+
+
+def _next_turn_ns(sessions: int, entry: _Entry) -> float:
+    """Return when a session's turn would come again if all took as long as it does."""
+    return entry.record.served_ns + sessions * entry.record.decode_forecast_ns

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
@@ -34,6 +35,9 @@ _MOST_PASSES = 48
 """Passes between two turns at most. After each message that comes in between, `_PASSES` begin
 again: a server that decodes while frames wait unread decodes old frames and answers late, more so
 the more come. The bound lets turns go on where the messages alone fill the core."""
+_LONGEST_NS = 10_000_000
+"""CPU time of the loop from one turn to the next at most, for messages of megabytes take
+milliseconds a pass. A turn that had to wait so long is followed by others, for as long."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -53,6 +57,7 @@ class LoopEngine(Engine):
         self._next: asyncio.Handle | None = None
         self._heard = False
         self._passes = 0
+        self._since_ns = 0
         # Bounded by the sessions: each has at most one picture with the decoder.
         self._calls: deque[Callable[[], bool]] = deque()
 
@@ -86,7 +91,7 @@ class LoopEngine(Engine):
 
     def _go_on(self) -> None:
         if self._next is None:
-            self._passes = 0
+            self._passes, self._since_ns = 0, time.thread_time_ns()
             self._pass(_PASSES)
 
     def _pass(self, left: int) -> None:
@@ -95,19 +100,30 @@ class LoopEngine(Engine):
         if self._heard and self._passes < _MOST_PASSES:
             left = _PASSES
         self._heard = False
-        if left:
+        now_ns = time.thread_time_ns()
+        is_overdue = now_ns - self._since_ns > _LONGEST_NS
+        if left and not is_overdue:
             os.sched_yield()
             self._next = self._loop.call_soon(self._pass, left - 1)
             return
         self._next = None
+        self._decode_or_step()
+        while is_overdue and self._is_needed and time.thread_time_ns() - now_ns < _LONGEST_NS:
+            self._decode_or_step()
+        if self._is_needed:
+            self._go_on()
+
+    @property
+    def _is_needed(self) -> bool:
+        return bool(self._calls) or self._has_work
+
+    def _decode_or_step(self) -> None:
         if self._calls and sum(queue.waiting for queue in self._queues) < _ENOUGH:
             while self._calls and not self._calls.popleft()():
                 pass
         else:
             for records in self._turn():
                 deliver(records)
-        if self._calls or self._has_work:
-            self._go_on()
 
 
 class TurnExecutor(Executor):

@@ -104,9 +104,12 @@ class FrameRecord:
             frame whose turn this one took over.
         served_ns: when the session had its last command; 0 before the first.
         resets_before: resets that the session received before the frame.
-        pixels: uint8 [height, width, 3], the network's input. Set by the decoder, as the next two.
+        pixels: uint8 [height, width, 3], the network's input. Set by the decoder, as the next
+            three.
         undecodable: why there are no pixels; None if there are.
         decode_ns: what decoding took.
+        decode_cpu_ns: CPU time of that.
+        decode_forecast_ns: what decoding will take. Set by the stream before it.
         epoch: the state's epoch with this frame. Set by the session on submission, as the next
             three.
         reset: whether the step begins from the initial state.
@@ -138,6 +141,8 @@ class FrameRecord:
         "arrived_ns",
         "capture_time_ns",
         "deadline_ns",
+        "decode_cpu_ns",
+        "decode_forecast_ns",
         "decode_ns",
         "epoch",
         "image",
@@ -199,6 +204,8 @@ class FrameRecord:
         self.pixels = _NO_PIXELS
         self.undecodable: UndecodableError | None = None
         self.decode_ns = 0
+        self.decode_cpu_ns = 0
+        self.decode_forecast_ns = 0.0
         self.recall_asked = False
         self.skip: tuple[SkipReason, str] | None = None
         self.is_replayed = False

@@ -332,11 +332,15 @@ class DriveStream:
         record = wire.frame(frame, now_ns)
         self._observer.received(self.lease.session_id, record)
         # The server itself has frames played again, as fast as they are answered.
-        pause_ns = 0 if record.is_replayed else self.lease.pause_ns(now_ns)
+        pause_ns, is_surplus = 0, False
+        if not record.is_replayed:
+            pause_ns, is_surplus = self.lease.take(now_ns, record.image)
+        if record.image is not None:
+            self.lease.pictures.received(record.image)
         actions = self._session.receive(
             record,
             self._queue.step_cost_ns,
-            is_surplus=pause_ns > 0,
+            is_surplus=is_surplus,
             is_unread=self._is_unread(frame, now_ns),
         )
         self._perform(actions)
@@ -398,14 +402,17 @@ class DriveStream:
         view_of = None if record.view_applied is None else self._input
         if pictures.is_cheap(record.image, view_of):
             self._make_pixels(record)
+            self.lease.pictures.decoded(record.decode_cpu_ns)
             return self._session.decoded(record, time.monotonic_ns())
         self._decoding = record
+        if record.image is not None:
+            record.decode_forecast_ns = self.lease.pictures.decode_ns(record.image)
         self._decoder.put(record, self._make_pixels, self._decoder_done, self._given_up)
         return []
 
     def _make_pixels(self, record: FrameRecord) -> None:
         """Turn a record's picture into pixels, or into the reason why not; on any thread."""
-        began_ns = time.monotonic_ns()
+        began_ns, began_cpu_ns = time.monotonic_ns(), time.thread_time_ns()
         try:
             record.pixels = pictures.to_input(
                 record.image,
@@ -417,9 +424,11 @@ class DriveStream:
         except UndecodableError as error:
             record.undecodable = error
         record.decode_ns = time.monotonic_ns() - began_ns
+        record.decode_cpu_ns = time.thread_time_ns() - began_cpu_ns
 
     def _decoder_done(self, record: FrameRecord, error: BaseException | None) -> None:
         """Post the frame; a fault of the decoder ends the stream."""
+        self.lease.pictures.decoded(record.decode_cpu_ns)
         if error is not None:
             self.end(error)
         else:

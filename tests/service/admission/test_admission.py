@@ -8,6 +8,7 @@ import time
 import pytest
 
 from steerstream_bundle import loading
+from steerstream_bundle.pictures import JpegImage, RawImage
 from steerstream_service.admission.admission import Admission
 from steerstream_service.admission.catalogue import Model
 from steerstream_service.admission.shares import Holder
@@ -120,6 +121,77 @@ def test_the_last_session_stays_however_slow_the_server(tiny):
         admitting.models["tiny"].queue.cost.measured(1, 900 * MS)
     assert _review_until_some_go(admitting, reviews=30) == []
     assert admitting.release(only)
+
+
+VIEW = JpegImage(bytes(6_000))
+LARGE = RawImage(1280, 720, bytes(3 * 1280 * 720))
+
+
+def sends(lease, image, decode_ms):
+    """One frame, as a stream counts it; returns what the stream is told."""
+    told = lease.take(0, image)
+    lease.pictures.received(image)
+    lease.pictures.decoded(round(decode_ms * MS))
+    return told
+
+
+def test_those_whose_frames_are_dear_go_before_others_however_new_those_are(tiny):
+    admitting = admission(tiny, shed_after_s=0.1, shed_notice_s=0.0)
+    dear = [admitting.admit(opening(frame_rate_hz=1.0)) for _ in range(4)]
+    vehicles = [admitting.admit(opening(frame_rate_hz=20.0)) for _ in range(3)]
+    for lease in dear:
+        sends(lease, LARGE, 9.0)
+    for lease in vehicles:
+        sends(lease, VIEW, 0.1)
+    assert admitting.review() == []
+    for _ in range(400):
+        admitting.models["tiny"].queue.cost.measured(1, 900 * MS)
+    going = _review_until_some_go(admitting)
+    assert going == dear[::-1], "and no vehicle, though that is not enough"
+    for lease in going:
+        admitting.release(lease)
+    assert _review_until_some_go(admitting) == vehicles[:0:-1], "the newest, where none is dear"
+    for lease in vehicles:
+        admitting.release(lease)
+    assert admitting.capacity.load == 0
+
+
+def test_a_dear_frame_beyond_what_was_granted_is_served_and_the_next_read_is_in_turn(tiny):
+    admitting = admission(tiny)
+    crowd = [admitting.admit(opening(frame_rate_hz=1.0)) for _ in range(3)]
+    car = admitting.admit(opening(frame_rate_hz=20.0))
+    sends(car, VIEW, 0.1)
+    admitting.review()
+    turns = [sends(lease, LARGE, 9.0) for lease in crowd]
+    assert not any(is_surplus for _, is_surplus in turns)
+    pauses_ms = [pause_ns / MS for pause_ns, _ in turns]
+    assert pauses_ms[0] > 4
+    assert pauses_ms == pytest.approx([pauses_ms[0], 2 * pauses_ms[0], 3 * pauses_ms[0]])
+    assert sends(car, VIEW, 0.1) == (0, False)
+    admitting.review()
+    assert admitting.admit(opening(frame_rate_hz=1.0)).take(0, VIEW) == (0, False)
+
+
+def test_a_dear_surplus_is_read_slowly_even_while_there_is_room(tiny):
+    admitting = admission(tiny)
+    lease, car = (admitting.admit(opening(frame_rate_hz=rate_hz)) for rate_hz in (1.0, 20.0))
+    sends(car, VIEW, 0.1)
+    sends(lease, LARGE, 1.0)
+    admitting.review()
+    told = [lease.take(0, LARGE) for _ in range(9)]
+    assert 0 < told[-1][0] <= 1000 * MS
+    assert told[-1][0] > told[3][0] > 0
+    flood = [car.take(0, VIEW) for _ in range(50)]
+    assert set(flood) == {(0, False)}, "what is cheap is served as long as there is room"
+
+
+def test_on_a_busy_server_a_surplus_is_refused(tiny):
+    admitting = admission(tiny)
+    car = admitting.admit(opening(frame_rate_hz=20.0))
+    admitting.capacity.is_busy = True
+    told = [car.take(0, VIEW) for _ in range(9)]
+    assert told == [*[(0, False)] * 8, (40 * MS, True)]
+    assert car.take(0, None) == (40 * MS, True)
 
 
 def _review_until_some_go(admitting, reviews=500):

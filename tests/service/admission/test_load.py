@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerstream_service.admission.load import Costs, Demand, Load
+from steerstream_service.admission.load import Claim, Costs, Demand, Load
+from steerstream_service.admission.picture_cost import NO_PICTURE, PictureTime
 from tests.service.costs import table
 
 MS = 1_000_000
@@ -30,7 +31,7 @@ def demand(rate_hz=20.0, budget_ns=EDGE_NS, model="m"):
 def load_of(*demands):
     load = Load()
     for each in demands:
-        load.add(each)
+        load.add(Claim(each, NO_PICTURE))
     return load
 
 
@@ -86,6 +87,27 @@ def test_a_step_that_was_kept_off_its_core_takes_no_more_than_the_frame_s_cpu_ti
     assert shares(load, quick)["engine"] == pytest.approx(0.24, rel=0.01)
 
 
+def test_each_session_answers_for_its_own_pictures():
+    load = Load()
+    vehicle, dear = PictureTime(1 * MS, 0.5 * MS), PictureTime(8 * MS, 4 * MS)
+    for picture in (vehicle, dear):
+        load.add(Claim(demand(), picture))
+    found = shares(load, costs(cpu_ms=1, loop_ms=0.5, cores=2))
+    assert found["CPU"] == pytest.approx(20 * (2 * 1 + 1 + 8) / 1000 / 2, rel=0.02)
+    assert found["event loop"] == pytest.approx(20 * (2 * 0.5 + 0.5 + 4) / 1000, rel=0.05)
+    assert found["engine"] == shares(load_of(demand(), demand()), costs(loop_ms=0.5))["engine"]
+
+
+def test_pictures_that_get_dearer_are_counted_so_and_given_back_so():
+    load, claim = load_of(demand()), Claim(demand(), NO_PICTURE)
+    before = shares(load, costs())
+    load.add(claim)
+    load.change(claim, PictureTime(8 * MS, 4 * MS))
+    assert shares(load, costs())["CPU"] == pytest.approx(20 * (2 * 1 + 8) / 1000, rel=0.02)
+    load.remove(claim)
+    assert shares(load, costs()) == pytest.approx(before)
+
+
 def test_models_share_the_engine():
     mixed = load_of(*[demand()] * 10, *[demand(model="n")] * 10)
     both = costs(m=CPU, n=table(lambda size: 2 * size))
@@ -107,12 +129,13 @@ demands = st.lists(
 def test_a_session_more_never_asks_for_less_and_leaving_gives_all_back(asked):
     load, measured = Load(), costs(m=CPU, n=CPU)
     before = [load.shares(measured)]
-    for each in asked:
+    claims = [Claim(each, NO_PICTURE) for each in asked]
+    for each in claims:
         load.add(each)
         before.append(load.shares(measured))
     for earlier, later in itertools.pairwise(before):
         assert all(b.value >= a.value - 1e-9 for a, b in zip(earlier, later, strict=True))
-    for each in asked:
+    for each in claims:
         load.remove(each)
     assert load.shares(measured) == before[0]
 
@@ -120,5 +143,5 @@ def test_a_session_more_never_asks_for_less_and_leaving_gives_all_back(asked):
 @given(demands)
 def test_budgets_are_rounded_down_by_little(asked):
     for each in asked:
-        (row,) = load_of(each)._rows()
+        (row,) = load_of(each)._by_key.values()
         assert 0.975 * each.budget_ns <= row.budget_ns <= each.budget_ns * (1 + 1e-9)

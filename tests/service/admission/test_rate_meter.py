@@ -33,6 +33,22 @@ def test_a_surplus_frame_is_told_when_the_next_is_due():
     assert meter.take(40 * MS) == 0
 
 
+def test_a_frame_that_counts_as_several_takes_their_place():
+    meter = RateMeter(20.0)
+    assert [meter.take(0, 4.0) for _ in range(3)] == [0, 0, 40 * MS]
+    assert meter.review().within == 2
+
+
+def test_frames_that_come_in_a_bunch_are_ahead_of_their_rate():
+    meter = RateMeter(20.0)
+    ahead = []
+    for _ in range(3):
+        meter.take(0)
+        ahead.append(meter.is_ahead(0))
+    assert ahead == [False, False, True]
+    assert not meter.is_ahead(40 * MS)
+
+
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=200))
 def test_a_flood_gets_no_more_than_its_rate_and_a_burst(steps_ms):
     meter, now_ms, within = RateMeter(20.0), 0, 0

@@ -49,12 +49,13 @@ class Server:
         self.queue = DecodeQueue(self.executor, decoders, lambda: self.now_ns)
         self.done, self.given_up, self.errors = [], [], []
 
-    def frame(self, vehicle, *, budget_ns=BUDGET_NS, served_ns=0, turn_ns=None):
+    def frame(self, vehicle, *, budget_ns=BUDGET_NS, served_ns=0, turn_ns=None, decode_ms=0.0):
         record = FrameRecord(vehicle, 0, None, None, self.now_ns)
         record.deadline_ns = self.now_ns + budget_ns
         record.start_by_ns = record.deadline_ns - STEP_NS
         record.turn_ns = record.deadline_ns if turn_ns is None else turn_ns
         record.served_ns = served_ns
+        record.decode_forecast_ns = decode_ms * MS
         self.queue.put(record, self._decode, self._done, self._give_up)
         return record
 
@@ -170,6 +171,84 @@ async def test_beyond_capacity_every_session_gets_the_same_share():
     assert late == 0
     shares = [commands[vehicle] * 120 / commands.total() for vehicle in range(120)]
     assert 0.7 <= min(shares) <= max(shares) <= 1.3, "a command every second or third period"
+
+
+async def test_the_time_that_a_session_s_pictures_take_is_its_own():
+    """Dear pictures before a frame make it late, and those behind it do not."""
+    for dear_budget_ns, given_up in ((20 * BUDGET_NS, 0), (BUDGET_NS - MS, 1)):
+        server = await learned(Server(), ms=1)
+        for number in range(4):
+            server.frame(number, budget_ns=dear_budget_ns, decode_ms=10 if number < 3 else 0)
+        for _ in range(6):
+            server.frame(9)
+        await asyncio.sleep(0)
+        assert len(server.given_up) == given_up
+        assert all(record.decode_forecast_ns for record in server.given_up), "the dear one goes"
+
+
+async def test_what_decoding_took_is_not_counted_twice():
+    server = Server()
+    for number in range(3):
+        server.frame(number, budget_ns=10**10, decode_ms=4)
+    for number in range(3, 60):
+        server.serve(5)
+        server.frame(number, budget_ns=10**10, decode_ms=4)
+    assert server.queue.frame_ns == pytest.approx(1 * MS, rel=0.05)
+
+
+async def test_beyond_capacity_every_session_gets_the_same_share_of_the_time():
+    """One session's pictures take nine times as long as those of twenty others."""
+    server = await learned(Server(), ms=1)
+    served_ns, commands, waiting = Counter(), Counter(), {}
+    end_ns = server.now_ns + 3_000 * MS
+    due_ns = {vehicle: server.now_ns + vehicle * BUDGET_NS // 21 for vehicle in range(21)}
+    while server.now_ns < end_ns:
+        for vehicle, due in due_ns.items():
+            if due <= server.now_ns:
+                turn_ns = None
+                if vehicle in waiting and server.queue.take_back(waiting[vehicle]):
+                    turn_ns = waiting[vehicle].turn_ns
+                waiting[vehicle] = server.frame(
+                    vehicle,
+                    served_ns=served_ns[vehicle],
+                    turn_ns=turn_ns,
+                    decode_ms=0 if vehicle else 28,
+                )
+                due_ns[vehicle] += BUDGET_NS
+        await asyncio.sleep(0)
+        held = server.executor.held
+        takes_ms = 2 if not held or held[0][2][0].sequence_number else 30
+        record = server.serve(takes_ms)
+        if record is not None:
+            served_ns[record.sequence_number] = server.now_ns
+            commands[record.sequence_number] += 1
+    others = [commands[vehicle] for vehicle in range(1, 21)]
+    assert min(others) > 20, "in time for most of the 60 frames of each"
+    assert commands[0] < min(others) / 2
+
+
+async def test_long_pictures_leave_one_decoder_to_others():
+    server = Server(decoders=2)
+    for number in range(3):
+        server.frame(number, decode_ms=20)
+    server.frame(3, budget_ns=2 * BUDGET_NS)
+    started = [args[0].sequence_number for _, _, args in server.executor.held]
+    assert started == [0, 3], "the last is the least urgent"
+    server.serve(1)
+    server.serve(1)
+    assert numbers(server.done) == [0, 3]
+    while server.serve(1):
+        pass
+    assert numbers(server.done) == [0, 3, 1, 2]
+
+
+async def test_a_single_decoder_decodes_long_pictures_too():
+    server = Server()
+    for number in range(3):
+        server.frame(number, budget_ns=4 * BUDGET_NS, decode_ms=20)
+    while server.serve(1):
+        pass
+    assert numbers(server.done) == [0, 1, 2]
 
 
 async def test_a_forecast_that_is_far_too_long_is_corrected():

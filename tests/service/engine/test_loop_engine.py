@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -85,6 +86,27 @@ async def test_a_turn_waits_as_long_as_messages_come_but_not_for_ever(engine, qu
     engine.submit(queue, submitted(queue, reply=lambda _: passes_before.append(passes)))
     await until(replied)
     assert 40 <= passes_before.pop() <= 60
+
+
+async def test_messages_that_take_long_delay_a_turn_by_little_and_then_all_of_it_is_done(
+    engine, queue, monkeypatch
+):
+    """Of megabytes each, in virtual time: 48 passes of them would take 200 ms."""
+    passed_ms = 0
+    monkeypatch.setattr(time, "thread_time_ns", lambda: 10**6 * passed_ms)
+    executor = TurnExecutor(engine)
+    done_ms = []
+    futures = [executor.submit(lambda: done_ms.append(passed_ms)) for _ in range(5)]
+
+    def hears():
+        nonlocal passed_ms
+        passed_ms += 4
+        engine.heard()
+        return all(future.done() for future in futures)
+
+    await until(hears)
+    assert done_ms[0] <= 20
+    assert done_ms == [done_ms[0]] * 5, "in one go, for they have waited"
 
 
 async def test_it_calls_one_function_a_turn_and_hands_its_fault_on(engine):

@@ -10,7 +10,7 @@ NEWEST_PIP := $(NEWEST)/bin/pip install --quiet --disable-pip-version-check --up
 DATA   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest mutants fuzz deploy-tools check bench docs findings proto clean
+.PHONY: help demo test test-newest mutants fuzz deploy-tools bridge-test check bench docs findings proto clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,16 @@ fuzz: $(VENV)/.dev ## Send a million messages that no honest program sends; ten 
 deploy-tools: $(VENV)/.dev ## Install what the tests of deploy/ and of the live page run, such as proxies and Chromium; as root
 	@$(PIP) -e '.[deploy-test]'
 	@tests/deploy/install-tools
+
+# Each third party in an environment of its own, because their pins and ours do not go together.
+BRIDGES := .tools/bridges
+bridge-test: $(VENV)/.dev ## Test the bridges with third parties: npm's socket.io-client, gym-donkeycar; needs npm
+	@npm install --silent --no-save --prefix $(BRIDGES) socket.io-client@2.5.0
+	@test -x $(BRIDGES)/donkey/bin/python || $(PYTHON) -m venv $(BRIDGES)/donkey
+	@$(BRIDGES)/donkey/bin/pip install --quiet --disable-pip-version-check gym-donkeycar==1.0.13
+	@STEERSTREAM_NODE_MODULES=$(CURDIR)/$(BRIDGES)/node_modules \
+		STEERSTREAM_GYM_DONKEYCAR=$(CURDIR)/$(BRIDGES)/donkey/bin/python \
+		$(BIN)/python -m pytest -q tests/steerstream/bridge
 
 check: $(VENV)/.dev $(VENV)/.docs ## Lint, types, layers, wire contract, stubs in step, documents
 	$(BIN)/ruff check

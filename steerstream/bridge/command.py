@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import argparse
 
+from steerstream.bridge.donkey import command as donkey
 from steerstream.bridge.gymnasium import command as gymnasium
+from steerstream.bridge.udacity import command as udacity
 
 
 def add_bridge_options(parser: argparse.ArgumentParser) -> None:
     """Add the simulators, each with its options."""
     simulators = parser.add_subparsers(title="simulators", required=True, metavar="SIMULATOR")
-    about = "drive an environment of Gymnasium that shows a camera's pictures"
-    simulator = simulators.add_parser("gymnasium", help=about, description=about)
-    gymnasium.add_options(simulator)
-    simulator.set_defaults(run=gymnasium.run)
+    for name, bridge, about in (
+        ("donkey", donkey, "drive in the simulator of Donkey Car"),
+        (
+            "gymnasium",
+            gymnasium,
+            "drive an environment of Gymnasium that shows a camera's pictures",
+        ),
+        ("udacity", udacity, "drive in Udacity's self-driving car simulator"),
+    ):
+        simulator = simulators.add_parser(name, help=about, description=about)
+        bridge.add_options(simulator)
+        simulator.set_defaults(run=bridge.run)

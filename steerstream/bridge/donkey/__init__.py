@@ -1,0 +1,1 @@
+"""The Donkey simulator: JSON over TCP, whichever side listens."""

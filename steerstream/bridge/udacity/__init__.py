@@ -1,0 +1,1 @@
+"""Udacity's simulator: a server for the WebSocket that it opens."""

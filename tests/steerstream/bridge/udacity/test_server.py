@@ -1,0 +1,138 @@
+"""The exchange is that of npm `socket.io-client` 2.5.0, recorded on 30 November 2026."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from steerstream.bridge.udacity.server import serve
+from steerstream.errors import SteerstreamError
+from steerstream.testing import FakeServer, Reply
+from tests.steerstream.bridge.driving import PICTURE, driving
+
+IMAGE = base64.b64encode(PICTURE).decode()
+TELEMETRY = (
+    '42["telemetry",{"steering_angle":"-1.2345","throttle":"0.1000","speed":"12.5000",'
+    f'"image":"{IMAGE}"}}]'
+)
+GERMAN = (
+    '42["telemetry",{"steering_angle":"-1,2345","throttle":"0,1000","speed":"12,5000",'
+    f'"image":"{IMAGE}"}}]'
+)
+MANUAL = '42["telemetry",{}]'
+STEER = '42["steer",{"steering_angle":"-0.022918","throttle":"0.482400"}]'
+STOP = '42["steer",{"steering_angle":"0.000000","throttle":"0.000000"}]'
+CLIENT = Path(__file__).with_name("socket_io_client.cjs")
+MODULES = os.environ.get("STEERSTREAM_NODE_MODULES")
+
+
+@contextlib.asynccontextmanager
+async def simulator(fake: FakeServer | None = None):
+    """Yields a connected WebSocket, past the opening."""
+    async with driving(fake) as driver, serve(driver, "127.0.0.1", 0) as port:
+        address = f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
+        async with aiohttp.ClientSession() as client, client.ws_connect(address) as socket:
+            opening = await socket.receive_str()
+            assert opening.startswith('0{"sid":')
+            assert await socket.receive_str() == "40"
+            yield socket
+
+
+async def test_the_recorded_exchange():
+    fake = FakeServer(lambda frame: Reply(0.148, speed_mps=8.0))
+    async with simulator(fake) as socket:
+        for said, answer in [
+            (TELEMETRY, STEER),
+            (TELEMETRY, STEER),
+            (MANUAL, '42["manual",{}]'),
+            (GERMAN, STEER.replace(".", ",")),
+            ("2", "3"),
+        ]:
+            await socket.send_str(said)
+            assert await socket.receive_str() == answer
+        await socket.send_str("41")
+        assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+    kinds = [request.WhichOneof("message") for request in fake.received]
+    assert kinds == ["open", "frame", "frame", "reset", "frame"]
+    assert fake.received[1].frame.vehicle_speed_mps == pytest.approx(5.588)
+
+
+async def test_broken_telemetry_is_answered_with_a_stop_and_the_drive_goes_on(capsys):
+    async with simulator() as socket:
+        for said in ['42["telemetry",{"sp', TELEMETRY.replace("12.5000", "NaN")]:
+            await socket.send_str(said)
+            assert await socket.receive_str() == STOP
+        await socket.send_str(TELEMETRY)
+        assert await socket.receive_str() == STEER
+        await socket.send_str(TELEMETRY.replace("12.5000", "∞"))
+        assert json.loads((await socket.receive_str())[2:])[1]["throttle"] == "-1.000000"
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 3
+    assert errors[1] == "steerstream bridge: speed is no number: 'NaN'"
+
+
+async def test_a_message_of_any_size_ends_the_link_with_a_line(capsys):
+    async with simulator() as socket:
+        with contextlib.suppress(aiohttp.ClientError, ConnectionError):
+            await socket.send_str("42" + "x" * (6 << 20))
+            await socket.receive()
+        said = ""
+        async with asyncio.timeout(10.0):
+            while "the link broke" not in said:
+                await asyncio.sleep(0.01)
+                said += capsys.readouterr().err
+
+
+async def test_other_events_and_binary_messages_need_no_answer():
+    async with simulator() as socket:
+        await socket.send_str('42["hello",{}]')
+        await socket.send_str("2probe")
+        assert await socket.receive_str() == "3probe"
+        await socket.send_bytes(b"\x04")
+        assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+
+
+async def test_long_polling_and_a_second_simulator_are_refused():
+    async with driving() as driver, serve(driver, "127.0.0.1", 0) as port:
+        address = f"http://127.0.0.1:{port}/socket.io/?EIO=3&transport="
+        async with aiohttp.ClientSession() as client:
+            async with client.get(address + "polling") as response:
+                assert response.status == 400
+            async with (
+                client.ws_connect(address + "websocket"),
+                client.get(address + "websocket") as response,
+            ):
+                assert response.status == 503
+
+
+async def test_an_address_that_is_taken_is_said():
+    async with driving() as driver, serve(driver, "127.0.0.1", 0) as port:
+        with pytest.raises(SteerstreamError, match="choose another --listen"):
+            async with serve(driver, "127.0.0.1", port):
+                pass
+
+
+@pytest.mark.skipif(
+    not MODULES or shutil.which("node") is None,
+    reason="needs node and socket.io-client: make bridge-test",
+)
+@pytest.mark.parametrize(("culture", "decimal"), [("en", "."), ("de", ","), ("fr", ",")])
+async def test_the_third_party_client_drives(culture, decimal, tmp_path):
+    picture = tmp_path / "picture.jpg"
+    picture.write_bytes(PICTURE)
+    async with driving() as driver, serve(driver, "127.0.0.1", 0) as port:
+        node = await asyncio.create_subprocess_exec(
+            "node", CLIENT, str(port), picture, "4", culture,
+            env={**os.environ, "NODE_PATH": str(MODULES)}, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        said, _ = await node.communicate()
+    steer = json.loads(STEER.replace(".", decimal)[2:])[1]
+    assert json.loads(said) == [steer, steer, "manual", steer]

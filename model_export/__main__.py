@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_evaluate(commands)
     add_optimize(commands)
+    _add_camera(commands)
     report_options.add_measure(commands)
     report_options.add_report(commands)
     _add_health(commands)
@@ -137,6 +138,34 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         help="draw truth and prediction; missing folders are made",
     )
     command.set_defaults(run=_evaluate)
+
+
+def _add_camera(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "camera", help="write into bundles which camera they were trained with"
+    )
+    command.add_argument(
+        "bundles",
+        type=Path,
+        nargs="+",
+        metavar="FILE.onnx",
+        help="an FP32 bundle; those of reduced precision beside it are written too",
+    )
+    for name, default, what in (
+        ("fov-deg", 18.0, "horizontal field of view of the whole picture"),
+        ("aspect", 4 / 3, "width of the picture by its height"),
+        ("height-m", 1.3, "height of the lens above the ground"),
+        ("horizon", 0.45, "row of the horizon as a fraction of the picture's height"),
+    ):
+        text = f"{what} (default: {default:.4g}, the camera of the data that this project uses)"
+        command.add_argument(f"--{name}", type=positive, default=default, help=text)
+    command.add_argument(
+        "--results",
+        type=Path,
+        metavar="DIR",
+        help="write the new digests into the results there that quote the old ones",
+    )
+    command.set_defaults(run=_camera)
 
 
 def _add_health(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -225,6 +254,27 @@ def _evaluate(options: argparse.Namespace) -> int:
 
         with whole_file.replacing(options.plot) as part:
             plot_evaluation(result, part)
+    return 0
+
+
+def _camera(options: argparse.Namespace) -> int:
+    from model_export.export import camera  # noqa: PLC0415
+    from steerstream_bundle.contract import TrainedCamera  # noqa: PLC0415
+
+    trained = TrainedCamera(
+        horizontal_fov_deg=options.fov_deg,
+        aspect_ratio=options.aspect,
+        mount_height_m=options.height_m,
+        horizon_fraction=options.horizon,
+    )
+    digests = []
+    for bundle in options.bundles:
+        for path, before, now in camera.set_camera(bundle, trained):
+            print(f"{path}: {before[:12]} is now {now[:12]}")
+            digests.append((before, now))
+    if options.results is not None:
+        for path in camera.follow(options.results, digests):
+            print(f"{path}: follows")
     return 0
 
 

@@ -6,6 +6,8 @@ the network alone and not on how busy this machine is.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,11 @@ LONG_BUDGET_MS = 10_000.0
 
 
 def measure(
-    bundle: Path, delays_ms: Sequence[float | None], roads: int, seconds: float
+    bundle: Path,
+    delays_ms: Sequence[float | None],
+    roads: int,
+    seconds: float,
+    camera: CameraConfig,
 ) -> list[dict[str, Any]]:
     """Drive every road with every delay, print a table for each delay, return all reports.
 
@@ -35,6 +41,7 @@ def measure(
         delays_ms: from a picture to when its command acts; None is what answers really take.
         roads: how many, seeds counted from 0.
         seconds: length of each drive.
+        camera: of the world.
 
     Raises:
         BundleError: the file is no bundle.
@@ -50,20 +57,37 @@ def measure(
             for delay_ms in delays_ms:
                 print(_heading(bundle, delay_ms), flush=True)
                 for seed in range(roads):
-                    drives.append(_drive(server.address, seed, seconds, delay_ms))
+                    drives.append(_drive(server.address, seed, seconds, delay_ms, camera))
                     print(_row(drives[-1]), flush=True)
     except (ServerFailedError, SteerstreamError, DriverStoppedError) as error:
         raise DriveError(str(error)) from error
     return drives
 
 
-def _drive(target: str, seed: int, seconds: float, delay_ms: float | None) -> dict[str, Any]:
+def camera_of(fov_deg: float | None, width_px: int | None) -> CameraConfig:
+    """Return the world's camera with another lens or size, each where it is stated.
+
+    Args:
+        fov_deg: horizontal field of view.
+        width_px: columns of its pictures, four for three rows.
+    """
+    camera = CameraConfig()
+    if fov_deg is not None:
+        camera = dataclasses.replace(camera, field_of_view_rad=math.radians(fov_deg))
+    if width_px is not None:
+        camera = dataclasses.replace(camera, width_px=width_px, height_px=width_px * 3 // 4)
+    return camera
+
+
+def _drive(
+    target: str, seed: int, seconds: float, delay_ms: float | None, camera: CameraConfig
+) -> dict[str, Any]:
     return drive(
         DriveOptions(
             targets=[target],
             seed=seed,
             seconds=seconds,
-            camera=CameraConfig(),
+            camera=camera,
             delay_ms=delay_ms,
             budget_ms=BUDGET_MS if delay_ms is None else LONG_BUDGET_MS,
         )

@@ -73,7 +73,14 @@ def measure_speed(found: Sequence[Path], rounds: int, root: Path) -> None:
 
 
 def measure_autonomy(
-    bundle: Path, delays_ms: Sequence[float], roads: int, seconds: float, out: Path | None
+    bundle: Path,
+    delays_ms: Sequence[float],
+    roads: int,
+    seconds: float,
+    out: Path | None,
+    *,
+    fov_deg: float | None = None,
+    width_px: int | None = None,
 ) -> int:
     """Drive unseen roads with a bundle; return 1 where the vehicle left its lane.
 
@@ -83,18 +90,23 @@ def measure_autonomy(
         roads: how many.
         seconds: length of each drive.
         out: the file of results; None for none.
+        fov_deg: of the world's camera; None for the network's.
+        width_px: of its pictures; None for those that the networks were trained with.
 
     Raises:
         BundleError: the file cannot be read.
         DriveError: no server starts with it, or a drive ended before it was over.
     """
     digest = results.digest(bundle)
-    drives = autonomy.measure(bundle, delays_ms or [None], roads, seconds)
+    camera = autonomy.camera_of(fov_deg, width_px)
+    drives = autonomy.measure(bundle, delays_ms or [None], roads, seconds, camera)
     if out is not None:
         delays = "".join(f" {delay:g}" for delay in delays_ms)
         command = (
             f"python -m model_export measure autonomy --model models/{bundle.name}"
             f"{delays and ' --delay-ms'}{delays} --roads {roads} --seconds {seconds:g}"
+            + (f" --camera-fov-deg {fov_deg:g}" if fov_deg else "")
+            + (f" --camera-width-px {width_px}" if width_px else "")
         )
         results.write(out, results.CLOSED_LOOP, digest, command, drives)
     return int(any(drive["interventions"] for drive in drives))

@@ -108,6 +108,18 @@ def _add_autonomy(kinds: Commands[argparse.ArgumentParser]) -> None:
         "--seconds", type=positive, default=60.0, metavar="S", help="of each drive (default: 60)"
     )
     command.add_argument(
+        "--camera-fov-deg",
+        type=positive,
+        metavar="DEG",
+        help="drive with another lens, which the server maps to the network's (default: 18)",
+    )
+    command.add_argument(
+        "--camera-width-px",
+        type=count,
+        metavar="PX",
+        help="columns of the pictures, four for three rows (default: 320)",
+    )
+    command.add_argument(
         "--json",
         type=output_file,
         metavar="FILE",
@@ -140,8 +152,15 @@ def _measure_speed(options: argparse.Namespace) -> int:
 def _measure_autonomy(options: argparse.Namespace) -> int:
     from model_export.report import commands  # noqa: PLC0415
 
-    drive = options.model, options.delay_ms, options.roads, options.seconds
-    return commands.measure_autonomy(*drive, options.json)
+    return commands.measure_autonomy(
+        options.model,
+        options.delay_ms,
+        options.roads,
+        options.seconds,
+        options.json,
+        fov_deg=options.camera_fov_deg,
+        width_px=options.camera_width_px,
+    )
 
 
 def _measure_focal_length(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib
+import math
 import os
 import sys
 
@@ -42,6 +43,7 @@ from pathlib import Path
 from typing import Any
 
 _SMALLEST_PX, _LARGEST_PX = 64, 1920
+_FOV_BOUNDS_DEG, _HEIGHT_BOUNDS_M = (10.0, 120.0), (0.5, 3.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The world shares the machine with a server; OpenCV's own threads would take its cores.
     cv2.setNumThreads(1)
     run = options.pop("run")
+    width_px, height_px = options.pop("size")
+    options["camera"] = CameraConfig(
+        width_px=width_px,
+        height_px=height_px,
+        field_of_view_rad=math.radians(options.pop("fov_deg")),
+        mount_height_m=options.pop("height_m"),
+    )
     try:
         with sigterm_interrupts():
             run(**options)
@@ -233,13 +242,30 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_camera(parser: argparse.ArgumentParser) -> None:
+    camera = CameraConfig()
     parser.add_argument(
         "--size",
-        dest="camera",
-        type=_camera,
-        default=CameraConfig(),
+        type=_size,
+        default=(camera.width_px, camera.height_px),
         metavar="WIDTHxHEIGHT",
         help="of the pictures (default: 320x240)",
+    )
+    parser.add_argument(
+        "--camera-fov-deg",
+        dest="fov_deg",
+        type=_field_of_view_deg,
+        default=math.degrees(camera.field_of_view_rad),
+        metavar="DEG",
+        help="of the camera's lens, 10 to 120 (default: 18, as the networks were trained); a wide "
+        "one needs larger pictures for the network to see as much",
+    )
+    parser.add_argument(
+        "--camera-height-m",
+        dest="height_m",
+        type=_height_m,
+        default=camera.mount_height_m,
+        metavar="M",
+        help="of the camera above the road, 0.5 to 3 (default: 1.3)",
     )
 
 
@@ -250,7 +276,22 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _camera(text: str) -> CameraConfig:
+def _field_of_view_deg(text: str) -> float:
+    return _between(text, *_FOV_BOUNDS_DEG)
+
+
+def _height_m(text: str) -> float:
+    return _between(text, *_HEIGHT_BOUNDS_M)
+
+
+def _between(text: str, low: float, high: float) -> float:
+    value = positive(text)
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"must be from {low:g} to {high:g}, not {text!r}")
+    return value
+
+
+def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
     sides = (width, height)
     if not all(
@@ -261,7 +302,7 @@ def _camera(text: str) -> CameraConfig:
             f"give WIDTHxHEIGHT with {_SMALLEST_PX} to {_LARGEST_PX} pixels a side, such as "
             f"320x240, not {text!r}"
         )
-    return CameraConfig(width_px=int(width), height_px=int(height))
+    return int(width), int(height)
 
 
 def _seeds(text: str) -> range:

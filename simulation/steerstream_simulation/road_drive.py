@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import os
 import signal
 import time
@@ -42,7 +43,7 @@ class DriveOptions:
         targets: the servers, `HOST:PORT`; the session goes on at another one where its own is lost.
         seed: of the road.
         seconds: length of the drive.
-        camera: size of the pictures.
+        camera: size of the pictures, lens and mounting; the server is told of them.
         real_time: whether to keep up with the wall clock.
         delay_ms: in lock-step, from a picture to when its command acts, in place of what the answer
             really took; None for that.
@@ -181,6 +182,8 @@ def _settings(options: DriveOptions, driver: GrpcDriver) -> dict[str, Any]:
         "mode": "real_time" if options.real_time else "lock_step",
         "delay_ms": options.delay_ms,
         "image_size_px": [options.camera.width_px, options.camera.height_px],
+        "camera_fov_deg": round(math.degrees(options.camera.field_of_view_rad), 3),
+        "camera_height_m": options.camera.mount_height_m,
         "rate_hz": RATE_HZ,
         "sent_bytes": driver.session.sent_bytes,
     }

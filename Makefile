@@ -10,7 +10,7 @@ NEWEST_PIP := $(NEWEST)/bin/pip install --quiet --disable-pip-version-check --up
 DATA   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest mutants fuzz deploy-tools bridge-test check bench docs findings proto clean
+.PHONY: help demo test test-newest test-rl mutants fuzz deploy-tools bridge-test check bench docs findings proto clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,13 @@ test-newest: ## Run the suite on the newest versions that pyproject.toml allows 
 	@$(NEWEST_PIP) -e '.[cpu,lerobot,mcap,metrics,otel,ros,sim,train,watch]' hypothesis pytest pytest-asyncio \
 		pytest-timeout pytest-xdist pyyaml setuptools
 	@$(NEWEST)/bin/python -m pytest -q -n auto --dist loadfile $(TESTS)
+
+# It brings a torch of its own choice, so it has an environment of its own.
+test-rl: ## Check the Gymnasium environment by Stable-Baselines3, in .venv-rl
+	@test -x .venv-rl/bin/python || $(PYTHON) -m venv .venv-rl
+	@.venv-rl/bin/pip install --quiet --disable-pip-version-check -e '.[cpu,sim]' stable-baselines3==2.9.2 \
+		pytest pytest-asyncio pytest-timeout
+	@.venv-rl/bin/python -m pytest -q tests/simulation/test_stable_baselines3.py
 
 mutants: $(VENV)/.dev ## Put small faults into the safety kernel; fail where the tests notice too few; an hour
 	@$(BIN)/python -m tests.mutation

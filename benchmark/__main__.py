@@ -25,6 +25,7 @@ with command_needs("benchmark", *(f"{extra},sim" for extra in server_extras())):
         capacity,
         decode,
         efficiency,
+        environment,
         failover,
         fairness,
         gpu,
@@ -58,6 +59,7 @@ COMMANDS: dict[str, ModuleType] = {
     "gpu": gpu,
     "peers": peers,
     "watch": watch,
+    "environment": environment,
 }
 """Each has `HELP`, `add_arguments(parser)`, `run(options)`, which returns what JSON can hold,
 `table(results)`, which returns Markdown, and most `plot(results, path)`."""

@@ -223,3 +223,62 @@ def test_a_road_of_an_episode_that_is_none_is_named(road_seed):
 def test_stepping_before_a_reset_is_refused():
     with pytest.raises(gymnasium.error.ResetNeeded):
         RoadEnvironment(**SMALL).step(np.zeros(2, np.float32))
+
+
+def episode(environment, seed):
+    """The pictures, rewards and roads of a short weaving drive."""
+    seen, info = environment.reset(seed=seed)
+    pictures, rewards = [seen], []
+    for step in range(6):
+        action = np.array([0.2 * np.sin(step), 0.1], np.float32)
+        seen, reward, *_ = environment.step(action)
+        pictures.append(seen)
+        rewards.append(reward)
+    return np.stack(pictures), rewards, info["road_seed"]
+
+
+def test_the_same_seed_gives_the_same_episode_bit_by_bit():
+    first, second = (RoadEnvironment(seconds=2.0, **SMALL) for _ in range(2))
+    pictures, rewards, road_seed = episode(first, 11)
+    for again in (episode(first, 11), episode(second, 11)):
+        np.testing.assert_array_equal(again[0], pictures)
+        assert again[1:] == (rewards, road_seed)
+    assert episode(first, 12)[2] != road_seed
+
+
+def test_episodes_after_a_seeded_one_follow_from_its_seed():
+    roads = []
+    for environment in (RoadEnvironment(seconds=2.0, **SMALL) for _ in range(2)):
+        environment.reset(seed=11)
+        roads.append([environment.reset()[1]["road_seed"] for _ in range(3)])
+    assert roads[0] == roads[1]
+    assert len(set(roads[0])) == 3
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_several_environments_are_stepped_as_one(mode):
+    vector = gymnasium.make_vec(
+        f"steerstream_simulation.environment:{ENVIRONMENT_ID}",
+        num_envs=2,
+        vectorization_mode=mode,
+        vector_kwargs={"context": "spawn"} if mode == "async" else None,
+        seconds=0.2,
+        **SMALL,
+    )
+    try:
+        seen, info = vector.reset(seed=[11, 12])
+        alone = [RoadEnvironment(seconds=0.2, **SMALL).reset(seed=seed) for seed in (11, 12)]
+        np.testing.assert_array_equal(seen, np.stack([picture for picture, _ in alone]))
+        assert info["road_seed"].tolist() == [found["road_seed"] for _, found in alone]
+        assert vector.action_space.shape == (2, 2)
+        ends = []
+        for _ in range(5):
+            seen, rewards, terminated, truncated, _ = vector.step(info["expert_action"])
+            assert seen.shape == (2, 120, 160, 3)
+            assert rewards.shape == (2,)
+            ends.append(bool(truncated.all()))
+        assert not terminated.any()
+        # After the end, the next step begins the next episode.
+        assert ends == [False, False, False, True, False]
+    finally:
+        vector.close()

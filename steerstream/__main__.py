@@ -16,6 +16,7 @@ from steerstream.command_line import Parser, exit_code
 from steerstream.drive import command
 from steerstream.errors import SteerstreamError
 from steerstream.link import command as link
+from steerstream.sources import convert as converting
 from steerstream.watch import command as watch
 
 
@@ -68,6 +69,9 @@ def _parser() -> Parser:
     drive = commands.add_parser("drive", help="stream pictures and watch the commands")
     command.add_drive_options(drive)
     drive.set_defaults(run=command.drive)
+    convert = commands.add_parser("convert", help="write a recording as pictures and labels")
+    converting.add_convert_options(convert)
+    convert.set_defaults(run=converting.convert)
     models = commands.add_parser("models", help="list what a server serves, or change it")
     models_command.add_models_options(models)
     models.set_defaults(run=models_command.models)

@@ -118,6 +118,11 @@ class AugmentConfig:
         flip: probability of a mirrored sequence.
         shift_m: greatest sideways move of the camera, either way.
         yaw_rad: greatest turn of the camera, either way.
+        wander_m: standard deviation of a smooth random path about the driven one, along which a
+            sequence is seen from elsewhere; the angle then leads back to the driven path. Single
+            frames are each seen from a place of their own.
+        wander_rad: standard deviation of the heading error on that path; it decides how fast the
+            path turns, and with it how little the motion between pictures says of the road.
         recovery_m: distance over which the corrected angle leads back to the driven path.
         pitch_px: greatest move of the horizon in rows of the network's picture.
         zoom: greatest relative change of size.
@@ -136,6 +141,8 @@ class AugmentConfig:
     flip: float = field(default=0.0, metadata=_SHARE)
     shift_m: float = field(default=0.0, metadata=_FROM_ZERO)
     yaw_rad: float = field(default=0.0, metadata=_FROM_ZERO)
+    wander_m: float = field(default=0.0, metadata=_FROM_ZERO)
+    wander_rad: float = field(default=0.02, metadata=_POSITIVE)
     recovery_m: float = field(default=20.0, metadata=_POSITIVE)
     pitch_px: float = field(default=0.0, metadata=_FROM_ZERO)
     zoom: float = field(default=0.0, metadata=_SHARE)

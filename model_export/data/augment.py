@@ -8,11 +8,15 @@ A camera that is moved left by y and turned left by psi sees the driven path fro
 label becomes the angle that leads back to the path over the recovery distance L (pure pursuit):
 its curvature changes by `-2 (y + L psi) / L**2`. Speed stays as it was; the torque that a driver
 would have felt is not known, so its label is dropped.
+
+A sequence that wanders is seen from a smooth random path about the driven one, so that the motion
+between its pictures is not the driver's alone. Its labels are those of `return_law`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -20,14 +24,21 @@ import numpy as np
 import numpy.typing as npt
 
 from model_export.config import HEADS, AugmentConfig
-from steerstream_bundle.contract import STEERING_TORQUE, STEERING_WHEEL_ANGLE, FrameInput
+from steerstream_bundle.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE, FrameInput
 from steerstream_bundle.preprocess import Picture
 from steerstream_simulation.camera import CameraConfig
+from steerstream_simulation.reprojection import Optics, Reprojection
+from steerstream_simulation.return_law import Deviation, return_angle_rad
 from steerstream_simulation.vehicle import VehicleParameters
 
 Labels = npt.NDArray[np.float32]
 
-_ANGLE, _TORQUE = HEADS.index(STEERING_WHEEL_ANGLE), HEADS.index(STEERING_TORQUE)
+_ANGLE, _SPEED, _TORQUE = map(HEADS.index, (STEERING_WHEEL_ANGLE, SPEED, STEERING_TORQUE))
+NOMINAL_SPEED_MPS = 15.0
+"""Of a recording that does not know its own."""
+_WAVES = 12
+_BORDERS = (cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
+"""Ways to fill what leaves a picture: a network must not learn one of them."""
 _GREATEST_ERASED = 0.4
 """Of the picture's height and width."""
 
@@ -47,6 +58,28 @@ class Viewpoint:
         return self.shift_m != 0 or self.yaw_rad != 0
 
 
+class Wander:
+    """A smooth random path about the driven one: a Gaussian process, as a sum of waves.
+
+    Args:
+        offset_m: standard deviation of the lateral offset.
+        heading_rad: standard deviation of the heading error.
+        rng: draws the waves.
+    """
+
+    def __init__(self, offset_m: float, heading_rad: float, rng: np.random.Generator) -> None:
+        fastest = NOMINAL_SPEED_MPS * heading_rad / offset_m
+        self._height_m = offset_m * math.sqrt(2 / _WAVES)
+        self._radps = rng.normal(0.0, fastest, _WAVES)
+        self._phase = rng.uniform(0.0, 2 * math.pi, _WAVES)
+
+    def at(self, time_s: float) -> Deviation:
+        """Return where the camera is at a time."""
+        angle = self._radps * time_s + self._phase
+        rate = self._height_m * float((-np.sin(angle) * self._radps).sum())
+        return Deviation(self._height_m * float(np.cos(angle).sum()), rate / NOMINAL_SPEED_MPS)
+
+
 class Augmentation:
     """One draw of random changes, for one pass over a sequence.
 
@@ -54,9 +87,12 @@ class Augmentation:
         config: bounds of the changes.
         frame: the network's picture.
         seed: decides the draw, and with a frame's index also its noise.
+        period_s: nominal time between frames.
     """
 
-    def __init__(self, config: AugmentConfig, frame: FrameInput, seed: int) -> None:
+    def __init__(
+        self, config: AugmentConfig, frame: FrameInput, seed: int, period_s: float = 0.05
+    ) -> None:
         rng = np.random.default_rng(seed)
         self._seed = seed
         self.flip = bool(rng.random() < config.flip)
@@ -73,10 +109,15 @@ class Augmentation:
         self._erased = _rectangle(config, frame, rng)
         self._blur = bool(rng.random() < config.blur)
         self._noise = rng.uniform(0, config.noise)
+        self._period_s = period_s
+        self._wander = Wander(config.wander_m, config.wander_rad, rng) if config.wander_m else None
+        if self._wander is not None:
+            self._warp = None
+            self._reprojection = Reprojection(optics(frame), int(rng.choice(_BORDERS)))
 
     def picture(self, picture: Picture, index: int) -> Picture:
         """Change one prepared picture; `index` is its place in the sequence."""
-        lit = cv2.LUT(self._blurred(self._moved(picture)), self._tones)
+        lit = cv2.LUT(self._blurred(self._moved(picture, index)), self._tones)
         if self._shadow is not None:
             lit = cv2.multiply(lit, self._shadow, dtype=cv2.CV_8U)
         if self._noise:
@@ -85,10 +126,29 @@ class Augmentation:
             lit[self._erased] = 128
         return np.asarray(lit[:, ::-1] if self.flip else lit, np.uint8)
 
-    def labels(self, labels: Labels) -> Labels:
-        """Change the labels [..., 3] so that they are true for the changed pictures."""
+    def deviation(self, place: int) -> Deviation | None:
+        """Return where a frame is seen from, if the sequence wanders; `place` as for `picture`."""
+        return None if self._wander is None else self._wander.at(place * self._period_s)
+
+    def labels(
+        self,
+        labels: Labels,
+        places: Sequence[int] | npt.NDArray[np.int64] = (),
+        after_s: npt.NDArray[np.float64] | float = 0.0,
+    ) -> Labels:
+        """Change labels so that they are true for the changed pictures.
+
+        Args:
+            labels: [T, 3], or [T, K, 3] of some times after each frame.
+            places: the T frames' places in the sequence, as `picture` takes them; needed where
+                the sequence wanders.
+            after_s: the K times.
+        """
         changed = labels.copy()
-        if self.viewpoint.is_moved:
+        if self._wander is not None:
+            changed[..., _ANGLE] += self._return_rad(labels[..., _SPEED], places, after_s)
+            changed[..., _TORQUE] = np.nan
+        elif self.viewpoint.is_moved:
             changed[..., _ANGLE] += recovery_angle_rad(self.viewpoint, self._recovery_m)
             changed[..., _TORQUE] = np.nan
         if self.flip:
@@ -96,7 +156,27 @@ class Augmentation:
             changed[..., _TORQUE] *= -1
         return changed
 
-    def _moved(self, picture: Picture) -> Picture:
+    def _return_rad(
+        self,
+        speeds_mps: Labels,
+        places: Sequence[int] | npt.NDArray[np.int64],
+        after_s: npt.NDArray[np.float64] | float,
+    ) -> npt.NDArray[np.float64]:
+        path = [self.deviation(place) for place in places]
+        offset, heading = np.array(path, np.float64).T.reshape(2, -1, *(1,) * (speeds_mps.ndim - 1))
+        speeds = np.where(np.isfinite(speeds_mps), speeds_mps, NOMINAL_SPEED_MPS)
+        return return_angle_rad(Deviation(offset, heading), speeds, after_s)
+
+    def _moved(self, picture: Picture, index: int) -> Picture:
+        if self._wander is not None:
+            where, view = self._wander.at(index * self._period_s), self.viewpoint
+            return self._reprojection.move(
+                picture,
+                float(where.offset_m),
+                float(where.heading_rad),
+                pitch_px=view.pitch_px,
+                zoom=view.zoom,
+            )
         if self._warp is None:
             return picture
         size = (picture.shape[1], picture.shape[0])
@@ -110,6 +190,12 @@ class Augmentation:
         rng = np.random.default_rng((self._seed, index))
         grey = rng.standard_normal(shape[:2], dtype=np.float32) * np.float32(self._noise)
         return np.asarray(cv2.merge([grey] * 3), np.float32)
+
+
+def optics(frame: FrameInput) -> Optics:
+    """Return the geometry of a network's picture, cut from those of the recordings' camera."""
+    crop, size = frame.crop, (frame.height_px, frame.width_px)
+    return Optics.of(CameraConfig(), size, (crop.top, crop.bottom, crop.left, crop.right))
 
 
 def recovery_angle_rad(viewpoint: Viewpoint, recovery_m: float) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ import torch
 
 from model_export.config import AugmentConfig, SourceConfig
 from model_export.data.augment import Augmentation, Labels
+from model_export.data.delay import ahead
 from model_export.data.prepared import prepared
 from model_export.data.recording import Recording, Span, spans
 from model_export.data.sources import Source
@@ -28,7 +29,7 @@ from steerstream.progress import tracked
 from steerstream_bundle.contract import FrameInput
 from steerstream_bundle.preprocess import Picture
 
-_VERSION = 2
+_VERSION = 3
 """Raise it when what is stored changes."""
 _CHUNK_FRAMES = 16
 _PIECE_FRAMES = 160
@@ -43,11 +44,19 @@ class FeatureCache:
         frame: the network's picture.
         seed: decides the augmentations.
         folder: where features are kept.
+        after_s: times after each frame that labels are stored for.
     """
 
     def __init__(
-        self, network: DrivingNetwork, frame: FrameInput, *, seed: int, folder: Path
+        self,
+        network: DrivingNetwork,
+        frame: FrameInput,
+        *,
+        seed: int,
+        folder: Path,
+        after_s: Sequence[float] = (0.0,),
     ) -> None:
+        self._after_s = tuple(after_s)
         self._network, self._frame = network.eval(), frame
         self._seed, self._folder = seed, folder
         self._encoder = _digest_of(self._network, frame)
@@ -72,6 +81,7 @@ class FeatureCache:
         place = str(recording.folder.resolve())
         labels = hashlib.sha256(recording.labels.tobytes()).hexdigest()
         about = [_VERSION, self._encoder, place, labels, repr(augment), passes, self._seed]
+        about += [list(self._after_s)]
         digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         folder = self._folder / f"features-{digest}"
         return _open(prepared(folder, lambda work: self._write(recording, augment, passes, work)))
@@ -80,6 +90,7 @@ class FeatureCache:
         self, recording: Recording, augment: AugmentConfig, passes: int, folder: Path
     ) -> None:
         labels: list[Labels] = []
+        later = ahead(recording, (0.0, *self._after_s))
         starts: list[npt.NDArray[np.bool_]] = []
         times_s: list[npt.NDArray[np.float64]] = []
         shape: tuple[int, ...] = ()
@@ -93,12 +104,14 @@ class FeatureCache:
                 for features in self._encoded(recording, places, change):
                     file.write(features.tobytes())
                     shape = features.shape[1:]
-                labels.append(change.labels(recording.labels[places]))
+                labels.append(change.labels(later[places], places, np.array([0.0, *self._after_s])))
                 starts.append(places == span.first)
                 times_s.append(recording.times_s[places])
+        known = np.concatenate(labels)
         np.savez(
             folder / "labels.npz",
-            labels=np.concatenate(labels),
+            labels=known[:, 0],
+            ahead=known[:, 1:],
             starts=np.concatenate(starts),
             times_s=np.concatenate(times_s),
             shape=np.array(shape),
@@ -134,11 +147,17 @@ def _picture(change: Augmentation, recording: Recording, place: int) -> Picture:
 def _open(folder: Path) -> Recording:
     with np.load(folder / "labels.npz") as stored:
         labels, times_s, starts = stored["labels"], stored["times_s"], stored["starts"]
+        later = stored["ahead"]
         shape = tuple(stored["shape"].tolist())
     path = folder / "features.f16"
     features = np.memmap(path, dtype=np.float16, mode="r", shape=(len(labels), *shape))
     return Recording(
-        frames=features, labels=labels, times_s=times_s, spans=spans(starts), folder=folder
+        frames=features,
+        labels=labels,
+        times_s=times_s,
+        spans=spans(starts),
+        folder=folder,
+        ahead=later,
     )
 
 

@@ -57,6 +57,8 @@ class Recording:
         times_s: float64 [N], of the captures; compare them within a sequence only.
         spans: its sequences.
         folder: where it lies.
+        ahead: float32 [N, K, 3], the labels of some times after each frame, where augmentation
+            that is done already decided about them.
     """
 
     frames: Picture | npt.NDArray[np.float16]
@@ -64,6 +66,7 @@ class Recording:
     times_s: npt.NDArray[np.float64]
     spans: tuple[Span, ...]
     folder: Path
+    ahead: npt.NDArray[np.float32] | None = None
 
     def intervals_s(self, first_s: float) -> npt.NDArray[np.float32]:
         """Return the time since the frame before, [N]; `first_s` where a sequence begins."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from model_export.config import HEADS, AugmentConfig
 from model_export.data.augment import Augmentation, Labels
+from model_export.data.delay import ahead
 from model_export.data.recording import Recording, Span
 from model_export.errors import DataError
 from steerstream_bundle.contract import FrameInput
@@ -42,7 +43,7 @@ class Batch:
 
     Attributes:
         frames: uint8 [B, T, height, width, 3], or features float16 [B, T, ...].
-        labels: float32 [B, T, 3], NaN where a head is not labelled.
+        labels: float32 [B, T, K, 3], of K times after each frame, NaN where a head is not labelled.
         weights: float32 [B], factor on the loss of each row.
         resets: bool [B], whether the state is reset before the window.
         intervals_s: float32 [B, T], time since the frame before, the nominal period where a
@@ -76,6 +77,7 @@ class BatchSampler:
         pass_frames: frames after which a row draws again.
         period_s: nominal time between frames.
         seed: decides all draws.
+        after_s: the K times after a frame that labels are for.
     """
 
     def __init__(
@@ -87,12 +89,19 @@ class BatchSampler:
         pass_frames: int,
         period_s: float,
         seed: int,
+        after_s: Sequence[float] = (0.0,),
     ) -> None:
+        self._after_s, self._period_s = np.array(after_s), period_s
         self._frame, self._window, self._pass_frames = frame, window, pass_frames
         self._rng = np.random.default_rng(seed)
         self._rows = tuple(rows)
         self._intervals = {
             id(recording): recording.intervals_s(period_s)
+            for row in self._rows
+            for recording in row.recordings
+        }
+        self._ahead = {
+            id(recording): ahead(recording, after_s) if recording.ahead is None else recording.ahead
             for row in self._rows
             for recording in row.recordings
         }
@@ -105,7 +114,7 @@ class BatchSampler:
         size, window = len(self._rows), self._window
         like = self._rows[0].recordings[0].frames
         frames = np.empty((size, window, *like.shape[1:]), like.dtype)
-        labels = np.empty((size, window, len(HEADS)), np.float32)
+        labels = np.empty((size, window, len(self._after_s), len(HEADS)), np.float32)
         intervals = np.empty((size, window), np.float32)
         resets = np.zeros(size, np.bool_)
         for index, row in enumerate(self._rows):
@@ -176,19 +185,21 @@ class BatchSampler:
         assert now is not None, "_renew has drawn it"  # noqa: S101
         recording = row.recordings[now.recording]
         window = slice(now.position, now.position + self._window)
+        labels[:] = self._ahead[id(recording)][window]
         if row.augment is None:
-            frames[:], labels[:] = recording.frames[window], recording.labels[window]
+            frames[:] = recording.frames[window]
         else:
             change = self._augmentation(index, row.augment, now.seed)
-            for slot, place in enumerate(range(window.start, window.stop)):
+            places = range(window.start, window.stop)
+            for slot, place in enumerate(places):
                 frames[slot] = change.picture(recording.frames[place], place)
-            labels[:] = change.labels(recording.labels[window])
+            labels[:] = change.labels(labels, places, self._after_s)
         for column, head in enumerate(HEADS):
             if head not in row.heads:
-                labels[:, column] = np.nan
+                labels[..., column] = np.nan
         now.position += self._window
 
     def _augmentation(self, index: int, bounds: AugmentConfig, seed: int) -> Augmentation:
         if index not in self._augmentations:
-            self._augmentations[index] = Augmentation(bounds, self._frame, seed)
+            self._augmentations[index] = Augmentation(bounds, self._frame, seed, self._period_s)
         return self._augmentations[index]

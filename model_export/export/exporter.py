@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import subprocess
 import warnings
 from datetime import UTC, datetime
@@ -14,12 +15,24 @@ import torch
 from model_export.config import HEADS, Config
 from model_export.export.simplify import simplify
 from model_export.networks import DrivingNetwork, build
+from model_export.networks.parts.trajectory import MAX_ACT_IN_S, SPACING_S, STEPS
 from model_export.run import Result, RunFolder, load_weights
 from steerstream import whole_file
-from steerstream_bundle.contract import METADATA_KEY, UNITS, Contract, GapRule, Output, Provenance
+from steerstream_bundle.contract import (
+    METADATA_KEY,
+    UNITS,
+    Contract,
+    GapRule,
+    Horizon,
+    HorizonOutput,
+    Output,
+    Provenance,
+    TrainedCamera,
+)
+from steerstream_simulation.camera import CameraConfig
 
 OPSET = 18
-_INTERVAL = "interval_s"
+_INTERVAL, _ACT_IN = "interval_s", "act_in_s"
 _EXAMPLE_BATCH = 2
 """Not 1: an exporter takes a size of one for a constant."""
 
@@ -57,6 +70,9 @@ def contract(network: DrivingNetwork, config: Config, result: Result, *, name: s
         name=name,
         frame=config.frame.contract(),
         interval_tensor=_INTERVAL if network.takes_interval else "",
+        act_in_tensor=_ACT_IN if network.takes_act_in else "",
+        max_act_in_s=MAX_ACT_IN_S if network.takes_act_in else 0.0,
+        camera=_camera(),
         state=network.state_tensors,
         outputs=tuple(
             Output(
@@ -70,6 +86,7 @@ def contract(network: DrivingNetwork, config: Config, result: Result, *, name: s
             )
             for head, bounds, mean in heads
         ),
+        horizon=_horizon() if network.takes_act_in else Horizon(),
         rate_hz=serving.rate_hz,
         gap=GapRule(reset_after_ms=serving.reset_after_ms),
         warm_up_steps=serving.warm_up_steps,
@@ -80,6 +97,34 @@ def contract(network: DrivingNetwork, config: Config, result: Result, *, name: s
             git_revision=_git_revision(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
+    )
+
+
+def _horizon() -> Horizon:
+    """Return what follows a command; a step is so many milliseconds after the command acts."""
+    spacing_ms = round(SPACING_S * 1e3)
+    times_ms = [spacing_ms * step for step in range(1, STEPS + 1)]
+    return Horizon(
+        spacing_ms=spacing_ms,
+        outputs=tuple(
+            HorizonOutput(
+                head=head,
+                tensors=tuple(f"{head}_{time_ms}ms" for time_ms in times_ms),
+                stddev_tensor=f"{head}_{times_ms[-1]}ms_stddev",
+            )
+            for head in HEADS
+        ),
+    )
+
+
+def _camera() -> TrainedCamera:
+    """Return the camera of all training pictures, recorded and rendered."""
+    camera = CameraConfig()
+    return TrainedCamera(
+        horizontal_fov_deg=math.degrees(camera.field_of_view_rad),
+        aspect_ratio=camera.width_px / camera.height_px,
+        mount_height_m=camera.mount_height_m,
+        horizon_fraction=camera.horizon,
     )
 
 
@@ -99,8 +144,8 @@ def write(network: DrivingNetwork, about: Contract, path: Path) -> None:
 
 def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
     frames = torch.zeros(_EXAMPLE_BATCH, *about.frame.shape, dtype=torch.uint8)
-    interval = (torch.ones(_EXAMPLE_BATCH),) if about.interval_tensor else ()
-    example = (frames, *interval, *network.initial_state(_EXAMPLE_BATCH))
+    times = (torch.ones(_EXAMPLE_BATCH) for _ in about.time_inputs)
+    example = (frames, *times, *network.initial_state(_EXAMPLE_BATCH))
     outputs = [*about.value_tensors, *(pair.output for pair in about.state)]
     batch = torch.export.Dim("N", min=1)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -25,6 +25,8 @@ FRAMES = 500
 LARGEST_BATCH = 8
 
 _INTERVALS_S = (0.02, 0.5)
+_ACT_IN_SHARE = (0.0, 1.0)
+"""Of the latest that the network was trained for."""
 _SEED = 7
 _ROAD_SEED = 910_000
 
@@ -120,7 +122,9 @@ def _compare(runner: BundleRunner, reference: _Side, frames: int) -> Verificatio
 class _Side(Protocol):
     """One of the two that are compared, with a state of its own for each session."""
 
-    def run(self, rows: _Rows, frames: Picture, intervals_s: FloatArray) -> Sequence[FloatArray]:
+    def run(
+        self, rows: _Rows, frames: Picture, intervals_s: FloatArray, act_in_s: FloatArray
+    ) -> Sequence[FloatArray]:
         """Advance these sessions by a frame each; return heads, deviations and new state."""
 
 
@@ -131,9 +135,11 @@ class _BundleSide:
         self._runner = runner
         self._pools = runner.initial_state(LARGEST_BATCH)
 
-    def run(self, rows: _Rows, frames: Picture, intervals_s: FloatArray) -> list[FloatArray]:
+    def run(
+        self, rows: _Rows, frames: Picture, intervals_s: FloatArray, act_in_s: FloatArray
+    ) -> list[FloatArray]:
         before = [pool[rows] for pool in self._pools]
-        outputs, state = self._runner.step(frames, before, intervals_s)
+        outputs, state = self._runner.step(frames, before, intervals_s, act_in_s)
         for pool, new in zip(self._pools, state, strict=True):
             pool[rows] = new
         return [*outputs, *state]
@@ -148,11 +154,13 @@ class _TorchSide:
         self._pools = [tensor.detach().numpy().copy() for tensor in start]
 
     @torch.no_grad()
-    def run(self, rows: _Rows, frames: Picture, intervals_s: FloatArray) -> list[FloatArray]:
-        inputs = [pool[rows] for pool in self._pools]
-        if self._network.takes_interval:
-            inputs = [intervals_s, *inputs]
-        after = self._network(*(torch.from_numpy(array) for array in (frames, *inputs)))
+    def run(
+        self, rows: _Rows, frames: Picture, intervals_s: FloatArray, act_in_s: FloatArray
+    ) -> list[FloatArray]:
+        times = [intervals_s] if self._network.takes_interval else []
+        times += [act_in_s] if self._network.takes_act_in else []
+        inputs = (frames, *times, *(pool[rows] for pool in self._pools))
+        after = self._network(*(torch.from_numpy(array) for array in inputs))
         results = [tensor.numpy() for tensor in after]
         state = results[len(results) - len(self._pools) :]
         for pool, new in zip(self._pools, state, strict=True):
@@ -166,6 +174,7 @@ class _Comparison:
     def __init__(self, runner: BundleRunner, reference: _Side, road: Picture) -> None:
         self._sides: tuple[_Side, _Side] = (_BundleSide(runner), reference)
         self._road = road
+        self._max_act_in_s = runner.contract.max_act_in_s
         self._rng = np.random.default_rng(_SEED)
         self._places = np.arange(LARGEST_BATCH) * (len(road) // LARGEST_BATCH)
         self._counts = np.zeros(LARGEST_BATCH, np.int64)
@@ -185,7 +194,8 @@ class _Comparison:
         rows = self._rng.choice(LARGEST_BATCH, size, replace=False)
         frames = self._road[(self._places[rows] + self._counts[rows]) % len(self._road)]
         intervals_s = self._rng.uniform(*_INTERVALS_S, size).astype(np.float32)
-        ours, theirs = (side.run(rows, frames, intervals_s) for side in self._sides)
+        act_in_s = (self._rng.uniform(*_ACT_IN_SHARE, size) * self._max_act_in_s).astype(np.float32)
+        ours, theirs = (side.run(rows, frames, intervals_s, act_in_s) for side in self._sides)
         for name, left, right in zip(self._names, ours, theirs, strict=True):
             self.worst[name] = max(self.worst[name], float(np.abs(left - right).max()))
         self._counts[rows] += 1

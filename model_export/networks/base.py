@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from model_export.config import Config
 from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.losses import Losses, MaskedLoss, gaussian_loss
+from model_export.networks.parts.trajectory import TrajectoryHeads
 from steerstream_bundle.contract import StateTensor, TrainingSource
 
 State = tuple[Tensor, ...]
@@ -51,7 +52,7 @@ class DrivingNetwork(nn.Module, ABC):
     pretraining: ClassVar[tuple[TrainingSource, ...]] = ()
     """The data behind the weights of `load_pretrained`, for a bundle's metadata."""
 
-    heads: Heads
+    heads: Heads | TrajectoryHeads
     """The last layer, of a network that has one."""
 
     def __init__(self, config: Config, settings: Any) -> None:  # noqa: ANN401
@@ -67,6 +68,16 @@ class DrivingNetwork(nn.Module, ABC):
     def takes_interval(self) -> bool:
         """Whether it wants to know how long the frame before is ago; see `timed`."""
         return False
+
+    @property
+    def takes_act_in(self) -> bool:
+        """Whether it wants to know how long after its frame a command acts."""
+        return False
+
+    @property
+    def label_times_s(self) -> tuple[float, ...]:
+        """The times after a frame that it learns labels of; the frame's own alone by default."""
+        return (0.0,)
 
     @property
     def recurrent_tensors(self) -> tuple[StateTensor, ...]:
@@ -140,17 +151,34 @@ class DrivingNetwork(nn.Module, ABC):
 
         Args:
             frame: uint8 [N, height, width, 3], RGB.
-            inputs: seconds since the frame before, float32 [N], if the network takes that; then
-                the state, float32 [N, *shape] each.
+            inputs: seconds since the frame before, float32 [N], if the network takes that; seconds
+                until the command acts, float32 [N], if it takes that; then the state, float32
+                [N, *shape] each.
 
         Returns:
             One tensor [N] in SI units for each head, one for the standard deviation of each, then
-            the new state.
+            the horizon's, then the new state.
         """
+        timings = int(self.takes_interval) + int(self.takes_act_in)
         intervals_s = inputs[0].unsqueeze(1) if self.takes_interval else None
-        state = inputs[1:] if self.takes_interval else inputs
-        (mean, stddev), after = self.unroll(frame.unsqueeze(1), state, intervals_s)
-        return (*mean.squeeze(1).unbind(1), *stddev.squeeze(1).unbind(1), *after)
+        act_in_s = inputs[timings - 1] if self.takes_act_in else None
+        windows, after = self._said(frame.unsqueeze(1), inputs[timings:], intervals_s)
+        raw = RawOutput(windows.mean.squeeze(1), windows.log_stddev.squeeze(1))
+        return (*self.values(raw, act_in_s), *after)
+
+    def values(self, raw: RawOutput, act_in_s: Tensor | None) -> tuple[Tensor, ...]:  # noqa: ARG002
+        """Return the contract's `value_tensors`, [N] each.
+
+        Args:
+            raw: of N frames.
+            act_in_s: how long after its frame each command acts, [N], if the network takes that.
+        """
+        mean, stddev = self.to_si(raw)
+        return (*mean.unbind(1), *stddev.unbind(1))
+
+    def at_once(self, raw: RawOutput) -> Prediction:
+        """Return the command [..., 3] that acts at the moment of its frame."""
+        return self.to_si(raw)
 
     def unroll(
         self, frames: Tensor, state: State, intervals_s: Tensor | None = None
@@ -165,11 +193,17 @@ class DrivingNetwork(nn.Module, ABC):
                 default. Networks that do not take it are the same for any.
 
         Returns:
-            Outputs [B, T, 3], and the state after the last frame.
+            Outputs [B, T, 3] that act at once, and the state after the last frame.
         """
+        raw, after = self._said(frames, state, intervals_s)
+        return self.at_once(raw), after
+
+    def _said(
+        self, frames: Tensor, state: State, intervals_s: Tensor | None
+    ) -> tuple[RawOutput, State]:
         features, recurrent, visual = self._noticed(frames, state, intervals_s)
         raw, after = self.follow(features, recurrent)
-        return self.to_si(raw), (*after, *visual)
+        return raw, (*after, *visual)
 
     def _noticed(
         self, frames: Tensor, state: State, intervals_s: Tensor | None
@@ -209,7 +243,8 @@ class DrivingNetwork(nn.Module, ABC):
 
         Args:
             frames: as `unroll` takes them.
-            labels: [B, T, 3] in SI units, NaN where a head is not labelled.
+            labels: [B, T, 3] in SI units, NaN where a head is not labelled; [B, T, K, 3] for a
+                network with K label times.
             weights: [B], factor on each row of the batch.
             state: of `learning_state`, carried from window to window.
             loss: the usual loss of the means.
@@ -217,12 +252,15 @@ class DrivingNetwork(nn.Module, ABC):
         """
         features, recurrent, visual = self._noticed(frames, state, intervals_s)
         said, after = self.taught(features, recurrent)
-        judged = [
-            (loss(mean, labels, weights), gaussian_loss(mean, stddev, labels, weights))
-            for mean, stddev in map(self.to_si, said)
-        ]
+        judged = [self.judged(self.to_si(raw), labels, weights, loss) for raw in said]
         right, sure = (torch.stack(one).mean() for one in zip(*judged, strict=True))
         return Losses(right, sure), (*after, *visual)
+
+    def judged(
+        self, said: Prediction, labels: Tensor, weights: Tensor, loss: MaskedLoss
+    ) -> tuple[Tensor, Tensor]:
+        """Return the losses of means and deviations; see `learn` for the arguments."""
+        return loss(said.mean, labels, weights), gaussian_loss(*said, labels, weights)
 
     def to_si(self, raw: RawOutput) -> Prediction:
         """Scale raw outputs to SI units, and their deviations by what calibration found."""

@@ -4,7 +4,8 @@ The design of the course MIT 6.S094: a convolutional network sees, a recurrent o
 heads see the cells' output and the present feature, as in Komanda. The cell is a setting, so that
 plain RNN, GRU and LSTM can be compared; one to three layers. With the setting `motion` the cells
 are also told how far the picture moved sideways since the frame before
-(`model_export.networks.parts.motion`).
+(`model_export.networks.parts.motion`); with `horizon` it says what comes next, and what is right
+when its command acts (`model_export.networks.parts.trajectory`).
 """
 
 from __future__ import annotations
@@ -16,12 +17,24 @@ import torch
 from torch import Tensor, nn
 
 from model_export.config import Config
-from model_export.networks.base import DrivingNetwork, State
+from model_export.networks.base import DrivingNetwork, Prediction, State
 from model_export.networks.parts.cells import Recurrence
 from model_export.networks.parts.convolutions import PilotNetConvolutions, framewise
 from model_export.networks.parts.heads import Heads, RawOutput
+from model_export.networks.parts.losses import MaskedLoss, gaussian_loss
 from model_export.networks.parts.motion import motion_below_the_sky
+from model_export.networks.parts.trajectory import (
+    SPACING_S,
+    STEPS,
+    TIMES_S,
+    TrajectoryHeads,
+    between,
+    from_then_on,
+)
 from steerstream_bundle.contract import StateTensor
+
+_LEAST_PERIODS = 0.2
+"""A shorter interval is a clock's mistake: it would make any noise a motion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +46,28 @@ class PilotNetLstmSettings:
         layers: recurrent layers, 1 to 3.
         features: width of the visual feature that a frame becomes.
         hidden: width of the recurrent state.
+        first: channels of the first convolution.
+        second: channels of the second; the two have most of all work.
         motion: tell the cells how far the picture moved since the frame before.
+        interval: take the time since the frame before: motion becomes motion a period.
+        horizon: say what comes next, and take the time until the command acts.
         dropout: share of features dropped in training, before and after the recurrent cells;
             motion is never dropped.
+        unseen: share of the visual features dropped before the cells, if not the same: features
+            that learned these very frames explain them too well there.
     """
 
     cell: str = "lstm"
     layers: int = 1
     features: int = 100
     hidden: int = 64
+    first: int = 24
+    second: int = 36
     motion: bool = False
+    interval: bool = False
+    horizon: bool = False
     dropout: float = 0.2
+    unseen: float = 0.0
 
 
 class PilotNetLstm(DrivingNetwork):
@@ -53,15 +77,35 @@ class PilotNetLstm(DrivingNetwork):
 
     def __init__(self, config: Config, settings: PilotNetLstmSettings) -> None:
         super().__init__(config, settings)
-        self.convolutions = PilotNetConvolutions()
+        if settings.interval and not settings.motion:
+            raise ValueError("interval has a meaning for motion alone")
+        self.convolutions = PilotNetConvolutions((settings.first, settings.second))
         self.project = nn.Linear(PilotNetConvolutions.size(config.frame), settings.features)
         self.motion = motion_below_the_sky(config.frame) if settings.motion else None
         inputs = settings.features + (self.motion.width if self.motion else 0)
         self.recurrence = Recurrence(
             settings.cell, inputs=inputs, hidden=settings.hidden, layers=settings.layers
         )
-        self.heads = Heads(inputs + settings.hidden)
+        known = inputs + settings.hidden
+        self.heads = TrajectoryHeads(known) if settings.horizon else Heads(known)
         self.dropout = nn.Dropout(settings.dropout)
+        self.unseen = nn.Dropout(settings.unseen or settings.dropout)
+        self.speaks_si = False
+
+    @property
+    def takes_interval(self) -> bool:
+        """A setting."""
+        return bool(self.settings.interval)
+
+    @property
+    def takes_act_in(self) -> bool:
+        """A network that says what comes next says also what is right then."""
+        return bool(self.settings.horizon)
+
+    @property
+    def label_times_s(self) -> tuple[float, ...]:
+        """Those of the trajectory, if it says one."""
+        return TIMES_S if self.settings.horizon else super().label_times_s
 
     @property
     def recurrent_tensors(self) -> tuple[StateTensor, ...]:
@@ -91,17 +135,71 @@ class PilotNetLstm(DrivingNetwork):
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Advance frame by frame; see `DrivingNetwork.follow`."""
         width = self.settings.features
-        inputs = torch.cat((self.dropout(features[..., :width]), features[..., width:]), dim=2)
+        inputs = torch.cat((self.unseen(features[..., :width]), features[..., width:]), dim=2)
         known = []
         for step in inputs.unbind(1):
             output, recurrent = self.recurrence(step, recurrent)
             known.append(torch.cat((self.dropout(output), step), dim=1))
         return self.heads(torch.stack(known, dim=1)), recurrent
 
+    def timed(self, features: Tensor, intervals_s: Tensor) -> Tensor:
+        """Turn motion into motion a period; see `DrivingNetwork.timed`."""
+        assert self.motion is not None, "__init__ refuses anything else"  # noqa: S101
+        width = self.settings.features
+        periods = (intervals_s / self.period_s).clamp_min(_LEAST_PERIODS).unsqueeze(2)
+        moved = self.motion.a_period(features[..., width:], periods)
+        return torch.cat((features[..., :width], moved), dim=2)
+
+    def at_once(self, raw: RawOutput) -> Prediction:
+        """Return the command of now; see `DrivingNetwork.at_once`."""
+        said = self.to_si(raw)
+        return Prediction(*(part[..., 0] for part in said)) if self.settings.horizon else said
+
+    def to_si(self, raw: RawOutput) -> Prediction:
+        """Scale what is [..., 3, times]; see `DrivingNetwork.to_si`."""
+        if not self.settings.horizon:
+            return super().to_si(raw)
+        if self.speaks_si:
+            return Prediction(
+                raw.mean, raw.log_stddev.exp() * self.get_buffer("calibration")[:, None]
+            )
+        turned = super().to_si(RawOutput(raw.mean.mT, raw.log_stddev.mT))
+        return Prediction(turned.mean.mT, turned.stddev.mT)
+
+    def values(self, raw: RawOutput, act_in_s: Tensor | None) -> tuple[Tensor, ...]:
+        """Return the command that acts then, and what follows it; see `DrivingNetwork.values`."""
+        if act_in_s is None:
+            return super().values(raw, act_in_s)
+        mean, stddev = self.to_si(raw)
+        steps = from_then_on(mean, act_in_s).flatten(1).unbind(1)
+        heads = range(0, len(steps), STEPS + 1)
+        return (
+            *(steps[head] for head in heads),
+            *between(stddev, act_in_s).unbind(1),
+            *(step for head in heads for step in steps[head + 1 : head + 1 + STEPS]),
+            *between(stddev, act_in_s + STEPS * SPACING_S).unbind(1),
+        )
+
+    def judged(
+        self, said: Prediction, labels: Tensor, weights: Tensor, loss: MaskedLoss
+    ) -> tuple[Tensor, Tensor]:
+        """Judge the whole trajectory, and the deviations of its ends."""
+        if not self.settings.horizon:
+            return super().judged(said, labels, weights, loss)
+        mean, stddev = said.mean.mT, said.stddev.mT
+        ends = [0, -1]
+        sure = gaussian_loss(mean[:, :, ends], stddev, labels[:, :, ends], weights)
+        return loss(mean, labels, weights), sure
+
     def fused(self) -> PilotNetLstm:
         """Return a copy for inference."""
         clone = copy.deepcopy(self).eval()
         clone.convolutions = self.convolutions.folded()
+        if isinstance(self.heads, TrajectoryHeads):
+            scale = self.get_buffer("output_scale")
+            clone.heads = self.heads.scaled(self.get_buffer("output_mean"), scale)
+            clone.calibration = self.get_buffer("calibration") * scale
+            clone.speaks_si = True
         return clone
 
     def _features(self, frames: Tensor) -> Tensor:

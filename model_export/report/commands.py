@@ -10,7 +10,17 @@ from model_export.errors import ReportError
 from model_export.evaluation import unseen
 from model_export.export.reduced_precision.command import optimize
 from model_export.export.reduced_precision.verdict import PRECISIONS
-from model_export.report import accuracy, autonomy, origin, page, pictures, results, speed, views
+from model_export.report import (
+    accuracy,
+    autonomy,
+    origin,
+    page,
+    pictures,
+    recorded,
+    results,
+    speed,
+    views,
+)
 from model_export.report.evidence import Evidence, gather
 from reports import pages
 from steerstream_bundle.loading import full_precision
@@ -154,6 +164,25 @@ def measure_view(found: Sequence[Path], data: Path, cache: Path, root: Path) -> 
         figures = views.measure(bundle, data, cache, unseen.PARTS)
         command = f"python -m model_export measure view models/{bundle.name}"
         _leave(root, results.VIEW, bundle, measured=digest, command=command, figures=figures)
+
+
+def measure_pictures(found: Sequence[Path], data: Path, root: Path) -> None:
+    """Close the loop on the real drive's pictures, and leave a file of results for each bundle.
+
+    Args:
+        found: the bundles.
+        data: folder of the driving data.
+        root: the checkout that gets the results.
+
+    Raises:
+        BundleError: a file is no bundle.
+        DataError: the recording is missing or malformed.
+    """
+    for bundle in found:
+        digest = results.digest(bundle)
+        figures = recorded.measure(bundle, data)
+        command = f"python -m model_export measure pictures models/{bundle.name}"
+        _leave(root, results.RECORDED, bundle, measured=digest, command=command, figures=figures)
 
 
 def write(models: Path, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""The table of the closed loop."""
+"""The tables of the closed loops."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from model_export.evaluation.unseen import REAL
 from model_export.report import cells
 from model_export.report.evidence import Evidence
 from reports.text import number, table
+from steerstream_bundle.contract import STEERING_WHEEL_ANGLE
 
 
 def closed_loop(evidence: Sequence[Evidence]) -> str:
@@ -22,6 +24,57 @@ def closed_loop(evidence: Sequence[Evidence]) -> str:
             for delay_ms, drives in found.drives().items()
         ),
     )
+
+
+def on_pictures(evidence: Sequence[Evidence]) -> str:
+    """Return how each bundle drove on the real drive's pictures, with each delay."""
+    columns = ["network", "delay", "told", "autonomy", "put back", "departures", "error", "largest"]
+    return table(
+        columns,
+        (
+            [
+                f"`{found.name}`",
+                _delay(drive["delay_ms"]),
+                "yes" if drive["told"] else "no",
+                cells.percent(drive["autonomy_percent"]),
+                number(drive["interventions"]),
+                number(drive["lane_departures"]),
+                f"{drive['lateral_error_mean_m']:.2f} m",
+                f"{drive['lateral_error_max_m']:.2f} m",
+            ]
+            for found in evidence
+            for drive in found.recorded_drives
+        ),
+    )
+
+
+def ranks(evidence: Sequence[Evidence]) -> str:
+    """Return the order by open-loop error beside that of the closed loop, the best driver first."""
+    errors = {found.name: found.rmse(REAL) for found in evidence}
+    put_back = {found.name: found.put_back for found in evidence}
+    read, driven = _places(errors), _places(put_back)
+    columns = ["network", "steering, real", "reads as number", "put back", "drives as number"]
+    return table(
+        columns,
+        (
+            [
+                f"`{name}`",
+                cells.figure(errors[name], STEERING_WHEEL_ANGLE),
+                number(read.get(name)),
+                number(put_back[name]),
+                number(place),
+            ]
+            for name, place in sorted(driven.items(), key=lambda item: item[1])
+        ),
+    )
+
+
+def _places(values: Mapping[str, float | None]) -> dict[str, int]:
+    """Return the place of each by its value, the least first; who was not measured has none."""
+    known = {name: value for name, value in values.items() if value is not None}
+    return {
+        name: 1 + sum(other < value for other in known.values()) for name, value in known.items()
+    }
 
 
 def _delay(delay_ms: float | None) -> str:

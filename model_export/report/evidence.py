@@ -26,6 +26,7 @@ class Evidence:
         closed_loop: results by `measure autonomy`.
         optimized: results by `measure optimized`.
         view: results by `measure view`.
+        pictures: results by `measure pictures`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Evidence:
     closed_loop: results.Result | None
     optimized: results.Result | None
     view: results.Result | None
+    pictures: results.Result | None
 
     @property
     def origin(self) -> Mapping[str, Any]:
@@ -45,8 +47,8 @@ class Evidence:
     @property
     def made_by(self) -> Iterator[results.Result]:
         """The results that there are."""
-        found = (self.accuracy, self.speed, self.closed_loop, self.optimized, self.view)
-        return filter(None, found)
+        driven = (self.closed_loop, self.pictures)
+        return filter(None, (self.accuracy, self.speed, *driven, self.optimized, self.view))
 
     def heads(self, source: str) -> Mapping[str, Any]:
         """Return the scores on a source by head; empty where they were not measured."""
@@ -83,6 +85,19 @@ class Evidence:
             found.setdefault(drive["delay_ms"], []).append(drive)
         return found
 
+    @property
+    def recorded_drives(self) -> Sequence[Mapping[str, Any]]:
+        """The scores of the closed loop on real pictures, a row for each delay."""
+        return list(self.pictures["results"]) if self.pictures else []
+
+    @property
+    def put_back(self) -> int | None:
+        """How often it was put back there in all, told what it takes."""
+        drives = self.recorded_drives
+        takes = any(drive["told"] for drive in drives)
+        counts = [drive["interventions"] for drive in drives if drive["told"] == takes]
+        return sum(counts) if counts else None
+
     def autonomy_percent(self, delay_ms: float | None) -> float | None:
         """Return the mean autonomy over the roads with a delay."""
         drives = self.drives().get(delay_ms)
@@ -106,8 +121,9 @@ def gather(root: Path, bundles: Sequence[Path]) -> list[Evidence]:
         results.CLOSED_LOOP,
         results.OPTIMIZED,
         results.VIEW,
+        results.RECORDED,
     )
-    accuracy, speed, closed_loop, optimized, view = (
+    accuracy, speed, closed_loop, optimized, view, pictures = (
         results.load(root, kind, bundles) for kind in kinds
     )
     return [
@@ -120,6 +136,7 @@ def gather(root: Path, bundles: Sequence[Path]) -> list[Evidence]:
             closed_loop=closed_loop.get(path.stem),
             optimized=optimized.get(path.stem),
             view=view.get(path.stem),
+            pictures=pictures.get(path.stem),
         )
         for path in bundles
     ]

@@ -29,6 +29,10 @@ def add_measure(commands: Commands[argparse.ArgumentParser]) -> None:
     speed.add_argument("--rounds", type=count, default=11, metavar="N", help="default: 11")
     speed.set_defaults(run=_measure_speed)
     _add_autonomy(kinds)
+    recorded = kinds.add_parser("pictures", help="the closed loop on the real drive's pictures")
+    _add_bundles(recorded)
+    add_data(recorded)
+    recorded.set_defaults(run=_measure_pictures)
     optimized = kinds.add_parser("optimized", help="what FP16 and INT8 would cost and gain")
     _add_bundles(optimized)
     add_data(optimized)
@@ -161,6 +165,13 @@ def _measure_autonomy(options: argparse.Namespace) -> int:
         fov_deg=options.camera_fov_deg,
         width_px=options.camera_width_px,
     )
+
+
+def _measure_pictures(options: argparse.Namespace) -> int:
+    from model_export.report import commands  # noqa: PLC0415
+
+    commands.measure_pictures(_chosen(options), options.data, options.root)
+    return 0
 
 
 def _measure_focal_length(options: argparse.Namespace) -> int:

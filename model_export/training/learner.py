@@ -63,9 +63,10 @@ class Learner:
         for group in self._optimiser.param_groups:
             group["lr"] = group["rate"] * self.learning_rate(step)
         state = self._carried(torch.from_numpy(batch.resets))
+        labels = torch.from_numpy(batch.labels)
         losses, state = self._network.learn(
             torch.from_numpy(batch.frames),
-            torch.from_numpy(batch.labels),
+            labels.squeeze(2) if labels.shape[2] == 1 else labels,
             torch.from_numpy(batch.weights),
             state,
             self._loss,

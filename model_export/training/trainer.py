@@ -187,6 +187,7 @@ class Trainer:
             pass_frames=stage.pass_frames,
             period_s=1 / self._config.serving.rate_hz,
             seed=self._config.seed * 1000 + index,
+            after_s=self._network.label_times_s,
         )
 
     def _rows(self, stage: StageConfig) -> list[RowSource]:
@@ -207,7 +208,13 @@ class Trainer:
         self._staged = self._sources
         if stage.stored_features:
             frame = self._config.frame.contract()
-            cache = FeatureCache(self._network, frame, seed=index, folder=self._cache)
+            cache = FeatureCache(
+                self._network,
+                frame,
+                seed=index,
+                folder=self._cache,
+                after_s=self._network.label_times_s,
+            )
             self._staged = [cache.source(source) for source in self._sources]
             for source in (one.config for one in self._sources if one.config.kind == "rendered"):
                 self._drives = [cache.training(drive, source) for drive in self._drives]

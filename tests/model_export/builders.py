@@ -20,7 +20,11 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"cell": cell, "layers": layers, "features": 8, "hidden": 6}
         for cell, layers in (("lstm", 1), ("gru", 2), ("rnn", 3))
     ]
-    + [{"features": 8, "hidden": 6, "motion": True}],
+    + [
+        {"features": 8, "hidden": 6, "motion": True},
+        {"first": 16, "second": 24, "features": 8, "hidden": 6, "motion": True}
+        | {"interval": True, "horizon": True},
+    ],
     "chauffeur": [
         {"blocks": 4, "hidden": 6, "layers": 2},
         {"blocks": 2, "hidden": 6, "window": 4},

@@ -95,7 +95,8 @@ def fake(monkeypatch):
     def connect(targets, clock=time.monotonic_ns):
         return steerstream.connect(targets, transport=server.transport(), clock=clock)
 
-    monkeypatch.setattr(road_drive, "connect", connect)
+    for drives in (road_drive, picture_drive):
+        monkeypatch.setattr(drives, "connect", connect)
     return fake
 
 
@@ -172,8 +173,7 @@ def test_a_file_that_cannot_be_written_is_found_out_before_the_drive(
     assert error.count("\n") == 1
 
 
-def test_a_recording_is_driven_with_a_session_for_each_start(fake, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(picture_drive, "connect", road_drive.connect)
+def test_a_recording_is_driven_with_a_session_for_each_start(fake, tmp_path, capsys):
     labels = write_recording(tmp_path, [0.1] * 25, extra="split=validation")
     report = tmp_path / "report.json"
     options = ["--delay-ms", "50", "--split", "validation", "--json", str(report)]

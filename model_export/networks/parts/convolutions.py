@@ -19,12 +19,17 @@ class PilotNetConvolutions(nn.Sequential):
     """Five convolutions on uint8 frames, each with batch normalisation, which PilotNet has not.
 
     `folded` leaves PilotNet's own: convolutions with biases.
+
+    Args:
+        stem: channels of the first and the second convolution, where nearly all work is, in place
+            of PilotNet's. Multiples of 16 waste nothing on a CPU with AVX-512.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stem: tuple[int, int] = (PILOTNET[0][0], PILOTNET[1][0])) -> None:
         layers: list[nn.Module] = []
         channels = 3
-        for width, kernel, stride in PILOTNET:
+        for place, (usual, kernel, stride) in enumerate(PILOTNET):
+            width = stem[place] if place < len(stem) else usual
             convolution = nn.Conv2d(channels, width, kernel, stride, bias=False)
             layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
             channels = width

@@ -81,9 +81,10 @@ def mean_known(errors: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Return the mean [3] of each head's errors [B, T, 3] over what is labelled, rows weighted.
 
     Args:
-        errors: [B, T, 3].
-        labels: [B, T, 3], NaN where a head is not labelled.
+        errors: [B, T, ..., 3].
+        labels: [B, T, ..., 3], NaN where a head is not labelled.
         weights: [B], factor on each row of the batch.
     """
-    factors = torch.isfinite(labels) * weights[:, None, None]
-    return (errors * factors).sum((0, 1)) / factors.sum((0, 1)).clamp_min(1e-6)
+    factors = torch.isfinite(labels) * weights.reshape(-1, *(1,) * (labels.dim() - 1))
+    over = tuple(range(labels.dim() - 1))
+    return (errors * factors).sum(over) / factors.sum(over).clamp_min(1e-6)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from model_export.config import AugmentConfig, FrameConfig
-from model_export.data.augment import Augmentation, Viewpoint, recovery_angle_rad
+from model_export.data.augment import Augmentation, Viewpoint, Wander, recovery_angle_rad
 from steerstream_bundle.preprocess import prepare
 from steerstream_simulation.camera import Camera
+from steerstream_simulation.return_law import return_angle_rad
 from steerstream_simulation.road import road_from_curvature
 
 FRAME = FrameConfig().contract()
@@ -86,3 +87,43 @@ def test_a_draw_is_its_seeds_and_noise_differs_from_frame_to_frame():
     assert (one.picture(picture(), 3) != one.picture(picture(), 4)).any()
     assert one.picture(picture(), 3).dtype == np.uint8
     assert one.picture(picture(), 3).shape == FRAME.shape
+
+
+WANDERING = AugmentConfig(wander_m=0.4, wander_rad=0.02)
+
+
+def test_a_path_about_the_driven_one_is_as_wide_as_asked_and_turns_as_it_says():
+    paths = [Wander(0.4, 0.02, np.random.default_rng(seed)) for seed in range(2000)]
+    offset, heading = np.array([path.at(0.7) for path in paths]).T
+    assert offset.std() == pytest.approx(0.4, rel=0.05)
+    assert heading.std() == pytest.approx(0.02, rel=0.05)
+    step_s = 1e-4
+    for path in paths[:5]:
+        moved_m = float(path.at(step_s).offset_m) - float(path.at(0.0).offset_m)
+        assert moved_m / step_s / 15.0 == pytest.approx(float(path.at(0.0).heading_rad), abs=1e-4)
+
+
+def test_a_sequence_that_wanders_is_seen_from_the_path_and_led_back_from_it():
+    change, places, after_s = Augmentation(WANDERING, FRAME, seed=5), (3, 40), np.array([0.0, 0.2])
+    labels = np.stack([LABELS, LABELS], axis=1)
+    changed = change.labels(labels, places, after_s)
+    same = Augmentation(WANDERING, FRAME, seed=5)
+    for row, (place, speed) in enumerate(zip(places, LABELS[:, 1], strict=True)):
+        where = same.deviation(place)
+        assert where is not None
+        expected = LABELS[row, 0] + return_angle_rad(where, speed, after_s)
+        np.testing.assert_allclose(changed[row, :, 0], expected, rtol=1e-5)
+    np.testing.assert_array_equal(changed[..., 1], labels[..., 1])
+    assert np.isnan(changed[..., 2]).all()
+    frames = [change.picture(picture(), place) for place in places]
+    assert (frames[0] != frames[1]).any(), "the camera stands still"
+
+
+def test_a_recording_without_speeds_wanders_at_the_usual_one():
+    labels = LABELS.copy()
+    labels[:, 1] = np.nan
+    change = Augmentation(WANDERING, FRAME, seed=5)
+    where = change.deviation(7)
+    assert where is not None
+    expected = labels[0, 0] + return_angle_rad(where, 15.0)
+    assert change.labels(labels[:1], (7,))[0, 0] == pytest.approx(float(expected), rel=1e-5)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_export.data.delay import delayed
+from model_export.data.delay import ahead, delayed
 from model_export.data.recording import Recording, Span
 
 
@@ -39,3 +39,19 @@ def test_no_label_crosses_a_break(recording: Recording):
 
 def test_without_delay_nothing_changes(recording: Recording):
     assert delayed(recording, 0.0) is recording
+
+
+def test_labels_ahead_are_one_after_the_other():
+    times_s = np.arange(6) / 20
+    labels = np.arange(18, dtype=np.float32).reshape(6, 3)
+    recording = Recording(
+        frames=np.empty((6, 1, 1, 3), np.uint8),
+        labels=labels,
+        times_s=times_s,
+        spans=(Span(0, 4), Span(4, 6)),
+        folder=Path("nowhere"),
+    )
+    found = ahead(recording, (0.0, 0.025, 0.05))
+    np.testing.assert_array_equal(found[:, 0], labels)
+    np.testing.assert_allclose(found[0], [labels[0], labels[0] + 1.5, labels[1]])
+    assert np.isnan(found[3, 1:]).all(), "the sequence ends here"

@@ -46,7 +46,7 @@ def test_windows_follow_each_other_until_the_reset():
     lengths: list[int] = []
     for _ in range(60):
         batch = draws.next_batch()
-        indices = batch.labels[0, :, 1]
+        indices = batch.labels[0, :, 0, 1]
         np.testing.assert_array_equal(batch.frames[0, :, 0, 0, 0], indices)
         np.testing.assert_array_equal(np.diff(indices), 1)
         assert not (indices[0] < 100 <= indices[-1]), "a window crosses a break"
@@ -65,7 +65,7 @@ def test_sequences_are_drawn_by_their_durations():
     slow = dataclasses.replace(slow, times_s=slow.times_s * 2, labels=-slow.labels)
     both = dataclasses.replace(source(100), recordings=(fast, slow))
     draws = sampler(both, pass_frames=5)
-    drawn = [draws.next_batch().labels[0, -1, 1] < 0 for _ in range(900)]
+    drawn = [draws.next_batch().labels[0, -1, 0, 1] < 0 for _ in range(900)]
     assert 0.62 < np.mean(drawn) < 0.71
 
 
@@ -102,3 +102,14 @@ def test_a_resumed_sampler_goes_on_with_the_same_batches():
 def test_a_source_without_a_sequence_of_one_window_is_refused():
     with pytest.raises(DataError, match="no sequence of 5 frames"):
         sampler(source(4, 3))
+
+
+def test_labels_of_later_are_those_of_later_frames():
+    draws = BatchSampler(
+        (source(50),), FRAME, window=5, pass_frames=5, period_s=0.05, seed=1, after_s=(0.0, 0.1)
+    )
+    for _ in range(30):
+        now, later = draws.next_batch().labels[0, :, :, 1].T
+        known = now < 48
+        np.testing.assert_allclose(later[known], now[known] + 2, rtol=1e-5)
+        assert np.isnan(later[~known]).all()

@@ -25,10 +25,12 @@ def stepped(network: DrivingNetwork, frames: torch.Tensor, state: State) -> Pred
     """Outputs [B, T, 3] of one step after the other."""
     outputs = []
     interval = (torch.full(frames.shape[:1], 0.05),) if network.takes_interval else ()
+    act_in = (torch.zeros(frames.shape[0]),) if network.takes_act_in else ()
+    values = 6 + 33 * bool(act_in)
     for index in range(frames.shape[1]):
-        results = network(frames[:, index], *interval, *state)
+        results = network(frames[:, index], *interval, *act_in, *state)
         outputs.append(torch.stack(results[:6], dim=1))
-        state = results[6:]
+        state = results[values:]
     return Prediction(*torch.stack(outputs, dim=1).split(3, dim=2))
 
 
@@ -70,7 +72,8 @@ def test_a_folded_network_has_the_same_outputs_and_state(
     frames, state = random_frames(config, 3), network.initial_state(3)
     assert [tuple(one.shape) for one in state] == [(3, *p.shape) for p in network.state_tensors]
     interval = (torch.rand(3),) if network.takes_interval else ()
-    inputs = (frames, *interval, *state)
+    act_in = (torch.rand(3) / 4,) if network.takes_act_in else ()
+    inputs = (frames, *interval, *act_in, *state)
     close(network.fused()(*inputs), network(*inputs), 1e-3)
 
 
@@ -79,8 +82,9 @@ def test_learning_reaches_every_weight(tiny: Config, kind: str, settings: dict[s
     config = configured(tiny, kind, settings)
     torch.manual_seed(0)
     network = build(config).train()
-    frames, labels = random_frames(config, 2, 6), torch.randn(2, 6, 3)
-    labels[0, :, 1:] = torch.nan
+    times = (len(network.label_times_s),) if network.takes_act_in else ()
+    frames, labels = random_frames(config, 2, 6), torch.randn(2, 6, *times, 3)
+    labels[0, ..., 1:] = torch.nan
     losses, state = network.learn(
         frames, labels, torch.ones(2), network.learning_state(2), MaskedLoss(config.heads)
     )
@@ -99,7 +103,8 @@ def test_deviations_teach_nothing_else(tiny: Config, kind: str, settings: dict[s
     config = configured(tiny, kind, settings)
     torch.manual_seed(0)
     network = build(config).train()
-    labels = torch.randn(2, 3, 3)
+    times = (len(network.label_times_s),) if network.takes_act_in else ()
+    labels = torch.randn(2, 3, *times, 3)
     losses, _ = network.learn(
         random_frames(config, 2, 3),
         labels,

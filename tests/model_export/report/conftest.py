@@ -59,11 +59,14 @@ def checkout(bundle: Path, tmp_path: Path) -> Path:
     angle = {"rmse_whole": 0.1, "rmse_view": 0.101, "rmse_ratio": 1.01, "largest_difference": 0.02}
     view = {"width_px": 24, "height_px": 16, "encoding": "JPEG_444", "jpeg_quality": 90}
     seen = {"frames": 964, "frame_bytes": 6185, "heads": {"steering_wheel_angle": angle}}
+    put_back = {"interventions": 2, "autonomy_percent": 75.0, "lane_departures": 3}
+    recorded = {"delay_ms": 50.0, "told": False, "drives": 12, "speed_mps": 15.0} | DRIVE | put_back
     contents = {
         "accuracy": figures,
         "speed": times,
         "autonomy": drives,
         "optimized": [judged | {"verdict": "refused"}],
+        "pictures": [recorded],
         "view": view | {"sources": {"udacity_ch2": seen}},
     }
     for kind, content in contents.items():

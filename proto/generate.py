@@ -16,7 +16,16 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 STUBS = Path("steerstream") / "v1"
-MESSAGES = ("command", "drive_service", "frame", "model", "models_service", "session", "watch")
+MESSAGES = (
+    "command",
+    "drive_service",
+    "frame",
+    "model",
+    "models_service",
+    "recording",
+    "session",
+    "watch",
+)
 SERVICES = ("drive_service", "models_service", "watch")
 
 

@@ -16,6 +16,7 @@ from steerstream.command_line import Parser, exit_code
 from steerstream.drive import command
 from steerstream.errors import SteerstreamError
 from steerstream.link import command as link
+from steerstream.recording import command as recording
 from steerstream.sources import convert as converting
 from steerstream.watch import command as watch
 
@@ -59,9 +60,9 @@ def _parser() -> Parser:
         prog="steerstream",
         description="Recurrent driving networks over gRPC: the server, a vehicle, and a world.",
         epilog="Exit codes: 0 done; 1 the session or a file of results was lost on the way; 2 wrong"
-        " options, files or server; 130 ended by Ctrl-C or SIGTERM, but for serve and watch, which"
-        " end so with 0. Training (python -m model_export) and benchmarks (python -m benchmark) are"
-        " commands of a checkout only.",
+        " options, files or server; 3 a replay came out otherwise than its recording; 130 ended by"
+        " Ctrl-C or SIGTERM, but for serve and watch, which end so with 0. Training (python -m"
+        " model_export) and benchmarks (python -m benchmark) are commands of a checkout only.",
     )
     parser.add_argument("--version", action="version", version=f"steerstream {__version__}")
     commands = parser.add_subparsers(title="commands", required=True)
@@ -75,6 +76,9 @@ def _parser() -> Parser:
     models = commands.add_parser("models", help="list what a server serves, or change it")
     models_command.add_models_options(models)
     models.set_defaults(run=models_command.models)
+    replay = commands.add_parser("replay", help="step a flight recording again, and compare")
+    recording.add_replay_options(replay)
+    replay.set_defaults(run=recording.replay)
     bench = commands.add_parser("bench", help="measure what this machine's link costs a frame")
     link.add_bench_options(bench)
     bench.set_defaults(run=link.bench)

@@ -26,7 +26,8 @@ from steerstream.errors import (
 from steerstream.failures import RpcFailed, call_error
 from steerstream.guard import Guard
 from steerstream.hand_over import HandOver, SessionChange
-from steerstream.models import Camera, FramePolicy, ServedModels, SessionInfo
+from steerstream.models import Camera, FramePolicy, ServedModels
+from steerstream.observer import IGNORED, LegObserver, SessionObserver
 from steerstream.session import Clock, Session, VehicleSession
 from steerstream.transport import (
     GrpcTransport,
@@ -235,6 +236,7 @@ class Client:
         ticket: bytes | None = None,
         live: bool | None = None,
         guard: Guard | None = None,
+        observer: SessionObserver | None = None,
     ) -> SessionOpening[Session]:
         """Open a session, for the time of an `async with` block or until it is closed.
 
@@ -262,6 +264,7 @@ class Client:
                 simulator with its own time. By default, True under LATEST.
             guard: judges the answers; by default one with the default bounds. One that was used in
                 an earlier session of the vehicle goes on holding that session's last command.
+            observer: is told what happens in the session, such as a `FlightRecorder`.
 
         Raises:
             SessionRefused: the server does not open it; `reason` says why.
@@ -281,6 +284,7 @@ class Client:
             frame_rate_hz=frame_rate_hz,
             live=live,
             guard=guard,
+            observer=observer,
         )
         return SessionOpening(lambda: self._open_session(opening))
 
@@ -295,6 +299,7 @@ class Client:
         frame_rate_hz: float | None = None,
         live: bool | None = None,
         guard: Guard | None = None,
+        observer: SessionObserver | None = None,
         hand_over: HandOver | None = None,
         on_change: Callable[[SessionChange], None] | None = None,
     ) -> SessionOpening[DriveSession]:
@@ -311,6 +316,7 @@ class Client:
             frame_rate_hz: frames a second that will be sent; None for the model's own rate.
             live: as for `open_session`.
             guard: judges the answers of all servers; by default one with the default bounds.
+            observer: is told what happens in the session, such as a `FlightRecorder`.
             hand_over: when and how the server is changed; by default as `HandOver` says.
             on_change: is told of every change of state, in the event loop; it must not block.
 
@@ -329,6 +335,7 @@ class Client:
             frame_rate_hz=frame_rate_hz,
             live=live,
             guard=guard,
+            observer=observer,
         )
         if hand_over is not None:
             instance("hand_over", hand_over, HandOver)
@@ -353,6 +360,7 @@ class Client:
             hand_over=hand_over,
             on_change=on_change,
             clock=self._clock,
+            observer=opening.observer,
         )
         self._sessions.add(session)
         try:
@@ -384,7 +392,8 @@ class Client:
         stream = await self._connected().drive()
         self._opening.add(stream)
         try:
-            info = await self._open(stream, opening)
+            opened = await self._open(stream, opening.request)
+            info = wire.session_info(opened, opening.camera)
             self._connected()
         except BaseException as error:
             await stream.abort()
@@ -393,8 +402,14 @@ class Client:
             raise
         finally:
             self._opening.discard(stream)
+        opening.observer.opened(self._target, opening.request.open, opened.opened, opening.guard)
         session = Session(
-            stream, info, guard=opening.guard, live=opening.is_live, clock=self._clock
+            stream,
+            info,
+            guard=opening.guard,
+            live=opening.is_live,
+            clock=self._clock,
+            observer=opening.observer,
         )
         self._sessions.add(session)
         _log.info(
@@ -403,12 +418,14 @@ class Client:
         )  # fmt: skip
         return session
 
-    async def _open(self, stream: Stream, opening: _Opening) -> SessionInfo:
+    async def _open(
+        self, stream: Stream, request: drive_service_pb2.DriveRequest
+    ) -> drive_service_pb2.DriveResponse:
         try:
             async with asyncio.timeout(self._timeout_s):
                 with contextlib.suppress(RpcFailed):
                     # Where the stream has ended already, receive knows why.
-                    await stream.send(opening.request)
+                    await stream.send(request)
                 response = await stream.receive()
         except RpcFailed as failure:
             raise call_error(failure) from failure
@@ -419,7 +436,7 @@ class Client:
             ) from None
         if response is None:
             raise ProtocolError("the server ended the stream without opening the session")
-        return wire.session_info(response, opening.camera)
+        return response
 
     def _connected(self) -> Transport:
         if self._is_closed:
@@ -440,12 +457,14 @@ class _Opening:
         guard: judges its answers.
         is_live: whether capture times must run as the clock does.
         camera: that the frames come from.
+        observer: is told what happens in it.
     """
 
     request: drive_service_pb2.DriveRequest
     guard: Guard
     is_live: bool
     camera: Camera | None
+    observer: SessionObserver
 
     @classmethod
     def of(
@@ -454,6 +473,7 @@ class _Opening:
         frame_policy: FramePolicy,
         live: bool | None,
         guard: Guard | None,
+        observer: SessionObserver | None,
         **fields: Unpack[wire.OpenFields],
     ) -> Self:
         """Check the arguments of `Client.open_session`.
@@ -462,6 +482,7 @@ class _Opening:
             frame_policy: LATEST or EVERY.
             live: whether capture times run as the clock does; None for the policy's default.
             guard: judges the answers; None for one with the default bounds.
+            observer: is told what happens; None for nobody.
             **fields: of the message.
 
         Raises:
@@ -475,9 +496,11 @@ class _Opening:
             instance("camera", fields["camera"], Camera)
         if guard is not None:
             instance("guard", guard, Guard)
+        if observer is not None:
+            instance("observer", observer, SessionObserver)
         request = wire.open_request(frame_policy=frame_policy, **fields)
         is_live = frame_policy is FramePolicy.LATEST if live is None else live
-        return cls(request, guard or Guard(), is_live, fields["camera"])
+        return cls(request, guard or Guard(), is_live, fields["camera"], observer or IGNORED)
 
     def with_ticket(self, ticket: bytes | None) -> _Opening:
         """Return the same for one leg of a drive session, which judges and counts by itself."""
@@ -485,7 +508,13 @@ class _Opening:
         request.CopyFrom(self.request)
         request.open.ticket = ticket or b""
         request.open.replays_rings = True
-        return _Opening(request, Guard(self.guard.bounds), is_live=False, camera=self.camera)
+        return _Opening(
+            request,
+            Guard(self.guard.bounds),
+            is_live=False,
+            camera=self.camera,
+            observer=LegObserver(self.observer),
+        )
 
 
 _Opened = TypeVar("_Opened", bound=VehicleSession)

@@ -46,6 +46,7 @@ from steerstream.hand_over import DriveState, HandOver, SessionChange, Targets, 
 from steerstream.images import Image
 from steerstream.kept_frames import Kept, KeptFrames
 from steerstream.models import FramePolicy, SessionInfo, View
+from steerstream.observer import IGNORED, SessionObserver
 from steerstream.session import (
     Clock,
     FrameOptions,
@@ -124,6 +125,7 @@ class DriveSession(VehicleSession):
         hand_over: when and how the server is changed.
         on_change: is told of every change of state, in the event loop; it must not block.
         clock: the client's monotonic clock, in nanoseconds.
+        observer: is told what happens; its `opened` and `noticed` by the legs.
 
     `guard` is an attribute too.
     """
@@ -140,9 +142,12 @@ class DriveSession(VehicleSession):
         hand_over: HandOver,
         on_change: Callable[[SessionChange], None] | None,
         clock: Clock = time.monotonic_ns,
+        observer: SessionObserver = IGNORED,
     ) -> None:
         self._is_latest = frame_policy is FramePolicy.LATEST
-        super().__init__(guard=guard, live=live, drop_oldest=self._is_latest, clock=clock)
+        super().__init__(
+            guard=guard, live=live, drop_oldest=self._is_latest, clock=clock, observer=observer
+        )
         self._open_at = open_at
         self._loop = asyncio.get_running_loop()
         self._targets = Targets(targets, self._loop.time)
@@ -206,6 +211,7 @@ class DriveSession(VehicleSession):
         """Set the recurrent state back to its initial value, between the frames around it."""
         async with self._sending:
             self._check_open()
+            self._observer.reset()
             self._keep(None, None)
 
     async def finish(self) -> None:
@@ -280,6 +286,7 @@ class DriveSession(VehicleSession):
             message.sequence_number = frame.sequence_number
             message.capture_time_ns = frame.capture_time_ns
             self.guard.frame_sent(frame.sequence_number, frame.capture_time_ns, now_ns)
+            self._observer.frame_sent(message)
             self._keep(message, info.view)
         self._check_silence()
         return frame.sequence_number
@@ -546,6 +553,7 @@ class DriveSession(VehicleSession):
                 frame.waiter.exception()
         self._inbox.close()
         self._settled.set()
+        self._observer.ended(None if isinstance(error, SessionClosed) else error)
         self._tell(DriveState.LOST, None, str(error), with_state=False)
 
     # Reading
@@ -603,7 +611,7 @@ class DriveSession(VehicleSession):
             return None
         frame = self._ledger.settle(number)
         answer = dataclasses.replace(answer, sent_ns=frame.sent_ns)
-        self.guard.received(answer, answer.received_ns)
+        self._observer.answered(answer, self.guard.received(answer, answer.received_ns))
         self._settled.set()
         if frame.waiter is None:
             self._loop.call_soon(self._end_if_finished)

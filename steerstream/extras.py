@@ -155,3 +155,25 @@ def command_needs(command: str, *extras: str) -> Iterator[None]:
         install = " or ".join(map(install_command, extras))
         sys.stderr.write(f"{command}: {package} is not installed; {install}\n")
         raise SystemExit(2) from None
+
+
+@contextlib.contextmanager
+def library_needs(purpose: str, extra: str) -> Iterator[None]:
+    """Say what to install where a module of this package imports what is not there.
+
+    Args:
+        purpose: what it is needed for, for the error's text.
+        extra: the extra that holds it.
+
+    Raises:
+        MissingExtra: a package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or importlib.util.find_spec(package) is not None:
+            raise
+        raise MissingExtra(
+            f"{purpose} needs {package}; install it with: {install_command(extra)}"
+        ) from error

@@ -39,6 +39,7 @@ from steerstream.images import Choices, Encoding, Image, ViewUse, encode_frame
 from steerstream.inbox import Inbox
 from steerstream.ledger import InFlight, Ledger
 from steerstream.models import FramePolicy, SessionInfo
+from steerstream.observer import IGNORED, SessionObserver
 from steerstream.transport import Stream
 from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
 
@@ -94,13 +95,23 @@ class VehicleSession(abc.ABC):
         live: whether capture times must run as the clock does.
         drop_oldest: whether unread answers beyond a bound are dropped; otherwise they wait.
         clock: the client's monotonic clock, in nanoseconds.
+        observer: is told what happens.
     """
 
     info: SessionInfo
     """What the server granted."""
 
-    def __init__(self, *, guard: Guard, live: bool, drop_oldest: bool, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        guard: Guard,
+        live: bool,
+        drop_oldest: bool,
+        clock: Clock,
+        observer: SessionObserver,
+    ) -> None:
         self.guard = guard
+        self._observer = observer
         self._clock = clock
         self._inbox = Inbox(MAX_UNREAD, drop_oldest=drop_oldest)
         self._ledger = Ledger(live=live)
@@ -203,7 +214,9 @@ class VehicleSession(abc.ABC):
 
     def safe_command(self) -> SafeCommand:
         """Return what the vehicle may do now, by the guard."""
-        return self.guard.safe_command(self._clock())
+        safe = self.guard.safe_command(self._clock())
+        self._observer.told(safe)
+        return safe
 
     @property
     def frames_in_flight(self) -> int:
@@ -237,6 +250,7 @@ class Session(VehicleSession):
         guard: judges every answer before the vehicle follows it.
         live: whether capture times must run as the clock does.
         clock: the client's monotonic clock, in nanoseconds.
+        observer: is told what happens.
 
     `info` and `guard` are attributes too.
     """
@@ -249,9 +263,12 @@ class Session(VehicleSession):
         guard: Guard,
         live: bool = True,
         clock: Clock = time.monotonic_ns,
+        observer: SessionObserver = IGNORED,
     ) -> None:
         drop_oldest = info.frame_policy is FramePolicy.LATEST
-        super().__init__(guard=guard, live=live, drop_oldest=drop_oldest, clock=clock)
+        super().__init__(
+            guard=guard, live=live, drop_oldest=drop_oldest, clock=clock, observer=observer
+        )
         self.info = info
         self._stream = stream
         self._latest: Command | None = None
@@ -310,6 +327,7 @@ class Session(VehicleSession):
             SessionEnded: the session is over; SessionLost, ServerDraining or SessionClosed.
         """
         async with self._sending:
+            self._observer.reset()
             await self._send(wire.reset_request())
 
     async def finish(self) -> None:
@@ -388,6 +406,7 @@ class Session(VehicleSession):
         message.capture_time_ns = frame.capture_time_ns
         message.answers_taken = self._ledger.answers_taken
         self.guard.frame_sent(frame.sequence_number, frame.capture_time_ns, now_ns)
+        self._observer.frame_sent(message)
         request = wire.frame_request(message)
         self._sent_bytes += request.ByteSize()
         await self._send(request)
@@ -471,7 +490,7 @@ class Session(VehicleSession):
 
     async def _deliver(self, frame: InFlight, answer: FrameAnswer) -> None:
         # What raises up to here leaves the frame waiting, so that its caller learns of it.
-        self.guard.received(answer, answer.received_ns)
+        self._observer.answered(answer, self.guard.received(answer, answer.received_ns))
         self._ledger.settle(frame.sequence_number)
         self._settled.set()
         if frame.waiter is None:
@@ -494,6 +513,7 @@ class Session(VehicleSession):
                 _log.warning("session %s: the server is full; frames wait", self.info.session_id)
             self._pace.keep(notice, self._clock())
         if notice is not None:
+            self._observer.noticed(notice)
             self._inbox.put_notice(notice)
 
     def _end(self) -> None:
@@ -502,6 +522,7 @@ class Session(VehicleSession):
             _log.info("session %s ended", self.info.session_id)
         else:
             _log.warning("session %s ended: %s", self.info.session_id, self._error)
+        self._observer.ended(self._error)
         for frame in self._ledger.abandon():
             if frame.waiter is not None and not frame.waiter.done():
                 frame.waiter.set_exception(

@@ -457,3 +457,13 @@ def _training_source(message: model_pb2.TrainingSource) -> TrainingSource:
         licence=message.licence,
         rendered=message.rendered,
     )
+
+
+def camera(message: session_pb2.CameraDescription) -> Camera:
+    """Read the description of a camera; a number that is not stated is None."""
+    numbers = {field.name for field in dataclasses.fields(Camera)} - {"lens", "distortion"}
+    return Camera(
+        lens=LensModel(message.lens_model),
+        distortion=tuple(message.distortion),
+        **{name: getattr(message, name) or None for name in numbers},
+    )

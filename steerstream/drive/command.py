@@ -7,12 +7,15 @@ import asyncio
 import contextlib
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import steerstream
 from steerstream.command_line import (
     INTERRUPTED,
     at_interrupt,
+    count,
     output_file,
     png_file,
     positive,
@@ -26,12 +29,16 @@ from steerstream.drive.runner import Drive
 from steerstream.drive.sources import Source, open_source
 from steerstream.drive.tally import Tally
 from steerstream.drive.video import video_file
-from steerstream.extras import has_simplejpeg
+from steerstream.errors import MediaError
+from steerstream.extras import command_needs, has_simplejpeg
 from steerstream.images import ViewUse
 from steerstream.models import FramePolicy
 from steerstream.progress import ProgressLine
 from steerstream.sources.arguments import add_read_options, read_options
 from steerstream.sources.options import ReadOptions
+
+if TYPE_CHECKING:
+    from steerstream.recording import FlightRecorder
 
 
 def add_drive_options(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +66,10 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--plot", type=png_file, help="draw steering over time, as predicted and as recorded, .png;"
         " missing folders are made")  # fmt: skip
+    add("--record", metavar="PATH", type=Path, help="write a flight recording: a file whose"
+        " name ends in .mcap, or a folder, where the oldest files make room")  # fmt: skip
+    add("--record-bytes", type=count, metavar="N", help="bytes of all recordings in the folder of"
+        " --record (default: a gigabyte)")  # fmt: skip
     add("--json", type=output_file, help="write the result as JSON; missing folders are made")
     add_connection_options(parser)
     add_read_options(parser)
@@ -81,6 +92,7 @@ async def drive(options: argparse.Namespace) -> int:
     for assumed in source.assumed:
         print(f"steerstream drive: {assumed}", file=sys.stderr)
     async with (
+        _recorder(options) as recorder,
         steerstream.connect(options.target, **connection_arguments(options)) as client,
         client.open_session(
             vehicle_id=options.vehicle_id,
@@ -89,9 +101,31 @@ async def drive(options: argparse.Namespace) -> int:
             frame_policy=_policy(options),
             frame_rate_hz=None if options.as_fast_as_possible else source.rate_hz,
             live=source.is_live,
+            observer=recorder,
         ) as session,
     ):
         return await _run(options, source, reading, session)
+
+
+@contextlib.asynccontextmanager
+async def _recorder(options: argparse.Namespace) -> AsyncIterator[FlightRecorder | None]:
+    """Record the drive, if asked for, and say afterwards what was dropped."""
+    if options.record is None:
+        if options.record_bytes:
+            raise MediaError("--record-bytes bounds the folder of --record, which is missing")
+        yield None
+        return
+    with command_needs("steerstream drive --record", "record"):
+        from steerstream.recording.flight_recorder import (  # noqa: PLC0415
+            RING_BYTES,
+            FlightRecorder,
+        )
+    max_bytes = options.record_bytes or RING_BYTES
+    async with FlightRecorder(options.record, max_bytes=max_bytes) as recorder:
+        yield recorder
+    if recorder.dropped:
+        print(f"steerstream drive: the recording lacks {recorder.dropped} messages for which the "
+            "disk was too slow", file=sys.stderr)  # fmt: skip
 
 
 def _policy(options: argparse.Namespace) -> FramePolicy:

@@ -14,6 +14,13 @@ from tests.steerstream.wired import serving
 @contextlib.contextmanager
 def command_line(fake: FakeServer | None = None, credentials=None):
     """Yields a function that runs a command line against a server and returns its exit code."""
+    with served(fake, credentials) as target:
+        yield lambda *words: main([str(word) for word in (*words, "--target", target)])
+
+
+@contextlib.contextmanager
+def served(fake: FakeServer | None = None, credentials=None):
+    """Serves in another thread, so that a command line can run in this one; yields the address."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -24,7 +31,7 @@ def command_line(fake: FakeServer | None = None, credentials=None):
     server = serving(fake or FakeServer(lambda frame: Reply(0.1)), credentials)
     target, _ = on_loop(server.__aenter__())
     try:
-        yield lambda *words: main([str(word) for word in (*words, "--target", target)])
+        yield target
     finally:
         on_loop(server.__aexit__(None, None, None))
         loop.call_soon_threadsafe(loop.stop)

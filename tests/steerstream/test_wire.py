@@ -358,3 +358,17 @@ def test_a_client_that_knows_no_horizon_finds_the_command_sealed_all_the_same():
     a_horizon(message)
     message.ClearField("horizon")
     assert wire.command("session", message, sent_ns=1, received_ns=2).checksum_ok
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        Camera(),
+        Camera(width_px=640, mount_height_m=1.25, horizontal_fov_deg=60.0),
+        Camera(focal_x_px=500.0, distortion=(0.1, 0.2, 0.0, 0.0, 0.3)),
+    ],
+)
+def test_a_camera_is_read_as_it_was_written(camera):
+    message = session_pb2.CameraDescription()
+    wire.write_camera(message, camera)
+    assert wire.camera(message) == camera

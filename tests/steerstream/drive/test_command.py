@@ -16,7 +16,7 @@ from steerstream import SkipReason
 from steerstream.__main__ import main
 from steerstream.drive import command, overlay
 from steerstream.testing import Fail, FakeServer, Reply, Skip
-from tests.steerstream.command_lines import command_line
+from tests.steerstream.command_lines import command_line, served
 from tests.steerstream.drive.mp4 import frames_of
 from tests.steerstream.views import VIEW
 
@@ -204,6 +204,39 @@ def test_a_full_disk_costs_the_video_and_nothing_else(recording, tmp_path, capsy
     ]
     assert json.loads(out.read_text())["frames"] == 10
     assert not video.exists()
+
+
+def test_a_drive_is_recorded_and_steps_again(recording, tmp_path, capsys):
+    file = tmp_path / "drive.mcap"
+    words = ("--source", recording / "frames", "--as-fast-as-possible", "--record")
+    with command_line() as run:
+        assert run("drive", *words, file) == 0
+        assert run("drive", *words, tmp_path / "ring", "--record-bytes", 4_000_000) == 0
+    with served() as address:
+        assert main(["replay", str(file), str(tmp_path / "ring"), "--server", address]) == 0
+    assert capsys.readouterr().out.count("compared          10  commands") == 2
+
+
+def test_a_full_disk_costs_the_flight_recording_and_not_the_drive(
+    recording, tmp_path, capsys, full_disk
+):
+    words = ("--source", recording / "frames", "--as-fast-as-possible")
+    with full_disk, command_line() as run:
+        assert run("drive", *words, "--record", tmp_path / "drive.mcap") == 1
+    shown = capsys.readouterr()
+    assert "frames            10" in shown.out
+    assert "is not whole: File too large" in shown.err
+
+
+def test_a_recorder_that_cannot_begin_is_one_line_and_exit_2(recording, tmp_path, capsys):
+    words = ("drive", "--source", recording / "frames", "--target", "127.0.0.1:1")
+    for more, says in (
+        (("--record-bytes", 5), "bounds the folder of --record, which is missing"),
+        (("--record", recording / "labels.csv" / "ring"), "cannot record to"),
+        (("--record", tmp_path / "ring", "--record-bytes", 5), "needs at least"),
+    ):
+        assert main([str(word) for word in (*words, *more)]) == 2
+        assert says in capsys.readouterr().err
 
 
 def test_pictures_of_another_size_end_the_video_and_not_the_drive(recording, tmp_path, capsys):

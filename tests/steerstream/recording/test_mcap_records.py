@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+from mcap import stream_reader
+from mcap.writer import CompressionType, Writer
+
+from steerstream import MediaError
+from steerstream.recording.mcap_records import McapFile
+from tests.steerstream.recording.drives import records
+
+
+def write(path, compression=CompressionType.ZSTD, chunks=4):
+    """A file of somebody else, with a chunk for each pair of messages."""
+    with path.open("wb") as file:
+        writer = Writer(file, compression=compression)
+        writer.start()
+        writer.add_metadata("of", {"somebody": "else"})
+        schema = writer.register_schema("a.Type", "jsonschema", b"{}")
+        channel = writer.register_channel("/a", "json", schema)
+        for number in range(2 * chunks):
+            writer.add_message(channel, number, b"{}" * 50, number)
+            if number % 2:
+                writer.flush()
+        writer.finish()
+    return path
+
+
+@pytest.mark.parametrize("compression", CompressionType)
+def test_any_file_is_read(tmp_path, compression):
+    file = McapFile(write(tmp_path / "a.mcap", compression))
+    found = list(file.records())
+    assert [record.message.log_time for record in found] == list(range(8))
+    assert {(record.schema.name, record.channel.topic) for record in found} == {("a.Type", "/a")}
+    assert file.metadata == {"of": {"somebody": "else"}}
+    assert not file.is_cut_off
+
+
+def test_wherever_a_file_ends_its_complete_chunks_are_read(tmp_path):
+    whole = write(tmp_path / "a.mcap", CompressionType.NONE).read_bytes()
+    counts = []
+    cut = tmp_path / "cut.mcap"
+    for size in range(8, len(whole), 7):
+        cut.write_bytes(whole[:size])
+        found, is_cut_off = records(cut)
+        assert [record.message.log_time for record in found] == list(range(len(found)))
+        assert is_cut_off or len(found) == 8
+        counts.append(len(found))
+    assert counts == sorted(counts)
+    assert set(counts) == {0, 2, 4, 6, 8}
+
+
+def test_a_chunk_that_was_damaged_ends_what_is_read(tmp_path):
+    path = write(tmp_path / "a.mcap", CompressionType.NONE)
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"{}{}{}")] ^= 0xFF
+    path.write_bytes(data)
+    found, is_cut_off = records(path)
+    assert len(found) < 8
+    assert is_cut_off
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89MCAP0", b"no such file at all, but long enough"])
+def test_what_is_no_such_file_is_refused(tmp_path, content):
+    path = tmp_path / "a.mcap"
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match="is no MCAP file"):
+        records(path)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(MediaError, match=r"cannot read .*: No such file"):
+        records(tmp_path / "a.mcap")
+
+
+def test_a_compression_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.mcap", CompressionType.LZ4)
+    monkeypatch.setattr(stream_reader, "lz4", None)
+    with pytest.raises(MediaError, match="unsupported compression type lz4"):
+        records(path)

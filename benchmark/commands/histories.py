@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Run the histories in a process of their own, on one core.
+    """Run the histories in processes of their own, and take what an earlier run has done already.
 
     Returns:
         `histories`, `seed`, `frames` that servers read, `broken`: what broke by seed, `seconds` and

@@ -11,7 +11,7 @@ def test_it_runs_histories_says_how_far_it_is_and_counts_what_they_broke(capfd):
     results = histories.run(argparse.Namespace(histories=2, seed=3))
     assert results["broken"] == {}
     assert results["frames"] > 50
-    assert "1/2 histories" in capfd.readouterr().err
+    assert "1/1 chunks of 100 histories" in capfd.readouterr().err
     table = histories.table(results)
     assert table.splitlines()[-1].startswith(f"| 2 | {results['frames']} | 0 | none |")
 

@@ -29,10 +29,14 @@ KERNEL = (
     "service/steerstream_service/session/machine.py",
     "service/steerstream_service/session/ticket.py",
     "service/steerstream_service/session/capture_clock.py",
+    "service/steerstream_service/session/horizons.py",
     "service/steerstream_service/admission/ticket_office.py",
     "bundle/steerstream_bundle/view.py",
     "steerstream/guard.py",
     "steerstream/checksum.py",
+    "steerstream/view.py",
+    "steerstream/hand_over.py",
+    "steerstream/kept_frames.py",
 )
 """The modules that decide what a vehicle is told and what it follows."""
 

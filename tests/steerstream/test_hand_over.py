@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from steerstream.errors import BadRequest
-from steerstream.hand_over import HandOver, Targets, pauses_s
+from steerstream.hand_over import DriveState, HandOver, SessionChange, Targets, pauses_s
 
 
 def test_a_server_that_was_left_is_asked_last_and_not_before_its_hint():
@@ -31,16 +31,59 @@ def test_silence_is_a_few_periods_or_the_budget_and_two():
     assert hand_over.silence_ns(0.05, 1.0) == 1_100_000_000
 
 
+def test_every_server_may_be_asked_at_first_whatever_the_clock_says():
+    assert Targets(["a", "b"], lambda: -0.5).ready() == ["a", "b"]
+
+
+def test_what_is_not_stated_is_as_documented():
+    assert HandOver() == HandOver(
+        missing_answers=4,
+        attempt_timeout_s=1.0,
+        give_up_after_s=60.0,
+        max_kept_bytes=32 * 1024 * 1024,
+    )
+    assert SessionChange(DriveState.DRIVING, "a", "it answers").with_state
+
+
+def test_states_have_the_names_that_programs_print():
+    assert [state.value for state in DriveState] == [
+        "connecting",
+        "driving",
+        "degraded",
+        "resuming",
+        "lost",
+    ]
+
+
+@pytest.mark.parametrize(
+    "edge",
+    [
+        {"missing_answers": 1},
+        {"missing_answers": 1 << 16},
+        {"attempt_timeout_s": 0.0},
+        {"give_up_after_s": 0.0},
+        {"max_kept_bytes": 0},
+        {"max_kept_bytes": 1 << 40},
+    ],
+)
+def test_bounds_are_taken_up_to_their_edges(edge):
+    ((name, value),) = edge.items()
+    assert getattr(HandOver(**edge), name) == value
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"missing_answers": 0},
+        {"missing_answers": (1 << 16) + 1},
         {"missing_answers": 1.5},
         {"attempt_timeout_s": -1.0},
         {"give_up_after_s": float("nan")},
+        {"give_up_after_s": -1.0},
         {"max_kept_bytes": -1},
+        {"max_kept_bytes": (1 << 40) + 1},
     ],
 )
 def test_bounds_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(BadRequest, match=next(iter(wrong))):
+    with pytest.raises(BadRequest, match=rf"^{next(iter(wrong))}\b"):
         HandOver(**wrong)

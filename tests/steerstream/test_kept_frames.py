@@ -6,6 +6,7 @@ import pytest
 
 from steerstream.answers import TicketIssued
 from steerstream.kept_frames import MAX_REPLAYED, KeptFrames
+from steerstream.models import CropFractions, View, ViewEncoding
 from steerstream.v1 import frame_pb2
 
 
@@ -133,3 +134,46 @@ def test_a_ticket_that_cannot_be_used_leaves_the_frames(kept):
     kept.keep(frame(1))
     kept.forget_ticket()
     assert (kept.ticket, kept.is_whole, numbers(kept)) == (None, False, [1])
+
+
+VIEW = View(CropFractions(0.0, 0.0, 0.0, 0.0), 200, 66, (ViewEncoding.JPEG_444,), 90)
+
+
+def test_a_picture_that_is_a_view_stays_with_the_view_that_it_is(kept):
+    whole, view = frame(0), frame(1)
+    view.view_applied.SetInParent()
+    found = [kept.keep(each, VIEW) for each in (whole, view, None)]
+    assert [item.view for item in found] == [None, VIEW, None]
+    assert [item.view for item in kept.after(-1)] == [None, VIEW, None]
+    assert kept.keep(frame(2)).view is None
+
+
+def test_what_is_kept_is_counted_from_nothing(kept):
+    assert (len(kept), kept.size_bytes, kept.ticket, kept.is_whole) == (0, 0, None, True)
+    orders = [kept.keep(frame(number)).order for number in range(3)]
+    assert orders == [0, 1, 2]
+    assert len(kept) == 3
+    assert kept.size_bytes == sum(frame(number).ByteSize() for number in range(3))
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_the_bounds_are_exact(beyond):
+    size = sum(frame(number).ByteSize() for number in range(3))
+    by_bytes = KeptFrames(size - beyond)
+    by_count = KeptFrames(1 << 20)
+    for kept, count in ((by_bytes, 3), (by_count, 1024 + beyond)):
+        for number in range(count):
+            kept.seen(number - 1)
+            kept.keep(frame(number))
+        assert kept.is_whole is (not beyond)
+        assert numbers(kept) == list(range(count - 1 if beyond else 0, count))
+
+
+def test_of_resets_beyond_the_bounds_those_before_the_last_frame_that_was_seen_go(kept):
+    for number in range(3):
+        kept.keep(None)
+        kept.keep(frame(number))
+        kept.seen(number)
+    kept.keep(None)
+    kept.keep(frame(3, 10_000))
+    assert numbers(kept) == [None, 3]

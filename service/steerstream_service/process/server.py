@@ -79,8 +79,9 @@ _STRANGERS = (
     ("grpc.absolute_max_metadata_size", bounds.HEADER_BYTES),
     # To agree to the server's settings, of which that bound is one.
     ("grpc.http2.settings_timeout", 10_000),
-    # A client that pings more often than it may is told to go away.
-    ("grpc.http2.max_ping_strikes", 2),
+    # Pings are answered, however many: that costs 1 us each, and every connection has its turn. To
+    # tell a client to go away for them keeps gRPC's thread from all others for seconds.
+    ("grpc.http2.max_ping_strikes", 0),
     ("grpc.http2.lookahead_bytes", bounds.WINDOW_BYTES),
     # Or else gRPC opens the window for whoever sends fast.
     ("grpc.http2.bdp_probe", 0),
@@ -429,8 +430,6 @@ def _options(config: Config, *, shares_port: bool) -> list[tuple[str, int]]:
         # Notices within seconds that a vehicle has lost its link.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),
-        # Clients may ping as often as this server does.
-        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ]
 
 

@@ -14,7 +14,7 @@ from tests.service.closed_window import HELLO, call_headers, http2_frame
 from tests.service.vehicle import running
 
 GREY = np.full((8, 16, 3), 100, np.uint8)
-HEADERS, RST_STREAM, SETTINGS, CONTINUATION = 1, 3, 4, 9
+HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 1, 3, 4, 6, 9
 ACK, END_HEADERS = 1, 4
 BLOCK = call_headers("/steerstream.v1.DriveService/Drive")
 
@@ -93,6 +93,24 @@ async def _opens(run):
     """Whether a vehicle gets in, once gRPC has noticed that the others are gone."""
     vehicle = await run.vehicle()
     return (await vehicle.drive(GREY)).step_count == 1
+
+
+async def test_pings_are_answered_however_many_and_beside_vehicles(tiny):
+    """To end a connection for them took seconds, in which gRPC read nothing of any other."""
+    count = 20_000
+    async with running(tiny) as run:
+        vehicle = await run.vehicle()
+        reader, writer = await connect(run.address)
+        # The connection has a call, or it would end for having none.
+        writer.write(HELLO + http2_frame(SETTINGS, ACK, 0))
+        writer.write(http2_frame(HEADERS, END_HEADERS, 1, BLOCK))
+        writer.write(http2_frame(PING, 0, 0, bytes(8)) * count)
+        async with asyncio.timeout(60):
+            for _ in range(count):
+                head = await frame_of(reader, PING)
+                assert head[4] == ACK
+        writer.close()
+        assert (await vehicle.drive(GREY)).step_count == 1
 
 
 async def test_headers_beyond_the_bound_cost_their_call(tiny):

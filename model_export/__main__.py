@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from model_export.errors import ModelExportError
+from model_export.errors import DataError, ModelExportError
 from model_export.export.reduced_precision.options import add_optimize
 from model_export.options import Commands, add_data
 from model_export.report import options as report_options
@@ -24,7 +26,12 @@ from steerstream.command_line import (
     sigterm_interrupts,
     whole,
 )
+from steerstream.errors import MediaError
 from steerstream.extras import command_needs
+from steerstream.sources.arguments import add_read_options, read_options
+from steerstream.sources.convert import write_folder
+from steerstream.sources.formats import open_recording
+from steerstream.sources.labels_folder import LABELS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,12 +111,14 @@ def _add_verify(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("evaluate", help="run a bundle over a labels file")
+    command = commands.add_parser("evaluate", help="run a bundle over a recording")
     command.add_argument("bundle", type=Path, metavar="FILE.onnx", help="the bundle")
-    command.add_argument("--labels", type=Path, required=True, metavar="FILE.csv", help="labels")
-    command.add_argument(
-        "--images", type=Path, metavar="DIR", help="folder of the pictures (default: the CSV's)"
+    truth = command.add_mutually_exclusive_group(required=True)
+    truth.add_argument("--labels", type=Path, metavar="FILE.csv", help="labels")
+    truth.add_argument(
+        "--source", type=Path, help="a recording with labels; docs/data.md lists the formats"
     )
+    add_read_options(command)
     command.add_argument("--split", metavar="NAME", help="rows of one split only (default: all)")
     command.add_argument(
         "--view",
@@ -238,14 +247,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     from model_export.evaluation.frame_loss import FrameLoss  # noqa: PLC0415
 
     loss = FrameLoss(drop=options.drop, rate_hz=options.rate, seed=options.seed)
-    result = evaluate(
-        options.bundle,
-        options.labels,
-        options.images,
-        options.split,
-        loss,
-        as_views=options.view,
-    )
+    with contextlib.ExitStack() as stack:
+        labels, images = options.labels, options.images
+        if options.source is not None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            labels, images = _as_labels(options, folder / "recording"), None
+        result = evaluate(
+            options.bundle, labels, images, options.split, loss, as_views=options.view
+        )
     print("\n".join(report(result)))
     if options.json is not None:
         whole_file.write_json(options.json, result.summary())
@@ -255,6 +264,19 @@ def _evaluate(options: argparse.Namespace) -> int:
         with whole_file.replacing(options.plot) as part:
             plot_evaluation(result, part)
     return 0
+
+
+def _as_labels(options: argparse.Namespace, folder: Path) -> Path:
+    """Write a recording as a folder with a labels file, and return the file."""
+    reading = read_options(options)
+    try:
+        recording = open_recording(options.source, reading, options.format)
+        write_folder(recording, folder, reading)
+    except MediaError as error:
+        raise DataError(str(error)) from None
+    for line in (*recording.assumed, *reading.bad_rows.summary()):
+        print(f"model_export: {line}", file=sys.stderr)
+    return folder / LABELS
 
 
 def _camera(options: argparse.Namespace) -> int:

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from model_export.config import HEADS, Config, SourceConfig
-from model_export.data import rendered, udacity_ch2, udacity_sim, udacity_traces
+from model_export.data import (
+    own_recording,
+    rendered,
+    udacity_ch2,
+    udacity_sim,
+    udacity_traces,
+)
 from model_export.data.delay import delayed
 from model_export.data.recording import Recording, Sample, cached
 from model_export.errors import ConfigError, DataError
@@ -66,6 +72,12 @@ def _read_traces(
     )
 
 
+def _read_own(
+    data: Path, split: str, _rate_hz: float, options: Mapping[str, Any], frame: FrameInput
+) -> Iterator[Sample]:
+    return own_recording.read(data, split, frame, options)
+
+
 READERS: Mapping[str, Kind] = {
     "udacity_ch2": Kind(
         read=_read_real,
@@ -75,6 +87,14 @@ READERS: Mapping[str, Kind] = {
         options={"holdout": []},
         decides={"train": ("holdout",), "holdout": ("holdout",)},
         held_out_by="holdout",
+    ),
+    "recording": Kind(
+        read=_read_own,
+        name=own_recording.NAME,
+        licence=own_recording.LICENCE,
+        rendered=False,
+        options=own_recording.OPTIONS,
+        decides=dict.fromkeys(("train", "validation"), tuple(own_recording.OPTIONS)),
     ),
     "udacity_sim": Kind(
         read=lambda data, split, _rate_hz, _options, frame: udacity_sim.read(data, split, frame),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,32 @@ def test_the_command_writes_figures_and_picture(
     assert figures["heads"]["steering_wheel_angle"]["rmse"] > 0
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert "steering_wheel_angle rad" in capsys.readouterr().out
+
+
+def test_a_recording_in_another_format_is_evaluated_alike(
+    command: list[str],
+    bundle: Path,
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    """Ten pictures of the simulator's log with the angles of the labels file."""
+    assert main([*command, "--json", str(tmp_path / "labels.json")]) == 0
+    capsys.readouterr()
+    log = tmp_path / "driving_log.csv"
+    paths = sorted(images.iterdir())[:10]
+    rows = [f"{path.name},l.jpg,r.jpg,{-0.01 * at},0,0,0" for at, path in enumerate(paths)]
+    log.write_text("\n".join(rows))
+    words = ["evaluate", str(bundle), "--source", str(log), "--images", str(images)]
+    assert main([*words, "--json", str(tmp_path / "log.json")]) == 2
+    assert "is -1 to 1: give --max-angle-deg" in capsys.readouterr().err
+    words += ["--max-angle-deg", str(math.degrees(10.0))]
+    assert main([*words, "--json", str(tmp_path / "log.json")]) == 0
+    found, known = (
+        json.loads((tmp_path / f"{name}.json").read_text())["heads"]["steering_wheel_angle"]
+        for name in ("log", "labels")
+    )
+    assert found["rmse_zero"] == pytest.approx(known["rmse_zero"])
 
 
 def test_a_full_disk_costs_the_picture_and_nothing_else(

@@ -29,7 +29,7 @@ test: $(VENV)/.dev ## Run the test suite; fail below 95 % of bundle/, service/ o
 test-newest: ## Run the suite on the newest versions that pyproject.toml allows (TESTS=... for a part)
 	@test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
 	@$(NEWEST_PIP) torch
-	@$(NEWEST_PIP) -e '.[can,cpu,lerobot,mcap,metrics,otel,record,rerun,ros,sim,train,watch]' hypothesis pytest pytest-asyncio \
+	@$(NEWEST_PIP) -e '.[can,cpu,lerobot,mcap,metrics,otel,record,rerun,rl,ros,sim,train,watch]' hypothesis pytest pytest-asyncio \
 		pytest-timeout pytest-xdist pyyaml setuptools
 	@$(NEWEST)/bin/python -m pytest -q -n auto --dist loadfile $(TESTS)
 
@@ -105,5 +105,5 @@ $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing training and development tools into $(VENV); torch brings CUDA, 5.9 GB, unless"
 	@echo "its CPU build is installed there already"
 	@$(PIP) torch
-	@$(PIP) -e '.[can,cpu,lerobot,mcap,metrics,otel,record,rerun,ros,sim,train,watch,dev]'
+	@$(PIP) -e '.[can,cpu,lerobot,mcap,metrics,otel,record,rerun,rl,ros,sim,train,watch,dev]'
 	@touch $@

@@ -257,7 +257,7 @@ def test_episodes_after_a_seeded_one_follow_from_its_seed():
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_several_environments_are_stepped_as_one(mode):
-    vector = gymnasium.make_vec(
+    vector: Any = gymnasium.make_vec(
         f"steerstream_simulation.environment:{ENVIRONMENT_ID}",
         num_envs=2,
         vectorization_mode=mode,

@@ -17,6 +17,7 @@ is `logging.getLogger("steerstream")`; it says nothing until the program sets up
 import logging as _logging
 
 from steerstream import quiet as _quiet  # noqa: F401 - before gRPC is imported
+from steerstream.acting_delay import ActingDelay
 from steerstream.answers import (
     Answer,
     Command,
@@ -90,6 +91,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccessDenied",
+    "ActingDelay",
     "Action",
     "Answer",
     "AnswerTimeout",

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from steerstream import wire
+from steerstream.acting_delay import ActingDelay
 from steerstream.arguments import instance, shown
 from steerstream.drive_session import DriveSession
 from steerstream.errors import (
@@ -237,6 +238,7 @@ class Client:
         live: bool | None = None,
         guard: Guard | None = None,
         observer: SessionObserver | None = None,
+        acting: ActingDelay | None = None,
     ) -> SessionOpening[Session]:
         """Open a session, for the time of an `async with` block or until it is closed.
 
@@ -265,6 +267,8 @@ class Client:
             guard: judges the answers; by default one with the default bounds. One that was used in
                 an earlier session of the vehicle goes on holding that session's last command.
             observer: is told what happens in the session, such as a `FlightRecorder`.
+            acting: what the vehicle knows of the time until a command acts, for a network that is
+                told it; by default a live session measures it.
 
         Raises:
             SessionRefused: the server does not open it; `reason` says why.
@@ -285,6 +289,7 @@ class Client:
             live=live,
             guard=guard,
             observer=observer,
+            acting=acting,
         )
         return SessionOpening(lambda: self._open_session(opening))
 
@@ -300,6 +305,7 @@ class Client:
         live: bool | None = None,
         guard: Guard | None = None,
         observer: SessionObserver | None = None,
+        acting: ActingDelay | None = None,
         hand_over: HandOver | None = None,
         on_change: Callable[[SessionChange], None] | None = None,
     ) -> SessionOpening[DriveSession]:
@@ -317,6 +323,7 @@ class Client:
             live: as for `open_session`.
             guard: judges the answers of all servers; by default one with the default bounds.
             observer: is told what happens in the session, such as a `FlightRecorder`.
+            acting: as for `open_session`.
             hand_over: when and how the server is changed; by default as `HandOver` says.
             on_change: is told of every change of state, in the event loop; it must not block.
 
@@ -336,6 +343,7 @@ class Client:
             live=live,
             guard=guard,
             observer=observer,
+            acting=acting,
         )
         if hand_over is not None:
             instance("hand_over", hand_over, HandOver)
@@ -361,6 +369,7 @@ class Client:
             on_change=on_change,
             clock=self._clock,
             observer=opening.observer,
+            acting=opening.acting,
         )
         self._sessions.add(session)
         try:
@@ -410,6 +419,7 @@ class Client:
             live=opening.is_live,
             clock=self._clock,
             observer=opening.observer,
+            acting=opening.acting,
         )
         self._sessions.add(session)
         _log.info(
@@ -458,6 +468,7 @@ class _Opening:
         is_live: whether capture times must run as the clock does.
         camera: that the frames come from.
         observer: is told what happens in it.
+        acting: what the vehicle knows of the time until a command acts.
     """
 
     request: drive_service_pb2.DriveRequest
@@ -465,6 +476,7 @@ class _Opening:
     is_live: bool
     camera: Camera | None
     observer: SessionObserver
+    acting: ActingDelay | None = None
 
     @classmethod
     def of(
@@ -474,6 +486,7 @@ class _Opening:
         live: bool | None,
         guard: Guard | None,
         observer: SessionObserver | None,
+        acting: ActingDelay | None,
         **fields: Unpack[wire.OpenFields],
     ) -> Self:
         """Check the arguments of `Client.open_session`.
@@ -483,6 +496,7 @@ class _Opening:
             live: whether capture times run as the clock does; None for the policy's default.
             guard: judges the answers; None for one with the default bounds.
             observer: is told what happens; None for nobody.
+            acting: what the vehicle knows of the time until a command acts; None for nothing.
             **fields: of the message.
 
         Raises:
@@ -498,9 +512,13 @@ class _Opening:
             instance("guard", guard, Guard)
         if observer is not None:
             instance("observer", observer, SessionObserver)
+        if acting is not None:
+            instance("acting", acting, ActingDelay)
         request = wire.open_request(frame_policy=frame_policy, **fields)
         is_live = frame_policy is FramePolicy.LATEST if live is None else live
-        return cls(request, guard or Guard(), is_live, fields["camera"], observer or IGNORED)
+        return cls(
+            request, guard or Guard(), is_live, fields["camera"], observer or IGNORED, acting
+        )
 
     def with_ticket(self, ticket: bytes | None) -> _Opening:
         """Return the same for one leg of a drive session, which judges and counts by itself."""

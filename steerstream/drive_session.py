@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Protocol
 
+from steerstream.acting_delay import ActingDelay
 from steerstream.answers import (
     Answer,
     Command,
@@ -126,6 +127,7 @@ class DriveSession(VehicleSession):
         on_change: is told of every change of state, in the event loop; it must not block.
         clock: the client's monotonic clock, in nanoseconds.
         observer: is told what happens; its `opened` and `noticed` by the legs.
+        acting: what the vehicle knows of the time until a command acts; None for nothing.
 
     `guard` is an attribute too.
     """
@@ -143,10 +145,16 @@ class DriveSession(VehicleSession):
         on_change: Callable[[SessionChange], None] | None,
         clock: Clock = time.monotonic_ns,
         observer: SessionObserver = IGNORED,
+        acting: ActingDelay | None = None,
     ) -> None:
         self._is_latest = frame_policy is FramePolicy.LATEST
         super().__init__(
-            guard=guard, live=live, drop_oldest=self._is_latest, clock=clock, observer=observer
+            guard=guard,
+            live=live,
+            drop_oldest=self._is_latest,
+            clock=clock,
+            observer=observer,
+            acting=acting,
         )
         self._open_at = open_at
         self._loop = asyncio.get_running_loop()
@@ -285,8 +293,8 @@ class DriveSession(VehicleSession):
             )
             message.sequence_number = frame.sequence_number
             message.capture_time_ns = frame.capture_time_ns
-            self.guard.frame_sent(frame.sequence_number, frame.capture_time_ns, now_ns)
-            self._observer.frame_sent(message)
+            self._state_delay(message, options)
+            self._note_sent(message, now_ns)
             self._keep(message, info.view)
         self._check_silence()
         return frame.sequence_number
@@ -612,6 +620,7 @@ class DriveSession(VehicleSession):
         frame = self._ledger.settle(number)
         answer = dataclasses.replace(answer, sent_ns=frame.sent_ns)
         self._observer.answered(answer, self.guard.received(answer, answer.received_ns))
+        self._measure(answer, frame)
         self._settled.set()
         if frame.waiter is None:
             self._loop.call_soon(self._end_if_finished)

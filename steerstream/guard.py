@@ -29,7 +29,7 @@ from steerstream.answers import (
     Skipped,
     Validity,
 )
-from steerstream.arguments import instance, shown, whole_number
+from steerstream.arguments import finite_number, instance, shown, whole_number
 from steerstream.bounds import Bounds
 from steerstream.capture_time import CaptureDelay
 from steerstream.checksum import ALIVE_COUNTER_MODULUS
@@ -122,6 +122,7 @@ class _Awaited:
     capture_time_ns: int
     sent_ns: int
     lag_ns: int
+    due_in_ms: float = 0.0
     is_lost: bool = False
 
 
@@ -129,12 +130,14 @@ class _Awaited:
 class _Accepted:
     """The last good command: its values within the bounds, and when its picture was taken.
 
-    `horizon` holds the values for moments after that, and `horizon_ms` is how long they last.
+    It is for `due_in_ms` after that. `horizon` holds the values for moments after it is due, and
+    `horizon_ms` is how long they last.
     """
 
     values: ControlValues
     taken_ns: int
     capture_time_ns: int
+    due_in_ms: float
     horizon: tuple[HorizonStep, ...]
     horizon_ms: float
 
@@ -144,7 +147,7 @@ class _Accepted:
     def step_at(self, age_ms: float) -> HorizonStep | None:
         """Return the step of the horizon whose moment came last; None before the first."""
         # The last one stays when the horizon is over: it is what the vehicle was told.
-        until_ms = min(age_ms, self.horizon_ms)
+        until_ms = min(age_ms - self.due_in_ms, self.horizon_ms)
         return next((step for step in reversed(self.horizon) if step.after_ms <= until_ms), None)
 
 
@@ -217,19 +220,24 @@ class Guard:
         if not with_state and self._accepted is not None:
             self._last = (GuardReason.NEW_SESSION,)
 
-    def frame_sent(self, sequence_number: int, capture_time_ns: int, now_ns: int) -> None:
+    def frame_sent(
+        self, sequence_number: int, capture_time_ns: int, now_ns: int, *, due_in_ms: float = 0.0
+    ) -> None:
         """Note that a frame was sent and awaits its answer.
 
         Args:
             sequence_number: the frame's number.
             capture_time_ns: when it was taken, by the vehicle's clock.
             now_ns: when it was sent, by the client's clock.
+            due_in_ms: how long after that its command is meant to be applied, where the network
+                was told when it acts; from there its horizon counts.
         """
         whole_number("sequence_number", sequence_number, low=0, high=MAX_NUMBER)
         _check_time("capture_time_ns", capture_time_ns)
         _check_time("now_ns", now_ns)
+        finite_number("due_in_ms", due_in_ms, low=0.0)
         lag_ns = self._capture_delay.lag_ns(capture_time_ns, now_ns) if self._is_live else 0
-        self._awaited[sequence_number] = _Awaited(capture_time_ns, now_ns, lag_ns)
+        self._awaited[sequence_number] = _Awaited(capture_time_ns, now_ns, lag_ns, due_in_ms)
         if len(self._awaited) > MAX_AWAITED:
             _, oldest = self._awaited.popitem(last=False)
             self._lose(oldest)
@@ -280,7 +288,8 @@ class Guard:
         if self.is_lagging:
             return self._release(GuardReason.LAGGING)
         step = self._accepted.step_at(age_ms) if self._is_live else None
-        is_ahead = self._is_live and age_ms < self._accepted.horizon_ms
+        lasts_ms = self._accepted.horizon_ms
+        is_ahead = self._is_live and lasts_ms > 0 and age_ms < self._accepted.due_in_ms + lasts_ms
         is_old = age_ms > self.bounds.max_age_ms and not is_ahead
         is_good = _PASSES.issuperset(self._last) and not is_old
         wanted = self._accepted.values if step is None else step.limited
@@ -377,7 +386,9 @@ class Guard:
         taken_ns = awaited.sent_ns - awaited.lag_ns
         horizon = playable(command.horizon, values, self.bounds)
         lasts_ms = min(_lasts_ms(horizon), self.bounds.max_horizon_ms)
-        self._accepted = _Accepted(values, taken_ns, command.capture_time_ns, horizon, lasts_ms)
+        self._accepted = _Accepted(
+            values, taken_ns, command.capture_time_ns, awaited.due_in_ms, horizon, lasts_ms
+        )
         self._newest_number = command.sequence_number
         return found
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
 from steerstream import wire
+from steerstream.acting_delay import MAX_ACT_IN_MS, ActingDelay, DelayMeter, age_ns
 from steerstream.answers import (
     Answer,
     Command,
@@ -71,6 +72,8 @@ class FrameOptions(TypedDict, total=False):
             clock; by default now. It goes up from frame to frame, as fast as the client's own
             clock where the session is live.
         vehicle_speed_mps: the vehicle's own measured speed, negative backwards.
+        act_in_ms: milliseconds from the picture's capture until its command acts, from 0 to 10,000;
+            by default what the session measures or was told (`ActingDelay`).
         encoding: how pixels are sent; by default AUTO.
         jpeg_quality: 1 to 100, where pixels are sent as JPEG; by default what the server's view
             states, and 90 for a whole picture.
@@ -80,6 +83,7 @@ class FrameOptions(TypedDict, total=False):
     sequence_number: int | None
     capture_time_ns: int | None
     vehicle_speed_mps: float | None
+    act_in_ms: float | None
     encoding: Encoding
     jpeg_quality: int
     view: ViewUse
@@ -96,6 +100,7 @@ class VehicleSession(abc.ABC):
         drop_oldest: whether unread answers beyond a bound are dropped; otherwise they wait.
         clock: the client's monotonic clock, in nanoseconds.
         observer: is told what happens.
+        acting: what the vehicle knows of the time until a command acts; None for nothing.
     """
 
     info: SessionInfo
@@ -109,9 +114,11 @@ class VehicleSession(abc.ABC):
         drop_oldest: bool,
         clock: Clock,
         observer: SessionObserver,
+        acting: ActingDelay | None = None,
     ) -> None:
         self.guard = guard
         self._observer = observer
+        self._delay = DelayMeter(acting or ActingDelay(), live=live)
         self._clock = clock
         self._inbox = Inbox(MAX_UNREAD, drop_oldest=drop_oldest)
         self._ledger = Ledger(live=live)
@@ -228,6 +235,45 @@ class VehicleSession(abc.ABC):
         """Answers that were dropped because nobody read them; only under LATEST."""
         return self._inbox.dropped
 
+    @property
+    def act_in_ms(self) -> float | None:
+        """What the next frame says of when its command acts, unless its sender says it.
+
+        None where nothing is said: the network does not take it, or the session is not live and
+        was not told.
+        """
+        return self._delay.stated_ms(None, self.info.model.max_act_in_ms)
+
+    def _state_delay(self, message: frame_pb2.Frame, options: FrameOptions) -> None:
+        """Say in a frame when its command acts."""
+        stated_ms = self._delay.stated_ms(options.get("act_in_ms"), self.info.model.max_act_in_ms)
+        if stated_ms is not None:
+            message.act_in_ms = stated_ms
+
+    def _note_sent(self, message: frame_pb2.Frame, now_ns: int) -> None:
+        """Tell guard and observer of a frame that is about to be sent, and when it is due."""
+        stated_ms = message.act_in_ms if message.HasField("act_in_ms") else None
+        capture_ns = message.capture_time_ns
+        self.guard.frame_sent(
+            message.sequence_number,
+            capture_ns,
+            now_ns,
+            due_in_ms=self._delay.to_apply_ms(
+                stated_ms, age_ns(capture_ns, now_ns), self.info.model.max_act_in_ms
+            ),
+        )
+        self._observer.frame_sent(message)
+
+    def _measure(self, answer: FrameAnswer, frame: InFlight) -> None:
+        """Measure the delay of a fresh command."""
+        if isinstance(answer, Command) and answer.is_fresh:
+            self._delay.answered(
+                capture_time_ns=frame.capture_time_ns,
+                sent_ns=frame.sent_ns,
+                received_ns=answer.received_ns,
+                max_ms=self.info.model.max_act_in_ms,
+            )
+
     @abc.abstractmethod
     async def _send_frame(
         self, image: Image, waiter: asyncio.Future[FrameAnswer] | None, options: FrameOptions
@@ -251,6 +297,7 @@ class Session(VehicleSession):
         live: whether capture times must run as the clock does.
         clock: the client's monotonic clock, in nanoseconds.
         observer: is told what happens.
+        acting: what the vehicle knows of the time until a command acts; None for nothing.
 
     `info` and `guard` are attributes too.
     """
@@ -264,10 +311,15 @@ class Session(VehicleSession):
         live: bool = True,
         clock: Clock = time.monotonic_ns,
         observer: SessionObserver = IGNORED,
+        acting: ActingDelay | None = None,
     ) -> None:
-        drop_oldest = info.frame_policy is FramePolicy.LATEST
         super().__init__(
-            guard=guard, live=live, drop_oldest=drop_oldest, clock=clock, observer=observer
+            guard=guard,
+            live=live,
+            drop_oldest=info.frame_policy is FramePolicy.LATEST,
+            clock=clock,
+            observer=observer,
+            acting=acting,
         )
         self.info = info
         self._stream = stream
@@ -387,6 +439,7 @@ class Session(VehicleSession):
         async with self._sending:
             message = await encoded(image, options, self.info)
             await self._wait_for_room()
+            self._state_delay(message, options)
             return await self._send_numbered(
                 message, options.get("sequence_number"), options.get("capture_time_ns"), waiter
             )
@@ -405,8 +458,7 @@ class Session(VehicleSession):
         message.sequence_number = frame.sequence_number
         message.capture_time_ns = frame.capture_time_ns
         message.answers_taken = self._ledger.answers_taken
-        self.guard.frame_sent(frame.sequence_number, frame.capture_time_ns, now_ns)
-        self._observer.frame_sent(message)
+        self._note_sent(message, now_ns)
         request = wire.frame_request(message)
         self._sent_bytes += request.ByteSize()
         await self._send(request)
@@ -491,6 +543,7 @@ class Session(VehicleSession):
     async def _deliver(self, frame: InFlight, answer: FrameAnswer) -> None:
         # What raises up to here leaves the frame waiting, so that its caller learns of it.
         self._observer.answered(answer, self.guard.received(answer, answer.received_ns))
+        self._measure(answer, frame)
         self._ledger.settle(frame.sequence_number)
         self._settled.set()
         if frame.waiter is None:
@@ -601,6 +654,9 @@ def check_options(options: FrameOptions) -> None:
     if speed_mps is not None:
         most = MAX_VEHICLE_SPEED_MPS
         finite_number("vehicle_speed_mps", speed_mps, low=-most, high=most)
+    act_in_ms = options.get("act_in_ms")
+    if act_in_ms is not None:
+        finite_number("act_in_ms", act_in_ms, low=0.0, high=MAX_ACT_IN_MS)
     if "encoding" in options:
         instance("encoding", options["encoding"], Encoding)
     if "jpeg_quality" in options:

@@ -52,13 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The world shares the machine with a server; OpenCV's own threads would take its cores.
     cv2.setNumThreads(1)
     run = options.pop("run")
-    width_px, height_px = options.pop("size")
-    options["camera"] = CameraConfig(
-        width_px=width_px,
-        height_px=height_px,
-        field_of_view_rad=math.radians(options.pop("fov_deg")),
-        mount_height_m=options.pop("height_m"),
-    )
+    if "size" in options:
+        width_px, height_px = options.pop("size")
+        options["camera"] = CameraConfig(
+            width_px=width_px,
+            height_px=height_px,
+            field_of_view_rad=math.radians(options.pop("fov_deg")),
+            mount_height_m=options.pop("height_m"),
+        )
     try:
         with sigterm_interrupts():
             run(**options)
@@ -178,6 +179,13 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         metavar="MS",
         help="in lock-step, a command acts so long after its picture was taken, in place of what "
         "the answer really took, so that a drive can be repeated on a slower machine",
+    )
+    parser.add_argument(
+        "--act-in-ms",
+        type=not_negative,
+        metavar="MS",
+        help="what a network that takes it is told of when its commands act (default: --delay-ms, "
+        "or what is measured in real time)",
     )
     parser.add_argument(
         "--budget-ms",

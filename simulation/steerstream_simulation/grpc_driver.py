@@ -32,6 +32,7 @@ class GrpcDriver:
         session: an open session.
         encoding: how pictures are sent.
         view: which pictures are cropped and scaled as the server asks.
+        act_in_ms: what is said of when commands act; None for what the session knows.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class GrpcDriver:
         session: Session | DriveSession,
         encoding: Encoding = Encoding.AUTO,
         view: ViewUse = ViewUse.PIXELS,
+        act_in_ms: float | None = None,
     ) -> None:
+        self._act_in_ms = act_in_ms
         self.session = session
         self._encoding = encoding
         self._view = view
@@ -57,6 +60,7 @@ class GrpcDriver:
             sequence_number=frame.sequence_number,
             capture_time_ns=frame.capture_time_ns,
             vehicle_speed_mps=frame.vehicle_speed_mps,
+            act_in_ms=self._act_in_ms,
             encoding=self._encoding,
             view=self._view,
         )
@@ -94,6 +98,7 @@ async def open_driver(
     rate_hz: float = 20.0,
     encoding: Encoding = Encoding.AUTO,
     view: ViewUse = ViewUse.PIXELS,
+    act_in_ms: float | None = None,
     vehicle_id: str = "simulation",
     hands_over: bool = False,
 ) -> AsyncIterator[GrpcDriver]:
@@ -108,6 +113,7 @@ async def open_driver(
         rate_hz: pictures a second.
         encoding: how pictures are sent.
         view: which pictures are cropped and scaled as the server asks.
+        act_in_ms: what is said of when commands act; None for what the session knows.
         vehicle_id: the vehicle's name in the server's logs.
         hands_over: whether the session goes on at another one of the client's servers where its
             own is lost.
@@ -124,7 +130,7 @@ async def open_driver(
         frame_rate_hz=rate_hz,
         camera=describe(camera),
     ) as session:
-        yield GrpcDriver(session, encoding, view)
+        yield GrpcDriver(session, encoding, view, act_in_ms)
 
 
 def describe(camera: CameraConfig) -> Camera:

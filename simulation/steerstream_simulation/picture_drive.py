@@ -36,6 +36,7 @@ class PictureDriveOptions:
         speed_mps: of rows that have no speed.
         starts_m: lateral offsets at which each sequence is begun, one drive for each.
         delay_ms: from a picture to when its command acts; None for what the answer really took.
+        act_in_ms: what the network is told of that, where it takes it; by default `delay_ms`.
         budget_ms: time that a frame may take in the server.
         model: a served model's name; None for the server's default.
         encoding: how pictures are sent.
@@ -49,6 +50,7 @@ class PictureDriveOptions:
     speed_mps: float = DEFAULT_SPEED_MPS
     starts_m: Sequence[float] = STARTS_M
     delay_ms: float | None = None
+    act_in_ms: float | None = None
     budget_ms: float = 50.0
     model: str | None = None
     encoding: Encoding = Encoding.AUTO
@@ -174,6 +176,7 @@ class _Trip:
                 rate_hz=1.0 / sequence.period_s,
                 encoding=options.encoding,
                 view=ViewUse.NEVER if options.whole_frames else ViewUse.PIXELS,
+                act_in_ms=options.delay_ms if options.act_in_ms is None else options.act_in_ms,
             ) as driver,
         ):
             self._begun += 1

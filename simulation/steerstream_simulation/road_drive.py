@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import math
 import os
@@ -47,6 +48,8 @@ class DriveOptions:
         real_time: whether to keep up with the wall clock.
         delay_ms: in lock-step, from a picture to when its command acts, in place of what the answer
             really took; None for that.
+        act_in_ms: what the network is told of that, where it takes it; by default `delay_ms`. With
+            neither, a drive in real time measures it, and in lock-step nothing is said.
         budget_ms: time that a frame may take in the server.
         model: a served model's name; empty for the server's default.
         encoding: how pictures are sent.
@@ -64,6 +67,7 @@ class DriveOptions:
     camera: CameraConfig
     real_time: bool = False
     delay_ms: float | None = None
+    act_in_ms: float | None = None
     budget_ms: float = 50.0
     model: str | None = None
     encoding: Encoding = Encoding.AUTO
@@ -96,6 +100,8 @@ def drive(
 
 
 async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    if options.act_in_ms is None:
+        options = dataclasses.replace(options, act_in_ms=options.delay_ms)
     clock = LockStepClock(stands=options.delay_ms is not None)
     client = connect(options.targets, time.monotonic_ns if options.real_time else clock.now_ns)
     policy = FramePolicy.LATEST if options.real_time else FramePolicy.EVERY
@@ -111,6 +117,7 @@ async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]
             budget_ms=options.budget_ms,
             encoding=options.encoding,
             view=ViewUse.NEVER if options.whole_frames else ViewUse.PIXELS,
+            act_in_ms=options.act_in_ms,
             hands_over=len(options.targets) > 1,
         ) as driver,
     ):
@@ -181,6 +188,7 @@ def _settings(options: DriveOptions, driver: GrpcDriver) -> dict[str, Any]:
         "seed": options.seed,
         "mode": "real_time" if options.real_time else "lock_step",
         "delay_ms": options.delay_ms,
+        "act_in_ms": options.act_in_ms,
         "image_size_px": [options.camera.width_px, options.camera.height_px],
         "camera_fov_deg": round(math.degrees(options.camera.field_of_view_rad), 3),
         "camera_height_m": options.camera.mount_height_m,

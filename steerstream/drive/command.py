@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import steerstream
+from steerstream.acting_delay import ActingDelay
 from steerstream.command_line import (
     INTERRUPTED,
     at_interrupt,
     count,
+    not_negative,
     output_file,
     png_file,
     positive,
@@ -55,6 +57,8 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     add("--policy", choices=("latest", "every"), help="frame policy (default: latest in real time,"
         " every with --as-fast-as-possible)")  # fmt: skip
     add("--rate-hz", type=positive, help="pictures a second (default: the source's own)")
+    add("--act-in-ms", type=not_negative, help="what a network that takes it is told of when its"
+        " commands act (default: measured with a camera, else nothing)")  # fmt: skip
     add("--whole-frames", action="store_true", help="send whole pictures; by default they are"
         " cropped and scaled as the server asks")  # fmt: skip
     add("--as-fast-as-possible", action="store_true", help="send a picture when the one before is"
@@ -102,6 +106,7 @@ async def drive(options: argparse.Namespace) -> int:
             frame_rate_hz=None if options.as_fast_as_possible else source.rate_hz,
             live=source.is_live,
             observer=recorder,
+            acting=ActingDelay(fixed_ms=options.act_in_ms),
         ) as session,
     ):
         return await _run(options, source, reading, session)

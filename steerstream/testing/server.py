@@ -33,6 +33,8 @@ class FakeServer:
         refuse: the error with which it refuses every session; None opens them.
         idle_timeout_ms: the idle timeout that it states.
         view: what it wants to see of every picture; None for whole ones.
+        max_act_in_ms: the longest time until a command acts that its models were trained with; 0
+            for models that do not take it.
 
     Attributes:
         received: the last requests of all sessions, at most `MAX_REMEMBERED`.
@@ -48,6 +50,7 @@ class FakeServer:
         refuse: Fail | None = None,
         idle_timeout_ms: int = 10_000,
         view: View | None = None,
+        max_act_in_ms: float = 0.0,
     ) -> None:
         self.received: collections.deque[drive_service_pb2.DriveRequest] = collections.deque(
             maxlen=MAX_REMEMBERED
@@ -57,6 +60,7 @@ class FakeServer:
         self.models = models
         self.refuse = refuse
         self.view = view
+        self.max_act_in_ms = max_act_in_ms
         self.limits = model_pb2.ServerLimits(
             max_message_bytes=4 << 20,
             max_pixels=4_000_000,
@@ -94,6 +98,7 @@ class FakeServer:
             input_height_px=66,
             rate_hz=20.0,
             reset_after_ms=100,
+            max_act_in_ms=self.max_act_in_ms,
             outputs=[
                 model_pb2.ModelOutput(head=head, unit=unit, minimum=-most, maximum=most)
                 for head, unit, most in heads

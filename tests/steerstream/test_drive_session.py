@@ -157,6 +157,23 @@ async def test_a_request_is_answered_by_another_server_where_its_own_dies():
     assert "died" in fleet.changes[1].reason
 
 
+async def test_a_replayed_frame_says_of_its_delay_what_it_said_the_first_time():
+    """So the answers after a hand-over are those of an unbroken drive."""
+    servers = {"a": dies_at(4), "b": FakeServer()}
+    for server in servers.values():
+        server.max_act_in_ms = 250.0
+    fleet = Fleet(**servers)
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for number in range(5):
+            await session.request(b"picture", act_in_ms=10.0 * number)
+    stated = {
+        request.frame.sequence_number: request.frame.act_in_ms
+        for request in fleet.servers["b"].received
+        if request.HasField("frame")
+    }
+    assert stated == {2: 20.0, 3: 30.0, 4: 40.0}
+
+
 @pytest.mark.parametrize(
     "code", [Code.UNAVAILABLE, Code.INTERNAL, Code.CANCELLED, Code.UNKNOWN, Code.ABORTED]
 )

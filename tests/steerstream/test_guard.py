@@ -641,6 +641,33 @@ def test_where_answers_are_missing_the_horizon_is_played_by_the_pictures_age():
     ]
 
 
+def test_a_horizon_counts_from_when_its_command_is_due():
+    """The network was told that its command is applied 100 ms after the frame was sent."""
+    guard = Guard(Bounds(max_age_ms=80))
+    guard.frame_sent(0, 0, 0, due_in_ms=100.0)
+    values = ControlValues(0.1, 10.0, 0.0)
+    guard.received(command(0, 0, received_ms=90, limited=values, horizon=ahead(0.2, 0.3)), ns(90))
+    angles = {}
+    for after_ms in (95, 149, 170, 199, 220, 249, 260):
+        safe = guard.safe_command(ns(after_ms))
+        angles[after_ms] = (safe.steering_wheel_angle_rad, safe.action)
+    assert angles == {
+        95: (0.1, Action.FOLLOW),
+        149: (0.1, Action.FOLLOW),
+        170: (0.2, Action.FOLLOW),
+        199: (0.2, Action.FOLLOW),
+        220: (0.3, Action.FOLLOW),
+        249: (0.3, Action.FOLLOW),
+        260: (0.3, Action.HOLD),
+    }
+
+
+@pytest.mark.parametrize("due_in_ms", [-1.0, math.nan, math.inf])
+def test_a_command_cannot_be_due_at_no_time(due_in_ms):
+    with pytest.raises(BadRequest, match="due_in_ms"):
+        Guard().frame_sent(0, 0, 0, due_in_ms=due_in_ms)
+
+
 def test_a_horizon_is_followed_no_longer_than_the_bounds_allow():
     guard = Guard(Bounds(max_horizon_ms=120))
     drive(guard, 0, horizon=ahead(0.1, 0.2, 0.3, 0.4))

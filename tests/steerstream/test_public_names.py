@@ -17,6 +17,7 @@ import steerstream.testing
 
 NAMES = [
     "AccessDenied",
+    "ActingDelay",
     "Action",
     "Answer",
     "AnswerTimeout",

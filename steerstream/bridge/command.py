@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from steerstream.bridge.alpasim import command as alpasim
 from steerstream.bridge.donkey import command as donkey
 from steerstream.bridge.gymnasium import command as gymnasium
 from steerstream.bridge.udacity import command as udacity
@@ -13,6 +14,7 @@ def add_bridge_options(parser: argparse.ArgumentParser) -> None:
     """Add the simulators, each with its options."""
     simulators = parser.add_subparsers(title="simulators", required=True, metavar="SIMULATOR")
     for name, bridge, about in (
+        ("alpasim", alpasim, "drive for AlpaSim, and for whatever else speaks its driver contract"),
         ("donkey", donkey, "drive in the simulator of Donkey Car"),
         (
             "gymnasium",

@@ -1,0 +1,1 @@
+"""AlpaSim's driver contract, `egodriver.EgodriverService`, in front of sessions."""

@@ -53,7 +53,8 @@ deploy-tools: $(VENV)/.dev ## Install what the tests of deploy/ and of the live 
 # Each third party in an environment of its own, because their pins and ours do not go together.
 BRIDGES := .tools/bridges
 bridge-test: $(VENV)/.dev ## Test the bridges with third parties, each in an environment of its own; needs npm
-	@npm install --silent --no-save --prefix $(BRIDGES) socket.io-client@2.5.0
+	@npm install --silent --no-save --prefix $(BRIDGES) socket.io-client@2.5.0 \
+		@grpc/grpc-js@1.14.7 @grpc/proto-loader@0.8.1
 	@test -x $(BRIDGES)/donkey/bin/python || $(PYTHON) -m venv $(BRIDGES)/donkey
 	@$(BRIDGES)/donkey/bin/pip install --quiet --disable-pip-version-check gym-donkeycar==1.0.13
 	@test -x $(BRIDGES)/alpasim/bin/python || $(PYTHON) -m venv $(BRIDGES)/alpasim
@@ -61,7 +62,7 @@ bridge-test: $(VENV)/.dev ## Test the bridges with third parties, each in an env
 	@STEERSTREAM_ALPASIM=$(CURDIR)/$(BRIDGES)/alpasim/bin/python \
 		STEERSTREAM_NODE_MODULES=$(CURDIR)/$(BRIDGES)/node_modules \
 		STEERSTREAM_GYM_DONKEYCAR=$(CURDIR)/$(BRIDGES)/donkey/bin/python \
-		$(BIN)/python -m pytest -q tests/steerstream/bridge
+		$(BIN)/python -m pytest -q tests/steerstream/bridge tests/examples
 
 check: $(VENV)/.dev $(VENV)/.docs ## Lint, types, layers, wire contract, stubs in step, documents
 	$(BIN)/ruff check

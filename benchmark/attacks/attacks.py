@@ -12,11 +12,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
+import numpy as np
 from grpc_reflection.v1alpha import reflection_pb2
 
 from benchmark.attacks import raw_http2
 from benchmark.attacks.raw_http2 import RawConnection
 from benchmark.loadgen.drive_rpc import CHANNEL_OPTIONS, METHOD, frame_request
+from benchmark.loadgen.synthetic_road import jpegs
 from benchmark.loadgen.timing import NS_PER_S, seconds_until, together
 from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
 
@@ -176,21 +178,8 @@ async def empty_frames(siege: Siege) -> int:
 
 async def unread_answers(siege: Siege) -> int:
     """Send frames without a picture from many sessions, and read no answer."""
-
-    async def one(index: int) -> int:
-        sent = 0
-        async with siege.call() as call:
-            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
-                async with asyncio.timeout(seconds_until(siege.end_ns)):
-                    await call.write(opening(f"unread-{index}", every=True))
-                    while True:
-                        await call.write(frame_request(b"", sent, 1 + sent))
-                        sent += 1
-                        await asyncio.sleep(0)
-            await asyncio.sleep(seconds_until(siege.end_ns))
-        return sent
-
-    return sum(await together(one(index) for index in range(siege.many(16))))
+    names = (f"unread-{index}" for index in range(siege.many(16)))
+    return sum(await together(_pile_up(siege, b"", name) for name in names))
 
 
 async def good_frames(siege: Siege) -> int:
@@ -224,6 +213,17 @@ async def largest_pictures(siege: Siege) -> int:
     sent = await together(
         _flood(siege, lambda number: frame_request(image, number, 1 + number), f"large-{index}")
         for index in range(siege.many(16))
+    )
+    return sum(sent)
+
+
+async def hostile_sessions(siege: Siege) -> int:
+    """Fill every session with the dearest pictures, 2 MB of noise as JPEG, and take no answer."""
+    noise = np.random.default_rng(0).integers(0, 256, (1024, 2000, 3), np.uint8)
+    (picture,) = jpegs([noise])
+    image = frame_pb2.Frame(jpeg=picture).SerializeToString()
+    sent = await together(
+        _pile_up(siege, image, f"hostile-{index}") for index in range(siege.many(64))
     )
     return sum(sent)
 
@@ -393,6 +393,7 @@ ATTACKS: dict[str, Attack] = {
         openings,
         undecodable_frames,
         largest_pictures,
+        hostile_sessions,
         no_protobuf,
         extreme_openings,
         half_headers,
@@ -460,6 +461,21 @@ async def _calls(
 
     await together(one(index) for index in range(count))
     return count
+
+
+async def _pile_up(siege: Siege, image: bytes, name: str) -> int:
+    """Open a session, send frames without end and read no answer; return how many."""
+    sent = 0
+    async with siege.call() as call:
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+            async with asyncio.timeout(seconds_until(siege.end_ns)):
+                await call.write(opening(name, budget_ms=10_000.0, every=True))
+                while True:
+                    await call.write(frame_request(image, sent, 1 + sent))
+                    sent += 1
+                    await asyncio.sleep(0)
+        await asyncio.sleep(seconds_until(siege.end_ns))
+    return sent
 
 
 async def _flood(siege: Siege, request: Callable[[int], bytes], name: str = "flood") -> int:

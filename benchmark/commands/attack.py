@@ -47,7 +47,8 @@ AFTER_S = 10.0
 NEIGHBOURS = "neighbours"
 """An attack on the machine, beside those of `ATTACKS` on the server."""
 LIMIT_MB = 6_000.0
-"""An attack that makes the server hold more is stopped: the machine is not to suffer."""
+"""An attack that makes the server hold more is stopped: it is what `serve --explain-bounds` states
+for these settings, and the machine is not to suffer."""
 WARM_UP_S = 2.0
 DELAY_S = 1.0
 """The vehicle and the witnesses begin so much before the attack."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from benchmark.commands.attack import LIMIT_MB
 from reports import targets
 from reports.targets import Figure
 
@@ -173,6 +174,7 @@ _ATTACK_VALUES: dict[str, tuple[float, str, Callable[[dict[str, Any]], float]]] 
     "misses": (0.1, " %", _missed),
     "health p99": (100.0, " ms", lambda found: found["health_ms"]["p99"]),
     "memory after / before": (1.3, "", _growth),
+    "peak of memory": (LIMIT_MB, " MB", lambda found: found["memory_mb"]["peak"] or math.inf),
     "load lost": (20.0, " %", _load_lost),
 }
 

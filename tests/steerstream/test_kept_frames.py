@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from steerstream.answers import TicketIssued
-from steerstream.kept_frames import MAX_REPLAYED, KeptFrames
+from steerstream.kept_frames import MAX_REPLAYED, Kept, KeptFrames
 from steerstream.models import CropFractions, View, ViewEncoding
 from steerstream.v1 import frame_pb2
 
@@ -60,7 +60,9 @@ def test_frames_that_a_ticket_needs_stay(kept):
     kept.take_ticket(ticket(5, replay_from=4))
     assert numbers(kept) == [4, 5]
     kept.take_ticket(ticket(4, replay_from=4))
+    kept.take_ticket(ticket(5, replay_from=5))
     assert kept.ticket == ticket(5, replay_from=4), "the newest stays"
+    assert numbers(kept) == [4, 5]
 
 
 def test_a_ticket_whose_frames_are_not_all_kept_is_of_no_use(kept):
@@ -146,6 +148,10 @@ def test_a_picture_that_is_a_view_stays_with_the_view_that_it_is(kept):
     assert [item.view for item in found] == [None, VIEW, None]
     assert [item.view for item in kept.after(-1)] == [None, VIEW, None]
     assert kept.keep(frame(2)).view is None
+
+
+def test_a_whole_picture_has_no_view():
+    assert Kept(0, frame(0)).view is None
 
 
 def test_what_is_kept_is_counted_from_nothing(kept):

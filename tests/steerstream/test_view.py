@@ -12,13 +12,14 @@ import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerstream import MissingExtra, ViewEncoding, extras, view
+from steerstream import BadRequest, MissingExtra, ViewEncoding, extras, view
 from steerstream_bundle import jpeg
 from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.pictures import Nv12Image, to_input
 from steerstream_bundle.preprocess import bounds, prepare, prepare_nv12
 from steerstream_bundle.view import Applied, check
+from tests.steerstream.cameras import mapping
 from tests.steerstream.views import FRAME, VIEW
 
 LARGE = FrameInput(tensor="frames", height_px=180, width_px=320, crop=Crop(top=0.15, bottom=0.9))
@@ -182,3 +183,35 @@ def test_a_view_of_a_jpeg_file_needs_a_decoder(monkeypatch):
     monkeypatch.setattr(importlib, "import_module", without)
     with pytest.raises(MissingExtra, match="needs simplejpeg; install it with"):
         view.of_jpeg(WHOLE, VIEW)
+
+
+@pytest.mark.parametrize(("height", "width", "quality"), [(100, 200, 90), (3, 6667, 70)])
+def test_a_small_view_is_one_of_up_to_20000_pixels(height, width, quality):
+    frame = dataclasses.replace(FRAME, height_px=height, width_px=width)
+    assert view.declared(frame).jpeg_quality == quality
+
+
+def test_a_mark_behind_the_header_of_a_jpeg_file_says_nothing_of_its_picture():
+    data = simplejpeg.encode_jpeg(smooth(480, 640), quality=90)
+    plain, marked = (view.of_jpeg(data + tail, VIEW) for tail in (b"", b"Exif\0\0Adobe\0"))
+    assert np.array_equal(marked.pixels, plain.pixels)
+
+
+@pytest.mark.parametrize(("level", "expected"), [(0, 0), (255, 255)])
+def test_raw_video_reaches_the_darkest_and_the_brightest_level(level, expected):
+    luma = np.full((480, 640, 1), level, np.uint8)
+    chroma = np.full((240, 320, 2), 128, np.uint8)
+    pixels = view.of_planes(luma, chroma, VIEW, full_range=True).pixels
+    assert pixels.dtype == np.uint8
+    assert set(np.unique(pixels)) == {expected}
+
+
+@pytest.mark.parametrize(("height", "width"), [(720, 640), (480, 960)])
+def test_a_picture_of_another_shape_than_its_camera_s_is_refused(height, width):
+    mapped = dataclasses.replace(VIEW, mapping=mapping())
+    with pytest.raises(BadRequest, match=f"{width}x{height}"):
+        view.of_pixels(noise(height, width), mapped)
+    with pytest.raises(BadRequest, match=f"{width}x{height}"):
+        view.of_planes(
+            noise(height, width, 1), noise(height // 2, width // 2, 2), mapped, full_range=True
+        )

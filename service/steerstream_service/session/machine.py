@@ -232,6 +232,12 @@ class Session:
         """The session is about to end here: its next state goes to the vehicle."""
         self._tickets.hurry()
 
+    def let_go_of_pictures(self) -> None:
+        """The session has ended: its frames may be in memory until the next collection."""
+        for record in (self._submitted, self._ready, self._decoding, *self._waiting):
+            if record is not None:
+                record.image = None
+
     def decoded(self, record: FrameRecord, now_ns: int) -> list[Action]:
         """The decoder gave a frame back, with its pixels or with why there are none."""
         assert record is self._decoding, "the decoder holds one frame of a session"

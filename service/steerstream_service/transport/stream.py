@@ -194,6 +194,7 @@ class DriveStream:
             raise self._error or idle from None
         finally:
             reader.cancel()
+            self._session.let_go_of_pictures()
 
     def close(self) -> None:
         """Let go of timers and engine; the result of a step that already runs is dropped."""

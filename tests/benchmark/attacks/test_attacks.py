@@ -13,7 +13,12 @@ SLOTS = 8
 SILENT = {"rate_hz": 1.0, "budget_ms": 5_000.0}
 # More than the server's slots, and few enough for a test.
 SCALES = {"half-messages": 0.1, "half-requests": 0.1, "untaken-models": 0.1}
-SCALES |= {"largest-pictures": 0.2, "idle-connections": 0.1, "control-frames": 0.0001}
+SCALES |= {
+    "hostile-sessions": 0.2,
+    "largest-pictures": 0.2,
+    "idle-connections": 0.1,
+    "control-frames": 0.0001,
+}
 # However slow this machine is just now, nobody is refused for it.
 SETTINGS = {"max_load": 100.0, "shed_after_s": 3600.0, "idle_timeout_s": 2.0}
 SETTINGS |= {"max_sessions": SLOTS, "expiring_notice_s": 0.5, "open_timeout_s": 2.0}

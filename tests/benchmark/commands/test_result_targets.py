@@ -90,7 +90,10 @@ def test_capacities_are_compared_as_shipped_like_for_like_and_with_an_earlier_re
 def attacked(name, **changes):
     found = {"attack": name, "slots_lost": 0, "is_shut_out": False, "shut_out": {}}
     found |= {"health_failed": {}, "health_ms": {"p99": 5.0}, "vehicle": {"missed_percent": 0.0}}
-    found |= {"memory_mb": {"before": 100.0, "after": 110.0}, "room_at_rate": [16, 15]}
+    found |= {
+        "memory_mb": {"before": 100.0, "peak": 400.0, "after": 110.0},
+        "room_at_rate": [16, 15],
+    }
     return found | changes
 
 
@@ -104,7 +107,11 @@ def test_attacks_are_judged_by_their_sum_and_by_their_worst():
             health_ms={"p99": 120.0},
         ),
         attacked("b", slots_lost=1, is_shut_out=True, room_at_rate=[16, 4]),
-        attacked("c", vehicle={"missed_percent": None}, memory_mb={"before": 1.0, "after": None}),
+        attacked(
+            "c",
+            vehicle={"missed_percent": None},
+            memory_mb={"before": 1.0, "peak": 6500.0, "after": None},
+        ),
     ]
     table = result_targets.table(result("attack", {"attacks": attacks}))
     for row in (
@@ -115,6 +122,7 @@ def test_attacks_are_judged_by_their_sum_and_by_their_worst():
         "worst of 3, c: misses | at most 0.1 % | 100 % | **short** |",
         "worst of 3, a: health p99 | at most 100 ms | 120 ms | **short** |",
         "worst of 3, c: memory after / before | at most 1.3 | inf | **short** |",
+        "worst of 3, c: peak of memory | at most 6000 MB | 6.5e+03 MB | **short** |",
         "worst of 3, b: load lost | at most 20 % | 75 % | **short** |",
     ):
         assert row in table

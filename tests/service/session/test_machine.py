@@ -289,6 +289,24 @@ def test_a_surplus_frame_costs_neither_a_decode_nor_the_frame_that_waits():
     assert {record.stage for record in shell.records} == {Stage.ANSWERED}
 
 
+def test_a_session_that_has_ended_holds_no_picture():
+    """It may be in memory until the next collection, and an idle server has none."""
+    shell = Shell(FramePolicy.EVERY, max_waiting=4).frame(0, 0)
+    shell.decode()
+    for number in range(1, 6):
+        shell.frame(number, 50 * number)
+    shell.decode()
+    assert all(record.image is not None for record in shell.records)
+    shell.session.let_go_of_pictures()
+    assert [record.stage for record in shell.records] == [
+        Stage.SUBMITTED,
+        Stage.READY,
+        *[Stage.WAITING] * 4,
+    ]
+    assert {record.image for record in shell.records} == {None}
+    Shell().session.let_go_of_pictures()
+
+
 def test_under_every_a_surplus_frame_only_waits():
     shell = Shell(FramePolicy.EVERY).frame(0, 0, is_surplus=True)
     assert isinstance(shell.decode().step().answers[0], Command)

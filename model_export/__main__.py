@@ -29,7 +29,7 @@ from steerstream.command_line import (
 from steerstream.errors import MediaError
 from steerstream.extras import command_needs
 from steerstream.sources.arguments import add_read_options, read_options
-from steerstream.sources.convert import write_folder
+from steerstream.sources.convert import write_recording
 from steerstream.sources.formats import open_recording
 from steerstream.sources.labels_folder import LABELS
 
@@ -271,7 +271,7 @@ def _as_labels(options: argparse.Namespace, folder: Path) -> Path:
     reading = read_options(options)
     try:
         recording = open_recording(options.source, reading, options.format)
-        write_folder(recording, folder, reading)
+        write_recording(recording, folder, reading)
     except MediaError as error:
         raise DataError(str(error)) from None
     for line in (*recording.assumed, *reading.bad_rows.summary()):

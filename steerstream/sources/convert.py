@@ -19,6 +19,7 @@ from steerstream.sources.arguments import add_read_options, read_options
 from steerstream.sources.formats import open_recording
 from steerstream.sources.labels import is_break
 from steerstream.sources.labels_folder import LabelsFolder
+from steerstream.sources.mcap_drive import McapDrive
 from steerstream.sources.options import ReadOptions
 from steerstream.sources.recording import RecordedFrame, Recording
 
@@ -51,7 +52,8 @@ def add_convert_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `convert`."""
     add = parser.add_argument
     add("source", metavar="IN", type=Path, help="a recording; docs/data.md lists the formats")
-    add("out", metavar="OUT", type=Path, help="folder to write, with labels.csv and frames/")
+    add("out", metavar="OUT", type=Path, help="folder to write, with labels.csv and frames/,"
+        " or a file of messages whose name ends in .mcap")  # fmt: skip
     add("--split", default="", help="only frames of this split of the recording")
     add("--rate-hz", type=positive, help="pictures a second of a recording that tells no times")
     add_read_options(parser)
@@ -73,7 +75,7 @@ async def convert(options: argparse.Namespace) -> int:
     try:
         with at_interrupt(stop.set):
             written = await asyncio.to_thread(
-                write_folder, recording, options.out, reading, is_stopped=stop.is_set
+                write_recording, recording, options.out, reading, is_stopped=stop.is_set
             )
     except Stopped:
         return INTERRUPTED
@@ -87,38 +89,42 @@ async def convert(options: argparse.Namespace) -> int:
     return 0
 
 
-def write_folder(
+def write_recording(
     recording: Recording,
-    folder: Path,
+    out: Path,
     options: ReadOptions,
     *,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> Written:
-    """Write a recording as a folder with a labels file; it is there once it is whole.
+    """Write a recording as a folder with a labels file, or as an MCAP file.
+
+    It is there once it is whole.
 
     Args:
         recording: what to write.
-        folder: it must not be there, or be empty.
+        out: it must not be there, or be an empty folder; the name of an MCAP file ends in `.mcap`.
         options: by which the recording was opened.
         is_stopped: whether to end early; then nothing is written.
 
     Raises:
-        MediaError: the folder is there, a part of the recording cannot be read, or nobody said
+        MediaError: it is there already, a part of the recording cannot be read, or nobody said
             what its steering of -1 to 1 means.
-        OutputLost: the folder cannot be written.
+        OutputLost: it cannot be written.
+        MissingExtra: a package is needed and not installed.
         Stopped: the conversion was to end early.
     """
     if set(options.unit_unknown) & set(recording.assumed):
         raise MediaError(f"{recording.name}: its steering is -1 to 1: give --max-angle-deg")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise MediaError(f"{folder} is there already; give another name")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise MediaError(f"{out} is there already; give another name")
+    kind = McapDrive if out.suffix.lower() == ".mcap" else LabelsFolder
     try:
-        if folder.exists():
-            folder.rmdir()
-        with whole_file.replacing(folder) as part, LabelsFolder(part) as writer:
+        if out.exists():
+            out.rmdir()
+        with whole_file.replacing(out) as part, kind(part) as writer:
             return _write(recording, writer, options, is_stopped)
     except OSError as error:
-        raise OutputLost(f"cannot write {folder}: {error.strerror}") from error
+        raise OutputLost(f"cannot write {out}: {error.strerror}") from error
 
 
 def _write(

@@ -8,14 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from steerstream.images import encode_jpeg
 from steerstream.sources.labels import COLUMNS
+from steerstream.sources.pictures import to_jpeg
 from steerstream.sources.recording import RecordedFrame
 
 LABELS = "labels.csv"
 PICTURES = "frames"
-_QUALITY = 95
-"""Of pixels, which become JPEG files; JPEG files stay as they are."""
 
 _HEADER = ("frame_id", "filename", *COLUMNS.values(), "block", "split")
 
@@ -53,9 +51,7 @@ class LabelsFolder:
             MediaError: its picture cannot be read.
             OSError: the folder cannot be written.
         """
-        picture = frame.load()
-        if not isinstance(picture, bytes):
-            picture = encode_jpeg(picture, quality=_QUALITY, sampling="444")
+        picture = to_jpeg(frame.load())
         name = f"{PICTURES}/{self._free(str(frame.capture_time_ns))}.jpg"
         (self._folder / name).write_bytes(picture)
         self._rows.writerow(

@@ -101,9 +101,11 @@ class McapLog:
         except (errors.McapError, ValueError, OSError):
             summary = None
         if summary is not None and summary.channels:
+            counts = summary.statistics.channel_message_counts if summary.statistics else {}
             pairs = (
                 (summary.schemas.get(channel.schema_id), channel)
                 for channel in summary.channels.values()
+                if counts.get(channel.id, not counts)
             )
         else:
             pairs = ((schema, channel) for schema, channel, _ in self._messages())

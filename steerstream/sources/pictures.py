@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from steerstream.errors import MediaError
 from steerstream.extras import opencv
+from steerstream.images import encode_jpeg
 
 Picture = bytes | NDArray[np.uint8]
 """A JPEG file, or pixels [height, width, 3] in RGB."""
@@ -16,6 +17,9 @@ Picture = bytes | NDArray[np.uint8]
 JPEG_SUFFIXES = frozenset({".jpg", ".jpeg"})
 SUFFIXES = JPEG_SUFFIXES | {".png", ".bmp", ".ppm"}
 """Of the names of files that are pictures."""
+
+_QUALITY = 95
+"""Of pixels that become a JPEG file."""
 
 _JPEG_BEGINS = b"\xff\xd8"
 
@@ -45,6 +49,17 @@ def from_encoded(encoded: bytes, name: str) -> Picture:
         MediaError: it is no JPEG file and damaged.
     """
     return encoded if encoded.startswith(_JPEG_BEGINS) else decode(encoded, name)
+
+
+def to_jpeg(picture: Picture) -> bytes:
+    """Return a JPEG file as it is, and pixels as one that looks the same.
+
+    Raises:
+        MissingExtra: there are pixels, and OpenCV is not installed.
+    """
+    if isinstance(picture, bytes):
+        return picture
+    return encode_jpeg(picture, quality=_QUALITY, sampling="444")
 
 
 def read_picture(path: Path) -> Picture:

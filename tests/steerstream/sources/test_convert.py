@@ -9,7 +9,7 @@ import pytest
 from steerstream import ControlValues, MediaError
 from steerstream.__main__ import main
 from steerstream.errors import OutputLost
-from steerstream.sources.convert import Stopped, convert, write_folder
+from steerstream.sources.convert import Stopped, convert, write_recording
 from steerstream.sources.formats import open_recording
 from steerstream.sources.options import BadRows, ReadOptions
 from steerstream.sources.recording import RecordedFrame, of_frames
@@ -29,7 +29,7 @@ def recording(*times_ms, anew=(), load=lambda: JPEG):
 
 
 def converted(folder, found, options=None):
-    written = write_folder(found, folder, options or ReadOptions())
+    written = write_recording(found, folder, options or ReadOptions())
     return written, list(open_recording(folder, ReadOptions()).frames())
 
 
@@ -121,7 +121,7 @@ def test_what_is_there_is_never_overwritten(tmp_path):
 def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path):
     found = recording(0, 50, 100)
     with pytest.raises(Stopped):
-        write_folder(found, tmp_path / "out", ReadOptions(), is_stopped=lambda: True)
+        write_recording(found, tmp_path / "out", ReadOptions(), is_stopped=lambda: True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -193,6 +193,19 @@ def write_foxglove(path, count=3, *, encoding="json", **options):
         writer.finish()
 
 
+def test_a_camera_without_a_message_is_none(tmp_path):
+    """Flight recordings name all their topics in the beginning."""
+    with (tmp_path / "drive.mcap").open("wb") as file:
+        writer = Writer(file)
+        writer.start()
+        schema = writer.register_schema("foxglove.CompressedImage", "jsonschema", b"{}")
+        used, _ = (writer.register_channel(topic, "json", schema) for topic in ("/a", "/b"))
+        content = {"timestamp": {"sec": 1, "nsec": 0}, "data": base64.b64encode(jpeg()).decode()}
+        writer.add_message(used, 1, json.dumps(content).encode(), 1)
+        writer.finish()
+    assert open_recording(tmp_path / "drive.mcap", ReadOptions()).count == 1
+
+
 def test_foxgloves_pictures_in_json(tmp_path):
     write_foxglove(tmp_path / "drive.mcap")
     recording = open_recording(tmp_path / "drive.mcap", ReadOptions())
@@ -228,7 +241,10 @@ def test_foxgloves_pictures_in_protobuf(tmp_path):
     assert intervals_ns(frames) == [PERIOD_NS] * 2
 
 
-@pytest.mark.parametrize(("codec", "name"), [("libx264", "h264"), ("libx265", "h265")])
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [("libx264", "h264"), ("libx265", "h265"), ("libvpx-vp9", "vp9"), ("libsvtav1", "av1")],
+)
 def test_foxgloves_video_gives_a_picture_for_each_message(tmp_path, codec, name):
     schemas = pytest.importorskip("foxglove_schemas_protobuf.CompressedVideo_pb2")
     messages = [schemas.CompressedVideo(format=name, data=data) for data in encoded(codec, 6)]

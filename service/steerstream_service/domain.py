@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from pathlib import Path
 
 from steerstream.lens import LensModel
 
@@ -256,3 +257,18 @@ class NotStepped:
 
 
 Outcome = Stepped | NotStepped
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPlan:
+    """Which sessions a server records, and where.
+
+    Attributes:
+        folder: where the files lie.
+        max_bytes: of all files together.
+        share: of the sessions that are recorded, from 0 to 1.
+    """
+
+    folder: Path
+    max_bytes: int
+    share: float

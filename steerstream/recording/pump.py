@@ -42,16 +42,18 @@ class Pump:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def put(self, work: Callable[[], None], size_bytes: int) -> bool:
+    def put(self, work: Callable[[], None], size_bytes: int, *, always: bool = False) -> bool:
         """Hand over a piece of work, which must not raise; returns whether there was room.
 
         Args:
             work: is called by the thread.
             size_bytes: what it holds.
+            always: whether there is room for it in any case, as for the few that begin and end
+                something.
         """
         waiting_bytes = self._put_bytes - self._taken_bytes
         is_full = len(self._items) >= self._max_items or waiting_bytes > self._max_bytes
-        if is_full or self._is_closing.is_set():
+        if (is_full and not always) or self._is_closing.is_set():
             self.dropped += 1
             return False
         self._put_bytes += size_bytes

@@ -18,7 +18,14 @@ from types import ModuleType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from steerstream.command_line import BROKE_OFF, CANNOT_START, Parser, output_file
+from steerstream.command_line import (
+    BROKE_OFF,
+    CANNOT_START,
+    Parser,
+    count,
+    output_file,
+    share,
+)
 from steerstream_bundle.errors import BundleError
 from steerstream_service import address, config
 from steerstream_service.errors import ConfigError, ListenError, StartError, StuckError
@@ -208,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="let steerstream watch show the vehicles' pictures, to everyone who reaches it",
     )
+    _add_recording(parser)
     _add_security(parser)
     parser.add_argument(
         "--metrics",
@@ -236,6 +244,28 @@ def _parser() -> argparse.ArgumentParser:
         help="lowest level of the JSON lines on stderr (default: %(default)s)",
     )
     return parser
+
+
+def _add_recording(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--record",
+        metavar="DIR",
+        type=Path,
+        help="record sessions as flight recordings into this folder, where the oldest files make "
+        "room for newer ones; each worker into a folder in it",
+    )
+    parser.add_argument(
+        "--record-bytes",
+        metavar="N",
+        type=count,
+        help="bytes of all recordings in the folder of --record (default: 10 gigabytes)",
+    )
+    parser.add_argument(
+        "--record-share",
+        metavar="F",
+        type=share,
+        help="share of the sessions that are recorded, from 0 to 1 (default: 1)",
+    )
 
 
 def _add_security(parser: argparse.ArgumentParser) -> None:

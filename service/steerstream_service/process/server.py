@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from steerstream.extras import command_needs
 from steerstream.v1 import (
     drive_service_pb2,
     drive_service_pb2_grpc,
@@ -28,6 +30,7 @@ from steerstream_service.admission.admission import Admission
 from steerstream_service.admission.catalogue import Model
 from steerstream_service.admission.frame_cost import available_cores
 from steerstream_service.config import Config
+from steerstream_service.domain import RecordingPlan
 from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.engine import Engine
 from steerstream_service.engine.loop_engine import LARGEST_STEP, LoopEngine, TurnExecutor
@@ -53,6 +56,9 @@ from steerstream_service.transport.pace import Pace
 from steerstream_service.transport.servicer import DriveService
 from steerstream_service.transport.tls import SocketSecurity
 from steerstream_service.transport.watch_service import MOST_WATCHERS, WatchService
+
+if TYPE_CHECKING:
+    from steerstream_service.transport.recording import ServerRecorder
 
 _log = logging.getLogger(__name__)
 
@@ -111,6 +117,7 @@ class Server:
         listens_alone: whether this one has a port that no other worker has.
         observer: receives events of sessions, frames and steps.
         watch_pictures: whether operators may look at the vehicles' pictures.
+        recording: which sessions are recorded, and where; None for none.
         security: how the sockets are protected; plain text on this machine alone by default.
         source: where more bundles may be loaded from.
 
@@ -129,6 +136,7 @@ class Server:
         listens_alone: bool = False,
         observer: Observer | None = None,
         watch_pictures: bool = False,
+        recording: RecordingPlan | None = None,
         security: SocketSecurity | None = None,
         source: Source = NO_SOURCE,
     ) -> None:
@@ -148,6 +156,7 @@ class Server:
             config, asks_for_certificates=tls is not None and tls.asks_for_certificates
         )
         self._shares_port = workers > 1 and not listens_alone
+        self._recorder = _recorder(recording, self._settings) if recording else None
         board = LiveBoard()
         observer = board if observer is None else Observers([observer, board])
         queues = [model.queue for model in models.values()]
@@ -171,6 +180,7 @@ class Server:
             config,
             observer,
             identities=self._identities,
+            recorder=self._recorder,
         )
         self._watch = WatchService(
             board, self.admission, config, self.state, shows_pictures=watch_pictures
@@ -351,6 +361,8 @@ class Server:
                 await server.stop(_STOP_S)
         # Server.stop may return before cancelled handlers have ended (grpc#37240).
         self._service.reap()
+        if self._recorder is not None:
+            await asyncio.to_thread(self._recorder.close)
         try:
             await self._engine.stop()
         finally:
@@ -378,6 +390,12 @@ class Server:
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", SERVICE_NAME):
             await self._health.set(name, status)
+
+
+def _recorder(plan: RecordingPlan, settings: Mapping[str, str]) -> ServerRecorder:
+    with command_needs("steerstream serve --record", "record"):
+        from steerstream_service.transport.recording import ServerRecorder  # noqa: PLC0415
+    return ServerRecorder(plan, settings)
 
 
 def _runtime(bundle: Bundle) -> ModelRuntime:

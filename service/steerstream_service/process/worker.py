@@ -15,6 +15,7 @@ from steerstream_bundle.loading import Bundle
 from steerstream_bundle.providers import Provider
 from steerstream_service import config
 from steerstream_service.address import parse, write_address
+from steerstream_service.domain import RecordingPlan
 from steerstream_service.errors import ConfigError
 from steerstream_service.process import allocator, bounds, memory
 from steerstream_service.process.model_keeper import Source
@@ -29,6 +30,10 @@ from steerstream_service.transport.tls import ServerTls, SocketSecurity, TlsFile
 _SWITCH_INTERVAL_S = 0.0002
 """Longest time that a thread keeps Python's lock while others wait for it. With the default of 5
 ms, the engine's thread would wait that long for a busy event loop after every step."""
+
+
+RECORD_BYTES = 10_000_000_000
+"""Of all recordings, if nothing else is said: 20 hours of one vehicle's views at 20 Hz."""
 
 
 async def run(options: Namespace) -> None:
@@ -115,6 +120,7 @@ async def _start(
         listens_alone=options.listen_each,
         observer=telemetry.observer,
         watch_pictures=options.watch_pictures,
+        recording=_recording(options),
         security=security,
         source=Source(options.load_from, candidates, precision),
     )
@@ -182,6 +188,20 @@ def _security(options: Namespace) -> SocketSecurity:
         tls=None if certificate is None else ServerTls(TlsFiles(certificate, key, client_ca)),
         plain_text=options.plaintext,
         admin_plain_text=options.admin_plaintext,
+    )
+
+
+def _recording(options: Namespace) -> RecordingPlan | None:
+    """Return what is recorded; each worker has a folder and a part of the bound of its own."""
+    if options.record is None:
+        if options.record_bytes is not None or options.record_share is not None:
+            raise ConfigError("--record-bytes and --record-share need --record")
+        return None
+    number, folder = options.worker and options.worker.number, options.record
+    return RecordingPlan(
+        folder if number is None else folder / f"worker-{number}",
+        (options.record_bytes or RECORD_BYTES) // options.workers,
+        1.0 if options.record_share is None else options.record_share,
     )
 
 

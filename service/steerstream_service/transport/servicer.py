@@ -7,10 +7,10 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakKeyDictionary
 
-from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc, model_pb2
+from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc, model_pb2, session_pb2
 from steerstream.view import declared
 from steerstream.wire import view_message
 from steerstream_service.admission.admission import Admission, Lease
@@ -44,6 +44,9 @@ from steerstream_service.transport.refusal_log import Refusals
 from steerstream_service.transport.statuses import abort
 from steerstream_service.transport.stream import Context, DriveStream, read
 
+if TYPE_CHECKING:
+    from steerstream_service.transport.recording import ServerRecorder
+
 _REVIEW_S = 0.5
 """Between two reviews of the load: ten frames of a session at 20 Hz."""
 _FLUSH_S = 1.0
@@ -62,6 +65,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         config: the server's settings.
         observer: is told of what happens to sessions and frames.
         identities: says who a caller is, and which vehicles are its own.
+        recorder: records a share of the sessions; None where none is recorded.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         observer: Observer,
         *,
         identities: Identities,
+        recorder: ServerRecorder | None = None,
     ) -> None:
         self._admission = admission
         self._engine = engine
@@ -80,6 +85,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._config = config
         self._observer = observer
         self._identities = identities
+        self._recorder = recorder
         self._deadlines = DeadlineTimer()
         self._limits = wire.server_limits(config)
         self._contracts: WeakKeyDictionary[Model, model_pb2.ModelContract] = WeakKeyDictionary()
@@ -177,13 +183,15 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
 
     async def _drive(self, context: Context) -> None:
         with (
-            self._session(context, await self._admitted(context)) as stream,
+            self._session(context, *await self._admitted(context)) as stream,
             self.shadows.beside(stream.lease) as stream.shadow,
         ):
             await stream.run(self._opened(context, stream.lease))
 
     @contextlib.contextmanager
-    def _session(self, context: Context, lease: Lease) -> Iterator[DriveStream]:
+    def _session(
+        self, context: Context, lease: Lease, opening: session_pb2.OpenSession
+    ) -> Iterator[DriveStream]:
         """Own a session's slot and load for as long as its stream runs, and then give them back.
 
         All that a session takes is taken before, by `_admitted`, and given back here alone; only
@@ -201,6 +209,8 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
                 config=self._config,
                 observer=self._observer,
             )
+            if self._recorder is not None:
+                stream.recorder = self._recorder.begin(lease.session_id, opening)
             self._streams[stream] = None
             self._none_left.clear()
             yield stream
@@ -278,18 +288,19 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         asyncio.get_running_loop().call_later(notice_s, stream.end, error)
         _log.warning("session_shed", extra=fields(session_id=stream.lease.session_id))
 
-    async def _admitted(self, context: Context) -> Lease:
+    async def _admitted(self, context: Context) -> tuple[Lease, session_pb2.OpenSession]:
         try:
             caller = self._identities.caller(context)
             async with self._unopened_place():
-                opening = wire.opening(await self._first(context))
+                request = await self._first(context)
+                opening = wire.opening(request)
                 # Before anything is remembered of a vehicle: a stranger must not delay it.
                 owner = self._identities.owner(caller, opening.vehicle_id)
                 await self._until_ready(opening.vehicle_id)
                 wait_ns = self._retry_hints.early_ns(opening.vehicle_id, time.monotonic_ns())
                 if wait_ns:
                     await asyncio.sleep(wait_ns / 1e9)
-            return self._admit(opening, Holder(owner, caller.address))
+            return self._admit(opening, Holder(owner, caller.address)), request.open
         except StreamError as error:
             self._refusals.note(error)
             self._observer.refused(error.reason)
@@ -423,6 +434,8 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         if not held:
             return
         self._observer.ended(stream.lease.session_id, ended_by)
+        if stream.recorder is not None:
+            stream.recorder.end(ended_by)
         _log.info(
             "session_ended",
             extra=fields(

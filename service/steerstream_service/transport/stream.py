@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -52,6 +52,9 @@ from steerstream_service.transport import wire
 from steerstream_service.transport.call_bounds import NO_MESSAGE
 from steerstream_service.transport.deadline_timer import DeadlineTimer
 
+if TYPE_CHECKING:
+    from steerstream_service.transport.recording import SessionRecorder
+
 Context: TypeAlias = grpc.aio.ServicerContext[
     drive_service_pb2.DriveRequest, drive_service_pb2.DriveResponse
 ]
@@ -85,6 +88,7 @@ _FRAMES_A_TIMEOUT = 4
 """The slowest pace that is asked for, in frames in the time after which a session is idle."""
 _RESETS_HZ = 10.0
 """Resets a second that are read without a pause."""
+_RECORDED = frozenset({"frame", "reset"})
 
 
 async def read(context: Context) -> drive_service_pb2.DriveRequest | None:
@@ -125,6 +129,8 @@ class DriveStream:
         observer: Observer,
     ) -> None:
         self.lease = lease
+        self.recorder: SessionRecorder | None = None
+        """Records the session; set before the stream runs, None where it is not recorded."""
         self.shadow: ShadowSession | None = None
         """Steps the same frames with another network; set before the stream runs."""
         self._context = context
@@ -182,6 +188,8 @@ class DriveStream:
         Raises:
             StreamError: the stream ends with this error.
         """
+        if self.recorder is not None:
+            self.recorder.sent(opened)
         self._outbox.appendleft(opened)
         reader = asyncio.create_task(self._read())
         reader.add_done_callback(self._reading_ended)
@@ -208,7 +216,10 @@ class DriveStream:
 
     def send(self, message: Message) -> None:
         """Send an answer or a notice after those that wait."""
-        self._outbox.append(self._answerer.answer(message))
+        response = self._answerer.answer(message)
+        if self.recorder is not None:
+            self.recorder.sent(response)
+        self._outbox.append(response)
         self._wake.set()
 
     def set_pace(self, share: float, phase: float) -> None:
@@ -291,6 +302,8 @@ class DriveStream:
 
     def _handle(self, request: drive_service_pb2.DriveRequest, now_ns: int) -> None:
         kind = request.WhichOneof("message")
+        if self.recorder is not None and kind in _RECORDED:
+            self.recorder.received(request)
         if kind == "frame":
             self._receive(request.frame, now_ns)
         elif kind == "reset":

@@ -20,6 +20,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from steerstream.v1 import drive_service_pb2_grpc
 from steerstream_service.address import Place, hold
+from steerstream_service.domain import RecordingPlan
+from steerstream_service.process.command import _parser
+from steerstream_service.process.worker import RECORD_BYTES, _recording
 from tests.service import bundles
 from tests.service.closed_window import ClosedWindow
 from tests.service.processes import (
@@ -394,3 +397,26 @@ def test_a_lack_of_memory_is_one_line_and_exit_code_2(tiny, patch, error, said):
     assert result.returncode == 2
     assert result.stderr.startswith(f"steerstream serve: {said}")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("--record-bytes", 5), ("--record-share", 0.5)])
+def test_how_much_is_recorded_says_nothing_without_where(tiny, words):
+    said = refusal("--model", tiny, *words)
+    assert "--record-bytes and --record-share need --record" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "plan"),
+    [
+        ((), None),
+        (("--record", "a"), (Path("a"), RECORD_BYTES, 1.0)),
+        (
+            ("--record", "a", "--record-bytes", "100", "--record-share", "0", "--workers", "4",
+             "--worker", "3:1"),
+            (Path("a", "worker-3"), 25, 0.0),
+        ),
+    ],
+)  # fmt: skip
+def test_each_worker_records_into_a_folder_and_a_bound_of_its_own(words, plan):
+    made = _recording(_parser().parse_args(words))
+    assert made == (plan and RecordingPlan(*plan))

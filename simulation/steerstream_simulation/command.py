@@ -30,7 +30,7 @@ from steerstream_simulation.road import EVALUATION_SEEDS
 with command_needs("steerstream simulate", "sim"):
     import cv2
 
-    from steerstream_simulation import picture_drive, road_drive
+    from steerstream_simulation import answer_hole, picture_drive, road_drive
     from steerstream_simulation.camera import CameraConfig
     from steerstream_simulation.closed_loop import RATE_HZ, DriverStoppedError
     from steerstream_simulation.picture_world import PUT_BACK_BEYOND_M, STARTS_M
@@ -90,11 +90,17 @@ def _pictures(**options: Any) -> None:  # noqa: ANN401 - of `_add_pictures`
     picture_drive.drive(given, lambda report: print(table(report)))
 
 
+def _hole(**options: Any) -> None:  # noqa: ANN401 - of `_add_hole`
+    given = answer_hole.HoleOptions(**options)
+    answer_hole.drive(given, lambda report: print(answer_hole.table(report)))
+
+
 def _parser() -> Parser:
     parser = Parser(prog="steerstream simulate", description=__doc__)
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_drive(subcommands.add_parser("drive", help="drive a road through a server"))
     _add_pictures(subcommands.add_parser("pictures", help="drive on a recording's pictures"))
+    _add_hole(subcommands.add_parser("hole", help="drive with a hole in the answers, in a bend"))
     _add_render(subcommands.add_parser("render", help="let the expert drive, without a server"))
     _add_sheet(subcommands.add_parser("sheet", help="draw pictures of several roads"))
     return parser
@@ -162,6 +168,54 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
         help=f"of rows that have no speed (default: {DEFAULT_SPEED_MPS:g})",
     )
     parser.set_defaults(run=_pictures)
+
+
+def _add_hole(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Drive roads in simulated time, and have no answer arrive for a while where a bend changes "
+        "most: once the vehicle's guard holds the last command, once it plays its horizon. Report "
+        "by how much more the vehicle leaves its lane's centre than without a hole."
+    )
+    parser.add_argument(
+        "--target",
+        required=True,
+        action="append",
+        dest="targets",
+        metavar="HOST:PORT",
+        help="the server",
+    )
+    parser.add_argument(
+        "--hole-ms",
+        dest="holes_ms",
+        type=positive,
+        nargs="+",
+        default=[150.0, 300.0, 500.0],
+        metavar="MS",
+        help="how long no answer arrives (default: 150 300 500)",
+    )
+    parser.add_argument("--roads", type=count, default=10, metavar="N", help="default: 10")
+    parser.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=30.0,
+        help="of the road in whose middle the bend is (default: 30)",
+    )
+    parser.add_argument(
+        "--delay-ms",
+        type=not_negative,
+        default=50.0,
+        metavar="MS",
+        help="a command acts so long after its picture was taken (default: 50)",
+    )
+    parser.add_argument("--model", help="a served model (default: the server's)")
+    parser.add_argument(
+        "--json",
+        type=output_file,
+        metavar="FILE",
+        help="write the report there; missing folders are made",
+    )
+    _add_camera(parser)
+    parser.set_defaults(run=_hole)
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:

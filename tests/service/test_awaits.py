@@ -41,10 +41,7 @@ LIMITS = {
     "process/worker_pipe.py WorkerPipe.over: asyncio.open_unix_connection": "connected already",
     "telemetry/setup.py Telemetry.stop: asyncio.to_thread": "a second for spans; one scrape",
     "transport/access.py AccessControl.intercept_service: continuation": "waits for nobody",
-    "transport/access.py _behind.call: behaviour": _INNER,
-    "transport/access.py _behind.generate: async for behaviour(request, context)": _INNER,
-    "transport/call_bounds.py CallBounds._bounded.call: behaviour": _INNER,
-    "transport/call_bounds.py CallBounds._bounded.generate: "
+    "transport/call_bounds.py CallBounds._bounded.counted: "
     "async for behaviour(_paced(requests, bound, context), context)": _INNER,
     "transport/call_bounds.py CallBounds._request: context.read": "REQUEST_S, by its caller",
     "transport/call_bounds.py CallBounds._with_one_request.call: behaviour": _INNER,
@@ -55,6 +52,10 @@ LIMITS = {
     "transport/call_bounds.py _paced: async for requests": "64 streams of reflection at most",
     "transport/call_bounds.py _refuse_fast: context.abort": _ABORT,
     "transport/call_bounds.py refuse: context.abort": _ABORT,
+    "transport/handlers.py within.call: async with surroundings(context)": "its waits are above",
+    "transport/handlers.py within.call: behaviour": _INNER,
+    "transport/handlers.py within.generate: async for behaviour(request, context)": _INNER,
+    "transport/handlers.py within.generate: async with surroundings(context)": "the same",
     "transport/models_service.py _typed_errors: context.abort": _ABORT,
     "transport/statuses.py abort: context.abort": _ABORT,
     "transport/stream.py DriveStream._flush: self._context.write": "idle_timeout_s, by _patience",

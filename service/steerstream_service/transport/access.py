@@ -6,15 +6,17 @@ is closed to vehicles until somebody decides otherwise here.
 
 from __future__ import annotations
 
+import contextlib
 import enum
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
 
 from steerstream_service.errors import ForbiddenError, StreamError
+from steerstream_service.transport.handlers import behaviour_of, with_behaviour, within
 from steerstream_service.transport.identity import Identities
 from steerstream_service.transport.statuses import abort
 
@@ -95,7 +97,8 @@ class AccessControl(grpc.aio.ServerInterceptor):
             return handler
         if granted is Access.VEHICLES and not self._listener.is_admin:
             return handler
-        return _behind(handler, lambda context: self._check(granted, context))
+        behaviour = within(behaviour_of(handler), partial(_checked, partial(self._check, granted)))
+        return with_behaviour(handler, behaviour, takes_stream=handler.request_streaming)
 
     def _check(self, granted: Access, context: Any) -> None:  # noqa: ANN401 - any method's context
         if granted is Access.VEHICLES:
@@ -116,36 +119,10 @@ class AccessControl(grpc.aio.ServerInterceptor):
             )
 
 
-def _behind(
-    handler: grpc.RpcMethodHandler[Any, Any], check: Callable[[Any], None]
-) -> grpc.RpcMethodHandler[Any, Any]:
-    """Return a handler that runs the check before the method."""
-    kind = (
-        f"{'stream' if handler.request_streaming else 'unary'}_"
-        f"{'stream' if handler.response_streaming else 'unary'}"
-    )
-    behaviour = getattr(handler, kind)
-
-    async def generate(request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
-        await _checked(check, context)
-        async for answer in behaviour(request, context):
-            yield answer
-
-    async def call(request: Any, context: Any) -> Any:  # noqa: ANN401
-        await _checked(check, context)
-        return await behaviour(request, context)
-
-    make = getattr(grpc, f"{kind}_rpc_method_handler")
-    checked: grpc.RpcMethodHandler[Any, Any] = make(
-        generate if inspect.isasyncgenfunction(behaviour) else call,
-        handler.request_deserializer,
-        handler.response_serializer,
-    )
-    return checked
-
-
-async def _checked(check: Callable[[Any], None], context: Any) -> None:  # noqa: ANN401
+@contextlib.asynccontextmanager
+async def _checked(check: Callable[[Any], None], context: Any) -> AsyncIterator[None]:  # noqa: ANN401
     try:
         check(context)
     except StreamError as error:
         await abort(context, error)
+    yield

@@ -30,6 +30,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from steerstream_service.telemetry.logs import fields
+from steerstream_service.transport.handlers import Behaviour, behaviour_of, with_behaviour, within
 from steerstream_service.transport.hang_up import hang_up
 from steerstream_service.transport.pace import LONGEST_NS, Pace
 
@@ -47,7 +48,6 @@ REQUEST_S = 5.0
 _CALLS_HZ, _CALLS_AT_ONCE = 10.0, 100
 """Calls of a method that one connection may begin: more than any probe, balancer or tool does."""
 
-Behaviour = Callable[[Any, Any], Any]
 Abort = Callable[[Any], Awaitable[None]]
 
 
@@ -123,26 +123,13 @@ class CallBounds(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        behaviour: Behaviour = getattr(
-            handler,
-            f"{'stream' if handler.request_streaming else 'unary'}_"
-            f"{'stream' if handler.response_streaming else 'unary'}",
-        )
+        behaviour = behaviour_of(handler)
         if not handler.request_streaming:
             # gRPC would wait for the one request before it calls the handler: for ever, if that
             # does not come, and without counting the call. To the client it makes no difference.
             behaviour = self._with_one_request(behaviour)
-        make = (
-            grpc.stream_stream_rpc_method_handler
-            if handler.response_streaming
-            else grpc.stream_unary_rpc_method_handler
-        )
-        bounded: grpc.RpcMethodHandler[Any, Any] = make(
-            self._bounded(handler_call_details.method, behaviour),
-            handler.request_deserializer,
-            handler.response_serializer,
-        )
-        return bounded
+        bounded = self._bounded(handler_call_details.method, behaviour)
+        return with_behaviour(handler, bounded, takes_stream=True)
 
     def _begin(self, method: str, context: Any) -> _Call:  # noqa: ANN401 - any method's context
         """Count a call until its status is sent, or its connection ends."""
@@ -192,17 +179,12 @@ class CallBounds(grpc.aio.ServerInterceptor):
             finally:
                 self._ending(call)
 
-        async def generate(requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
-            async with place(context):
-                async for answer in behaviour(_paced(requests, bound, context), context):
-                    self._count_call()
-                    yield answer
+        async def counted(requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+            async for answer in behaviour(_paced(requests, bound, context), context):
+                self._count_call()
+                yield answer
 
-        async def call(requests: Any, context: Any) -> Any:  # noqa: ANN401
-            async with place(context):
-                return await behaviour(requests, context)
-
-        return generate if inspect.isasyncgenfunction(behaviour) else call
+        return within(counted if inspect.isasyncgenfunction(behaviour) else behaviour, place)
 
     def _with_one_request(self, behaviour: Behaviour) -> Behaviour:
         """Return what a method does with its one request, as a function of a stream of them."""

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from steerstream import __version__, models_command
 from steerstream.bridge import command as bridge
-from steerstream.command_line import Parser, exit_code
+from steerstream.command_line import Parser, error_text, exit_code
 from steerstream.drive import command
 from steerstream.errors import SteerstreamError
 from steerstream.link import command as link
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return asyncio.run(run(options))
     except SteerstreamError as error:
-        print(f"steerstream: {error}", file=sys.stderr)
+        said = error_text(error, names_vehicle="vehicle_id" in options)
+        print(f"steerstream: {said}", file=sys.stderr)
         for note in getattr(error, "__notes__", ()):
             print(f"steerstream: {note}", file=sys.stderr)
         return exit_code(error)

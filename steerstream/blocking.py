@@ -297,6 +297,11 @@ class DriveSession(_AnySession[async_drive_session.DriveSession]):
         return self._twin.change
 
     @property
+    def ticket(self) -> TicketIssued | None:
+        """The newest ticket that can be used, or None."""
+        return self._twin.ticket
+
+    @property
     def kept_bytes(self) -> int:
         """Bytes of the frames that are kept to be played again."""
         return self._twin.kept_bytes

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from steerstream import whole_file
-from steerstream.errors import AnswerTimeout, OutputLost, SessionEnded
+from steerstream.errors import AccessDenied, AnswerTimeout, ErrorReason, OutputLost, SessionEnded
 
 CANNOT_START = 2
 """Exit code: something is wrong with the options, the files or the server; nothing was done."""
@@ -127,6 +127,17 @@ def png_file(text: str) -> Path:
     if path.suffix.lower() != ".png":
         raise argparse.ArgumentTypeError(f"needs a name that ends in .png, not {text!r}")
     return path
+
+
+def error_text(error: Exception, *, names_vehicle: bool) -> str:
+    """Return an error for the terminal, with the option that helps where one does.
+
+    Args:
+        error: what ended the command.
+        names_vehicle: whether the command has the option `--vehicle-id`.
+    """
+    is_refused = isinstance(error, AccessDenied) and error.reason is ErrorReason.FORBIDDEN
+    return f"{error} (--vehicle-id names it)" if is_refused and names_vehicle else str(error)
 
 
 def exit_code(error: Exception) -> int:

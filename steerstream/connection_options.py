@@ -17,6 +17,10 @@ class ConnectionArguments(TypedDict):
     token: Token | None
 
 
+PLAIN: ConnectionArguments = {"tls": None, "token": None}
+"""Those of a connection without encryption and token."""
+
+
 def add_connection_options(parser: argparse.ArgumentParser) -> None:
     """Add the options; `connection_arguments` reads them."""
     group = parser.add_argument_group("connection")

@@ -211,7 +211,8 @@ class DriveSession(VehicleSession):
             SteerstreamError: none does; why the last one did not.
         """
         await self._find_server(is_first=True)
-        self._tasks += [asyncio.create_task(self._supervise()), asyncio.create_task(self._watch())]
+        works = (self._supervise(), self._watch())
+        self._tasks += [asyncio.create_task(self._give_up_with(work)) for work in works]
 
     # Frames out
 
@@ -251,6 +252,11 @@ class DriveSession(VehicleSession):
     def change(self) -> SessionChange:
         """The last change of its state."""
         return self._change
+
+    @property
+    def ticket(self) -> TicketIssued | None:
+        """The newest ticket that can be used, or None."""
+        return self._kept.ticket
 
     @property
     def kept_bytes(self) -> int:
@@ -324,13 +330,24 @@ class DriveSession(VehicleSession):
 
     # Changing the server
 
-    async def _supervise(self) -> None:
+    async def _give_up_with(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work without which the session cannot be, and end it where that fails."""
         try:
-            while True:
-                await self._wanted.wait()
-                await self._find_server()
+            await work
         except SteerstreamError as error:
             self._give_up(error)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the session gets the error
+            _log.exception("drive session: a fault of the client")
+            lost = SessionLost(
+                f"a fault of the client ended the session: {error!r}; open a new one"
+            )
+            lost.__cause__ = error
+            self._give_up(lost)
+
+    async def _supervise(self) -> None:
+        while True:
+            await self._wanted.wait()
+            await self._find_server()
 
     async def _find_server(self, *, is_first: bool = False) -> None:
         pause_s = pauses_s()
@@ -575,7 +592,7 @@ class DriveSession(VehicleSession):
         leg.is_over = True
         leg.changed.set()
         if leg is self._leg:
-            self._lose(leg, str(leg.error or "the server ended the session"), leg.error)
+            self._lose(leg, _happened(leg.error), leg.error)
 
     async def _take(self, leg: _Leg, answer: Answer) -> None:
         leg.changed.set()
@@ -672,7 +689,15 @@ class DriveSession(VehicleSession):
 
 def _is_of_one_server(error: SteerstreamError) -> bool:
     """Whether another server may take what this one did not."""
-    return isinstance(error, _GOES_ON) or error.reason is ErrorReason.BUDGET_TOO_SMALL
+    if isinstance(error, _GOES_ON) or error.reason is ErrorReason.BUDGET_TOO_SMALL:
+        return True
+    # A status without a reason came from no server of this kind, but from what stands in its place.
+    return error.code is not None and not error.reason.is_stated
+
+
+def _happened(error: SessionEnded | None) -> str:
+    """Return how a server's session ended, without advice for one that opens no other by itself."""
+    return str(error or "the server ended the session").partition("; ")[0]
 
 
 async def _close(leg: _Leg, *, is_clean: bool) -> None:

@@ -10,8 +10,9 @@ afresh` the sessions without their state. At a camera's pace few vehicles measur
 without a fresh command from the fault on, and `held` counts their frames whose command never came
 or was too old to be followed. On a rendered road one vehicle loses its server in a bend: how far
 does it leave its lane's centre in the seconds after? And tickets: what they take of the server's
-processor, measured in turns, and for each bundle their bytes and the hand-over with the most frames
-to play again.
+processor, measured in turns; and for each bundle their bytes beside those of the frames, whole
+pictures or views, what was wrong when servers of it were killed, the time without a fresh command,
+and the hand-over with the most frames to play again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import random
 import signal
 import time
@@ -49,6 +51,8 @@ FILMS = 4
 _SHOWN = 5
 """Broken rules that are written out; the others are counted."""
 _ON_THE_ROAD = {"killed", "cut off"}
+_BUNDLE_SESSIONS = 20
+"""Lock-step sessions of each bundle that lose their server."""
 _RESTART_PAUSE_S = 0.1
 """Between two lock-step frames while servers are restarted in turn, which takes seconds."""
 
@@ -142,17 +146,17 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _ours(options: argparse.Namespace) -> dict[str, Any]:
-    pictures = synthetic_road.picture_set("jpeg", *options.size).pictures
+    pixels = synthetic_road.road_pictures(
+        synthetic_road.PICTURES, width_px=options.size[0], height_px=options.size[1]
+    )
+    pictures = synthetic_road.jpegs(pixels)
     moments = random.Random(options.seed)
     with keys_file() as keys, Fleet(options.model, _settings(keys)) as fleet:
-        unbroken, warm_up_steps = asyncio.run(_unbroken(fleet.targets[0], pictures, options))
-        lock_step = _lock_step(
-            fleet, pictures, unbroken, warm_up_steps, options=options, moments=moments
+        faults = _faults(
+            fleet, pictures, options, moments, names=list(FAULTS), sessions=options.sessions
         )
-        paced = _paced(fleet, pictures, options, moments)
         on_the_road = _on_the_road(fleet)
-        costs = _costs(options, _settings(keys), pictures)
-    faults = {name: {**lock_step[name], **paced[name]} for name in FAULTS}
+        costs = _costs(options, _settings(keys), pictures, pixels, moments)
     return {
         "vehicles": options.vehicles,
         "frames": options.frames,
@@ -209,22 +213,36 @@ def _road_table(on_the_road: dict[str, Any]) -> str:
 
 
 def _ticket_table(costs: dict[str, Any]) -> str:
-    columns = ["bundle", "ticket, bytes", "frames between", "bytes a second"]
-    columns += ["share of the pictures", "longest hand-over"]
-    rows = [
-        [
-            f"`{name}`",
-            text.number(bundle["ticket_bytes"]),
-            text.number(bundle["frames_between"]),
-            text.number(bundle["bytes_per_s"]),
-            text.percent(bundle["share_of_pictures_percent"]),
-            text.ms(bundle["longest_hand_over_ms"]),
-        ]
-        for name, bundle in costs["bundles"].items()
-    ]
+    rows = [_ticket_row(name, bundle) for name, bundle in costs["bundles"].items()]
     share = costs["processor"]["share_percent"]
     said = f"Of the server's CPU time for a frame, tickets take {text.percent(share)}."
-    return f"{text.table(columns, rows)}\n\n{said}"
+    return f"{text.table(_TICKET_COLUMNS, rows)}\n\n{said}"
+
+
+_TICKET_COLUMNS = ["bundle", "ticket, bytes", "frames between", "bytes a second"]
+_TICKET_COLUMNS += ["share of whole pictures", "frames between, of views", "bytes a second"]
+_TICKET_COLUMNS += ["share", "killed", "wrong", "without a command, p99", "longest hand-over"]
+_TICKET_COLUMNS += ["outputs differ by"]
+
+
+def _ticket_row(name: str, bundle: dict[str, Any]) -> list[str]:
+    # Results of an earlier revision have whole pictures alone.
+    views, killed = bundle.get("views", {}), bundle.get("killed", {})
+    return [
+        f"`{name}`",
+        text.number(bundle["ticket_bytes"]),
+        text.number(bundle["frames_between"]),
+        text.number(bundle["bytes_per_s"]),
+        text.percent(bundle["share_of_pictures_percent"]),
+        text.number(views.get("frames_between")),
+        text.number(views.get("bytes_per_s")),
+        text.percent(views.get("share_of_pictures_percent")),
+        text.number(killed.get("sessions")),
+        text.number(killed.get("wrong")),
+        text.ms(killed.get("without_ms", {}).get("p99")),
+        text.ms(bundle["longest_hand_over_ms"]),
+        "-" if (by := bundle.get("largest_difference")) is None else f"{by:.2g}",
+    ]
 
 
 def _on_the_road(fleet: Fleet) -> dict[str, Any]:
@@ -246,12 +264,28 @@ async def _drive_road(exposed: Exposed) -> dict[str, Any]:
 
 
 def _costs(
-    options: argparse.Namespace, settings: Mapping[str, float | str], pictures: Sequence[bytes]
+    options: argparse.Namespace,
+    settings: Mapping[str, float | str],
+    pictures: Sequence[bytes],
+    pixels: Sequence[tickets.Pixels],
+    moments: random.Random,
 ) -> dict[str, Any]:
     bundles = {}
     for path in loading.full_precision(options.bundles):
-        with progress.step(f"tickets of {path.stem}", 10.0):
-            bundles[path.stem] = tickets.of_bundle(path, settings, pictures)
+        with Fleet(path, settings) as fleet:
+            killed = _faults(
+                fleet,
+                pictures,
+                options,
+                moments,
+                names=["killed"],
+                sessions=min(options.sessions, _BUNDLE_SESSIONS),
+            )
+            with progress.step(f"tickets of {path.stem}", 10.0):
+                bundles[path.stem] = {
+                    **asyncio.run(tickets.of_bundle(fleet, pictures, pixels)),
+                    **killed,
+                }
     with progress.step("a server with tickets and one without, in turns", 30.0):
         processor = tickets.processor_share(options.model, settings, pictures)
     return {"bundles": bundles, "processor": processor}
@@ -267,6 +301,31 @@ def _settings(keys: str) -> dict[str, float | str]:
         "max_load": 100.0,
         "shed_after_s": 3600.0,
     }
+
+
+def _faults(
+    fleet: Fleet,
+    pictures: Sequence[bytes],
+    options: argparse.Namespace,
+    moments: random.Random,
+    *,
+    names: Sequence[str],
+    sessions: int,
+) -> dict[str, dict[str, Any]]:
+    """Return for each fault what was wrong in lock-step, and the time without a command."""
+    unbroken, warm_up_steps = asyncio.run(_unbroken(fleet.targets[0], pictures, options))
+    found = _lock_step(
+        fleet,
+        pictures,
+        unbroken,
+        warm_up_steps,
+        options=options,
+        moments=moments,
+        names=names,
+        sessions=sessions,
+    )
+    paced = _paced(fleet, pictures, options, moments, names)
+    return {name: {**found[name], **paced[name]} for name in names}
 
 
 async def _unbroken(
@@ -293,14 +352,16 @@ def _lock_step(
     *,
     options: argparse.Namespace,
     moments: random.Random,
+    names: Sequence[str],
+    sessions: int,
 ) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {
-        name: {"sessions": 0, "answers": 0, "wrong": 0, "fresh": 0, "shown": []} for name in FAULTS
+        name: {"sessions": 0, "answers": 0, "wrong": 0, "fresh": 0, "shown": []} for name in names
     }
-    left, names = options.sessions, list(FAULTS)
-    while left > 0:
-        name = names[0]
-        names.append(names.pop(0))
+    left = sessions
+    for name in itertools.cycle(names):
+        if left <= 0:
+            break
         pause_s = _RESTART_PAUSE_S if FAULTS[name] is _restarted else 0.0
         vehicles = [
             LockStep(pictures, index % FILMS, options.frames, pause_s=pause_s)
@@ -339,13 +400,14 @@ def _paced(
     pictures: Sequence[bytes],
     options: argparse.Namespace,
     moments: random.Random,
+    names: Sequence[str],
 ) -> dict[str, dict[str, Any]]:
-    measured: dict[str, list[tuple[float, int]]] = {name: [] for name in FAULTS}
+    measured: dict[str, list[tuple[float, int]]] = {name: [] for name in names}
     for _ in range(options.rounds):
-        for name, fault in FAULTS.items():
+        for name in names:
             with progress.step(f"{options.paced} vehicles at 20 Hz, {name}", options.seconds * 2):
                 measured[name] += asyncio.run(
-                    _break_paced(fault(fleet), pictures, options, moments)
+                    _break_paced(FAULTS[name](fleet), pictures, options, moments)
                 )
     return {
         name: {

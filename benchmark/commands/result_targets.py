@@ -128,11 +128,19 @@ def _failover(results: Results) -> Iterator[Figure]:
             share = tickets["processor"]["share_percent"]
             what = f"{name}, tickets: share of the server's CPU time"
             yield Figure(what, 3.0, share, at_least=False, unit=" %")
-            largest = max(
-                found["share_of_pictures_percent"] for found in tickets["bundles"].values()
-            )
+            bundles = tickets["bundles"].values()
+            largest = max(found["share_of_pictures_percent"] for found in bundles)
             what = f"{name}, tickets of the worst bundle: share of the pictures' bytes"
             yield Figure(what, 5.0, largest, at_least=False, unit=" %")
+            if all("killed" in found for found in bundles):
+                views = max(found["views"]["share_of_pictures_percent"] for found in bundles)
+                what = f"{name}, tickets of the worst bundle: share of the views' bytes"
+                yield Figure(what, 5.0, views, at_least=False, unit=" %")
+                wrong = sum(found["killed"]["wrong"] for found in bundles)
+                yield Figure(f"{name}, all bundles, killed: wrong", 0, wrong, at_least=False)
+                slowest = max(found["killed"]["without_ms"]["p99"] for found in bundles)
+                what = f"{name}, the slowest bundle, killed: p99 without a command"
+                yield Figure(what, 150.0, slowest, at_least=False, unit=" ms")
 
 
 _NOTHING_HELD = {"drained", "restarted in turn"}

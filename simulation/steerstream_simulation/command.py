@@ -15,6 +15,7 @@ from steerstream.command_line import (
     INTERRUPTED,
     Parser,
     count,
+    error_text,
     exit_code,
     not_negative,
     output_file,
@@ -23,6 +24,7 @@ from steerstream.command_line import (
     sigterm_interrupts,
     whole,
 )
+from steerstream.connection_options import add_connection_options, connection_arguments
 from steerstream.drive.video import video_file
 from steerstream.extras import command_needs
 from steerstream_simulation.road import EVALUATION_SEEDS
@@ -33,6 +35,7 @@ with command_needs("steerstream simulate", "sim"):
     from steerstream_simulation import answer_hole, picture_drive, road_drive
     from steerstream_simulation.camera import CameraConfig
     from steerstream_simulation.closed_loop import RATE_HZ, DriverStoppedError
+    from steerstream_simulation.grpc_driver import VEHICLE_ID
     from steerstream_simulation.picture_world import PUT_BACK_BEYOND_M, STARTS_M
     from steerstream_simulation.recorded_drive import DEFAULT_SPEED_MPS
     from steerstream_simulation.report import table
@@ -64,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with sigterm_interrupts():
             run(**options)
     except (SteerstreamError, DriverStoppedError, OSError) as error:
-        sys.stderr.write(f"steerstream simulate: {error}\n")
+        sys.stderr.write(f"steerstream simulate: {error_text(error, names_vehicle=True)}\n")
         return BROKE_OFF if isinstance(error, DriverStoppedError) else exit_code(error)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -73,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _drive(parser: argparse.ArgumentParser, **options: Any) -> None:  # noqa: ANN401 - of `_add_drive`
     del options["lock_step"]
+    _connect(options)
     if options["kill"] and not (options["real_time"] and len(options["targets"]) > 1):
         parser.error("argument --kill: needs --real-time, and a second --target to go on at")
     if len(options["kill"]) > len(options["targets"]):
@@ -85,7 +89,15 @@ def _drive(parser: argparse.ArgumentParser, **options: Any) -> None:  # noqa: AN
     road_drive.drive(road_drive.DriveOptions(**options), lambda report: print(table(report)))
 
 
+def _connect(options: dict[str, Any]) -> None:
+    """Put what the options of the connection say in their place."""
+    options["connection"] = connection_arguments(argparse.Namespace(**options))
+    for name in ("tls", "tls_ca", "tls_cert", "tls_key", "token_file"):
+        del options[name]
+
+
 def _pictures(**options: Any) -> None:  # noqa: ANN401 - of `_add_pictures`
+    _connect(options)
     given = picture_drive.PictureDriveOptions(**options)
     picture_drive.drive(given, lambda report: print(table(report)))
 
@@ -248,6 +260,10 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         help="time that a frame may take (default: 50)",
     )
     parser.add_argument("--model", help="a served model (default: the server's)")
+    parser.add_argument(
+        "--vehicle-id", default=VEHICLE_ID, help="name of the vehicle in the server's log"
+    )
+    add_connection_options(parser)
     parser.add_argument(
         "--encoding",
         type=_encoding,

@@ -20,9 +20,13 @@ from steerstream import (
     ViewUse,
 )
 from steerstream import Command as WireCommand
+from steerstream.connection_options import PLAIN, ConnectionArguments
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.drivers import Frame, Reply
 from steerstream_simulation.vehicle import Command
+
+VEHICLE_ID = "simulation"
+"""The name of the world's vehicle, where nobody gives it another."""
 
 
 class GrpcDriver:
@@ -99,7 +103,7 @@ async def open_driver(
     encoding: Encoding = Encoding.AUTO,
     view: ViewUse = ViewUse.PIXELS,
     act_in_ms: float | None = None,
-    vehicle_id: str = "simulation",
+    vehicle_id: str = VEHICLE_ID,
     hands_over: bool = False,
 ) -> AsyncIterator[GrpcDriver]:
     """Open a session and drive through it for the time of an `async with` block.
@@ -149,6 +153,16 @@ def describe(camera: CameraConfig) -> Camera:
     )
 
 
-def connect(targets: Sequence[str], clock: Callable[[], int] = time.monotonic_ns) -> Client:
-    """Return a client of servers, going by the loop's clock; it connects when it is entered."""
-    return steerstream.connect(targets, clock=clock)
+def connect(
+    targets: Sequence[str],
+    clock: Callable[[], int] = time.monotonic_ns,
+    connection: ConnectionArguments = PLAIN,
+) -> Client:
+    """Return a client of servers; it connects when it is entered.
+
+    Args:
+        targets: the servers.
+        clock: the loop's.
+        connection: TLS and token.
+    """
+    return steerstream.connect(targets, clock=clock, **connection)

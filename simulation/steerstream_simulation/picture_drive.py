@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from steerstream import Encoding, FramePolicy, ViewUse, whole_file
+from steerstream.connection_options import PLAIN, ConnectionArguments
 from steerstream.progress import Progress
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import LockStepClock, Moment, drive_lock_step
 from steerstream_simulation.drivers import LocalDriver, Policy, Reply
-from steerstream_simulation.grpc_driver import connect, open_driver
+from steerstream_simulation.grpc_driver import VEHICLE_ID, connect, open_driver
 from steerstream_simulation.picture_world import STARTS_M, PictureWorld, new_score
 from steerstream_simulation.recorded_drive import (
     DEFAULT_SPEED_MPS,
@@ -41,6 +42,8 @@ class PictureDriveOptions:
         model: a served model's name; None for the server's default.
         encoding: how pictures are sent.
         whole_frames: whether whole pictures are sent where the server asks for a part.
+        vehicle_id: the vehicle's name.
+        connection: TLS and token.
         json: the report's file, or None.
     """
 
@@ -55,6 +58,8 @@ class PictureDriveOptions:
     model: str | None = None
     encoding: Encoding = Encoding.AUTO
     whole_frames: bool = False
+    vehicle_id: str = VEHICLE_ID
+    connection: ConnectionArguments = field(default_factory=PLAIN.copy)
     json: Path | None = None
 
 
@@ -154,7 +159,7 @@ class _Trip:
         options = self._options
         # Simulated time begins again with each drive, and a client's clock never goes back.
         clock = LockStepClock(stands=options.delay_ms is not None)
-        client = connect(options.targets, clock.now_ns)
+        client = connect(options.targets, clock.now_ns, options.connection)
         height, width = sequence.picture(0).shape[:2]
         world = PictureWorld(sequence, start_m=start_m, score=self.score)
 
@@ -173,6 +178,7 @@ class _Trip:
                 frame_policy=FramePolicy.EVERY,
                 model=options.model,
                 budget_ms=options.budget_ms,
+                vehicle_id=options.vehicle_id,
                 rate_hz=1.0 / sequence.period_s,
                 encoding=options.encoding,
                 view=ViewUse.NEVER if options.whole_frames else ViewUse.PIXELS,

@@ -11,12 +11,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from steerstream import DriveSession, Encoding, FramePolicy, ViewUse, whole_file
 from steerstream.command_line import at_interrupt
+from steerstream.connection_options import PLAIN, ConnectionArguments
 from steerstream.errors import OutputLost
 from steerstream.progress import Progress
 from steerstream_simulation.camera import CameraConfig
@@ -29,7 +30,12 @@ from steerstream_simulation.closed_loop import (
     drive_real_time,
 )
 from steerstream_simulation.drivers import LocalDriver, Reply, expert_policy
-from steerstream_simulation.grpc_driver import GrpcDriver, connect, open_driver
+from steerstream_simulation.grpc_driver import (
+    VEHICLE_ID,
+    GrpcDriver,
+    connect,
+    open_driver,
+)
 from steerstream_simulation.recorder import Recorder
 from steerstream_simulation.report import DriveLog, summarise
 from steerstream_simulation.server_kill import ServerKill
@@ -58,6 +64,8 @@ class DriveOptions:
             killed in the sharpest bend. Empty for none.
         save: the video's file, or None.
         plot: the picture's file, or None.
+        vehicle_id: the vehicle's name.
+        connection: TLS and token.
         json: the report's file, or None.
     """
 
@@ -75,6 +83,8 @@ class DriveOptions:
     kill: Sequence[int] = ()
     save: Path | None = None
     plot: Path | None = None
+    vehicle_id: str = VEHICLE_ID
+    connection: ConnectionArguments = field(default_factory=PLAIN.copy)
     json: Path | None = None
 
 
@@ -103,7 +113,8 @@ async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]
     if options.act_in_ms is None:
         options = dataclasses.replace(options, act_in_ms=options.delay_ms)
     clock = LockStepClock(stands=options.delay_ms is not None)
-    client = connect(options.targets, time.monotonic_ns if options.real_time else clock.now_ns)
+    now_ns = time.monotonic_ns if options.real_time else clock.now_ns
+    client = connect(options.targets, now_ns, options.connection)
     policy = FramePolicy.LATEST if options.real_time else FramePolicy.EVERY
     # The road is drawn first, because an open session must not wait for it.
     world = World(options.seed, seconds=options.seconds, camera=options.camera)
@@ -115,6 +126,7 @@ async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]
             frame_policy=policy,
             model=options.model,
             budget_ms=options.budget_ms,
+            vehicle_id=options.vehicle_id,
             encoding=options.encoding,
             view=ViewUse.NEVER if options.whole_frames else ViewUse.PIXELS,
             act_in_ms=options.act_in_ms,

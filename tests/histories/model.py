@@ -44,6 +44,7 @@ from tests.histories.stepper import (
     CONTRACT,
     PERIOD_MS,
     RESET_AFTER_MS,
+    RING_LENGTH,
     WARM_UP_STEPS,
     State,
     fold,
@@ -60,7 +61,8 @@ INVARIANTS = {
     "sealed": "checksums are right, and the alive counter counts every answer",
     "budget": "ages, timings and budgets are those of the clock",
     "reason": "a frame is missed only for a reason that was there",
-    "notice": "a session ends when its notice said, and a ticket is of the last frame",
+    "notice": "a session ends when its notice said; a ticket is of the last frame, and asks for "
+    "the frames of its rings where the client plays them again",
     "state": "a command comes from the frames of its session, each once and in order",
     "resumed": "a session that goes on with its state is as if it was never broken",
     "kept": "the state is lost only where key, time or memory did not suffice",
@@ -174,9 +176,13 @@ class _Stream:
         self._opened: Any = None
         self._asked_ms = 0.0
         self._last_command = -1
+        self._replays_rings = False
+        # Frames that the state has seen since the epoch began, as far as this stream shows.
+        self._seen: list[int] = []
         self._alive: int | None = None
         self._answers_since = 0
         self._count: tuple[int, int] | None = None
+        self._has_seen_more = False
         self._answers = 0
         self._has_stepped = False
         # For each frame: frames without an answer when it was read.
@@ -200,6 +206,7 @@ class _Stream:
                 self._opened = message.opened
             elif kind == "open":
                 self._asked_ms = message.open.budget_ms
+                self._replays_rings = message.open.replays_rings
             elif kind == "command":
                 self._answer(at_ns, message.command)
                 self._command(at_ns, message.command)
@@ -246,21 +253,46 @@ class _Stream:
         made_ns = read_ns + total_ns
         timings = command.timings
         parts_us = timings.queue_us + timings.decode_us + timings.infer_us
-        if abs(age_ns - total_ns) > _ROUNDING_NS:
+        is_for_rings = self._is_for_rings(command, frame)
+        if is_for_rings and age_ns < total_ns - _ROUNDING_NS:
+            self._note("budget", f"command {number} holds {age_ns} ns, took {total_ns}")
+        elif not is_for_rings and abs(age_ns - total_ns) > _ROUNDING_NS:
             self._note("budget", f"command {number} is {age_ns} ns old after {total_ns}")
         if made_ns > at_ns + _ROUNDING_NS or parts_us * _US > total_ns + _ROUNDING_NS:
             self._note("budget", f"command {number} has timings that cannot be")
         if frame is not None:
             self._check_budget(number, frame, total_ns)
-        self._check_count(command)
+        self._check_count(command, is_for_rings=is_for_rings)
+
+    def _is_for_rings(self, command: command_pb2.Command, frame: Any) -> bool:
+        """Whether a frame was played for the rings of a ticket's state, which had seen it before.
+
+        So it is with frames that are played again before any other, and the command of the state is
+        held for them.
+        """
+        is_held = command.validity == command_pb2.VALIDITY_HELD
+        return is_held and frame is not None and frame.replayed and self._is_resuming
+
+    @property
+    def _is_resuming(self) -> bool:
+        return self._opened.resumed and self._replays_rings and not self._has_seen_more
 
     def _check_budget(self, number: int, frame: Any, total_ns: int) -> None:
         most_ns = self._asked_ms * MS + self._slack_ns
         if not frame.replayed and total_ns > most_ns:
             self._note("budget", f"frame {number} took {total_ns} ns, of {most_ns:.0f}")
 
-    def _check_count(self, command: command_pb2.Command) -> None:
+    def _check_count(self, command: command_pb2.Command, *, is_for_rings: bool) -> None:
         epoch, steps = command.state_epoch, command.step_count
+        if steps == 1:
+            self._seen.clear()
+        self._seen.append(command.sequence_number)
+        if is_for_rings:
+            if self._count not in {None, (epoch, steps)}:
+                self._note("state", f"step {steps} of epoch {epoch} for rings after {self._count}")
+            self._count = epoch, steps
+            return
+        self._has_seen_more = True
         if self._count is not None:
             before, steps_before = self._count
             goes_on = (epoch, steps) == (before, steps_before + 1)
@@ -337,8 +369,16 @@ class _Stream:
             ticket = notice.ticket
             if ticket.sequence_number != self._last_command:
                 self._note("notice", f"a ticket for {ticket.sequence_number}")
+            self._check_rings(ticket)
         elif kind in _ENDINGS.values():
             self._ends[kind] = at_ns + getattr(notice, kind).ends_in_ms * MS
+
+    def _check_rings(self, ticket: Any) -> None:
+        """Check that a ticket asks for as many frames as the rings are long, or the epoch is."""
+        if ticket.HasField("replay_from") is not self._replays_rings:
+            self._note("notice", f"rings are left out: {not self._replays_rings}, unasked")
+        elif self._replays_rings and ticket.replay_from != self._seen[-RING_LENGTH:][0]:
+            self._note("notice", f"rings from {ticket.replay_from}, of {self._seen[-3:]}")
 
     def _end(self) -> None:
         stream = self._stream

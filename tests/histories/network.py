@@ -452,3 +452,19 @@ class SimulatedTransport:
     async def close(self) -> None:
         if self.connection is not None and self.connection.is_up:
             self.connection.close()
+
+
+class OldTransport(SimulatedTransport):
+    """Of a client from before tickets could leave rings out."""
+
+    async def drive(self) -> GrpcStream:
+        stream: Any = await super().drive()
+        send = stream.send
+
+        async def send_without(request: drive_service_pb2.DriveRequest) -> None:
+            if request.HasField("open"):
+                request.open.ClearField("replays_rings")
+            await send(request)
+
+        stream.send = send_without
+        return stream

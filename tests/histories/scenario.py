@@ -33,6 +33,8 @@ _LONGEST_NS = 400_000 * MS
 """Of virtual time: far more than any vehicle tries to find a server."""
 _S = 1_000 * MS
 _STRANGE_EVERY, _STRANGE_AT = 5, 3
+_OLD_EVERY = 4
+"""Of so many histories, the vehicles of one do not play frames for rings again."""
 """One in so many histories has strangers."""
 
 
@@ -168,6 +170,7 @@ class _World:
                 give_up_after_s=rng.choice([1.0, 5.0, 60.0]),
                 max_kept_bytes=rng.choice([8_000] + 5 * [32 << 20]),
             ),
+            is_old=self.history.seed % _OLD_EVERY == _OLD_EVERY - 1,
             targets=rng.sample(self.names, len(self.names)),
             begins_ns=self.begins_ns or rng.randrange(_S // 20, _S // 2),
         )

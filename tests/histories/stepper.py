@@ -1,8 +1,9 @@
 """A network whose outputs say exactly which frames its state has seen, and in which order.
 
-Its state is two hashes and a count, all whole numbers that float32 holds exactly. A frame that is
-lost, seen twice, seen in another order, with another interval or by another session's state gives
-other outputs from then on. `fold` is the same in plain Python.
+Its state is two hashes and a count, and a ring of the last two pictures, which go into the hashes:
+all whole numbers that float32 holds exactly. A frame that is lost, seen twice, seen in another
+order, with another interval, by another session's state or with another ring gives other outputs
+from then on. `fold` is the same in plain Python.
 """
 
 from __future__ import annotations
@@ -33,12 +34,18 @@ HEIGHT_PX, WIDTH_PX = 8, 16
 PERIOD_MS = 50
 RESET_AFTER_MS = 300
 WARM_UP_STEPS = 3
+RING_LENGTH = 2
 _P, _Q = 1_048_573, 1_048_571
 
 CONTRACT = Contract(
     name="hashing",
     frame=FrameInput(tensor="frames", height_px=HEIGHT_PX, width_px=WIDTH_PX, crop=Crop()),
-    state=(StateTensor(input="h", output="h_next", shape=(3,), kind=StateKind.RECURRENT),),
+    state=(
+        StateTensor(input="h", output="h_next", shape=(3,), kind=StateKind.RECURRENT),
+        StateTensor(
+            input="ring", output="ring_next", shape=(RING_LENGTH,), kind=StateKind.FRAME_RING
+        ),
+    ),
     outputs=(
         Output(
             head=STEERING_WHEEL_ANGLE,
@@ -74,14 +81,18 @@ class State(NamedTuple):
     first: int = 0
     second: int = 0
     steps: int = 0
+    older: int = 0
+    newer: int = 0
 
 
 def fold(state: State, picture: int, interval_ms: int) -> State:
     """Return the state after one more frame."""
     return State(
-        (state.first * 257 + picture * 7 + interval_ms * 3 + 1) % _P,
-        (state.second * 263 + picture * 11 + interval_ms + 5) % _Q,
+        (state.first * 257 + picture * 7 + state.older * 5 + interval_ms * 3 + 1) % _P,
+        (state.second * 263 + picture * 11 + state.newer * 13 + interval_ms + 5) % _Q,
         state.steps + 1,
+        state.newer,
+        picture,
     )
 
 
@@ -133,19 +144,19 @@ class HashingGraph:
     ) -> None:
         self._frames = _array(inputs["frames"])[:, 0, 0, 0]
         self._intervals = _array(inputs["interval_s"])
-        self._old = _array(inputs["h"])
-        self._new = _array(results["h_next"])
+        self._old = [_array(inputs[name]) for name in ("h", "ring")]
+        self._new = [_array(results[name]) for name in ("h_next", "ring_next")]
         self._values = [_array(results[name]) for name in ("angle", "speed", "torque")]
         self._spend = spend
 
     def run(self) -> None:
         size = len(self._frames)
         self._spend(size)
-        rows = zip(self._old.tolist(), self._frames.tolist(), self._intervals.tolist(), strict=True)
-        for at, ((first, second, count), number, interval_s) in enumerate(rows):
-            state = State(int(first), int(second), int(count))
-            new = fold(state, number, round(1e3 * interval_s))
-            self._new[at] = new
+        states = np.concatenate(self._old, axis=1).astype(np.int64).tolist()
+        rows = zip(states, self._frames.tolist(), self._intervals.tolist(), strict=True)
+        for at, (state, number, interval_s) in enumerate(rows):
+            new = fold(State(*state), number, round(1e3 * interval_s))
+            self._new[0][at], self._new[1][at] = new[:3], new[3:]
             for values, value in zip(self._values, outputs(new), strict=True):
                 values[at] = value
 
@@ -180,4 +191,5 @@ class HashingBundle:
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Run once without bound memory; the warm-up looks at the shapes alone."""
         size = len(frames)
-        return [np.zeros(size, np.float32) for _ in range(3)], [np.zeros((size, 3), np.float32)]
+        state = [np.zeros((size, *pair.shape), np.float32) for pair in CONTRACT.state]
+        return [np.zeros(size, np.float32) for _ in range(3)], state

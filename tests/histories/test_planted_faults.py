@@ -19,7 +19,7 @@ from steerstream_service.admission.catalogue import Model
 from steerstream_service.admission.rate_meter import RateMeter
 from steerstream_service.admission.ticket_office import TicketOffice
 from steerstream_service.domain import Command, DrainingNotice
-from steerstream_service.engine import batching
+from steerstream_service.engine import batching, model_queue
 from steerstream_service.engine.host_stepper import HostStepper
 from steerstream_service.engine.state_pool import Slots, StatePool
 from steerstream_service.session.answers import Answers
@@ -175,6 +175,30 @@ def a_ticket_counts_a_step_too_few(patch):
     patch.setattr(TicketOffice, "seal", fewer)
 
 
+def rings_are_taken_for_shorter_than_they_are(patch):
+    patch.setattr(model_queue, "ring_length", lambda stepper: 1)
+
+
+def the_rest_of_a_state_is_not_put_in_place(patch):
+    load = HostStepper._load
+    patch.setattr(
+        HostStepper,
+        "_load",
+        lambda self, slot, tensors: load(self, slot, tensors if len(tensors) > 1 else {}),
+    )
+
+
+def frames_for_rings_are_not_kept(patch):
+    take = KeptFrames.take_ticket
+
+    def forgetful(self, ticket):
+        take(self, ticket)
+        if self.ticket is ticket:
+            self._drop_before(self._orders[ticket.sequence_number] + 1)
+
+    patch.setattr(KeptFrames, "take_ticket", forgetful)
+
+
 def a_ticket_is_thrown_away(patch):
     patch.setattr(KeptFrames, "take_ticket", lambda self, ticket: self.forget_ticket())
 
@@ -238,6 +262,10 @@ PLANTED = [
     ("notice", a_drain_ends_before_it_says),
     ("state", states_of_a_batch_are_mixed_up),
     ("state", a_ticket_has_the_state_of_the_one_before),
+    ("notice", rings_are_taken_for_shorter_than_they_are),
+    ("state", rings_are_taken_for_shorter_than_they_are),
+    ("state", the_rest_of_a_state_is_not_put_in_place),
+    ("kept", frames_for_rings_are_not_kept),
     ("resumed", a_ticket_counts_a_step_too_few),
     ("kept", a_ticket_is_thrown_away),
     ("limits", a_resumed_session_holds_nothing),

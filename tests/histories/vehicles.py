@@ -21,7 +21,7 @@ from steerstream import (
 )
 from tests.histories.loop import MS, Process, VirtualLoop
 from tests.histories.model import DAMAGED_BYTES
-from tests.histories.network import Network, SimulatedTransport
+from tests.histories.network import Network, OldTransport, SimulatedTransport
 from tests.histories.records import Changed, Ended, Got, Sent, Told, VehicleRecord, WasReset
 from tests.histories.stepper import PERIOD_MS, PICTURES
 
@@ -41,6 +41,7 @@ class Drive:
         resets: share of the frames before which the state is reset.
         gaps: share of the frames before which the camera pauses.
         hand_over: of its drive session.
+        is_old: whether its client is from before tickets could leave rings out.
         targets: the servers in the order that it prefers.
         begins_ns: when it comes.
     """
@@ -55,6 +56,7 @@ class Drive:
     resets: float
     gaps: float
     hand_over: HandOver
+    is_old: bool
     targets: Sequence[str]
     begins_ns: int
 
@@ -103,10 +105,11 @@ class Vehicle:
 
     async def _connect(self) -> None:
         drive = self._drive
+        transport = OldTransport if drive.is_old else SimulatedTransport
         async with steerstream.connect(
             list(drive.targets),
             timeout_s=2.0,
-            transport=lambda name: SimulatedTransport(self._network, self.process, name),
+            transport=lambda name: transport(self._network, self.process, name),
             clock=self._now_ns,
         ) as client:
             options: dict[str, Any] = {

@@ -5,9 +5,11 @@ import time
 from types import SimpleNamespace
 
 import cv2
+import grpc
 import pytest
 
 import steerstream
+from steerstream import ErrorReason
 from steerstream.testing import Fail, FakeServer, Reply
 from steerstream_simulation import picture_drive, road_drive
 from steerstream_simulation.command import main
@@ -92,7 +94,8 @@ def fake(monkeypatch):
 
     server = fake.server = FakeServer(react)
 
-    def connect(targets, clock=time.monotonic_ns):
+    def connect(targets, clock=time.monotonic_ns, connection=None):
+        fake.connection = connection
         return steerstream.connect(targets, transport=server.transport(), clock=clock)
 
     for drives in (road_drive, picture_drive):
@@ -117,6 +120,23 @@ def test_a_signal_ends_a_drive_with_what_was_measured(fake, outputs, capsys, mod
     assert frames_of(outputs["mp4"]) == frames
     assert cv2.imread(str(outputs["png"])) is not None
     assert "lateral error" in capsys.readouterr().out
+
+
+def test_a_vehicle_is_named_and_shows_who_it_is(fake, outputs, tmp_path):
+    (tmp_path / "token").write_text("secret")
+    words = ["--vehicle-id", "car-7", "--tls-ca", "ca.pem", "--token-file", tmp_path / "token"]
+    assert main(arguments(outputs, "--seconds", "0.5", *map(str, words))) == 0
+    assert fake.server.received[0].open.vehicle_id == "car-7"
+    assert fake.connection["tls"] == steerstream.Tls("ca.pem")
+    assert fake.connection["token"]() == "secret"
+
+
+def test_a_vehicle_that_belongs_to_somebody_else_is_named_by_an_option(fake, outputs, capsys):
+    fake.server.refuse = Fail(
+        grpc.StatusCode.PERMISSION_DENIED, "not yours", reason=ErrorReason.FORBIDDEN
+    )
+    assert main(arguments(outputs)) == 2
+    assert capsys.readouterr().err.endswith("(--vehicle-id names it)\n")
 
 
 @pytest.mark.parametrize("words", [(), ("--whole-frames",)])

@@ -66,10 +66,10 @@ def test_a_file_without_a_token_is_named(tmp_path, content, message):
         given("--token-file", str(path))
 
 
-@pytest.mark.parametrize("command", ["drive", "models", "bench", "doctor"])
+@pytest.mark.parametrize("command", ["drive", "models", "bench", "doctor", "simulate drive"])
 def test_every_command_of_a_vehicle_has_the_options(command, capsys):
     with pytest.raises(SystemExit):
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert set(re.findall(r"--(?:tls|token)[a-z-]*", capsys.readouterr().out)) == {
         "--tls",
         "--tls-ca",

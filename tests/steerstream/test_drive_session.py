@@ -26,6 +26,7 @@ from steerstream import (
     GuardReason,
     HandOver,
     SessionClosed,
+    SessionLost,
     SessionRefused,
     SessionTakenOver,
     Shedding,
@@ -336,6 +337,51 @@ async def test_a_ticket_whose_rings_cannot_be_made_again_ends_in_a_fresh_session
         assert session.state is DriveState.DRIVING
         assert not session.change.with_state
     assert [bool(opening.ticket) for opening in fleet.openings("b")] == [True, False]
+
+
+async def test_a_server_that_refuses_without_a_reason_is_left_for_another():
+    strange = FakeServer(refuse=Fail(Code.INVALID_ARGUMENT, "no such header"))
+    fleet = Fleet(a=dies_at(2), b=strange, c=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(4):
+            await session.request(b"picture")
+        assert session.change.target == "c"
+
+
+async def test_a_server_that_refuses_a_message_for_a_reason_ends_the_session():
+    strict = FakeServer(
+        refuse=Fail(Code.INVALID_ARGUMENT, "a name", reason=ErrorReason.INVALID_FIELD)
+    )
+    fleet = Fleet(a=dies_at(2), b=strict, c=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(2):
+            await session.request(b"picture")
+        with pytest.raises(BadRequest, match="a name"):
+            await session.request(b"picture")
+    assert fleet.openings("c") == []
+
+
+@pytest.mark.parametrize("broken", ["_supervise", "_watch"])
+async def test_a_fault_of_the_client_ends_the_session_in_a_typed_error(monkeypatch, broken):
+    async def fault(_session):
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(drive_session.DriveSession, broken, fault)
+    fleet = Fleet(a=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        with pytest.raises(SessionLost, match="a fault of the client") as caught:
+            await anext(session)
+        assert isinstance(caught.value.__cause__, RuntimeError)
+        assert session.state is DriveState.LOST
+
+
+async def test_a_change_gives_no_advice_to_do_what_the_session_does_by_itself():
+    fleet = Fleet(a=dies_at(2), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(4):
+            await session.request(b"picture")
+    resuming = next(change for change in fleet.changes if change.state is DriveState.RESUMING)
+    assert resuming.reason == "the fake server died"
 
 
 async def test_a_frame_that_comes_while_the_one_before_is_being_sent_is_sent_as_well():

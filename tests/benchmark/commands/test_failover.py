@@ -22,6 +22,7 @@ def _short(monkeypatch):
     monkeypatch.setattr(road, "SECONDS", 4.0)
     monkeypatch.setattr(tickets, "_TURNS", 2)
     monkeypatch.setattr(tickets, "_TURN_FRAMES", 20)
+    monkeypatch.setattr(failover, "_BUNDLE_SESSIONS", 2)
 
 
 @pytest.fixture
@@ -43,6 +44,9 @@ def test_every_fault_costs_no_answer(bundle_path, bundles, tmp_path):
     costs = results["tickets"]["bundles"][bundle_path.stem]
     assert costs["ticket_bytes"] > 0
     assert costs["longest_hand_over_ms"] > 0
+    assert costs["largest_difference"] == 0.0, "the same network in batches of one"
+    assert (costs["killed"]["sessions"], costs["killed"]["wrong"]) == (2, 0)
+    assert costs["views"]["frame_bytes"] < costs["frame_bytes"]
     assert results["tickets"]["processor"]["turns"] == 2
     for name in FAULTS:
         found = results["faults"][name]

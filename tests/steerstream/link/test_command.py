@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import grpc
 import pytest
 
+from steerstream import ErrorReason
 from steerstream.link import command
+from steerstream.testing import Fail, FakeServer
 from tests.steerstream.command_lines import command_line
 from tests.steerstream.link.test_diagnosis import SUBJECTS
 
@@ -40,3 +43,11 @@ def test_doctor_looks_at_everything(tmp_path, capsys):
     for subject in SUBJECTS:
         assert subject in printed
         assert subject in result["diagnoses"]
+
+
+@pytest.mark.parametrize("command", ["bench", "doctor"])
+def test_a_vehicle_that_belongs_to_somebody_else_is_named_by_an_option(command, capsys):
+    refuse = Fail(grpc.StatusCode.PERMISSION_DENIED, "not yours", reason=ErrorReason.FORBIDDEN)
+    with command_line(FakeServer(refuse=refuse)) as run:
+        assert run(command) == 2
+    assert "(--vehicle-id names it)" in capsys.readouterr().err

@@ -7,6 +7,7 @@ SteerstreamError
 │   ├── AccessDenied              it does not accept this client's identity, or not for this
 │   └── UnknownModel              it serves no model of that name
 ├── BadRequest                    an argument is wrong; nothing was sent (also a ValueError)
+│   └── CamerasApart              pictures of several cameras were not taken at the same time
 ├── SessionEnded                  the session is over: open a new one
 │   ├── SessionClosed             this side closed it, or the client
 │   ├── ServerDraining            the server stops: open the session on another server
@@ -115,6 +116,10 @@ class UnknownModel(SessionRefused):
 
 class BadRequest(SteerstreamError, ValueError):
     """An argument has the wrong type or is out of its range; the message names it."""
+
+
+class CamerasApart(BadRequest):
+    """Pictures of several cameras that should show one moment were taken too far apart."""
 
 
 class ProtocolError(SteerstreamError):

@@ -11,8 +11,8 @@ from typing import Any
 
 from steerstream.answers import ControlValues
 from steerstream.errors import MediaError
+from steerstream.pixels import to_rgb
 from steerstream.sources.pictures import Picture, from_encoded
-from steerstream.sources.pixels import to_rgb
 
 COMPRESSED = frozenset({"sensor_msgs/CompressedImage", "foxglove.CompressedImage"})
 RAW = frozenset({"sensor_msgs/Image", "foxglove.RawImage"})

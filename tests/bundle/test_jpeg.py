@@ -57,6 +57,25 @@ def test_every_usual_chroma_subsampling_gives_red_green_blue(factor):
     assert np.abs(found.astype(int) - blue).max() < 8
 
 
+def without_huffman_tables(data: bytes) -> bytes:
+    """As many webcams send MJPEG: whoever decodes it knows the tables of the standard."""
+    kept, at = bytearray(data[:2]), 2
+    while data[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4])
+        if data[at + 1] != 0xC4:
+            kept += data[at:end]
+        at = end
+    return bytes(kept + data[at:])
+
+
+@pytest.mark.parametrize("factor", [0x221111, 0x211111])
+def test_webcam_pictures_without_huffman_tables_are_decoded(factor):
+    whole = jpeg(PICTURE, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor)
+    bare = without_huffman_tables(whole)
+    assert len(bare) < len(whole) - 300
+    assert np.array_equal(decode(bare), decode(whole))
+
+
 def test_a_grey_jpeg_is_decoded():
     done, data = cv2.imencode(".jpg", PICTURE[:, :, 0])
     assert done

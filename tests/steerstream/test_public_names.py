@@ -24,6 +24,7 @@ NAMES = [
     "BadRequest",
     "Bounds",
     "Camera",
+    "CamerasApart",
     "Client",
     "Command",
     "ConnectionFailed",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from steerstream.errors import MediaError
 from steerstream.extras import opencv
+from steerstream.images import Nv12
 
 Pixels = NDArray[np.uint8]
 
@@ -36,6 +37,10 @@ _ORDERS: Mapping[str, Callable[[Pixels], Pixels]] = {
     "rgba8": lambda pixels: pixels[..., :3],
     "bgra8": lambda pixels: pixels[..., 2::-1],
 }
+
+
+_FIRST_LUMA = {"yuyv": 0, "uyvy": 1}
+"""Where the first brightness stands in encodings whose rows hold brightness and colour in turn."""
 
 
 def without_padding(
@@ -96,6 +101,54 @@ def to_rgb(
         return np.ascontiguousarray(_ORDERS[name](pixels))
     cv2 = opencv(f"reading {encoding}")
     return _array(cv2.cvtColor(pixels, getattr(cv2, f"COLOR_{_CONVERSIONS[name]}")))
+
+
+def to_nv12(
+    data: bytes | memoryview | Pixels,
+    *,
+    width_px: int,
+    height_px: int,
+    encoding: str,
+    step: int = 0,
+    chroma_offset: int = 0,
+    full_range: bool = False,
+) -> Nv12:
+    """Return a camera's picture as NV12 without padding, which a session sends as it is.
+
+    That is cheaper than `to_rgb`, and needs no OpenCV. Of YUYV and UYVY the colour of two rows
+    becomes that of one, their mean.
+
+    Args:
+        data: its bytes, as the driver hands them out.
+        width_px: columns, an even number.
+        height_px: rows, an even number.
+        encoding: `nv12`, `yuyv` or `uyvy`.
+        step: from the begin of a row to the next, in bytes, which V4L2 calls `bytesperline`; 0 for
+            rows without padding.
+        chroma_offset: of NV12, where the plane of U and V begins; 0 for right behind the rows of Y.
+        full_range: whether the values are 0 to 255.
+
+    Raises:
+        MediaError: the encoding is another, or there are too few bytes.
+        BadRequest: the size is odd.
+    """
+    flat = np.frombuffer(data, np.uint8) if not isinstance(data, np.ndarray) else data.reshape(-1)
+    name = encoding.lower()
+    if name == "nv12":
+        luma = without_padding(flat, rows=height_px, row_bytes=width_px, step=step)
+        begin = chroma_offset or (step or width_px) * height_px
+        chroma = without_padding(flat[begin:], rows=height_px // 2, row_bytes=width_px, step=step)
+    elif name in _FIRST_LUMA:
+        rows = without_padding(flat, rows=height_px, row_bytes=2 * width_px, step=step)
+        first = _FIRST_LUMA[name]
+        luma = rows[:, first::2]
+        doubled = rows[:, 1 - first :: 2].astype(np.uint16)
+        chroma = ((doubled[0::2] + doubled[1::2] + 1) // 2).astype(np.uint8)
+    else:
+        known = ", ".join(("nv12", *_FIRST_LUMA))
+        raise MediaError(f"pictures of encoding {encoding!r} do not become NV12; those do: {known}")
+    planes = np.concatenate([luma.reshape(-1), chroma.reshape(-1)])
+    return Nv12(width_px, height_px, planes, full_range)
 
 
 def _array(pixels: Any) -> Pixels:  # noqa: ANN401

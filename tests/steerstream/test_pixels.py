@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from steerstream import MediaError
-from steerstream.sources.pixels import to_rgb, without_padding
+from steerstream import BadRequest, MediaError
+from steerstream.pixels import to_nv12, to_rgb, without_padding
 
 WIDTH, HEIGHT = 6, 4
 RGB = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
@@ -100,3 +100,41 @@ def test_an_unknown_encoding_is_named_with_those_that_are_known():
     with pytest.raises(MediaError, match="encoding '32FC1' cannot be read; known are: rgb8, bgr8"):
         to_rgb(b"", width_px=1, height_px=1, encoding="32FC1", step=4)
     assert cv2.COLOR_BayerRGGB2RGB != cv2.COLOR_BayerBGGR2RGB
+
+
+def test_nv12_with_padding_and_a_plane_of_colour_further_on():
+    luma = np.arange(WIDTH * HEIGHT, dtype=np.uint8).reshape(HEIGHT, WIDTH)
+    chroma = 200 + np.arange(WIDTH * HEIGHT // 2, dtype=np.uint8).reshape(HEIGHT // 2, WIDTH)
+    data = padded(luma, 10).tobytes() + bytes(33) + padded(chroma, 10).tobytes()
+    found = to_nv12(
+        data, width_px=WIDTH, height_px=HEIGHT, encoding="nv12", step=16,
+        chroma_offset=16 * HEIGHT + 33, full_range=True,
+    )  # fmt: skip
+    assert found.full_range
+    assert np.array_equal(found.planes, np.concatenate([luma.reshape(-1), chroma.reshape(-1)]))
+
+
+@pytest.mark.parametrize("padding", [0, 7])
+@pytest.mark.parametrize("encoding", ["yuyv", "uyvy"])
+def test_interleaved_video_becomes_nv12_of_the_same_colours(encoding, padding):
+    """A smooth picture: what OpenCV makes of both is alike."""
+    rows, columns = np.mgrid[:48, :64]
+    luma = (40 + 2 * rows + columns).astype(np.uint8)
+    colour = (100 + rows[:, ::2] // 2 + columns[:, :32]).astype(np.uint8)
+    plain = np.empty((48, 128), np.uint8)
+    first = 0 if encoding == "yuyv" else 1
+    plain[:, first::2], plain[:, 1 - first :: 2] = luma, np.repeat(colour, 2, axis=1)
+    data = padded(plain, padding)
+    size = {"width_px": 64, "height_px": 48, "encoding": encoding, "step": data.shape[1]}
+    found = to_nv12(data.tobytes(), **size)
+    from_nv12 = to_rgb(found.planes, width_px=64, height_px=48, encoding="nv12", step=0)
+    assert np.abs(from_nv12.astype(int) - to_rgb(data.tobytes(), **size)).max() <= 6
+
+
+def test_what_does_not_become_nv12_is_refused():
+    with pytest.raises(MediaError, match="'bgr8' do not become NV12; those do: nv12, yuyv, uyvy"):
+        to_nv12(b"", width_px=2, height_px=2, encoding="bgr8")
+    with pytest.raises(BadRequest, match="NV12 needs an even width and height, not 3x2"):
+        to_nv12(bytes(12), width_px=3, height_px=2, encoding="yuyv")
+    with pytest.raises(MediaError, match="1 rows of 4 bytes, 4 apart, do not fit 3 bytes"):
+        to_nv12(bytes(11), width_px=4, height_px=2, encoding="nv12")

@@ -65,6 +65,16 @@ COMMANDS: dict[str, ModuleType] = {
 `table(results)`, which returns Markdown, and most `plot(results, path)`."""
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, but for those that say nothing, such as None, and for those in the text."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        says_nothing = action.default is None or action.default is False or action.default == ""
+        if says_nothing or "(default: " in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
 def parser() -> Parser:
     """Return the command line's parser."""
     top = Parser(prog="python -m benchmark", description=__doc__)
@@ -74,7 +84,7 @@ def parser() -> Parser:
             name,
             help=module.HELP,
             description=module.__doc__,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=_HelpFormatter,
         )
         module.add_arguments(command)
         command.add_argument(

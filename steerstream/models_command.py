@@ -13,7 +13,7 @@ import steerstream
 from steerstream.command_line import share
 from steerstream.connection_options import add_connection_options, connection_arguments
 from steerstream.errors import SteerstreamError
-from steerstream.models import ServedModels
+from steerstream.models import Model, ServedModels
 from steerstream.transport import bearer, open_channel
 from steerstream.v1 import models_service_pb2 as wire
 from steerstream.v1.models_service_pb2_grpc import ModelsServiceStub
@@ -33,7 +33,7 @@ def add_models_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="HOST:PORT of the server; for operators, of its --admin-listen",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print all that is known as JSON")
     add_connection_options(parser)
     group = parser.add_argument_group("for operators, each prints what is served after it")
     one = group.add_mutually_exclusive_group()
@@ -87,18 +87,34 @@ async def models(options: argparse.Namespace) -> int:
 
 
 def models_table(served: ServedModels) -> str:
-    """Return the served models as lines of text; the default one is marked with a star."""
-    lines = [f"{'':2}{'model':<24}{'input':<10}{'rate':<8}{'heads and held-out scores'}"]
-    for model in served.models:
-        mark = "* " if model.name == served.default_model else "  "
-        size = f"{model.input_width_px}x{model.input_height_px}"
-        heads = ", ".join(f"{output.head} [{output.unit}]" for output in model.outputs)
-        lines.append(f"{mark}{model.name:<24}{size:<10}{f'{model.rate_hz:g} Hz':<8}{heads}")
-        lines += [
-            f"{'':44}{score.head} RMSE {score.rmse:.4f} on {score.source} ({score.frames} frames)"
-            for score in model.scores
-        ]
+    """Return a row of text for each served model; the default one is marked with a star."""
+    lines = [_row("", "model", "input", "rate", "runs as", "steering", "heads")]
+    lines += [
+        _row(
+            "*" if model.name == served.default_model else "",
+            model.name,
+            f"{model.input_width_px}x{model.input_height_px}",
+            f"{model.rate_hz:g} Hz",
+            f"{model.precision} on {model.provider}",
+            _steering(model),
+            ", ".join(output.head for output in model.outputs),
+        )
+        for model in served.models
+    ]
+    lines.append("steering: RMSE on the first of its held-out sources; --json has all of them")
     return "\n".join(lines)
+
+
+def _row(*columns: str) -> str:
+    widths = (1, 24, 9, 7, 15, 10, 0)
+    cells = zip(columns, widths, strict=True)
+    return " ".join(f"{column:<{width}}" for column, width in cells).rstrip()
+
+
+def _steering(model: Model) -> str:
+    scores = (score.rmse for score in model.scores if score.head == "steering_wheel_angle")
+    rmse_rad = next(scores, None)
+    return "-" if rmse_rad is None else f"{rmse_rad:.4f} rad"
 
 
 _Request = (

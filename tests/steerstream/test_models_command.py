@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
+import steerstream
 from steerstream import models_command
 from steerstream.command_line import Parser
+from steerstream.models import HeldOutScore
 from steerstream.testing import FakeServer
 from steerstream.v1 import models_service_pb2 as wire
 from tests.steerstream.command_lines import command_line
@@ -19,6 +22,32 @@ def test_models_are_listed_with_the_default_marked(capsys):
         assert "* small" in capsys.readouterr().out
         assert run("models", "--json") == 0
         assert json.loads(capsys.readouterr().out)["default_model"] == "small"
+
+
+SCORE = HeldOutScore("the real drive", "steering_wheel_angle", 964, 0.119345, "")
+OTHERS = [
+    HeldOutScore("the real drive", "speed", 964, 6.5, ""),
+    HeldOutScore("rendered", "steering_wheel_angle", 2000, 0.0558, ""),
+]
+
+
+async def test_a_model_is_one_row_with_the_score_on_the_first_of_its_sources():
+    server = FakeServer(models=("small", "a_model_with_a_long_name"))
+    async with steerstream.connect("fake", transport=server.transport()) as client:
+        served = await client.describe_models()
+    first = dataclasses.replace(
+        served.models[0], precision="f32", provider="cpu", scores=(OTHERS[0], SCORE, OTHERS[1])
+    )
+    served = dataclasses.replace(served, models=(first, *served.models[1:]))
+    header, small, other, note = models_command.models_table(served).splitlines()
+    assert small.split()[:9] == [
+        "*", "small", "200x66", "20", "Hz", "f32", "on", "cpu", "0.1193",
+    ]  # fmt: skip
+    assert small.endswith(" rad steering_wheel_angle, speed, steering_torque")
+    assert other.split()[0] == "a_model_with_a_long_name"
+    assert " -          steering_wheel_angle" in other
+    assert header.index("heads") == small.index("steering_wheel_angle")
+    assert "--json has all of them" in note
 
 
 def test_a_server_without_the_service_is_told_apart(capsys):

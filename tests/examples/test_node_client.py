@@ -11,6 +11,7 @@ import pytest
 
 from steerstream import Validity
 from steerstream.testing import Fail, FakeServer, Reply, Skip
+from steerstream.testing.script import Reaction
 from tests.steerstream.command_lines import served
 
 CLIENT = Path(__file__).resolve().parents[2] / "examples" / "node_client.mjs"
@@ -34,7 +35,7 @@ def run(target, tmp_path, pictures):
 
 
 def test_it_follows_what_is_sound_and_holds_at_all_else(tmp_path):
-    script = [
+    script: list[Reaction] = [
         Skip(detail="none yet"),
         Reply(0.1),
         Reply(0.2, is_stuck=True),

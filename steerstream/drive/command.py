@@ -74,6 +74,8 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
         " name ends in .mcap, or a folder, where the oldest files make room")  # fmt: skip
     add("--record-bytes", type=count, metavar="N", help="bytes of all recordings in the folder of"
         " --record (default: a gigabyte)")  # fmt: skip
+    add("--rerun", metavar="TO", nargs="?", const="viewer", help="show the drive in Rerun: in a"
+        " viewer here, in one at the address TO, or in a file TO that ends in .rrd")  # fmt: skip
     add("--json", type=output_file, help="write the result as JSON; missing folders are made")
     add_connection_options(parser)
     add_read_options(parser)
@@ -118,15 +120,21 @@ async def _recorder(options: argparse.Namespace) -> AsyncIterator[FlightRecorder
     if options.record is None:
         if options.record_bytes:
             raise MediaError("--record-bytes bounds the folder of --record, which is missing")
-        yield None
-        return
+        if options.rerun is None:
+            yield None
+            return
     with command_needs("steerstream drive --record", "record"):
         from steerstream.recording.flight_recorder import (  # noqa: PLC0415
             RING_BYTES,
             FlightRecorder,
         )
+    sink = None
+    if options.rerun is not None:
+        with command_needs("steerstream drive --rerun", "rerun"):
+            from steerstream.recording.rerun_log import RerunLog  # noqa: PLC0415
+        sink = RerunLog(options.rerun)
     max_bytes = options.record_bytes or RING_BYTES
-    async with FlightRecorder(options.record, max_bytes=max_bytes) as recorder:
+    async with FlightRecorder(options.record, max_bytes=max_bytes, sink=sink) as recorder:
         yield recorder
     if recorder.dropped:
         print(f"steerstream drive: the recording lacks {recorder.dropped} messages for which the "

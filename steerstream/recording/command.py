@@ -35,6 +35,8 @@ def add_replay_options(parser: argparse.ArgumentParser) -> None:
     add("--model", help="with --server: name of the model there (default: the server's default)")
     add("--provider", help="with --bundle: what runs it (default: as in the recording)")
     add("--precision", help="with --bundle: what it computes in (default: as in the recording)")
+    add("--rerun", metavar="FILE", type=output_file, help="write the recording for Rerun, .rrd;"
+        " with neither --bundle nor --server that is all")  # fmt: skip
     add("--json", type=output_file, help="write the result as JSON; missing folders are made")
     add_connection_options(parser)
 
@@ -48,18 +50,30 @@ async def replay(options: argparse.Namespace) -> int:
     Raises:
         SteerstreamError: something is wrong with the options, the recording or the server.
     """
-    if (options.bundle is None) == (options.server is None):
+    given = (options.bundle is not None) + (options.server is not None)
+    if given > 1 or (not given and options.rerun is None):
         raise MediaError("give --bundle FILE or --server HOST:PORT, one of them")
     with command_needs("steerstream replay", "record"):
         from steerstream.recording import reader  # noqa: PLC0415
+    found = reader.recordings(options.recording)
+    if options.rerun is not None:
+        _write_rrd(found, options.rerun)
     results = []
-    for recording in reader.recordings(options.recording):
+    for recording in found if given else ():
         result = await _replay(options, recording)
         print("\n".join(_lines(result)))
         results.append(result)
     if options.json:
         write_result(options.json, [result.as_json() for result in results])
     return DIFFERS if any(result.differing for result in results) else 0
+
+
+def _write_rrd(found: Sequence[Recording], path: Path) -> None:
+    with command_needs("steerstream replay --rerun", "rerun"):
+        from steerstream.recording.rerun_log import SUFFIX, write_rrd  # noqa: PLC0415
+    if len(found) > 1 or path.suffix != SUFFIX:
+        raise MediaError(f"--rerun writes one recording, to a file whose name ends in {SUFFIX}")
+    write_rrd(found[0], path)
 
 
 async def _replay(options: argparse.Namespace, recording: Recording) -> Result:

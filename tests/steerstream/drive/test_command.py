@@ -217,6 +217,14 @@ def test_a_drive_is_recorded_and_steps_again(recording, tmp_path, capsys):
     assert capsys.readouterr().out.count("compared          10  commands") == 2
 
 
+def test_a_drive_is_shown_in_rerun(recording, tmp_path):
+    pytest.importorskip("rerun", reason="needs the extra rerun")
+    words = ("--source", recording / "frames", "--as-fast-as-possible")
+    with command_line() as run:
+        assert run("drive", *words, "--rerun", tmp_path / "a.rrd") == 0
+    assert (tmp_path / "a.rrd").read_bytes().startswith(b"RRF")
+
+
 def test_a_full_disk_costs_the_flight_recording_and_not_the_drive(
     recording, tmp_path, capsys, full_disk
 ):

@@ -64,3 +64,11 @@ def test_a_file_that_is_no_recording_is_one_line_and_exit_2(tmp_path, capsys):
     (tmp_path / "a.mcap").write_text("nothing of the kind")
     assert replay(tmp_path / "a.mcap", "--server", "127.0.0.1:1") == 2
     assert "is no MCAP file" in capsys.readouterr().err
+
+
+def test_a_recording_is_written_for_rerun_and_needs_no_server_for_it(recorded, tmp_path, capsys):
+    pytest.importorskip("rerun", reason="needs the extra rerun")
+    assert replay(recorded, "--rerun", tmp_path / "a.rrd") == 0
+    assert (tmp_path / "a.rrd").read_bytes().startswith(b"RRF")
+    assert replay(recorded, "--rerun", tmp_path / "a.txt") == 2
+    assert "whose name ends in .rrd" in capsys.readouterr().err

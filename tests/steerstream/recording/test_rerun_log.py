@@ -1,0 +1,86 @@
+"""Rerun's own program reads what was written; no viewer is begun."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from steerstream import Encoding, MediaError, Nv12, SkipReason
+from steerstream.recording import FlightRecorder
+from steerstream.testing import FakeServer, Reply, Skip
+from tests.steerstream.recording.drives import drive, driving
+
+pytest.importorskip("rerun", reason="needs the extra rerun")
+
+from steerstream.recording.reader import Recording
+from steerstream.recording.rerun_log import RerunLog, write_rrd
+
+PATHS = {
+    *("camera", "steering/raw", "steering/limited", "steering/followed", "speed/raw"),
+    *("torque/limited", "latency/server_ms", "latency/round_trip_ms", "news/session"),
+    *("news/reset", "news/safe_command", "news/skipped", "news/verdict", "news/end"),
+}
+
+
+def rerun(*words):
+    done = subprocess.run(
+        [sys.executable, "-m", "rerun", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def logged(path: Path) -> str:
+    rerun("rrd", "verify", path)
+    return rerun("rrd", "print", "-v", path)
+
+
+async def everything(recorder):
+    fake = FakeServer(
+        lambda frame: Skip(SkipReason.LATE) if frame.sequence_number == 1 else Reply(0.1, 5.0, 0.2)
+    )
+    async with driving(recorder, fake) as session:
+        await drive(session, 2, picture=b"\xff\xd8 no picture that anybody draws")
+        await session.reset()
+        await drive(session, 1, first=2)
+        session.safe_command()
+
+
+async def test_a_drive_is_shown_while_it_is_recorded(tmp_path):
+    path = tmp_path / "new" / "live.rrd"
+    async with FlightRecorder(tmp_path / "a.mcap", sink=RerunLog(str(path))) as recorder:
+        await everything(recorder)
+    said = logged(path)
+    assert {name for name in PATHS if f"/{name}" in said} == PATHS
+
+
+async def test_a_recording_becomes_a_file_of_rerun(tmp_path):
+    async with FlightRecorder(tmp_path / "a.mcap") as recorder:
+        await everything(recorder)
+    write_rrd(Recording([tmp_path / "a.mcap"]), tmp_path / "a.rrd")
+    said = logged(tmp_path / "a.rrd")
+    assert {name for name in PATHS if f"/{name}" in said} == PATHS
+
+
+async def test_raw_pictures_are_shown_too(tmp_path):
+    log = RerunLog(str(tmp_path / "a.rrd"))
+    async with FlightRecorder(None, sink=log) as recorder, driving(recorder) as session:
+        await session.request(np.zeros((4, 6, 3), np.uint8), encoding=Encoding.RGB8)
+        await session.request(Nv12(6, 4, bytes(36)))
+    assert "/camera" in logged(tmp_path / "a.rrd")
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MediaError, match="cannot show a drive at"):
+        RerunLog(str(tmp_path / "file" / "a.rrd"))
+    with pytest.raises(MediaError, match="cannot show a drive at"):
+        RerunLog("no address")

@@ -60,8 +60,8 @@ class HandOver:
         attempt_timeout_s: 1.0; how long one server may take to open the session, and to answer a
             replayed frame.
         give_up_after_s: 60; how long servers are tried without one that answers.
-        max_kept_bytes: 32 MiB; frames that are kept to be played again. The largest network that
-            ships needs 9 MB of them between two tickets.
+        max_kept_bytes: 32 MiB; frames that are kept to be played again: those since the last
+            ticket, ten or so, and those of the network's rings, seven at most in what ships.
     """
 
     missing_answers: int = 4

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from steerstream_bundle import loading
 from steerstream_service.config import Config
 from steerstream_service.domain import Command, ControlValues, Limit, Timings, Validity
+from steerstream_service.engine.host_stepper import HostStepper
+from steerstream_service.engine.ring_length import ring_length
 from steerstream_service.session.machine import MAX_REPLAYED
 from steerstream_service.session.ticket import (
     MAX_SHARE,
@@ -180,12 +182,15 @@ def test_a_session_that_is_about_to_end_gets_one_at_once():
     "path", sorted((ROOT / "models").glob("*.onnx")), ids=lambda path: path.stem
 )
 def test_the_operator_s_table_says_what_each_bundle_takes(path):
-    contract, picture_bytes, rate_hz = loading.load(path).contract, 35_000, 20
-    size = ticket_bytes(contract)
+    bundle, picture_bytes, rate_hz = loading.load(path), 35_000, 20
+    contract = bundle.contract
+    length = ring_length(HostStepper(bundle, sessions=1, buckets=[1]))
+    size = ticket_bytes(contract, length)
     frames = max(Config().ticket_every_frames, math.ceil(size / MAX_SHARE / picture_bytes))
     row = (
-        f"| `{contract.name}` | {size:,} | {frames} | {frames / rate_hz:.1f} s | "
-        f"{size * rate_hz / frames / 1000:.1f} kB/s | {100 * size / frames / picture_bytes:.1f} % |"
+        f"| `{contract.name}` | {length} | {size:,} | {frames} | {frames / rate_hz:.1f} s | "
+        f"{size * rate_hz / frames / 1000:.1f} kB/s | {100 * size / frames / picture_bytes:.1f} % | "
+        f"{ticket_bytes(contract):,} |"
     )
     assert row in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 

@@ -22,6 +22,8 @@ from tests.histories.stepper import PICTURES
 
 _GONE = (grpc.aio.AioRpcError, asyncio.InvalidStateError, ConnectionFailed)
 _LARGEST = (1 << 64) - 1
+_DEAR = frame_pb2.Rgb8Image(width_px=1000, height_px=700, pixels=bytes(3 * 1000 * 700))
+"""A picture that costs the server far more than those of the vehicles."""
 
 
 class Stranger:
@@ -109,7 +111,7 @@ class Stranger:
         if rng.random() < 0.2:
             return drive_service_pb2.DriveRequest(reset=session_pb2.Reset())
         picture: dict[str, Any] = rng.choice(
-            [{}, {"jpeg": b"damaged"}, {"jpeg": rng.choice(PICTURES).jpeg}]
+            [{}, {"jpeg": b"damaged"}, {"jpeg": rng.choice(PICTURES).jpeg}, {"rgb8": _DEAR}]
         )
         number = rng.choice([0, 1, rng.randrange(100), _LARGEST])
         frame = frame_pb2.Frame(

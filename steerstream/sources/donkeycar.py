@@ -116,7 +116,7 @@ def _manifest(path: Path) -> tuple[list[str], set[int]]:
     last = [line for _, line in _lines(path)][-1:]
     try:
         found = json.loads(last[0])
-        return list(found["paths"]), set(found.get("deleted_indexes", ()))
+        return [str(name) for name in found["paths"]], set(found.get("deleted_indexes", ()))
     except (ValueError, LookupError, TypeError):
         raise MediaError(f"{path}: its last line needs the paths of the catalogs") from None
 

@@ -95,6 +95,8 @@ def _info(path: Path) -> Mapping[str, Any]:
         )
     if missing:
         raise MediaError(f"{path}: lacks {', '.join(sorted(missing))}")
+    if not isinstance(info["features"], dict):
+        raise MediaError(f"{path}: its features are no table")
     return info
 
 
@@ -149,12 +151,21 @@ def _truth(data: _Dataset, row: Mapping[str, Any]) -> ControlValues | None:
         return None
     numbers = np.atleast_1d(row[data.steering.feature])
     value, scale = float(numbers[data.steering.index]), _scale(data.steering.name)
+    if not math.isfinite(value):
+        return None
     if scale is None:
         return ControlValues(data.options.normalised(value))
     return ControlValues(data.options.wheel_rad(value * scale))
 
 
 def _frames(data: _Dataset) -> Iterator[RecordedFrame]:
+    try:
+        yield from _read(data)
+    except (KeyError, IndexError) as error:
+        raise MediaError(f"{data.folder}: a table or its description lacks {error}") from None
+
+
+def _read(data: _Dataset) -> Iterator[RecordedFrame]:
     first_ns, file, rows = FIRST_NS, Path(), []
     for episode in _episodes(data):
         path = data.folder / data.info["data_path"].format(

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
+from google.protobuf.message import DecodeError
+
 from steerstream.errors import MediaError
 from steerstream.extras import package
 from steerstream.sources.message_log import open_log
@@ -77,8 +79,14 @@ class McapLog:
             if channel.topic in topics:
                 if channel.id not in decoders:
                     decoders[channel.id] = self._decoder(schema, channel)
-                decode = functools.partial(decoders[channel.id], message.data)
-                yield channel.topic, message.log_time, decode
+                decode = functools.partial(self._decoded, channel.topic, decoders[channel.id])
+                yield channel.topic, message.log_time, functools.partial(decode, message.data)
+
+    def _decoded(self, topic: str, decoder: Callable[[bytes], Any], data: bytes) -> Any:  # noqa: ANN401
+        try:
+            return decoder(data)
+        except _UNDECODABLE as error:
+            raise MediaError(f"{self.name}: a message of {topic} is damaged: {error}") from None
 
     def _decoder(self, schema: Any, channel: Any) -> Callable[[bytes], Any]:  # noqa: ANN401
         for factory in self._factories:
@@ -136,6 +144,10 @@ class McapLog:
                 return  # The writer was cut off: what came before is whole.
 
 
+_UNDECODABLE = (ValueError, LookupError, AttributeError, struct.error, DecodeError)
+"""What the decoders raise over damaged messages: of JSON, base 64, ROS and protobuf."""
+
+
 class _WholeRecords:
     """Reads a file up to the end of its last whole record.
 
@@ -170,6 +182,8 @@ class _JsonDecoders:
 
 def _json(data: bytes) -> Any:  # noqa: ANN401
     message = json.loads(data, object_hook=lambda fields: SimpleNamespace(**fields))
+    if not isinstance(message, SimpleNamespace):
+        raise ValueError("it is no object")  # noqa: TRY004 - as of text that is no JSON
     if isinstance(getattr(message, "data", None), str):
         message.data = base64.b64decode(message.data)
     return message

@@ -64,7 +64,11 @@ def open_log(log: MessageLog, options: ReadOptions) -> Recording:
                 stamps[0] = messages.stamp_ns(decode())
             times.append(time_ns)
         else:
-            message = decode()
+            try:
+                message = decode()
+            except MediaError as error:
+                options.bad_rows.found(f"{log.name}, {name}", "a message is damaged", str(error))
+                continue
             stamps[1] = messages.stamp_ns(message)
             if (values := messages.steering_of(message, field)) is not None:
                 reports.append((time_ns, stamps[1], _in_units(values, field, options)))

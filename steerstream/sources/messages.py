@@ -6,6 +6,7 @@ ROS 1, ROS 2 and Foxglove name the same things alike, so that attributes tell wh
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -56,6 +57,8 @@ def picture_of(message: Any, place: str) -> Picture:  # noqa: ANN401
     Raises:
         MediaError: it is damaged, or its encoding is not known.
     """
+    if getattr(message, "data", None) is None:
+        raise MediaError(f"{place}: has no data")
     if not hasattr(message, "encoding"):
         return from_encoded(bytes(message.data), place)
     try:
@@ -82,19 +85,24 @@ def steering_of(message: Any, field: str = "") -> ControlValues | None:  # noqa:
         value = message
         for part in field.split("."):
             value = getattr(value, part, None)
-        return None if value is None else ControlValues(float(value))
-    if not hasattr(message, "steering_wheel_angle"):
+        angle = _finite(value)
+        return None if angle is None else ControlValues(angle)
+    angle = _finite(getattr(message, "steering_wheel_angle", None))
+    if angle is None:
         return None
-    return ControlValues(
-        float(message.steering_wheel_angle),
-        _number(message, "speed"),
-        _number(message, "steering_wheel_torque"),
+    speed, torque = (
+        _finite(getattr(message, name, None)) for name in ("speed", "steering_wheel_torque")
     )
+    return ControlValues(angle, speed, torque)
 
 
-def _number(message: Any, name: str) -> float | None:  # noqa: ANN401
-    value = getattr(message, name, None)
-    return None if value is None else float(value)
+def _finite(value: Any) -> float | None:  # noqa: ANN401
+    """Return a number, or None for what is none: vehicles report an unknown value as NaN."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 class Reports:

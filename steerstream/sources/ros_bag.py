@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,10 @@ class RosLog:
             raise MediaError(
                 f"{self.name}: does not say what {connection.msgtype} is, the type of"
                 f" {connection.topic}"
+            ) from None
+        except (ValueError, IndexError, struct.error) as error:
+            raise MediaError(
+                f"{self.name}: a message of {connection.topic} is damaged: {error}"
             ) from None
 
     def _opened(self) -> Any:  # noqa: ANN401

@@ -170,6 +170,13 @@ def test_damaged_parts_are_named(tmp_path):
     (tmp_path / "meta/episodes/chunk-000/file-000.parquet").unlink()
     with pytest.raises(MediaError, match="has no table below meta/episodes"):
         list(open_recording(tmp_path, ReadOptions()).frames())
+    write_table(tmp_path / "meta/episodes/chunk-000/file-000.parquet", [{"episode_index": 0}])
+    with pytest.raises(MediaError, match="a table or its description lacks 'data/chunk_index'"):
+        list(open_recording(tmp_path, ReadOptions()).frames())
+    info = write_dataset(tmp_path / "other", (1,), kind="image") | {"features": []}
+    (tmp_path / "meta/info.json").write_text(json.dumps(info))
+    with pytest.raises(MediaError, match="its features are no table"):
+        open_recording(tmp_path, ReadOptions())
     (tmp_path / "meta/info.json").write_text("[]")
     with pytest.raises(MediaError, match=r"info\.json: is no description of a dataset"):
         open_recording(tmp_path, ReadOptions())

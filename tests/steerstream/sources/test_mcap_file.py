@@ -215,6 +215,22 @@ def test_foxgloves_pictures_in_json(tmp_path):
     assert recording.assumed == ("no topic reports steering; see --steering",)
 
 
+@pytest.mark.parametrize("damaged", [b"{", b'{"data": "?"}', b"[]", b"{}", b"\xff"])
+def test_a_damaged_message_is_refused(tmp_path, damaged):
+    path = tmp_path / "drive.mcap"
+    good = json.dumps({"data": base64.b64encode(jpeg()).decode()}).encode()
+    with path.open("wb") as file:
+        writer = Writer(file)
+        writer.start()
+        schema = writer.register_schema("foxglove.CompressedImage", "jsonschema", b"{}")
+        channel = writer.register_channel("/front", "json", schema)
+        for index, data in enumerate((good, damaged, good)):
+            writer.add_message(channel, index * PERIOD_NS, data, index * PERIOD_NS)
+        writer.finish()
+    with pytest.raises(MediaError, match=r"drive\.mcap"):
+        [frame.load() for frame in open_recording(path, ReadOptions()).frames()]
+
+
 def test_an_encoding_that_is_not_known_is_named(tmp_path):
     write_foxglove(tmp_path / "drive.mcap", encoding="cbor")
     with pytest.raises(MediaError, match=r"/front is encoded as 'cbor'.* known are: cdr, protobuf"):

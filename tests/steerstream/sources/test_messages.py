@@ -40,6 +40,10 @@ def test_a_report_of_the_wheel_has_speed_and_torque_where_it_tells_them():
     assert steering_of(report) == ControlValues(0.5, 8.0, 0.25)
     assert steering_of(SimpleNamespace(steering_wheel_angle=1.0)) == ControlValues(1.0)
     assert steering_of(SimpleNamespace(steering_tire_angle=1.0)) is None
+    unknown = float("nan")
+    assert steering_of(SimpleNamespace(steering_wheel_angle=unknown)) is None
+    report = SimpleNamespace(steering_wheel_angle=0.5, speed=unknown, steering_wheel_torque="?")
+    assert steering_of(report) == ControlValues(0.5)
 
 
 def test_a_field_may_be_named_by_its_path():

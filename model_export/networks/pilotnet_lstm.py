@@ -21,14 +21,14 @@ from model_export.networks.base import DrivingNetwork, Prediction, State
 from model_export.networks.parts.cells import Recurrence
 from model_export.networks.parts.convolutions import PilotNetConvolutions, framewise
 from model_export.networks.parts.heads import Heads, RawOutput
+from model_export.networks.parts.locked_dropout import LockedDropout
 from model_export.networks.parts.losses import MaskedLoss, gaussian_loss
 from model_export.networks.parts.motion import motion_below_the_sky
 from model_export.networks.parts.trajectory import (
-    SPACING_S,
     STEPS,
     TIMES_S,
     TrajectoryHeads,
-    between,
+    both_ends,
     from_then_on,
 )
 from steerstream_bundle.contract import StateTensor
@@ -53,8 +53,8 @@ class PilotNetLstmSettings:
         horizon: say what comes next, and take the time until the command acts.
         dropout: share of features dropped in training, before and after the recurrent cells;
             motion is never dropped.
-        unseen: share of the visual features dropped before the cells, if not the same: features
-            that learned these very frames explain them too well there.
+        unseen: share of the visual features dropped for a whole window: features that learned these
+            very frames explain them too well there.
     """
 
     cell: str = "lstm"
@@ -89,8 +89,12 @@ class PilotNetLstm(DrivingNetwork):
         known = inputs + settings.hidden
         self.heads = TrajectoryHeads(known) if settings.horizon else Heads(known)
         self.dropout = nn.Dropout(settings.dropout)
-        self.unseen = nn.Dropout(settings.unseen or settings.dropout)
+        self.unseen = LockedDropout(settings.unseen)
         self.speaks_si = False
+        lengths = torch.zeros(inputs)
+        if self.motion is not None:
+            lengths[settings.features : settings.features + self.motion.lengths] = 1.0
+        self.register_buffer("lengths", lengths, persistent=False)
 
     @property
     def takes_interval(self) -> bool:
@@ -134,8 +138,7 @@ class PilotNetLstm(DrivingNetwork):
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Advance frame by frame; see `DrivingNetwork.follow`."""
-        width = self.settings.features
-        inputs = torch.cat((self.unseen(features[..., :width]), features[..., width:]), dim=2)
+        inputs = self._partly_hidden(features) if self.training else features
         known = []
         for step in inputs.unbind(1):
             output, recurrent = self.recurrence(step, recurrent)
@@ -144,11 +147,9 @@ class PilotNetLstm(DrivingNetwork):
 
     def timed(self, features: Tensor, intervals_s: Tensor) -> Tensor:
         """Turn motion into motion a period; see `DrivingNetwork.timed`."""
-        assert self.motion is not None, "__init__ refuses anything else"  # noqa: S101
-        width = self.settings.features
-        periods = (intervals_s / self.period_s).clamp_min(_LEAST_PERIODS).unsqueeze(2)
-        moved = self.motion.a_period(features[..., width:], periods)
-        return torch.cat((features[..., :width], moved), dim=2)
+        periods = (intervals_s * (1 / self.period_s)).clamp_min(_LEAST_PERIODS)
+        # A factor of 1 on all that is no length: no slices, which cost more than products.
+        return features * (1.0 + (1.0 / periods - 1.0).unsqueeze(2) * self.get_buffer("lengths"))
 
     def at_once(self, raw: RawOutput) -> Prediction:
         """Return the command of now; see `DrivingNetwork.at_once`."""
@@ -172,12 +173,13 @@ class PilotNetLstm(DrivingNetwork):
             return super().values(raw, act_in_s)
         mean, stddev = self.to_si(raw)
         steps = from_then_on(mean, act_in_s).flatten(1).unbind(1)
+        sure, surely_last = both_ends(stddev, act_in_s)
         heads = range(0, len(steps), STEPS + 1)
         return (
             *(steps[head] for head in heads),
-            *between(stddev, act_in_s).unbind(1),
+            *sure.unbind(1),
             *(step for head in heads for step in steps[head + 1 : head + 1 + STEPS]),
-            *between(stddev, act_in_s + STEPS * SPACING_S).unbind(1),
+            *surely_last.unbind(1),
         )
 
     def judged(
@@ -201,6 +203,12 @@ class PilotNetLstm(DrivingNetwork):
             clone.calibration = self.get_buffer("calibration") * scale
             clone.speaks_si = True
         return clone
+
+    def _partly_hidden(self, features: Tensor) -> Tensor:
+        """Return training features; of what the convolutions see, a part is dropped."""
+        width = self.settings.features
+        seen = self.unseen(self.dropout(features[..., :width]))
+        return torch.cat((seen, features[..., width:]), dim=2)
 
     def _features(self, frames: Tensor) -> Tensor:
         return torch.relu(self.project(self.dropout(self.convolutions(frames))))

@@ -45,7 +45,8 @@ class Comparison(nn.Module, ABC):
             Comparisons [B, T, width], and the look of the last frame.
         """
         now = framewise(self.look, frames)
-        past = torch.cat((before.unsqueeze(1), now), dim=1)[:, : now.shape[1]]
+        # A bundle makes one step at a time, and each operation counts there.
+        past = torch.cat((before[:, None], now[:, :-1]), 1) if now.shape[1] > 1 else before[:, None]
         moved: Tensor = self(past.flatten(0, 1), now.flatten(0, 1))
         return moved.reshape(*now.shape[:2], -1), now[:, -1]
 

@@ -22,11 +22,12 @@ BANDS = ((0.02, 0.24), (0.19, 0.41), (0.33, 0.5))
 
 _LOW_BANDS = ((0.0, 0.12), (0.08, 0.2), (0.16, 0.28))
 """The same where the picture begins just above the horizon and is 200 columns wide."""
-_LOW_REACH_PX = 25
+_LOW_REACH = 12
+_GREEN = 1
 
 _BLUR = (1.0, 4.0, 6.0, 4.0, 1.0)
 """Binomial: correlation finds parts of a pixel only where neighbouring columns are alike."""
-_VERTICAL = 2
+_VERTICAL = _COARSE = 2
 """Rows that are averaged: sideways motion needs no fine rows."""
 _UNIT_PX = 8.0
 _EPSILON = 1e-3
@@ -39,8 +40,10 @@ class SidewaysMotion(Comparison):
         height: rows of the picture; those of the bands are used.
         width: its columns.
         bands: first and last row of each band, as fractions of the height.
-        reach: greatest shift in pixels, either way.
+        reach: greatest shift in columns, either way.
         sharpness: of the soft maximum; large enough that one peak decides.
+        coarse: look at every two columns as one, and at green alone. No less is found, in half the
+            time.
     """
 
     name = "look"
@@ -53,6 +56,7 @@ class SidewaysMotion(Comparison):
         bands: tuple[tuple[float, float], ...],
         reach: int = 40,
         sharpness: float = 60.0,
+        coarse: bool = False,
     ) -> None:
         super().__init__()
         rows = [(round(top * height), round(bottom * height)) for top, bottom in bands]
@@ -63,7 +67,10 @@ class SidewaysMotion(Comparison):
         ]
         self._alike = len({end - top for top, end in self._bands}) == 1
         self._reach, self._sharpness = reach, sharpness
-        self.shape = ((self._last - self._first) // _VERTICAL, width)
+        self._coarse = coarse
+        columns = _COARSE if coarse else 1
+        self._averaged = (_VERTICAL, columns)
+        self.shape = ((self._last - self._first) // _VERTICAL, width // columns)
         self.lengths, self.width = len(bands), 2 * len(bands)
         shifts = torch.arange(-reach, reach + 1)
         self.register_buffer("shifts", shifts.float(), persistent=False)
@@ -71,9 +78,12 @@ class SidewaysMotion(Comparison):
 
     def look(self, frames: Tensor) -> Tensor:
         """Turn frames into blurred rows and columns [N, *shape]; see `Comparison.look`."""
-        grey = frames[:, self._first : self._last].float().mean(-1)[:, None]
+        rows = frames[:, self._first : self._last]
+        grey = rows[..., _GREEN].float() if self._coarse else rows.float().mean(-1)
         blurred = functional.conv2d(
-            functional.avg_pool2d(grey, (_VERTICAL, 1)), self.get_buffer("blur"), padding=(0, 2)
+            functional.avg_pool2d(grey[:, None], self._averaged),
+            self.get_buffer("blur"),
+            padding=(0, 2),
         )
         return (blurred[:, 0] / 64).clamp_max(4.0)
 
@@ -111,15 +121,17 @@ class SidewaysMotion(Comparison):
         # A shift is a diagonal; with rows that are one number longer it becomes a column.
         slanted = folded(functional.pad(products, (0, span)), (span, -1))
         dots = slanted[..., : 2 * self._reach + 1].sum(1)
-        energy = search.square().sum(1, keepdim=True)
+        energy = (search * search).sum(1, keepdim=True)
         energies = functional.avg_pool1d(energy, span, stride=1)[:, 0] * span
-        own = template.square().sum((1, 2))[:, None]
+        own = (template * template).sum((1, 2))[:, None]
         return dots / (energies * own + _EPSILON).sqrt()
 
 
 def motion_below_the_sky(frame: FrameConfig) -> SidewaysMotion:
     """Return the layer for a picture like PilotNet's, which shows the road alone."""
-    return SidewaysMotion(frame.height_px, frame.width_px, bands=_LOW_BANDS, reach=_LOW_REACH_PX)
+    return SidewaysMotion(
+        frame.height_px, frame.width_px, bands=_LOW_BANDS, reach=_LOW_REACH, coarse=True
+    )
 
 
 def _centred(band: Tensor) -> Tensor:

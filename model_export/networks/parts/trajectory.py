@@ -78,10 +78,17 @@ def from_then_on(values: Tensor, act_in_s: Tensor) -> Tensor:
     return values @ weights
 
 
-def between(ends: Tensor, time_s: Tensor) -> Tensor:
-    """Return values [N, 3] of a time [N] from those of the first and the last time, [N, 3, 2]."""
-    share = (time_s / TIMES_S[-1])[:, None]
-    return ends[..., 0] + (ends[..., 1] - ends[..., 0]) * share
+def both_ends(ends: Tensor, act_in_s: Tensor) -> tuple[Tensor, Tensor]:
+    """Return values [N, 3] for a command and for the last of the steps that follow it.
+
+    Args:
+        ends: those of the first and the last time, [N, 3, 2]; they change evenly in between.
+        act_in_s: how long after its picture the command acts, [N].
+    """
+    first, last = ends.unbind(-1)
+    growth = (last - first) * (1 / TIMES_S[-1])
+    command = first + growth * act_in_s[:, None]
+    return command, command + growth * (STEPS * SPACING_S)
 
 
 def _moved_on() -> Tensor:

@@ -12,7 +12,7 @@ from model_export.networks.parts.trajectory import (
     STEPS,
     TIMES_S,
     TrajectoryHeads,
-    between,
+    both_ends,
     from_then_on,
 )
 
@@ -36,9 +36,11 @@ def test_each_row_has_its_own_time():
 
 def test_deviations_grow_evenly_from_the_first_time_to_the_last():
     ends = torch.tensor([[[0.1, 0.4]] * 3])
-    assert between(ends, torch.tensor([0.0]))[0].tolist() == pytest.approx([0.1] * 3)
-    half = torch.tensor([TIMES_S[-1] / 2])
-    assert between(ends, half)[0].tolist() == pytest.approx([0.25] * 3)
+    for act_in_s in (0.0, 0.1, MAX_ACT_IN_S):
+        command, last = both_ends(ends, torch.tensor([act_in_s]))
+        for found, time_s in ((command, act_in_s), (last, act_in_s + STEPS * SPACING_S)):
+            expected = np.interp(time_s, (TIMES_S[0], TIMES_S[-1]), (0.1, 0.4))
+            assert found[0].tolist() == pytest.approx([expected] * 3)
 
 
 def test_scales_that_are_folded_in_give_the_same_values():

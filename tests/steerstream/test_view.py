@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steerstream import BadRequest, MissingExtra, ViewEncoding, extras, view
+from steerstream.v1 import frame_pb2
 from steerstream_bundle import jpeg
 from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.errors import UndecodableError
@@ -206,12 +207,73 @@ def test_raw_video_reaches_the_darkest_and_the_brightest_level(level, expected):
     assert set(np.unique(pixels)) == {expected}
 
 
+MAPPED = dataclasses.replace(VIEW, mapping=mapping())
+
+
 @pytest.mark.parametrize(("height", "width"), [(720, 640), (480, 960)])
 def test_a_picture_of_another_shape_than_its_camera_s_is_refused(height, width):
-    mapped = dataclasses.replace(VIEW, mapping=mapping())
     with pytest.raises(BadRequest, match=f"{width}x{height}"):
-        view.of_pixels(noise(height, width), mapped)
+        view.of_pixels(noise(height, width), MAPPED)
     with pytest.raises(BadRequest, match=f"{width}x{height}"):
         view.of_planes(
-            noise(height, width, 1), noise(height // 2, width // 2, 2), mapped, full_range=True
+            noise(height, width, 1), noise(height // 2, width // 2, 2), MAPPED, full_range=True
         )
+    with pytest.raises(BadRequest, match=f"{width}x{height}"):
+        view.of_jpeg(simplejpeg.encode_jpeg(noise(height, width)), MAPPED)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_jpeg_file_is_mapped_as_its_pixels_are(scale):
+    picture = smooth(480 * scale, 640 * scale)
+    data = simplejpeg.encode_jpeg(picture, quality=100)
+    of_file, of_pixels = view.of_jpeg(data, MAPPED), view.of_pixels(picture, MAPPED)
+    assert furthest(of_file.pixels, of_pixels.pixels) <= 8
+    expected = frame_pb2.ViewApplied(
+        source_width_px=640 * scale, source_height_px=480 * scale, mapped=True
+    )
+    assert of_file.applied == of_pixels.applied == expected
+
+
+@pytest.mark.parametrize(
+    ("picture", "least", "size"),
+    [
+        ((480, 640), (60, 80), (60, 80)),
+        ((480, 640), (50, 80), (60, 80)),
+        ((480, 640), (61, 80), (120, 160)),
+        ((480, 640), (60, 81), (120, 160)),
+        ((480, 640), (70, 80), (120, 160)),
+        ((480, 640), (121, 1), (240, 320)),
+        ((480, 640), (241, 1), (480, 640)),
+        ((243, 331), (31, 42), (31, 42)),
+    ],
+)
+def test_a_jpeg_file_is_decoded_no_larger_than_its_mapping_needs(monkeypatch, picture, least, size):
+    class Needs:
+        least_px = least
+
+    monkeypatch.setattr(view, "_warp", {MAPPED.mapping: Needs}.__getitem__)
+    assert view._smallest(*picture, MAPPED) == size
+
+
+def test_a_jpeg_file_is_decoded_no_smaller_than_its_part_needs():
+    """Half of the rows of 60, and of 120, are fewer than the view's 66."""
+    assert view._smallest(480, 1600, VIEW) == (240, 800)
+
+
+def test_sixteen_rows_tell_whether_video_is_limited():
+    assert not view._is_full(np.full((16, 6400, 1), 100, np.uint8))
+    rows = np.full((16, 6400, 1), 100, np.uint8)
+    rows[1] = 255
+    assert view._is_full(rows), "of few rows all are looked at"
+    rows = np.full((480, 640, 1), 100, np.uint8)
+    rows[28] = 255
+    assert not view._is_full(rows), "every thirtieth row"
+    rows[30] = 255
+    assert view._is_full(rows)
+
+
+@pytest.mark.parametrize(("count", "is_full"), [(16, False), (17, True)])
+def test_one_value_in_a_hundred_may_lie_beyond_limited_video(count, is_full):
+    luma = np.full((16, 100, 1), 100, np.uint8)
+    luma.flat[:count] = 255
+    assert view._is_full(luma) is is_full

@@ -25,6 +25,7 @@ from steerstream.command_line import (
 )
 from steerstream.connection_options import add_connection_options, connection_arguments
 from steerstream.drive import report
+from steerstream.drive.camera_file import read_camera
 from steerstream.drive.plot import SteeringPlot
 from steerstream.drive.recorder import Recorder
 from steerstream.drive.runner import Drive
@@ -57,6 +58,8 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     add("--policy", choices=("latest", "every"), help="frame policy (default: latest in real time,"
         " every with --as-fast-as-possible)")  # fmt: skip
     add("--rate-hz", type=positive, help="pictures a second (default: the source's own)")
+    add("--camera", type=Path, metavar="FILE.toml", help="describes the camera, so that the server"
+        " maps its pictures to those that the network was trained with")  # fmt: skip
     add("--act-in-ms", type=not_negative, help="what a network that takes it is told of when its"
         " commands act (default: measured with a camera, else nothing)")  # fmt: skip
     add("--whole-frames", action="store_true", help="send whole pictures; by default they are"
@@ -109,6 +112,7 @@ async def drive(options: argparse.Namespace) -> int:
             live=source.is_live,
             observer=recorder,
             acting=ActingDelay(fixed_ms=options.act_in_ms),
+            camera=read_camera(options.camera) if options.camera else None,
         ) as session,
     ):
         return await _run(options, source, reading, session)

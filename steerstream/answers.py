@@ -94,7 +94,8 @@ class HorizonStep:
     """Values for one moment after a frame.
 
     Attributes:
-        after_ms: milliseconds from when the frame's picture was taken to that moment.
+        after_ms: milliseconds to that moment from when the frame's picture was taken, and from when
+            its command acts where the network is told that.
         limited: what is safe to follow then, after the server's limits.
     """
 

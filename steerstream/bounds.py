@@ -33,8 +33,9 @@ class Bounds:
         max_steering_torque_nm: 3.0; Volkswagen MQB's cap in opendbc.
         max_age_ms: 150; three frames at 20 Hz. An older command is held, no longer followed.
         max_hold_ms: 1000; panda's lag limit. An older command is let go of.
-        max_horizon_ms: 500; what a network says comes next is followed up to this age of its
-            picture: half a second is the time over which ISO 11270 judges lateral jerk.
+        max_horizon_ms: 500; what a network says comes next is followed for so long after its
+            picture was taken, or after its command was due: half a second is the time over which
+            ISO 11270 judges lateral jerk.
         max_round_trip_ms: 200; four frames at 20 Hz. A frame without an answer by then is lost.
         max_lost_fraction: 0.2; openpilot declares its model lagging beyond it.
         lost_window_frames: 100; frames over which losses are counted, 5 s at 20 Hz.

@@ -267,7 +267,8 @@ class HorizonOutput:
 class Horizon:
     """What a network says of the time after a frame; without outputs it says nothing of it.
 
-    Step `i`, counted from 1, is for `i * spacing_ms` after the frame's picture was taken.
+    Step `i`, counted from 1, is for `i * spacing_ms` after the frame's picture was taken, and as
+    much after its command acts where the network is told when that is.
     """
 
     spacing_ms: int = 0

@@ -58,8 +58,8 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     add("--policy", choices=("latest", "every"), help="frame policy (default: latest in real time,"
         " every with --as-fast-as-possible)")  # fmt: skip
     add("--rate-hz", type=positive, help="pictures a second (default: the source's own)")
-    add("--camera", type=Path, metavar="FILE.toml", help="describes the camera, so that the server"
-        " maps its pictures to those that the network was trained with")  # fmt: skip
+    add("--camera-file", type=Path, metavar="FILE.toml", help="describes the camera, so that its"
+        " pictures are mapped to those that the network was trained with")  # fmt: skip
     add("--act-in-ms", type=not_negative, help="what a network that takes it is told of when its"
         " commands act (default: measured with a camera, else nothing)")  # fmt: skip
     add("--whole-frames", action="store_true", help="send whole pictures; by default they are"
@@ -112,7 +112,7 @@ async def drive(options: argparse.Namespace) -> int:
             live=source.is_live,
             observer=recorder,
             acting=ActingDelay(fixed_ms=options.act_in_ms),
-            camera=read_camera(options.camera) if options.camera else None,
+            camera=read_camera(options.camera_file) if options.camera_file else None,
         ) as session,
     ):
         return await _run(options, source, reading, session)

@@ -282,7 +282,9 @@ class HorizonStep(_message.Message):
     AFTER_MS_FIELD_NUMBER: _builtins.int
     LIMITED_FIELD_NUMBER: _builtins.int
     after_ms: _builtins.int
-    """Milliseconds from when the frame's picture was taken to the moment that the values are for."""
+    """Milliseconds from the command's own moment to the one that the values are for: from when the frame's picture was taken,
+    and Frame.act_in_ms later where the network takes that.
+    """
     @_builtins.property
     def limited(self) -> Global___ControlValues:
         """What is safe to follow then: the network's values after the limits, as if the step before were the last command."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from steerstream.warp import MAX_TABLE_BYTES
 from steerstream_bundle.contract import Contract
 from steerstream_service.config import Config
 from steerstream_service.process.memory import needed_bytes
@@ -85,6 +86,7 @@ def always(config: Config, contracts: Sequence[Contract]) -> list[Row]:
         Row("pictures that operators look at", "max_message_bytes", MOST_WATCHERS,
             config.max_message_bytes),
         Row("the message that is read", "max_message_bytes", _COPIES, config.max_message_bytes),
+        Row("maps of described cameras", "", 1, MAX_TABLE_BYTES),
         Row("lines for the log", "", _LOG_LINES, _LOG_LINE_BYTES),
         Row("what is remembered of clients", "", _REMEMBERED, _REMEMBERED_BYTES),
     ]  # fmt: skip

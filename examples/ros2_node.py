@@ -20,7 +20,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 import steerstream.blocking
-from steerstream import Action, BadRequest, SessionEnded, ViewUse
+from steerstream import Action, SessionEnded, SteerstreamError, ViewUse
 
 # A picture that waits is old: the newest replaces it, and none is sent twice over a bad network.
 NEWEST = QoSProfile(
@@ -121,12 +121,14 @@ class DriveNode(Node):
                     vehicle_speed_mps=self._own_speed_mps,
                     view=ViewUse.ALWAYS,
                 )
-            except BadRequest as error:
-                self.get_logger().error(f"a picture was not sent: {error}")
             except SessionEnded as error:
                 if not self._is_closed:
                     self.get_logger().fatal(f"the session is over: {error}")
                 return
+            except SteerstreamError as error:
+                self.get_logger().error(
+                    f"a picture was not sent: {error}", throttle_duration_sec=5.0
+                )
 
     def _capture_time_ns(self, header: Header) -> int:
         """Return the header's stamp by a clock that nobody sets, as capture times must be."""
@@ -136,10 +138,10 @@ class DriveNode(Node):
         return time.monotonic_ns() - (self.get_clock().now().nanoseconds - stamp_ns)
 
     def _publish(self) -> None:
-        try:
-            safe = self._session.safe_command()
-        except SessionEnded:
-            return
+        if not self._sender.is_alive():
+            # What started the node may start it again; a node without a session is of no use.
+            raise SystemExit(1)
+        safe = self._session.safe_command()
         if safe.action is not self._action:
             self._action = safe.action
             self.get_logger().warning(" ".join([safe.action.name, *map(str, safe.reasons)]))

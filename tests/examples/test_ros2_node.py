@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from steerstream import Action, BadRequest
+from steerstream import Action, BadRequest, SessionTakenOver
 from steerstream.testing import FakeServer, Reply, Skip
 from tests.examples import ros2
 from tests.steerstream.command_lines import served
@@ -189,6 +189,19 @@ def test_a_picture_that_cannot_be_sent_is_logged_and_the_next_is_sent(example, m
             wait_until(lambda: node._newest is None)
         wait_until(lambda: len(sent) == 2)
         assert node.logger.lines == ["a picture was not sent: too large"]
+
+
+def test_a_session_that_is_over_ends_the_node(example, monkeypatch):
+    def send_frame(picture, **options):
+        raise SessionTakenOver("another program drives this vehicle")
+
+    with running(example, monkeypatch, FakeServer()) as node:
+        node._session = types.SimpleNamespace(send_frame=send_frame)
+        show(node)
+        node._sender.join(PATIENCE_S)
+        with pytest.raises(SystemExit):
+            tick(node)
+    assert "another program drives this vehicle" in node.logger.lines[0]
 
 
 def test_no_queue_holds_an_old_picture_or_an_old_command(example, monkeypatch):

@@ -345,8 +345,8 @@ def _held(server: Server) -> tuple[int, int, float, int, int]:
     return (
         server.admission.sessions,
         model.queue.pool.free,
-        # Added and taken away again and again, in another order.
-        round(server.admission.capacity.load, 12),
+        # Their load itself goes by what pictures cost just now.
+        len(server.admission.capacity._claims),
         len(service._streams) + len(service._unopened),
         len(asyncio.all_tasks()),
     )

@@ -52,6 +52,9 @@ def virtual_time() -> Iterator[asyncio.Runner]:
     with (
         mock.patch.object(time, "monotonic_ns", clock.now_ns),
         mock.patch.object(time, "monotonic", clock.now_s),
+        # What a picture took decides how fast its session is read.
+        mock.patch.object(time, "thread_time_ns", clock.now_ns),
+        mock.patch.object(time, "process_time_ns", clock.now_ns),
         asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(clock)) as runner,
     ):
         yield runner

@@ -85,6 +85,7 @@ from steerstream.models import (
     View,
     ViewEncoding,
 )
+from steerstream.opening import SessionOptions
 from steerstream.session import FrameOptions, Session
 from steerstream.transport import GrpcTransport, Tls, Transport
 
@@ -148,6 +149,7 @@ __all__ = [
     "SessionInfo",
     "SessionLost",
     "SessionOpening",
+    "SessionOptions",
     "SessionProtocolError",
     "SessionRefused",
     "SessionShed",

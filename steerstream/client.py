@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import logging
 import time
@@ -14,7 +13,6 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from steerstream import wire
-from steerstream.acting_delay import ActingDelay
 from steerstream.arguments import instance, shown
 from steerstream.drive_session import DriveSession
 from steerstream.errors import (
@@ -25,10 +23,9 @@ from steerstream.errors import (
     SteerstreamError,
 )
 from steerstream.failures import RpcFailed, call_error
-from steerstream.guard import Guard
 from steerstream.hand_over import HandOver, SessionChange
-from steerstream.models import Camera, FramePolicy, ServedModels
-from steerstream.observer import IGNORED, LegObserver, SessionObserver
+from steerstream.models import FramePolicy, ServedModels
+from steerstream.opening import Opening, SessionOptions
 from steerstream.session import Clock, Session, VehicleSession
 from steerstream.transport import (
     GrpcTransport,
@@ -226,19 +223,7 @@ class Client:
         return wire.served_models(response)
 
     def open_session(
-        self,
-        *,
-        vehicle_id: str,
-        model: str | None = None,
-        budget_ms: float | None = 50.0,
-        frame_policy: FramePolicy = FramePolicy.LATEST,
-        camera: Camera | None = None,
-        frame_rate_hz: float | None = None,
-        ticket: bytes | None = None,
-        live: bool | None = None,
-        guard: Guard | None = None,
-        observer: SessionObserver | None = None,
-        acting: ActingDelay | None = None,
+        self, *, ticket: bytes | None = None, **options: Unpack[SessionOptions]
     ) -> SessionOpening[Session]:
         """Open a session, for the time of an `async with` block or until it is closed.
 
@@ -254,21 +239,8 @@ class Client:
         ```
 
         Args:
-            vehicle_id: the vehicle's name, 1 to 128 printable ASCII characters.
-            model: a served model's name; None for the server's default.
-            budget_ms: milliseconds that a frame may take in the server; None for its default.
-            frame_policy: LATEST for vehicles, EVERY for lock-step and replay.
-            camera: the camera that the frames come from; None where nothing is known of it.
-            frame_rate_hz: frames a second that will be sent; None for the model's own rate.
             ticket: of an earlier session of this vehicle, to go on where it stopped.
-            live: whether capture times run as the client's clock does. Then times that cannot be
-                true are refused, and old pictures are not followed. False for a recording or a
-                simulator with its own time. By default, True under LATEST.
-            guard: judges the answers; by default one with the default bounds. One that was used in
-                an earlier session of the vehicle goes on holding that session's last command.
-            observer: is told what happens in the session, such as a `FlightRecorder`.
-            acting: what the vehicle knows of the time until a command acts, for a network that is
-                told it; by default a live session measures it.
+            **options: `vehicle_id`, and what else `SessionOptions` has.
 
         Raises:
             SessionRefused: the server does not open it; `reason` says why.
@@ -278,73 +250,32 @@ class Client:
             ConnectionFailed: the server is gone.
             ProtocolError: the target is no steerstream server.
         """
-        opening = _Opening.of(
-            vehicle_id=vehicle_id,
-            model=model,
-            budget_ms=budget_ms,
-            frame_policy=frame_policy,
-            camera=camera,
-            ticket=ticket,
-            frame_rate_hz=frame_rate_hz,
-            live=live,
-            guard=guard,
-            observer=observer,
-            acting=acting,
-        )
+        opening = Opening.of(options, ticket)
         return SessionOpening(lambda: self._open_session(opening))
 
     def drive_session(
         self,
         *,
-        vehicle_id: str,
-        model: str | None = None,
-        budget_ms: float | None = 50.0,
-        frame_policy: FramePolicy = FramePolicy.LATEST,
-        camera: Camera | None = None,
-        frame_rate_hz: float | None = None,
-        live: bool | None = None,
-        guard: Guard | None = None,
-        observer: SessionObserver | None = None,
-        acting: ActingDelay | None = None,
         hand_over: HandOver | None = None,
         on_change: Callable[[SessionChange], None] | None = None,
+        **options: Unpack[SessionOptions],
     ) -> SessionOpening[DriveSession]:
         """Open a session that goes on at another server, or at the same one, where its is lost.
 
         Each server that it goes to gets a connection of its own.
 
         Args:
-            vehicle_id: the vehicle's name, 1 to 128 printable ASCII characters.
-            model: a served model's name; None for the server's default.
-            budget_ms: milliseconds that a frame may take in the server; None for its default.
-            frame_policy: LATEST for vehicles, EVERY for lock-step and replay.
-            camera: the camera that the frames come from; None where nothing is known of it.
-            frame_rate_hz: frames a second that will be sent; None for the model's own rate.
-            live: as for `open_session`.
-            guard: judges the answers of all servers; by default one with the default bounds.
-            observer: is told what happens in the session, such as a `FlightRecorder`.
-            acting: as for `open_session`.
             hand_over: when and how the server is changed; by default as `HandOver` says.
             on_change: is told of every change of state, in the event loop; it must not block.
+            **options: `vehicle_id`, and what else `SessionOptions` has. `guard` judges the answers
+                of all servers.
 
         Raises:
             SessionRefused: no server opens it; `reason` says why the last one did not.
             BadRequest: an argument is of the wrong type or out of its range.
             ConnectionFailed: no server was reached.
         """
-        opening = _Opening.of(
-            vehicle_id=vehicle_id,
-            model=model,
-            budget_ms=budget_ms,
-            frame_policy=frame_policy,
-            camera=camera,
-            ticket=None,
-            frame_rate_hz=frame_rate_hz,
-            live=live,
-            guard=guard,
-            observer=observer,
-            acting=acting,
-        )
+        opening = Opening.of(options)
         if hand_over is not None:
             instance("hand_over", hand_over, HandOver)
         chosen = hand_over or HandOver()
@@ -352,7 +283,7 @@ class Client:
 
     async def _open_drive_session(
         self,
-        opening: _Opening,
+        opening: Opening,
         hand_over: HandOver,
         on_change: Callable[[SessionChange], None] | None,
     ) -> DriveSession:
@@ -380,7 +311,7 @@ class Client:
         return session
 
     async def _open_leg(
-        self, opening: _Opening, timeout_s: float, target: str, ticket: bytes | None
+        self, opening: Opening, timeout_s: float, target: str, ticket: bytes | None
     ) -> tuple[Client, Session]:
         """Open a drive session at one server, on a connection of its own."""
         client = Client(
@@ -397,7 +328,7 @@ class Client:
             await client.aclose()
             raise
 
-    async def _open_session(self, opening: _Opening) -> Session:
+    async def _open_session(self, opening: Opening) -> Session:
         stream = await self._connected().drive()
         self._opening.add(stream)
         try:
@@ -456,83 +387,6 @@ class Client:
                 "the client is not connected; await it, or use it inside 'async with'"
             )
         return self._transport
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Opening:
-    """The request for a session, checked.
-
-    Attributes:
-        request: the message that opens it.
-        guard: judges its answers.
-        is_live: whether capture times must run as the clock does.
-        camera: that the frames come from.
-        observer: is told what happens in it.
-        acting: what the vehicle knows of the time until a command acts.
-    """
-
-    request: drive_service_pb2.DriveRequest
-    guard: Guard
-    is_live: bool
-    camera: Camera | None
-    observer: SessionObserver
-    acting: ActingDelay | None = None
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        frame_policy: FramePolicy,
-        live: bool | None,
-        guard: Guard | None,
-        observer: SessionObserver | None,
-        acting: ActingDelay | None,
-        **fields: Unpack[wire.OpenFields],
-    ) -> Self:
-        """Check the arguments of `Client.open_session`.
-
-        Args:
-            frame_policy: LATEST or EVERY.
-            live: whether capture times run as the clock does; None for the policy's default.
-            guard: judges the answers; None for one with the default bounds.
-            observer: is told what happens; None for nobody.
-            acting: what the vehicle knows of the time until a command acts; None for nothing.
-            **fields: of the message.
-
-        Raises:
-            BadRequest: a value is of the wrong type or out of its range.
-        """
-        instance("vehicle_id", fields["vehicle_id"], str)
-        instance("frame_policy", frame_policy, FramePolicy)
-        if live is not None:
-            instance("live", live, bool)
-        if fields["camera"] is not None:
-            instance("camera", fields["camera"], Camera)
-        if guard is not None:
-            instance("guard", guard, Guard)
-        if observer is not None:
-            instance("observer", observer, SessionObserver)
-        if acting is not None:
-            instance("acting", acting, ActingDelay)
-        request = wire.open_request(frame_policy=frame_policy, **fields)
-        is_live = frame_policy is FramePolicy.LATEST if live is None else live
-        return cls(
-            request, guard or Guard(), is_live, fields["camera"], observer or IGNORED, acting
-        )
-
-    def with_ticket(self, ticket: bytes | None) -> _Opening:
-        """Return the same for one leg of a drive session, which judges and counts by itself."""
-        request = drive_service_pb2.DriveRequest()
-        request.CopyFrom(self.request)
-        request.open.ticket = ticket or b""
-        request.open.replays_rings = True
-        return _Opening(
-            request,
-            Guard(self.guard.bounds),
-            is_live=False,
-            camera=self.camera,
-            observer=LegObserver(self.observer),
-        )
 
 
 _Opened = TypeVar("_Opened", bound=VehicleSession)

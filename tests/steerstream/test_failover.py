@@ -88,7 +88,7 @@ async def driven(targets, *, budget_ms=BUDGET_MS, break_now=None, changes=None):
 
 
 @pytest.mark.parametrize(
-    "write", [bundles.recurrent, bundles.ring], ids=lambda write: write.__name__
+    "write", [bundles.recurrent, bundles.remembering], ids=lambda write: write.__name__
 )
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_server_that_goes_costs_no_answer(tmp_path, settings, write, number):

@@ -72,6 +72,7 @@ NAMES = [
     "SessionInfo",
     "SessionLost",
     "SessionOpening",
+    "SessionOptions",
     "SessionProtocolError",
     "SessionRefused",
     "SessionShed",

@@ -189,8 +189,8 @@ def test_the_operator_s_table_says_what_each_bundle_takes(path):
     frames = max(Config().ticket_every_frames, math.ceil(size / MAX_SHARE / picture_bytes))
     row = (
         f"| `{contract.name}` | {length} | {size:,} | {frames} | {frames / rate_hz:.1f} s | "
-        f"{size * rate_hz / frames / 1000:.1f} kB/s | {100 * size / frames / picture_bytes:.1f} % | "
-        f"{ticket_bytes(contract):,} |"
+        f"{size * rate_hz / frames / 1000:.1f} kB/s | "
+        f"{100 * size / frames / picture_bytes:.1f} % | {ticket_bytes(contract):,} |"
     )
     assert row in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 

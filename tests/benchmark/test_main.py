@@ -89,6 +89,18 @@ def test_tls_and_plain_text_take_turns(bundle_path, tmp_path):
     assert min(times) / max(times) <= results["ratio"] <= max(times) / min(times)
 
 
+def test_a_recorder_and_none_take_turns(bundle_path, tmp_path):
+    options = ["--vehicles", "2", "--rounds", "2", "--seconds", "0.5", *FRAMES]
+    results = run(bundle_path, tmp_path, "recording", *options)
+    for side in ("server", "vehicle"):
+        found = results[side]
+        orders = [list(each) for each in found["rounds"]]
+        assert orders == [["without", "with"], ["with", "without"]]
+        assert min(each[name]["cpu_us"] for each in found["rounds"] for name in each) > 0
+        # A view is 6 kB, and 1,200 of them are sent in a minute.
+        assert 1.0 < found["megabytes_a_minute"] < 50.0
+
+
 def test_fairness_measures_the_others(bundle_path, tmp_path):
     options = ["--vehicles", "2", "--rounds", "1", "--seconds", "0.5", *FRAMES]
     results = run(bundle_path, tmp_path, "fairness", *options)

@@ -196,7 +196,7 @@ def _picture(seed: int) -> NDArray[np.uint8]:
     # Smooth, as a camera's is; noise would compress to many times its bytes.
     rows, columns = np.mgrid[: _SHAPE[0], : _SHAPE[1]]
     waves = np.sin(rows[..., None] / (20.0 + seed) + columns[..., None] / (31.0, 37.0, 43.0))
-    return (127.5 * (waves + 1)).astype(np.uint8)
+    return np.asarray(127.5 * (waves + 1), np.uint8)
 
 
 def _size(folder: Path) -> int:

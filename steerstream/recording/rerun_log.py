@@ -138,7 +138,7 @@ class RerunLog:
     def _number(self, path: str, value: float) -> None:
         self._stream.log(path, rr.Scalars(value))
 
-    def _tell(self, topic: str, text: str, level: str) -> None:
+    def _tell(self, topic: str, text: str, level: rr.TextLogLevel) -> None:
         self._stream.log(f"news{topic}", rr.TextLog(text, level=level))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import struct
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,7 +103,7 @@ class RosLog:
                 f"{self.name}: does not say what {connection.msgtype} is, the type of"
                 f" {connection.topic}"
             ) from None
-        except (ValueError, IndexError, struct.error) as error:
+        except self._reading.AnyReaderError as error:
             raise MediaError(
                 f"{self.name}: a message of {connection.topic} is damaged: {error}"
             ) from None

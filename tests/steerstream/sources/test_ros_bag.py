@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import numpy as np
 import pytest
 
-from steerstream import MediaError
+from steerstream import ControlValues, MediaError
 from steerstream.images import encode_jpeg
 from steerstream.sources.formats import open_recording
-from steerstream.sources.options import ReadOptions
+from steerstream.sources.options import BadRows, ReadOptions
 from steerstream.sources.ros_bag import _STEERING_REPORT
 from tests.steerstream.sources.made import angles, intervals_ns, picture
 
@@ -109,6 +112,32 @@ def test_raw_pictures_keep_their_shape(bag, padding):
     assert np.array_equal(frames[1].load(), picture(50))
 
 
+NEWER_REPORT = """\
+std_msgs/Header header
+float32 steering_wheel_torque
+float32 steering_wheel_angle
+uint8 mode
+float32 speed
+"""
+
+
+def test_a_newer_report_of_the_same_name_is_read_as_the_bag_defines_it(tmp_path):
+    """Dataspeed changed the fields and not the name."""
+    store = get_typestore(Stores.ROS1_NOETIC)
+    store.register(get_types_from_msg(NEWER_REPORT, REPORT))
+    kind = "sensor_msgs/msg/CompressedImage"
+    with Writer1(tmp_path / "drive.bag") as writer:
+        camera = writer.add_connection("/camera", kind, typestore=store)
+        steering = writer.add_connection("/steering", REPORT, typestore=store)
+        stamp = header(store.types, FIRST_NS, seq=0)
+        message = store.types[kind](stamp, "jpeg", np.frombuffer(jpeg(0), np.uint8))
+        writer.write(camera, FIRST_NS, store.serialize_ros1(message, kind))
+        report = store.types[REPORT](stamp, 0.25, -0.5, 1, 9.0)
+        writer.write(steering, FIRST_NS, store.serialize_ros1(report, REPORT))
+    (frame,) = open_recording(tmp_path / "drive.bag", ReadOptions()).frames()
+    assert frame.truth == ControlValues(-0.5, 9.0, 0.25)
+
+
 def test_a_database_is_read_by_its_folder(tmp_path):
     write_ros_2(tmp_path / "drive")
     (database,) = (tmp_path / "drive").glob("*.db3")
@@ -126,3 +155,53 @@ def test_a_topic_that_is_no_camera_is_not_taken_for_one(tmp_path):
     write_ros_1(tmp_path / "drive.bag")
     with pytest.raises(MediaError, match="give one of its topics as --camera: /center_camera"):
         open_recording(tmp_path / "drive.bag", ReadOptions(camera="/rear"))
+
+
+def without_definitions(folder):
+    """As bags of ROS 2 before Iron are: they name their types and do not say what these are."""
+    (database,) = folder.glob("*.db3")
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM message_definitions")
+
+
+def test_a_bag_without_definitions_is_read_by_those_that_are_known(tmp_path):
+    write_ros_2(tmp_path / "drive", version=8)
+    without_definitions(tmp_path / "drive")
+    frames = list(open_recording(tmp_path / "drive", ReadOptions()).frames())
+    assert angles(frames) == pytest.approx([0.0, 0.025, 0.05, 0.075], abs=1e-6)
+
+
+def test_a_report_that_is_not_as_known_is_refused_and_never_misread(tmp_path):
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    store.register(get_types_from_msg(NEWER_REPORT, REPORT))
+    with Writer2(tmp_path / "drive", version=8, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        steering = writer.add_connection("/steering", REPORT, typestore=store)
+        kind = "sensor_msgs/msg/CompressedImage"
+        camera = writer.add_connection("/camera", kind, typestore=store)
+        stamp = header(store.types, FIRST_NS)
+        report = store.types[REPORT](stamp, 0.25, -0.5, 1, 9.0)
+        writer.write(steering, FIRST_NS, store.serialize_cdr(report, REPORT))
+        message = store.types[kind](stamp, "jpeg", np.frombuffer(jpeg(0), np.uint8))
+        writer.write(camera, FIRST_NS, store.serialize_cdr(message, kind))
+    without_definitions(tmp_path / "drive")
+    with pytest.raises(MediaError, match="a message of /steering is damaged"):
+        open_recording(tmp_path / "drive", ReadOptions())
+    bad_rows = BadRows(skip=True)
+    (frame,) = open_recording(tmp_path / "drive", ReadOptions(bad_rows=bad_rows)).frames()
+    assert frame.truth is None
+    assert len(bad_rows.summary()) == 1
+
+
+def test_a_type_that_nobody_knows_is_named(tmp_path):
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    kind = "x_msgs/msg/SteeringReport"
+    store.register(get_types_from_msg(NEWER_REPORT, kind))
+    with Writer2(tmp_path / "drive", version=8, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        steering = writer.add_connection("/steering", kind, typestore=store)
+        camera_kind = "sensor_msgs/msg/CompressedImage"
+        writer.add_connection("/camera", camera_kind, typestore=store)
+        report = store.types[kind](header(store.types, FIRST_NS), 0.25, -0.5, 1, 9.0)
+        writer.write(steering, FIRST_NS, store.serialize_cdr(report, kind))
+    without_definitions(tmp_path / "drive")
+    with pytest.raises(MediaError, match="does not say what x_msgs/msg/SteeringReport is"):
+        open_recording(tmp_path / "drive", ReadOptions())

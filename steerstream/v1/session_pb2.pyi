@@ -107,7 +107,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNKNOWN_MODEL: _ErrorReason.ValueType  # 3
     """No model of that name is served. NOT_FOUND."""
     ERROR_REASON_BAD_TICKET: _ErrorReason.ValueType  # 4
-    """The ticket is forged, expired, or bound to another vehicle or model. INVALID_ARGUMENT."""
+    """The ticket is forged, expired, or bound to another vehicle or model; or the frames that it asks for were not played
+    again first. INVALID_ARGUMENT.
+    """
     ERROR_REASON_TOO_MANY_SESSIONS: _ErrorReason.ValueType  # 5
     """All sessions of the server are taken, or the predicted load leaves no room. RESOURCE_EXHAUSTED."""
     ERROR_REASON_BUDGET_TOO_SMALL: _ErrorReason.ValueType  # 6
@@ -141,7 +143,9 @@ ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 2
 ERROR_REASON_UNKNOWN_MODEL: ErrorReason.ValueType  # 3
 """No model of that name is served. NOT_FOUND."""
 ERROR_REASON_BAD_TICKET: ErrorReason.ValueType  # 4
-"""The ticket is forged, expired, or bound to another vehicle or model. INVALID_ARGUMENT."""
+"""The ticket is forged, expired, or bound to another vehicle or model; or the frames that it asks for were not played
+again first. INVALID_ARGUMENT.
+"""
 ERROR_REASON_TOO_MANY_SESSIONS: ErrorReason.ValueType  # 5
 """All sessions of the server are taken, or the predicted load leaves no room. RESOURCE_EXHAUSTED."""
 ERROR_REASON_BUDGET_TOO_SMALL: ErrorReason.ValueType  # 6

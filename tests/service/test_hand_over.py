@@ -271,6 +271,43 @@ async def test_a_session_goes_on_at_another_server(tmp_path, keys, policy):
         assert broken.opened.session_id != resumed.opened.session_id
 
 
+@pytest.mark.parametrize("replays_rings", [False, True])
+async def test_a_ticket_leaves_rings_out_where_the_vehicle_plays_them_again(
+    tmp_path, keys, replays_rings
+):
+    path = bundles.remembering(tmp_path / "a.onnx")
+    fields = {"frame_policy": session_pb2.FRAME_POLICY_EVERY, "replays_rings": replays_rings}
+    options = {"ticket_keys": str(keys), "ticket_every_frames": EVERY_FRAMES}
+    async with running(path, **options) as first, running(path, **options) as second:
+        whole = await first.vehicle(**fields)
+        expected = [told(answer) for answer in await drive(whole, range(30))]
+        broken = await first.vehicle(vehicle_id="car-a", **fields)
+        found = await drive(broken, range(21))
+        ticket = broken.notices[-1].ticket
+        assert ticket.HasField("replay_from") is replays_rings
+        first_frame = ticket.sequence_number - 3 if replays_rings else ticket.sequence_number + 1
+        assert not replays_rings or ticket.replay_from == first_frame
+        broken.call.cancel()
+        resumed = await second.vehicle(vehicle_id="car-a", ticket=ticket.ticket, **fields)
+        await drive(resumed, range(first_frame, 21), replayed=True)
+        found += await drive(resumed, range(21, 30))
+        assert [told(answer) for answer in found] == expected
+
+
+async def test_a_ticket_without_its_frames_ends_the_stream(tmp_path, keys):
+    path = bundles.remembering(tmp_path / "a.onnx")
+    async with running(path, ticket_keys=str(keys), ticket_every_frames=1) as run:
+        car = await run.vehicle(vehicle_id="car-a", replays_rings=True)
+        await drive(car, range(40))
+        ticket = car.notices[-1].ticket
+        other = await run.vehicle(vehicle_id="car-a", ticket=ticket.ticket)
+        assert other.opened.resumed
+        await other.frame(FILM[1], sequence_number=ticket.sequence_number + 1, replayed=True)
+        code, reason, text = await other.failure()
+        assert (code.name, reason) == ("INVALID_ARGUMENT", "ERROR_REASON_BAD_TICKET")
+        assert f"frame {ticket.replay_from} must be played again next" in text
+
+
 async def test_a_ticket_opens_for_its_vehicle_alone(tmp_path, keys):
     path = bundles.recurrent(tmp_path / "a.onnx")
     async with running(path, ticket_keys=str(keys), ticket_every_frames=1) as run:

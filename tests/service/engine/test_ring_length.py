@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from steerstream_bundle import loading
+from steerstream_service.engine.accelerator import Host
+from steerstream_service.engine.device_stepper import DeviceStepper
 from steerstream_service.engine.host_stepper import HostStepper
 from steerstream_service.engine.ring_length import ring_length
 from tests.service import bundles
@@ -31,6 +34,17 @@ def length_of(path):
 )
 def test_rings_are_as_long_as_they_remember(tmp_path, write, length):
     assert length_of(write(tmp_path / "a.onnx")) == length
+
+
+def test_a_device_finds_the_same_length_and_touches_no_session(tmp_path):
+    loaded = loading.load(bundles.remembering(tmp_path / "a.onnx"))
+    stepper = DeviceStepper(loaded, sessions=1, buckets=[1], accelerator=Host())
+    slot, grey = stepper.pool.allocate(), np.full((8, 16, 3), 100, np.uint8)
+    before = stepper.step([grey], [slot], [True], save={0: True}).saved
+    assert ring_length(stepper) == 4
+    after = stepper.step([grey], [slot], [False], save={0: True}).saved
+    expected = stepper.step([grey], [slot], [False], load={0: before[0]}, save={0: True}).saved
+    assert after == expected
 
 
 def test_what_never_forgets_is_no_ring_whatever_it_is_called(tmp_path, caplog):

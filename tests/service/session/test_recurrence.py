@@ -1,6 +1,8 @@
 """What begins an epoch, and which frames count in it."""
 
-from steerstream_service.domain import FramePolicy, SkipReason
+import math
+
+from steerstream_service.domain import FramePolicy, SkipReason, Validity
 from tests.service.shell import Shell
 
 
@@ -27,6 +29,14 @@ def test_the_interval_is_since_the_last_frame_that_the_network_saw():
     shell.frame(3, 1140).decode().step_fails()
     shell.drive(4, 1190)
     assert [record.interval_s for record in shell.stepped] == [0.05, 0.04, 0.15]
+
+
+def test_a_frame_whose_output_cannot_be_used_was_seen_all_the_same():
+    shell = Shell()
+    shell.drive(0, 0)
+    held = shell.frame(1, 50).decode().step(outputs=(math.nan, 10.0, 0.2)).answers[-1]
+    assert (held.validity, held.step_count) == (Validity.HELD, 2)
+    assert shell.drive(2, 100).step_count == 3
 
 
 def test_an_epochs_first_frame_is_one_period_after_nothing():

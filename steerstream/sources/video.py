@@ -58,8 +58,8 @@ def open_video(path: Path, rate_hz: float | None = None) -> Recording:
 
     Args:
         path: the file.
-        rate_hz: pictures a second where the file does not tell; for a raw stream it never does,
-            although the video library says 25.
+        rate_hz: pictures a second where the file does not tell. For a raw stream the video library
+            says 25 whatever it states, so that this counts alone.
 
     Raises:
         MediaError: it cannot be read.

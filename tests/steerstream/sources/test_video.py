@@ -38,7 +38,7 @@ def test_what_is_no_video_is_refused(tmp_path, capfd):
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_a_raw_stream_goes_by_the_rate_that_is_stated_and_else_by_20_hz(tmp_path, codec):
-    """OpenCV says 25 for each: it is not in the file."""
+    """OpenCV says 25 of each, whatever it states."""
     path = tmp_path / "video.hevc"
     path.write_bytes(b"".join(encoded(codec, 4)))
     video = open_recording(path, ReadOptions())

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from mcap.exceptions import McapError, UnsupportedCompressionError
-from mcap.records import Channel, DataEnd, Message, Metadata, Schema
-from mcap.stream_reader import CRCValidationError, StreamReader
+from mcap.records import Channel, Chunk, DataEnd, McapRecord, Message, Metadata, Schema
+from mcap.stream_reader import CRCValidationError, StreamReader, breakup_chunk
 from mcap.writer import MCAP0_MAGIC
 
 from steerstream.errors import MediaError
@@ -20,6 +20,7 @@ from steerstream.errors import MediaError
 _LARGEST_RECORD_BYTES = 1 << 30
 """A damaged length must not ask for all memory."""
 
+_COMPRESSIONS = frozenset({"", "lz4", "zstd"})
 _DAMAGE = (McapError, CRCValidationError, struct.error, KeyError, ValueError)
 """What the library raises where a file ends too soon, or holds what no writer wrote."""
 
@@ -67,11 +68,26 @@ class McapFile:
         except _DAMAGE:
             self.is_cut_off = True
 
+    def _unpacked(self, file: BinaryIO) -> Iterator[McapRecord]:
+        """Yield the records of the file and of its chunks.
+
+        The library would take a chunk of an unknown compression for one without.
+        """
+        reader = StreamReader(
+            file, emit_chunks=True, validate_crcs=True, record_size_limit=_LARGEST_RECORD_BYTES
+        )
+        for record in reader.records:
+            if not isinstance(record, Chunk):
+                yield record
+                continue
+            if record.compression not in _COMPRESSIONS:
+                raise UnsupportedCompressionError(record.compression)
+            yield from breakup_chunk(record, validate_crc=True)
+
     def _read(self, file: BinaryIO) -> Iterator[Record]:
         schemas: dict[int, Schema] = {}
         channels: dict[int, Channel] = {}
-        reader = StreamReader(file, validate_crcs=True, record_size_limit=_LARGEST_RECORD_BYTES)
-        for record in reader.records:
+        for record in self._unpacked(file):
             match record:
                 case Schema():
                     schemas[record.id] = record

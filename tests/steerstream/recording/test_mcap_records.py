@@ -77,3 +77,10 @@ def test_a_compression_that_is_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(stream_reader, "lz4", None)
     with pytest.raises(MediaError, match="unsupported compression type lz4"):
         records(path)
+
+
+def test_a_compression_of_somebody_s_own_is_named(tmp_path):
+    path = write(tmp_path / "a.mcap", CompressionType.LZ4)
+    path.write_bytes(path.read_bytes().replace(b"\x03\x00\x00\x00lz4", b"\x03\x00\x00\x00bz2"))
+    with pytest.raises(MediaError, match="unsupported compression type bz2"):
+        records(path)

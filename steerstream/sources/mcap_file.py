@@ -70,6 +70,13 @@ class McapLog:
         for module in ("mcap_ros2.decoder", "mcap_protobuf.decoder"):
             found = package(module, extra="mcap", purpose=_PURPOSE)
             self._factories.append(found.DecoderFactory())
+        errors = package("mcap.exceptions", extra="mcap", purpose=_PURPOSE)
+        zstandard = package("zstandard", extra="mcap", purpose=_PURPOSE)
+        # What the library and its decompressors raise over damaged files.
+        self._damage = (
+            errors.McapError, zstandard.ZstdError, RuntimeError, ValueError, LookupError,
+            OverflowError, struct.error,
+        )  # fmt: skip
         self.topics = self._topics()
 
     def read(self, topics: Collection[str]) -> Iterator[tuple[str, int, Callable[[], Any]]]:
@@ -90,9 +97,15 @@ class McapLog:
 
     def _decoder(self, schema: Any, channel: Any) -> Callable[[bytes], Any]:  # noqa: ANN401
         for factory in self._factories:
-            decoder: Callable[[bytes], Any] | None = factory.decoder_for(
-                channel.message_encoding, schema
-            )
+            try:
+                decoder: Callable[[bytes], Any] | None = factory.decoder_for(
+                    channel.message_encoding, schema
+                )
+            # The parsers of schemas raise many kinds of errors over the text of whoever wrote it.
+            except Exception as error:  # noqa: BLE001
+                raise MediaError(
+                    f"{self.name}: the schema of {channel.topic} is damaged: {error}"
+                ) from None
             if decoder is not None:
                 return decoder
         raise MediaError(
@@ -102,11 +115,10 @@ class McapLog:
 
     def _topics(self) -> dict[str, str]:
         reader = package("mcap.reader", extra="mcap", purpose=_PURPOSE)
-        errors = package("mcap.exceptions", extra="mcap", purpose=_PURPOSE)
         try:
             with self._path.open("rb") as file:
                 summary = reader.make_reader(file).get_summary()
-        except (errors.McapError, ValueError, OSError):
+        except (*self._damage, OSError):
             summary = None
         if summary is not None and summary.channels:
             counts = summary.statistics.channel_message_counts if summary.statistics else {}
@@ -132,7 +144,7 @@ class McapLog:
         channels: dict[int, Any] = {}
         with self._path.open("rb") as file:
             try:
-                for record in streams.StreamReader(_WholeRecords(file)).records:
+                for record in streams.StreamReader(_WholeRecords(file), validate_crcs=True).records:
                     if isinstance(record, records.Schema):
                         schemas[record.id] = record
                     elif isinstance(record, records.Channel):
@@ -142,6 +154,8 @@ class McapLog:
                         yield schemas.get(channel.schema_id), channel, record
             except errors.EndOfFile:
                 return  # The writer was cut off: what came before is whole.
+            except self._damage as error:
+                raise MediaError(f"{self.name}: is damaged: {error}") from None
 
 
 _UNDECODABLE = (ValueError, LookupError, AttributeError, struct.error, DecodeError)

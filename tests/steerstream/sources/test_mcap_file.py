@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 
 import numpy as np
 import pytest
@@ -295,3 +296,23 @@ def test_a_codec_that_is_not_known_is_refused_or_its_messages_are_skipped(tmp_pa
     with pytest.raises(MediaError, match="has no frame"):
         list(skipping.frames())
     assert bad_rows.summary()[0].startswith("skipped 1 rows: a message cannot be read")
+
+
+@pytest.mark.parametrize("compression", [*CompressionType, None])
+def test_any_damage_ends_in_frames_or_a_typed_error(tmp_path, compression):
+    path, rng = tmp_path / "drive.mcap", random.Random(7)
+    if compression is None:
+        write_ros(path)
+    else:
+        write_foxglove(path, count=4, chunk_size=1, compression=compression)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for _ in range(rng.randint(1, 3)):
+            damaged[rng.randrange(8, len(whole))] = rng.choice((0, 255, rng.randrange(256)))
+        path.write_bytes(damaged)
+        try:
+            list(open_recording(path, ReadOptions()).frames())
+        except MediaError:
+            refused += 1
+    assert refused

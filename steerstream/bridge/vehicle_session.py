@@ -6,10 +6,12 @@ import argparse
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import steerstream
 from steerstream.bridge.driver import Driver
 from steerstream.bridge.options import session_arguments
+from steerstream.camera_file import read_camera
 from steerstream.command_line import positive, write_result
 from steerstream.connection_options import connection_arguments
 from steerstream.drive import report
@@ -23,8 +25,9 @@ def add_driving_options(parser: argparse.ArgumentParser) -> None:
     add("--rate-hz", type=positive, default=20.0, help="pictures a second at most; those between"
         " keep the command before (default: 20)")  # fmt: skip
     add("--speed-mps", type=positive, help="drive at this speed (default: the network's)")
-    add("--fov-deg", type=positive, help="horizontal field of view of the simulator's camera, for"
-        " a server that maps cameras")  # fmt: skip
+    add("--fov-deg", type=positive, help="horizontal field of view of the simulator's camera")
+    add("--camera-file", type=Path, metavar="FILE.toml", help="describes that camera in full,"
+        " so that its pictures are mapped to those that the network was trained with")  # fmt: skip
 
 
 @contextlib.asynccontextmanager
@@ -38,6 +41,9 @@ async def open_driver(options: argparse.Namespace, source: str) -> AsyncIterator
     Raises:
         SteerstreamError: the server cannot be reached, refuses, or ended the session.
     """
+    camera = Camera(horizontal_fov_deg=options.fov_deg)
+    if options.camera_file is not None:
+        camera = read_camera(options.camera_file)
     tally, began_s = Tally(options.budget_ms), time.monotonic()
     async with (
         steerstream.connect(options.target, **connection_arguments(options)) as client,
@@ -45,7 +51,7 @@ async def open_driver(options: argparse.Namespace, source: str) -> AsyncIterator
             **session_arguments(options),
             frame_policy=FramePolicy.LATEST,
             frame_rate_hz=options.rate_hz,
-            camera=Camera(horizontal_fov_deg=options.fov_deg),
+            camera=camera,
         ) as session,
     ):
         driver = Driver(session, tally, rate_hz=options.rate_hz, speed_mps=options.speed_mps)

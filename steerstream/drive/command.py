@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import steerstream
 from steerstream.acting_delay import ActingDelay
+from steerstream.camera_file import read_camera
 from steerstream.command_line import (
     INTERRUPTED,
     at_interrupt,
@@ -25,7 +26,6 @@ from steerstream.command_line import (
 )
 from steerstream.connection_options import add_connection_options, connection_arguments
 from steerstream.drive import report
-from steerstream.drive.camera_file import read_camera
 from steerstream.drive.plot import SteeringPlot
 from steerstream.drive.recorder import Recorder
 from steerstream.drive.runner import Drive

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from steerstream import BadRequest, Camera, LensModel
-from steerstream.drive.camera_file import read_camera
+from steerstream.camera_file import read_camera
 
 
 def test_a_camera_is_what_its_file_says(tmp_path):

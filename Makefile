@@ -59,7 +59,12 @@ bridge-test: $(VENV)/.dev ## Test the bridges with third parties, each in an env
 	@$(BRIDGES)/donkey/bin/pip install --quiet --disable-pip-version-check gym-donkeycar==1.0.13
 	@test -x $(BRIDGES)/alpasim/bin/python || $(PYTHON) -m venv $(BRIDGES)/alpasim
 	@$(BRIDGES)/alpasim/bin/pip install --quiet --disable-pip-version-check -e '.[alpasim]'
-	@STEERSTREAM_ALPASIM=$(CURDIR)/$(BRIDGES)/alpasim/bin/python \
+	@test -x $(BRIDGES)/metadrive/bin/python || $(PYTHON) -m venv $(BRIDGES)/metadrive
+	@$(BRIDGES)/metadrive/bin/pip install --quiet --disable-pip-version-check '.[sim]'
+	@$(BRIDGES)/metadrive/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		-r simulation/metadrive.txt
+	@STEERSTREAM_METADRIVE=$(CURDIR)/$(BRIDGES)/metadrive/bin/python \
+		STEERSTREAM_ALPASIM=$(CURDIR)/$(BRIDGES)/alpasim/bin/python \
 		STEERSTREAM_NODE_MODULES=$(CURDIR)/$(BRIDGES)/node_modules \
 		STEERSTREAM_GYM_DONKEYCAR=$(CURDIR)/$(BRIDGES)/donkey/bin/python \
 		$(BIN)/python -m pytest -q tests/steerstream/bridge tests/examples

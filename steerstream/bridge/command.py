@@ -7,6 +7,7 @@ import argparse
 from steerstream.bridge.alpasim import command as alpasim
 from steerstream.bridge.donkey import command as donkey
 from steerstream.bridge.gymnasium import command as gymnasium
+from steerstream.bridge.metadrive import command as metadrive
 from steerstream.bridge.udacity import command as udacity
 
 
@@ -21,6 +22,7 @@ def add_bridge_options(parser: argparse.ArgumentParser) -> None:
             gymnasium,
             "drive an environment of Gymnasium that shows a camera's pictures",
         ),
+        ("metadrive", metadrive, "drive MetaDrive's maps, or record its own driver"),
         ("udacity", udacity, "drive in Udacity's self-driving car simulator"),
     ):
         simulator = simulators.add_parser(name, help=about, description=about)

@@ -161,8 +161,10 @@ def _truth(data: _Dataset, row: Mapping[str, Any]) -> ControlValues | None:
 def _frames(data: _Dataset) -> Iterator[RecordedFrame]:
     try:
         yield from _read(data)
-    except (KeyError, IndexError) as error:
+    except LookupError as error:
         raise MediaError(f"{data.folder}: a table or its description lacks {error}") from None
+    except (ValueError, TypeError) as error:
+        raise MediaError(f"{data.folder}: a table or its description is damaged: {error}") from None
 
 
 def _read(data: _Dataset) -> Iterator[RecordedFrame]:
@@ -201,7 +203,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     arrow = package("pyarrow", extra="lerobot", purpose=_PURPOSE)
     try:
         found: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-    except (OSError, arrow.ArrowInvalid) as error:
+    except (OSError, ValueError, arrow.ArrowException) as error:
         raise MediaError(f"{path}: cannot be read: {error}") from None
     return found
 

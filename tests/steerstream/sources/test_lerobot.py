@@ -173,7 +173,11 @@ def test_damaged_parts_are_named(tmp_path):
     write_table(tmp_path / "meta/episodes/chunk-000/file-000.parquet", [{"episode_index": 0}])
     with pytest.raises(MediaError, match="a table or its description lacks 'data/chunk_index'"):
         list(open_recording(tmp_path, ReadOptions()).frames())
-    info = write_dataset(tmp_path / "other", (1,), kind="image") | {"features": []}
+    info = write_dataset(tmp_path / "other", (1,), kind="image")
+    (tmp_path / "other/meta/info.json").write_text(json.dumps(info | {"data_path": "data/}"}))
+    with pytest.raises(MediaError, match="a table or its description is damaged: Single '}'"):
+        list(open_recording(tmp_path / "other", ReadOptions()).frames())
+    info |= {"features": []}
     (tmp_path / "meta/info.json").write_text(json.dumps(info))
     with pytest.raises(MediaError, match="its features are no table"):
         open_recording(tmp_path, ReadOptions())

@@ -46,7 +46,7 @@ def test_every_fault_costs_no_answer(bundle_path, bundles, tmp_path):
     assert costs["longest_hand_over_ms"] > 0
     assert costs["largest_difference"] == 0.0, "the same network in batches of one"
     assert (costs["killed"]["sessions"], costs["killed"]["wrong"]) == (2, 0)
-    assert costs["views"]["frame_bytes"] < costs["frame_bytes"]
+    assert costs["views"]["ticket_bytes"] == costs["ticket_bytes"], "whatever the pictures are"
     assert results["tickets"]["processor"]["turns"] == 2
     for name in FAULTS:
         found = results["faults"][name]

@@ -43,7 +43,7 @@ def test_a_message_may_come_in_pieces_and_hold_what_looks_like_an_end():
         assert pieces(Splitter(), text[:at], text[at:]) == [text.strip()]
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.dictionaries(SHORT, SHORT | st.integers(), max_size=3), max_size=3),
     st.integers(1, 20),

@@ -277,3 +277,11 @@ def test_one_value_in_a_hundred_may_lie_beyond_limited_video(count, is_full):
     luma = np.full((16, 100, 1), 100, np.uint8)
     luma.flat[:count] = 255
     assert view._is_full(luma) is is_full
+
+
+def test_the_colours_of_raw_video_are_exact():
+    luma = np.full((480, 640, 1), 50, np.uint8)
+    chroma = np.full((240, 320, 2), (128, 255), np.uint8)
+    pixels = view.of_planes(luma, chroma, VIEW, full_range=True).pixels
+    # 50 + 1.402 * 127, 50 - 0.714136 * 127, 50.
+    assert {tuple(pixel) for pixel in pixels.reshape(-1, 3).tolist()} == {(228, 0, 50)}

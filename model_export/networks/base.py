@@ -259,7 +259,14 @@ class DrivingNetwork(nn.Module, ABC):
     def judged(
         self, said: Prediction, labels: Tensor, weights: Tensor, loss: MaskedLoss
     ) -> tuple[Tensor, Tensor]:
-        """Return the losses of means and deviations; see `learn` for the arguments."""
+        """Return the losses of means and deviations.
+
+        Args:
+            said: [B, T, 3] or [B, T, K, 3] in SI units.
+            labels: of the same shape; see `learn`.
+            weights: [B], factor on each row of the batch.
+            loss: the usual loss of the means.
+        """
         return loss(said.mean, labels, weights), gaussian_loss(*said, labels, weights)
 
     def to_si(self, raw: RawOutput) -> Prediction:

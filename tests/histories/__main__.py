@@ -33,9 +33,9 @@ def main() -> int:
     found = chunks.run_all(asked, kept, options.processes)
     for chunk in tracked(found, "simulating", len(asked), f"chunks of {chunks.SIZE} histories"):
         done.append(chunk)
-        for seed, broken in chunk.broken.items():
+        for seed, told in chunk.broken.items():
             command = f"python -m tests.histories --histories 1 --seed {seed}"
-            print(f"history {seed} broke an invariant: {command}", *broken, sep="\n", flush=True)
+            print(f"history {seed} broke an invariant: {command}", *told, sep="\n", flush=True)
     seconds, cpu_s = time.perf_counter() - began_s, sum(chunk.cpu_s for chunk in done)
     broken = {seed: lines for chunk in done for seed, lines in sorted(chunk.broken.items())}
     result = {

@@ -252,7 +252,8 @@ def test_a_jpeg_file_is_decoded_no_larger_than_its_mapping_needs(monkeypatch, pi
         least_px = least
 
     monkeypatch.setattr(view, "_warp", {MAPPED.mapping: Needs}.__getitem__)
-    assert view._smallest(*picture, MAPPED) == size
+    height_px, width_px = picture
+    assert view._smallest(height_px, width_px, MAPPED) == size
 
 
 def test_a_jpeg_file_is_decoded_no_smaller_than_its_part_needs():

@@ -70,7 +70,8 @@ async def convert(options: argparse.Namespace) -> int:
     if options.split:
         recording = recording.of_split(options.split)
     for assumed in recording.assumed:
-        print(f"steerstream convert: {assumed}", file=sys.stderr)
+        if assumed not in reading.unit_unknown:  # That is refused below, with the same advice.
+            print(f"steerstream convert: {assumed}", file=sys.stderr)
     stop = threading.Event()
     try:
         with at_interrupt(stop.set):

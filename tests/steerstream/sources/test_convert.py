@@ -52,6 +52,7 @@ def test_a_steering_of_minus_1_to_1_needs_its_unit(tmp_path, capsys):
     assert main(["convert", str(tmp_path / "tub"), str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert said.endswith("tub: its steering is -1 to 1: give --max-angle-deg\n")
+    assert "left out" not in said  # It is refused, and one line says so.
     assert not (tmp_path / "out").exists()
 
 

@@ -158,7 +158,7 @@ async def _run(
     session: steerstream.Session,
 ) -> int:
     tally, stop = Tally(options.budget_ms), asyncio.Event()
-    began_s = time.monotonic()
+    elapsed_s = 0.0
     try:
         async with contextlib.AsyncExitStack() as stack:
             progress = stack.enter_context(ProgressLine())
@@ -187,13 +187,18 @@ async def _run(
                 plot=plot,
                 stop=stop,
             )
-            await (run.in_lock_step() if options.as_fast_as_possible else run.in_real_time())
+            # The drive alone: drawing the plot and closing the video take seconds.
+            began_s = time.monotonic()
+            try:
+                await (run.in_lock_step() if options.as_fast_as_possible else run.in_real_time())
+            finally:
+                elapsed_s = time.monotonic() - began_s
     finally:
         for line in reading.bad_rows.summary():
             print(f"steerstream drive: {line}", file=sys.stderr)
         # Figures from before an error are worth reading too.
         if tally.frames:
-            _show(options, source, tally, session, time.monotonic() - began_s)
+            _show(options, source, tally, session, elapsed_s)
     return INTERRUPTED if stop.is_set() else 0
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -72,6 +73,23 @@ def test_a_drive_is_plotted_also_where_it_is_lost_on_the_way(recording, tmp_path
             code = run("drive", "--source", recording, "--plot", tmp_path / name, *pace)
         assert code == expected
         assert cv2.imread(str(tmp_path / name)).shape == (450, 1200, 3)
+
+
+def test_drawing_the_plot_is_no_part_of_the_drive_s_time(recording, tmp_path, monkeypatch):
+    clock_s = [0.0]
+
+    def save(_plot):
+        clock_s[0] += 100.0
+
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: clock_s[0]))
+    monkeypatch.setattr(command.SteeringPlot, "save", save)
+    out = tmp_path / "out.json"
+    with command_line() as run:
+        assert run(
+            "drive", "--source", recording, "--plot", tmp_path / "a.png", "--json", out,
+            "--as-fast-as-possible",
+        ) == 0  # fmt: skip
+    assert json.loads(out.read_text())["elapsed_s"] == 0.0
 
 
 def test_rows_that_are_skipped_are_counted_and_what_is_assumed_is_said(tmp_path, capsys):

@@ -16,6 +16,9 @@ from steerstream.sources.pictures import Picture
 from steerstream.sources.recording import DEFAULT_RATE_HZ, RecordedFrame, Recording
 from steerstream.sources.video_messages import VideoDecoder
 
+_FLIGHT_RECORDING = "steerstream.v1.RecordedSession"
+"""The type that every recording of the flight recorder has, and no other."""
+
 
 class MessageLog(Protocol):
     """A log of messages."""
@@ -84,7 +87,10 @@ def open_log(log: MessageLog, options: ReadOptions) -> Recording:
         read=functools.partial(_frames, plan),
         period_ns=usual_period_ns(times) or 1e9 / DEFAULT_RATE_HZ,
         count=len(times),
-        assumed=_assumed(topic, by_stamp=by_stamp, labelled=bool(reports)),
+        assumed=(
+            *_assumed(topic, by_stamp=by_stamp, labelled=bool(reports)),
+            *_warnings(log.topics),
+        ),
     )
 
 
@@ -96,6 +102,18 @@ def _assumed(topic: str, *, by_stamp: bool, labelled: bool) -> tuple[str, ...]:
         where = f"{topic} tells no steering_wheel_angle" if topic else "no topic reports steering"
         said.append(f"{where}; see --steering")
     return tuple(said)
+
+
+def _warnings(topics: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what is to be said of a flight recording, whose pictures are those that were sent."""
+    if _FLIGHT_RECORDING not in topics.values():
+        return ()
+    said = (
+        "a flight recording holds the pictures as they were sent, by default only the part that"
+        " the network saw, and driven again they are cut once more; `steerstream replay` steps"
+        " them as they were"
+    )
+    return (said,)
 
 
 def _camera(log: MessageLog, wanted: str) -> str:

@@ -63,3 +63,11 @@ def test_reports_without_stamps_put_all_on_the_clock_of_the_recording():
         assert frames[0].capture_time_ns == first_ns
         assert frames[0].truth.steering_wheel_angle_rad == 0.5
         assert bool(recording.assumed) is (report_stamp == 0)
+
+
+def test_a_flight_recording_says_that_its_pictures_may_be_cut_already():
+    topics = CAMERA | {"/session": "steerstream.v1.RecordedSession"}
+    said = open_log(MadeLog(topics, camera_ms=[0, 50]), ReadOptions()).assumed
+    assert any("`steerstream replay` steps them as they were" in line for line in said)
+    assert not any("replay" in line for line in
+        open_log(MadeLog(CAMERA, camera_ms=[0, 50]), ReadOptions()).assumed)  # fmt: skip

@@ -186,7 +186,7 @@ def _add_hole(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Drive roads in simulated time, and have no answer arrive for a while where a bend changes "
         "most: once the vehicle's guard holds the last command, once it plays its horizon. Report "
-        "by how much more the vehicle leaves its lane's centre than without a hole."
+        "how far the vehicle is led astray from where it would have been without a hole."
     )
     parser.add_argument(
         "--target",

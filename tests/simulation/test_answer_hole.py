@@ -75,8 +75,8 @@ async def test_a_horizon_that_is_right_saves_most_of_what_holding_costs():
     held, played = await passage(500.0, plays_horizon=False), await passage(500.0)
     assert whole.has_horizon
     assert not played.let_go
-    assert held.added_m(whole) > 0.03
-    assert played.added_m(whole) < held.added_m(whole) / 3
+    assert held.astray_m(whole) > 0.03
+    assert played.astray_m(whole) < held.astray_m(whole) / 3
 
 
 async def test_a_drive_is_the_same_each_time():

@@ -120,7 +120,9 @@ class Ring(Files):
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _taken(folder / _LOCK)
             self._closed = {
-                path: path.stat().st_size for path in sorted(folder.iterdir()) if _number(path)
+                path: path.stat().st_size
+                for path in sorted(folder.iterdir())
+                if _number(path) and path.is_file()
             }
         except OSError as error:
             raise MediaError(f"cannot record to {folder}: {error.strerror}") from error
@@ -145,7 +147,7 @@ class Ring(Files):
     def ended(self, segment: Segment) -> None:
         """A file was closed, and may be deleted."""
         self._open.discard(segment.path)
-        with contextlib.suppress(FileNotFoundError):  # somebody deleted it
+        with contextlib.suppress(OSError):  # somebody deleted or moved it
             self._closed[segment.path] = segment.path.stat().st_size
 
     def close(self) -> None:

@@ -98,7 +98,7 @@ class FlightRecorder(SessionObserver):
     @property
     def dropped(self) -> int:
         """Messages that there was no room for, or that could not be written."""
-        return self._pump.dropped + (self._track.lost if self._track else 0)
+        return self._pump.dropped + self._pump.failed + (self._track.lost if self._track else 0)
 
     def __enter__(self) -> Self:
         return self

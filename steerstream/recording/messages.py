@@ -27,6 +27,7 @@ from steerstream.recording.topics import Entry
 from steerstream.v1 import command_pb2, frame_pb2, recording_pb2, session_pb2
 
 _CAMERA_FRAME = "camera"
+_MAX_UINT32 = 0xFFFF_FFFF
 _ACTIONS = {
     Action.FOLLOW: recording_pb2.GUARD_ACTION_FOLLOW,
     Action.HOLD: recording_pb2.GUARD_ACTION_HOLD,
@@ -70,7 +71,8 @@ def _raw(
         width=image.width_px,
         height=image.height_px,
         encoding=encoding,
-        step=image.width_px * column_bytes,
+        # A width that no picture has would not fit; the frame itself says it as it was sent.
+        step=min(image.width_px * column_bytes, _MAX_UINT32),
         data=data,
     )
     raw.timestamp.FromNanoseconds(time_ns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -10,6 +11,8 @@ from collections.abc import Callable
 _LOOK_S = 0.05
 """How long the thread rests where there is nothing to do. Nobody wakes it: that would cost the
 event loop more than the hand-over does."""
+
+_log = logging.getLogger(__name__)
 
 
 class Pump:
@@ -25,12 +28,15 @@ class Pump:
 
     Attributes:
         dropped: pieces that did not fit.
+        failed: pieces whose work failed; the first failure is logged.
     """
 
     def __init__(
         self, name: str, between: Callable[[], None], *, max_items: int, max_bytes: int
     ) -> None:
         self.dropped = 0
+        self.failed = 0
+        self._has_told = False
         self._between = between
         self._max_items = max_items
         self._max_bytes = max_bytes
@@ -43,7 +49,7 @@ class Pump:
         self._thread.start()
 
     def put(self, work: Callable[[], None], size_bytes: int, *, always: bool = False) -> bool:
-        """Hand over a piece of work, which must not raise; returns whether there was room.
+        """Hand over a piece of work; returns whether there was room.
 
         Args:
             work: is called by the thread.
@@ -70,12 +76,23 @@ class Pump:
             is_closing = self._is_closing.is_set()
             while self._items:
                 work, size_bytes = self._items.popleft()
-                work()
+                self.failed += not self._done(work)
                 self._taken_bytes += size_bytes
                 # Python's lock goes to the event loop, if that wants it.
                 time.sleep(0)
-                self._between()
-            self._between()
+                self._done(self._between)
+            self._done(self._between)
             if is_closing:
                 return
             self._is_closing.wait(_LOOK_S)
+
+    def _done(self, work: Callable[[], None]) -> bool:
+        """Do a piece of work; return whether it was done."""
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - a fault in one message costs none that come after it
+            if not self._has_told:
+                _log.exception("recording_fault")
+            self._has_told = True
+            return False
+        return True

@@ -69,8 +69,8 @@ class ServerRecorder:
 
     @property
     def dropped(self) -> int:
-        """Messages that there was no room for."""
-        return self._pump.dropped
+        """Messages that there was no room for, or that could not be made."""
+        return self._pump.dropped + self._pump.failed
 
     def begin(self, session_id: str, opening: session_pb2.OpenSession) -> SessionRecorder | None:
         """Return what records a session; None where it is not recorded.

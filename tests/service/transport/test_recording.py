@@ -69,6 +69,38 @@ def test_a_session_is_recorded_as_its_vehicle_would(recorder, tmp_path):
     assert TICKET.notice.ticket.ticket == b"a sealed state"
 
 
+@pytest.mark.parametrize("image", ["rgb8", "nv12"])
+def test_a_frame_that_states_a_size_beyond_reason_does_not_end_the_recording(
+    recorder, tmp_path, image
+):
+    odd = drive_service_pb2.DriveRequest()
+    getattr(odd.frame, image).width_px = 2**32 - 1
+    first, second = recorder.begin("s", opening()), recorder.begin("t", opening())
+    for session in (first, second):
+        session.sent(OPENED)
+    first.received(odd)
+    second.received(FRAME)
+    for session in (first, second):
+        session.end("client")
+    recorder.close()
+    assert all(each[-1].topic == topics.END for each in read(tmp_path))
+    assert recorder.dropped == 0
+
+
+def test_a_fault_in_one_message_costs_that_message(recorder, tmp_path, caplog):
+    def broken(time_ns):
+        raise ValueError("a fault")
+
+    session = recorder.begin("s", opening())
+    session.sent(OPENED)
+    recorder.put(session._track, broken)
+    session.end("client")
+    recorder.close()
+    assert [each.topic for each in read(tmp_path)[0]] == [topics.SESSION, topics.END]
+    assert recorder.dropped == 1
+    assert "recording_fault" in caplog.messages
+
+
 def test_a_share_of_the_sessions_is_recorded(tmp_path):
     for share, least, most in ((0.0, 0, 0), (0.25, 150, 350), (1.0, 1000, 1000)):
         made = ServerRecorder(RecordingPlan(tmp_path, BYTES, share), {})

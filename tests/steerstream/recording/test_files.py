@@ -22,7 +22,7 @@ def fill(ring, count, size=150_000):
 
 
 def total(folder):
-    return sum(path.stat().st_size for path in folder.glob("*.mcap"))
+    return sum(path.stat().st_size for path in folder.glob("*.mcap") if path.is_file())
 
 
 def test_a_ring_keeps_its_bound_and_the_newest_files(tmp_path):
@@ -73,6 +73,22 @@ def test_a_file_that_somebody_deleted_is_no_loss(tmp_path):
         path.unlink()
     fill(ring, 10)
     assert total(tmp_path) <= LEAST
+
+
+def test_a_folder_with_the_name_of_a_file_does_not_stop_a_ring(tmp_path):
+    (tmp_path / "00000001-car.mcap").mkdir()
+    ring = Ring(tmp_path, LEAST)
+    fill(ring, 20)
+    assert total(tmp_path) <= LEAST
+
+
+def test_a_file_that_cannot_be_looked_at_any_more_is_no_loss(tmp_path):
+    ring = Ring(tmp_path / "ring", LEAST)
+    segment = ring.begin("car", stream="1", part=0)
+    (tmp_path / "ring").rename(tmp_path / "away")
+    (tmp_path / "ring").write_text("a file")
+    segment.close()
+    ring.ended(segment)
 
 
 def test_a_bound_that_holds_no_files_is_refused(tmp_path):

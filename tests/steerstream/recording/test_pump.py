@@ -31,6 +31,20 @@ def test_work_is_done_in_order_and_all_of_it_before_the_end():
     assert pump.dropped == 0
 
 
+def test_work_that_fails_is_counted_and_the_rest_is_done(caplog):
+    def fail():
+        raise ValueError("a fault")
+
+    done = []
+    pump = Pump("test", fail, max_items=1000, max_bytes=1000)
+    for work in (fail, partial(done.append, 1), fail, partial(done.append, 2)):
+        pump.put(work, 1)
+    pump.close()
+    assert done == [1, 2]
+    assert pump.failed == 2
+    assert caplog.messages == ["recording_fault"]
+
+
 def test_what_does_not_fit_is_dropped_and_counted_and_nobody_waits():
     blocked = Blocked()
     pump = Pump("test", nothing, max_items=3, max_bytes=1000)

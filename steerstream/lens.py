@@ -298,6 +298,14 @@ class Mapping:
         places: NDArray[np.float32] = ((np.stack([x, y], axis=2) + 0.5) / size).astype(np.float32)
         return places
 
+    def _check_steps(self) -> None:
+        # Written with `not`, so that NaN is refused too.
+        if not min(self.steps()) > 0:
+            raise UnsuitableCameraError(
+                "it shows neighbours of what the network needs in a single pixel; check its focal "
+                "length, mount_height_m and size"
+            )
+
     def check(self) -> None:
         """Check that a camera's pictures show what the network needs.
 
@@ -308,6 +316,7 @@ class Mapping:
         is_missing = ~((places >= 0) & (places <= 1)).all(axis=2)
         missing = float(is_missing.mean())
         if missing <= _MOST_MISSING:
+            self._check_steps()
             return
         left, top, right, bottom = self.part
         needed = math.degrees(math.atan(right) - math.atan(left))

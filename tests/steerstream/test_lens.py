@@ -157,6 +157,7 @@ def test_what_is_far_away_does_not_move_with_the_camera_s_height():
              "horizon_fraction": 0.001},
             "beyond what distortion",
         ),
+        ({"focal_x_px": 1e-6, "principal_y_px": 191.5}, "in a single pixel"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_mapped_is_refused_with_the_numbers(change, message):

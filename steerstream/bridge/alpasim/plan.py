@@ -18,6 +18,9 @@ WHEELBASE_M = 2.85
 
 _STEP_US = 50_000
 _HORIZON_US = 2_000_000
+_LONGEST_US = 60_000_000
+"""A step of a simulator that takes longer is a fault of its clock."""
+
 _ACCELERATION_MPS2 = 2.0
 _DECELERATION_MPS2 = 4.0
 
@@ -63,7 +66,7 @@ def roll_out(
         targets: what it follows, in the order of their times; the first one from now on.
         query_us: when the simulator will look.
     """
-    end_us = max(now_us + _HORIZON_US, 2 * query_us - now_us)
+    end_us = now_us + min(max(_HORIZON_US, 2 * (query_us - now_us)), _LONGEST_US)
     x = y = yaw = 0.0
     waypoints = [Waypoint(now_us, x, y, yaw)]
     for time_us in range(now_us, end_us, _STEP_US):

@@ -47,7 +47,9 @@ class Optics:
         Raises:
             BadRequest: a figure is not what a camera has.
         """
-        if not (self.focal_x_px > 0 and self.width_px > 0 and abs(self.forward_z) < 0.5):
+        if not (
+            self.focal_x_px > 0 and self.width_px * self.height_px > 0 and abs(self.forward_z) < 0.5
+        ):
             raise BadRequest(f"the camera does not look ahead, or has no focal length: {self}")
         # The horizon is where rays are level.
         row_px = self.principal_y_px + self.focal_y_px * math.tan(math.asin(self.forward_z))
@@ -83,7 +85,7 @@ class Planner:
         """Return a plan for now.
 
         The command before acts until the new one has arrived. Where there is nothing to follow the
-        plan is a stop.
+        plan is a stop. Without a speed there is none, and the vehicle stands.
 
         Args:
             picture: the newest one, a JPEG file.
@@ -92,6 +94,9 @@ class Planner:
             now_us: the simulator's time.
             query_us: when the simulator will look at the plan.
         """
+        if not math.isfinite(speed_mps):
+            sys.stderr.write(f"steerstream bridge alpasim: the vehicle has no speed: {speed_mps}\n")
+            return []
         if not self._targets:
             self._targets.append(Target(now_us, 0.0, speed_mps))
         if taken_us > self._taken_us:

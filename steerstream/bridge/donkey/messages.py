@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import math
 import re
@@ -135,6 +136,9 @@ def control(order: Order) -> dict[str, str]:
 
 def _number(message: dict[str, Any], name: str) -> float:
     value = message.get(name)
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # JSON has whole numbers of any length, beyond what is one here.
+        with contextlib.suppress(OverflowError):
+            if math.isfinite(value):
+                return float(value)
     raise SimulatorError(f"{name} is no number: {str(value)[:40]!r}")

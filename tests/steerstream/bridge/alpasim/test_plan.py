@@ -33,6 +33,12 @@ def test_a_plan_gains_and_loses_speed_within_comfort_and_ends_standing():
     assert stop[-1].x_m == stop[-10].x_m == pytest.approx(2.0, abs=0.2)
 
 
+@pytest.mark.parametrize("query_us", [2**62, -(2**62)])
+def test_a_plan_is_bounded_whatever_the_simulator_s_clock_says(query_us):
+    plan = roll_out(NOW_US, 10.0, [Target(0, 0.0, 10.0)], query_us=query_us)
+    assert 40 < len(plan) <= 60 * 20 + 1
+
+
 def test_a_target_acts_from_its_time_on():
     targets = [Target(0, 0.0, 10.0), Target(NOW_US + 200_000, 0.148, 10.0)]
     plan = roll_out(NOW_US, 10.0, targets, query_us=NOW_US)

@@ -83,3 +83,17 @@ def test_a_picture_that_cannot_be_sent_is_said_and_stops(planner_of, capsys):
     plan = planner.plan(PICTURE, 0, 1e6, now_us=0, query_us=100_000)
     assert plan[1].x_m == pytest.approx(1e6 * 0.05, rel=1e-3)
     assert "vehicle_speed_mps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("speed_mps", [math.nan, math.inf])
+def test_without_a_speed_there_is_no_plan_and_the_vehicle_stands(planner_of, speed_mps, capsys):
+    planner = planner_of(lambda frame: Reply(0.148, 10.0))
+    assert planner.plan(PICTURE, 0, speed_mps, now_us=0, query_us=100_000) == []
+    assert "no speed" in capsys.readouterr().err
+    plan = planner.plan(PICTURE, 50_000, 10.0, now_us=50_000, query_us=100_000)
+    assert all(math.isfinite(point.x_m) for point in plan)
+
+
+def test_a_camera_without_rows_is_refused():
+    with pytest.raises(BadRequest, match="does not look ahead"):
+        Optics(640, 0, 656.1, 656.1, 320.0, 180.0, 1.5, 0.0).describe()

@@ -97,6 +97,7 @@ def test_what_is_no_message_is_refused(text):
         ({"speed": float("nan")}, "speed is no number"),
         ({"speed": "fast"}, "speed is no number"),
         ({"cte": float("inf")}, "cte is no number"),
+        ({"speed": 10**400}, "speed is no number"),
     ],
 )
 def test_telemetry_that_cannot_be_used_is_refused(change, message):

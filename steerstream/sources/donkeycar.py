@@ -13,7 +13,8 @@ from typing import Any
 
 from steerstream.answers import ControlValues
 from steerstream.errors import MediaError
-from steerstream.sources.file_names import natural
+from steerstream.sources.file_names import is_file, natural
+from steerstream.sources.labels import check_time_ns
 from steerstream.sources.options import ReadOptions
 from steerstream.sources.pictures import read_picture
 from steerstream.sources.recording import (
@@ -60,11 +61,11 @@ def open_recording(path: Path, options: ReadOptions) -> Recording:
         try:
             truth = _truth(record, options)
             picture, moment_ns = pictures / str(record[camera]), _time_ns(record)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             problem = f"no {error}" if isinstance(error, KeyError) else str(error)
             options.bad_rows.found(place, "a value is wrong", problem)
             continue
-        if not picture.is_file():
+        if not is_file(picture):
             options.bad_rows.found(place, "no such picture", picture.name)
             continue
         if moment_ns is None:
@@ -95,9 +96,9 @@ def _truth(record: Mapping[str, Any], options: ReadOptions) -> ControlValues:
 def _time_ns(record: Mapping[str, Any]) -> int | None:
     """Return the record's time; version 1 counts from the start of its recording."""
     if "_timestamp_ms" in record:
-        return int(record["_timestamp_ms"]) * 1_000_000
+        return check_time_ns(int(record["_timestamp_ms"]) * 1_000_000)
     if "milliseconds" in record:
-        return FIRST_NS + int(record["milliseconds"]) * 1_000_000
+        return check_time_ns(FIRST_NS + int(record["milliseconds"]) * 1_000_000)
     return None
 
 
@@ -107,7 +108,14 @@ def _records(folder: Path, options: ReadOptions) -> Iterator[tuple[str, dict[str
     for name in catalogs:
         for place, line in _lines(folder / name):
             record = _read(line, place, options)
-            if record is not None and record.get("_index") not in deleted:
+            if record is None:
+                continue
+            index = record.get("_index")
+            if isinstance(index, list | dict):
+                options.bad_rows.found(
+                    place, "a value is wrong", f"_index {str(index)[:40]} is no whole number"
+                )
+            elif index not in deleted:
                 yield place, record
 
 
@@ -117,7 +125,7 @@ def _manifest(path: Path) -> tuple[list[str], set[int]]:
     try:
         found = json.loads(last[0])
         return [str(name) for name in found["paths"]], set(found.get("deleted_indexes", ()))
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         raise MediaError(f"{path}: its last line needs the paths of the catalogs") from None
 
 
@@ -135,6 +143,8 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise MediaError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name with a zero in it, or that is no text
+        raise MediaError(f"{path!r}: cannot be read: {error}") from None
     for number_, line in enumerate(text.splitlines(), 1):
         # A catalog whose writer was cut off may end in zeros.
         if line.strip(" \0"):
@@ -146,6 +156,9 @@ def _read(text: str, place: str, options: ReadOptions) -> dict[str, Any] | None:
         record = json.loads(text)
     except ValueError as error:
         options.bad_rows.found(place, "no JSON", str(error))
+        return None
+    except RecursionError:
+        options.bad_rows.found(place, "no JSON", "it is nested too deeply")
         return None
     if not isinstance(record, dict):
         options.bad_rows.found(place, "no record")

@@ -24,6 +24,14 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
 
 
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file; no file has a name that is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def time_ns(name: str) -> int | None:
     """Return the time that a name without its suffix is, in nanoseconds, or None if it is none."""
     if name.isdecimal() and len(name) in _UNITS_NS:

@@ -101,6 +101,17 @@ def read_labels(path: Path) -> Labels:
     return Labels(labels, period)
 
 
+def check_time_ns(time_ns: int) -> int:
+    """Return a time that a frame can carry.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not 0 <= time_ns <= _GREATEST_TIME_NS:
+        raise ValueError(f"{str(time_ns)[:40]} is no time in nanoseconds, from 0 to 2^63 - 1")
+    return time_ns
+
+
 def usual_period_ns(times_ns: Sequence[int]) -> float:
     """Return the median time between pictures, or 0 where no picture follows another.
 

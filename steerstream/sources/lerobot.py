@@ -87,7 +87,9 @@ def _info(path: Path) -> Mapping[str, Any]:
         info: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         version = str(info["codebase_version"])
         missing = {"fps", "total_frames", "features", "data_path"} - info.keys()
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (
+        OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError,
+    ) as error:  # fmt: skip
         raise MediaError(f"{path}: is no description of a dataset: {error}") from None
     if not version.startswith("v3"):
         raise MediaError(

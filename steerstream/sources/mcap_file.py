@@ -158,7 +158,10 @@ class McapLog:
                 raise MediaError(f"{self.name}: is damaged: {error}") from None
 
 
-_UNDECODABLE = (ValueError, LookupError, AttributeError, struct.error, DecodeError)
+_UNDECODABLE = (
+    ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError, struct.error,
+    DecodeError,
+)  # fmt: skip
 """What the decoders raise over damaged messages: of JSON, base 64, ROS and protobuf."""
 
 

@@ -69,10 +69,10 @@ def open_log(log: MessageLog, options: ReadOptions) -> Recording:
         else:
             try:
                 message = decode()
+                stamps[1] = messages.stamp_ns(message)
             except MediaError as error:
                 options.bad_rows.found(f"{log.name}, {name}", "a message is damaged", str(error))
                 continue
-            stamps[1] = messages.stamp_ns(message)
             if (values := messages.steering_of(message, field)) is not None:
                 reports.append((time_ns, stamps[1], _in_units(values, field, options)))
     if not times:
@@ -162,12 +162,12 @@ def _frames(plan: _Plan) -> Iterator[RecordedFrame]:
         try:
             message = decode()
             picture = decoder.picture(message, place) if decoder else None
+            moment_ns = messages.stamp_ns(message) if plan.by_stamp else time_ns
         except MediaError as error:
             plan.options.bad_rows.found(place, "a message cannot be read", str(error))
             continue
         if decoder and picture is None:
             continue
-        moment_ns = messages.stamp_ns(message) if plan.by_stamp else time_ns
         load: Callable[[], Picture] = functools.partial(messages.picture_of, message, place)
         if picture is not None:
             load = functools.partial(_same, picture)

@@ -13,6 +13,7 @@ from typing import Any
 from steerstream.answers import ControlValues
 from steerstream.errors import MediaError
 from steerstream.pixels import to_rgb
+from steerstream.sources.labels import check_time_ns
 from steerstream.sources.pictures import Picture, from_encoded
 
 COMPRESSED = frozenset({"sensor_msgs/CompressedImage", "foxglove.CompressedImage"})
@@ -38,10 +39,19 @@ def reports_steering(type_name: str) -> bool:
 
 
 def stamp_ns(message: Any) -> int:  # noqa: ANN401
-    """Return when a message's content was taken, in nanoseconds; 0 where it does not say."""
-    if hasattr(message, "header"):
-        return _nanoseconds(message.header.stamp)
-    return _nanoseconds(message.timestamp) if hasattr(message, "timestamp") else 0
+    """Return when a message's content was taken, in nanoseconds; 0 where it does not say.
+
+    Raises:
+        MediaError: its stamp is no time.
+    """
+    try:
+        if hasattr(message, "header"):
+            return check_time_ns(_nanoseconds(message.header.stamp))
+        return (
+            check_time_ns(_nanoseconds(message.timestamp)) if hasattr(message, "timestamp") else 0
+        )
+    except (ValueError, TypeError, OverflowError, AttributeError) as error:
+        raise MediaError(f"its stamp is no time: {error}") from None
 
 
 def _nanoseconds(stamp: Any) -> int:  # noqa: ANN401
@@ -57,20 +67,35 @@ def picture_of(message: Any, place: str) -> Picture:  # noqa: ANN401
     Raises:
         MediaError: it is damaged, or its encoding is not known.
     """
-    if getattr(message, "data", None) is None:
-        raise MediaError(f"{place}: has no data")
+    data = data_of(message, place)
     if not hasattr(message, "encoding"):
-        return from_encoded(bytes(message.data), place)
+        return from_encoded(data, place)
     try:
         return to_rgb(
-            bytes(message.data),
+            data,
             width_px=int(message.width),
             height_px=int(message.height),
             encoding=str(message.encoding),
             step=int(message.step),
         )
-    except MediaError as error:
+    except (MediaError, ValueError, TypeError, OverflowError, AttributeError) as error:
         raise MediaError(f"{place}: {error}") from None
+
+
+def data_of(message: Any, place: str) -> bytes:  # noqa: ANN401
+    """Return the bytes of a message.
+
+    Raises:
+        MediaError: it has none.
+    """
+    data = getattr(message, "data", None)
+    # `bytes` of a number are so many zeros, as many as whoever wrote it liked.
+    if data is None or isinstance(data, int):
+        raise MediaError(f"{place}: has no data")
+    try:
+        return bytes(data)
+    except (ValueError, TypeError) as error:
+        raise MediaError(f"{place}: has no data: {error}") from None
 
 
 def steering_of(message: Any, field: str = "") -> ControlValues | None:  # noqa: ANN401
@@ -100,7 +125,7 @@ def _finite(value: Any) -> float | None:  # noqa: ANN401
     """Return a number, or None for what is none: vehicles report an unknown value as NaN."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

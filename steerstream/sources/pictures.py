@@ -72,5 +72,7 @@ def read_picture(path: Path) -> Picture:
         encoded = path.read_bytes()
     except OSError as error:
         raise MediaError(f"cannot read the picture {path}: {error.strerror}") from error
+    except ValueError as error:  # a name with a zero in it
+        raise MediaError(f"cannot read the picture {str(path)!r}: {error}") from error
     # A file that is called a JPEG is passed on as it is: whoever decodes it says what is wrong.
     return encoded if path.suffix.lower() in JPEG_SUFFIXES else from_encoded(encoded, str(path))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from steerstream.answers import ControlValues
 from steerstream.errors import MediaError
-from steerstream.sources.labels import is_break, usual_period_ns
+from steerstream.sources.labels import check_time_ns, is_break, usual_period_ns
 from steerstream.sources.pictures import Picture
 
 DEFAULT_RATE_HZ = 20.0
@@ -88,6 +88,10 @@ class Recording:
         """
         before_ns: int | None = None
         for frame in self.read():
+            try:
+                check_time_ns(frame.capture_time_ns)
+            except ValueError as error:
+                raise MediaError(f"{frame.place or self.name}: {error}") from None
             starts_anew = before_ns is not None and (
                 frame.starts_anew or is_break(frame.capture_time_ns - before_ns, self.period_ns)
             )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from steerstream.errors import MediaError
+from steerstream.sources.file_names import is_file
 
 
 def read_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -102,7 +103,7 @@ def find_picture(folders: Sequence[Path], name: str) -> Path | None:
     last = re.split(r"[\\/]", plain)[-1]
     for folder in folders:
         for candidate in (folder / plain, folder / last):
-            if candidate.is_file():
+            if is_file(candidate):
                 return candidate
     return None
 

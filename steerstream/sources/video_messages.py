@@ -8,6 +8,7 @@ import numpy as np
 
 from steerstream.errors import MediaError
 from steerstream.extras import package
+from steerstream.sources.messages import data_of
 from steerstream.sources.pictures import Picture
 
 _CODECS = {"h264": "h264", "h265": "hevc", "hevc": "hevc", "vp9": "vp9", "av1": "libdav1d"}
@@ -38,7 +39,7 @@ class VideoDecoder:
         if self._decoder is None:
             self._decoder = self._of_format(str(message.format), place)
         try:
-            frames = self._decoder.decode(self._av.Packet(bytes(message.data)))
+            frames = self._decoder.decode(self._av.Packet(data_of(message, place)))
         except self._av.error.InvalidDataError:
             if self._has_begun:
                 raise MediaError(f"{place}: is damaged") from None

@@ -94,6 +94,12 @@ def test_the_steering_of_a_pilot_may_be_asked_for(tmp_path):
         ({"_index": 1}, "2: a value is wrong: has no user/angle; has: _index"),
         ({"_index": 1, "user/angle": 0}, "2: a value is wrong: no 'cam/image_array'"),
         (record(1, **{"cam/image_array": "x.jpg"}), r"2: no such picture: x\.jpg"),
+        (record(1, **{"cam/image_array": "x" * 5000}), "2: no such picture: xxx"),
+        ("[" * 100_000, "2: no JSON: it is nested too deeply"),
+        (record(1, _timestamp_ms=float("inf")), "2: a value is wrong"),
+        (record(1, _timestamp_ms=10**300), "2: a value is wrong: 1000.* is no time"),
+        (record(1, _timestamp_ms=-1), "2: a value is wrong: -1000000 is no time"),
+        (record(1, _index=[1]), r"2: a value is wrong: _index \[1\] is no whole number"),
     ],
 )
 def test_a_bad_record_is_refused_or_skipped(tmp_path, bad, message):
@@ -117,6 +123,16 @@ def test_a_manifest_without_catalogs_is_refused(tmp_path):
         open_recording(tmp_path, ReadOptions())
     (tmp_path / "manifest.json").write_text(json.dumps({"paths": ["gone.catalog"]}))
     with pytest.raises(MediaError, match=r"gone\.catalog: cannot be read: No such file"):
+        open_recording(tmp_path, ReadOptions())
+
+
+@pytest.mark.parametrize(
+    "paths", ['["a\\u0000"]', '["\\ud800"]', '["' + "x" * 5000 + '"]', "[" * 100_000]
+)
+def test_a_manifest_with_names_that_no_file_can_have_is_refused(tmp_path, paths):
+    write_tub(tmp_path, [record(0)])
+    (tmp_path / "manifest.json").write_text(f'{{"paths": {paths}}}\n')
+    with pytest.raises(MediaError):
         open_recording(tmp_path, ReadOptions())
 
 

@@ -216,7 +216,16 @@ def test_foxgloves_pictures_in_json(tmp_path):
     assert recording.assumed == ("no topic reports steering; see --steering",)
 
 
-@pytest.mark.parametrize("damaged", [b"{", b'{"data": "?"}', b"[]", b"{}", b"\xff"])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"{", b'{"data": "?"}', b"[]", b"{}", b"\xff", b"[" * 100_000,
+        b'{"data": 1000000000000000}', b'{"data": ["a"]}', b'{"data": {}}',
+        b'{"data": "", "encoding": "rgb8", "width": "x", "height": 1, "step": 1}',
+        b'{"data": "", "encoding": "rgb8", "width": Infinity, "height": 1, "step": 1}',
+        b'{"data": "", "encoding": "rgb8"}',
+    ],
+)  # fmt: skip
 def test_a_damaged_message_is_refused(tmp_path, damaged):
     path = tmp_path / "drive.mcap"
     good = json.dumps({"data": base64.b64encode(jpeg()).decode()}).encode()
@@ -230,6 +239,31 @@ def test_a_damaged_message_is_refused(tmp_path, damaged):
         writer.finish()
     with pytest.raises(MediaError, match=r"drive\.mcap"):
         [frame.load() for frame in open_recording(path, ReadOptions()).frames()]
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    ['"header": null', '"timestamp": {"sec": "x", "nsec": 0}',
+     '"timestamp": {"sec": [], "nsec": 0}', '"timestamp": {"sec": Infinity, "nsec": 0}',
+     '"timestamp": {"sec": -9, "nsec": 0}',
+     '"timestamp": {"sec": 10000000000, "nsec": 0}'],
+)  # fmt: skip
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_stamp_that_is_no_time_is_refused(tmp_path, stamp, at):
+    path = tmp_path / "drive.mcap"
+    data = base64.b64encode(jpeg()).decode()
+    texts = [f'{{"timestamp": {{"sec": 1, "nsec": {n}}}, "data": "{data}"}}' for n in range(3)]
+    texts[at] = f'{{{stamp}, "data": "{data}"}}'
+    with path.open("wb") as file:
+        writer = Writer(file)
+        writer.start()
+        schema = writer.register_schema("foxglove.CompressedImage", "jsonschema", b"{}")
+        channel = writer.register_channel("/front", "json", schema)
+        for index, text in enumerate(texts):
+            writer.add_message(channel, index, text.encode(), index)
+        writer.finish()
+    with pytest.raises(MediaError, match="is no time"):
+        list(open_recording(path, ReadOptions()).frames())
 
 
 def test_an_encoding_that_is_not_known_is_named(tmp_path):

@@ -33,9 +33,9 @@ _LONGEST_NS = 400_000 * MS
 """Of virtual time: far more than any vehicle tries to find a server."""
 _S = 1_000 * MS
 _STRANGE_EVERY, _STRANGE_AT = 5, 3
+"""One in so many histories has strangers."""
 _OLD_EVERY = 4
 """Of so many histories, the vehicles of one do not play frames for rings again."""
-"""One in so many histories has strangers."""
 
 
 _ALARMS = {"server_late", "step_stuck"}

@@ -9,7 +9,7 @@ import pytest
 from tests.histories.model import lines, violations
 from tests.histories.scenario import Histories
 
-HISTORIES, IN_A_TEST = 200, 50
+HISTORIES, IN_A_TEST = 200, 100
 KEPT = {
     157: "a server that could not keep the budget ended the session, although another could",
     204: "a server that had skipped a replayed frame was taken all the same",
@@ -49,13 +49,13 @@ def test_no_history_breaks_an_invariant(histories, first):
                         kinds["replayed"] += message.frame.replayed
     # A simulation in which nothing happens would find nothing.
     least = {
-        "crash": 10,
-        "command": 1_200,
-        "skipped": 50,
-        "resumed": 5,
-        "replayed": 50,
-        "ERROR_REASON_DRAINING": 10,
-        "ERROR_REASON_TOO_MANY_SESSIONS": 1,
+        "crash": 20,
+        "command": 2_400,
+        "skipped": 100,
+        "resumed": 10,
+        "replayed": 100,
+        "ERROR_REASON_DRAINING": 20,
+        "ERROR_REASON_TOO_MANY_SESSIONS": 2,
     }
     assert {kind: count for kind, count in least.items() if kinds[kind] < count} == {}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,14 @@ _NEWS: dict[str, Callable[[Any], str]] = {
 """What a message says to people; empty where it is no news."""
 
 
+def viewer_program() -> str | None:
+    """Return the viewer beside this Python; None where it has none and `PATH` may.
+
+    Rerun looks in `PATH` alone, where an environment that nobody activated is not.
+    """
+    return shutil.which("rerun", path=str(Path(sys.executable).parent))
+
+
 class RerunLog:
     """Takes the messages of a recording, and shows them in Rerun.
 
@@ -76,7 +86,7 @@ class RerunLog:
                 Path(to).parent.mkdir(parents=True, exist_ok=True)
                 self._stream.save(to)
             elif to == VIEWER:
-                self._stream.spawn()
+                rr.spawn(executable_path=viewer_program(), recording=self._stream)
             else:
                 self._stream.connect_grpc(to)
         except (OSError, RuntimeError, ValueError) as error:

@@ -17,7 +17,7 @@ from tests.steerstream.recording.drives import drive, driving
 pytest.importorskip("rerun", reason="needs the extra rerun")
 
 from steerstream.recording.reader import Recording
-from steerstream.recording.rerun_log import RerunLog, write_rrd
+from steerstream.recording.rerun_log import RerunLog, viewer_program, write_rrd
 
 PATHS = {
     *("camera", "steering/raw", "steering/limited", "steering/followed", "speed/raw"),
@@ -84,3 +84,14 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
         RerunLog(str(tmp_path / "file" / "a.rrd"))
     with pytest.raises(MediaError, match="cannot show a drive at"):
         RerunLog("no address")
+
+
+def test_the_viewer_is_the_one_of_this_environment_also_where_it_is_not_activated(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", "")
+    assert viewer_program() is None
+    program = tmp_path / "rerun"
+    program.touch(mode=0o755)
+    assert viewer_program() == str(program)

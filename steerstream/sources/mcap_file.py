@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 import json
 import os
@@ -47,10 +48,19 @@ def open_recording(path: Path, options: ReadOptions) -> Recording:
         options: the camera is a topic, and the steering `topic:field`.
 
     Raises:
-        MediaError: it has no camera, or several.
+        MediaError: it has no camera, or several, or no whole chunk.
         MissingExtra: the packages of the extra `mcap` are not installed.
     """
-    return open_log(McapLog(path), options)
+    with path.open("rb") as file:
+        cut_off = _WholeRecords(file).cut_off
+    log = McapLog(path)
+    if cut_off and not log.topics:
+        raise MediaError(f"{path}: is cut off, and has no whole chunk that could be read")
+    recording = open_log(log, options)
+    if not cut_off:
+        return recording
+    said = f"{path} is cut off, and read to its last whole chunk"
+    return dataclasses.replace(recording, assumed=(*recording.assumed, said))
 
 
 class McapLog:
@@ -169,10 +179,14 @@ class _WholeRecords:
     """Reads a file up to the end of its last whole record.
 
     The library's reader fails in many ways within a record that was cut off, depending on where.
+
+    Attributes:
+        cut_off: whether the last record of a finished file is missing.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self.cut_off = True
         size = file.seek(0, os.SEEK_END)
         self._end = file.seek(len(_MAGIC))
         while len(head := file.read(_RECORD_HEAD.size)) == _RECORD_HEAD.size:
@@ -181,7 +195,7 @@ class _WholeRecords:
                 break
             self._end = file.seek(end)
             if head[0] == _FOOTER:
-                self._end = size
+                self._end, self.cut_off = size, False
                 break
         file.seek(0)
 

@@ -163,7 +163,9 @@ def test_a_file_that_lost_its_writer_is_read_to_its_last_whole_chunk(
 ):
     path = tmp_path / "drive.mcap"
     write_foxglove(path, count=6, chunk_size=1, compression=compression)
-    assert open_recording(path, ReadOptions()).count == 6
+    finished = open_recording(path, ReadOptions())
+    assert finished.count == 6
+    assert not any("cut off" in said for said in finished.assumed)
     whole = path.read_bytes()
     ends = [0] * 6
     with path.open("rb") as file:
@@ -173,7 +175,17 @@ def test_a_file_that_lost_its_writer_is_read_to_its_last_whole_chunk(
     path.write_bytes(whole[: ends[4] - lost_bytes])
     recording = open_recording(path, ReadOptions())
     assert recording.count == 4
+    assert recording.assumed[-1] == f"{path} is cut off, and read to its last whole chunk"
     assert [frame.load() for frame in recording.frames()] == [jpeg(50 * n) for n in range(4)]
+
+
+@pytest.mark.parametrize("kept_bytes", [8, 200])
+def test_a_file_that_is_cut_off_in_its_first_chunk_says_so(tmp_path, kept_bytes):
+    path = tmp_path / "drive.mcap"
+    write_foxglove(path)
+    path.write_bytes(path.read_bytes()[:kept_bytes])
+    with pytest.raises(MediaError, match=r"drive\.mcap: is cut off, and has no whole chunk"):
+        open_recording(path, ReadOptions())
 
 
 def write_foxglove(path, count=3, *, encoding="json", **options):

@@ -127,7 +127,10 @@ class _Opened:
         try:
             self._reader.open()
         except self._error as error:
-            raise MediaError(f"cannot read the bag {self._reader.paths[0]}: {error}") from None
+            path = self._reader.paths[0]
+            # A bag of ROS 1 has its index at its end, and so loses it where it is cut off.
+            hint = "; `rosbag reindex` mends one that was cut off" if path.suffix == ".bag" else ""
+            raise MediaError(f"cannot read the bag {path}: {error}{hint}") from None
         return self._reader
 
     def __exit__(self, *_: object) -> None:

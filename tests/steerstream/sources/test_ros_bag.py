@@ -144,10 +144,10 @@ def test_a_database_is_read_by_its_folder(tmp_path):
     assert open_recording(database, ReadOptions()).count == 4
 
 
-def test_a_damaged_bag_is_named(tmp_path):
+def test_a_damaged_bag_is_named_with_what_mends_it(tmp_path):
     path = tmp_path / "drive.bag"
     path.write_bytes(b"#ROSBAG V2.0\nnothing")
-    with pytest.raises(MediaError, match=r"cannot read the bag .*drive\.bag"):
+    with pytest.raises(MediaError, match=r"cannot read the bag .*drive\.bag: .*rosbag reindex"):
         open_recording(path, ReadOptions())
 
 

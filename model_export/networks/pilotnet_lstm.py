@@ -42,7 +42,7 @@ class PilotNetLstmSettings:
     """Settings of `PilotNetLstm`.
 
     Attributes:
-        cell: `rnn`, `gru` or `lstm`.
+        cell: `rnn`, `gru`, `lstm` or `bounded_lstm`.
         layers: recurrent layers, 1 to 3.
         features: width of the visual feature that a frame becomes.
         hidden: width of the recurrent state.

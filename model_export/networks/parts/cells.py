@@ -17,6 +17,9 @@ from steerstream_bundle.contract import StateKind, StateTensor
 
 State = tuple[Tensor, ...]
 
+_MOST_MEMORY = 10.0
+"""Its hyperbolic tangent is 1 to the last digit of a float."""
+
 
 class Inside(NamedTuple):
     """The gates of a cell in one step: the cell uses them, and the examination shows them.
@@ -114,6 +117,19 @@ class LstmCell(Cell):
         return _lstm(self.inside(inputs, state), state[1])
 
 
+class BoundedLstmCell(LstmCell):
+    """An LSTM whose memory cannot grow beyond what its output can show.
+
+    Over a long drive a plain one adds up to hundreds, where a float has few digits left for what is
+    new, and a bundle's memory drifts from that of the network that it was made from.
+    """
+
+    def forward(self, inputs: Tensor, state: State) -> State:
+        """Advance by one frame."""
+        hidden, memory = super().forward(inputs, state)
+        return hidden, memory.clamp(-_MOST_MEMORY, _MOST_MEMORY)
+
+
 class ProjectedLstmCell(Cell):
     """LSTM whose output is a linear projection of its cell (arXiv 1402.1128), as in Komanda.
 
@@ -147,6 +163,7 @@ CELLS: Mapping[str, Callable[[int, int], Cell]] = {
     "rnn": PlainCell,
     "gru": GruCell,
     "lstm": LstmCell,
+    "bounded_lstm": BoundedLstmCell,
 }
 
 

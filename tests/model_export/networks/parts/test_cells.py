@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from model_export.networks.parts.cells import (
+    BoundedLstmCell,
     Cell,
     GruCell,
     LstmCell,
@@ -106,3 +107,17 @@ def test_a_projection_is_all_that_a_projected_lstm_gives_out():
     projected, own = cell(inputs, state)
     torch.testing.assert_close(projected, hidden * torch.tensor([2.0, -1.0]))
     torch.testing.assert_close(own, memory)
+
+
+def test_a_bounded_memory_says_the_same_and_does_not_grow():
+    torch.manual_seed(0)
+    plain, bounded = LstmCell(INPUTS, HIDDEN), BoundedLstmCell(INPUTS, HIDDEN)
+    bounded.load_state_dict(plain.state_dict())
+    inputs, (hidden, memory) = step_inputs(plain)
+    torch.testing.assert_close(bounded(inputs, (hidden, memory)), plain(inputs, (hidden, memory)))
+    full = torch.full_like(memory, 100.0)
+    expected, grown = plain(inputs, (hidden, full))
+    said, kept = bounded(inputs, (hidden, full))
+    torch.testing.assert_close(said, expected)
+    assert grown.max() > 10.0
+    assert kept.max() == 10.0

@@ -460,7 +460,15 @@ def _training_source(message: model_pb2.TrainingSource) -> TrainingSource:
 
 
 def camera(message: session_pb2.CameraDescription) -> Camera:
-    """Read the description of a camera; a number that is not stated is None."""
+    """Read the description of a camera; a number that is not stated is None.
+
+    Raises:
+        ProtocolError: it has a lens of a model that is not known here.
+    """
+    if int(message.lens_model) not in set(LensModel):
+        raise ProtocolError(
+            f"no model of lenses has the number {message.lens_model}; check the version"
+        )
     numbers = {field.name for field in dataclasses.fields(Camera)} - {"lens", "distortion"}
     return Camera(
         lens=LensModel(message.lens_model),

@@ -372,3 +372,8 @@ def test_a_camera_is_read_as_it_was_written(camera):
     message = session_pb2.CameraDescription()
     wire.write_camera(message, camera)
     assert wire.camera(message) == camera
+
+
+def test_a_lens_of_a_model_that_is_not_known_is_refused():
+    with pytest.raises(ProtocolError, match="no model of lenses has the number 77"):
+        wire.camera(session_pb2.CameraDescription(lens_model=77))

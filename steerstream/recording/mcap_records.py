@@ -5,23 +5,28 @@ The readers that seek begin with the index at a file's end, and give nothing of 
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import zstandard
 from mcap.exceptions import McapError, UnsupportedCompressionError
 from mcap.records import Channel, Chunk, DataEnd, McapRecord, Message, Metadata, Schema
 from mcap.stream_reader import CRCValidationError, StreamReader, breakup_chunk
 from mcap.writer import MCAP0_MAGIC
 
 from steerstream.errors import MediaError
+from steerstream.sources.mcap_chunks import unpacked
 
 _LARGEST_RECORD_BYTES = 1 << 30
 """A damaged length must not ask for all memory."""
 
-_COMPRESSIONS = frozenset({"", "lz4", "zstd"})
-_DAMAGE = (McapError, CRCValidationError, struct.error, KeyError, ValueError)
+_DAMAGE = (
+    McapError, CRCValidationError, zstandard.ZstdError, RuntimeError, struct.error, KeyError,
+    ValueError, OverflowError,
+)  # fmt: skip
 """What the library raises where a file ends too soon, or holds what no writer wrote."""
 
 
@@ -31,6 +36,25 @@ class Record(NamedTuple):
     schema: Schema | None
     channel: Channel
     message: Message
+
+
+class Bounded:
+    """Reads no more of a file than there is, so that a damaged length costs no memory.
+
+    Args:
+        file: the file, at its beginning.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = file.seek(0, os.SEEK_END)
+        file.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read so many bytes, or as many as there are."""
+        data = self._file.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        return data
 
 
 class McapFile:
@@ -69,20 +93,18 @@ class McapFile:
             self.is_cut_off = True
 
     def _unpacked(self, file: BinaryIO) -> Iterator[McapRecord]:
-        """Yield the records of the file and of its chunks.
-
-        The library would take a chunk of an unknown compression for one without.
-        """
+        """Yield the records of the file and of its chunks."""
         reader = StreamReader(
-            file, emit_chunks=True, validate_crcs=True, record_size_limit=_LARGEST_RECORD_BYTES
+            Bounded(file),  # type: ignore[arg-type]
+            emit_chunks=True,
+            validate_crcs=True,
+            record_size_limit=_LARGEST_RECORD_BYTES,
         )
         for record in reader.records:
             if not isinstance(record, Chunk):
                 yield record
                 continue
-            if record.compression not in _COMPRESSIONS:
-                raise UnsupportedCompressionError(record.compression)
-            yield from breakup_chunk(record, validate_crc=True)
+            yield from breakup_chunk(unpacked(record), validate_crc=True)
 
     def _read(self, file: BinaryIO) -> Iterator[Record]:
         schemas: dict[int, Schema] = {}

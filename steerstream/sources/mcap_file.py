@@ -85,7 +85,7 @@ class McapLog:
         # What the library and its decompressors raise over damaged files.
         self._damage = (
             errors.McapError, zstandard.ZstdError, RuntimeError, ValueError, LookupError,
-            OverflowError, struct.error,
+            OverflowError, MemoryError, struct.error,
         )  # fmt: skip
         self.topics = self._topics()
 
@@ -154,7 +154,9 @@ class McapLog:
         channels: dict[int, Any] = {}
         with self._path.open("rb") as file:
             try:
-                for record in streams.StreamReader(_WholeRecords(file), validate_crcs=True).records:
+                for record in _unpacked(
+                    streams.StreamReader(_WholeRecords(file), emit_chunks=True, validate_crcs=True)
+                ):
                     if isinstance(record, records.Schema):
                         schemas[record.id] = record
                     elif isinstance(record, records.Channel):
@@ -173,6 +175,21 @@ _UNDECODABLE = (
     DecodeError,
 )  # fmt: skip
 """What the decoders raise over damaged messages: of JSON, base 64, ROS and protobuf."""
+
+
+def _unpacked(reader: Any) -> Iterator[Any]:  # noqa: ANN401
+    """Yield the records of a file and of its chunks."""
+    # These need the extra.
+    from mcap.records import Chunk  # noqa: PLC0415
+    from mcap.stream_reader import breakup_chunk  # noqa: PLC0415
+
+    from steerstream.sources.mcap_chunks import unpacked  # noqa: PLC0415
+
+    for record in reader.records:
+        if isinstance(record, Chunk):
+            yield from breakup_chunk(unpacked(record), validate_crc=True)
+        else:
+            yield record
 
 
 class _WholeRecords:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import random
+import struct
+
 import pytest
 from mcap import stream_reader
 from mcap.writer import CompressionType, Writer
@@ -84,3 +87,36 @@ def test_a_compression_of_somebody_s_own_is_named(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"\x03\x00\x00\x00lz4", b"\x03\x00\x00\x00bz2"))
     with pytest.raises(MediaError, match="unsupported compression type bz2"):
         records(path)
+
+
+@pytest.mark.parametrize("compression", CompressionType)
+def test_any_damage_ends_in_records_or_a_typed_error(tmp_path, compression):
+    path, rng = tmp_path / "a.mcap", random.Random(7)
+    whole = write(path, compression).read_bytes()
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(rng.randint(1, 3)):
+            damaged[rng.randrange(8, len(whole))] = rng.choice((0, 255, rng.randrange(256)))
+        path.write_bytes(damaged)
+        try:
+            records(path)
+        except MediaError:
+            continue
+
+
+@pytest.mark.parametrize("compression", [CompressionType.LZ4, CompressionType.ZSTD])
+@pytest.mark.parametrize("states", [1 << 10, 1 << 40])
+def test_a_chunk_that_unpacks_to_more_than_it_states_is_not_read(tmp_path, compression, states):
+    path = tmp_path / "a.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file, compression=compression)
+        writer.start()
+        channel = writer.register_channel("/a", "json", 0)
+        writer.add_message(channel, 0, bytes(1 << 20), 0)
+        writer.finish()
+    data = path.read_bytes()
+    name = compression.name.lower().encode()
+    # The size stands before a checksum and the length of the compression's name.
+    at = data.index(name) - 16
+    path.write_bytes(data[:at] + struct.pack("<Q", states) + data[at + 8 :])
+    assert records(path) == ([], True)

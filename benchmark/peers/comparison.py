@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     pythons = _install(chosen, options.environments)
     results: dict[str, Any] = {"model": options.model.stem, "failed": [], "peers": {}}
     if not options.install_only:
-        with _bench(options, pythons) as (bench, about):
+        with _bench(options, chosen, pythons) as (bench, about):
             results["frames"] = about
             results["peers"] = _compare(bench, chosen, options)
     results["failed"] = [name for name, found in results["peers"].items() if "failed" in found]
@@ -82,22 +82,25 @@ def _install(chosen: list[Peer], folder: Path) -> dict[str, Path]:
 
 @contextlib.contextmanager
 def _bench(
-    options: argparse.Namespace, pythons: Mapping[str, Path]
+    options: argparse.Namespace, chosen: list[Peer], pythons: Mapping[str, Path]
 ) -> Iterator[tuple[Bench, dict[str, object]]]:
     (server_core, *_), (*_, client_core) = split_cores()
     pictures = drive_pictures.load(options.data or drive_pictures.default_data())
-    model = ["--model", str(options.model)]
-    with (
-        crew(1, [client_core], python=pythons[CLIENT]) as client,
-        helper("benchmark.peers.hosts.bare", model, cores=[server_core]) as bare,
-    ):
+    models = {options.model, *(peer.model for peer in chosen if peer.model)}
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(crew(1, [client_core], python=pythons[CLIENT]))
+        bares = {
+            model: stack.enter_context(
+                helper("benchmark.peers.hosts.bare", ["--model", str(model)], cores=[server_core])
+            )
+            for model in models
+        }
         yield (
             Bench(
                 model=options.model,
                 pythons=pythons,
                 client=client,
-                bare=bare,
-                precisions=bare.do("precisions"),
+                bares=bares,
                 pictures={"jpeg": pictures.jpeg, "rgb8": pictures.rgb8},
                 seconds=options.seconds,
                 server_core=server_core,

@@ -53,6 +53,8 @@ class Peer:
         is_reduced: serves the 8-bit bundle beside the other, which steerstream chooses by itself.
         sees_view: gets the view that it declares, where the others get whole pictures.
         optional: runs only where it is asked for.
+        model: the bundle that it serves; None for the one that is compared. An earlier revision may
+            not read today's.
         start_limit_s: from its start to its first answered frame, at most.
     """
 
@@ -67,6 +69,7 @@ class Peer:
     is_reduced: bool = False
     sees_view: bool = False
     optional: bool = False
+    model: Path | None = None
     start_limit_s: float = 60.0
 
 

@@ -60,12 +60,13 @@ def state_check(bench: Bench, server: PeerServer, encoding: str) -> Figures:
         judge.sequences(CHECKED_SESSIONS, CHECKED_FRAMES, count, turn=turn) for turn in range(2)
     ]
     found = [server.probe(bench.client, "outputs", pictures, sequences=each) for each in turns]
+    bare = bench.bares[bench.served(server.peer)]
     references = {
         precision: [
-            bench.bare.do("reference", precision=precision, pictures=file, sequences=each)
+            bare.do("reference", precision=precision, pictures=file, sequences=each)
             for each in turns
         ]
-        for precision in bench.precisions
+        for precision in bare.do("precisions")
     }
     precision, largest = judge.nearest(found, references)
     return {

@@ -30,6 +30,8 @@ def _steerstream(launch: Launch) -> list[str]:
 def earlier(revision: str, checkout: Path) -> Peer:
     """Return an earlier revision of steerstream as a peer; it runs in this environment.
 
+    It serves the bundle that it shipped with.
+
     Args:
         revision: its name in git; one whose server is the package `service`.
         checkout: where its files are.
@@ -49,6 +51,7 @@ def earlier(revision: str, checkout: Path) -> Peer:
         title=f"steerstream, revision {revision}",
         command=command,
         variables=variables,
+        model=checkout / "models" / "pilotnet_lstm.onnx",
     )
 
 

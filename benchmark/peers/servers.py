@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,7 @@ class Bench:
         model: the bundle.
         pythons: each peer's interpreter; the load generator's stands under `client`.
         client: the load generator, one process on another core than the servers.
-        bare: the bare loop and the references, on the servers' core.
-        precisions: of the bundle, for each of which there is a reference.
+        bares: the bare loop and the references of each bundle, on the servers' core.
         pictures: what vehicles send, by encoding.
         seconds: counted time of one measurement.
         server_core: where servers and bare loop run.
@@ -52,12 +51,20 @@ class Bench:
     model: Path
     pythons: Mapping[str, Path]
     client: Crew
-    bare: Helper
-    precisions: Sequence[str]
+    bares: Mapping[Path, Helper]
     pictures: Mapping[str, PictureSet]
     seconds: float
     server_core: int
     client_core: int
+
+    @property
+    def bare(self) -> Helper:
+        """The bare loop of the bundle that is compared."""
+        return self.bares[self.model]
+
+    def served(self, peer: Peer) -> Path:
+        """Return the bundle that a peer serves."""
+        return peer.model or self.model
 
     def another_client(self) -> contextlib.AbstractContextManager[Crew]:
         """Start another load generator, which ends with the context."""
@@ -140,7 +147,7 @@ def serve(bench: Bench, peer: Peer, *, slots: int, admits_all: bool) -> Iterator
     with tempfile.TemporaryDirectory(prefix=f"{peer.name}-") as folder:
         launch = Launch(
             python=bench.pythons[peer.name],
-            model=reduced_path(bench.model, INT8) if peer.is_reduced else bench.model,
+            model=reduced_path(bench.model, INT8) if peer.is_reduced else bench.served(peer),
             port=port,
             slots=slots,
             folder=Path(folder),

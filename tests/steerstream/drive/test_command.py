@@ -16,6 +16,7 @@ import pytest
 from steerstream import SkipReason
 from steerstream.__main__ import main
 from steerstream.drive import command, overlay
+from steerstream.drive.plot import SteeringPlot
 from steerstream.testing import Fail, FakeServer, Reply, Skip
 from tests.steerstream.command_lines import command_line, served
 from tests.steerstream.drive.mp4 import frames_of
@@ -82,7 +83,7 @@ def test_drawing_the_plot_is_no_part_of_the_drive_s_time(recording, tmp_path, mo
         clock_s[0] += 100.0
 
     monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: clock_s[0]))
-    monkeypatch.setattr(command.SteeringPlot, "save", save)
+    monkeypatch.setattr(SteeringPlot, "save", save)
     out = tmp_path / "out.json"
     with command_line() as run:
         assert run(

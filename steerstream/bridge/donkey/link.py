@@ -15,6 +15,8 @@ from steerstream.errors import BadRequest
 
 WIDTH_PX, HEIGHT_PX = 320, 240
 _READ_BYTES = 1 << 16
+_SILENT_S = 2.0
+"""After which a vehicle that drives is stopped: its simulator would follow the last order on."""
 
 
 class Link:
@@ -34,13 +36,14 @@ class Link:
         self._waiting: collections.deque[dict[str, Any]] = collections.deque()
         self._camera = _camera(fov_deg)
         self._speed_mps = 0.0
+        self._is_driving = False
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer a simulator until the connection ends, and stop the vehicle where one can."""
         splitter = Splitter()
         await self._driver.restart()
         try:
-            while data := await reader.read(_READ_BYTES):
+            while data := await self._read(reader, writer):
                 for found in splitter.feed(data):
                     answer = await self._reply(found)
                     if answer is not None:
@@ -52,6 +55,25 @@ class Link:
             with contextlib.suppress(ConnectionError, RuntimeError):
                 writer.write(json.dumps(control(self._driver.stop(self._speed_mps))).encode())
             writer.close()
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        """Wait for bytes; where a simulator falls silent in a drive, stop the vehicle once."""
+        if self._is_driving:
+            waiting = asyncio.timeout(_SILENT_S)
+            try:
+                async with waiting:
+                    return await reader.read(_READ_BYTES)
+            except TimeoutError:
+                if not waiting.expired():
+                    raise
+            self._is_driving = False
+            self._driver.complain(
+                SimulatorError(
+                    f"the simulator sends nothing for {_SILENT_S:g} s: the vehicle stops"
+                )
+            )
+            writer.write(json.dumps(control(self._driver.stop(self._speed_mps))).encode())
+        return await reader.read(_READ_BYTES)
 
     async def _reply(self, found: bytes | SimulatorError) -> dict[str, Any] | None:
         try:
@@ -69,6 +91,7 @@ class Link:
             self._speed_mps = telemetry.speed_mps
             if self._waiting:
                 return self._waiting.popleft()
+            self._is_driving = True
             return control(await self._driver.order(telemetry.picture, telemetry.speed_mps))
         if kind == "scene_selection_ready":
             return {"msg_type": "get_scene_names"}

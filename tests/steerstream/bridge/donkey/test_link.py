@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from steerstream.bridge.donkey import link as links
 from steerstream.bridge.donkey.link import Link
 from steerstream.errors import BadRequest
 from steerstream.testing import FakeServer
@@ -73,6 +74,18 @@ async def test_broken_messages_stop_the_vehicle_and_the_drive_goes_on(capsys):
             assert (await ask(broken))["brake"] == "1.000000"
         assert (await ask(words.telemetry(PICTURE)))["brake"] == "0.000000"
     assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+async def test_a_simulator_that_falls_silent_is_told_to_stop_once(monkeypatch, capsys):
+    monkeypatch.setattr(links, "_SILENT_S", 0.2)
+    async with linked() as (ask, simulator, _):
+        await ask(words.telemetry(PICTURE))
+        simulator.say(words.telemetry(PICTURE)[:100])
+        told = json.loads(await asyncio.to_thread(simulator.hear))
+        assert told == {**CONTROL, "throttle": "0.000000", "brake": "1.000000"}
+        await asyncio.sleep(1.0)
+        assert (await ask(words.telemetry(PICTURE)[100:]))["brake"] == "0.000000"
+    assert "sends nothing" in capsys.readouterr().err
 
 
 async def test_a_connection_that_is_lost_in_a_message_ends_it_and_the_state():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack
 
+from steerstream import view as views
 from steerstream import wire
 from steerstream.arguments import instance, shown
 from steerstream.drive_session import DriveSession
@@ -334,6 +335,8 @@ class Client:
         try:
             opened = await self._open(stream, opening.request)
             info = wire.session_info(opened, opening.camera)
+            if info.view is not None:
+                views.load_packages()
             self._connected()
         except BaseException as error:
             await stream.abort()

@@ -92,6 +92,17 @@ def declared(frame: NetworkInput) -> View:
     )
 
 
+def load_packages() -> None:
+    """Import what makes views, as far as it is installed.
+
+    Otherwise the first frame of a session would wait for it, up to a tenth of a second.
+    """
+    if extras.has_opencv():
+        extras.opencv("scaling pictures")
+    if extras.has_simplejpeg():
+        extras.simplejpeg("making a view of a JPEG file")
+
+
 def of_pixels(picture: NDArray[np.uint8], view: View) -> Seen:
     """Make the view of a picture.
 

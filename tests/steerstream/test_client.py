@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
+import subprocess
+import sys
 from typing import Any, cast
 
 import grpc
@@ -37,6 +39,30 @@ async def test_served_models_are_described():
     assert [model.name for model in served.models] == ["small", "large"]
     assert served.default_model == "small"
     assert served.limits.max_sessions == 64
+
+
+_PACKAGES = """
+import asyncio, sys
+import steerstream
+from steerstream.testing import FakeServer
+from tests.steerstream.views import VIEW
+
+async def loaded(view):
+    async with (
+        steerstream.connect("fake", transport=FakeServer(view=view).transport()) as client,
+        client.open_session(vehicle_id="car"),
+    ):
+        return [name for name in ("cv2", "simplejpeg") if name in sys.modules]
+
+print(asyncio.run(loaded(VIEW if sys.argv[1:] else None)))
+"""
+
+
+@pytest.mark.parametrize(("view", "found"), [([], "[]"), (["view"], "['cv2', 'simplejpeg']")])
+def test_what_makes_views_is_imported_before_the_first_frame(view, found):
+    program = [sys.executable, "-c", _PACKAGES, *view]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == found
 
 
 async def test_a_session_says_what_was_granted():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from steerstream.errors import MediaError
-from steerstream.sources.file_names import natural, times_ns
+from steerstream.sources.file_names import is_file, natural, times_ns
 from steerstream.sources.labels import Label, Labels
 from steerstream.sources.pictures import SUFFIXES, read_picture
 from steerstream.sources.recording import (
@@ -86,6 +86,6 @@ def _picture(folder: Path, label: Label) -> Path:
     if not label.filename:
         raise MediaError(f"{label.place}: needs a column filename, which names the pictures")
     for path in (folder / label.filename, folder / Path(label.filename).name):
-        if path.is_file():
+        if is_file(path):
             return path
     raise MediaError(f"{label.place}: the folder {folder} has no picture {label.filename}")

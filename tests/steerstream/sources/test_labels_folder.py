@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from steerstream import ControlValues
+from steerstream import ControlValues, MediaError
 from steerstream.sources.formats import open_recording
 from steerstream.sources.labels_folder import LabelsFolder
 from steerstream.sources.options import ReadOptions
@@ -44,3 +45,10 @@ def test_two_drives_may_have_a_picture_at_the_same_time(tmp_path):
     assert len({frame.place for frame in found}) == 3
     names = sorted(path.name for path in (tmp_path / "out" / "frames").iterdir())
     assert names == ["1000000000.jpg", "5000000-2.jpg", "5000000.jpg"]
+
+
+def test_a_picture_with_a_name_that_no_file_can_have_is_refused(tmp_path):
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "labels.csv").write_text(f"frame_id,filename\n1000000000,{'x' * 5000}\n")
+    with pytest.raises(MediaError, match="has no picture xxx"):
+        open_recording(tmp_path, ReadOptions())

@@ -122,7 +122,9 @@ async def act(session: steerstream.Session, commands: CanCommands) -> None:
 RELEASED = SafeCommand(Action.RELEASE, None, None, None, math.inf, ())
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Send the commands of a drive as CAN frames.")
+    parser = argparse.ArgumentParser(
+        description="Send the commands of a drive as CAN frames.", allow_abbrev=False
+    )
     parser.add_argument("target", help="HOST:PORT of the server")
     parser.add_argument("pictures", type=Path, nargs="+", help="JPEG files")
     parser.add_argument("--interface", default="virtual", help="of python-can")

@@ -375,5 +375,7 @@ def test_a_camera_is_read_as_it_was_written(camera):
 
 
 def test_a_lens_of_a_model_that_is_not_known_is_refused():
+    message = session_pb2.CameraDescription.FromString(b"\x30\x4d")
+    assert message.lens_model == 77
     with pytest.raises(ProtocolError, match="no model of lenses has the number 77"):
-        wire.camera(session_pb2.CameraDescription(lens_model=77))
+        wire.camera(message)

@@ -14,6 +14,7 @@ import model_export
 from benchmark.peers.hosts.network import Array, Network, State
 from model_export.config import load
 from model_export.networks import build
+from steerstream_bundle.times import feed_times
 
 _CONFIG = Path(model_export.__file__).parent / "configs" / "pilotnet_lstm.toml"
 
@@ -41,10 +42,11 @@ class TorchNetwork(Network):
 
     def step(self, frames: Array, state: Sequence[Array]) -> tuple[Array, State]:
         """Run one step; see `Network.step`."""
+        times = feed_times(self.contract, len(frames)).values()
         with torch.inference_mode():
-            results = self._network(*(torch.from_numpy(each) for each in (frames, *state)))
+            results = self._network(*(torch.from_numpy(each) for each in (frames, *times, *state)))
         arrays = [result.numpy() for result in results]
-        # Between the heads and the state stand the heads' deviations.
+        # Between the heads and the state stand the heads' deviations and the horizon.
         return np.stack(arrays[: self._heads], axis=1), arrays[-len(self.contract.state) :]
 
 

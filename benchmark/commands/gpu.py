@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sessions", type=shared.counts, default="1,64,250,500", help="vehicles of `latency`")
     add("--start", type=count, default=64, help="vehicles that `capacity` tries first")
     add("--most", type=count, default=1500, help="vehicles that it tries at most")
-    parser.set_defaults(provider="cuda")
+    parser.set_defaults(provider="cuda", share_seconds=None)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

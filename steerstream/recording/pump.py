@@ -66,10 +66,15 @@ class Pump:
         self._items.append((work, size_bytes))
         return True
 
-    def close(self) -> None:
-        """Do what waits, and end the thread."""
+    def close(self, limit_s: float | None = None) -> bool:
+        """Do what waits, and end the thread; returns whether it has ended.
+
+        Args:
+            limit_s: how long that may take, such as on a disk that hangs; None for ever.
+        """
         self._is_closing.set()
-        self._thread.join()
+        self._thread.join(limit_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:

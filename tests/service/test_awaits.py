@@ -23,6 +23,7 @@ LIMITS = {
     "process/allocator.py keep_trimmed: asyncio.to_thread": "no await of another",
     "process/server.py Server._start_admin: self._admin.start": _START,
     "process/server.py Server._set_health: self._health.set": "waits for nobody",
+    "process/server.py Server.shutdown: asyncio.to_thread": "the recorder's _CLOSE_S",
     "process/server.py Server.shutdown: self._health.enter_graceful_shutdown": "waits for nobody",
     "process/server.py Server.shutdown: server.stop": "_STOP_S, then gRPC cancels the calls",
     "process/server.py Server.startup: self._server.start": _START,

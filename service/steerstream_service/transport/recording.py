@@ -31,6 +31,8 @@ _MAX_ITEMS = 8192
 _MAX_BYTES = 32 << 20
 """What may wait for a slow disk: eight seconds of 32 vehicles that send views."""
 _FLUSH_LOOK_S = 0.1
+_CLOSE_S = 5.0
+"""For what waits at the server's end: a disk that hangs must not keep the server."""
 
 _log = logging.getLogger(__name__)
 
@@ -114,11 +116,10 @@ class ServerRecorder:
         self._pump.put(partial(self._end, track), 0, always=True)
 
     def close(self) -> None:
-        """Write what waits, and end all files."""
-        self._pump.close()
-        for track in self._tracks:
-            track.close()
-        self._files.close()
+        """Write what waits, and end all files, within `_CLOSE_S`."""
+        self._pump.put(self._end_all, 0, always=True)
+        if not self._pump.close(_CLOSE_S):
+            _log.error("recording_lost", extra=fields(error="the disk hangs"))
         if self.dropped or self.passed_over:
             _log.warning(
                 "recording_incomplete",
@@ -149,6 +150,11 @@ class ServerRecorder:
         track.close()
         self._tracks.discard(track)
         self._tell(track)
+
+    def _end_all(self) -> None:
+        for track in self._tracks:
+            track.close()
+        self._files.close()
 
     def _flush(self) -> None:
         now_s = time.monotonic()

@@ -26,7 +26,7 @@ def test_it_measures_the_network_and_the_server(bundle_path, tmp_path, monkeypat
     comparison = results["comparison"]
     assert comparison["agrees"]
     assert comparison["state_bytes"] == 0
-    assert set(comparison["bytes_to_device"]) - {"intervals"} == {"frames", "routes"}
+    assert set(comparison["bytes_to_device"]) - {"interval_s", "act_in_s"} == {"frames", "routes"}
     assert comparison["bytes_to_device"]["frames"] == comparison["frames"] * 66 * 200 * 3
     assert [step["bucket"] for step in results["steps"]] == [1, 2, 4, 8, 16, 32, 64]
     assert all(step["p50_ms"] > 0 for step in results["steps"])

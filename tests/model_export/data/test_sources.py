@@ -147,7 +147,7 @@ def test_a_source_teaches_what_it_labels_and_the_configuration_wants(
 
 
 def test_unknown_sources_and_options_are_named(tiny: Config, small_data: Path, tmp_path: Path):
-    with pytest.raises(ConfigError, match="no source 'kitti'; there are: rendered"):
+    with pytest.raises(ConfigError, match="no source 'kitti'; there are: recording, rendered"):
         read_source(SourceConfig(kind="kitti", batch_size=1), tiny, small_data, tmp_path)
     wrong = SourceConfig(kind="rendered", batch_size=1, options={"road": 1})
     with pytest.raises(ConfigError, match="no option 'road'; it takes: roads"):

@@ -83,3 +83,13 @@ def test_after_the_end_nothing_is_taken():
     pump = Pump("test", nothing, max_items=1, max_bytes=1)
     pump.close()
     assert not pump.put(nothing, 0)
+
+
+def test_the_end_waits_no_longer_than_it_may():
+    blocked = Blocked()
+    pump = Pump("test", nothing, max_items=1, max_bytes=1)
+    pump.put(blocked, 0)
+    blocked.begun.wait()
+    assert not pump.close(0.01)
+    blocked.may_end.set()
+    assert pump.close()

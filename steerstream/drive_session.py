@@ -211,7 +211,7 @@ class DriveSession(VehicleSession):
             SteerstreamError: none does; why the last one did not.
         """
         await self._find_server(is_first=True)
-        works = (self._supervise(), self._watch())
+        works = (self._supervise, self._watch)
         self._tasks += [asyncio.create_task(self._give_up_with(work)) for work in works]
 
     # Frames out
@@ -330,10 +330,10 @@ class DriveSession(VehicleSession):
 
     # Changing the server
 
-    async def _give_up_with(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _give_up_with(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do work without which the session cannot be, and end it where that fails."""
         try:
-            await work
+            await work()
         except SteerstreamError as error:
             self._give_up(error)
         except Exception as error:  # noqa: BLE001 - whoever waits for the session gets the error

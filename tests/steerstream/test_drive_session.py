@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
+import warnings
 from typing import Any
 
 import grpc
@@ -776,3 +778,13 @@ async def test_frames_that_wait_for_a_server_of_another_view_are_each_skipped():
     assert fleet.frames("b") == ["4"]
     received = [*fleet.servers["a"].received, *fleet.servers["b"].received]
     assert sent_bytes == sum(item.ByteSize() for item in received if item.HasField("frame"))
+
+
+async def test_a_session_that_is_closed_at_once_leaves_no_work_that_never_ran():
+    fleet = Fleet(a=FakeServer())
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        async with fleet.connect() as client, fleet.session(client):
+            pass
+        gc.collect()
+    assert [str(warning.message) for warning in told] == []

@@ -90,6 +90,7 @@ class _Leg:
         client: the connection.
         session: the stream.
         with_state: whether it goes on with the state that the vehicle's session had.
+        losses: of the kept frames, when it was opened.
         cursor: the last of the kept frames that was sent to it.
         early: its answers before it took the place of the leg before.
         changed: set when an answer came, or the leg ended.
@@ -100,6 +101,7 @@ class _Leg:
     client: Connection
     session: Session
     with_state: bool
+    losses: int
     cursor: int = -1
     is_leaving: bool = False
     is_over: bool = False
@@ -399,7 +401,7 @@ class DriveSession(VehicleSession):
                 self._retire(leg, is_clean=False)
 
     async def _open(self, target: str) -> _Leg:
-        ticket = self._kept.ticket
+        ticket, losses = self._kept.ticket, self._kept.losses
         timeout_s = self._hand_over.attempt_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
@@ -407,7 +409,10 @@ class DriveSession(VehicleSession):
         except TimeoutError:
             raise ConnectionFailed(f"{target} opened no session within {timeout_s:g} s") from None
         with_state = session.info.resumed or ticket is None
-        return _Leg(target, client, session, with_state)
+        if ticket is None:
+            # Nothing was played again yet, so nothing can be missing.
+            losses = self._kept.losses
+        return _Leg(target, client, session, with_state, losses)
 
     async def _catch_up(self, leg: _Leg) -> None:
         """Play kept frames again until only frames are left that the vehicle waits for."""
@@ -420,6 +425,9 @@ class DriveSession(VehicleSession):
                 raise leg.error or SessionLost("the server ended the session as it was resumed")
             if any(self._differs(answer) for answer in leg.early.values()):
                 raise ConnectionFailed("the server's state is not the session's; it was left")
+            if leg.losses != self._kept.losses:
+                # It may wait for them, or would go on as if they had never been.
+                raise ConnectionFailed("frames that it needs were too many to be kept")
             again = self._to_replay(leg)
             if again is not None and session.frames_in_flight < window:
                 await self._send(leg, again, is_replayed=True)
@@ -462,6 +470,10 @@ class DriveSession(VehicleSession):
         self._asked_again = False
         self._info = leg.session.info
         with_state = leg.with_state and self._kept.is_whole
+        if not with_state:
+            # From now on the vehicle is told of another state than that of the leg before.
+            self._newer_ticket = None
+            self._kept.forget_ticket()
         if self._change.state is DriveState.CONNECTING:
             self.guard.begin_session(live=self._is_live)
         else:
@@ -541,8 +553,10 @@ class DriveSession(VehicleSession):
         self._targets.leave(leg.target, error.retry_after_s if error else None)
         self._retire(leg, is_clean=False)
         if isinstance(error, SessionBadRequest):
-            self._give_up(error)
-            return
+            if not (error.reason is ErrorReason.BAD_TICKET and leg.session.info.resumed):
+                self._give_up(error)
+                return
+            self._kept.forget_ticket()
         if isinstance(error, SessionTakenOver) and not self._asked_again:
             self._give_up(error)
             return

@@ -49,6 +49,8 @@ class KeptFrames:
         """The newest ticket that can be used."""
         self.is_whole = True
         """Whether ticket and frames, or without a ticket the frames alone, are the whole state."""
+        self.losses = 0
+        """How often frames that the state had seen were let go of for want of room."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -113,6 +115,7 @@ class KeptFrames:
         seen = [kept.order for kept in self._kept.values() if kept.is_seen]
         if seen:
             self.forget_ticket()
+            self.losses += 1
         for kept in list(self._kept.values()):
             # A reset after the last seen frame is for the frames behind it.
             if kept.is_seen or (kept.frame is None and seen and kept.order < seen[-1]):

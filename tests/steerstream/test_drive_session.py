@@ -341,6 +341,94 @@ async def test_a_ticket_whose_rings_cannot_be_made_again_ends_in_a_fresh_session
     assert [bool(opening.ticket) for opening in fleet.openings("b")] == [True, False]
 
 
+async def test_a_ticket_that_a_driving_server_finds_of_no_use_ends_in_a_fresh_session():
+    refusal = Fail(Code.INVALID_ARGUMENT, "not in the rings", reason=ErrorReason.BAD_TICKET)
+    resumed = []
+
+    class Late(FakeServer):
+        def open(self, opening):
+            resumed.append(bool(opening.ticket))
+            return super().open(opening)
+
+    late = Late(lambda frame: refusal if resumed[-1] and not frame.replayed else Reply())
+    fleet = Fleet(a=dies_at(4), b=late)
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for number in range(6):
+            assert (await session.request(b"picture")).sequence_number == number
+            fleet.down.update({"a"} if number == 3 else ())
+        assert session.state is DriveState.DRIVING
+        assert not session.change.with_state
+    assert resumed == [True, False]
+
+
+async def test_a_server_that_finds_a_ticket_of_no_use_where_there_was_none_ends_the_session():
+    refusal = Fail(Code.INVALID_ARGUMENT, "strange", reason=ErrorReason.BAD_TICKET)
+    fleet = Fleet(a=scripted(lambda at: refusal if at == 1 else Reply()), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        await session.request(b"picture")
+        with pytest.raises(BadRequest, match="strange"):
+            await session.request(b"picture")
+
+
+def drains_at(number, **before):
+    """Reply, with a ticket after frame 1, and drain with a frame."""
+    first = TicketIssued(b"sealed", 1, 60_000, **before)
+    others = {1: [Reply(), first], number: [Draining(60_000), Reply()]}
+    return lambda at: others.get(at, Reply())
+
+
+@pytest.mark.parametrize("replay_from", [None, 0])
+async def test_a_server_whose_frames_are_let_go_of_while_it_opens_is_opened_again(replay_from):
+    """It would wait for frames that nobody has, or go on without them."""
+    fleet = Fleet(a=scripted(drains_at(2, replay_from=replay_from)), b=FakeServer())
+    fleet.slow = asyncio.Event()
+    little = dataclasses.replace(FAST, max_kept_bytes=2_000)
+    async with fleet.connect() as client, fleet.session(client, hand_over=little) as session:
+        for _ in range(3):
+            await session.request(bytes(500))
+        fleet.servers["a"].refuse = Fail(reason=ErrorReason.DRAINING)
+        await until(lambda: "b" in fleet.asked)
+        while session.ticket is not None:
+            await session.request(bytes(500))
+        fleet.slow.set()
+        await until(lambda: fleet.states[-1] == "driving")
+        assert not session.change.with_state
+        await session.request(bytes(500))
+    assert [opening.ticket for opening in fleet.openings("b")] == [b"sealed", b""]
+    assert int(fleet.frames("b")[0].strip("*")) >= 3, "those before it are gone"
+
+
+async def test_after_a_fresh_session_no_ticket_of_the_one_before_is_used():
+    """Its state is none of what the vehicle was told since."""
+
+    class Strict(FakeServer):
+        def open(self, opening):
+            if opening.ticket:
+                raise Fail(
+                    Code.INVALID_ARGUMENT, "unknown key", reason=ErrorReason.BAD_TICKET
+                ).error()
+            return super().open(opening)
+
+    def first(at):
+        newer = [Reply(), TicketIssued(b"newer", 3, 60_000)]
+        return newer if at == 3 else drains_at(2)(at)
+
+    dying = Strict(lambda frame: Fail() if frame.sequence_number == 5 else Reply())
+    fleet = Fleet(a=scripted(first), b=dying, c=FakeServer())
+    fleet.slow = asyncio.Event()
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(3):
+            await session.request(b"picture")
+        await until(lambda: "b" in fleet.asked)
+        await session.request(b"picture")
+        fleet.slow.set()
+        await until(lambda: fleet.states[-1] == "driving")
+        for _ in range(3):
+            await session.request(b"picture")
+        assert (session.change.target, session.change.with_state) == ("c", False)
+    assert [opening.ticket for opening in fleet.openings("c")] == [b""]
+
+
 async def test_a_server_that_refuses_without_a_reason_is_left_for_another():
     strange = FakeServer(refuse=Fail(Code.INVALID_ARGUMENT, "no such header"))
     fleet = Fleet(a=dies_at(2), b=strange, c=FakeServer())

@@ -104,6 +104,7 @@ def test_beyond_its_bounds_what_is_kept_is_not_whole_until_the_next_ticket(count
             kept.seen(number)
     assert not kept.is_whole
     assert kept.ticket is None
+    assert kept.losses == 1
     assert numbers(kept) == [count], "the newest waits for its answer"
     kept.keep(frame(count + 1, 1))
     kept.take_ticket(ticket(count))
@@ -119,6 +120,8 @@ def test_frames_that_wait_for_an_answer_stay_however_large_they_are(kept):
             kept.seen(number)
     assert numbers(kept) == [None, 2, None, 3], "each with the reset before it"
     assert not kept.is_whole
+    kept.keep(frame(4, 4_000))
+    assert kept.losses == 1, "what was not seen is no loss"
 
 
 def test_a_frame_is_seen_as_long_as_it_is_kept(kept):
@@ -156,6 +159,7 @@ def test_a_whole_picture_has_no_view():
 
 def test_what_is_kept_is_counted_from_nothing(kept):
     assert (len(kept), kept.size_bytes, kept.ticket, kept.is_whole) == (0, 0, None, True)
+    assert kept.losses == 0
     orders = [kept.keep(frame(number)).order for number in range(3)]
     assert orders == [0, 1, 2]
     assert len(kept) == 3

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import grpc
 
@@ -33,6 +33,7 @@ from tests.histories.records import (
     Ended,
     Got,
     History,
+    Judged,
     Sent,
     ServerRecord,
     StreamRecord,
@@ -176,6 +177,9 @@ class _Stream:
         self._opened: Any = None
         self._asked_ms = 0.0
         self._last_command = -1
+        # When the frame of each fresh command was read, and, by its age, that of the ticket's.
+        self._fresh_ns: dict[int, int] = {}
+        self._ticket_ns: float | None = None
         self._replays_rings = False
         # Frames that the state has seen since the epoch began, as far as this stream shows.
         self._seen: list[int] = []
@@ -203,7 +207,7 @@ class _Stream:
                 self._read[frame.sequence_number] = at_ns, frame
                 self._unanswered[frame.sequence_number] = None
             elif kind == "opened":
-                self._opened = message.opened
+                self._opened, self._opened_ns = message.opened, at_ns
             elif kind == "open":
                 self._asked_ms = message.open.budget_ms
                 self._replays_rings = message.open.replays_rings
@@ -254,10 +258,17 @@ class _Stream:
         timings = command.timings
         parts_us = timings.queue_us + timings.decode_us + timings.infer_us
         is_for_rings = self._is_for_rings(command, frame)
-        if is_for_rings and age_ns < total_ns - _ROUNDING_NS:
-            self._note("budget", f"command {number} holds {age_ns} ns, took {total_ns}")
-        elif not is_for_rings and abs(age_ns - total_ns) > _ROUNDING_NS:
-            self._note("budget", f"command {number} is {age_ns} ns old after {total_ns}")
+        if not is_for_rings:
+            self._fresh_ns[number] = read_ns
+            if abs(age_ns - total_ns) > _ROUNDING_NS:
+                self._note("budget", f"command {number} is {age_ns} ns old after {total_ns}")
+        elif self._ticket_ns is None:
+            # Its frame had reached another server, before this one opened the session.
+            self._ticket_ns = made_ns - age_ns
+            if self._ticket_ns > self._opened_ns + _ROUNDING_NS:
+                self._note("budget", f"command {number} holds {age_ns} ns, too few")
+        else:
+            self._check_held(f"command {number}", age_ns, made_ns - self._ticket_ns)
         if made_ns > at_ns + _ROUNDING_NS or parts_us * _US > total_ns + _ROUNDING_NS:
             self._note("budget", f"command {number} has timings that cannot be")
         if frame is not None:
@@ -324,18 +335,23 @@ class _Stream:
             made_ns = read_ns + held.timings.total_us * _US
             if made_ns > at_ns + _ROUNDING_NS:
                 self._note("budget", f"skip {number} has timings that cannot be")
-            from_read = self._read.get(held.sequence_number)
+            # A ticket's command is as old as it was, though its frame was played again here.
+            since_ns = self._fresh_ns.get(held.sequence_number, self._ticket_ns)
             if held.validity != command_pb2.VALIDITY_HELD:
                 self._note("budget", f"skip {number} holds what is not held")
-            elif from_read is not None and from_read[1] is not None:
-                age_ns = made_ns - from_read[0]
-                if abs(held.age_ms * 1e6 - age_ns) > _ROUNDING_NS:
-                    self._note("budget", f"skip {number} holds {held.age_ms} ms, is {age_ns} ns")
+            elif since_ns is not None:
+                self._check_held(f"skip {number}", held.age_ms * 1e6, made_ns - since_ns)
+            elif not self._opened.resumed:
+                self._note("budget", f"skip {number} holds what was never fresh")
         if frame is None:
             return
         self._check_reason(SkipReason(skip.reason), number, made_ns - read_ns, at_ns)
         if not self._is_every:
             self._check_budget(number, frame, made_ns - read_ns)
+
+    def _check_held(self, name: str, said_ns: float, age_ns: float) -> None:
+        if abs(said_ns - age_ns) > _ROUNDING_NS:
+            self._note("budget", f"{name} holds {said_ns} ns, is {age_ns} ns")
 
     def _check_reason(self, reason: SkipReason, number: int, passed_ns: int, at_ns: int) -> None:
         server = self._stream.server
@@ -602,45 +618,31 @@ class _Vehicle:
     # What it followed.
 
     def _check_guard(self) -> None:
-        clock_ns = self._record.clock_ns
-        fresh = sorted(
-            (answer.received_ns - clock_ns, answer.sequence_number, answer.sent_ns - clock_ns)
-            for answer in self._answers.values()
-            if isinstance(answer, Command)
-            and answer.validity in {Validity.VALID, Validity.WARMING_UP}
-        )
-        at, newest, sent_ns = 0, -1, None
+        newest: Command | None = None
         told: Told | None = None
         for event in self._record.events:
+            if isinstance(event, Judged) and _is_fresh(event.answer, newest):
+                newest = event.answer
             if not isinstance(event, Told):
                 continue
-            while at < len(fresh) and fresh[at][0] <= event.at_ns:
-                if fresh[at][1] > newest:
-                    newest, sent_ns = fresh[at][1:]
-                at += 1
             safe = event.safe
             if safe.action is not Action.RELEASE:
-                self._check_age(event, sent_ns)
+                self._check_age(event, newest)
                 if told is not None and self._record.is_latest:
                     self._check_jump(told, event)
                 told = event
 
-    def _check_age(self, event: Told, sent_ns: int | None) -> None:
+    def _check_age(self, event: Told, newest: Command | None) -> None:
         safe = event.safe
         most_ms = _BOUNDS.max_age_ms if safe.action is Action.FOLLOW else _BOUNDS.max_hold_ms
-        if sent_ns is None:
-            if not self._answered_unread(event):
-                self._note("guard", f"{safe.action.value} before any command")
+        if newest is None:
+            self._note("guard", f"{safe.action.value} before any command")
             return
-        age_ms = (event.at_ns - sent_ns) / 1e6
+        age_ms = (event.at_ns + self._record.clock_ns - newest.sent_ns) / 1e6
         if safe.age_ms > most_ms or age_ms > most_ms + 0.001:
             self._note("guard", f"{safe.action.value} after {age_ms} ms, it says {safe.age_ms}")
         elif safe.age_ms < age_ms - 0.001:
             self._note("guard", f"it says {safe.age_ms} ms of what is {age_ms} ms old")
-
-    def _answered_unread(self, event: Told) -> bool:
-        """Whether the session ended before the program read the answer that was followed."""
-        return len(self._answers) < len(self._sent)
 
     def _check_jump(self, before: Told, event: Told) -> None:
         old, new = before.safe.steering_wheel_angle_rad, event.safe.steering_wheel_angle_rad
@@ -650,6 +652,14 @@ class _Vehicle:
         most = _BOUNDS.max_steering_wheel_rate_radps * passed_s
         if abs(new - old) > most + _LIMIT_TOLERANCE:
             self._note("guard", f"the wheel jumps by {new - old} rad in {passed_s} s")
+
+
+def _is_fresh(answer: FrameAnswer, before: Command | None) -> TypeGuard[Command]:
+    """Whether an answer is a fresh command for a newer frame than the one before."""
+    if not isinstance(answer, Command):
+        return False
+    is_newer = before is None or answer.sequence_number > before.sequence_number
+    return is_newer and answer.validity in {Validity.VALID, Validity.WARMING_UP}
 
 
 def _values(values: Any) -> ControlValues:

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from steerstream import Answer, SafeCommand, SessionChange
+from steerstream import Answer, FrameAnswer, SafeCommand, SessionChange
 from steerstream.v1 import drive_service_pb2
 from tests.histories.loop import Process, VirtualLoop
 
@@ -40,6 +40,14 @@ class Got:
 
 
 @dataclasses.dataclass(slots=True)
+class Judged:
+    """The guard judged an answer, which the vehicle's program may never read."""
+
+    at_ns: int
+    answer: FrameAnswer
+
+
+@dataclasses.dataclass(slots=True)
 class Told:
     """The guard said what the vehicle may do."""
 
@@ -63,7 +71,7 @@ class Ended:
     error: BaseException | None
 
 
-Event = Sent | WasReset | Got | Told | Changed | Ended
+Event = Sent | WasReset | Got | Judged | Told | Changed | Ended
 
 
 @dataclasses.dataclass(slots=True)

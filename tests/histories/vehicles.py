@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import steerstream
@@ -13,16 +13,27 @@ from steerstream import (
     Command,
     DriveState,
     Encoding,
+    FrameAnswer,
     FramePolicy,
     HandOver,
     SessionChange,
     Skipped,
     SteerstreamError,
 )
+from steerstream.observer import SessionObserver
 from tests.histories.loop import MS, Process, VirtualLoop
 from tests.histories.model import DAMAGED_BYTES
 from tests.histories.network import Network, OldTransport, SimulatedTransport
-from tests.histories.records import Changed, Ended, Got, Sent, Told, VehicleRecord, WasReset
+from tests.histories.records import (
+    Changed,
+    Ended,
+    Got,
+    Judged,
+    Sent,
+    Told,
+    VehicleRecord,
+    WasReset,
+)
 from tests.histories.stepper import PERIOD_MS, PICTURES
 
 
@@ -59,6 +70,20 @@ class Drive:
     is_old: bool
     targets: Sequence[str]
     begins_ns: int
+
+
+class _Judging(SessionObserver):
+    """Writes down what the guard judges.
+
+    Args:
+        note: of the vehicle.
+    """
+
+    def __init__(self, note: Callable[..., None]) -> None:
+        self._note = note
+
+    def answered(self, answer: FrameAnswer, _reasons: object) -> None:
+        self._note(Judged, answer)
 
 
 class Vehicle:
@@ -116,6 +141,7 @@ class Vehicle:
                 "vehicle_id": self.record.name,
                 "budget_ms": drive.budget_ms,
                 "frame_policy": FramePolicy.LATEST if drive.is_latest else FramePolicy.EVERY,
+                "observer": _Judging(self._note),
             }
             if drive.drives_on:
                 opening: Any = client.drive_session(

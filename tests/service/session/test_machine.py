@@ -717,6 +717,16 @@ def test_frames_for_the_rings_are_stepped_from_the_beginning_and_hold_the_comman
     assert not shell.issued, "the vehicle has that state"
 
 
+def test_the_command_of_a_ticket_gets_no_younger_where_its_frame_is_played_again():
+    state = resumed(ring_frames=RING_FRAMES)
+    held = dataclasses.replace(state.held, age_ms=500.0)
+    shell = Shell(ring_length=3, resumed=dataclasses.replace(state, held=held))
+    for at, number in enumerate(RING_FRAMES, start=1):
+        assert shell.wait(10).drive(number, 50 * number, is_replayed=True).age_ms == 500 + 10 * at
+    skip = shell.wait(10).frame(8, 400, invalid="wrong").answers[-1]
+    assert (skip.held.sequence_number, skip.held.age_ms) == (7, 540.0)
+
+
 def test_the_rest_of_the_state_is_put_in_place_after_the_frames_for_its_rings():
     shell = for_rings()
     for number in RING_FRAMES:

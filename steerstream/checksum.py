@@ -7,6 +7,7 @@ server's limits and the vehicle's actuators is found out. Server and client shar
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 import zlib
@@ -23,8 +24,8 @@ NaN where absent."""
 
 HorizonFields = tuple[int, float | None, float | None, float | None]
 
-_STEP = struct.Struct("<I3d")
-"""Little endian: milliseconds after the frame, and the limited values as in the command."""
+_STEP = "I3d"
+"""Of each step: milliseconds after the frame, and the limited values as in the command."""
 
 ALIVE_COUNTER_MODULUS = 1 << 16
 
@@ -111,8 +112,10 @@ def horizon_checksum(of_command: int, steps: Iterable[HorizonFields]) -> int:
         steps: milliseconds after the frame, limited angle in rad, speed in m/s and torque in Nm of
             each step; None where a head is absent.
     """
-    fields = b"".join(
-        _STEP.pack(after_ms, *(math.nan if value is None else value for value in values))
-        for after_ms, *values in steps
-    )
-    return zlib.crc32(fields, of_command)
+    fields = [math.nan if value is None else value for step in steps for value in step]
+    return zlib.crc32(_steps(len(fields) // 4).pack(*fields), of_command)
+
+
+@functools.lru_cache(maxsize=64)
+def _steps(count: int) -> struct.Struct:
+    return struct.Struct("<" + count * _STEP)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import struct
 from typing import Any
 
 from steerstream.checksum import checksum_seed, fields_checksum, horizon_checksum
@@ -416,24 +418,54 @@ def _write_command(message: command_pb2.Command, command: Command, seed: int) ->
 
 def _write_horizon(message: command_pb2.Command, horizon: Horizon) -> None:
     ahead = message.horizon
-    for at, values in enumerate(horizon.steps, start=1):
-        step = ahead.steps.add()
-        step.after_ms = at * horizon.spacing_ms
-        _write_values(step.limited, values)
+    flat = [
+        (values.steering_wheel_angle_rad, values.speed_mps, values.steering_torque_nm)
+        for values in horizon.steps
+    ]
+    heads = tuple(value is not None for value in flat[0])
+    layout, pieces = _steps_layout(len(flat), horizon.spacing_ms, heads)
+    pieces = [*pieces]
+    pieces[1::2] = [value for step in flat for value in step if value is not None]
+    ahead.MergeFromString(layout.pack(*pieces))
     _write_values(ahead.last_raw, horizon.last_raw)
     _write_stddevs(ahead.last_raw, horizon.last_stddevs)
     ahead.checksum = horizon_checksum(
         message.checksum,
-        (
-            (
-                at * horizon.spacing_ms,
-                values.steering_wheel_angle_rad,
-                values.speed_mps,
-                values.steering_torque_nm,
-            )
-            for at, values in enumerate(horizon.steps, start=1)
-        ),
+        ((at * horizon.spacing_ms, *step) for at, step in enumerate(flat, start=1)),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _steps_layout(
+    steps: int, spacing_ms: int, heads: tuple[bool, ...]
+) -> tuple[struct.Struct, tuple[bytes | float, ...]]:
+    """Return how the steps of a horizon are laid out in bytes.
+
+    Setting the fields of twenty messages one by one takes 25 us of every frame. So the bytes
+    between the values are taken once from a message that protobuf made.
+
+    Args:
+        steps: how many.
+        spacing_ms: between two.
+        heads: which of angle, speed and torque there are, the same in all steps.
+
+    Returns:
+        The layout, and what it packs: bytes and values by turns, to begin with any value.
+    """
+    # Numbers whose bytes are found nowhere else in the message.
+    marks = [math.pi * 2.0**-at for at in range(steps * sum(heads))]
+    left, made = iter(marks), command_pb2.Horizon()
+    for at in range(1, steps + 1):
+        values = ControlValues(*(next(left) if there else None for there in heads))
+        step = made.steps.add(after_ms=at * spacing_ms)
+        _write_values(step.limited, values)
+    rest, pieces = made.SerializeToString(), list[bytes | float]()
+    layout = "<"
+    for mark in marks:
+        between, rest = rest.split(struct.pack("<d", mark), 1)
+        pieces += [between, mark]
+        layout += f"{len(between)}sd"
+    return struct.Struct(layout), tuple(pieces)
 
 
 def _write_values(message: command_pb2.ControlValues, values: ControlValues) -> None:

@@ -94,6 +94,29 @@ def command(**changes):
     return Command(**{**fields, **changes})
 
 
+@pytest.mark.parametrize(
+    "heads", [(True, True, True), (True, False, False), (False, True, True), (True, False, True)]
+)
+@pytest.mark.parametrize(("steps", "spacing_ms"), [(1, 1), (10, 50), (32, 1000)])
+def test_a_horizon_is_written_field_by_field(heads, steps, spacing_ms):
+    values = [
+        ControlValues(*(at / 7 + head if there else None for head, there in enumerate(heads)))
+        for at in range(steps)
+    ]
+    horizon = domain.Horizon(spacing_ms, tuple(values), values[-1], domain.Stddevs(0.5, None, None))
+    message = wire.Answerer("session").answer(command(horizon=horizon)).command
+    expected = command_pb2.Command()
+    for at, value in enumerate(values, start=1):
+        step = expected.horizon.steps.add(after_ms=at * spacing_ms)
+        for name, there in zip(
+            ("steering_wheel_angle_rad", "speed_mps", "steering_torque_nm"), heads, strict=True
+        ):
+            if there:
+                setattr(step.limited, name, getattr(value, name))
+    assert list(message.horizon.steps) == list(expected.horizon.steps)
+    assert message.horizon.last_raw.steering_wheel_angle_stddev_rad == 0.5
+
+
 def test_a_command_is_written():
     message = wire.Answerer("session").answer(command()).command
     assert message.raw.steering_torque_nm == -0.25

@@ -423,8 +423,8 @@ def _write_horizon(message: command_pb2.Command, horizon: Horizon) -> None:
         for values in horizon.steps
     ]
     heads = tuple(value is not None for value in flat[0])
-    layout, pieces = _steps_layout(len(flat), horizon.spacing_ms, heads)
-    pieces = [*pieces]
+    layout, between = _steps_layout(len(flat), horizon.spacing_ms, heads)
+    pieces = [*between]
     pieces[1::2] = [value for step in flat for value in step if value is not None]
     ahead.MergeFromString(layout.pack(*pieces))
     _write_values(ahead.last_raw, horizon.last_raw)

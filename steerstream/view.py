@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from steerstream import extras
 from steerstream.errors import BadRequest
-from steerstream.lens import Mapping
+from steerstream.lens import Mapping, Part
 from steerstream.models import CropFractions, View, ViewEncoding
 from steerstream.resampling import Plane, halved, resize
 from steerstream.v1 import frame_pb2
@@ -31,26 +31,6 @@ _SMALL_PX = 20_000
 each thing covers more pixels, and as much of it is left after a stronger compression."""
 
 
-class Region(Protocol):
-    """A part of a picture, as fractions of its height and width."""
-
-    @property
-    def top(self) -> float:
-        """Upper edge, from the top."""
-
-    @property
-    def bottom(self) -> float:
-        """Lower edge, from the top."""
-
-    @property
-    def left(self) -> float:
-        """Left edge, from the left."""
-
-    @property
-    def right(self) -> float:
-        """Right edge, from the left."""
-
-
 class NetworkInput(Protocol):
     """The picture that a network takes, as a bundle's contract has it."""
 
@@ -63,7 +43,7 @@ class NetworkInput(Protocol):
         """Rows."""
 
     @property
-    def crop(self) -> Region:
+    def crop(self) -> Part:
         """The part of the vehicle's picture."""
 
 

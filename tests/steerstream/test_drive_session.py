@@ -115,6 +115,15 @@ class _Transport:
         return getattr(self._inner, name)
 
 
+class Strict(FakeServer):
+    """A server whose keys open no ticket."""
+
+    def open(self, opening):
+        if opening.ticket:
+            raise Fail(Code.INVALID_ARGUMENT, "unknown key", reason=ErrorReason.BAD_TICKET).error()
+        return super().open(opening)
+
+
 def scripted(script, **options):
     """A server whose script is a function of the frame's number."""
     return FakeServer(lambda frame: script(frame.sequence_number), **options)
@@ -284,14 +293,6 @@ async def test_a_ticket_that_comes_while_another_server_opens_takes_none_of_its_
 
 
 async def test_a_ticket_that_is_refused_ends_in_a_fresh_session_that_the_guard_knows_of():
-    class Strict(FakeServer):
-        def open(self, opening):
-            if opening.ticket:
-                raise Fail(
-                    Code.INVALID_ARGUMENT, "unknown key", reason=ErrorReason.BAD_TICKET
-                ).error()
-            return super().open(opening)
-
     fleet = Fleet(a=dies_at(4), b=Strict())
     async with fleet.connect() as client, fleet.session(client) as session:
         for _ in range(4):
@@ -400,14 +401,6 @@ async def test_a_server_whose_frames_are_let_go_of_while_it_opens_is_opened_agai
 
 async def test_after_a_fresh_session_no_ticket_of_the_one_before_is_used():
     """Its state is none of what the vehicle was told since."""
-
-    class Strict(FakeServer):
-        def open(self, opening):
-            if opening.ticket:
-                raise Fail(
-                    Code.INVALID_ARGUMENT, "unknown key", reason=ErrorReason.BAD_TICKET
-                ).error()
-            return super().open(opening)
 
     def first(at):
         newer = [Reply(), TicketIssued(b"newer", 3, 60_000)]

@@ -126,7 +126,10 @@ def _figures(turns: list[_Turn], sessions: int, seconds: float) -> dict[str, Any
     bare_fps = statistics.median(turn.bare["fps"] for turn in turns)
     served_fps = statistics.median(turn.served.commands / seconds for turn in turns)
     echo_fps = statistics.median(turn.echo_fps for turn in turns)
-    p50_ms = statistics.median(turn.served.stages["round_trip"].percentile_ms(50) for turn in turns)
+    round_trips = [turn.served.stages["round_trip"] for turn in turns]
+    # A machine that stands still for a whole turn answers nothing in it.
+    known_ms = [trip.percentile_ms(50) for trip in round_trips if trip.count]
+    p50_ms = statistics.median(known_ms) if known_ms else None
     ratios = [turn.served.commands / seconds / turn.bare["fps"] for turn in turns]
     return {
         "bare_fps": round(bare_fps, 1),
@@ -134,12 +137,12 @@ def _figures(turns: list[_Turn], sessions: int, seconds: float) -> dict[str, Any
         "ratio": round(served_fps / bare_fps, 4),
         "spread": round(max(ratios) - min(ratios), 4),
         "echo_fps": round(echo_fps, 1),
-        "ceiling": round(1 / (1 + bare_fps / echo_fps), 4),
+        "ceiling": round(echo_fps / (echo_fps + bare_fps), 4),
         "bare_batch": turns[-1].bare["batch"],
         "bare_cpu": round(statistics.median(turn.bare["cpu"] for turn in turns), 3),
         "bare_frame_ms": round(1e3 / bare_fps, 4),
-        "p50_ms": round(p50_ms, 4),
-        "p50_ratio": round(p50_ms * bare_fps / 1e3 / sessions, 4),
+        "p50_ms": p50_ms and round(p50_ms, 4),
+        "p50_ratio": p50_ms and round(p50_ms * bare_fps / 1e3 / sessions, 4),
         "skipped": dict(total(turn.served for turn in turns).skipped),
         "client_cpu": round(statistics.median(turn.served.client_cpu for turn in turns), 3),
     }
@@ -180,6 +183,6 @@ def _row(result: dict[str, Any]) -> list[str]:
         text.number(result["echo_fps"]),
         f"{result['ceiling']:.2f}",
         text.ms(result["p50_ms"]),
-        f"{result['p50_ratio']:.2f}",
+        text.number(result["p50_ratio"], 2),
         f"{result['undisturbed']} of {result['rounds']}",
     ]

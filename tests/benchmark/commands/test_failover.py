@@ -40,7 +40,9 @@ def test_every_fault_costs_no_answer(bundle_path, bundles, tmp_path):
     assert (results["wrong"], results["fresh"]) == (0, 0)
     assert list(results["road"]) == ["there", "killed", "cut off"]
     assert all(found["with_state"] for name, found in results["road"].items() if name != "there")
-    assert results["road"]["there"]["gap_ms"] is None
+    # A machine that stands still looks like a dead network: the vehicle may change servers then.
+    there = results["road"]["there"]
+    assert there["gap_ms"] is None or there["with_state"]
     costs = results["tickets"]["bundles"][bundle_path.stem]
     assert costs["ticket_bytes"] > 0
     assert costs["longest_hand_over_ms"] > 0

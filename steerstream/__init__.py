@@ -62,6 +62,7 @@ from steerstream.errors import (
     SessionShed,
     SessionTakenOver,
     SteerstreamError,
+    TokenExpired,
     UnknownModel,
 )
 from steerstream.guard import Action, Guard, GuardReason, SafeCommand
@@ -161,6 +162,7 @@ __all__ = [
     "SteerstreamError",
     "TicketIssued",
     "Tls",
+    "TokenExpired",
     "TrainedCamera",
     "TrainingSource",
     "Transport",

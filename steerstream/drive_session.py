@@ -74,7 +74,14 @@ _MOST_REPLAYED_AT_ONCE = 8
 """Replayed frames without an answer: what a server lets wait by default."""
 _LOOKS = 8
 """Looks at the time without an answer, at least, before that is silence: 25 ms apart at 20 Hz."""
+_ENDS = "the server ends the session"
 _MS = 1_000_000
+_TOKEN_USED = 0.9
+"""The share of a token's time after which a session is opened with the next one. Where there is no
+next one yet, that is tried again after the same share of what is left, so that a drive costs a few
+openings for each token, however long that is valid."""
+_TOKEN_TRIED_S = 1.0
+"""With less time than that the end is waited for."""
 _GOES_ON = (ConnectionFailed, SessionRefused, SessionEnded, ProtocolError, AnswerTimeout)
 """Errors of one server for which another one is tried."""
 
@@ -359,7 +366,7 @@ class DriveSession(VehicleSession):
                 try:
                     await self._change_to(target)
                 except SteerstreamError as failure:
-                    if not _is_of_one_server(failure):
+                    if not (_is_of_one_server(failure) or (not is_first and _may_pass(failure))):
                         raise
                     error = failure
                     self._targets.leave(target, failure.retry_after_s)
@@ -488,12 +495,12 @@ class DriveSession(VehicleSession):
             if answer is not None:
                 self._inbox.put_now(answer)
         leg.early.clear()
-        leg.tasks.append(asyncio.create_task(self._feed(leg)))
+        leg.tasks += [asyncio.create_task(work) for work in (self._feed(leg), self._renew(leg))]
         self._tell(DriveState.DRIVING, leg.target, self._why, with_state=with_state)
         if old is not None:
             self._retire(old, is_clean=True)
         if leg.is_leaving:
-            self._leave(leg)
+            self._leave(leg, _ENDS)
 
     async def _feed(self, leg: _Leg) -> None:
         """Send frames as they come, those that waited for a server first."""
@@ -504,6 +511,17 @@ class DriveSession(VehicleSession):
                 for kept in list(self._kept.after(leg.cursor)):
                     await self._send(leg, kept, is_replayed=False)
                 await leg.wake.wait()
+
+    async def _renew(self, leg: _Leg) -> None:
+        """Leave a server before the token expires with which the session was opened there."""
+        valid_for_s = leg.session.info.limits.token_valid_for_ms / 1e3
+        if valid_for_s < _TOKEN_TRIED_S:
+            return
+        await asyncio.sleep(_TOKEN_USED * valid_for_s)
+        if leg is self._leg and not leg.is_leaving:
+            leg.is_leaving = True
+            self._targets.leave(leg.target, None)
+            self._leave(leg, "the token expires soon")
 
     async def _send(self, leg: _Leg, kept: Kept, *, is_replayed: bool) -> None:
         leg.cursor = kept.order
@@ -568,9 +586,9 @@ class DriveSession(VehicleSession):
         if len(self._ledger) or not isinstance(error, SessionExpired):
             self._wanted.set()
 
-    def _leave(self, leg: _Leg) -> None:
-        """The server has said that it will end the session: find another one before it does."""
-        self._why = "the server ends the session"
+    def _leave(self, leg: _Leg, why: str) -> None:
+        """The server has said that it will end the session: open another one before it does."""
+        self._why = why
         self._tell(DriveState.DEGRADED, leg.target, self._why)
         self._wanted.set()
 
@@ -615,7 +633,7 @@ class DriveSession(VehicleSession):
             retry_after_s = answer.retry_after_ms / 1e3 if isinstance(answer, Shedding) else None
             self._targets.leave(leg.target, retry_after_s)
             if leg is self._leg:
-                self._leave(leg)
+                self._leave(leg, _ENDS)
         if leg is self._next_leg:
             if isinstance(answer, FrameAnswer):
                 leg.early[answer.sequence_number] = answer
@@ -707,6 +725,14 @@ def _is_of_one_server(error: SteerstreamError) -> bool:
         return True
     # A status without a reason came from no server of this kind, but from what stands in its place.
     return error.code is not None and not error.reason.is_stated
+
+
+def _may_pass(error: SteerstreamError) -> bool:
+    """Whether what failed on this side may succeed later, as the first opening did.
+
+    A file of a token or of TLS may be looked at while a newer one takes its place.
+    """
+    return isinstance(error, BadRequest) and error.code is None
 
 
 def _happened(error: SessionEnded | None) -> str:

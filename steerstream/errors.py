@@ -15,6 +15,7 @@ SteerstreamError
 │       ├── SessionExpired        it sent no frame for too long
 │       ├── SessionShed           the server let it go so that others stay in time
 │       ├── SessionTakenOver      a newer session of the same vehicle took its place
+│       ├── TokenExpired          the token that opened it is no longer valid
 │       ├── SessionBadRequest     the server refused a message (also a BadRequest)
 │       └── SessionProtocolError  the server broke the wire contract (also a ProtocolError)
 ├── AnswerTimeout                 a frame had no answer in time (also a TimeoutError)
@@ -60,6 +61,7 @@ class ErrorReason(enum.StrEnum):
     FORBIDDEN = "ERROR_REASON_FORBIDDEN"
     TAKEN_OVER = "ERROR_REASON_TAKEN_OVER"
     SHARE_TAKEN = "ERROR_REASON_SHARE_TAKEN"
+    TOKEN_EXPIRED = "ERROR_REASON_TOKEN_EXPIRED"  # noqa: S105 - a name, and no secret
 
     @property
     def is_stated(self) -> bool:
@@ -155,6 +157,10 @@ class SessionShed(SessionLost):
 
 class SessionTakenOver(SessionLost):
     """A newer session of the same vehicle took the place of this one; no other is opened for it."""
+
+
+class TokenExpired(SessionLost):
+    """The token that opened the session has expired; open a new one with a new token."""
 
 
 class SessionBadRequest(SessionLost, BadRequest):

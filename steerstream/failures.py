@@ -23,6 +23,7 @@ from steerstream.errors import (
     SessionShed,
     SessionTakenOver,
     SteerstreamError,
+    TokenExpired,
     UnknownModel,
 )
 from steerstream.metadata import REASON_KEY, RETRY_AFTER_KEY
@@ -40,6 +41,7 @@ _HINTS: dict[type[SteerstreamError], str] = {
     SessionBadRequest: "correct the request and open a new session",
     SessionShed: "open the session on another server, or later on this one",
     SessionTakenOver: "check that no other program drives under this vehicle's name",
+    TokenExpired: "open a new session with a new token, and the last ticket if there is one",
     SessionExpired: "send frames, or close the session and open one when there are frames",
     ProtocolError: "check that the target is a steerstream server of this version",
 }
@@ -58,6 +60,7 @@ _BY_REASON: dict[ErrorReason, type[SteerstreamError]] = {
     ErrorReason.FORBIDDEN: AccessDenied,
     ErrorReason.TAKEN_OVER: SessionTakenOver,
     ErrorReason.SHARE_TAKEN: SessionRefused,
+    ErrorReason.TOKEN_EXPIRED: TokenExpired,
 }
 
 _BY_CODE: dict[grpc.StatusCode, type[SteerstreamError]] = {

@@ -220,6 +220,8 @@ class ServerLimits:
         max_sessions: sessions that the server holds at once.
         min_budget_ms: smallest budget that can be asked for.
         max_budget_ms: largest budget that can be asked for.
+        token_valid_for_ms: milliseconds from the opening of a session until it ends because the
+            token that opened it has expired; 0 where no token ends it.
     """
 
     max_message_bytes: int
@@ -229,6 +231,7 @@ class ServerLimits:
     max_sessions: int
     min_budget_ms: float
     max_budget_ms: float
+    token_valid_for_ms: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

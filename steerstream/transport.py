@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 import grpc
 
 from steerstream.arguments import finite_number, instance, shown
-from steerstream.errors import BadRequest, ConnectionFailed
+from steerstream.errors import BadRequest, ConnectionFailed, SteerstreamError
 from steerstream.failures import RpcFailed
 from steerstream.reachability import is_local, why_impossible, why_unreachable
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
@@ -128,11 +128,17 @@ def bearer(token: Token | None) -> Metadata:
     """Return the metadata of the present token; none without one.
 
     Raises:
-        BadRequest: the token is none.
+        BadRequest: the token is none, or its function failed.
     """
     if token is None:
         return ()
-    text = token() if callable(token) else token
+    try:
+        text = token() if callable(token) else token
+    except SteerstreamError:
+        raise
+    except Exception as error:
+        # Its text might show a secret.
+        raise BadRequest(f"the function for the token raised {type(error).__name__}") from error
     if not (isinstance(text, str) and _TOKEN.fullmatch(text)):
         raise BadRequest("token must be printable ASCII text without spaces, or return such a text")
     return (("authorization", f"Bearer {text}"),)

@@ -356,6 +356,7 @@ def server_limits(message: model_pb2.ServerLimits) -> ServerLimits:
         max_sessions=message.max_sessions,
         min_budget_ms=_number(message, "min_budget_ms", high=_MAX_BUDGET_MS),
         max_budget_ms=_number(message, "max_budget_ms", high=_MAX_BUDGET_MS),
+        token_valid_for_ms=message.token_valid_for_ms,
     )
 
 

@@ -19,6 +19,7 @@ ServiceError
     ├── ForbiddenError          PERMISSION_DENIED    FORBIDDEN
     ├── TakenOverError          ABORTED              TAKEN_OVER
     ├── ShareTakenError         RESOURCE_EXHAUSTED   SHARE_TAKEN
+    ├── TokenExpiredError       UNAUTHENTICATED      TOKEN_EXPIRED
     ├── IdleError               DEADLINE_EXCEEDED    IDLE
     └── InternalError           INTERNAL             INTERNAL
 ```
@@ -52,6 +53,7 @@ class ErrorReason(enum.IntEnum):
     FORBIDDEN = 12
     TAKEN_OVER = 13
     SHARE_TAKEN = 14
+    TOKEN_EXPIRED = 15
 
 
 class ServiceError(Exception):
@@ -172,6 +174,16 @@ class ShareTakenError(StreamError):
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = ErrorReason.SHARE_TAKEN
+
+
+class TokenExpiredError(StreamError):
+    """The token with which a session, or another call that lasts, was begun is no longer valid."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = ErrorReason.TOKEN_EXPIRED
+
+    def __init__(self) -> None:
+        super().__init__("the token that opened this has expired; open again with a new one")
 
 
 class IdleError(StreamError):

@@ -391,6 +391,7 @@ class ServerLimits(_message.Message):
     MAX_SESSIONS_FIELD_NUMBER: _builtins.int
     MIN_BUDGET_MS_FIELD_NUMBER: _builtins.int
     MAX_BUDGET_MS_FIELD_NUMBER: _builtins.int
+    TOKEN_VALID_FOR_MS_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """Largest message, in bytes."""
     max_pixels: _builtins.int
@@ -405,6 +406,10 @@ class ServerLimits(_message.Message):
     """Smallest budget that can be asked for, in milliseconds."""
     max_budget_ms: _builtins.float
     """Largest budget that can be asked for, in milliseconds."""
+    token_valid_for_ms: _builtins.int
+    """Milliseconds from when a session was opened until it ends because the token that it was opened with has expired; 0 where
+    nothing of that kind ends it, and where no session was opened.
+    """
     def __init__(
         self,
         *,
@@ -415,10 +420,11 @@ class ServerLimits(_message.Message):
         max_sessions: _builtins.int = ...,
         min_budget_ms: _builtins.float = ...,
         max_budget_ms: _builtins.float = ...,
+        token_valid_for_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_timeout_ms", b"idle_timeout_ms", "max_budget_ms", b"max_budget_ms", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_sessions", b"max_sessions", "max_waiting_frames", b"max_waiting_frames", "min_budget_ms", b"min_budget_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_timeout_ms", b"idle_timeout_ms", "max_budget_ms", b"max_budget_ms", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_sessions", b"max_sessions", "max_waiting_frames", b"max_waiting_frames", "min_budget_ms", b"min_budget_ms", "token_valid_for_ms", b"token_valid_for_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

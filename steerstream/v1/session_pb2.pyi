@@ -130,6 +130,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A newer session of the same vehicle has taken the place of this one. ABORTED."""
     ERROR_REASON_SHARE_TAKEN: _ErrorReason.ValueType  # 14
     """The vehicle, its identity or its address has as many sessions as it may have. RESOURCE_EXHAUSTED."""
+    ERROR_REASON_TOKEN_EXPIRED: _ErrorReason.ValueType  # 15
+    """The token with which the session was opened has expired; one that opens again shows a new one. UNAUTHENTICATED."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a stream ended with an error; its name stands in the trailing metadata under "steerstream-reason"."""
@@ -166,6 +168,8 @@ ERROR_REASON_TAKEN_OVER: ErrorReason.ValueType  # 13
 """A newer session of the same vehicle has taken the place of this one. ABORTED."""
 ERROR_REASON_SHARE_TAKEN: ErrorReason.ValueType  # 14
 """The vehicle, its identity or its address has as many sessions as it may have. RESOURCE_EXHAUSTED."""
+ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 15
+"""The token with which the session was opened has expired; one that opens again shows a new one. UNAUTHENTICATED."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

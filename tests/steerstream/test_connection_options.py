@@ -12,6 +12,7 @@ import steerstream
 from steerstream import BadRequest, Tls
 from steerstream.__main__ import main
 from steerstream.connection_options import add_connection_options, connection_arguments, read_token
+from steerstream.transport import bearer
 from tests.steerstream.certificates import make_certificate
 from tests.steerstream.command_lines import command_line
 
@@ -106,3 +107,12 @@ def test_what_is_no_token_is_refused_and_not_shown(token):
     with pytest.raises(BadRequest, match="token must be printable ASCII text") as refused:
         steerstream.connect("localhost:50051", token=token)
     assert str(token) not in str(refused.value) or not str(token)
+
+
+def test_a_function_for_the_token_that_fails_is_named_and_its_text_is_not_shown():
+    def token():
+        raise OSError("secret")
+
+    with pytest.raises(BadRequest, match="the function for the token raised OSError") as failed:
+        bearer(token)
+    assert "secret" not in str(failed.value)

@@ -35,6 +35,7 @@ from steerstream import (
     Skipped,
     SkipReason,
     TicketIssued,
+    TokenExpired,
     UnknownModel,
     drive_session,
 )
@@ -54,6 +55,7 @@ class Fleet:
         self.down: set[str] = set()
         self.asked: list[str] = []
         self.slow: asyncio.Event | None = None
+        self.unreadable = False
         self.answers_come_first = False
         self.changes: list[steerstream.SessionChange] = []
         self.clock = next(iter(servers.values())).clock
@@ -99,6 +101,8 @@ class _Transport:
             await self._fleet.slow.wait()
 
     async def drive(self):
+        if self._fleet.unreadable:
+            raise BadRequest("cannot read the token")
         stream = await self._inner.drive()
         if self._fleet.answers_come_first:
             send = stream.send
@@ -869,3 +873,107 @@ async def test_a_session_that_is_closed_at_once_leaves_no_work_that_never_ran():
             pass
         gc.collect()
     assert [str(warning.message) for warning in told] == []
+
+
+# Tokens, which expire while a session drives.
+
+
+class Issuer(FakeServer):
+    """A server that says of each session how long its token is valid."""
+
+    def __init__(self, *valid_for_ms: int, script=lambda _frame: Reply()) -> None:
+        super().__init__(script)
+        self._valid_for_ms = list(valid_for_ms)
+
+    def open(self, opening):
+        opened = super().open(opening)
+        opened.limits.token_valid_for_ms = self._valid_for_ms.pop(0) if self._valid_for_ms else 0
+        return opened
+
+
+async def requests(session, is_enough):
+    async with asyncio.timeout(LIMIT_S):
+        while not is_enough():
+            yield await session.request(b"picture")
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("names", ["a", "ab"])
+async def test_a_session_is_opened_with_a_new_token_while_the_old_one_is_valid(monkeypatch, names):
+    monkeypatch.setattr(drive_session, "_TOKEN_TRIED_S", 0.001)
+    fleet = Fleet(**{name: Issuer(20) if name == "a" else Issuer() for name in names})
+    openings = lambda: sum(len(fleet.openings(name)) for name in names)  # noqa: E731
+    async with fleet.connect() as client, fleet.session(client) as session:
+        answers = [answer async for answer in requests(session, lambda: openings() == 2)]
+        await until(lambda: session.state is DriveState.DRIVING)
+        answers.append(await session.request(b"picture"))
+        assert [answer.sequence_number for answer in answers] == list(range(len(answers)))
+        assert all(isinstance(answer, Command) for answer in answers)
+    assert fleet.states == ["driving", "degraded", "driving", "lost"], "nothing was held"
+    assert fleet.changes[1].reason == "the token expires soon"
+    assert fleet.asked[-1] == names[-1], "another server where there is one"
+
+
+async def test_where_there_is_no_new_token_yet_it_is_tried_a_few_times(monkeypatch):
+    """Each opening with the old token leaves a tenth of what was left."""
+    monkeypatch.setattr(drive_session, "_TOKEN_TRIED_S", 0.01)
+    fleet = Fleet(a=Issuer(200, 20, 2))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        await until(lambda: len(fleet.openings("a")) == 3)
+        await until(lambda: session.state is DriveState.DRIVING)
+        renewal = session._leg.tasks[-1]
+        await until(renewal.done)
+        assert len(fleet.openings("a")) == 3, "so little is left that the end is waited for"
+
+
+EXPIRED = Fail(Code.UNAUTHENTICATED, "the token has expired", reason=ErrorReason.TOKEN_EXPIRED)
+
+
+async def test_a_session_whose_token_has_expired_goes_on_by_its_ticket():
+    opened = []
+
+    def script(frame):
+        if frame.sequence_number == 3 and len(fleet.openings("a")) == 1:
+            return EXPIRED
+        return [Reply(), ticket] if frame.sequence_number == 1 else Reply()
+
+    fleet = Fleet(a=FakeServer(script))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        answers = [await session.request(b"picture") for _ in range(5)]
+        assert [answer.sequence_number for answer in answers] == list(range(5))
+        opened = fleet.openings("a")
+    assert [item.ticket for item in opened] == [b"", b"sealed"]
+    assert fleet.states == ["driving", "resuming", "driving", "lost"]
+    assert fleet.changes[2].with_state
+
+
+async def test_a_plain_session_says_that_its_token_has_expired():
+    server = FakeServer(lambda _frame: EXPIRED)
+    async with (
+        steerstream.connect("a:1", transport=server.transport()) as client,
+        client.open_session(vehicle_id="car") as session,
+    ):
+        with pytest.raises(TokenExpired, match="open a new session with a new token"):
+            await session.request(b"picture")
+
+
+async def test_a_file_of_the_token_that_is_being_replaced_costs_no_session():
+    fleet = Fleet(a=scripted(lambda at: [Draining(60_000), Reply()] if at == 0 else Reply()))
+    fleet.servers["b"] = FakeServer()
+    async with fleet.connect() as client, fleet.session(client) as session:
+        fleet.unreadable = True
+        await session.request(b"picture")
+        await until(lambda: len(fleet.asked) >= 5)
+        assert isinstance(await session.request(b"picture"), Command)
+        fleet.unreadable = False
+        fleet.down.add("a")
+        await until(lambda: session.state is DriveState.DRIVING)
+    assert fleet.states == ["driving", "degraded", "driving", "lost"]
+
+
+async def test_a_file_of_the_token_that_is_missing_at_the_start_is_said_at_once():
+    fleet = Fleet(a=FakeServer())
+    fleet.unreadable = True
+    async with fleet.connect() as client:
+        with pytest.raises(BadRequest, match="cannot read the token"):
+            await fleet.session(client)

@@ -17,6 +17,7 @@ from steerstream import (
     SessionRefused,
     SessionShed,
     SessionTakenOver,
+    TokenExpired,
     UnknownModel,
 )
 from steerstream.failures import RpcFailed, call_error, session_error
@@ -61,6 +62,7 @@ def test_every_status_of_a_call_has_its_error(code, reason, kind):
         (Code.UNAVAILABLE, Reason.DRAINING, ServerDraining),
         (Code.UNAVAILABLE, Reason.SHED, SessionShed),
         (Code.ABORTED, Reason.TAKEN_OVER, SessionTakenOver),
+        (Code.UNAUTHENTICATED, Reason.TOKEN_EXPIRED, TokenExpired),
         (Code.INVALID_ARGUMENT, Reason.INVALID_FIELD, SessionBadRequest),
         (Code.RESOURCE_EXHAUSTED, Reason.UNSPECIFIED, SessionBadRequest),
     ],

@@ -85,6 +85,7 @@ NAMES = [
     "SteerstreamError",
     "TicketIssued",
     "Tls",
+    "TokenExpired",
     "TrainedCamera",
     "TrainingSource",
     "Transport",

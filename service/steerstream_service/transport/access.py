@@ -6,6 +6,7 @@ is closed to vehicles until somebody decides otherwise here.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from steerstream_service.errors import ForbiddenError, StreamError
+from steerstream_service.errors import ForbiddenError, StreamError, TokenExpiredError
 from steerstream_service.transport.handlers import behaviour_of, with_behaviour, within
 from steerstream_service.transport.identity import Identities
 from steerstream_service.transport.statuses import abort
@@ -100,14 +101,15 @@ class AccessControl(grpc.aio.ServerInterceptor):
         behaviour = within(behaviour_of(handler), partial(_checked, partial(self._check, granted)))
         return with_behaviour(handler, behaviour, takes_stream=handler.request_streaming)
 
-    def _check(self, granted: Access, context: Any) -> None:  # noqa: ANN401 - any method's context
+    def _check(self, granted: Access, context: Any) -> float | None:  # noqa: ANN401 - any method's context
+        """Return for how many seconds the call may go on; None for ever."""
         if granted is Access.VEHICLES:
             raise ForbiddenError("sessions open at the address for vehicles, not at this one")
         if granted is Access.DESCRIPTIONS and self._listener.is_admin:
-            return
+            return None
         if granted is Access.ADMINISTRATORS and not self._identities.names_administrators:
             if self._listener.is_open:
-                return
+                return None
             raise ForbiddenError(
                 "this call is for administrators: make it at --admin-listen, or name your identity "
                 "in the setting administrators"
@@ -117,12 +119,22 @@ class AccessControl(grpc.aio.ServerInterceptor):
             raise ForbiddenError(
                 f"{', '.join(map(repr, caller.names))} is none of the administrators; ask one"
             )
+        return caller.valid_for_s
 
 
 @contextlib.asynccontextmanager
-async def _checked(check: Callable[[Any], None], context: Any) -> AsyncIterator[None]:  # noqa: ANN401
+async def _checked(
+    check: Callable[[Any], float | None],
+    context: Any,  # noqa: ANN401
+) -> AsyncIterator[None]:
     try:
-        check(context)
+        seconds = check(context)
     except StreamError as error:
         await abort(context, error)
-    yield
+    try:
+        async with asyncio.timeout(seconds) as validity:
+            yield
+    except TimeoutError:
+        if not validity.expired():
+            raise
+        await abort(context, TokenExpiredError())

@@ -8,6 +8,7 @@ the caller does choose, and belongs to one identity.
 from __future__ import annotations
 
 import ipaddress
+import time
 import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,10 +33,19 @@ class Caller:
     Attributes:
         names: the identities that it has shown, such as the names in its certificate.
         address: the host that it calls from; None for a Unix socket.
+        valid_until_s: when what it has shown counts no longer, by the wall clock; None for never.
     """
 
     names: tuple[str, ...]
     address: str | None
+    valid_until_s: float | None = None
+
+    @property
+    def valid_for_s(self) -> float | None:
+        """How long what it has shown still counts, in seconds; None for ever."""
+        if self.valid_until_s is None:
+            return None
+        return max(0.0, self.valid_until_s - time.time())
 
 
 class Identities:
@@ -80,7 +90,8 @@ class Identities:
         """
         address = _host(context.peer())
         if self._tokens is not None:
-            return Caller((self._tokens.subject(_bearer(context)),), address)
+            shown = self._tokens.read(_bearer(context))
+            return Caller((shown.subject,), address, shown.valid_until_s)
         match self._source:
             case "certificate":
                 return Caller(_certified(context), address)

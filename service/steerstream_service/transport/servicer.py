@@ -32,13 +32,14 @@ from steerstream_service.errors import (
     ShedError,
     StreamError,
     TakenOverError,
+    TokenExpiredError,
     TooManySessionsError,
 )
 from steerstream_service.telemetry.logs import fields
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import wire
 from steerstream_service.transport.deadline_timer import DeadlineTimer
-from steerstream_service.transport.identity import Identities
+from steerstream_service.transport.identity import Caller, Identities
 from steerstream_service.transport.loop_lag import LoopLag
 from steerstream_service.transport.refusal_log import Refusals
 from steerstream_service.transport.statuses import abort
@@ -182,11 +183,15 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._refusals.flush()
 
     async def _drive(self, context: Context) -> None:
+        lease, opening, caller = await self._admitted(context)
         with (
-            self._session(context, *await self._admitted(context)) as stream,
+            self._session(context, lease, opening) as stream,
             self.shadows.beside(stream.lease) as stream.shadow,
         ):
-            await stream.run(self._opened(context, stream.lease))
+            valid_for_s = caller.valid_for_s
+            if valid_for_s is not None:
+                stream.end_in(valid_for_s, TokenExpiredError())
+            await stream.run(self._opened(context, stream.lease, valid_for_s))
 
     @contextlib.contextmanager
     def _session(
@@ -288,7 +293,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         asyncio.get_running_loop().call_later(notice_s, stream.end, error)
         _log.warning("session_shed", extra=fields(session_id=stream.lease.session_id))
 
-    async def _admitted(self, context: Context) -> tuple[Lease, session_pb2.OpenSession]:
+    async def _admitted(self, context: Context) -> tuple[Lease, session_pb2.OpenSession, Caller]:
         try:
             caller = self._identities.caller(context)
             async with self._unopened_place():
@@ -300,7 +305,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
                 wait_ns = self._retry_hints.early_ns(opening.vehicle_id, time.monotonic_ns())
                 if wait_ns:
                     await asyncio.sleep(wait_ns / 1e9)
-            return self._admit(opening, Holder(owner, caller.address)), request.open
+            return self._admit(opening, Holder(owner, caller.address)), request.open, caller
         except StreamError as error:
             self._refusals.note(error)
             self._observer.refused(error.reason)
@@ -384,7 +389,9 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             raise NotOpenError("the stream ended before it opened a session")
         return request
 
-    def _opened(self, context: Context, lease: Lease) -> drive_service_pb2.DriveResponse:
+    def _opened(
+        self, context: Context, lease: Lease, valid_for_s: float | None
+    ) -> drive_service_pb2.DriveResponse:
         model = lease.model.name
         trace_parent = dict(context.invocation_metadata() or ()).get("traceparent")
         self._observer.opened(
@@ -414,7 +421,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             budget_ms=lease.budget_ms,
             policy=lease.terms.policy,
             resumed=lease.resumed is not None,
-            limits=self._limits,
+            limits=wire.limits_until(self._limits, valid_for_s),
             view=view_message(declared(contract.frame)),
             maps_to=None if lease.warp is None else contract.camera,
         )

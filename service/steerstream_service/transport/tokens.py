@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,21 @@ ALGORITHMS = frozenset({"ES256", "ES384", "EdDSA", "RS256", "PS256"})
 _REQUIRED = ("exp", "sub", "aud")
 _LEEWAY_S = 10.0
 """How far the clocks of the issuer and of this machine may differ."""
+_LAST_S = 2.0**40
+"""Times after this one, in 36 thousand years, are as good as it, and fit into what counts them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a valid token says.
+
+    Attributes:
+        subject: whose it is.
+        valid_until_s: when it is accepted for the last time, by the wall clock.
+    """
+
+    subject: str
+    valid_until_s: float
 
 
 class Tokens:
@@ -42,8 +58,8 @@ class Tokens:
             lambda keys: {"keys": list(keys)},
         )
 
-    def subject(self, token: str) -> str:
-        """Return the subject of a token that is valid now.
+    def read(self, token: str) -> Shown:
+        """Return what a token says that is valid now.
 
         Raises:
             UnauthenticatedError: it is not valid; the text says why.
@@ -64,10 +80,11 @@ class Tokens:
             )
         except jwt.PyJWTError as error:
             raise _refusal(str(error)) from None
-        except (ValueError, RecursionError):
-            # Headers that are no text, or nested too deeply, get past the library's own checks.
+        except (ValueError, OverflowError, RecursionError):
+            # Headers that are no text, or nested too deeply, and times without end get past the
+            # library's own checks.
             raise _refusal("it is no JSON Web Token") from None
-        return str(claims["sub"])
+        return Shown(claims["sub"], min(int(claims["exp"]), _LAST_S) + _LEEWAY_S)
 
 
 def read_keys(path: Path) -> Mapping[str, jwt.PyJWK]:

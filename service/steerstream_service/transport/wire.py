@@ -284,6 +284,19 @@ def server_limits(config: Config) -> model_pb2.ServerLimits:
     )
 
 
+def limits_until(
+    limits: model_pb2.ServerLimits, valid_for_s: float | None
+) -> model_pb2.ServerLimits:
+    """Return the bounds of a session that ends after a while; None for one that does not."""
+    if valid_for_s is None:
+        return limits
+    copied = model_pb2.ServerLimits()
+    copied.CopyFrom(limits)
+    # At least one, for zero says that nothing ends it.
+    copied.token_valid_for_ms = max(1, int(valid_for_s * 1e3))
+    return copied
+
+
 # Coming in.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 
@@ -19,6 +20,7 @@ from steerstream.v1 import (
 )
 from steerstream_service.address import Place
 from steerstream_service.config import Config
+from steerstream_service.transport import identity
 from steerstream_service.transport.access import Access, AccessControl, Listener, access
 from steerstream_service.transport.identity import Identities
 from tests.service import bundles
@@ -70,7 +72,17 @@ async def serving(*, is_admin=False, is_open=False, **settings):
     async def stream(request, context):
         yield request
 
+    async def endless(request, context):
+        while True:
+            yield request
+            await asyncio.sleep(0.01)
+
+    async def late(request, context):
+        raise TimeoutError
+
     methods = {
+        "Endless": grpc.unary_stream_rpc_method_handler(endless),
+        "Late": grpc.unary_unary_rpc_method_handler(late),
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
         "Stream": grpc.unary_stream_rpc_method_handler(stream),
     }
@@ -129,6 +141,28 @@ async def test_where_administrators_are_named_nobody_else_is_one(is_admin):
         assert await asked(channel, "alice") == set()
         assert await asked(channel, "car-7") == {"FORBIDDEN"}
         assert await asked(channel) == {"UNAUTHENTICATED"}
+
+
+async def test_a_call_that_lasts_ends_with_its_caller_s_token(monkeypatch):
+    monkeypatch.setattr(identity.Caller, "valid_for_s", 0.05)
+    settings = {"identity": "header", "administrators": ("alice",)}
+    async with serving(**settings) as channel:
+        endless = channel.unary_stream("/a.Service/Endless")
+        call = endless(b"hello", metadata=[("x-vehicle-subject", "alice")])
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            while await call.read() == b"hello":
+                pass
+        assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert dict(await call.trailing_metadata())[REASON_KEY] == "ERROR_REASON_TOKEN_EXPIRED"
+
+
+async def test_a_call_s_own_timeout_is_not_taken_for_its_token_s_end():
+    settings = {"identity": "header", "administrators": ("alice",)}
+    async with serving(**settings) as channel:
+        call = channel.unary_unary("/a.Service/Late")
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await call(b"hello", metadata=[("x-vehicle-subject", "alice")])
+    assert ended.value.code() is grpc.StatusCode.UNKNOWN
 
 
 class Caller:

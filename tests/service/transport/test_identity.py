@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import numpy as np
 import pytest
@@ -18,10 +19,13 @@ from steerstream import (
     HandOver,
     SessionRefused,
     SessionTakenOver,
+    TokenExpired,
+    drive_session,
 )
 from steerstream_service.config import Config
 from steerstream_service.errors import ConfigError, ForbiddenError, UnauthenticatedError
 from steerstream_service.transport.identity import Caller, Identities
+from steerstream_service.transport.tokens import Shown
 from tests.service import bundles
 from tests.service.certificates import Authority
 from tests.service.transport import test_tokens
@@ -294,3 +298,74 @@ async def test_two_programs_under_one_name_do_not_take_the_session_from_each_oth
                 await first.request(GREY)
             assert (await second.request(GREY)).step_count == 1
             assert run.server.admission.sessions == 1
+
+
+@pytest.fixture
+def valid_for_s(tmp_path, monkeypatch):
+    """For how long the next tokens are valid from when they are shown; the last one stays."""
+    (tmp_path / "keys.json").write_text(test_tokens.key_set("fleet-1"))
+    seconds = [3600.0]
+
+    def read(*_):
+        return Shown("car-7", time.time() + (seconds.pop(0) if len(seconds) > 1 else seconds[0]))
+
+    monkeypatch.setattr("steerstream_service.transport.tokens.Tokens.read", read)
+    return seconds
+
+
+async def test_a_session_ends_when_its_token_expires(tiny, tmp_path, valid_for_s):
+    valid_for_s.insert(0, 0.2)
+    async with (
+        running(tiny, token_keys=str(tmp_path / "keys.json")) as run,
+        steerstream.connect(run.address, timeout_s=30.0, token="t") as client,
+    ):
+        async with session(client, "car-7") as car:
+            assert 0 < car.info.limits.token_valid_for_ms <= 200
+            with pytest.raises(TokenExpired, match="; open again with a new one") as ended:
+                async for _ in car:
+                    pass
+            assert ended.value.reason is ErrorReason.TOKEN_EXPIRED
+        assert run.server.admission.sessions == 0
+        async with session(client, "car-7") as car:
+            assert 200 < car.info.limits.token_valid_for_ms <= 3_600_000
+
+
+async def test_a_session_that_ends_before_its_token_leaves_no_timer(tiny, tmp_path, valid_for_s):
+    async with (
+        running(tiny, token_keys=str(tmp_path / "keys.json")) as run,
+        steerstream.connect(run.address, timeout_s=30.0, token="t") as client,
+    ):
+        async with session(client, "car-7") as car:
+            await car.request(GREY)
+            (stream,) = run.server._service._streams
+        assert stream._end_timer.cancelled()
+
+
+@pytest.mark.parametrize("is_renewed", [True, False])
+async def test_a_drive_session_outlives_its_tokens(
+    tiny, tmp_path, valid_for_s, monkeypatch, is_renewed
+):
+    """With the next token before the end where that can be, and else when the server ends it."""
+    monkeypatch.setattr(drive_session, "_TOKEN_TRIED_S", 0.001 if is_renewed else 60.0)
+    valid_for_s[:0] = [0.3, 0.3]
+    changes = []
+    async with (
+        running(tiny, token_keys=str(tmp_path / "keys.json")) as run,
+        steerstream.connect(run.address, timeout_s=30.0, token="t") as client,
+        client.drive_session(
+            vehicle_id="car-7",
+            frame_policy=FramePolicy.EVERY,
+            budget_ms=LONG_BUDGET_MS,
+            hand_over=HandOver(attempt_timeout_s=30.0, missing_answers=1000),
+            on_change=changes.append,
+        ) as car,
+    ):
+        steps = []
+        async with asyncio.timeout(60):
+            while sum(change.state is DriveState.DRIVING for change in changes) < 3:
+                steps.append((await car.request(GREY)).step_count)
+                await asyncio.sleep(0.01)
+        assert steps == list(range(1, len(steps) + 1)), "with its state"
+        assert all(change.with_state for change in changes)
+    states = {change.state for change in changes}
+    assert is_renewed or DriveState.RESUMING in states

@@ -52,8 +52,17 @@ def file(tmp_path):
 
 @pytest.mark.parametrize("name", KEYS)
 def test_a_valid_token_tells_its_subject(file, name):
-    assert Tokens(file, "steerstream").subject(token(name)) == "car-7"
-    assert Tokens(file, "steerstream").subject(token(name, aud=["other", "steerstream"])) == "car-7"
+    tokens = Tokens(file, "steerstream")
+    assert tokens.read(token(name)).subject == "car-7"
+    assert tokens.read(token(name, aud=["other", "steerstream"])).subject == "car-7"
+
+
+def test_a_valid_token_tells_its_end_with_what_clocks_may_differ_by(file):
+    tokens = Tokens(file, "steerstream")
+    assert tokens.read(token(exp=4_000_000_000)).valid_until_s == 4_000_000_010
+    assert tokens.read(token(exp=10**400)).valid_until_s == 2**40 + 10
+    with pytest.raises(UnauthenticatedError):
+        tokens.read(token(exp=float("inf")))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +79,7 @@ def test_a_valid_token_tells_its_subject(file, name):
 )
 def test_a_token_with_a_wrong_claim_is_refused(file, changes, why):
     with pytest.raises(UnauthenticatedError, match=why):
-        Tokens(file, "steerstream").subject(token(**changes))
+        Tokens(file, "steerstream").read(token(**changes))
 
 
 def encoded(part):
@@ -120,7 +129,7 @@ FORGED = {
 @pytest.mark.parametrize("make", FORGED.values(), ids=FORGED)
 def test_a_forged_token_is_refused(file, make):
     with pytest.raises(UnauthenticatedError, match="the token is not accepted: "):
-        Tokens(file, "steerstream").subject(make())
+        Tokens(file, "steerstream").read(make())
 
 
 def test_keys_change_while_the_server_runs(file, monkeypatch):
@@ -128,14 +137,14 @@ def test_keys_change_while_the_server_runs(file, monkeypatch):
     file.write_text(key_set("fleet-1"))
     tokens = Tokens(file, "steerstream")
     with pytest.raises(UnauthenticatedError, match="its key 'fleet-2' is not known here"):
-        tokens.subject(token("fleet-2"))
+        tokens.read(token("fleet-2"))
     file.write_text(key_set("fleet-1", "fleet-2"))
-    assert tokens.subject(token("fleet-1")) == tokens.subject(token("fleet-2"))
+    assert tokens.read(token("fleet-1")).subject == tokens.read(token("fleet-2")).subject
     file.write_text("{")
-    assert tokens.subject(token("fleet-1")) == "car-7"
+    assert tokens.read(token("fleet-1")).subject == "car-7"
     file.write_text(key_set("fleet-2"))
     with pytest.raises(UnauthenticatedError, match="its key 'fleet-1' is not known here"):
-        tokens.subject(token("fleet-1"))
+        tokens.read(token("fleet-1"))
 
 
 def keys(*items):

@@ -28,4 +28,5 @@ def test_several_workers_are_one_server(bundle_path, pictures):
         tally = generators.run(server.address, load)
     assert len(supervisor_and_workers) == 3
     assert tally.opened == 8
-    assert tally.commands == tally.frames == 80
+    assert tally.frames == 80
+    assert tally.commands == 80 - tally.skipped.total() > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import math
@@ -128,8 +129,12 @@ async def test_every_query_finds_a_real_servers_figures(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "authority")
     own = authority.server()
     tls = ("--tls-cert", own.certificate, "--tls-key", own.key)
+    keys, settings = tmp_path / "ticket.keys", tmp_path / "server.toml"
+    keys.write_text(f"fleet-1 = {base64.b64encode(bytes(32)).decode()} 2026-01-31\n")
+    settings.write_text(f'ticket_keys = "{keys}"\n')
+    options = ("--metrics", place, "--config", settings, *tls)
     async with (
-        server(port := free_port(), "--metrics", place, *map(str, tls)),
+        server(port := free_port(), *map(str, options)),
         prometheus(tmp_path, place) as address,
         session(f"127.0.0.1:{port}", "car", tls=authority.client()) as car,
     ):

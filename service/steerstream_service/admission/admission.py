@@ -168,6 +168,11 @@ class Admission:
         return self.catalogue.default
 
     @property
+    def ticket_key_age_s(self) -> float | None:
+        """The age of the key that seals tickets, in seconds; None where its file says nothing."""
+        return self._office.key_age_s
+
+    @property
     def sessions(self) -> int:
         """Sessions that hold a slot."""
         return len(self._leases)

@@ -15,7 +15,7 @@ is used once.
 from __future__ import annotations
 
 import base64
-import binascii
+import datetime as dt
 import hashlib
 import hmac
 import secrets
@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -44,14 +45,27 @@ _ISSUED = struct.Struct("<Q")
 _ONCE = bytes(12)
 """The nonce: each ticket's key is used for nothing else."""
 _LONGEST_NAME = 64
+_LINE = f"'name = base64 of {KEY_BYTES} bytes', with the day it was made, YYYY-MM-DD, or without"
+
+
+class TicketKey(NamedTuple):
+    """A key of the file.
+
+    Attributes:
+        secret: the key itself.
+        made_on: the day when it was made, by its line; None where that says nothing.
+    """
+
+    secret: bytes
+    made_on: dt.date | None = None
 
 
 class TicketOffice:
     """Seals and opens the tickets of one server.
 
     Args:
-        keys_file: lines of `name = base64` of 32 bytes; the first seals, all open. None for a
-            random key, which no other server has.
+        keys_file: lines of `name = base64` of 32 bytes, and the day of each where it has one; the
+            first seals, all open. None for a random key, which no other server has.
         valid_for_s: seconds for which a ticket is accepted. Servers' wall clocks must agree to a
             fraction of it.
         wall_s: the wall clock, which all servers share, in seconds; None for this machine's.
@@ -79,7 +93,7 @@ class TicketOffice:
             vehicle_id: the vehicle, which alone can use it.
             bundle: the model.
         """
-        name, key = next(iter(self._keys.items()))
+        name, (key, _) = next(iter(self._keys.items()))
         salt = secrets.token_bytes(_SALT_BYTES)
         head = bytes([_VERSION, len(name)]) + name + _ISSUED.pack(self._now_ms()) + salt
         cipher = ChaCha20Poly1305(hmac.digest(key, salt, "sha256"))
@@ -101,7 +115,7 @@ class TicketOffice:
         if key is None:
             raise _refusal(f"its key {name!r:.80} is not known here")
         salt = sealed[body - _SALT_BYTES : body]
-        cipher = ChaCha20Poly1305(hmac.digest(key, salt, "sha256"))
+        cipher = ChaCha20Poly1305(hmac.digest(key.secret, salt, "sha256"))
         bound = sealed[:body] + _bound(vehicle_id, bundle)
         try:
             state = ticket.unpack(cipher.decrypt(_ONCE, sealed[body:], bound), bundle.contract)
@@ -118,15 +132,24 @@ class TicketOffice:
         held = replace(state.held, age_ms=state.held.age_ms + max(0, age_ms))
         return replace(state, held=held)
 
+    @property
+    def key_age_s(self) -> float | None:
+        """Seconds since the day when the key that seals was made; None where that is unknown."""
+        made_on = next(iter(self._keys.values())).made_on
+        if made_on is None:
+            return None
+        midnight = dt.datetime.combine(made_on, dt.time(), dt.UTC)
+        return self._wall_s() - midnight.timestamp()
+
     def _now_ms(self) -> int:
         return round(self._wall_s() * 1e3)
 
     @property
-    def _keys(self) -> Mapping[bytes, bytes]:
+    def _keys(self) -> Mapping[bytes, TicketKey]:
         return self._random if self._file is None else self._file.content
 
 
-def _watched(path: Path) -> WatchedFiles[Mapping[bytes, bytes]]:
+def _watched(path: Path) -> WatchedFiles[Mapping[bytes, TicketKey]]:
     return WatchedFiles(
         "ticket_keys",
         [path],
@@ -135,7 +158,7 @@ def _watched(path: Path) -> WatchedFiles[Mapping[bytes, bytes]]:
     )
 
 
-def read_keys(path: Path) -> Mapping[bytes, bytes]:
+def read_keys(path: Path) -> Mapping[bytes, TicketKey]:
     """Read keys by their names, the one that seals first.
 
     Raises:
@@ -147,7 +170,7 @@ def read_keys(path: Path) -> Mapping[bytes, bytes]:
         raise ConfigError(f"ticket_keys: {error}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"ticket_keys: {path}: not ASCII text") from None
-    keys: dict[bytes, bytes] = {}
+    keys: dict[bytes, TicketKey] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.lstrip().startswith("#"):
             name, key = _key(line, f"ticket_keys: {path}: line {number}")
@@ -155,24 +178,27 @@ def read_keys(path: Path) -> Mapping[bytes, bytes]:
                 raise ConfigError(f"ticket_keys: {path}: line {number}: the name is used twice")
             keys[name] = key
     if not keys:
-        raise ConfigError(f"ticket_keys: {path}: no line is 'name = base64 of {KEY_BYTES} bytes'")
+        raise ConfigError(f"ticket_keys: {path}: no line is {_LINE}")
     return keys
 
 
-def _key(line: str, place: str) -> tuple[bytes, bytes]:
-    name, equals, encoded = line.partition("=")
+def _key(line: str, place: str) -> tuple[bytes, TicketKey]:
+    name, _, rest = line.partition("=")
     name = name.strip()
     try:
-        key = base64.b64decode(encoded.strip(), validate=True)
-    except binascii.Error:
-        key = b""
-    if not equals or not 1 <= len(name) <= _LONGEST_NAME or len(key) != KEY_BYTES:
-        raise ConfigError(f"{place}: must be 'name = base64 of {KEY_BYTES} bytes'")
-    return name.encode(), key
+        encoded, *days = rest.split()
+        secret = base64.b64decode(encoded, validate=True)
+        (made_on,) = map(dt.date.fromisoformat, days) if days else (None,)
+    except ValueError:
+        secret = b""
+    if not 1 <= len(name) <= _LONGEST_NAME or len(secret) != KEY_BYTES:
+        raise ConfigError(f"{place}: must be {_LINE}")
+    return name.encode(), TicketKey(secret, made_on)
 
 
-def _random_key() -> Mapping[bytes, bytes]:
-    return {b"process-" + secrets.token_hex(4).encode(): secrets.token_bytes(KEY_BYTES)}
+def _random_key() -> Mapping[bytes, TicketKey]:
+    name = b"process-" + secrets.token_hex(4).encode()
+    return {name: TicketKey(secrets.token_bytes(KEY_BYTES))}
 
 
 def _parts(sealed: bytes) -> tuple[bytes, int, int]:

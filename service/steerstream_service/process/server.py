@@ -341,6 +341,7 @@ class Server:
             runtimes={name: _runtime(model.bundle) for name, model in models.items()},
             settings=self._settings,
             certificate_expires_in_s=None if tls is None else tls.expires_in_s,
+            ticket_key_age_s=self.admission.ticket_key_age_s,
         )
 
     async def shutdown(self) -> None:

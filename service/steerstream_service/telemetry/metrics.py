@@ -241,6 +241,12 @@ class State(Collector):
                 "Until the server's TLS certificate is no longer valid.",
                 state.certificate_expires_in_s,
             )
+        if state.ticket_key_age_s is not None:
+            yield GaugeMetricFamily(
+                "steerstream_ticket_key_age_seconds",
+                "Since the day on which the key that seals tickets was made.",
+                state.ticket_key_age_s,
+            )
         yield InfoMetricFamily(
             "steerstream_build",
             "Version of the server, and what runs its networks.",

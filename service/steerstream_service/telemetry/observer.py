@@ -44,6 +44,8 @@ class ServerState(NamedTuple):
         settings: the server's settings as text, by their names.
         certificate_expires_in_s: seconds until the server's TLS certificate is no longer valid;
             None without TLS.
+        ticket_key_age_s: seconds since the day on which the key that seals tickets was made; None
+            where its file says nothing of it.
     """
 
     slots: Mapping[str, SlotUse]
@@ -54,6 +56,7 @@ class ServerState(NamedTuple):
     runtimes: Mapping[str, ModelRuntime]
     settings: Mapping[str, str]
     certificate_expires_in_s: float | None = None
+    ticket_key_age_s: float | None = None
 
 
 class Observer:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from steerstream_bundle import loading
 from steerstream_bundle.contract import Provenance
 from steerstream_service.admission import watched_files
-from steerstream_service.admission.ticket_office import TicketOffice, read_keys
+from steerstream_service.admission.ticket_office import TicketKey, TicketOffice, read_keys
 from steerstream_service.domain import Command, ControlValues, Limit, Timings, Validity
 from steerstream_service.errors import BadTicketError, ConfigError
 from steerstream_service.session.ticket import SessionState, pack
@@ -245,6 +245,10 @@ def test_keys_change_while_the_server_runs(tiny, keys, monkeypatch, caplog):
         (" = " + key_line("", 1), "line 1: must be"),
         (key_line("a" * 65, 1), "line 1: must be"),
         (key_line("a", 1).replace("= ", "= !"), "line 1: must be"),
+        (key_line("a", 1).rstrip() + " 2026-13-01", "line 1: must be .*YYYY-MM-DD"),
+        (key_line("a", 1).rstrip() + " yesterday", "line 1: must be"),
+        (key_line("a", 1).rstrip() + " 2026-11-30 2026-11-30", "line 1: must be"),
+        ("a =\n", "line 1: must be"),
         (key_line("a", 1) + key_line("a", 2), "line 2: the name is used twice"),
         ("\xe9 = 1\n", "not ASCII text"),
     ],
@@ -259,7 +263,19 @@ def test_a_file_without_keys_is_refused(tmp_path, text, message):
 def test_a_name_may_have_64_characters(tmp_path):
     path = tmp_path / "keys"
     path.write_text(key_line("a" * 64, 1))
-    assert read_keys(path) == {b"a" * 64: bytes([1]) * 32}
+    assert read_keys(path) == {b"a" * 64: TicketKey(bytes([1]) * 32)}
+
+
+def test_the_age_of_the_key_that_seals_is_known_where_its_line_says_the_day(tmp_path):
+    path = tmp_path / "keys"
+    path.write_text(f"{key_line('new', 1).rstrip()} 1970-01-03 \n{key_line('old', 2)}")
+    wall = Wall()
+    office = TicketOffice(path, 60, wall)
+    wall.now_s = 5 * 86400 + 1.5
+    assert office.key_age_s == 3 * 86400 + 1.5
+    path.write_text(f"{key_line('old', 2)}{key_line('new', 1).rstrip()} 1970-01-03\n")
+    assert TicketOffice(path, 60, wall).key_age_s is None
+    assert TicketOffice(None, 60, wall).key_age_s is None
 
 
 def test_a_file_that_is_missing_is_refused(tmp_path):

@@ -164,6 +164,13 @@ def test_the_end_of_the_certificate_is_shown_where_there_is_one():
     assert samples(Metrics(["tiny"]), lambda: with_tls)[name] == 3600.0
 
 
+def test_the_age_of_the_key_of_tickets_is_shown_where_it_is_known():
+    name = ("steerstream_ticket_key_age_seconds",)
+    assert name not in samples(Metrics(["tiny"]))
+    with_day = state()._replace(ticket_key_age_s=86400.0)
+    assert samples(Metrics(["tiny"]), lambda: with_day)[name] == 86400.0
+
+
 def test_a_model_s_provider_and_the_reason_are_shown():
     text = prometheus.generate_latest(registry(Metrics(["tiny"]), state)).decode()
     labels = 'model="tiny",precision="int8",provider="cpu",reason="it is quicker"'

@@ -45,6 +45,7 @@ _ISSUED = struct.Struct("<Q")
 _ONCE = bytes(12)
 """The nonce: each ticket's key is used for nothing else."""
 _LONGEST_NAME = 64
+_EPOCH, _DAY_S = dt.date(1970, 1, 1), 86_400
 _LINE = f"'name = base64 of {KEY_BYTES} bytes', with the day it was made, YYYY-MM-DD, or without"
 
 
@@ -138,8 +139,7 @@ class TicketOffice:
         made_on = next(iter(self._keys.values())).made_on
         if made_on is None:
             return None
-        midnight = dt.datetime.combine(made_on, dt.time(), dt.UTC)
-        return self._wall_s() - midnight.timestamp()
+        return self._wall_s() - (made_on - _EPOCH).days * _DAY_S
 
     def _now_ms(self) -> int:
         return round(self._wall_s() * 1e3)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from steerstream import lens
 from steerstream.warp import Warp
+from steerstream_bundle.contract import FrameInput, TrainedCamera
 from steerstream_bundle.pictures import Image
 from steerstream_service.admission.capacity import Capacity
 from steerstream_service.admission.catalogue import Catalogue, Model
@@ -40,6 +44,24 @@ only after that."""
 _LONGEST_DEAR_PAUSE_NS = 1_000_000_000
 """The same where its frames are dear, so that to read them alone cannot fill a core."""
 _NOBODY = Holder()
+_CAMERAS = 256
+"""Cameras of vehicles whose mapping is remembered: a fleet has a few, and one takes a kilobyte."""
+
+
+class _Asked(NamedTuple):
+    """What a vehicle asks for that may have it, as far as the load allows.
+
+    Attributes:
+        model: what would drive it.
+        resumed: the state that it goes on with; None to begin.
+        older: its session before, which the new one takes the place of; None if it has none.
+        demand: of the new one.
+    """
+
+    model: Model
+    resumed: SessionState | None
+    older: Lease | None
+    demand: Demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +172,8 @@ class Admission:
         self._leases: dict[str, Lease] = {}
         # Sessions that were told to leave: they still hold a slot, but no share of the load.
         self._leaving: set[str] = set()
+        # One at a time: each is checked again once those before it are admitted.
+        self._mapping = asyncio.Semaphore()
         self.on_release: Callable[[str], None] = lambda _: None
         """Is told the name of each session that ends, before another one can have its place."""
         self.pace = Pace()
@@ -185,10 +209,31 @@ class Admission:
         """Return the lease of an open session; None if there is no such session."""
         return self._leases.get(session_id)
 
+    async def map_camera(self, opening: Opening, holder: Holder = _NOBODY) -> None:
+        """Find out how a vehicle's camera is mapped, if it is, so that `admit` knows it already.
+
+        It takes up to two milliseconds of another thread, for a vehicle that has room alone.
+
+        Args:
+            opening: what the vehicle asks for.
+            holder: whose the session would be.
+
+        Raises:
+            StreamError: the session is refused; the type says why.
+        """
+        if not lens.is_described(opening.camera):
+            return
+        async with self._mapping:
+            model, _, older, demand = self._asked(opening, holder)
+            has_load = older is not None and older.session_id not in self._leaving
+            self.capacity.check(demand, older.claim if older and has_load else None)
+            await asyncio.to_thread(_warp, opening.camera, model)
+
     def admit(self, opening: Opening, holder: Holder = _NOBODY) -> Lease:
         """Admit a session and give it a slot.
 
         It takes the place of the vehicle's session before, which goes only if the new one comes.
+        `map_camera` comes before it.
 
         Args:
             opening: what the vehicle asks for.
@@ -197,17 +242,8 @@ class Admission:
         Raises:
             StreamError: the session is refused; the type says why.
         """
-        if self.draining:
-            raise DrainingError("the server is stopping; connect to another one")
-        model, resumed = self._begun(opening)
-        older = self._leases.get(self._shares.check(opening.vehicle_id, holder) or "")
-        budget_ns = self._budget_ns(opening.budget_ms, model)
-        demand = Demand(model.name, opening.frame_rate_hz or model.rate_hz, budget_ns)
-        if len(self._leases) - (older is not None) >= self._config.max_sessions:
-            raise TooManySessionsError(
-                f"all {self._config.max_sessions} sessions are taken; try again later"
-            )
-        terms = self._terms(model, opening, budget_ns)
+        model, resumed, older, demand = self._asked(opening, holder)
+        terms = self._terms(model, opening, demand.budget_ns)
         warp = _warp(opening.camera, model)
         rate_meter = RateMeter(demand.rate_hz)
         # Nothing may fail after the load is taken: only a lease gives slot and load back.
@@ -325,6 +361,24 @@ class Admission:
             left -= 1
         return going
 
+    def _asked(self, opening: Opening, holder: Holder) -> _Asked:
+        """Return what a vehicle asks for, where anything but the load allows it.
+
+        Raises:
+            StreamError: it does not; the type says why.
+        """
+        if self.draining:
+            raise DrainingError("the server is stopping; connect to another one")
+        model, resumed = self._begun(opening)
+        older = self._leases.get(self._shares.check(opening.vehicle_id, holder) or "")
+        budget_ns = self._budget_ns(opening.budget_ms, model)
+        if len(self._leases) - (older is not None) >= self._config.max_sessions:
+            raise TooManySessionsError(
+                f"all {self._config.max_sessions} sessions are taken; try again later"
+            )
+        demand = Demand(model.name, opening.frame_rate_hz or model.rate_hz, budget_ns)
+        return _Asked(model, resumed, older, demand)
+
     def _begun(self, opening: Opening) -> tuple[Model, SessionState | None]:
         """Return the model that drives a vehicle, and the state that it goes on with, if any."""
         model = self.catalogue.model(opening.model, opening.vehicle_id)
@@ -379,15 +433,15 @@ def _warp(camera: Camera, model: Model) -> Warp | None:
         InvalidFieldError: the camera's pictures do not show what the network needs.
     """
     contract = model.bundle.contract
-    frame = contract.frame
     try:
-        mapping = lens.mapping(
-            camera,
-            contract.camera,
-            frame.crop,
-            width_px=frame.width_px,
-            height_px=frame.height_px,
-        )
+        return _made(camera, contract.camera, contract.frame)
     except lens.UnsuitableCameraError as error:
         raise InvalidFieldError(f"open.camera cannot be used with {model.name}: {error}") from None
-    return None if mapping is None else Warp(mapping)
+
+
+@functools.lru_cache(_CAMERAS)
+def _made(camera: Camera, network: TrainedCamera, frame: FrameInput) -> Warp | None:
+    found = lens.mapping(
+        camera, network, frame.crop, width_px=frame.width_px, height_px=frame.height_px
+    )
+    return None if found is None else Warp(found)

@@ -142,6 +142,24 @@ class Capacity:
         self._claims[claim] = None
         return claim
 
+    def check(self, demand: Demand, instead_of: Claim | None = None) -> None:
+        """Check that a session could be admitted now, and leave all as it is.
+
+        Args:
+            demand: what it asks for.
+            instead_of: the session whose place it would take; None for none.
+
+        Raises:
+            TooManySessionsError: as `take` does.
+        """
+        if instead_of is not None:
+            self.give_back(instead_of)
+        try:
+            self.give_back(self.take(demand))
+        finally:
+            if instead_of is not None:
+                self.take_again(instead_of)
+
     def take_again(self, claim: Claim) -> None:
         """Put a session back into the load that was taken out of it a moment ago."""
         self._load.add(claim)

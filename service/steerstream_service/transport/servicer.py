@@ -305,11 +305,13 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
                 wait_ns = self._retry_hints.early_ns(opening.vehicle_id, time.monotonic_ns())
                 if wait_ns:
                     await asyncio.sleep(wait_ns / 1e9)
-            return self._admit(opening, Holder(owner, caller.address)), request.open, caller
+            lease = await self._admit(opening, Holder(owner, caller.address))
         except StreamError as error:
             self._refusals.note(error)
             self._observer.refused(error.reason)
             raise
+        # Nothing may be waited for from here on: `_session` gives back what the lease holds.
+        return lease, request.open, caller
 
     @contextlib.asynccontextmanager
     async def _unopened_place(self) -> AsyncIterator[None]:
@@ -324,10 +326,11 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         except TimeoutError:
             raise _too_many_streams() from None
 
-    def _admit(self, opening: Opening, holder: Holder) -> Lease:
+    async def _admit(self, opening: Opening, holder: Holder) -> Lease:
         lease: Lease | None = None
         while lease is None:
             try:
+                await self._admission.map_camera(opening, holder)
                 lease = self._admission.admit(opening, holder)
             except (TooManySessionsError, ShareTakenError) as error:
                 if isinstance(error, ShareTakenError) or not self._end_silent():

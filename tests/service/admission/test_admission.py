@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import itertools
+import threading
 import time
 
 import pytest
 
+from steerstream import lens
 from steerstream_bundle import loading
+from steerstream_bundle.contract import TrainedCamera
 from steerstream_bundle.pictures import JpegImage, RawImage
+from steerstream_service.admission import admission as admission_module
 from steerstream_service.admission.admission import Admission
 from steerstream_service.admission.catalogue import Model
 from steerstream_service.admission.shares import Holder
@@ -16,6 +22,7 @@ from steerstream_service.config import Config
 from steerstream_service.domain import Camera, FramePolicy, Opening
 from steerstream_service.errors import (
     BudgetTooSmallError,
+    InvalidFieldError,
     ShareTakenError,
     TooManySessionsError,
 )
@@ -276,3 +283,87 @@ def test_a_pace_is_asked_for_only_where_load_bounds_no_admission(tiny, max_load,
             lease.rate_meter.count_late(was_decoded=False)
         admitting.review()
     assert (admitting.pace.share < 1.0) == asks
+
+
+# Cameras, whose mapping takes a while to find.
+
+WIDE = Camera(160, 120, 60.0, 1.3, 0.45)
+
+
+@pytest.fixture
+def mapped(monkeypatch):
+    """The thread of each mapping that is found, with none remembered from before."""
+    threads, found = [], lens.mapping
+
+    def find(*arguments, **options):
+        threads.append(threading.get_ident())
+        return found(*arguments, **options)
+
+    monkeypatch.setattr(admission_module.lens, "mapping", find)
+    admission_module._made.cache_clear()
+    return threads
+
+
+@pytest.fixture
+def seeing(tmp_path):
+    network = TrainedCamera(
+        horizontal_fov_deg=30.0, aspect_ratio=4 / 3, mount_height_m=1.3, horizon_fraction=0.45
+    )
+    return loading.load(bundles.recurrent(tmp_path / "tiny.onnx", camera=network))
+
+
+async def test_a_camera_is_mapped_once_and_not_by_the_event_loop(seeing, mapped):
+    admitting = admission(seeing)
+    for _ in range(2):
+        asked = opening(camera=WIDE)
+        await admitting.map_camera(asked)
+        assert admitting.admit(asked).warp is not None
+    assert len(mapped) == 1
+    assert threading.get_ident() not in mapped
+    await admitting.map_camera(opening())
+    assert len(mapped) == 1, "a camera that is not described needs none"
+
+
+@pytest.mark.parametrize("settings", [{"max_sessions": 2}, {"max_load": 0.2}])
+async def test_who_is_refused_costs_no_mapping(seeing, mapped, settings):
+    admitting = admission(seeing, **settings)
+    fill(admitting)
+    mapped.clear()
+    load, sessions = admitting.capacity.load, admitting.sessions
+    for _ in range(3):
+        with pytest.raises(TooManySessionsError):
+            await admitting.map_camera(opening(camera=WIDE))
+    assert mapped == []
+    assert (admitting.capacity.load, admitting.sessions) == (load, sessions)
+
+
+async def test_of_a_crowd_only_those_that_find_room_are_mapped(seeing, mapped):
+    admitting = admission(seeing, max_sessions=1)
+
+    async def come(number):
+        asked = opening(camera=dataclasses.replace(WIDE, horizontal_fov_deg=50.0 + number))
+        await admitting.map_camera(asked)
+        return admitting.admit(asked)
+
+    found = await asyncio.gather(*map(come, range(5)), return_exceptions=True)
+    assert [type(item) for item in found[1:]] == [TooManySessionsError] * 4
+    assert len(mapped) == 1
+
+
+async def test_a_vehicle_that_comes_again_to_a_full_server_is_mapped(seeing, mapped):
+    admitting = admission(seeing)
+    leases, _ = fill(admitting, camera=WIDE)
+    mapped.clear()
+    again = dataclasses.replace(leases[0].opening, camera=dataclasses.replace(WIDE, width_px=320))
+    load = admitting.capacity.load
+    await admitting.map_camera(again)
+    assert admitting.capacity.load == pytest.approx(load)
+    assert len(mapped) == 1
+    assert admitting.admit(again).took_over == leases[0].session_id
+
+
+async def test_a_camera_that_cannot_be_mapped_takes_nothing(seeing):
+    admitting = admission(seeing)
+    with pytest.raises(InvalidFieldError, match=r"open\.camera cannot be used with tiny"):
+        await admitting.map_camera(opening(camera=dataclasses.replace(WIDE, mount_height_m=0.0)))
+    assert (admitting.capacity.load, admitting.sessions) == (0, 0)

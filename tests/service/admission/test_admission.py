@@ -299,7 +299,7 @@ def mapped(monkeypatch):
         threads.append(threading.get_ident())
         return found(*arguments, **options)
 
-    monkeypatch.setattr(admission_module.lens, "mapping", find)
+    monkeypatch.setattr(lens, "mapping", find)
     admission_module._made.cache_clear()
     return threads
 

@@ -68,7 +68,9 @@ class BareLoop:
     def _bound(self, batch: int) -> tuple[BoundGraph, BoundGraph]:
         """Return a step from one copy of some sessions' state to another, and the step back."""
         contract = self._bundle.contract
-        outputs = {name: np.zeros(batch, np.float32) for name in contract.value_tensors}
+        outputs = {
+            value.name: np.zeros((batch, *value.shape), np.float32) for value in contract.values
+        }
         times = feed_times(contract, batch)
         first, second = (
             [np.zeros((batch, *pair.shape), np.float32) for pair in contract.state]

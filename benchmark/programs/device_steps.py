@@ -13,12 +13,13 @@ host.
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import numpy as np
 from benchmark.loadgen import synthetic_road
 from steerstream.command_line import Parser, count
 from steerstream_bundle import cudart, providers
+from steerstream_bundle.contract import Contract, ValueTensor
 from steerstream_bundle.errors import BundleError, StepError
 from steerstream_bundle.loading import Bundle, load
 from steerstream_bundle.preprocess import Picture
@@ -102,7 +104,7 @@ def _compare(
     ours = [device.pool.allocate() for _ in range(_SESSIONS)]
     theirs = [host.pool.allocate() for _ in range(_SESSIONS)]
     generator, seen = np.random.default_rng(_SEED), [0] * _SESSIONS
-    worst = np.zeros(len(here.contract.value_tensors))
+    worst = np.zeros(sum(value.size for value in here.contract.values))
     device.bus.forget()
     for _ in range(steps):
         rows = generator.permutation(_SESSIONS)[: generator.integers(1, _SESSIONS + 1)]
@@ -120,14 +122,20 @@ def _compare(
         "frames": sum(seen),
         "tolerance": TOLERANCE,
         "worst": {
-            tensor: float(value)
-            for tensor, value in zip(here.contract.value_tensors, worst, strict=True)
+            value.name: float(worst[end - value.size : end].max())
+            for value, end in _columns(here.contract)
         },
         "agrees": bool((worst <= TOLERANCE).all()),
         "bytes_to_device": dict(device.bus.to_device),
         "bytes_to_host": dict(device.bus.to_host),
         "state_bytes": sum(count for name, count in crossed.items() if name in state),
     }
+
+
+def _columns(contract: Contract) -> Iterator[tuple[ValueTensor, int]]:
+    """Return each value tensor, and where it ends in a frame's values."""
+    ends = itertools.accumulate(value.size for value in contract.values)
+    return zip(contract.values, ends, strict=True)
 
 
 def _timings(

@@ -85,7 +85,7 @@ _READER = Reader(
     reason_against=_reason_against,
     types={dict: "an object", list: "a list"},
     of_type="",
-    unknown="{path} has unknown fields: {names}",
+    unknown="{path} has unknown fields: {names}; export the bundle again with this version",
 )
 
 
@@ -167,6 +167,23 @@ class TimeInput(NamedTuple):
     name: Literal["interval_s", "act_in_s"]
     tensor: str
     default_s: float
+
+
+class ValueTensor(NamedTuple):
+    """A float32 tensor [N, *shape] of values that a step returns.
+
+    Attributes:
+        name: the output's name in the graph.
+        shape: of one frame: empty for one value, or a horizon's steps.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """How many values it has of a frame."""
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,14 +269,14 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HorizonOutput:
-    """What comes next of one head: a float32 tensor [N] for each step, in the head's unit.
+    """What comes next of one head: a float32 tensor [N, steps] in the head's unit.
 
     `stddev_tensor` names the predicted standard deviation of the last step, float32 [N]; empty
     where the network predicts none.
     """
 
     head: str
-    tensors: tuple[str, ...]
+    tensor: str
     stddev_tensor: str = ""
 
 
@@ -271,34 +288,33 @@ class Horizon:
     much after its command acts where the network is told when that is.
     """
 
+    steps: int = 0
     spacing_ms: int = 0
     outputs: tuple[HorizonOutput, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.outputs:
+            if self.steps or self.spacing_ms:
+                raise ContractError("horizon.steps and horizon.spacing_ms need horizon.outputs")
             return
+        if not 1 <= self.steps <= _MOST_HORIZON_STEPS:
+            raise ContractError(
+                f"horizon.steps must be from 1 to {_MOST_HORIZON_STEPS}, is {self.steps}"
+            )
         if not 1 <= self.spacing_ms <= _LONGEST_HORIZON_SPACING_MS:
             raise ContractError(
                 f"horizon.spacing_ms must be from 1 to {_LONGEST_HORIZON_SPACING_MS}, "
                 f"is {self.spacing_ms}"
             )
-        counts = {len(output.tensors) for output in self.outputs}
-        if len(counts) > 1 or not 1 <= self.steps <= _MOST_HORIZON_STEPS:
-            raise ContractError(
-                f"every head of a horizon needs the same number of tensors, from 1 to "
-                f"{_MOST_HORIZON_STEPS}, they have {sorted(counts)}"
-            )
 
     @property
-    def steps(self) -> int:
-        """How many steps it has; 0 without outputs."""
-        return len(self.outputs[0].tensors) if self.outputs else 0
-
-    @property
-    def value_tensors(self) -> tuple[str, ...]:
-        """Names of its tensors: every head's steps, then the last steps' standard deviations."""
-        steps = [tensor for output in self.outputs for tensor in output.tensors]
-        return (*steps, *filter(None, (output.stddev_tensor for output in self.outputs)))
+    def values(self) -> tuple[ValueTensor, ...]:
+        """Its tensors: every head's steps, then the last steps' standard deviations."""
+        stddevs = (output.stddev_tensor for output in self.outputs)
+        return (
+            *(ValueTensor(output.tensor, (self.steps,)) for output in self.outputs),
+            *(ValueTensor(tensor, ()) for tensor in stddevs if tensor),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -454,7 +470,8 @@ class Contract:
                 f"heads of the outputs, are {ahead}"
             )
         _refuse_twins("inputs", self.input_tensors)
-        outputs = (*self.value_tensors, *(pair.output for pair in self.state))
+        values = (value.name for value in self.values)
+        outputs = (*values, *(pair.output for pair in self.state))
         _refuse_twins("outputs", outputs)
 
     @property
@@ -484,19 +501,20 @@ class Contract:
         return min(max(stated_s, 0.0), self.max_act_in_s)
 
     @property
-    def value_tensors(self) -> tuple[str, ...]:
-        """Names of the tensors [N] that a step returns.
+    def values(self) -> tuple[ValueTensor, ...]:
+        """The tensors of values that a step returns.
 
         Every head's, then the standard deviations of those heads that have one, in the same order,
-        and then the horizon's. The outputs of a step are in this order everywhere.
+        and then the horizon's. The values of a frame are in this order everywhere.
         """
-        stddevs = (output.stddev_tensor for output in self.outputs)
         heads = (output.tensor for output in self.outputs)
-        return (*heads, *filter(None, stddevs), *self.horizon.value_tensors)
+        stddevs = (output.stddev_tensor for output in self.outputs)
+        single = (ValueTensor(tensor, ()) for tensor in (*heads, *stddevs) if tensor)
+        return (*single, *self.horizon.values)
 
     @property
     def stddev_columns(self) -> dict[str, int]:
-        """Index in `value_tensors` of each head's standard deviation, for heads that have one."""
+        """Index in a frame's values of each head's standard deviation, for heads that have one."""
         heads = [output.head for output in self.outputs if output.stddev_tensor]
         return {head: at for at, head in enumerate(heads, len(self.outputs))}
 

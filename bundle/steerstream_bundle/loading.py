@@ -45,9 +45,9 @@ class Bundle:
         self.sha256 = sha256
         self.reason = "nothing else to choose from"
         _check(self.contract, runtime)
-        self._values = len(self.contract.value_tensors)
+        self._values = len(self.contract.values)
         self._state_inputs = tuple(pair.input for pair in self.contract.state)
-        self._fetches = [*self.contract.value_tensors]
+        self._fetches = [value.name for value in self.contract.values]
         self._fetches += [pair.output for pair in self.contract.state]
 
     @property
@@ -73,7 +73,7 @@ class Bundle:
                 network that takes it; by default what the contract says.
 
         Returns:
-            One float32 array [N] for each of `contract.value_tensors`, and the new state in the
+            One float32 array [N, *shape] for each of `contract.values`, and the new state in the
             order of the old one.
         """
         contract = self.contract
@@ -147,8 +147,8 @@ def _check(contract: Contract, runtime: Runtime) -> None:
     for pair in contract.state:
         _check_tensor(inputs, "input", pair.input, _FLOAT, pair.shape)
         _check_tensor(outputs, "output", pair.output, _FLOAT, pair.shape)
-    for tensor in contract.value_tensors:
-        _check_tensor(outputs, "output", tensor, _FLOAT, ())
+    for value in contract.values:
+        _check_tensor(outputs, "output", value.name, _FLOAT, value.shape)
 
 
 def _check_tensor(

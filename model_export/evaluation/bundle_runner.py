@@ -60,7 +60,7 @@ class BundleRunner:
             self.contract = Contract.from_json(metadata[METADATA_KEY])
         except ContractError as error:
             raise BundleError(f"{path}: {error}") from None
-        self._fetches = [*self.contract.value_tensors]
+        self._fetches = [value.name for value in self.contract.values]
         self._fetches += [pair.output for pair in self.contract.state]
 
     def initial_state(self, batch: int) -> list[FloatArray]:
@@ -88,15 +88,15 @@ class BundleRunner:
                 bundle that takes it; by default what the contract says.
 
         Returns:
-            One array [N] for each of the contract's `value_tensors`: heads, then their standard
-            deviations. And the new state.
+            One array [N, *shape] for each of the contract's `values`: heads, then their standard
+            deviations, then the horizon. And the new state.
         """
         contract = self.contract
         feed: dict[str, npt.NDArray[Any]] = {contract.frame.tensor: frames}
         feed |= {pair.input: value for pair, value in zip(contract.state, state, strict=True)}
         feed |= feed_times(contract, len(frames), interval_s=interval_s, act_in_s=act_in_s)
         results = self._session.run(self._fetches, feed)
-        values = len(contract.value_tensors)
+        values = len(contract.values)
         return results[:values], results[values:]
 
 
@@ -123,6 +123,7 @@ class BundleDriver:
         self._runner = runner
         self._heads = [output.head for output in runner.contract.outputs]
         self._stddevs = runner.contract.stddev_columns
+        self._at_once = len(self._heads) + len(self._stddevs)
         self.reset()
 
     def reset(self) -> None:
@@ -157,7 +158,7 @@ class BundleDriver:
         interval = None if interval_s is None else np.array([interval_s], np.float32)
         act_in = np.array([self._runner.contract.act_in_s(act_in_s)], np.float32)
         results, self._state = self._runner.step(frame[None], self._state, interval, act_in)
-        values = [float(value[0]) for value in results]
+        values = [value.item() for value in results[: self._at_once]]
         return Prediction(
             dict(zip(self._heads, values, strict=False)),
             {head: values[at] for head, at in self._stddevs.items()},

@@ -102,15 +102,14 @@ def contract(network: DrivingNetwork, config: Config, result: Result, *, name: s
 
 def _horizon() -> Horizon:
     """Return what follows a command; a step is so many milliseconds after the command acts."""
-    spacing_ms = round(SPACING_S * 1e3)
-    times_ms = [spacing_ms * step for step in range(1, STEPS + 1)]
     return Horizon(
-        spacing_ms=spacing_ms,
+        steps=STEPS,
+        spacing_ms=round(SPACING_S * 1e3),
         outputs=tuple(
             HorizonOutput(
                 head=head,
-                tensors=tuple(f"{head}_{time_ms}ms" for time_ms in times_ms),
-                stddev_tensor=f"{head}_{times_ms[-1]}ms_stddev",
+                tensor=f"{head}_horizon",
+                stddev_tensor=f"{head}_horizon_stddev",
             )
             for head in HEADS
         ),
@@ -146,7 +145,8 @@ def _to_onnx(network: DrivingNetwork, about: Contract) -> onnx.ModelProto:
     frames = torch.zeros(_EXAMPLE_BATCH, *about.frame.shape, dtype=torch.uint8)
     times = (torch.ones(_EXAMPLE_BATCH) for _ in about.time_inputs)
     example = (frames, *times, *network.initial_state(_EXAMPLE_BATCH))
-    outputs = [*about.value_tensors, *(pair.output for pair in about.state)]
+    values = (value.name for value in about.values)
+    outputs = [*values, *(pair.output for pair in about.state)]
     batch = torch.export.Dim("N", min=1)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -100,7 +100,7 @@ class Graph:
         little time, their results leave the network or stay in it for many frames, and outputs in
         SI units need more digits than FP16 has.
         """
-        ends = [*contract.value_tensors]
+        ends = [value.name for value in contract.values]
         ends += [pair.output for pair in contract.state if pair.kind in _EXACT_STATE]
         return {node.name for node in self._back_to_weights(ends)}
 

@@ -1,11 +1,13 @@
 """Removes steps of the exporter that only change shapes; results stay the same to the last bit.
 
 A network is written for windows of frames, and a bundle makes one step. So the exporter adds the
-window's dimension and takes it away again, and ONNX Runtime copies the frame each time.
+window's dimension and takes it away again, and ONNX Runtime copies the frame each time. It also
+takes one value of a dimension in two steps, and a small network's time is the number of its steps.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 
 from model_export.export.onnx_graph import Graph
@@ -14,8 +16,14 @@ _VIEWS = frozenset({"Unsqueeze", "Squeeze", "Reshape"})
 
 
 def simplify(model: onnx.ModelProto) -> None:
-    """Drop reshapes of reshapes, and those to the shape that is there already, in place."""
+    """Drop reshapes of reshapes and those to the shape that is there already; gather single values.
+
+    The model is changed in place.
+    """
     graph = Graph(model)
+    for node in graph.nodes:
+        if node.op_type == "Squeeze":
+            _gather(graph, node)
     shapes = _shapes(model)
     for node in graph.nodes:
         if node.op_type != "Reshape" or not _is_plain(graph, node):
@@ -25,6 +33,26 @@ def simplify(model: onnx.ModelProto) -> None:
             _bypass(graph, node)
     graph.drop_unused_nodes()
     graph.drop_unused_constants()
+
+
+def _gather(graph: Graph, squeeze: onnx.NodeProto) -> None:
+    """Make a slice of one value and the squeeze of its dimension one step."""
+    cut = graph.maker(squeeze.input[0])
+    if cut is None or cut.op_type != "Slice":
+        return
+    where = (*cut.input[1:], *squeeze.input[1:])
+    if not all(map(graph.is_constant, where)):
+        return
+    match [graph.constant(name).tolist() for name in where]:
+        case [[at], [end], [axis], *step, [dropped]] if (
+            0 <= at == end - 1 and axis == dropped and step in ([], [[1]])
+        ):
+            index = f"index_{at}"
+            graph.store(index, np.array(at, np.int64))
+            inputs = [cut.input[0], index]
+            squeeze.CopyFrom(
+                onnx.helper.make_node("Gather", inputs, squeeze.output, squeeze.name, axis=axis)
+            )
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:

@@ -27,8 +27,9 @@ def tolerances(contract: Contract) -> dict[str, float]:
     """
     reduced = _REDUCED.get(contract.provenance.precision)
     if reduced is None:
-        names = (*contract.value_tensors, *(pair.output for pair in contract.state))
-        return dict.fromkeys(names, TOLERANCE)
+        values = (value.name for value in contract.values)
+        states = (pair.output for pair in contract.state)
+        return dict.fromkeys((*values, *states), TOLERANCE)
     found = {output.tensor: reduced[output.head] for output in contract.outputs}
     return found | {
         output.stddev_tensor: reduced[output.head]

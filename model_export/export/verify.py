@@ -60,7 +60,7 @@ class Verification:
         """Return the report, one line a tensor."""
         yield f"{self.frames} frames of carried state, {self.steps} batches of 1 to {LARGEST_BATCH}"
         for name, value in self.worst.items():
-            yield f"{name:28} {value:.2e}  {self._judged(name, value)}"
+            yield f"{name:36} {value:.2e}  {self._judged(name, value)}"
 
     def _judged(self, name: str, value: float) -> str:
         if name not in self.tolerances:
@@ -179,7 +179,7 @@ class _Comparison:
         self._places = np.arange(LARGEST_BATCH) * (len(road) // LARGEST_BATCH)
         self._counts = np.zeros(LARGEST_BATCH, np.int64)
         states = (pair.output for pair in runner.contract.state)
-        self._names = (*runner.contract.value_tensors, *states)
+        self._names = (*(value.name for value in runner.contract.values), *states)
         self.worst = dict.fromkeys(self._names, 0.0)
         self.steps = 0
 

@@ -163,11 +163,11 @@ class DrivingNetwork(nn.Module, ABC):
         intervals_s = inputs[0].unsqueeze(1) if self.takes_interval else None
         act_in_s = inputs[timings - 1] if self.takes_act_in else None
         windows, after = self._said(frame.unsqueeze(1), inputs[timings:], intervals_s)
-        raw = RawOutput(windows.mean.squeeze(1), windows.log_stddev.squeeze(1))
+        raw = RawOutput(*(part.flatten(0, 1) for part in windows))
         return (*self.values(raw, act_in_s), *after)
 
     def values(self, raw: RawOutput, act_in_s: Tensor | None) -> tuple[Tensor, ...]:  # noqa: ARG002
-        """Return the contract's `value_tensors`, [N] each.
+        """Return the contract's `values`: [N] each, and [N, steps] for a horizon's.
 
         Args:
             raw: of N frames.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_export.config import Config
+from model_export.config import HEADS, Config
 from model_export.networks.base import DrivingNetwork, Prediction, State
 from model_export.networks.parts.cells import Recurrence
 from model_export.networks.parts.convolutions import PilotNetConvolutions, framewise
@@ -143,7 +143,8 @@ class PilotNetLstm(DrivingNetwork):
         for step in inputs.unbind(1):
             output, recurrent = self.recurrence(step, recurrent)
             known.append(torch.cat((self.dropout(output), step), dim=1))
-        return self.heads(torch.stack(known, dim=1)), recurrent
+        said = self.heads(torch.stack(known, dim=1).flatten(0, 1))
+        return RawOutput(*(part.unflatten(0, features.shape[:2]) for part in said)), recurrent
 
     def timed(self, features: Tensor, intervals_s: Tensor) -> Tensor:
         """Turn motion into motion a period; see `DrivingNetwork.timed`."""
@@ -172,13 +173,14 @@ class PilotNetLstm(DrivingNetwork):
         if act_in_s is None:
             return super().values(raw, act_in_s)
         mean, stddev = self.to_si(raw)
-        steps = from_then_on(mean, act_in_s).flatten(1).unbind(1)
+        said = from_then_on(mean, act_in_s).flatten(1)
+        # One split, in which the steps of a head are a tensor of the bundle as they come.
+        parts = torch.split(said, [1, STEPS] * len(HEADS), dim=1)
         sure, surely_last = both_ends(stddev, act_in_s)
-        heads = range(0, len(steps), STEPS + 1)
         return (
-            *(steps[head] for head in heads),
+            *(part.squeeze(1) for part in parts[::2]),
             *sure.unbind(1),
-            *(step for head in heads for step in steps[head + 1 : head + 1 + STEPS]),
+            *parts[1::2],
             *surely_last.unbind(1),
         )
 

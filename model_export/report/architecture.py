@@ -110,7 +110,7 @@ class _Reader:
         return Architecture(
             contract=self._contract,
             blocks=tuple(self._block(name) for name in names),
-            last=self._sources(self._contract.value_tensors),
+            last=self._sources(value.name for value in self._contract.values),
         )
 
     def _assigned(self) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ are made for each frame are not, because a frozen object takes five times as lon
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -236,12 +237,12 @@ Notice = DrainingNotice | ExpiringNotice | SheddingNotice | PaceNotice | TicketN
 
 @dataclass(slots=True)
 class Stepped:
-    """A frame that the network saw: a value for each of the contract's `value_tensors`.
+    """A frame that the network saw, and the numbers of the contract's `values` in their order.
 
     `state` is the recurrent state after it, where the frame's record asked for it.
     """
 
-    outputs: tuple[float, ...]
+    outputs: Sequence[float]
     began_ns: int
     infer_ns: int
     batch_size: int

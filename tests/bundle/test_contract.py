@@ -22,6 +22,7 @@ from steerstream_bundle.contract import (
     StateTensor,
     TrainedCamera,
     TrainingSource,
+    ValueTensor,
 )
 
 STEERING = Output(
@@ -240,7 +241,7 @@ def test_fields_that_an_older_bundle_leaves_out_are_empty() -> None:
     assert not older.camera.is_known
     assert (older.interval_tensor, older.outputs[0].stddev_tensor) == ("", "")
     assert older.input_tensors == ("frame", "h", "ring")
-    assert older.value_tensors == ("steering_wheel_angle",)
+    assert older.values == (ValueTensor("steering_wheel_angle", ()),)
     assert older.stddev_columns == {}
 
 
@@ -248,7 +249,7 @@ def test_standard_deviations_come_after_the_heads() -> None:
     contract = dataclasses.replace(CONTRACT, outputs=(STEERING, SPEED, TORQUE))
     heads = ("steering_wheel_angle", "speed", "torque")
     stddevs = ("steering_wheel_angle_stddev", "torque_stddev")
-    assert contract.value_tensors == (*heads, *stddevs)
+    assert contract.values == tuple(ValueTensor(name, ()) for name in (*heads, *stddevs))
     assert contract.stddev_columns == {"steering_wheel_angle": 3, "steering_torque": 4}
     assert contract.input_tensors == ("frame", "interval_s", "act_in_s", "h", "ring")
 
@@ -288,37 +289,49 @@ def test_a_precision_is_one_that_bundles_come_in():
         Provenance(precision="bf8")
 
 
-AHEAD = HorizonOutput(head="steering_wheel_angle", tensors=("a_1", "a_2"), stddev_tensor="a_2_sd")
-FASTER = HorizonOutput(head="speed", tensors=("s_1", "s_2"))
+AHEAD = HorizonOutput(head="steering_wheel_angle", tensor="angles", stddev_tensor="angles_sd")
+FASTER = HorizonOutput(head="speed", tensor="speeds")
 
 
 def test_a_horizon_comes_after_everything_else_that_a_step_returns() -> None:
-    horizon = Horizon(spacing_ms=50, outputs=(AHEAD, FASTER))
+    horizon = Horizon(steps=2, spacing_ms=50, outputs=(AHEAD, FASTER))
     contract = dataclasses.replace(CONTRACT, outputs=(STEERING, SPEED), horizon=horizon)
-    assert contract.value_tensors[-5:] == ("a_1", "a_2", "s_1", "s_2", "a_2_sd")
-    assert contract.horizon.steps == 2
+    ahead = (ValueTensor("angles", (2,)), ValueTensor("speeds", (2,)), ValueTensor("angles_sd", ()))
+    assert contract.values[-3:] == ahead
+    assert [value.size for value in contract.values[-3:]] == [2, 2, 1]
     assert Contract.from_json(contract.to_json()) == contract
     assert CONTRACT.horizon.steps == 0
 
 
+def test_a_horizon_with_a_tensor_for_each_step_is_of_an_older_exporter() -> None:
+    data = json.loads(CONTRACT.to_json())
+    older = {"head": "steering_wheel_angle", "tensors": ["a_1", "a_2"], "stddev_tensor": ""}
+    data["horizon"] = {"spacing_ms": 50, "outputs": [older]}
+    with pytest.raises(ContractError, match=r"unknown fields: tensors; export the bundle"):
+        Contract.from_json(json.dumps(data))
+
+
 @pytest.mark.parametrize(
-    ("spacing_ms", "outputs", "message"),
+    ("steps", "spacing_ms", "outputs", "message"),
     [
-        (0, (AHEAD,), "spacing_ms must be from 1 to 1000, is 0"),
-        (1001, (AHEAD,), "is 1001"),
-        (50, (dataclasses.replace(AHEAD, tensors=()),), r"from 1 to 64, they have \[0\]"),
-        (50, (AHEAD, dataclasses.replace(FASTER, tensors=("s_1",))), r"they have \[1, 2\]"),
-        (50, (FASTER,), "must hold 'steering_wheel_angle'"),
-        (50, (AHEAD, AHEAD), "no head twice"),
-        (50, (AHEAD, dataclasses.replace(FASTER, head="steering_torque")), "only heads of the"),
+        (2, 0, (AHEAD,), "spacing_ms must be from 1 to 1000, is 0"),
+        (2, 1001, (AHEAD,), "is 1001"),
+        (0, 50, (AHEAD,), "steps must be from 1 to 64, is 0"),
+        (65, 50, (AHEAD,), "is 65"),
+        (2, 0, (), "need horizon.outputs"),
+        (0, 50, (), "need horizon.outputs"),
+        (2, 50, (FASTER,), "must hold 'steering_wheel_angle'"),
+        (2, 50, (AHEAD, AHEAD), "no head twice"),
+        (2, 50, (AHEAD, dataclasses.replace(FASTER, head="steering_torque")), "only heads of the"),
+        (2, 50, (AHEAD, dataclasses.replace(FASTER, tensor="angles")), "two outputs share"),
     ],
 )
 def test_a_horizon_that_makes_no_sense_is_refused(
-    spacing_ms: int, outputs: tuple[HorizonOutput, ...], message: str
+    steps: int, spacing_ms: int, outputs: tuple[HorizonOutput, ...], message: str
 ) -> None:
     with pytest.raises(ContractError, match=message):
         dataclasses.replace(
             CONTRACT,
             outputs=(STEERING, SPEED),
-            horizon=Horizon(spacing_ms=spacing_ms, outputs=outputs),
+            horizon=Horizon(steps=steps, spacing_ms=spacing_ms, outputs=outputs),
         )

@@ -162,14 +162,15 @@ def timed_contract(**changes: Any) -> Contract:
 
 
 HORIZON = Horizon(
+    steps=3,
     spacing_ms=50,
     outputs=(
         HorizonOutput(
             head=STEERING_WHEEL_ANGLE,
-            tensors=("angle_1", "angle_2", "angle_3"),
-            stddev_tensor="angle_3_stddev",
+            tensor="angle_ahead",
+            stddev_tensor="angle_ahead_stddev",
         ),
-        HorizonOutput(head=SPEED, tensors=("speed_1", "speed_2", "speed_3")),
+        HorizonOutput(head=SPEED, tensor="speed_ahead"),
     ),
 )
 
@@ -179,13 +180,17 @@ def horizon(path: Path) -> Path:
 
     The standard deviation of the last step's angle is 0.1 + `h'[0]`.
     """
-    nodes = [*mean_colour(), *hidden(), *heads("h_next")]
-    for step in (1, 2, 3):
-        before = f"angle_{step - 1}" if step > 1 else "angle"
-        nodes.append(helper.make_node("Add", [before, "0.1"], [f"angle_{step}"]))
-        nodes.append(helper.make_node("Identity", ["speed"], [f"speed_{step}"]))
-    nodes.append(helper.make_node("Gather", ["h_next", "head_0"], ["h_0"], axis=1))
-    nodes.append(helper.make_node("Add", ["h_0", "0.1"], ["angle_3_stddev"]))
+    nodes = [
+        *mean_colour(),
+        *hidden(),
+        *heads("h_next"),
+        helper.make_node("Unsqueeze", ["angle", "one"], ["angle_column"]),
+        helper.make_node("Add", ["angle_column", "ahead"], ["angle_ahead"]),
+        helper.make_node("Unsqueeze", ["speed", "one"], ["speed_column"]),
+        helper.make_node("Concat", ["speed_column"] * 3, ["speed_ahead"], axis=1),
+        helper.make_node("Gather", ["h_next", "head_0"], ["h_0"], axis=1),
+        helper.make_node("Add", ["h_0", "0.1"], ["angle_ahead_stddev"]),
+    ]
     return write(path, contract(name="horizon", horizon=HORIZON), nodes)
 
 
@@ -285,7 +290,7 @@ def write(path: Path, promised: Contract, nodes: list[onnx.NodeProto], **tensors
     inputs = [_value(frame.tensor, TensorProto.UINT8, frame.shape)]
     inputs += [_value(item.tensor, TensorProto.FLOAT, ()) for item in promised.time_inputs]
     inputs += [_value(pair.input, TensorProto.FLOAT, pair.shape) for pair in promised.state]
-    outputs = [_value(tensor, TensorProto.FLOAT, ()) for tensor in promised.value_tensors]
+    outputs = [_value(value.name, TensorProto.FLOAT, value.shape) for value in promised.values]
     outputs += [_value(pair.output, TensorProto.FLOAT, pair.shape) for pair in promised.state]
     graph = helper.make_graph(
         nodes,
@@ -357,6 +362,7 @@ def _constants() -> list[onnx.TensorProto]:
         "rate": np.array(20, np.float32),
         "0.1": np.array(0.1, np.float32),
         "0.9": np.array(0.9, np.float32),
+        "ahead": np.array([0.1, 0.2, 0.3], np.float32),
         "nan": np.array(math.nan, np.float32),
         "mix": np.array([[1, 10, 0], [1, 0, 1], [1, 0, -1]], np.float32),
         "bias": np.array([-1.5, 0, 0], np.float32),

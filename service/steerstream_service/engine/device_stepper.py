@@ -68,8 +68,9 @@ class DeviceStepper(Stepper):
             provider_options=accelerator.provider_options,
         )
         self._routes = accelerator.staging((2 * largest,), np.int64)
-        columns = len(contract.value_tensors) + 1
-        self._answers = accelerator.staging((largest, columns), np.float32)
+        self._answers = accelerator.staging(
+            (largest, pooled_graph.answer_columns(contract)), np.float32
+        )
         self._frames_there = accelerator.allocate(self._frames.shape, np.uint8)
         self._routes_there = accelerator.allocate(self._routes.shape, np.int64)
         self._answers_there = accelerator.allocate(self._answers.shape, np.float32)
@@ -99,7 +100,7 @@ class DeviceStepper(Stepper):
             b"".join(self._saved[tensor][at].tobytes() for tensor in tensors)
             for at, tensors in places.items()
         ]
-        return Rows([tuple(row[:-1]) for row in rows], [row[-1] == 1 for row in rows], saved)
+        return Rows([row[:-1] for row in rows], [row[-1] == 1 for row in rows], saved)
 
     def _run(
         self,

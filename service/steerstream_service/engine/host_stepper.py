@@ -11,17 +11,20 @@ from steerstream_bundle.errors import BundleError
 from steerstream_bundle.loading import Bundle
 from steerstream_bundle.runtime import BoundGraph, Memory
 from steerstream_service.domain import Slot
-from steerstream_service.engine.state_pool import Floats, StatePool
+from steerstream_service.engine.state_pool import Floats, Indices, StatePool
 from steerstream_service.engine.stepper import Rows, Stepper, fitting
 
 
 class _Batch(NamedTuple):
-    """The graph bound to memory for one size of a batch, and that memory without padding."""
+    """The graph bound to memory for one size of a batch, and that memory without padding.
+
+    `places` says where each frame's values lie in the memory of all, [size, values].
+    """
 
     graph: BoundGraph
     old: Sequence[Floats]
     new: Sequence[Floats]
-    outputs: Floats
+    places: Indices
 
 
 class HostStepper(Stepper):
@@ -46,7 +49,8 @@ class HostStepper(Stepper):
             [np.zeros((largest, *pair.shape), np.float32) for pair in contract.state]
             for _ in range(2)
         )
-        self._outputs = np.zeros((len(contract.value_tensors), largest), np.float32)
+        # Tensor after tensor, without gaps whatever a batch's size: one lookup makes rows of them.
+        self._values = np.zeros(largest * sum(value.size for value in contract.values), np.float32)
         # At most one for each size of a batch.
         self._batches: dict[int, _Batch] = {}
 
@@ -71,7 +75,7 @@ class HostStepper(Stepper):
             )
             for at, with_rings in save.items()
         ]
-        return Rows(list(zip(*batch.outputs.tolist(), strict=True)), fit, saved)
+        return Rows(self._values.take(batch.places).tolist(), fit, saved)
 
     def _run(self, slots: Sequence[Slot], reset: Sequence[bool]) -> _Batch:
         size = len(slots)
@@ -89,10 +93,13 @@ class HostStepper(Stepper):
         inputs = {contract.frame.tensor: Memory.of(self._frames[:padded])}
         for item, times in zip(self._time_inputs, self._times, strict=True):
             inputs[item.tensor] = Memory.of(times[:padded])
-        outputs = {
-            tensor: Memory.of(values[:padded])
-            for tensor, values in zip(contract.value_tensors, self._outputs, strict=True)
-        }
+        outputs, places, begin = {}, [], 0
+        for value in contract.values:
+            end = begin + padded * value.size
+            memory = self._values[begin:end].reshape(padded, *value.shape)
+            outputs[value.name] = Memory.of(memory)
+            places.append(np.arange(begin, end).reshape(padded, value.size)[:size])
+            begin = end
         for pair, old, new in zip(contract.state, self._old, self._new, strict=True):
             inputs[pair.input] = Memory.of(old[:padded])
             outputs[pair.output] = Memory.of(new[:padded])
@@ -100,7 +107,7 @@ class HostStepper(Stepper):
             self.bundle.runtime.bind(inputs, outputs),
             _first(size, self._old),
             _first(size, self._new),
-            self._outputs[:, :size],
+            np.concatenate(places, axis=1),
         )
 
     def _to_compile(self, size: int) -> range:
@@ -113,9 +120,10 @@ class HostStepper(Stepper):
         """Run once without bound outputs, whose shapes are then the network's own."""
         contract = self.bundle.contract
         outputs, state = self.bundle.step(self._frames[:size], _first(size, self._old))
-        for tensor, values in zip(contract.value_tensors, outputs, strict=True):
-            if values.shape != (size,):
-                raise BundleError(f"output {tensor!r} came as {values.shape}, not ({size},)")
+        for value, values in zip(contract.values, outputs, strict=True):
+            shape = (size, *value.shape)
+            if values.shape != shape:
+                raise BundleError(f"output {value.name!r} came as {values.shape}, not {shape}")
         for pair, values in zip(contract.state, state, strict=True):
             if values.shape != (size, *pair.shape):
                 raise BundleError(f"state {pair.output!r} came as {values.shape}")

@@ -26,7 +26,7 @@ from steerstream_bundle.runtime import Array
 
 SOURCES, TARGETS, ANSWERS = "pool.sources", "pool.targets", "pool.answers"
 """Rows to read, int64 [N]; rows to write, int64 [N]; and float32 [N, values + 1]: the contract's
-`value_tensors`, and 1 where the row's new state was written, else 0."""
+`values`, and 1 where the row's new state was written, else 0."""
 EXTRA_ROWS = 2
 """The sentinel and, after it, the initial row."""
 
@@ -42,6 +42,11 @@ def pool_input(pair: StateTensor) -> str:
 def pool_output(pair: StateTensor) -> str:
     """Return the name of the same pool as an output."""
     return f"{pool_input(pair)}.next"
+
+
+def answer_columns(contract: Contract) -> int:
+    """Return how many numbers a frame's answer has: its values, and whether it is fit."""
+    return sum(value.size for value in contract.values) + 1
 
 
 def build(model: bytes, contract: Contract, slots: int) -> bytes:
@@ -92,7 +97,7 @@ def _inputs(contract: Contract, rows: int) -> list[onnx.ValueInfoProto]:
 def _outputs(contract: Contract, rows: int) -> list[onnx.ValueInfoProto]:
     value = helper.make_tensor_value_info
     return [
-        value(ANSWERS, TensorProto.FLOAT, ["N", len(contract.value_tensors) + 1]),
+        value(ANSWERS, TensorProto.FLOAT, ["N", answer_columns(contract)]),
         *(
             value(pool_output(pair), TensorProto.FLOAT, [rows, *pair.shape])
             for pair in contract.state
@@ -118,10 +123,12 @@ def _gather(contract: Contract) -> Iterator[onnx.NodeProto]:
 
 def _fit(contract: Contract) -> Iterator[onnx.NodeProto]:
     """Find the rows whose new state is all numbers: x - x is 0 for these, and only for these."""
-    for tensor in contract.value_tensors:
-        yield helper.make_node("Unsqueeze", [tensor, "pool.axis_1"], [f"pool.{tensor}"])
-    values = [f"pool.{tensor}" for tensor in contract.value_tensors]
-    yield helper.make_node("Concat", values, ["pool.values"], axis=1)
+    columns = []
+    for value in contract.values:
+        columns.append(value.name if value.shape else f"pool.{value.name}")
+        if not value.shape:
+            yield helper.make_node("Unsqueeze", [value.name, "pool.axis_1"], columns[-1:])
+    yield helper.make_node("Concat", columns, ["pool.values"], axis=1)
     # Never true. It ties the writing of the state to the outputs: a step that fails writes nothing.
     yield helper.make_node("Greater", ["pool.values", "pool.infinity"], ["pool.never"])
     yield helper.make_node("Cast", ["pool.never"], ["pool.nought"], to=TensorProto.FLOAT)

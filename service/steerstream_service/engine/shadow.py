@@ -164,9 +164,5 @@ class ShadowSession:
 
 def _columns(driving: Contract, shadow: Contract) -> dict[str, tuple[int, int]]:
     """Return the columns of each head that both have, in the values of a step of each."""
-    tensors = [{item.head: item.tensor for item in each.outputs} for each in (driving, shadow)]
-    return {
-        head: (driving.value_tensors.index(tensor), shadow.value_tensors.index(tensors[1][head]))
-        for head, tensor in tensors[0].items()
-        if head in tensors[1]
-    }
+    ours, theirs = ([output.head for output in each.outputs] for each in (driving, shadow))
+    return {head: (at, theirs.index(head)) for at, head in enumerate(ours) if head in theirs}

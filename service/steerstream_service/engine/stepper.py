@@ -24,12 +24,12 @@ _NOTHING: Mapping[int, Any] = MappingProxyType({})
 class Rows(NamedTuple):
     """The result of a step: for each frame its values, and whether they may be used.
 
-    The values are those of the contract's `value_tensors`, in their order.
+    The values are those of the contract's `values`, in their order, a horizon's step by step.
     A row is unfit where the network's new state was not a number; the state is then as it was.
     `saved` is the new state of the rows for which it was asked, in that order.
     """
 
-    outputs: list[tuple[float, ...]]
+    outputs: list[list[float]]
     fit: list[bool]
     saved: list[bytes]
 

@@ -26,10 +26,10 @@ class Horizons:
         bounds = {output.head: (output.minimum, output.maximum) for output in contract.outputs}
         heads = [output.head for output in horizon.outputs]
         stddevs = [output.head for output in horizon.outputs if output.stddev_tensor]
-        first_stddev = len(horizon.value_tensors) - len(stddevs)
+        first_stddev = len(heads) * horizon.steps
         self._profile = profile
         self._spacing_ms = horizon.spacing_ms
-        self._first = len(contract.value_tensors) - len(horizon.value_tensors)
+        self._first = len(contract.values) - len(horizon.values)
         self._steps: list[_Columns] = [
             _columns({head: at * horizon.steps + step for at, head in enumerate(heads)})
             for step in range(horizon.steps)
@@ -46,7 +46,7 @@ class Horizons:
         """Return what comes after a command; None where a value of it is not plausible.
 
         Args:
-            outputs: of the step, in the order of the contract's `value_tensors`.
+            outputs: of the step, in the order of the contract's `values`.
             limited: the values of the command.
             vehicle_speed_mps: the vehicle's measured speed; None where it is not known.
         """

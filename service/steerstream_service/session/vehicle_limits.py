@@ -109,7 +109,7 @@ Bounds = tuple[float, float]
 
 
 def plausible(contract: Contract) -> tuple[Bounds, ...]:
-    """Return the bounds of a step's values, in the order of the contract's `value_tensors`.
+    """Return the bounds of a step's values, in the order of the contract's `values`.
 
     Those of the horizon are left out. The contract states those of the heads. A standard deviation
     is a number above zero.

@@ -26,11 +26,10 @@ def stepped(network: DrivingNetwork, frames: torch.Tensor, state: State) -> Pred
     outputs = []
     interval = (torch.full(frames.shape[:1], 0.05),) if network.takes_interval else ()
     act_in = (torch.zeros(frames.shape[0]),) if network.takes_act_in else ()
-    values = 6 + 33 * bool(act_in)
     for index in range(frames.shape[1]):
         results = network(frames[:, index], *interval, *act_in, *state)
         outputs.append(torch.stack(results[:6], dim=1))
-        state = results[values:]
+        state = results[len(results) - len(state) :]
     return Prediction(*torch.stack(outputs, dim=1).split(3, dim=2))
 
 

@@ -51,7 +51,15 @@ def pool_rows(stepper, index):
 
 
 @pytest.mark.parametrize(
-    "write", [bundles.recurrent, bundles.ring, bundles.stateless, bundles.timed, bundles.acting]
+    "write",
+    [
+        bundles.recurrent,
+        bundles.ring,
+        bundles.stateless,
+        bundles.timed,
+        bundles.acting,
+        bundles.horizon,
+    ],
 )
 def test_the_answers_are_those_of_state_on_the_host(tmp_path, accelerator, write):
     path = write(tmp_path / "a.onnx")

@@ -57,6 +57,19 @@ def test_sessions_in_changing_company_have_their_own_times(tmp_path, provider):
 
 
 @pytest.mark.parametrize("provider", ON_HOST, ids=lambda provider: provider.name)
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_each_frame_has_the_steps_of_its_own_horizon(tmp_path, provider, size):
+    stepper = stepper_of(bundles.horizon(tmp_path / "a.onnx"), provider=provider)
+    stepper.warm_up(size)
+    film, slots = pictures(size, 0), [stepper.pool.allocate() for _ in range(size)]
+    rows = stepper.step(film, slots, [True] * size).outputs
+    for picture, row in zip(film, rows, strict=True):
+        (now,) = bundles.expected(picture[None])
+        angles, speeds = now[0] + np.array([0.1, 0.2, 0.3]), np.repeat(now[1], 3)
+        np.testing.assert_allclose(row, [*now, *angles, *speeds, 0.1 + now[1] / 10], atol=1e-4)
+
+
+@pytest.mark.parametrize("provider", ON_HOST, ids=lambda provider: provider.name)
 def test_without_times_a_step_has_those_of_the_contract(tmp_path, provider):
     stepper = stepper_of(bundles.acting(tmp_path / "a.onnx"), provider=provider)
     slot, film = stepper.pool.allocate(), pictures(4, 0)

@@ -13,6 +13,7 @@ from model_export.export.reduced_precision.verdict import PRECISIONS
 from model_export.report import (
     accuracy,
     autonomy,
+    metres,
     origin,
     page,
     pictures,
@@ -183,6 +184,40 @@ def measure_pictures(found: Sequence[Path], data: Path, root: Path) -> None:
         figures = recorded.measure(bundle, data)
         command = f"python -m model_export measure pictures models/{bundle.name}"
         _leave(root, results.RECORDED, bundle, measured=digest, command=command, figures=figures)
+
+
+def measure_metres(
+    found: Sequence[Path],
+    data: Path,
+    root: Path,
+    *,
+    roads: int,
+    seconds: float,
+    trace: Path | None = None,
+) -> None:
+    """Measure what delay, jitter, loss and speed cost, and leave a file of results for each bundle.
+
+    Args:
+        found: the bundles.
+        data: folder of the driving data.
+        root: the checkout that gets the results.
+        roads: how many.
+        seconds: length of each drive on them.
+        trace: a recorded link, to be measured as well; None for none.
+
+    Raises:
+        BundleError: a file is no bundle.
+        DriveError: no server starts with one, a drive ended before it was over, or the recording or
+            the trace cannot be read.
+    """
+    for bundle in found:
+        digest = results.digest(bundle)
+        figures = metres.measure(bundle, data, roads=roads, seconds=seconds, trace=trace)
+        command = (
+            f"python -m model_export measure metres models/{bundle.name} --roads {roads}"
+            f" --seconds {seconds:g}" + (f" --latency-trace {trace.name}" if trace else "")
+        )
+        _leave(root, results.METRES, bundle, measured=digest, command=command, figures=figures)
 
 
 def write(models: Path, root: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from model_export.evaluation.unseen import REAL
 from model_export.report import cells
 from model_export.report.evidence import Evidence
-from reports.text import number, table
+from reports.text import ABSENT, number, table
 from steerstream_bundle.contract import STEERING_WHEEL_ANGLE
 
 
@@ -45,6 +45,40 @@ def on_pictures(evidence: Sequence[Evidence]) -> str:
             for found in evidence
             for drive in found.recorded_drives
         ),
+    )
+
+
+def costs(evidence: Sequence[Evidence], world: str, *, speeds: bool) -> str:
+    """Return what each link, or each speed, cost each bundle in a world.
+
+    Args:
+        evidence: the bundles.
+        world: where they drove.
+        speeds: whether the columns are speeds; otherwise they are links.
+    """
+    driven = {
+        found.name: {
+            name: case
+            for name, case in found.cases(world).items()
+            if (case["speed_mps"] is not None) is speeds
+        }
+        for found in evidence
+    }
+    columns = list(dict.fromkeys(name for cases in driven.values() for name in cases))
+    return table(
+        ["network", *columns],
+        (
+            [f"`{network}`", *(_cost(cases[name]) if name in cases else ABSENT for name in columns)]
+            for network, cases in driven.items()
+            if cases
+        ),
+    )
+
+
+def _cost(case: Mapping[str, Any]) -> str:
+    return (
+        "{lateral_error_mean_m:.2f} / {lateral_error_max_m:.2f} m, {lane_departures}, "
+        "{autonomy_percent:.0f} %".format(**case)
     )
 
 

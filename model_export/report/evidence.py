@@ -27,6 +27,7 @@ class Evidence:
         optimized: results by `measure optimized`.
         view: results by `measure view`.
         pictures: results by `measure pictures`.
+        metres: results by `measure metres`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Evidence:
     optimized: results.Result | None
     view: results.Result | None
     pictures: results.Result | None
+    metres: results.Result | None
 
     @property
     def origin(self) -> Mapping[str, Any]:
@@ -47,7 +49,7 @@ class Evidence:
     @property
     def made_by(self) -> Iterator[results.Result]:
         """The results that there are."""
-        driven = (self.closed_loop, self.pictures)
+        driven = (self.closed_loop, self.pictures, self.metres)
         return filter(None, (self.accuracy, self.speed, *driven, self.optimized, self.view))
 
     def heads(self, source: str) -> Mapping[str, Any]:
@@ -90,6 +92,11 @@ class Evidence:
         """The scores of the closed loop on real pictures, a row for each delay."""
         return list(self.pictures["results"]) if self.pictures else []
 
+    def cases(self, world: str) -> dict[str, Mapping[str, Any]]:
+        """Return the scores over links and at speeds in a world, by the case's name."""
+        found = self.metres["results"] if self.metres else ()
+        return {case["case"]: case for case in found if case["world"] == world}
+
     @property
     def put_back(self) -> int | None:
         """How often it was put back there in all, told what it takes."""
@@ -122,8 +129,9 @@ def gather(root: Path, bundles: Sequence[Path]) -> list[Evidence]:
         results.OPTIMIZED,
         results.VIEW,
         results.RECORDED,
+        results.METRES,
     )
-    accuracy, speed, closed_loop, optimized, view, pictures = (
+    accuracy, speed, closed_loop, optimized, view, pictures, metres = (
         results.load(root, kind, bundles) for kind in kinds
     )
     return [
@@ -137,6 +145,7 @@ def gather(root: Path, bundles: Sequence[Path]) -> list[Evidence]:
             optimized=optimized.get(path.stem),
             view=view.get(path.stem),
             pictures=pictures.get(path.stem),
+            metres=metres.get(path.stem),
         )
         for path in bundles
     ]

@@ -33,6 +33,7 @@ def add_measure(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_bundles(recorded)
     add_data(recorded)
     recorded.set_defaults(run=_measure_pictures)
+    _add_metres(kinds)
     optimized = kinds.add_parser("optimized", help="what FP16 and INT8 would cost and gain")
     _add_bundles(optimized)
     add_data(optimized)
@@ -132,6 +133,25 @@ def _add_autonomy(kinds: Commands[argparse.ArgumentParser]) -> None:
     command.set_defaults(run=_measure_autonomy)
 
 
+def _add_metres(kinds: Commands[argparse.ArgumentParser]) -> None:
+    command = kinds.add_parser(
+        "metres", help="what delay, jitter, loss and speed cost in both closed loops"
+    )
+    _add_bundles(command)
+    add_data(command)
+    command.add_argument("--roads", type=count, default=5, metavar="N", help="default: 5")
+    command.add_argument(
+        "--seconds", type=positive, default=15.0, metavar="S", help="on each road (default: 15)"
+    )
+    command.add_argument(
+        "--latency-trace",
+        type=Path,
+        metavar="PATH",
+        help="a recorded link to measure as well, as `steerstream simulate drive` takes it",
+    )
+    command.set_defaults(run=_measure_metres)
+
+
 def _chosen(options: argparse.Namespace) -> list[Path]:
     from model_export.report import commands  # noqa: PLC0415
 
@@ -171,6 +191,20 @@ def _measure_pictures(options: argparse.Namespace) -> int:
     from model_export.report import commands  # noqa: PLC0415
 
     commands.measure_pictures(_chosen(options), options.data, options.root)
+    return 0
+
+
+def _measure_metres(options: argparse.Namespace) -> int:
+    from model_export.report import commands  # noqa: PLC0415
+
+    commands.measure_metres(
+        _chosen(options),
+        options.data,
+        options.root,
+        roads=options.roads,
+        seconds=options.seconds,
+        trace=options.latency_trace,
+    )
     return 0
 
 

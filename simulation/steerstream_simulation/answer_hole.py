@@ -12,36 +12,27 @@ The server sees every picture, as it would where only the way back is broken.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import functools
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steerstream import Action, Client, FrameAnswer, FramePolicy, Guard, Session, whole_file
-from steerstream import Command as WireCommand
+from steerstream import ActingDelay, Action, Client, FramePolicy, whole_file
 from steerstream.progress import Progress
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import RATE_HZ, LockStepClock
-from steerstream_simulation.drivers import Frame
 from steerstream_simulation.expert import Expert
-from steerstream_simulation.grpc_driver import connect, describe
-from steerstream_simulation.vehicle import Command
+from steerstream_simulation.grpc_driver import connect, open_driver
+from steerstream_simulation.guarded_drive import LOOKS_PER_FRAME, GuardedVehicle
 from steerstream_simulation.world import World
 
-_CONTROL_S = 0.01
-"""From one look of the vehicle at its guard to the next."""
 _MIDDLE = (0.2, 0.75)
 """The part of a drive in which the bend is looked for, as shares of its length."""
 _STEP_M, _CHANGE_S = 1.0, 0.5
-_WATCHED_S = 3.0
-"""From the hole's begin: an error that it caused has grown to its largest by then."""
-_START_NS = 1_000_000_000
-
-Ask = Callable[[Frame], Awaitable[FrameAnswer]]
-"""Returns the answer to a frame, however long that takes."""
+_WATCHED_LOOKS = round(3.0 * RATE_HZ * LOOKS_PER_FRAME)
+"""Three seconds from the hole's begin: an error that it caused is largest by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,60 +81,29 @@ class Passage:
 
 
 async def drive_through(
-    world: World,
-    ask: Ask,
-    *,
-    place_m: float,
-    hole_ms: float,
-    delay_ms: float,
-    due_in_ms: float = 0.0,
-    plays_horizon: bool = True,
+    vehicle: GuardedVehicle, world: World, *, place_m: float, hole_ms: float, delay_ms: float
 ) -> Passage:
     """Drive to a place, have no answer arrive for a while from there on, and go on.
 
     Args:
-        world: at the start of its road.
-        ask: the driver.
+        vehicle: at the start of its road.
+        world: where it drives.
         place_m: arc length at which the hole begins.
         hole_ms: how long it lasts; 0 for none.
         delay_ms: from a picture to its answer's arrival.
-        due_in_ms: when the command is meant to act, as the network was told; 0 where it is not.
-        plays_horizon: whether the guard is shown the horizons.
     """
-    guard = Guard()
-    arriving: list[tuple[float, FrameAnswer]] = []
+    while world.position.arc_length_m < place_m:
+        await vehicle.look(lambda _: delay_ms)
+        vehicle.advance()
+    vehicle.lose_answers(hole_ms / 1e3)
     offsets_m: list[float] = []
-    began_s, let_go, has_horizon = math.inf, False, False
-    frames = ticks = 0
-    while (now_s := ticks * _CONTROL_S) <= began_s + _WATCHED_S:
-        if frames / RATE_HZ <= now_s:
-            frame = _frame(world, frames, now_s)
-            guard.frame_sent(
-                frames, frame.capture_time_ns, frame.capture_time_ns, due_in_ms=due_in_ms
-            )
-            answer = await ask(frame)
-            if isinstance(answer, WireCommand):
-                has_horizon |= answer.horizon is not None
-                if not plays_horizon:
-                    answer = dataclasses.replace(answer, horizon=None)
-            arriving.append((now_s + delay_ms / 1e3, answer))
-            frames += 1
-        while arriving and arriving[0][0] <= now_s:
-            arrives_s, answer = arriving.pop(0)
-            if not began_s <= arrives_s < began_s + hole_ms / 1e3:
-                guard.received(answer, _ns(arrives_s))
-        safe = guard.safe_command(_ns(now_s))
-        if safe.action is not Action.RELEASE and safe.steering_wheel_angle_rad is not None:
-            speed_mps = world.command.speed_mps if safe.speed_mps is None else safe.speed_mps
-            world.command = Command(safe.steering_wheel_angle_rad, speed_mps)
-        if math.isinf(began_s) and world.position.arc_length_m >= place_m:
-            began_s = now_s
-        if now_s >= began_s:
-            offsets_m.append(world.position.lateral_offset_m)
-            let_go |= safe.action is Action.RELEASE
-        ticks += 1
-        world.advance_to(ticks * _CONTROL_S)
-    return Passage(tuple(offsets_m), let_go, has_horizon)
+    let_go = False
+    for _ in range(_WATCHED_LOOKS):
+        safe = await vehicle.look(lambda _: delay_ms)
+        offsets_m.append(world.position.lateral_offset_m)
+        let_go |= safe.action is Action.RELEASE
+        vehicle.advance()
+    return Passage(tuple(offsets_m), let_go, vehicle.has_horizon)
 
 
 def drive(
@@ -221,23 +181,26 @@ async def _passage(
     plays_horizon: bool = True,
 ) -> Passage:
     world = World(seed, seconds=options.seconds, camera=options.camera)
-    async with client.open_session(
-        vehicle_id="simulation",
+    async with open_driver(
+        client,
+        options.camera,
+        frame_policy=FramePolicy.EVERY,
         model=options.model,
         budget_ms=budget_ms,
-        frame_policy=FramePolicy.EVERY,
-        frame_rate_hz=RATE_HZ,
-        camera=describe(options.camera),
-    ) as session:
-        is_told = session.info.model.max_act_in_ms > 0
-        return await drive_through(
+    ) as driver:
+        vehicle = GuardedVehicle(
             world,
-            _asking(session, options.delay_ms),
+            driver.ask,
+            acting=ActingDelay(fixed_ms=options.delay_ms),
+            max_act_in_ms=driver.session.info.model.max_act_in_ms,
+            plays_horizon=plays_horizon,
+        )
+        return await drive_through(
+            vehicle,
+            world,
             place_m=changing_bend_m(world, options.seconds),
             hole_ms=hole_ms,
             delay_ms=options.delay_ms,
-            due_in_ms=options.delay_ms if is_told else 0.0,
-            plays_horizon=plays_horizon,
         )
 
 
@@ -286,24 +249,3 @@ def _row(hole_ms: float, found: Sequence[tuple[Passage, Passage, Passage]]) -> d
             for seed, (whole, held, played) in enumerate(found)
         ],
     }
-
-
-def _asking(session: Session, delay_ms: float) -> Ask:
-    async def ask(frame: Frame) -> FrameAnswer:
-        return await session.request(
-            frame.image,
-            sequence_number=frame.sequence_number,
-            capture_time_ns=frame.capture_time_ns,
-            vehicle_speed_mps=frame.vehicle_speed_mps,
-            act_in_ms=delay_ms,
-        )
-
-    return ask
-
-
-def _frame(world: World, number: int, now_s: float) -> Frame:
-    return Frame(number, _ns(now_s), world.capture(), world.vehicle.speed_mps)
-
-
-def _ns(time_s: float) -> int:
-    return _START_NS + round(time_s * 1e9)

@@ -30,8 +30,10 @@ from steerstream_simulation.vehicle import Command
 
 RATE_HZ = 20.0
 
+START_NS = 1_000_000_000
+"""When simulated time begins, by the loop's clock."""
+
 _LAST_REPLY_WAIT_S = 1.0
-_START_NS = 1_000_000_000
 _LEAD_IN_NS = 50_000_000
 
 
@@ -112,9 +114,9 @@ class LockStepClock:
 
     def __init__(self, *, stands: bool = False) -> None:
         self._stands = stands
-        self._base_ns = _START_NS
+        self._base_ns = START_NS
         self._wall_ns = time.monotonic_ns()
-        self._last_ns = _START_NS
+        self._last_ns = START_NS
 
     def begin(self, capture_time_ns: int) -> None:
         """Set the clock to a frame's capture."""
@@ -192,8 +194,8 @@ async def drive_lock_step(
     for number in range(frames):
         due_s = number / rate_hz
         queue.advance(world, due_s)
-        capture_ns = _START_NS + round(due_s * 1e9)
-        moment = _moment(world, number, capture_ns, world.capture(), rate_hz)
+        capture_ns = START_NS + round(due_s * 1e9)
+        moment = moment_of(world, number, capture_ns, world.capture(), rate_hz)
         if clock is not None:
             clock.begin(capture_ns)
         await driver.send(moment.frame)
@@ -267,7 +269,7 @@ class _RealTimeLoop:
         self._queue.advance(self._world, number / self._rate_hz)
         # In a thread, so that an answer that comes during the rendering is stamped at once.
         image = await asyncio.to_thread(self._world.capture)
-        moment = _moment(self._world, number, due_ns, image, self._rate_hz)
+        moment = moment_of(self._world, number, due_ns, image, self._rate_hz)
         self._waiting[number] = moment
         self._settled.clear()
         await self._driver.send(moment.frame)
@@ -295,9 +297,18 @@ class _RealTimeLoop:
                 await self._settled.wait()
 
 
-def _moment(
+def moment_of(
     world: Drivable, number: int, capture_ns: int, image: NDArray[np.uint8], rate_hz: float
 ) -> Moment:
+    """Return the moment of a picture that was just taken.
+
+    Args:
+        world: where it was taken.
+        number: the frame's.
+        capture_ns: when, by the loop's clock.
+        image: uint8 RGB `[height, width, 3]`.
+        rate_hz: pictures a second.
+    """
     return Moment(
         Frame(number, capture_ns, image, world.vehicle.speed_mps),
         world.expert_label(1.0 / rate_hz),

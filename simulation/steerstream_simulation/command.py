@@ -21,6 +21,7 @@ from steerstream.command_line import (
     output_file,
     png_file,
     positive,
+    share,
     sigterm_interrupts,
     whole,
 )
@@ -36,6 +37,7 @@ with command_needs("steerstream simulate", "sim"):
     from steerstream_simulation.camera import CameraConfig
     from steerstream_simulation.closed_loop import RATE_HZ, DriverStoppedError
     from steerstream_simulation.grpc_driver import VEHICLE_ID
+    from steerstream_simulation.latency import ROUND_TRIP, Latency, StatedLatency, read_trace
     from steerstream_simulation.picture_world import PUT_BACK_BEYOND_M, STARTS_M
     from steerstream_simulation.recorded_drive import DEFAULT_SPEED_MPS
     from steerstream_simulation.report import table
@@ -46,6 +48,7 @@ from pathlib import Path
 from typing import Any
 
 _SMALLEST_PX, _LARGEST_PX = 64, 1920
+_MOST_LOSS = 0.9
 _FOV_BOUNDS_DEG, _HEIGHT_BOUNDS_M = (10.0, 120.0), (0.5, 3.0)
 
 
@@ -77,6 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _drive(parser: argparse.ArgumentParser, **options: Any) -> None:  # noqa: ANN401 - of `_add_drive`
     del options["lock_step"]
     _connect(options)
+    options["latency"] = _latency(parser, options)
+    if options["real_time"] and options["latency"] is not None:
+        parser.error("argument --real-time: takes answers as they come, so it has no latency of "
+            "its own to be stated")  # fmt: skip
     if options["kill"] and not (options["real_time"] and len(options["targets"]) > 1):
         parser.error("argument --kill: needs --real-time, and a second --target to go on at")
     if len(options["kill"]) > len(options["targets"]):
@@ -96,8 +103,30 @@ def _connect(options: dict[str, Any]) -> None:
         del options[name]
 
 
-def _pictures(**options: Any) -> None:  # noqa: ANN401 - of `_add_pictures`
+def _latency(parser: argparse.ArgumentParser, options: dict[str, Any]) -> Latency | None:
+    """Take the options of a latency trace out of the others; None where there are none."""
+    trace, names = options.pop("latency_trace"), ("jitter_ms", "loss", "loss_burst_ms")
+    jitter_ms, loss, burst_ms = (options.pop(name) for name in names)
+    stated = (options["delay_ms"], jitter_ms, loss, burst_ms)
+    if trace is not None:
+        if any(value is not None for value in stated):
+            parser.error("argument --latency-trace: not allowed with a latency that is stated")
+        return read_trace(trace)
+    if burst_ms is not None and loss is None:
+        parser.error("argument --loss-burst-ms: needs --loss")
+    if jitter_ms is None and loss is None:
+        return None
+    return StatedLatency(
+        delay_ms=options["delay_ms"] or 0.0,
+        jitter_ms=jitter_ms or 0.0,
+        loss=loss or 0.0,
+        burst_ms=burst_ms or 0.0,
+    )
+
+
+def _pictures(parser: argparse.ArgumentParser, **options: Any) -> None:  # noqa: ANN401 - of `_add_pictures`
     _connect(options)
+    options["latency"] = _latency(parser, options)
     given = picture_drive.PictureDriveOptions(**options)
     picture_drive.drive(given, lambda report: print(table(report)))
 
@@ -126,6 +155,13 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
     )
     _add_server(parser)
     _add_world(parser)
+    parser.add_argument(
+        "--speed",
+        dest="speed_mps",
+        type=positive,
+        metavar="MPS",
+        help="drive at this speed whatever is commanded, on a road whose bends are built for it",
+    )
     time = parser.add_mutually_exclusive_group()
     time.add_argument(
         "--lock-step",
@@ -179,7 +215,7 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
         metavar="MPS",
         help=f"of rows that have no speed (default: {DEFAULT_SPEED_MPS:g})",
     )
-    parser.set_defaults(run=_pictures)
+    parser.set_defaults(run=functools.partial(_pictures, parser))
 
 
 def _add_hole(parser: argparse.ArgumentParser) -> None:
@@ -246,12 +282,13 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         help="in lock-step, a command acts so long after its picture was taken, in place of what "
         "the answer really took, so that a drive can be repeated on a slower machine",
     )
+    _add_latency(parser)
     parser.add_argument(
         "--act-in-ms",
         type=not_negative,
         metavar="MS",
         help="what a network that takes it is told of when its commands act (default: --delay-ms, "
-        "or what is measured in real time)",
+        "or what is measured in real time and with jitter, loss or a trace)",
     )
     parser.add_argument(
         "--budget-ms",
@@ -280,6 +317,40 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         type=output_file,
         metavar="FILE",
         help="write the report there; missing folders are made",
+    )
+
+
+def _add_latency(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "latency in simulated time",
+        "With one of these the vehicle's guard bridges what is late or lost, as on a vehicle.",
+    )
+    group.add_argument(
+        "--jitter-ms",
+        type=not_negative,
+        metavar="MS",
+        help="spread delays evenly so far to either side of --delay-ms",
+    )
+    group.add_argument("--loss", type=_loss, metavar="P", help="share of pictures lost, 0 to 0.9")
+    group.add_argument(
+        "--loss-burst-ms",
+        type=positive,
+        metavar="MS",
+        help="lose them in bursts of this length in the mean (default: each on its own)",
+    )
+    group.add_argument(
+        "--latency-trace",
+        type=Path,
+        metavar="PATH",
+        help="take round trips and losses from a flight recording of `steerstream drive --record`, "
+        f"or from a .csv with a column {ROUND_TRIP}, empty for a loss",
+    )
+    group.add_argument(
+        "--latency-seed",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="draws what is left to chance (default: 0)",
     )
 
 
@@ -352,6 +423,13 @@ def _seconds(text: str) -> float:
     if round(seconds * RATE_HZ) < 1:
         raise argparse.ArgumentTypeError(f"needs a frame or more, {1 / RATE_HZ:g} s, not {text!r}")
     return seconds
+
+
+def _loss(text: str) -> float:
+    loss = share(text)
+    if loss > _MOST_LOSS:
+        raise argparse.ArgumentTypeError(f"needs a number from 0 to {_MOST_LOSS:g}, not {text!r}")
+    return loss
 
 
 def _field_of_view_deg(text: str) -> float:

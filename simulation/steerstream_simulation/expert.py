@@ -42,6 +42,11 @@ class Label(NamedTuple):
     steering_torque_nm: float
 
 
+def sharpest_bend_per_m(speed_mps: float) -> float:
+    """Return the greatest curvature that the expert takes at a speed."""
+    return _LATERAL_ACCELERATION_MPS2 / speed_mps**2
+
+
 def speed_profile(road: Road) -> NDArray[np.float64]:
     """Return the expert's target speed at each sample of a road, metres per second."""
     curvature = np.maximum(np.abs(road.curvature_per_m), 1e-5)

@@ -13,6 +13,7 @@ from steerstream import (
     Client,
     DriveSession,
     Encoding,
+    FrameAnswer,
     FramePolicy,
     SafeCommand,
     Session,
@@ -65,6 +66,26 @@ class GrpcDriver:
             capture_time_ns=frame.capture_time_ns,
             vehicle_speed_mps=frame.vehicle_speed_mps,
             act_in_ms=self._act_in_ms,
+            encoding=self._encoding,
+            view=self._view,
+        )
+
+    async def ask(self, frame: Frame, act_in_ms: float | None) -> FrameAnswer:
+        """Send a frame and return its answer; what the session's guard says of it is left aside.
+
+        Args:
+            frame: the frame.
+            act_in_ms: what is said of when its command acts.
+
+        Raises:
+            SteerstreamError: the session has ended.
+        """
+        return await self.session.request(
+            frame.image,
+            sequence_number=frame.sequence_number,
+            capture_time_ns=frame.capture_time_ns,
+            vehicle_speed_mps=frame.vehicle_speed_mps,
+            act_in_ms=act_in_ms,
             encoding=self._encoding,
             view=self._view,
         )

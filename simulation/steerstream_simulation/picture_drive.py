@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steerstream import Encoding, FramePolicy, ViewUse, whole_file
-from steerstream.connection_options import PLAIN, ConnectionArguments
+from steerstream import whole_file
 from steerstream.progress import Progress
 from steerstream_simulation.camera import CameraConfig
-from steerstream_simulation.closed_loop import LockStepClock, Moment, drive_lock_step
+from steerstream_simulation.closed_loop import Moment, drive_lock_step
 from steerstream_simulation.drivers import LocalDriver, Policy, Reply
-from steerstream_simulation.grpc_driver import VEHICLE_ID, connect, open_driver
+from steerstream_simulation.grpc_driver import connect
 from steerstream_simulation.picture_world import STARTS_M, PictureWorld, new_score
 from steerstream_simulation.recorded_drive import (
     DEFAULT_SPEED_MPS,
@@ -22,45 +21,25 @@ from steerstream_simulation.recorded_drive import (
     read_sequences,
 )
 from steerstream_simulation.report import DriveLog, summarise
-from steerstream_simulation.road_drive import until_interrupted, write
 from steerstream_simulation.scoring import Score
+from steerstream_simulation.served_drive import ServedDriveOptions, until_interrupted, write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PictureDriveOptions:
-    """The options of drives over a recording through a server.
+class PictureDriveOptions(ServedDriveOptions):
+    """The options of drives over a recording.
 
     Attributes:
-        targets: the servers, `HOST:PORT`.
         labels: the recording's CSV file.
         split: the rows to drive on; None for all.
         speed_mps: of rows that have no speed.
         starts_m: lateral offsets at which each sequence is begun, one drive for each.
-        delay_ms: from a picture to when its command acts; None for what the answer really took.
-        act_in_ms: what the network is told of that, where it takes it; by default `delay_ms`.
-        budget_ms: time that a frame may take in the server.
-        model: a served model's name; None for the server's default.
-        encoding: how pictures are sent.
-        whole_frames: whether whole pictures are sent where the server asks for a part.
-        vehicle_id: the vehicle's name.
-        connection: TLS and token.
-        json: the report's file, or None.
     """
 
-    targets: Sequence[str]
     labels: Path
     split: str | None = None
     speed_mps: float = DEFAULT_SPEED_MPS
     starts_m: Sequence[float] = STARTS_M
-    delay_ms: float | None = None
-    act_in_ms: float | None = None
-    budget_ms: float = 50.0
-    model: str | None = None
-    encoding: Encoding = Encoding.AUTO
-    whole_frames: bool = False
-    vehicle_id: str = VEHICLE_ID
-    connection: ConnectionArguments = field(default_factory=PLAIN.copy)
-    json: Path | None = None
 
 
 def drive(
@@ -158,7 +137,7 @@ class _Trip:
         """Drive over one sequence."""
         options = self._options
         # Simulated time begins again with each drive, and a client's clock never goes back.
-        clock = LockStepClock(stands=options.delay_ms is not None)
+        clock = options.clock()
         client = connect(options.targets, clock.now_ns, options.connection)
         height, width = sequence.picture(0).shape[:2]
         world = PictureWorld(sequence, start_m=start_m, score=self.score)
@@ -172,28 +151,22 @@ class _Trip:
 
         async with (
             client,
-            open_driver(
+            options.open(
                 client,
                 CameraConfig(width_px=width, height_px=height),
-                frame_policy=FramePolicy.EVERY,
-                model=options.model,
-                budget_ms=options.budget_ms,
-                vehicle_id=options.vehicle_id,
                 rate_hz=1.0 / sequence.period_s,
-                encoding=options.encoding,
-                view=ViewUse.NEVER if options.whole_frames else ViewUse.PIXELS,
-                act_in_ms=options.delay_ms if options.act_in_ms is None else options.act_in_ms,
             ) as driver,
         ):
             self._begun += 1
             self._model, self._size_px = driver.session.info.model.name, [width, height]
             try:
-                await drive_lock_step(
+                await options.drive_simulated(
                     world,
                     driver,
                     frames=sequence.frames,
                     clock=clock,
-                    delay_ms=options.delay_ms,
+                    seed=self._begun,
+                    times=self.log.guard_times,
                     rate_hz=1.0 / sequence.period_s,
                     observe=observe,
                 )
@@ -204,7 +177,7 @@ class _Trip:
         """Return what was asked for, for the report."""
         options = self._options
         return {
-            "targets": list(options.targets),
+            **options.settings(),
             "model": self._model,
             "labels": options.labels.name,
             "split": options.split,
@@ -212,7 +185,6 @@ class _Trip:
             "starts_m": list(options.starts_m),
             "speed_mps": options.speed_mps,
             "mode": "lock_step",
-            "delay_ms": options.delay_ms,
             "image_size_px": self._size_px,
             "rate_hz": rate_hz,
             "sent_bytes": self._sent_bytes,

@@ -10,6 +10,7 @@ from steerstream.drive.histogram import Histogram
 from steerstream_simulation import server_kill
 from steerstream_simulation.closed_loop import Moment
 from steerstream_simulation.drivers import Reply
+from steerstream_simulation.guarded_drive import GuardTimes
 from steerstream_simulation.scoring import Score
 
 LATENCIES = ("round_trip", "queue", "decode", "infer", "server_total")
@@ -20,6 +21,9 @@ class DriveLog:
 
     Args:
         budget_ms: round trips beyond it are counted, as are frames without a command of their own.
+
+    Attributes:
+        guard_times: told what the guard has the vehicle do, where it is asked between frames.
     """
 
     def __init__(self, budget_ms: float) -> None:
@@ -27,6 +31,7 @@ class DriveLog:
         self.frames = 0
         self.commands = 0
         self.over_budget = 0
+        self.guard_times = GuardTimes()
         self._latencies = {name: Histogram() for name in LATENCIES}
         self._angle_error_square_sum = 0.0
 
@@ -58,6 +63,7 @@ class DriveLog:
             "frames_over_budget": self.over_budget,
             "angle_rmse_to_expert_rad": round(rmse, 5),
             "latency_ms": {name: self._latencies[name].summary() for name in LATENCIES},
+            "guard": self.guard_times.summary(),
         }
 
 
@@ -86,6 +92,11 @@ def table(report: dict[str, Any]) -> str:
         ),
         _sent_line(report),
     ]
+    if report["latency"] is not None:
+        lines.append(
+            "guard           followed {followed_s:.1f}  predicted {predicted_s:.1f}  "
+            "held {held_s:.1f}  let go {released_s:.1f} s".format(**report["guard"])
+        )
     lines += [_latency_line(name, figures) for name, figures in latency.items()]
     if report.get("server_killed") is not None:
         lines += ["", server_kill.table(report["server_killed"])]

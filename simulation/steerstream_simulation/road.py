@@ -147,7 +147,7 @@ def road_from_curvature(
     return Road(seed, lane_width_m, x, y, heading, curvature)
 
 
-def generate_road(seed: int, *, length_m: float = 4000.0) -> Road:
+def generate_road(seed: int, *, length_m: float = 4000.0, sharpest_per_m: float = math.inf) -> Road:
     """Draw a road with the curvature statistics of a real winding coast road.
 
     The lengths and curvatures follow the Udacity Challenge 2 drives (HMB_2: |curvature| of 0.002,
@@ -156,6 +156,7 @@ def generate_road(seed: int, *, length_m: float = 4000.0) -> Road:
     Args:
         seed: draws geometry and appearance. A longer road of one seed begins with the shorter one.
         length_m: length that can be driven.
+        sharpest_per_m: curvature above which a bend is drawn as one of this curvature.
 
     Returns:
         The road.
@@ -165,7 +166,7 @@ def generate_road(seed: int, *, length_m: float = 4000.0) -> Road:
     pieces = [np.zeros(round(40.0 / STEP_M))]
     count, heading, current = len(pieces[0]), 0.0, 0.0
     while count < samples:
-        target, arc_m = _draw_bend(rng, heading)
+        target, arc_m = _draw_bend(rng, heading, min(sharpest_per_m, _CURVATURE_MAX_PER_M))
         piece = _piece(current, target, arc_m, rng)
         heading += float(piece.sum()) * STEP_M
         current = target
@@ -174,12 +175,14 @@ def generate_road(seed: int, *, length_m: float = 4000.0) -> Road:
     return road_from_curvature(np.concatenate(pieces)[:samples], seed=seed)
 
 
-def _draw_bend(rng: np.random.Generator, heading_rad: float) -> tuple[float, float]:
+def _draw_bend(
+    rng: np.random.Generator, heading_rad: float, sharpest_per_m: float
+) -> tuple[float, float]:
     # Bends that turn back towards the first heading are likelier, so that a road does not cross
     # itself within view.
     turns_left = rng.random() < 0.5 - 0.4 * math.tanh(heading_rad)
     magnitude = _CURVATURE_MEDIAN_PER_M * math.exp(_CURVATURE_SPREAD * rng.standard_normal())
-    magnitude = min(magnitude, _CURVATURE_MAX_PER_M)
+    magnitude = min(magnitude, sharpest_per_m)
     length = float(rng.uniform(25.0, 130.0))
     if rng.random() < _STRAIGHT_SHARE:
         return 0.0, length

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import math
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steerstream import DriveSession, Encoding, FramePolicy, ViewUse, whole_file
-from steerstream.command_line import at_interrupt
-from steerstream.connection_options import PLAIN, ConnectionArguments
-from steerstream.errors import OutputLost
+from steerstream import DriveSession, FramePolicy, whole_file
 from steerstream.progress import Progress
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import (
@@ -30,62 +26,39 @@ from steerstream_simulation.closed_loop import (
     drive_real_time,
 )
 from steerstream_simulation.drivers import LocalDriver, Reply, expert_policy
-from steerstream_simulation.grpc_driver import (
-    VEHICLE_ID,
-    GrpcDriver,
-    connect,
-    open_driver,
-)
+from steerstream_simulation.grpc_driver import GrpcDriver, connect
 from steerstream_simulation.recorder import Recorder
 from steerstream_simulation.report import DriveLog, summarise
+from steerstream_simulation.served_drive import ServedDriveOptions, until_interrupted, write
 from steerstream_simulation.server_kill import ServerKill
 from steerstream_simulation.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DriveOptions:
-    """The options of a drive through a server.
+class DriveOptions(ServedDriveOptions):
+    """The options of a drive over a road.
 
     Attributes:
-        targets: the servers, `HOST:PORT`; the session goes on at another one where its own is lost.
         seed: of the road.
         seconds: length of the drive.
         camera: size of the pictures, lens and mounting; the server is told of them.
+        speed_mps: the vehicle's, whatever is commanded, on a road whose bends are built for it;
+            None for the network's own on a road as it is.
         real_time: whether to keep up with the wall clock.
-        delay_ms: in lock-step, from a picture to when its command acts, in place of what the answer
-            really took; None for that.
-        act_in_ms: what the network is told of that, where it takes it; by default `delay_ms`. With
-            neither, a drive in real time measures it, and in lock-step nothing is said.
-        budget_ms: time that a frame may take in the server.
-        model: a served model's name; empty for the server's default.
-        encoding: how pictures are sent.
-        whole_frames: whether whole pictures are sent where the server asks for a part.
         kill: processes of the first servers, in their order; the one that drives the vehicle is
             killed in the sharpest bend. Empty for none.
         save: the video's file, or None.
         plot: the picture's file, or None.
-        vehicle_id: the vehicle's name.
-        connection: TLS and token.
-        json: the report's file, or None.
     """
 
-    targets: Sequence[str]
     seed: int
     seconds: float
     camera: CameraConfig
+    speed_mps: float | None = None
     real_time: bool = False
-    delay_ms: float | None = None
-    act_in_ms: float | None = None
-    budget_ms: float = 50.0
-    model: str | None = None
-    encoding: Encoding = Encoding.AUTO
-    whole_frames: bool = False
     kill: Sequence[int] = ()
     save: Path | None = None
     plot: Path | None = None
-    vehicle_id: str = VEHICLE_ID
-    connection: ConnectionArguments = field(default_factory=PLAIN.copy)
-    json: Path | None = None
 
 
 def drive(
@@ -110,34 +83,22 @@ def drive(
 
 
 async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-    if options.act_in_ms is None:
-        options = dataclasses.replace(options, act_in_ms=options.delay_ms)
-    clock = LockStepClock(stands=options.delay_ms is not None)
+    clock = options.clock()
     now_ns = time.monotonic_ns if options.real_time else clock.now_ns
     client = connect(options.targets, now_ns, options.connection)
     policy = FramePolicy.LATEST if options.real_time else FramePolicy.EVERY
     # The road is drawn first, because an open session must not wait for it.
-    world = World(options.seed, seconds=options.seconds, camera=options.camera)
-    async with (
-        client,
-        open_driver(
-            client,
-            options.camera,
-            frame_policy=policy,
-            model=options.model,
-            budget_ms=options.budget_ms,
-            vehicle_id=options.vehicle_id,
-            encoding=options.encoding,
-            view=ViewUse.NEVER if options.whole_frames else ViewUse.PIXELS,
-            act_in_ms=options.act_in_ms,
-            hands_over=len(options.targets) > 1,
-        ) as driver,
-    ):
+    world = World(
+        options.seed, seconds=options.seconds, camera=options.camera, speed_mps=options.speed_mps
+    )
+    async with client, options.open(client, options.camera, frame_policy=policy) as driver:
         log, report = DriveLog(options.budget_ms), {}
         kill = _server_kill(options, driver, world)
         try:
             with _observer(options, log, kill, world) as observe:
-                await until_interrupted(_close_loop(options, world, driver, clock, observe))
+                await until_interrupted(
+                    _close_loop(options, world, driver, clock, log=log, observe=observe)
+                )
         finally:
             # Figures from before an error are worth reading too.
             if log.frames:
@@ -149,58 +110,37 @@ async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]
         return report
 
 
-async def until_interrupted(driving: Coroutine[None, None, None]) -> None:
-    """Drive until the end, or until Ctrl-C or SIGTERM.
-
-    Raises:
-        KeyboardInterrupt: one of them came.
-    """
-    task = asyncio.ensure_future(driving)
-    with at_interrupt(task.cancel):
-        await asyncio.wait([task])
-    if task.cancelled():
-        raise KeyboardInterrupt
-    task.result()
-
-
-def write(path: Path | None, make: Callable[[Path], None]) -> None:
-    """Have a file made, if one is wanted.
-
-    Raises:
-        OutputLost: it cannot be written.
-    """
-    if path is None:
-        return
-    try:
-        make(path)
-    except OSError as error:
-        raise OutputLost(f"cannot write {path}: {error.strerror}") from error
-
-
 async def _close_loop(
     options: DriveOptions,
     world: World,
     driver: GrpcDriver,
     clock: LockStepClock,
+    *,
+    log: DriveLog,
     observe: Observer,
 ) -> None:
     frames = round(options.seconds * RATE_HZ)
     if options.real_time:
         await drive_real_time(world, driver, frames=frames, observe=observe)
         return
-    await drive_lock_step(
-        world, driver, frames=frames, clock=clock, delay_ms=options.delay_ms, observe=observe
+    await options.drive_simulated(
+        world,
+        driver,
+        frames=frames,
+        clock=clock,
+        seed=options.seed,
+        times=log.guard_times,
+        observe=observe,
     )
 
 
 def _settings(options: DriveOptions, driver: GrpcDriver) -> dict[str, Any]:
     return {
-        "targets": list(options.targets),
+        **options.settings(),
         "model": driver.session.info.model.name,
         "seed": options.seed,
         "mode": "real_time" if options.real_time else "lock_step",
-        "delay_ms": options.delay_ms,
-        "act_in_ms": options.act_in_ms,
+        "speed_mps": options.speed_mps,
         "image_size_px": [options.camera.width_px, options.camera.height_px],
         "camera_fov_deg": round(math.degrees(options.camera.field_of_view_rad), 3),
         "camera_height_m": options.camera.mount_height_m,

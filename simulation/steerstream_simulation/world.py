@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steerstream_simulation.camera import Camera, CameraConfig
-from steerstream_simulation.expert import FASTEST_MPS, Expert, Label
+from steerstream_simulation.expert import FASTEST_MPS, Expert, Label, sharpest_bend_per_m
 from steerstream_simulation.road import Position, generate_road
 from steerstream_simulation.scoring import Score
 from steerstream_simulation.vehicle import STEP_S, Command, Vehicle
@@ -30,6 +30,8 @@ class World:
         expert_delay_s: delay from picture to command that the expert's labels allow for.
         puts_back: whether a vehicle that leaves its lane is put back on the lane's centre. If not,
             the world stands still from then on.
+        speed_mps: the vehicle's, whatever is commanded; the road's bends are then no sharper than
+            a driver would take at that speed. None to drive as commanded.
     """
 
     def __init__(
@@ -40,11 +42,18 @@ class World:
         camera: CameraConfig | None = None,
         expert_delay_s: float = 0.03,
         puts_back: bool = True,
+        speed_mps: float | None = None,
     ) -> None:
-        self.road = generate_road(seed, length_m=FASTEST_MPS * _LENGTH_RESERVE * seconds + 50.0)
+        fastest_mps = max(FASTEST_MPS * _LENGTH_RESERVE, speed_mps or 0.0)
+        sharpest_per_m = math.inf if speed_mps is None else sharpest_bend_per_m(speed_mps)
+        self.road = generate_road(
+            seed, length_m=fastest_mps * seconds + 50.0, sharpest_per_m=sharpest_per_m
+        )
         self.camera = Camera(self.road, camera)
         self._expert = Expert(self.road, delay_s=expert_delay_s)
-        self.vehicle = Vehicle(self.road.pose_at(0.0), self._expert.target_speed_mps(0.0))
+        self._speed_mps = speed_mps
+        first_mps = self._expert.target_speed_mps(0.0) if speed_mps is None else speed_mps
+        self.vehicle = Vehicle(self.road.pose_at(0.0), first_mps)
         half_width = 0.5 * self.vehicle.parameters.width_m
         self.score = Score(0.5 * self.road.lane_width_m - half_width)
         self.position: Position = self.road.locate(self.vehicle.pose, 0.0)
@@ -79,7 +88,7 @@ class World:
         left = math.ceil(time_s / STEP_S - _ROUNDING) - self._steps
         while left > 0 and not self.has_ended:
             steps = min(left, _SCORE_STEPS)
-            self.vehicle.advance(self.command, steps)
+            self.vehicle.advance(self._followed(), steps)
             self._steps += steps
             left -= steps
             self.position = self.road.locate(self.vehicle.pose, self.position.arc_length_m)
@@ -90,6 +99,11 @@ class World:
                 and self._puts_back
             ):
                 self._put_back()
+
+    def _followed(self) -> Command:
+        if self._speed_mps is None:
+            return self.command
+        return Command(self.command.steering_wheel_angle_rad, self._speed_mps)
 
     def _put_back(self) -> None:
         speed, place = self.vehicle.speed_mps, self.position.arc_length_m

@@ -7,11 +7,12 @@ import json
 
 import pytest
 
-from steerstream import Command, ControlValues, Horizon, HorizonStep
+from steerstream import ActingDelay, Command, ControlValues, Horizon, HorizonStep
 from steerstream.testing.server_process import serve
 from steerstream_simulation.answer_hole import changing_bend_m, drive_through, table
 from steerstream_simulation.command import main
 from steerstream_simulation.drivers import Frame
+from steerstream_simulation.guarded_drive import GuardedVehicle
 from steerstream_simulation.world import World
 from tests.steerstream.values import COMMAND
 
@@ -32,7 +33,7 @@ class Oracle:
         curvature = self._world.road.curvature_at(place_m)
         return vehicle.parameters.steering_wheel_angle_rad(curvature, vehicle.speed_mps)
 
-    async def __call__(self, frame: Frame) -> Command:
+    async def __call__(self, frame: Frame, _act_in_ms: float | None) -> Command:
         now = self._world.expert_label(0.05)
         bend_rad = self._angle_rad(DELAY_MS / 1e3)
 
@@ -59,14 +60,19 @@ def _command(frame: Frame, values: ControlValues, horizon: Horizon) -> Command:
 
 async def passage(hole_ms: float, *, plays_horizon: bool = True):
     world = World(SEED, seconds=SECONDS)
-    return await drive_through(
+    vehicle = GuardedVehicle(
         world,
         Oracle(world),
+        acting=ActingDelay(fixed_ms=DELAY_MS),
+        max_act_in_ms=DELAY_MS,
+        plays_horizon=plays_horizon,
+    )
+    return await drive_through(
+        vehicle,
+        world,
         place_m=changing_bend_m(world, SECONDS),
         hole_ms=hole_ms,
         delay_ms=DELAY_MS,
-        due_in_ms=DELAY_MS,
-        plays_horizon=plays_horizon,
     )
 
 

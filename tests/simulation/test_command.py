@@ -208,3 +208,71 @@ def test_a_recording_is_driven_with_a_session_for_each_start(fake, tmp_path, cap
 def test_a_recording_that_is_not_there_is_one_clear_line(capsys):
     assert main(["pictures", "nowhere.csv", "--target", "fake"]) == 2
     assert "nowhere.csv: cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "summary"),
+    [
+        (("--delay-ms", "50", "--jitter-ms", "30"), {"delay_ms": 50.0, "jitter_ms": 30.0}),
+        (("--loss", "0.2", "--loss-burst-ms", "300"), {"loss": 0.2, "burst_ms": 300.0}),
+    ],
+)
+def test_a_link_that_is_stated_is_charged_and_the_guard_bridges_it(
+    fake, outputs, capsys, words, summary
+):
+    assert main(arguments(outputs, "--seconds", "2", *words)) == 0
+    report = json.loads(outputs["json"].read_text())
+    assert report["latency"].items() >= summary.items()
+    assert report["frames"] == 40
+    assert report["guard"]["predicted_s"] == 0.0
+    assert cv2.imread(str(outputs["png"])) is not None
+    assert "guard           followed" in capsys.readouterr().out
+
+
+def test_a_link_that_was_recorded_is_charged(fake, outputs, tmp_path):
+    trace = tmp_path / "link.csv"
+    trace.write_text("round_trip_ms\n40\n")
+    assert main(arguments(outputs, "--seconds", "1", "--latency-trace", str(trace))) == 0
+    report = json.loads(outputs["json"].read_text())
+    assert report["latency"]["trace"] == "link.csv"
+    assert report["latency_ms"]["round_trip"]["max"] == pytest.approx(40.0)
+
+
+def test_a_recording_is_driven_over_a_link_too(fake, tmp_path):
+    labels = write_recording(tmp_path, [0.1] * 30)
+    report = tmp_path / "report.json"
+    words = ["pictures", str(labels), "--target", "fake", "--json", str(report)]
+    assert main([*words, "--delay-ms", "20", "--loss", "0.3"]) == 0
+    found = json.loads(report.read_text())
+    assert found["latency"]["loss"] == 0.3
+    assert 0 < found["skipped_or_lost"] < found["frames"]
+
+
+def test_a_stated_speed_is_driven_whatever_is_commanded(fake, outputs):
+    assert main(arguments(outputs, "--seconds", "1", "--speed", "25")) == 0
+    report = json.loads(outputs["json"].read_text())
+    assert report["distance_m"] == pytest.approx(25.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--loss-burst-ms", "300"),
+        ("--loss", "0.95"),
+        ("--latency-trace", "link.csv", "--delay-ms", "50"),
+        ("--real-time", "--loss", "0.1"),
+    ],
+)
+def test_a_link_that_makes_no_sense_is_refused(words, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["drive", "--target", "localhost:1", *words])
+    assert exit_info.value.code == 2
+    assert words[0] in capsys.readouterr().err
+
+
+def test_a_trace_that_cannot_be_read_is_one_clear_line(tmp_path, capsys):
+    words = ["--latency-trace", str(tmp_path / "none.csv")]
+    assert main(["drive", "--target", "localhost:1", *words]) == 2
+    error = capsys.readouterr().err
+    assert "none.csv" in error
+    assert error.count("\n") == 1

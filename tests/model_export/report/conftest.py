@@ -61,12 +61,19 @@ def checkout(bundle: Path, tmp_path: Path) -> Path:
     seen = {"frames": 964, "frame_bytes": 6185, "heads": {"steering_wheel_angle": angle}}
     put_back = {"interventions": 2, "autonomy_percent": 75.0, "lane_departures": 3}
     recorded = {"delay_ms": 50.0, "told": False, "drives": 12, "speed_mps": 15.0} | DRIVE | put_back
+    link = DRIVE | {"lane_departures": 1, "drives": 5, "simulated_s": 75.0, "speed_mps": None}
+    cases = [
+        link | {"case": "150 ms", "world": "rendered roads"},
+        link | {"case": "150 ms", "world": "real pictures", "lateral_error_mean_m": 0.2},
+        link | {"case": "25 m/s", "world": "rendered roads", "speed_mps": 25.0},
+    ]
     contents = {
         "accuracy": figures,
         "speed": times,
         "autonomy": drives,
         "optimized": [judged | {"verdict": "refused"}],
         "pictures": [recorded],
+        "metres": cases,
         "view": view | {"sources": {"udacity_ch2": seen}},
     }
     for kind, content in contents.items():

@@ -123,6 +123,10 @@ class AugmentConfig:
             frames are each seen from a place of their own.
         wander_rad: standard deviation of the heading error on that path; it decides how fast the
             path turns, and with it how little the motion between pictures says of the road.
+        return_radps: how fast a label leads back to the driven path: the frequency of a damped
+            spring. The driver is not in the middle of the lane either, and the network, which is
+            to lead back as if he were wrong, has an error of this stiffness times his offset.
+        return_damping: of that spring.
         recovery_m: distance over which the corrected angle leads back to the driven path.
         pitch_px: greatest move of the horizon in rows of the network's picture.
         zoom: greatest relative change of size.
@@ -143,6 +147,8 @@ class AugmentConfig:
     yaw_rad: float = field(default=0.0, metadata=_FROM_ZERO)
     wander_m: float = field(default=0.0, metadata=_FROM_ZERO)
     wander_rad: float = field(default=0.02, metadata=_POSITIVE)
+    return_radps: float = field(default=1.68, metadata=_POSITIVE)
+    return_damping: float = field(default=0.6, metadata=_SHARE)
     recovery_m: float = field(default=20.0, metadata=_POSITIVE)
     pitch_px: float = field(default=0.0, metadata=_FROM_ZERO)
     zoom: float = field(default=0.0, metadata=_SHARE)

@@ -110,6 +110,7 @@ class Augmentation:
         self._blur = bool(rng.random() < config.blur)
         self._noise = rng.uniform(0, config.noise)
         self._period_s = period_s
+        self._law = {"frequency_radps": config.return_radps, "damping": config.return_damping}
         self._wander = Wander(config.wander_m, config.wander_rad, rng) if config.wander_m else None
         if self._wander is not None:
             self._warp = None
@@ -165,7 +166,7 @@ class Augmentation:
         path = [self.deviation(place) for place in places]
         offset, heading = np.array(path, np.float64).T.reshape(2, -1, *(1,) * (speeds_mps.ndim - 1))
         speeds = np.where(np.isfinite(speeds_mps), speeds_mps, NOMINAL_SPEED_MPS)
-        return return_angle_rad(Deviation(offset, heading), speeds, after_s)
+        return return_angle_rad(Deviation(offset, heading), speeds, after_s, **self._law)
 
     def _moved(self, picture: Picture, index: int) -> Picture:
         if self._wander is not None:

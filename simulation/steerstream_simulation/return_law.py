@@ -30,7 +30,12 @@ class Deviation(NamedTuple):
 
 
 def return_angle_rad(
-    deviation: Deviation, speed_mps: ArrayLike, after_s: ArrayLike = 0.0
+    deviation: Deviation,
+    speed_mps: ArrayLike,
+    after_s: ArrayLike = 0.0,
+    *,
+    frequency_radps: float = FREQUENCY_RADPS,
+    damping: float = DAMPING,
 ) -> NDArray[np.float64]:
     """Return what leading back adds to the steering wheel angle of the path itself.
 
@@ -38,18 +43,21 @@ def return_angle_rad(
         deviation: where the vehicle is now.
         speed_mps: how fast it drives.
         after_s: how long from now the angle is for; until then this steering is followed.
+        frequency_radps: of the spring: the angle for a metre of offset grows with its square.
+        damping: of the spring, 0 to 1; 1 brings the offset back without a swing.
 
     Returns:
         Radians at the steering wheel, in the shape that all arguments broadcast to.
     """
     speed = np.maximum(np.asarray(speed_mps, np.float64), _SLOWEST_MPS)
     time = np.asarray(after_s, np.float64)
-    decay, swing = FREQUENCY_RADPS * DAMPING, FREQUENCY_RADPS * np.sqrt(1.0 - DAMPING**2)
+    stiffness, decay = frequency_radps**2, frequency_radps * damping
+    swing = frequency_radps * np.sqrt(1.0 - damping**2)
     offset, rate = np.asarray(deviation.offset_m), speed * np.asarray(deviation.heading_rad)
-    cosine, sine = np.cos(swing * time), np.sin(swing * time) / swing
+    cosine, sine = np.cos(swing * time), time * np.sinc(swing * time / np.pi)
     shrunk = np.exp(-decay * time)
     later = shrunk * (offset * cosine + (rate + decay * offset) * sine)
-    later_rate = shrunk * (rate * cosine - (decay * rate + FREQUENCY_RADPS**2 * offset) * sine)
-    acceleration = -(FREQUENCY_RADPS**2) * later - 2.0 * decay * later_rate
+    later_rate = shrunk * (rate * cosine - (decay * rate + stiffness * offset) * sine)
+    acceleration = -stiffness * later - 2.0 * decay * later_rate
     length = _VEHICLE.wheelbase_m + _VEHICLE.understeer_s2_per_m * speed**2
     return np.asarray(_VEHICLE.steering_ratio * length * acceleration / speed**2, np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -117,6 +118,17 @@ def test_a_sequence_that_wanders_is_seen_from_the_path_and_led_back_from_it():
     assert np.isnan(changed[..., 2]).all()
     frames = [change.picture(picture(), place) for place in places]
     assert (frames[0] != frames[1]).any(), "the camera stands still"
+
+
+def test_a_softer_law_asks_for_less_of_the_same_way_back():
+    softer = dataclasses.replace(WANDERING, return_radps=1.2, return_damping=0.8)
+    change = Augmentation(softer, FRAME, seed=5)
+    where = Augmentation(WANDERING, FRAME, seed=5).deviation(7)
+    assert where is not None
+    expected = LABELS[0, 0] + return_angle_rad(
+        where, LABELS[0, 1], frequency_radps=1.2, damping=0.8
+    )
+    assert change.labels(LABELS[:1], (7,))[0, 0] == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_a_recording_without_speeds_wanders_at_the_usual_one():

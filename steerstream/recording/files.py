@@ -116,20 +116,20 @@ class Ring(Files):
         self._max_bytes = max_bytes
         self._most_open = most_open
         self._open: set[Path] = set()
+        self._closed: dict[Path, int] = {}
+        self._next = 1
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _taken(folder / _LOCK)
-            self._closed = {
-                path: path.stat().st_size
-                for path in sorted(folder.iterdir())
-                if _number(path) and path.is_file()
-            }
+            self._lock = self._take()
         except OSError as error:
             raise MediaError(f"cannot record to {folder}: {error.strerror}") from error
-        self._next = max(map(_number, self._closed), default=0) + 1
 
     def begin(self, name: str, *, stream: str, part: int) -> Segment:
-        """Begin a file, for which the oldest are deleted where there is no room."""
+        """Begin a file, for which the oldest are deleted where there is no room.
+
+        A folder that somebody has removed is made again.
+        """
+        if not self._is_ours():
+            self._make_again()
         if len(self._open) >= self._most_open:
             raise OSError(0, f"{self._most_open} files are open already")
         room_bytes = self._max_bytes - (len(self._open) + 1) * self.segment_bytes
@@ -139,7 +139,11 @@ class Ring(Files):
             del self._closed[oldest]
         safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:64]
         path = self._folder / f"{self._next:08d}-{safe}{SUFFIX}"
-        segment = Segment(path, stream=stream, part=part)
+        try:
+            segment = Segment(path, stream=stream, part=part)
+        except OSError:
+            _remove(path)
+            raise
         self._next += 1
         self._open.add(path)
         return segment
@@ -147,12 +151,51 @@ class Ring(Files):
     def ended(self, segment: Segment) -> None:
         """A file was closed, and may be deleted."""
         self._open.discard(segment.path)
+        if not segment.holds_messages:
+            # A full disk would be left with as many of them as attempts.
+            _remove(segment.path)
         with contextlib.suppress(OSError):  # somebody deleted or moved it
             self._closed[segment.path] = segment.path.stat().st_size
 
     def close(self) -> None:
         """Let others write here."""
         os.close(self._lock)
+
+    def _take(self) -> int:
+        """Make the folder where it is missing, keep others out, and find what lies there."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        lock = _taken(self._folder / _LOCK)
+        try:
+            self._closed = {
+                path: path.stat().st_size
+                for path in sorted(self._folder.iterdir())
+                if _number(path) and path.is_file() and path not in self._open
+            }
+        except OSError:
+            os.close(lock)
+            raise
+        self._next = max([self._next - 1, *map(_number, self._closed)]) + 1
+        return lock
+
+    def _is_ours(self) -> bool:
+        """Whether the lock that keeps others out is still the one in the folder."""
+        try:
+            return os.path.samestat(os.fstat(self._lock), (self._folder / _LOCK).stat())
+        except OSError:
+            return False
+
+    def _make_again(self) -> None:
+        try:
+            lock = self._take()
+        except MediaError as error:
+            raise OSError(errno.EWOULDBLOCK, str(error)) from None
+        os.close(self._lock)
+        self._lock = lock
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _number(path: Path) -> int:

@@ -27,6 +27,8 @@ with library_needs("recording a drive", "record"):
     from steerstream.recording.topics import Entry
     from steerstream.recording.track import Track
 
+CLOSE_S = 10.0
+"""For what waits at the end: a disk that hangs must not keep the vehicle's program."""
 RING_BYTES = 1_000_000_000
 """Of a folder, if nothing else is said: two hours of views at 20 Hz."""
 
@@ -129,7 +131,7 @@ class FlightRecorder(SessionObserver):
         await asyncio.to_thread(self.__exit__, exc_type, exc, traceback)
 
     def close(self) -> None:
-        """Write what waits, and end the file. Calling it again does nothing.
+        """Write what waits, and end the file, within `CLOSE_S`. Calling it again does nothing.
 
         Raises:
             OutputLost: a part of the recording could not be written.
@@ -137,7 +139,11 @@ class FlightRecorder(SessionObserver):
         if self._is_closed:
             return
         self._is_closed = True
-        self._pump.close()
+        if not self._pump.close(CLOSE_S):
+            raise OutputLost(
+                f"the recording is not whole: it could not be ended within {CLOSE_S:g} s, for the "
+                "disk hangs or is slow; what was written before can be read"
+            )
         if self._sink is not None:
             self._sink.close()
         if self._track is None or self._files is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -34,6 +35,11 @@ class Segment:
         stream: the recording that the file is a part of.
         part: its place in that.
 
+    Attributes:
+        path: the file.
+        holds_messages: whether it holds any that can be read.
+        pending: messages that it does not hold yet.
+
     Raises:
         OSError: it cannot be written.
     """
@@ -43,6 +49,8 @@ class Segment:
         self._file = _File(path)
         self._writer = Writer(self._file, CHUNK_BYTES, CompressionType.NONE)  # type: ignore[arg-type]
         self._pending_bytes = 0
+        self.holds_messages = False
+        self.pending = 0
         self._sequences = dict.fromkeys(topics.TYPES, 0)
         try:
             self._writer.start(topics.PROFILE, f"steerstream {__version__}")
@@ -76,6 +84,7 @@ class Segment:
             self._channels[topic], time_ns, data, time_ns, self._sequences[topic]
         )
         self._pending_bytes += self.needs_bytes(data)
+        self.pending += 1
         if self._file.tell() > written:
             self._chunk_ended()
 
@@ -88,8 +97,9 @@ class Segment:
         """End the chunk and hand it to the system.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: it cannot be written, or somebody has deleted the file.
         """
+        self._file.check()
         if self._pending_bytes:
             self._writer.flush()  # type: ignore[no-untyped-call]
             self._chunk_ended()
@@ -102,13 +112,15 @@ class Segment:
         """
         with contextlib.closing(self._file):
             self._writer.finish()  # type: ignore[no-untyped-call]
+            self.holds_messages, self.pending = True, 0
 
     def abandon(self) -> None:
         """Close the file as it is, where writing failed."""
         self._file.close()
 
     def _chunk_ended(self) -> None:
-        self._pending_bytes = 0
+        self._pending_bytes = self.pending = 0
+        self.holds_messages = True
         self._end_bytes += _CHUNK_OVERHEAD_BYTES
 
     def _register(self) -> tuple[dict[str, int], int]:
@@ -142,6 +154,11 @@ class _File:
 
     def flush(self) -> None:
         """Nothing waits here."""
+
+    def check(self) -> None:
+        """Check that the file is still in its folder, for what is written to it would be lost."""
+        if self._fd is not None and not os.fstat(self._fd).st_nlink:
+            raise OSError(errno.ENOENT, "somebody deleted the file")
 
     def close(self) -> None:
         if self._fd is not None:

@@ -28,11 +28,13 @@ class Track:
     Attributes:
         lost: messages that could not be written.
         error: why; None where all could be.
+        is_losing: whether nothing could be written when that was tried last.
     """
 
     def __init__(self, name: str, files: Files) -> None:
         self.lost = 0
         self.error: OSError | None = None
+        self.is_losing = False
         self._name = name
         self._files = files
         self._stream = uuid.uuid4().hex
@@ -74,6 +76,8 @@ class Track:
         except OSError as error:
             self.error = error
             self._give_up()
+        else:
+            self.is_losing = False
 
     def close(self) -> None:
         """End the last file."""
@@ -83,7 +87,8 @@ class Track:
         try:
             segment.close()
         except OSError as error:
-            self.error = error
+            self.error, self.is_losing = error, True
+            self.lost += segment.pending
         self._files.ended(segment)
 
     def _is_too_large(self, data: bytes) -> bool:
@@ -117,8 +122,10 @@ class Track:
 
     def _give_up(self) -> None:
         """Leave a file that cannot be written as it is, and go on with another one later."""
+        self.is_losing = True
         self._retry_s = time.monotonic() + _RETRY_S if self._files.can_go_on else float("inf")
         if self._segment is not None:
+            self.lost += self._segment.pending
             self._segment.abandon()
             self._files.ended(self._segment)
             self._segment = None

@@ -132,7 +132,7 @@ async def test_every_query_finds_a_real_servers_figures(tmp_path: Path) -> None:
     keys, settings = tmp_path / "ticket.keys", tmp_path / "server.toml"
     keys.write_text(f"fleet-1 = {base64.b64encode(bytes(32)).decode()} 2026-01-31\n")
     settings.write_text(f'ticket_keys = "{keys}"\n')
-    options = ("--metrics", place, "--config", settings, *tls)
+    options = ("--metrics", place, "--config", settings, "--record", tmp_path / "sessions", *tls)
     async with (
         server(port := free_port(), *map(str, options)),
         prometheus(tmp_path, place) as address,

@@ -65,14 +65,16 @@ class Running:
 async def running(*paths: Path, **settings) -> AsyncIterator[Running]:
     """A server of these bundles, warm, on a free port of this machine.
 
-    Beside its settings, `security`, the `admin` address, and the `source` of more bundles may be
-    given.
+    Beside its settings, `security`, the `admin` address, the `source` of more bundles and the plan
+    of a `recording` may be given.
     """
     security, admin = settings.pop("security", None), settings.pop("admin", None)
-    source = settings.pop("source", NO_SOURCE)
+    source, recording = settings.pop("source", NO_SOURCE), settings.pop("recording", None)
     config = Config(**{"drain_s": 0.1, **settings})
     bundles = quickest.load_all(paths, precision=config.precision)
-    server = Server(bundles, next(iter(bundles)), config, security=security, source=source)
+    server = Server(
+        bundles, next(iter(bundles)), config, security=security, source=source, recording=recording
+    )
     address = await server.startup("127.0.0.1:0", admin)
     await server.warm_up()
     await server.open()

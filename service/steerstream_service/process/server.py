@@ -342,6 +342,7 @@ class Server:
             settings=self._settings,
             certificate_expires_in_s=None if tls is None else tls.expires_in_s,
             ticket_key_age_s=self.admission.ticket_key_age_s,
+            recording_lost=None if self._recorder is None else self._recorder.dropped,
         )
 
     async def shutdown(self) -> None:

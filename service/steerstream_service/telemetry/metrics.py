@@ -247,6 +247,12 @@ class State(Collector):
                 "Since the day on which the key that seals tickets was made.",
                 state.ticket_key_age_s,
             )
+        if state.recording_lost is not None:
+            yield CounterMetricFamily(
+                "steerstream_recording_lost",
+                "Messages of recorded sessions that were not written.",
+                state.recording_lost,
+            )
         yield InfoMetricFamily(
             "steerstream_build",
             "Version of the server, and what runs its networks.",

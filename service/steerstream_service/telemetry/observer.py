@@ -46,6 +46,8 @@ class ServerState(NamedTuple):
             None without TLS.
         ticket_key_age_s: seconds since the day on which the key that seals tickets was made; None
             where its file says nothing of it.
+        recording_lost: messages of recorded sessions that were not written; None where none is
+            recorded.
     """
 
     slots: Mapping[str, SlotUse]
@@ -57,6 +59,7 @@ class ServerState(NamedTuple):
     settings: Mapping[str, str]
     certificate_expires_in_s: float | None = None
     ticket_key_age_s: float | None = None
+    recording_lost: int | None = None
 
 
 class Observer:

@@ -7,6 +7,7 @@ time or no room for is dropped and counted, and no frame waits for it.
 from __future__ import annotations
 
 import logging
+import operator
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -63,16 +64,17 @@ class ServerRecorder:
         self._offset_ns = time.time_ns() - time.monotonic_ns()
         self._open = 0
         self.passed_over = 0
-        # Of the thread alone, as long as that runs.
-        self._tracks: set[Track] = set()
+        # Of the thread alone, as long as that runs: each track, and what it lost so far.
+        self._tracks: dict[Track, int] = {}
+        self._lost = 0
         self._look_s = 0.0
         self._is_losing = False
         self._pump = Pump("recorder", self._flush, max_items=_MAX_ITEMS, max_bytes=_MAX_BYTES)
 
     @property
     def dropped(self) -> int:
-        """Messages that there was no room for, or that could not be made."""
-        return self._pump.dropped + self._pump.failed
+        """Messages that there was no room for, or that could not be made or written."""
+        return self._pump.dropped + self._pump.failed + self._lost
 
     def begin(self, session_id: str, opening: session_pb2.OpenSession) -> SessionRecorder | None:
         """Return what records a session; None where it is not recorded.
@@ -143,17 +145,18 @@ class ServerRecorder:
     # In the thread.
 
     def _write(self, track: Track, make: Callable[[int], Iterable[Entry]], time_ns: int) -> None:
-        self._tracks.add(track)
+        self._tracks.setdefault(track, 0)
         track.write(make(time_ns), time_ns)
 
     def _end(self, track: Track) -> None:
+        self._tracks.setdefault(track, 0)
         track.close()
-        self._tracks.discard(track)
-        self._tell(track)
+        self._look_after(track)
+        del self._tracks[track]
 
     def _end_all(self) -> None:
-        for track in self._tracks:
-            track.close()
+        for track in list(self._tracks):
+            self._end(track)
         self._files.close()
 
     def _flush(self) -> None:
@@ -163,12 +166,21 @@ class ServerRecorder:
         self._look_s = now_s + _FLUSH_LOOK_S
         for track in self._tracks:
             track.flush()
-            self._tell(track)
+            self._look_after(track)
+        if self._is_losing and self._tracks and not any(map(_is_losing, self._tracks)):
+            self._is_losing = False
+            _log.warning("recording_goes_on", extra=fields(lost=self._lost))
 
-    def _tell(self, track: Track) -> None:
-        if track.error is not None and not self._is_losing:
+    def _look_after(self, track: Track) -> None:
+        """Count what a track lost since the last look, and tell of the first loss."""
+        self._lost += track.lost - self._tracks[track]
+        self._tracks[track] = track.lost
+        if track.is_losing and not self._is_losing:
             self._is_losing = True
             _log.error("recording_lost", extra=fields(error=str(track.error)))
+
+
+_is_losing = operator.attrgetter("is_losing")
 
 
 class SessionRecorder:

@@ -171,6 +171,13 @@ def test_the_age_of_the_key_of_tickets_is_shown_where_it_is_known():
     assert samples(Metrics(["tiny"]), lambda: with_day)[name] == 86400.0
 
 
+def test_what_recordings_lack_is_shown_where_sessions_are_recorded():
+    name = ("steerstream_recording_lost_total",)
+    assert name not in samples(Metrics(["tiny"]))
+    recording = state()._replace(recording_lost=0)
+    assert samples(Metrics(["tiny"]), lambda: recording)[name] == 0
+
+
 def test_a_model_s_provider_and_the_reason_are_shown():
     text = prometheus.generate_latest(registry(Metrics(["tiny"]), state)).decode()
     labels = 'model="tiny",precision="int8",provider="cpu",reason="it is quicker"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -11,14 +12,17 @@ import pytest
 
 import steerstream
 from steerstream import FramePolicy
-from steerstream.recording import topics
+from steerstream.recording import topics, track
 from steerstream.recording.reader import recordings
 from steerstream.recording.track import Track
 from steerstream.testing.server_process import ServerFailedError, serve
 from steerstream.v1 import command_pb2, drive_service_pb2, frame_pb2, session_pb2
 from steerstream_service.domain import RecordingPlan
 from steerstream_service.errors import ConfigError
+from steerstream_service.transport import recording
 from steerstream_service.transport.recording import MOST_RECORDED, ServerRecorder
+from tests.service import bundles
+from tests.service.vehicle import running
 
 BYTES = 134 * (1 << 18)
 OPENED = drive_service_pb2.DriveResponse(opened=session_pb2.SessionOpened(session_id="s"))
@@ -216,3 +220,46 @@ async def test_a_server_records_its_sessions_and_a_second_one_is_kept_out(bundle
         assert [command.state_epoch for command in commands] == [0] * 4 + [1] * 4
         assert sum(message.topic == topics.CAMERA for message in each) == 8
         assert each[-1].message.reason == "client"
+
+
+async def driven(run, done):
+    """The steering of each frame that a vehicle sends until `done`; each has its command."""
+    vehicle = await run.vehicle()
+    angles = []
+    async with asyncio.timeout(60):
+        while not done(len(angles)):
+            await vehicle.frame(np.full((60, 80, 3), len(angles) % 200, np.uint8))
+            angles.append((await vehicle.answer()).limited.steering_wheel_angle_rad)
+    await vehicle.call.done_writing()
+    return angles
+
+
+async def test_a_full_disk_is_told_once_and_costs_no_vehicle_a_frame(
+    tmp_path, full_disk, monkeypatch, caplog
+):
+    """`full_disk` is a bound on the size of files, which fails as a disk without room does."""
+    monkeypatch.setattr(track, "FLUSH_S", 0.0)
+    monkeypatch.setattr(track, "_RETRY_S", 0.05)
+    monkeypatch.setattr(recording, "_FLUSH_LOOK_S", 0.0)
+    path = bundles.recurrent(tmp_path / "tiny.onnx")
+    caplog.set_level(logging.WARNING)
+
+    def told(event):
+        return [record for record in caplog.records if record.message == event]
+
+    plan = RecordingPlan(tmp_path / "sessions", BYTES, 1.0)
+    async with running(path, recording=plan) as run:
+        assert run.server.state().recording_lost == 0
+        with full_disk:
+            full = await driven(run, lambda count: count >= 40 and told("recording_lost"))
+            lost = run.server.state().recording_lost or 0
+            assert lost > 0
+        after = await driven(run, lambda count: count >= 40 and told("recording_goes_on"))
+        assert (run.server.state().recording_lost or 0) >= lost
+    assert len(told("recording_lost")) == 1
+    async with running(path) as run:
+        assert run.server.state().recording_lost is None
+        longest = max(len(full), len(after))
+        without = await driven(run, lambda count: count == longest)
+    assert full == without[: len(full)]
+    assert after == without[: len(after)]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 
 import pytest
@@ -89,6 +90,46 @@ def test_a_file_that_cannot_be_looked_at_any_more_is_no_loss(tmp_path):
     (tmp_path / "ring").write_text("a file")
     segment.close()
     ring.ended(segment)
+
+
+def test_a_ring_whose_folder_was_removed_is_made_again_and_keeps_others_out(tmp_path):
+    folder = tmp_path / "ring"
+    ring = Ring(folder, 2 * LEAST, most_open=2)
+    fill(ring, 3)
+    open_before = ring.begin("car/7 ü", stream="s", part=0)
+    shutil.rmtree(folder)
+    fill(ring, 1)
+    with pytest.raises(MediaError, match="another recorder"):
+        Ring(folder, LEAST)
+    open_before.abandon()
+    ring.ended(open_before)
+    assert [path.name for path in folder.glob("*.mcap")] == ["00000005-car_7__.mcap"]
+    ring.close()
+    Ring(folder, LEAST).close()
+
+
+def test_a_ring_does_not_write_into_a_folder_that_another_recorder_made_again(tmp_path):
+    ring = Ring(tmp_path / "ring", LEAST)
+    shutil.rmtree(tmp_path / "ring")
+    other = Ring(tmp_path / "ring", LEAST)
+    with pytest.raises(OSError, match="another recorder"):
+        fill(ring, 1)
+    other.close()
+    fill(ring, 1)
+
+
+def test_a_file_that_could_not_be_begun_is_removed(tmp_path, monkeypatch):
+    ring = Ring(tmp_path, LEAST)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            fill(ring, 1)
+    assert list(tmp_path.glob("*.mcap")) == []
+    fill(ring, 1)
 
 
 def test_a_bound_that_holds_no_files_is_refused(tmp_path):

@@ -20,7 +20,7 @@ from steerstream import (
     SessionLost,
     SkipReason,
 )
-from steerstream.recording import FlightRecorder, topics
+from steerstream.recording import FlightRecorder, flight_recorder, topics
 from steerstream.testing import Fail, FakeServer, Reply, Skip
 from tests.steerstream.recording.drives import (
     PERIOD_NS,
@@ -176,8 +176,29 @@ async def test_a_full_disk_costs_the_recording_and_not_the_drive(tmp_path, full_
     with full_disk, pytest.raises(OutputLost, match=r"drive\.mcap is not whole: File too large"):
         async with FlightRecorder(path) as recorder, driving(recorder) as session:
             await drive(session, 50, picture=bytes(4000))
-    assert recorder.dropped == 0
+    assert recorder.dropped > 50
     recorder.close()
+
+
+async def test_a_disk_that_hangs_does_not_keep_the_vehicle_s_program(tmp_path, monkeypatch):
+    monkeypatch.setattr(flight_recorder, "CLOSE_S", 0.05)
+    begun, hangs = threading.Event(), threading.Event()
+    recorder = FlightRecorder(tmp_path / "drive.mcap")
+    written = recorder._track.write
+
+    def hang(entries, time_ns):
+        begun.set()
+        hangs.wait()
+        written(entries, time_ns)
+
+    monkeypatch.setattr(recorder._track, "write", hang)
+    async with driving(recorder) as session:
+        await drive(session, 2)
+        assert begun.wait(30)
+    with pytest.raises(OutputLost, match=r"could not be ended within 0\.05 s"):
+        recorder.close()
+    hangs.set()
+    assert recorder._pump.close()
 
 
 async def test_the_error_of_a_drive_matters_more_than_that_of_its_recording(tmp_path, full_disk):

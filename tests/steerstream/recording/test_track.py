@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import time
 
 import pytest
@@ -82,10 +83,15 @@ def test_on_a_full_disk_messages_are_lost_until_there_is_room(tmp_path, monkeypa
         recorded.write([frame(2)], 3)
     # Nobody tries again at once: a full disk would be asked for every frame.
     recorded.write([frame(3)], 4)
-    assert recorded.lost == 2
+    assert recorded.lost == 4
+    assert recorded.is_losing
     now_s = 20.0
     recorded.write([frame(4)], 5)
+    assert recorded.is_losing, "nothing was written yet"
+    recorded.flush(at_once=True)
+    assert not recorded.is_losing
     recorded.close()
+    assert len(list(tmp_path.glob("*.mcap"))) == 1, "no file without a message is left"
     found = [each for recording in recordings([tmp_path]) for each in recording.messages()]
     assert [each.topic for each in found] == [topics.SESSION, topics.FRAME]
     assert found[-1].message.sequence_number == 4
@@ -100,7 +106,7 @@ def test_one_file_that_could_not_be_written_is_not_begun_again(tmp_path, full_di
         recorded.flush(at_once=True)
     recorded.write([RESET], 3)
     recorded.close()
-    assert recorded.lost == 1
+    assert recorded.lost == 2
     assert topics_of(tmp_path / "a.mcap") == [topics.RESET]
 
 
@@ -113,12 +119,42 @@ def test_an_end_that_cannot_be_written_is_told(tmp_path, full_disk):
 
 
 @pytest.mark.parametrize("topic", [topics.SESSION, topics.RESET])
-def test_a_folder_that_is_gone_loses_messages_and_raises_nothing(tmp_path, topic):
+def test_a_folder_that_is_gone_is_made_again(tmp_path, topic):
     folder = tmp_path / "ring"
     recorded = Track("car", Ring(folder, LEAST))
-    (folder / "recorder.lock").unlink()
-    folder.rmdir()
+    shutil.rmtree(folder)
     recorded.write([SESSION if topic == topics.SESSION else RESET], 1)
+    recorded.close()
+    assert (recorded.lost, recorded.error) == (0, None)
+    assert len(list(folder.glob("*.mcap"))) == 1
+
+
+def test_a_folder_that_cannot_be_made_again_loses_messages_and_raises_nothing(tmp_path):
+    folder = tmp_path / "ring"
+    recorded = Track("car", Ring(folder, LEAST))
+    shutil.rmtree(folder)
+    folder.write_text("a file")
+    recorded.write([RESET], 1)
     assert recorded.lost == 1
     recorded.flush(at_once=True)
     recorded.close()
+
+
+def test_a_recording_whose_folder_is_removed_goes_on_in_a_new_one(tmp_path, monkeypatch):
+    now_s = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    folder = tmp_path / "ring"
+    recorded = Track("car", Ring(folder, LEAST))
+    recorded.write([SESSION, frame(1)], 1)
+    shutil.rmtree(folder)
+    recorded.flush(at_once=True)
+    assert recorded.is_losing
+    assert "somebody deleted the file" in str(recorded.error)
+    now_s = 20.0
+    recorded.write([frame(2)], 2)
+    recorded.flush(at_once=True)
+    assert not recorded.is_losing
+    recorded.close()
+    found = [each for recording in recordings([folder]) for each in recording.messages()]
+    assert [each.topic for each in found] == [topics.SESSION, topics.FRAME]
+    assert recorded.lost == 2

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from model_export.config import HEADS
 from model_export.data.prepared import prepared
 from model_export.errors import DataError
 from steerstream.progress import ProgressLine
-from steerstream_bundle.contract import FrameInput
+from steerstream_bundle.contract import SPEED, FrameInput
 from steerstream_bundle.preprocess import Picture, prepare
 
 _CHUNK_FRAMES = 512
@@ -117,6 +118,12 @@ def cached(
     return open_recording(prepared(folder, lambda work: _write(make(), frame, work)), frame)
 
 
+def both_ways(recording: Recording, frame: FrameInput) -> Recording:
+    """Return a prepared recording followed by its mirror image, kept beside it."""
+    folder = recording.folder.with_name(f"{recording.folder.name}-both-ways")
+    return open_recording(prepared(folder, lambda work: _write_both(recording, work)), frame)
+
+
 def spans(starts: npt.NDArray[np.bool_]) -> tuple[Span, ...]:
     """Return the sequences that begin where `starts` is true."""
     firsts = np.flatnonzero(starts).tolist()
@@ -132,6 +139,22 @@ def _write(samples: Iterable[Sample], frame: FrameInput, folder: Path) -> None:
         labels=np.stack(labels),
         starts=np.array(starts, np.bool_),
         times_s=np.array(times_s),
+    )
+
+
+def _write_both(recording: Recording, folder: Path) -> None:
+    with (folder / "frames.u8").open("wb") as file:
+        for columns in (slice(None), slice(None, None, -1)):
+            for picture in recording.frames:
+                file.write(picture[:, columns].tobytes())
+    signs = np.array([1 if head == SPEED else -1 for head in HEADS], np.float32)
+    starts = np.zeros(len(recording.labels), np.bool_)
+    starts[[span.first for span in recording.spans]] = True
+    np.savez(
+        folder / "labels.npz",
+        labels=np.concatenate([recording.labels, recording.labels * signs]),
+        starts=np.tile(starts, 2),
+        times_s=np.tile(recording.times_s, 2),
     )
 
 

@@ -18,7 +18,7 @@ from model_export.data import (
     udacity_traces,
 )
 from model_export.data.delay import delayed
-from model_export.data.recording import Recording, Sample, cached
+from model_export.data.recording import Recording, Sample, both_ways, cached
 from model_export.errors import ConfigError, DataError
 from steerstream_bundle.contract import FrameInput, TrainingSource
 
@@ -138,7 +138,9 @@ class Source:
     Attributes:
         config: how the configuration uses it.
         train: what trains.
-        holdout: what neither trains nor is reported: it chooses weights and calibrates; if any.
+        holdout: what neither trains nor is reported: it chooses weights and calibrates; if any. Its
+            mirror image follows it where training mirrors too: a network errs by other amounts on
+            that, and the few roads that are held out say little of how it errs on all others.
         validation: what is reported.
     """
 
@@ -193,6 +195,8 @@ def read_source(source: SourceConfig, config: Config, data: Path, cache: Path) -
         recording = read_split(
             source.kind, name, source.options, frame, rate_hz=rate_hz, data=data, cache=cache
         )
+        if name == "holdout" and source.augment.flip:
+            recording = both_ways(recording, frame)
         return delayed(recording, delay_s)
 
     holds_out = {**kind.options, **source.options}.get(kind.held_out_by)

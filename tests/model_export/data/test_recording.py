@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model_export.config import FrameConfig
-from model_export.data.recording import Sample, Span, cached, record
+from model_export.data.recording import Sample, Span, both_ways, cached, record
 from model_export.errors import DataError
 from steerstream_bundle.preprocess import prepare
 
@@ -29,6 +29,17 @@ def test_a_recording_holds_prepared_frames_labels_and_sequences(tmp_path: Path):
         np.testing.assert_array_equal(recording.frames[index], prepare(sample.picture, FRAME))
         np.testing.assert_array_equal(recording.labels[index], sample.labels)
         assert recording.times_s[index] == sample.time_s
+
+
+def test_both_ways_are_a_recording_and_its_mirror_image(tmp_path: Path):
+    recording = record(samples(), FRAME, tmp_path / "r")
+    both = both_ways(recording, FRAME)
+    assert both.spans == (Span(0, 2), Span(2, 4), Span(4, 6), Span(6, 8))
+    np.testing.assert_array_equal(both.frames[:4], recording.frames)
+    np.testing.assert_array_equal(both.frames[4:], recording.frames[:, :, ::-1])
+    np.testing.assert_array_equal(both.labels[:4], recording.labels)
+    np.testing.assert_array_equal(both.labels[4:], recording.labels * [-1, 1, -1])
+    np.testing.assert_array_equal(both.times_s, [*recording.times_s, *recording.times_s])
 
 
 def test_a_cached_recording_is_made_once_for_one_key(tmp_path: Path):

@@ -37,13 +37,24 @@ def test_blocks_are_held_out_of_training(tiny: Config, small_data: Path, tmp_pat
     assert source.holdout is not None
     whole = read_source(tiny.source[0], tiny, small_data, tmp_path)
     assert whole.holdout is None
-    np.testing.assert_array_equal(source.holdout.labels, whole.train.labels[20:40])
+    np.testing.assert_array_equal(source.holdout.labels[:20], whole.train.labels[20:40])
     np.testing.assert_array_equal(
         source.train.labels, np.delete(whole.train.labels, np.s_[20:40], axis=0)
     )
     assert source.train.spans == (Span(0, 20), Span(20, 40))
     np.testing.assert_allclose(source.train.times_s[[0, 20]], [0.0, 2.0])
     assert source.validation.folder == whole.validation.folder
+
+
+@pytest.mark.parametrize(("flip", "frames"), [(0.5, 40), (0.0, 20)])
+def test_what_is_held_out_is_judged_mirrored_too_where_training_mirrors(
+    flip: float, frames: int, tiny: Config, small_data: Path, tmp_path: Path
+):
+    augment = dataclasses.replace(tiny.source[0].augment, flip=flip)
+    held = dataclasses.replace(tiny.source[0], options={"holdout": ["1"]}, augment=augment)
+    holdout = read_source(held, tiny, small_data, tmp_path).holdout
+    assert holdout is not None
+    assert len(holdout.labels) == frames
 
 
 def test_a_block_that_does_not_exist_is_named(tiny: Config, small_data: Path, tmp_path: Path):

@@ -21,6 +21,9 @@ STEERING_RATIO = 14.8
 LARGEST_PICTURE_BYTES = 4 << 20
 """A JPEG of 4 MiB has more pixels than any simulator of these draws."""
 
+SILENT_S = 2.0
+"""After which a vehicle that drives is stopped: its simulator would follow the last order on."""
+
 _THROTTLE_PER_MPS = 0.2
 _STANDING_MPS = 0.3
 _LONGEST_STOP_S = 5.0
@@ -137,6 +140,17 @@ class Driver:
         else:
             self._order = Order(self._order.road_wheel_rad, -1.0)
         return self._order
+
+    def stop_in_silence(self, speed_mps: float) -> Order:
+        """Return the order to stop, for a simulator that sends nothing any more, and say so.
+
+        Args:
+            speed_mps: the last that is known.
+        """
+        self.complain(
+            SimulatorError(f"the simulator sends nothing for {SILENT_S:g} s: the vehicle stops")
+        )
+        return self.stop(speed_mps)
 
     def complain(self, error: Exception) -> None:
         """Say what was wrong with a message, the first times that something is."""

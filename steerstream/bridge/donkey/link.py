@@ -10,13 +10,11 @@ import math
 from typing import Any
 
 from steerstream.bridge.donkey.messages import Splitter, control, read_message, read_telemetry
-from steerstream.bridge.driver import Driver, SimulatorError
+from steerstream.bridge.driver import SILENT_S, Driver, SimulatorError
 from steerstream.errors import BadRequest
 
 WIDTH_PX, HEIGHT_PX = 320, 240
 _READ_BYTES = 1 << 16
-_SILENT_S = 2.0
-"""After which a vehicle that drives is stopped: its simulator would follow the last order on."""
 
 
 class Link:
@@ -59,7 +57,7 @@ class Link:
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         """Wait for bytes; where a simulator falls silent in a drive, stop the vehicle once."""
         if self._is_driving:
-            waiting = asyncio.timeout(_SILENT_S)
+            waiting = asyncio.timeout(SILENT_S)
             try:
                 async with waiting:
                     return await reader.read(_READ_BYTES)
@@ -67,12 +65,8 @@ class Link:
                 if not waiting.expired():
                     raise
             self._is_driving = False
-            self._driver.complain(
-                SimulatorError(
-                    f"the simulator sends nothing for {_SILENT_S:g} s: the vehicle stops"
-                )
-            )
-            writer.write(json.dumps(control(self._driver.stop(self._speed_mps))).encode())
+            order = self._driver.stop_in_silence(self._speed_mps)
+            writer.write(json.dumps(control(order)).encode())
         return await reader.read(_READ_BYTES)
 
     async def _reply(self, found: bytes | SimulatorError) -> dict[str, Any] | None:

@@ -6,15 +6,26 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
-from steerstream.bridge.driver import LARGEST_PICTURE_BYTES, Driver, SimulatorError
+from steerstream.bridge.driver import (
+    LARGEST_PICTURE_BYTES,
+    SILENT_S,
+    Driver,
+    Order,
+    SimulatorError,
+)
 from steerstream.bridge.udacity import engine_io
 from steerstream.bridge.udacity.telemetry import read_telemetry, steer
 from steerstream.errors import SteerstreamError
 
 _PATH = "/socket.io/"
 # A picture in base64 and the other fields.
+_LONGEST_SILENCE_S = (engine_io.PING_INTERVAL_MS + engine_io.PING_TIMEOUT_MS) / 1e3
+"""Without even a ping for so long, a simulator is gone, and another one may come."""
+_STOPPING_S = 0.5
+"""Between two orders to a silent simulator: from full brake to none, which it could take for
+reverse."""
 _LARGEST_MESSAGE_BYTES = LARGEST_PICTURE_BYTES * 4 // 3 + (64 << 10)
 
 
@@ -31,6 +42,8 @@ class Simulator:
         self._driver = driver
         self._is_taken = False
         self._is_manual = True
+        # How long it may say nothing.
+        self._patience_s = _LONGEST_SILENCE_S
         self._separator = "."
         self._speed_mps = 0.0
 
@@ -49,12 +62,13 @@ class Simulator:
         finally:
             self._is_taken = False
             self._is_manual = True
+            self._patience_s = _LONGEST_SILENCE_S
 
     async def _converse(self, socket: web.WebSocketResponse) -> None:
         await socket.send_str(engine_io.opening(secrets.token_hex(10)))
         await socket.send_str(engine_io.CONNECTED)
         with contextlib.suppress(ConnectionResetError):
-            async for message in socket:
+            while (message := await self._heard(socket)) is not None:
                 if message.type is WSMsgType.ERROR:
                     self._driver.complain(SimulatorError(f"the link broke: {message.data}"))
                 if message.type is not WSMsgType.TEXT or engine_io.is_end(message.data):
@@ -62,6 +76,26 @@ class Simulator:
                 for packet in await self._answers(message.data):
                     await socket.send_str(packet)
             await socket.close()
+
+    async def _heard(self, socket: web.WebSocketResponse) -> WSMessage | None:
+        """Return the next message; None where the simulator is gone.
+
+        A vehicle that drives is stopped where it says nothing.
+        """
+        while True:
+            try:
+                return await socket.receive(self._patience_s)
+            except TimeoutError:
+                if self._patience_s == _LONGEST_SILENCE_S:
+                    return None
+            is_first = self._patience_s == SILENT_S
+            stop = self._driver.stop_in_silence if is_first else self._driver.stop
+            order = stop(self._speed_mps)
+            self._patience_s = _STOPPING_S if order.throttle else _LONGEST_SILENCE_S
+            await socket.send_str(self._steer(order))
+
+    def _steer(self, order: Order) -> str:
+        return engine_io.event("steer", steer(order, self._separator))
 
     async def _answers(self, packet: str) -> list[str]:
         """Return what a packet is answered with."""
@@ -74,17 +108,17 @@ class Simulator:
             telemetry = read_telemetry(event.value)
         except SimulatorError as error:
             self._driver.complain(error)
-            order = self._driver.stop(self._speed_mps)
-            return [engine_io.event("steer", steer(order, self._separator))]
+            return [self._steer(self._driver.stop(self._speed_mps))]
         if telemetry is None:
             self._is_manual = True
+            self._patience_s = _LONGEST_SILENCE_S
             return [engine_io.event("manual", {})]
         if self._is_manual:
             self._is_manual = False
             await self._driver.restart()
         self._separator, self._speed_mps = telemetry.decimal_separator, telemetry.speed_mps
-        order = await self._driver.order(telemetry.picture, telemetry.speed_mps)
-        return [engine_io.event("steer", steer(order, self._separator))]
+        self._patience_s = SILENT_S
+        return [self._steer(await self._driver.order(telemetry.picture, telemetry.speed_mps))]
 
 
 @contextlib.asynccontextmanager

@@ -3,14 +3,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import socket
 
 import pytest
 
+from steerstream.bridge.donkey import command
 from steerstream.bridge.donkey import link as links
 from steerstream.bridge.donkey.link import Link
 from steerstream.errors import BadRequest
 from steerstream.testing import FakeServer
+from steerstream.watch.place import place
 from tests.steerstream.bridge.donkey import simulator as words
 from tests.steerstream.bridge.driving import PICTURE, driving
 
@@ -77,7 +80,7 @@ async def test_broken_messages_stop_the_vehicle_and_the_drive_goes_on(capsys):
 
 
 async def test_a_simulator_that_falls_silent_is_told_to_stop_once(monkeypatch, capsys):
-    monkeypatch.setattr(links, "_SILENT_S", 0.2)
+    monkeypatch.setattr(links, "SILENT_S", 0.2)
     async with linked() as (ask, simulator, _):
         await ask(words.telemetry(PICTURE))
         simulator.say(words.telemetry(PICTURE)[:100])
@@ -111,3 +114,29 @@ async def test_the_vehicle_is_told_to_stop_when_the_bridge_ends():
         await asyncio.wait([task])
         last = json.loads(await asyncio.to_thread(simulator.hear))
         assert last == {**CONTROL, "throttle": "0.000000", "brake": "1.000000"}
+
+
+async def test_simulators_are_served_one_after_the_other(capsys):
+    """One waits for its turn, and more are sent away, so that none drives another's vehicle."""
+    async with driving() as found:
+        link = Link(found, scene="", fov_deg=None)
+        serving = asyncio.create_task(command._accept(link, place("127.0.0.1:0")))
+        said = ""
+        async with asyncio.timeout(30):
+            while not (port := re.search(r":(\d+)$", said.strip())):
+                await asyncio.sleep(0.01)
+                said += capsys.readouterr().out
+            ends = []
+            for number in range(3):
+                ends.append(await asyncio.open_connection("127.0.0.1", int(port[1])))
+                if number == 0:
+                    ends[0][1].write(words.telemetry(PICTURE).encode())
+                    assert b"control" in await ends[0][0].read(1000)
+            (_, first), (reader, second), (third, _) = ends
+            assert await third.read() == b""
+            second.write(words.telemetry(PICTURE).encode())
+            first.close()
+            assert b"control" in await reader.read(1000)
+        serving.cancel()
+        for _, writer in ends:
+            writer.close()

@@ -13,6 +13,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from steerstream.bridge import driver
+from steerstream.bridge.udacity import server
 from steerstream.bridge.udacity.server import serve
 from steerstream.errors import SteerstreamError
 from steerstream.testing import FakeServer, Reply
@@ -37,7 +39,7 @@ MODULES = os.environ.get("STEERSTREAM_NODE_MODULES")
 @contextlib.asynccontextmanager
 async def simulator(fake: FakeServer | None = None):
     """Yields a connected WebSocket, past the opening."""
-    async with driving(fake) as driver, serve(driver, "127.0.0.1", 0) as port:
+    async with driving(fake) as found, serve(found, "127.0.0.1", 0) as port:
         address = f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
         async with aiohttp.ClientSession() as client, client.ws_connect(address) as socket:
             opening = await socket.receive_str()
@@ -100,8 +102,44 @@ async def test_other_events_and_binary_messages_need_no_answer():
         assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
 
 
+async def test_a_simulator_that_falls_silent_is_told_to_stop_until_it_must_stand(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr(server, "SILENT_S", 0.2)
+    monkeypatch.setattr(server, "_STOPPING_S", 0.02)
+    monkeypatch.setattr(driver, "_LONGEST_STOP_S", 0.1)
+    async with simulator() as socket:
+        await socket.send_str(TELEMETRY)
+        assert await socket.receive_str() == STEER
+        throttles = []
+        while not throttles or throttles[-1] != "0.000000":
+            throttles.append(json.loads((await socket.receive_str())[2:])[1]["throttle"])
+        assert set(throttles[:-1]) == {"-1.000000"}, "a brake becomes reverse, so it is let go"
+        await socket.send_str(TELEMETRY)
+        assert await socket.receive_str() == STEER, "it drives on"
+    assert capsys.readouterr().err.count("sends nothing") == 1
+
+
+async def test_where_a_person_drives_silence_stops_nothing(monkeypatch):
+    monkeypatch.setattr(server, "SILENT_S", 0.05)
+    async with simulator() as socket:
+        await socket.send_str(TELEMETRY)
+        await socket.send_str(MANUAL)
+        while await socket.receive_str() != '42["manual",{}]':
+            pass
+        await asyncio.sleep(0.3)
+        await socket.send_str("2")
+        assert await socket.receive_str() == "3"
+
+
+async def test_a_simulator_that_is_gone_without_a_word_makes_room_for_another(monkeypatch):
+    monkeypatch.setattr(server, "_LONGEST_SILENCE_S", 0.1)
+    async with simulator() as socket:
+        assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+
+
 async def test_long_polling_and_a_second_simulator_are_refused():
-    async with driving() as driver, serve(driver, "127.0.0.1", 0) as port:
+    async with driving() as found, serve(found, "127.0.0.1", 0) as port:
         address = f"http://127.0.0.1:{port}/socket.io/?EIO=3&transport="
         async with aiohttp.ClientSession() as client:
             async with client.get(address + "polling") as response:
@@ -114,9 +152,9 @@ async def test_long_polling_and_a_second_simulator_are_refused():
 
 
 async def test_an_address_that_is_taken_is_said():
-    async with driving() as driver, serve(driver, "127.0.0.1", 0) as port:
+    async with driving() as found, serve(found, "127.0.0.1", 0) as port:
         with pytest.raises(SteerstreamError, match="choose another --listen"):
-            async with serve(driver, "127.0.0.1", port):
+            async with serve(found, "127.0.0.1", port):
                 pass
 
 
@@ -128,7 +166,7 @@ async def test_an_address_that_is_taken_is_said():
 async def test_the_third_party_client_drives(culture, decimal, tmp_path):
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(PICTURE)
-    async with driving() as driver, serve(driver, "127.0.0.1", 0) as port:
+    async with driving() as found, serve(found, "127.0.0.1", 0) as port:
         node = await asyncio.create_subprocess_exec(
             "node", CLIENT, str(port), picture, "4", culture,
             env={**os.environ, "NODE_PATH": str(MODULES)}, stdout=asyncio.subprocess.PIPE,

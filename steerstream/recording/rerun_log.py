@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import socket
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -27,6 +31,9 @@ SUFFIX = ".rrd"
 VIEWER = "viewer"
 """In the place of an address: a viewer that is begun on this machine."""
 
+_HOST, _PORT = "127.0.0.1", 9876
+_BEGUN_S, _LOOK_S = 10.0, 0.05
+"""How long a viewer may take until it listens."""
 _CLOCK = "clock"
 _HEADS = {
     "steering_wheel_angle_rad": "steering",
@@ -61,9 +68,44 @@ _NEWS: dict[str, Callable[[Any], str]] = {
 def viewer_program() -> str | None:
     """Return the viewer beside this Python; None where it has none and `PATH` may.
 
-    Rerun looks in `PATH` alone, where an environment that nobody activated is not.
+    An environment that nobody activated is not in `PATH`.
     """
     return shutil.which("rerun", path=str(Path(sys.executable).parent))
+
+
+def begin_viewer() -> str:
+    """Begin a viewer that this machine alone reaches, or use the one that is there.
+
+    Rerun's own `spawn` has it listen at every address, where anybody may show it anything.
+
+    Returns:
+        Its address.
+
+    Raises:
+        OSError: there is no viewer, or it does not begin.
+    """
+    address = f"rerun+http://{_HOST}:{_PORT}/proxy"
+    if _is_there():
+        return address
+    command = [viewer_program() or "rerun", "--bind", _HOST, "--port", str(_PORT)]
+    command.append("--expect-data-soon")
+    # It outlives this program, and Ctrl-C there.
+    viewer = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+    until_s = time.monotonic() + _BEGUN_S
+    while not _is_there():
+        if viewer.poll() is not None:
+            raise OSError(f"the viewer ended with exit code {viewer.returncode}")
+        if time.monotonic() > until_s:
+            viewer.kill()
+            raise OSError(f"the viewer does not listen after {_BEGUN_S:g} s")
+        time.sleep(_LOOK_S)
+    return address
+
+
+def _is_there() -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((_HOST, _PORT), timeout=1.0):
+        return True
+    return False
 
 
 class RerunLog:
@@ -85,10 +127,8 @@ class RerunLog:
             if to.endswith(SUFFIX):
                 Path(to).parent.mkdir(parents=True, exist_ok=True)
                 self._stream.save(to)
-            elif to == VIEWER:
-                rr.spawn(executable_path=viewer_program(), recording=self._stream)
             else:
-                self._stream.connect_grpc(to)
+                self._stream.connect_grpc(begin_viewer() if to == VIEWER else to)
         except (OSError, RuntimeError, ValueError) as error:
             raise MediaError(f"cannot show a drive at {to}: {error}") from error
         self._stream.send_blueprint(blueprint())

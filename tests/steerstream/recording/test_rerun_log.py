@@ -1,7 +1,8 @@
-"""Rerun's own program reads what was written; no viewer is begun."""
+"""Rerun's own program reads what was written; a double is begun in the place of its viewer."""
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.steerstream.recording.drives import drive, driving
 
 pytest.importorskip("rerun", reason="needs the extra rerun")
 
+from steerstream.recording import rerun_log
 from steerstream.recording.reader import Recording
 from steerstream.recording.rerun_log import RerunLog, viewer_program, write_rrd
 
@@ -95,3 +97,58 @@ def test_the_viewer_is_the_one_of_this_environment_also_where_it_is_not_activate
     program = tmp_path / "rerun"
     program.touch(mode=0o755)
     assert viewer_program() == str(program)
+
+
+VIEWER_DOUBLE = """#!{python}
+import pathlib, socket, sys
+given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+pathlib.Path(__file__ + ".given").write_text(" ".join(sys.argv[1:]))
+server = socket.create_server((given["--bind"], int(given["--port"])))
+while True:
+    server.accept()
+"""
+
+
+@pytest.fixture
+def viewer(tmp_path, monkeypatch):
+    """A program in the place of the viewer; what it was given stands in a file beside it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(rerun_log, "_PORT", taken.getsockname()[1])
+    program = tmp_path / "rerun"
+    program.write_text(VIEWER_DOUBLE.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setattr(rerun_log, "viewer_program", lambda: str(program))
+    begun = []
+    begin = subprocess.Popen
+    monkeypatch.setattr(
+        rerun_log.subprocess, "Popen", lambda *a, **k: begun.append(begin(*a, **k)) or begun[-1]
+    )
+    yield program
+    for process in begun:
+        process.kill()
+        process.wait()
+
+
+def test_a_viewer_that_is_begun_is_reached_from_this_machine_alone(viewer):
+    address = f"rerun+http://127.0.0.1:{rerun_log._PORT}/proxy"
+    assert rerun_log.begin_viewer() == address
+    viewer.unlink()
+    assert rerun_log.begin_viewer() == address, "the one that is there"
+    given = Path(f"{viewer}.given").read_text()
+    assert given == f"--bind 127.0.0.1 --port {rerun_log._PORT} --expect-data-soon"
+
+
+def test_a_viewer_that_does_not_begin_is_said(viewer):
+    viewer.write_text("#!/bin/sh\nexit 3\n")
+    with pytest.raises(MediaError, match=r"cannot show a drive at viewer: .* exit code 3"):
+        RerunLog(rerun_log.VIEWER)
+    viewer.unlink()
+    with pytest.raises(MediaError, match=r"cannot show a drive at viewer: .*No such file"):
+        RerunLog(rerun_log.VIEWER)
+
+
+def test_a_viewer_that_never_listens_is_ended(viewer, monkeypatch):
+    monkeypatch.setattr(rerun_log, "_BEGUN_S", 0.1)
+    viewer.write_text("#!/bin/sh\nexec sleep 60\n")
+    with pytest.raises(MediaError, match=r"does not listen after 0\.1 s"):
+        RerunLog(rerun_log.VIEWER)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from model_export.errors import DataError, ModelExportError
+from model_export.errors import DataError, ModelExportError, ProcessError
 from model_export.export.reduced_precision.options import add_optimize
 from model_export.options import Commands, add_data
 from model_export.report import options as report_options
@@ -41,12 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with command_needs("model_export", "train"), sigterm_interrupts():
             code: int = options.run(options)
     except (ModelExportError, OSError) as error:
-        print(f"model_export: {error}", file=sys.stderr)
+        _say(str(error))
         return CANNOT_START
     except KeyboardInterrupt:
-        print("model_export: stopped; the same command goes on from here", file=sys.stderr)
+        _say("stopped; the same command goes on from here")
         return INTERRUPTED
     return code
+
+
+def _say(text: str) -> None:
+    """Say why the command ended; of processes that `torchrun` started, the first speaks for all."""
+    if _is_first():
+        print(f"model_export: {text}", file=sys.stderr)
+
+
+def _is_first() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,9 +80,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("train", help="train a network, or go on with a run")
-    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file")
+    command.add_argument(
+        "--config",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="TOML file; of several, each begins with the best weights of the one before",
+    )
     add_data(command)
-    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
+    command.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="the run's folder; of several configurations the last one's, the others' lie in it",
+    )
     command.add_argument(
         "--start",
         type=Path,
@@ -80,6 +105,26 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     command.add_argument(
         "--threads", type=count, default=1, metavar="N", help="threads of torch (default: 1)"
+    )
+    command.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to train (default: a GPU, if torch sees one)",
+    )
+    command.add_argument(
+        "--workers",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="processes that decode, render and augment frames, for each that trains (default: 0)",
+    )
+    command.add_argument(
+        "--minutes",
+        type=positive,
+        default=math.inf,
+        metavar="M",
+        help="end after so long with what is learned: a stage whose time is up is over",
     )
     command.set_defaults(run=_train)
 
@@ -208,16 +253,36 @@ def _train(options: argparse.Namespace) -> int:
     import cv2  # noqa: PLC0415
     import torch  # noqa: PLC0415
 
+    from model_export import config as configs  # noqa: PLC0415
+    from model_export import parallel  # noqa: PLC0415
     from model_export.run import RunFolder  # noqa: PLC0415
+    from model_export.training.hardware import Hardware, device_named  # noqa: PLC0415
+    from model_export.training.time_limit import TimeLimit  # noqa: PLC0415
     from model_export.training.trainer import train  # noqa: PLC0415
 
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     cache = options.cache or options.out.parent / "cache"
     start = RunFolder(options.start) if options.start else None
-    result = train(options.config, RunFolder(options.out), options.data, cache, start)
-    for item in result.scores:
-        print(f"{item.head:24} {item.rmse:8.4f}  {item.source}")
+    *before, _ = options.config
+    folders = [*(options.out / config.stem for config in before), options.out]
+    limit = TimeLimit(options.minutes, sum(len(configs.load(one).stage) for one in options.config))
+    hardware = Hardware(device=device_named(options.device), workers=options.workers)
+    try:
+        with parallel.joined(hardware.device):
+            for config, folder in zip(options.config, folders, strict=True):
+                run = RunFolder(folder)
+                result = train(
+                    config, run, options.data, cache, start, hardware=hardware, limit=limit
+                )
+                start = run
+    except ProcessError as error:
+        # Said here, while no SIGTERM of torchrun ends this process: see `taking_note`.
+        _say(str(error))
+        return CANNOT_START
+    if _is_first():
+        for item in result.scores:
+            print(f"{item.head:24} {item.rmse:8.4f}  {item.source}")
     return 0
 
 

@@ -7,6 +7,7 @@ ModelExportError            one line on stderr, exit code 2
 ├── OptionError             an option of a command
 ├── RunError                a folder of a training run
 ├── BundleError             an ONNX file
+├── ProcessError            the processes that train together
 ├── DriveError              a drive of the closed loop
 └── ReportError             a file of results, or a page that is not what they say
 ```
@@ -35,6 +36,10 @@ class OptionError(ModelExportError):
 
 class RunError(ModelExportError):
     """A run's folder holds no finished training, or one of another configuration."""
+
+
+class ProcessError(ModelExportError):
+    """Processes that train together cannot begin so, or one of them is gone."""
 
 
 class BundleError(ModelExportError):

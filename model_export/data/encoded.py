@@ -7,11 +7,15 @@ those are the same.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +28,7 @@ from model_export.data.prepared import prepared
 from model_export.data.recording import Recording, Span, spans
 from model_export.data.sources import Source
 from model_export.data.thinning import kept
+from model_export.data.workers import worked
 from model_export.networks import DrivingNetwork
 from steerstream.progress import tracked
 from steerstream_bundle.contract import FrameInput
@@ -45,6 +50,7 @@ class FeatureCache:
         seed: decides the augmentations.
         folder: where features are kept.
         after_s: times after each frame that labels are stored for.
+        workers: processes that augment the frames.
     """
 
     def __init__(
@@ -55,8 +61,9 @@ class FeatureCache:
         seed: int,
         folder: Path,
         after_s: Sequence[float] = (0.0,),
+        workers: int = 0,
     ) -> None:
-        self._after_s = tuple(after_s)
+        self._after_s, self._workers = tuple(after_s), workers
         self._network, self._frame = network.eval(), frame
         self._seed, self._folder = seed, folder
         self._encoder = _digest_of(self._network, frame)
@@ -89,48 +96,82 @@ class FeatureCache:
     def _write(
         self, recording: Recording, augment: AugmentConfig, passes: int, folder: Path
     ) -> None:
-        labels: list[Labels] = []
+        pieces = [
+            self._piece(recording, augment, at, span)
+            for at in range(passes)
+            for span in _pieces(recording, cut=passes > 1)
+        ]
+        parts = (part for piece in pieces for part in piece.parts())
+        make = functools.partial(self._pictures, recording, augment)
+        pictures = worked(make, parts, self._workers)
         later = ahead(recording, (0.0, *self._after_s))
-        starts: list[npt.NDArray[np.bool_]] = []
-        times_s: list[npt.NDArray[np.float64]] = []
+        after_s = np.array([0.0, *self._after_s])
+        labels: list[Labels] = []
         shape: tuple[int, ...] = ()
-        todo = [(at, piece) for at in range(passes) for piece in _pieces(recording, cut=passes > 1)]
-        with (folder / "features.f16").open("wb") as file:
-            for at, span in tracked(todo, "encoding", len(todo), "sequences"):
-                seed = self._draw(at, span)
-                change = Augmentation(augment, self._frame, seed)
-                rows = slice(span.first, span.last)
-                places = span.first + kept(recording.times_s[rows], augment, (seed, at))
-                for features in self._encoded(recording, places, change):
+        with (folder / "features.f16").open("wb") as file, contextlib.closing(pictures):
+            for piece in tracked(pieces, "encoding", len(pieces), "sequences"):
+                parts_of_it = itertools.islice(pictures, len(list(piece.parts())))
+                for features in self._encoded(parts_of_it):
                     file.write(features.tobytes())
                     shape = features.shape[1:]
-                labels.append(change.labels(later[places], places, np.array([0.0, *self._after_s])))
-                starts.append(places == span.first)
-                times_s.append(recording.times_s[places])
+                change = Augmentation(augment, self._frame, piece.seed)
+                labels.append(change.labels(later[piece.places], piece.places, after_s))
         known = np.concatenate(labels)
         np.savez(
             folder / "labels.npz",
             labels=known[:, 0],
             ahead=known[:, 1:],
-            starts=np.concatenate(starts),
-            times_s=np.concatenate(times_s),
+            starts=np.concatenate([piece.places == piece.first for piece in pieces]),
+            times_s=np.concatenate([recording.times_s[piece.places] for piece in pieces]),
             shape=np.array(shape),
         )
 
-    @torch.no_grad()
-    def _encoded(
-        self, recording: Recording, places: npt.NDArray[np.int64], change: Augmentation
-    ) -> Iterator[npt.NDArray[np.float16]]:
-        visual = self._network.initial_state(1)[len(self._network.recurrent_tensors) :]
-        for first in range(0, len(places), _CHUNK_FRAMES):
-            chunk = places[first : first + _CHUNK_FRAMES].tolist()
-            frames = [_picture(change, recording, place) for place in chunk]
-            windows = torch.from_numpy(np.stack(frames))[None]
-            features, visual = self._network.perceive(windows, visual)
-            yield features[0].numpy().astype(np.float16)
+    def _piece(self, recording: Recording, augment: AugmentConfig, at: int, span: Span) -> _Piece:
+        seed = int(np.random.default_rng((self._seed, at, span.first)).integers(2**62))
+        arrived = kept(recording.times_s[span.first : span.last], augment, (seed, at))
+        return _Piece(span.first, span.first + arrived, seed)
 
-    def _draw(self, at: int, span: Span) -> int:
-        return int(np.random.default_rng((self._seed, at, span.first)).integers(2**62))
+    def _pictures(self, recording: Recording, augment: AugmentConfig, part: _Part) -> Picture:
+        """Return the augmented pictures [N, height, width, 3] of a part."""
+        change = Augmentation(augment, self._frame, part.seed)
+        pictures = [change.picture(recording.frames[at], at) for at in part.places.tolist()]
+        recording.let_go()
+        return np.stack(pictures)
+
+    @torch.no_grad()
+    def _encoded(self, parts: Iterator[Picture]) -> Iterator[npt.NDArray[np.float16]]:
+        visual = self._network.initial_state(1)[len(self._network.recurrent_tensors) :]
+        for pictures in parts:
+            for first in range(0, len(pictures), _CHUNK_FRAMES):
+                window = torch.from_numpy(pictures[None, first : first + _CHUNK_FRAMES])
+                features, visual = self._network.perceive(window.to(self._network.device), visual)
+                yield features[0].cpu().numpy().astype(np.float16)
+
+
+class _Piece(NamedTuple):
+    """What one pass sees of an unbroken piece of a recording.
+
+    Attributes:
+        first: the place of its first frame.
+        places: of the frames that arrive.
+        seed: of what is done to them.
+    """
+
+    first: int
+    places: npt.NDArray[np.int64]
+    seed: int
+
+    def parts(self) -> Iterator[_Part]:
+        """Return it in parts that fit into memory, however long it is."""
+        for first in range(0, len(self.places), _PIECE_FRAMES):
+            yield _Part(self.places[first : first + _PIECE_FRAMES], self.seed)
+
+
+class _Part(NamedTuple):
+    """Frames of a piece that are augmented together."""
+
+    places: npt.NDArray[np.int64]
+    seed: int
 
 
 def _pieces(recording: Recording, *, cut: bool) -> Iterator[Span]:
@@ -138,10 +179,6 @@ def _pieces(recording: Recording, *, cut: bool) -> Iterator[Span]:
         step = _PIECE_FRAMES if cut else span.last - span.first
         for first in range(span.first, span.last, step):
             yield Span(first, min(first + step, span.last))
-
-
-def _picture(change: Augmentation, recording: Recording, place: int) -> Picture:
-    return np.ascontiguousarray(change.picture(recording.frames[place], place))
 
 
 def _open(folder: Path) -> Recording:
@@ -166,5 +203,5 @@ def _digest_of(network: DrivingNetwork, frame: FrameInput) -> str:
     """Return a digest of what the encoder makes of noise: it tells weights apart."""
     noise = np.random.default_rng(0).integers(0, 256, (1, 2, *frame.shape), np.uint8)
     visual = network.initial_state(1)[len(network.recurrent_tensors) :]
-    features, _ = network.perceive(torch.from_numpy(noise), visual)
-    return hashlib.sha256(features.numpy().astype(np.float16).tobytes()).hexdigest()
+    features, _ = network.perceive(torch.from_numpy(noise).to(network.device), visual)
+    return hashlib.sha256(features.cpu().numpy().astype(np.float16).tobytes()).hexdigest()

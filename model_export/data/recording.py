@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
+import mmap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +76,19 @@ class Recording:
         intervals = np.diff(self.times_s, prepend=0.0).astype(np.float32)
         intervals[[span.first for span in self.spans]] = first_s
         return intervals
+
+    def span_of(self, place: int) -> Span:
+        """Return the sequence that a frame is in."""
+        return self.spans[bisect.bisect(self.spans, place, key=lambda span: span.first) - 1]
+
+    def let_go(self) -> None:
+        """Give back the memory of the frames that were read; what is on disk is read again.
+
+        What is mapped counts as this process's memory until the kernel has no other. So it would
+        look as if training needed as much as there are frames.
+        """
+        if isinstance(self.frames, np.memmap):
+            self.frames._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def record(samples: Iterable[Sample], frame: FrameInput, folder: Path) -> Recording:

@@ -131,6 +131,11 @@ class DrivingNetwork(nn.Module, ABC):
         """
         return features
 
+    @property
+    def device(self) -> torch.device:
+        """What it computes on."""
+        return self.get_buffer("output_mean").device
+
     def load_pretrained(self) -> None:
         """Take weights from training on other data, where the network uses such; else nothing."""
 
@@ -141,8 +146,8 @@ class DrivingNetwork(nn.Module, ABC):
     def initial_state(self, batch: int) -> State:
         """Return the state [batch, *shape] of sessions that begin."""
         return tuple(
-            torch.tensor(pair.initial).reshape(pair.shape if len(pair.initial) > 1 else ())
-            .expand(batch, *pair.shape).clone()
+            torch.tensor(pair.initial, device=self.device)
+            .reshape(pair.shape if len(pair.initial) > 1 else ()).expand(batch, *pair.shape).clone()
             for pair in self.state_tensors
         )  # fmt: skip
 
@@ -213,7 +218,7 @@ class DrivingNetwork(nn.Module, ABC):
         features, visual = self.see(frames, state[recurrent:])
         if self.takes_interval:
             if intervals_s is None:
-                intervals_s = torch.full(features.shape[:2], self.period_s)
+                intervals_s = torch.full(features.shape[:2], self.period_s, device=self.device)
             features = self.timed(features, intervals_s)
         return features, state[:recurrent], visual
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from model_export.config import Config
 from model_export.networks.base import DrivingNetwork, State
+from model_export.networks.parts.batch_norm import BatchNorm2d
 from model_export.networks.parts.convolutions import framewise, pixels
 from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.streamed import StreamedConvolution, memories
@@ -53,7 +54,7 @@ class Cnn3d(DrivingNetwork):
             size, channels = layers[-1].size, width
         self.layers = nn.ModuleList(layers)
         self._memories = memories(layers)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in settings.channels)
+        self.norms = nn.ModuleList(BatchNorm2d(width) for width in settings.channels)
         self.dense = nn.Linear(channels * size[0] * size[1], settings.features)
         self.heads = Heads(settings.features)
         self.dropout = nn.Dropout(settings.dropout)

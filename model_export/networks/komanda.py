@@ -159,7 +159,7 @@ class Komanda(DrivingNetwork):
 
     def initial_state(self, batch: int) -> State:
         """Return the trained initial state [batch, *shape]; gradients reach it."""
-        zeros = (torch.zeros(batch, *pair.shape) for pair in self._memories)
+        zeros = (torch.zeros(batch, *pair.shape, device=self.device) for pair in self._memories)
         return (*(start.expand(batch, -1) for start in self.initial), *zeros)
 
     def learning_state(self, batch: int) -> State:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from model_export.errors import RunError
 from model_export.run import RunFolder
 from steerstream import whole_file
 from steerstream_bundle.contract import STEERING_WHEEL_ANGLE
+
+_PICTURE_PERIOD_S = 60.0
+"""A picture takes longer than an evaluation of a small network."""
 
 
 class History:
@@ -33,6 +37,7 @@ class History:
         whole_file.write_text(run.metrics, "".join(lines))
         purge = self.entries[-1]["step"] + 1 if self.entries else 0
         self._board = SummaryWriter(str(run.tensorboard), purge_step=purge)
+        self._next_picture_s = time.monotonic() + _PICTURE_PERIOD_S
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Record one evaluation: stage, step, losses, learning rate, score, RMSE by source."""
@@ -46,11 +51,18 @@ class History:
             for name, rmse in entry[part].items():
                 self._board.add_scalar(f"{part}/{name}", rmse, step)
         self._board.flush()
-        plot(self.entries, self._run.curves)
+        if time.monotonic() >= self._next_picture_s:
+            self._draw()
 
     def close(self) -> None:
-        """Close the event file."""
+        """Draw the curves to their end, and close the event file."""
+        if self.entries:
+            self._draw()
         self._board.close()
+
+    def _draw(self) -> None:
+        plot(self.entries, self._run.curves)
+        self._next_picture_s = time.monotonic() + _PICTURE_PERIOD_S
 
 
 def read(run: RunFolder) -> list[Mapping[str, Any]]:

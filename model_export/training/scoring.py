@@ -158,16 +158,18 @@ def predict(network: DrivingNetwork, recording: Recording, *, carry: bool) -> Pr
     """
     shape = recording.labels.shape
     found = Predicted(np.empty(shape, np.float32), np.empty(shape, np.float32))
-    intervals_s = torch.from_numpy(recording.intervals_s(network.period_s))
+    intervals_s = torch.from_numpy(recording.intervals_s(network.period_s)).to(network.device)
     for span in recording.spans:
         state = network.initial_state(1)
         for first in range(span.first, span.last, _CHUNK):
             chunk = Span(first, min(first + _CHUNK, span.last))
             frames = torch.from_numpy(np.array(recording.frames[chunk.first : chunk.last]))
+            frames = frames.to(network.device)
             intervals = intervals_s[chunk.first : chunk.last]
             predicted, state = _run(network, frames, intervals, state, carry=carry)
             for whole, part in zip(found, predicted, strict=True):
                 whole[first : chunk.last] = part
+        recording.let_go()
     return found
 
 
@@ -178,5 +180,5 @@ def _run(
         said, state = network.unroll(frames[None], state, intervals_s[None])
     else:
         said, _ = network.unroll(frames[:, None], network.initial_state(len(frames)))
-    mean, stddev = (tensor.flatten(0, 1).numpy() for tensor in said)
+    mean, stddev = (tensor.flatten(0, 1).cpu().numpy() for tensor in said)
     return Predicted(mean, stddev), state

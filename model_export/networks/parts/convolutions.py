@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import fusion
 
 from model_export.config import FrameConfig
+from model_export.networks.parts.batch_norm import BatchNorm2d
 
 PILOTNET = ((24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1))
 """Channels, kernel, stride."""
@@ -31,7 +32,7 @@ class PilotNetConvolutions(nn.Sequential):
         for place, (usual, kernel, stride) in enumerate(PILOTNET):
             width = stem[place] if place < len(stem) else usual
             convolution = nn.Conv2d(channels, width, kernel, stride, bias=False)
-            layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            layers += [convolution, BatchNorm2d(width), nn.ReLU(inplace=True)]
             channels = width
         super().__init__(*layers)
         self.scales_pixels = True

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import fusion
 
+from model_export.networks.parts.batch_norm import BatchNorm2d
 from steerstream_bundle.contract import TrainingSource
 
 _STEM = 32
@@ -117,7 +118,7 @@ class _ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(taken, given, kernel, stride, groups=groups, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(given, eps=1e-3)
+        self.norm: nn.Module = BatchNorm2d(given, eps=1e-3)
         self._kernel, self._stride = kernel, stride
 
     def forward(self, inputs: Tensor) -> Tensor:

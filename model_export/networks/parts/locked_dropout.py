@@ -26,5 +26,5 @@ class LockedDropout(nn.Module):
         """Drop the same features [B, T, F] at all T."""
         if not self.training or not self._share:
             return features
-        kept = torch.rand(features.shape[0], 1, features.shape[2]) >= self._share
-        return features * kept / (1.0 - self._share)
+        draws = torch.rand(features.shape[0], 1, features.shape[2], device=features.device)
+        return features * (draws >= self._share) / (1.0 - self._share)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
+from model_export import parallel
 from model_export.config import HeadsConfig
 
 
@@ -80,6 +81,8 @@ def where_known(labels: Tensor, outputs: Tensor) -> Tensor:
 def mean_known(errors: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Return the mean [3] of each head's errors [B, T, 3] over what is labelled, rows weighted.
 
+    Of processes that train together each gives its rows' part of the mean: the parts add up to it.
+
     Args:
         errors: [B, T, ..., 3].
         labels: [B, T, ..., 3], NaN where a head is not labelled.
@@ -87,4 +90,4 @@ def mean_known(errors: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """
     factors = torch.isfinite(labels) * weights.reshape(-1, *(1,) * (labels.dim() - 1))
     over = tuple(range(labels.dim() - 1))
-    return (errors * factors).sum(over) / factors.sum(over).clamp_min(1e-6)
+    return (errors * factors).sum(over) / parallel.summed(factors.sum(over)).clamp_min(1e-6)

@@ -110,7 +110,9 @@ class SidewaysMotion(Comparison):
     def _side_by_side(self, look: Tensor) -> Tensor:
         """Return bands of equal height [N * bands, rows, width]."""
         rows = torch.tensor([row for top, end in self._bands for row in range(top, end)])
-        return look.index_select(1, rows).reshape(-1, len(rows) // len(self._bands), look.shape[2])
+        return look.index_select(1, rows.to(look.device)).reshape(
+            -1, len(rows) // len(self._bands), look.shape[2]
+        )
 
     def _curve(self, before: Tensor, now: Tensor) -> Tensor:
         """Return the correlation [N, 2 reach + 1] of one band at every shift."""

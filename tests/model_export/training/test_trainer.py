@@ -25,11 +25,11 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     real = Learner.step
     taken: list[int] = []
 
-    def step(self, batch, number):
+    def step(self, batch, number, spent):
         if len(taken) == steps:
             raise KilledError
         taken.append(number)
-        return real(self, batch, number)
+        return real(self, batch, number, spent)
 
     monkeypatch.setattr(Learner, "step", step)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from steerstream import BadRequest, MissingExtra, ViewEncoding, extras, view
 from steerstream.v1 import frame_pb2
-from steerstream_bundle import jpeg
+from steerstream_bundle import jpeg, pictures
 from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.pictures import Nv12Image, to_input
@@ -82,6 +83,36 @@ def test_pixels_are_those_that_the_server_would_have_made(height, width, crop, t
     seen = view.of_pixels(picture, view.declared(frame))
     np.testing.assert_array_equal(seen.pixels, prepare(picture, frame))
     assert check(applied(seen), frame).shape == frame.shape
+
+
+SCALES = """Neither imports the other, so each chooses a scale of decoding by itself. If they chose
+differently, the network would see another picture of the same file."""
+
+
+@pytest.mark.parametrize("frame", [FRAME, LARGE, NARROW])
+@pytest.mark.parametrize("aspect", [4 / 3, 16 / 9, 1.0, 0.5])
+def test_client_and_server_decode_a_file_of_any_usual_size_at_the_same_scale(frame, aspect):
+    declared = view.declared(frame)
+    for height in range(1, 2200):
+        size = height, max(1, round(aspect * height))
+        assert view._smallest(*size, declared) == jpeg._smallest(*size, frame), SCALES
+
+
+@given(st.integers(1, 9000), st.integers(1, 9000), crops(), st.tuples(sides, sides))
+def test_client_and_server_decode_any_file_for_any_network_at_the_same_scale(
+    height, width, crop, to
+):
+    frame = FrameInput(tensor="frames", height_px=to[0], width_px=to[1], crop=crop)
+    ours = view._smallest(height, width, view.declared(frame))
+    assert ours == jpeg._smallest(height, width, frame), SCALES
+
+
+@given(st.integers(1, 9000), st.integers(1, 9000), st.tuples(sides, sides))
+def test_client_and_server_decode_a_file_that_is_mapped_at_the_same_scale(height, width, least):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(view, "_warp", lambda _: SimpleNamespace(least_px=least))
+        ours = view._smallest(height, width, MAPPED)
+    assert ours == jpeg._smallest(height, width, pictures._whole(least)), SCALES
 
 
 def applied(seen):

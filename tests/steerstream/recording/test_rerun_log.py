@@ -118,11 +118,13 @@ def viewer(tmp_path, monkeypatch):
     program.write_text(VIEWER_DOUBLE.format(python=sys.executable))
     program.chmod(0o755)
     monkeypatch.setattr(rerun_log, "viewer_program", lambda: str(program))
-    begun = []
-    begin = subprocess.Popen
-    monkeypatch.setattr(
-        rerun_log.subprocess, "Popen", lambda *a, **k: begun.append(begin(*a, **k)) or begun[-1]
-    )
+    begun, begin = [], subprocess.Popen
+
+    def noted(*words, **options):
+        begun.append(begin(*words, **options))
+        return begun[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", noted)
     yield program
     for process in begun:
         process.kill()

@@ -6,7 +6,8 @@ Two ways of keeping time, with one rule: a command acts on the vehicle when it a
   stated delay: the command acts that long after the picture was taken, even if that is some
   frames later.
 - Real time: the world keeps up with the wall clock. Frames are sent when they are due, and a
-  command acts from when it really came.
+  command acts from when it really came. Between answers the vehicle follows its driver's guard,
+  which plays what the last command said comes next where answers are missing.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ START_NS = 1_000_000_000
 """When simulated time begins, by the loop's clock."""
 
 _LAST_REPLY_WAIT_S = 1.0
+_LOOK_S = 0.01
+"""From one look of the vehicle at its guard to the next, in real time."""
 _LEAD_IN_NS = 50_000_000
 
 
@@ -242,6 +245,7 @@ class _RealTimeLoop:
         self._rate_hz = rate_hz
         self._observe = observe
         self._queue = CommandQueue()
+        self._commands = 0
         self._waiting: dict[int, Moment] = {}
         self._settled = asyncio.Event()
         self._start_ns = 0
@@ -249,6 +253,7 @@ class _RealTimeLoop:
     async def run(self, frames: int) -> None:
         self._start_ns = time.monotonic_ns() + _LEAD_IN_NS
         receiver = asyncio.create_task(self._receive())
+        looker = asyncio.create_task(self._look())
         try:
             for number in range(frames):
                 if receiver.done():
@@ -256,10 +261,12 @@ class _RealTimeLoop:
                 await self._send(number)
             await self._finish(frames / self._rate_hz)
         finally:
+            looker.cancel()
             receiver.cancel()
-            # Raises what ended the receiver, if that was not this cancellation.
-            with contextlib.suppress(asyncio.CancelledError):
-                await receiver
+            for task in (looker, receiver):
+                # Raises what ended the task, if that was not this cancellation.
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         for moment in self._waiting.values():
             self._observe(moment, None)
 
@@ -276,15 +283,24 @@ class _RealTimeLoop:
 
     async def _receive(self) -> None:
         while (reply := await self._driver.receive()) is not None:
-            if reply.command is not None:
-                arrival_s = (reply.arrived_ns - self._start_ns) / 1e9
-                self._queue.put(arrival_s, reply.sequence_number, reply.command)
+            self._act(reply.arrived_ns, reply.command)
             moment = self._waiting.pop(reply.sequence_number, None)
             if moment is not None:
                 self._observe(moment, reply)
             if not self._waiting:
                 self._settled.set()
         raise DriverStoppedError
+
+    async def _look(self) -> None:
+        while True:
+            self._act(time.monotonic_ns(), self._driver.follow())
+            await asyncio.sleep(_LOOK_S)
+
+    def _act(self, now_ns: int, command: Command | None) -> None:
+        """Let a command act from a time on; the guard has dropped what was overtaken."""
+        if command is not None:
+            self._commands += 1
+            self._queue.put((now_ns - self._start_ns) / 1e9, self._commands, command)
 
     async def _sleep_until(self, due_ns: int) -> None:
         await asyncio.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)

@@ -73,6 +73,9 @@ class Driver(Protocol):
     async def receive(self) -> Reply | None:
         """Wait for the next reply; None when no more come."""
 
+    def follow(self) -> Command | None:
+        """Return what the vehicle follows at this moment; None to keep the command before."""
+
 
 class LocalDriver:
     """A driver inside this process whose every answer takes one stated time.
@@ -98,6 +101,10 @@ class LocalDriver:
     async def receive(self) -> Reply:
         """Return the next reply."""
         return await self._replies.get()
+
+    def follow(self) -> Command | None:
+        """Return None: a policy says nothing between its replies."""
+        return None
 
 
 def expert_policy(world: World) -> Policy:

@@ -38,6 +38,9 @@ class GrpcDriver:
         encoding: how pictures are sent.
         view: which pictures are cropped and scaled as the server asks.
         act_in_ms: what is said of when commands act; None for what the session knows.
+
+    Attributes:
+        told: told each safe command that the vehicle followed between answers.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class GrpcDriver:
         self._encoding = encoding
         self._view = view
         self._speed_mps = 0.0
+        self.told: Callable[[SafeCommand], object] = lambda _: None
 
     async def send(self, frame: Frame) -> None:
         """Send a frame.
@@ -103,6 +107,12 @@ class GrpcDriver:
                     answer.sequence_number, command, answer, answer.sent_ns, answer.received_ns
                 )
         return None
+
+    def follow(self) -> Command | None:
+        """Return what the session's guard has the vehicle follow at this moment."""
+        safe = self.session.safe_command()
+        self.told(safe)
+        return self._command(safe)
 
     def _command(self, safe: SafeCommand) -> Command | None:
         if safe.steering_wheel_angle_rad is None:

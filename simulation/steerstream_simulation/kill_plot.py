@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from steerstream import SafeCommand
 from steerstream_simulation import plot
 from steerstream_simulation.closed_loop import Moment
 from steerstream_simulation.drivers import Reply
 from steerstream_simulation.server_kill import ServerKill
 
-_BEFORE_S, _AFTER_S = 2.0, 4.0
-_PICTURES_S = (-1.0, 0.0, None, 1.5)
+_BEFORE_S, _AFTER_S = 1.0, 2.0
+_PICTURES_S = (-0.5, 0.0, None, 1.0)
 """When the pictures were taken, from the kill; None for the first frame after the gap."""
 
 _FIRST, _SECOND, _GAP = plot.NETWORK, "#2a9d3f", "#c82828"
+_AHEAD_EVERY = 4
+"""Frames from one horizon that is drawn to the next, so that they can be told apart."""
 
 
 @dataclass(slots=True)
@@ -42,6 +46,12 @@ class KillPlot:
         self._kill = kill
         self._departure_offset_m = departure_offset_m
         self._rows: list[_Row] = []
+        self._told: list[tuple[int, SafeCommand]] = []
+
+    def told(self, safe: SafeCommand) -> None:
+        """Add what the guard had the vehicle do at this moment."""
+        if self._kill.killed_ns is not None and self._kill.gap is None:
+            self._told.append((time.monotonic_ns(), safe))
 
     def __call__(self, moment: Moment, reply: Reply | None) -> None:
         """Add a frame."""
@@ -69,6 +79,7 @@ class KillPlot:
         lane, steering, latencies = plot.panels(figure, -_BEFORE_S, _AFTER_S)
         self._lane(lane, rows, seconds)
         _steering(steering, rows, seconds)
+        _guard(steering, self._told, killed_ns)
         _latencies(latencies, rows, seconds)
         for axes in (lane, steering, latencies):
             axes.axvspan(0.0, gap_s, color=_GAP, alpha=0.25, linewidth=0)
@@ -90,15 +101,12 @@ class KillPlot:
             after_s = gap_s if wanted is None else wanted
             at = min(int(np.searchsorted(seconds, after_s)), len(rows) - 1)
             axes = plot.picture(figure, index, rows[at].moment.frame.image)
-            caption = f"{after_s:+.1f} s"
+            text = f"{after_s:+.1f} s"
             if after_s == 0.0:
-                caption = "the server is killed"
+                text = "the server is killed"
             elif wanted is None and self._kill.gap is not None:
-                caption = "the other one answers"
-            axes.text(
-                0.03, 0.95, caption, transform=axes.transAxes, color="white", fontsize=10, va="top",
-                bbox={"facecolor": "black", "alpha": 0.55, "linewidth": 0, "pad": 4},
-            )  # fmt: skip
+                text = "the other one answers"
+            plot.caption(axes, text)
 
     def _lane(self, axes: Axes, rows: list[_Row], seconds: NDArray[np.float64]) -> None:
         offsets = np.array([row.moment.lateral_offset_m for row in rows])
@@ -119,6 +127,23 @@ def _steering(axes: Axes, rows: list[_Row], seconds: NDArray[np.float64]) -> Non
             for row in rows
         ]
         axes.plot(seconds, angles, color=color, label=label, marker=".", markersize=4)
+    name = plot.AHEAD_LABEL
+    for row, now_s in zip(rows[::_AHEAD_EVERY], seconds[::_AHEAD_EVERY], strict=True):
+        if ahead := plot.angles_ahead(row.reply):
+            plot.draw_ahead(axes, float(now_s), ahead, label=name)
+            name = ""
+
+
+def _guard(axes: Axes, told: list[tuple[int, SafeCommand]], killed_ns: int) -> None:
+    """Draw what the guard had the vehicle follow while there was no server."""
+    followed = [
+        ((now_ns - killed_ns) / 1e9, safe.steering_wheel_angle_rad)
+        for now_ns, safe in told
+        if safe.steering_wheel_angle_rad is not None
+    ]
+    if followed:
+        seconds, angles = zip(*followed, strict=True)
+        axes.plot(seconds, angles, ".", color=_GAP, markersize=5, label="the guard")
 
 
 def _latencies(axes: Axes, rows: list[_Row], seconds: NDArray[np.float64]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from steerstream import whole_file
+from steerstream import Command, whole_file
 from steerstream_simulation.closed_loop import Moment
 from steerstream_simulation.drivers import Reply
 from steerstream_simulation.scoring import INTERVENTION_OFFSET_M
@@ -23,10 +24,28 @@ _LEFT, _WIDTH, _PANEL_HEIGHT = 0.06, 0.925, 0.172
 """Shares of the whole picture."""
 
 EXPERT, NETWORK, VEHICLE, _LIMIT = "#e67e22", "#1f77b4", "#1f77b4", "#c82828"
+_AHEAD, AHEAD_LABEL = "#8e44ad", "said to come next"
+"""What a command says comes next."""
+_INSET = (0.44, 0.05, 0.53, 0.4)
+"""Place of what comes next in a picture, as shares of it."""
+_BEFORE_S, _LEAST_RAD = 0.25, 0.02
+"""Shown before the moment, and to either side at least."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A picture of a quarter of the drive, and what its command said comes next."""
+
+    moment: Moment
+    reply: Reply | None
+    turns_rad: float
 
 
 class DrivePlot:
     """Collects a drive and draws it; an `Observer` of the closed loop.
+
+    Of each quarter of the drive it keeps the picture whose command said that the steering will
+    change most, and shows what it said.
 
     Args:
         frames: length of the drive, by which the pictures to keep are chosen.
@@ -35,16 +54,15 @@ class DrivePlot:
     """
 
     def __init__(self, frames: int, *, budget_ms: float, rate_hz: float) -> None:
-        self._kept = set(np.linspace(0, frames - 1, _PICTURES).astype(int).tolist())
+        self._part = max(frames / _PICTURES, 1.0)
         self._budget_ms = budget_ms
         self._rate_hz = rate_hz
-        self._pictures: list[NDArray[np.uint8]] = []
+        self._kept: dict[int, _Kept] = {}
         self._rows: list[tuple[int, float, float, float, float]] = []
 
     def __call__(self, moment: Moment, reply: Reply | None) -> None:
         """Add a frame."""
-        if moment.frame.sequence_number in self._kept:
-            self._pictures.append(moment.frame.image)
+        self._keep(moment, reply)
         command = None if reply is None else reply.command
         self._rows.append(
             (
@@ -55,6 +73,13 @@ class DrivePlot:
                 math.nan if reply is None else reply.round_trip_ms,
             )
         )
+
+    def _keep(self, moment: Moment, reply: Reply | None) -> None:
+        ahead = angles_ahead(reply)
+        turns_rad = abs(ahead[-1][1] - ahead[0][1]) if ahead else 0.0
+        part = int(moment.frame.sequence_number / self._part)
+        if part not in self._kept or turns_rad > self._kept[part].turns_rad:
+            self._kept[part] = _Kept(moment, reply, turns_rad)
 
     def save(self, path: Path) -> None:
         """Draw into a PNG file.
@@ -69,9 +94,16 @@ class DrivePlot:
         rows = np.array(sorted(self._rows), np.float64).reshape(-1, 5)
         seconds, offset, angle, expert, latency = rows.T / [[self._rate_hz], [1], [1], [1], [1]]
         drawing = figure()
-        for index, image in enumerate(self._pictures):
-            picture(drawing, index, image)
         lane, steering, latencies = panels(drawing, 0.0, seconds[-1])
+        label = AHEAD_LABEL
+        for index, (_, kept) in enumerate(sorted(self._kept.items())):
+            axes = picture(drawing, index, kept.moment.frame.image)
+            now_s = kept.moment.frame.sequence_number / self._rate_hz
+            caption(axes, f"{now_s:.1f} s")
+            if ahead := angles_ahead(kept.reply):
+                _inset(axes, seconds - now_s, angle, ahead)
+                draw_ahead(steering, now_s, ahead, label=label, width=2.5)
+                label = ""
         lane.plot(seconds, offset, color=VEHICLE, label="vehicle")
         limit(lane, (-INTERVENTION_OFFSET_M, INTERVENTION_OFFSET_M), "put back beyond")
         steering.plot(seconds, expert, color=EXPERT, label="expert")
@@ -85,6 +117,75 @@ class DrivePlot:
         latencies.tick_params(labelbottom=True)
         latencies.set_xlabel("time, s", fontsize=10)
         return drawing
+
+
+Ahead = list[tuple[float, float]]
+"""Seconds after a command, and the angle that it said for then, in radians; first its own."""
+
+
+def angles_ahead(reply: Reply | None) -> Ahead:
+    """Return what a command said of its angle and the next ones; empty where it said nothing."""
+    answer = None if reply is None else reply.answer
+    if not isinstance(answer, Command) or answer.horizon is None:
+        return []
+    said = [(0.0, answer.limited.steering_wheel_angle_rad)]
+    said += [
+        (step.after_ms / 1e3, step.limited.steering_wheel_angle_rad)
+        for step in answer.horizon.steps
+    ]
+    return [(after_s, angle_rad) for after_s, angle_rad in said if angle_rad is not None]
+
+
+def draw_ahead(axes: Axes, now_s: float, ahead: Ahead, *, label: str, width: float = 1.0) -> None:
+    """Draw what a command said comes next into a panel of steering.
+
+    Args:
+        axes: the panel.
+        now_s: when its picture was taken.
+        ahead: what it said.
+        label: in the legend; empty for none.
+        width: of the line, in points.
+    """
+    seconds, angles = zip(*ahead, strict=True)
+    axes.plot(
+        np.array(seconds) + now_s,
+        angles,
+        color=_AHEAD,
+        linewidth=width,
+        alpha=0.7,
+        label=label,
+        zorder=3,
+    )
+
+
+def _inset(
+    axes: Axes, seconds: NDArray[np.float64], angles: NDArray[np.float64], ahead: Ahead
+) -> None:
+    """Draw into a picture what its command said comes next, and what then came.
+
+    Args:
+        axes: the picture's.
+        seconds: of the drive's frames, from this one.
+        angles: of the commands for them.
+        ahead: what it said.
+    """
+    ends_s = ahead[-1][0]
+    came = (seconds >= -_BEFORE_S) & (seconds <= ends_s + 1e-6)
+    inner = axes.inset_axes(_INSET, facecolor=(0, 0, 0, 0.6))
+    inner.plot(seconds[came], angles[came], color="white", linewidth=1.5, label="came")
+    after_s, said = zip(*ahead, strict=True)
+    inner.plot(after_s, said, ".", color="#ffb454", markersize=5, label="said")
+    inner.axvline(0.0, color="white", linewidth=0.5)
+    inner.set(xlim=(-_BEFORE_S, ends_s + 0.03), xticks=[], yticks=[])
+    middle = 0.5 * (max(said) + min(said))
+    reach = max(0.75 * (max(said) - min(said)), _LEAST_RAD)
+    inner.set_ylim(middle - reach, middle + reach)
+    axes.legend(
+        *inner.get_legend_handles_labels(), title=f"next {ends_s:g} s", title_fontsize=8,
+        loc="lower right", bbox_to_anchor=(_INSET[0] + _INSET[2], _INSET[1] + _INSET[3]), ncols=2,
+        fontsize=8, labelcolor="white", facecolor="black", framealpha=0.6, edgecolor="none",
+        handlelength=1.0, borderaxespad=0.3,
+    ).get_title().set_color("white")  # fmt: skip
 
 
 def save(drawing: Figure, path: Path) -> None:
@@ -117,6 +218,14 @@ def picture(drawing: Figure, index: int, image: NDArray[np.uint8]) -> Axes:
     return axes
 
 
+def caption(axes: Axes, text: str) -> None:
+    """Write into the upper left corner of a picture."""
+    axes.text(
+        0.03, 0.95, text, transform=axes.transAxes, color="white", fontsize=10, va="top",
+        bbox={"facecolor": "black", "alpha": 0.55, "linewidth": 0, "pad": 4},
+    )  # fmt: skip
+
+
 def panels(drawing: Figure, begin_s: float, end_s: float) -> list[Axes]:
     """Return three panels over the same time, from top to bottom.
 
@@ -137,7 +246,7 @@ def panels(drawing: Figure, begin_s: float, end_s: float) -> list[Axes]:
 def title(axes: Axes, text: str) -> None:
     """Write what a panel shows above it, with the legend; only the lowest one shows the time."""
     axes.set_title(text, loc="left", fontsize=10)
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=3, frameon=False, fontsize=9)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=5, frameon=False, fontsize=9)
     axes.tick_params(labelsize=9, labelbottom=False)
 
 

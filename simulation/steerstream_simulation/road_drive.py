@@ -95,7 +95,7 @@ async def _drive(options: DriveOptions, show: Callable[[dict[str, Any]], object]
         log, report = DriveLog(options.budget_ms), {}
         kill = _server_kill(options, driver, world)
         try:
-            with _observer(options, log, kill, world) as observe:
+            with _observer(options, log, kill, world, driver) as observe:
                 await until_interrupted(
                     _close_loop(options, world, driver, clock, log=log, observe=observe)
                 )
@@ -161,7 +161,7 @@ def _server_kill(options: DriveOptions, driver: GrpcDriver, world: World) -> Ser
 
 @contextlib.contextmanager
 def _observer(
-    options: DriveOptions, log: DriveLog, kill: ServerKill | None, world: World
+    options: DriveOptions, log: DriveLog, kill: ServerKill | None, world: World, driver: GrpcDriver
 ) -> Iterator[Observer]:
     with contextlib.ExitStack() as stack:
         observers: list[Observer] = [log] if kill is None else [log, kill]
@@ -176,6 +176,7 @@ def _observer(
                 plot = DrivePlot(frames, budget_ms=options.budget_ms, rate_hz=RATE_HZ)
             else:
                 plot = KillPlot(kill, world.score.departure_offset_m)
+                driver.told = plot.told
             observers.append(plot)
 
             def draw() -> None:

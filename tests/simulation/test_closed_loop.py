@@ -119,6 +119,9 @@ class Stopped:
     async def receive(self):
         return None
 
+    def follow(self):
+        return None
+
 
 async def test_a_driver_that_stops_is_an_error_in_lock_step():
     with pytest.raises(DriverStoppedError):
@@ -173,6 +176,19 @@ async def test_frames_without_an_answer_are_reported_too():
         observe=lambda _moment, reply: seen.append(reply),
     )
     assert seen == [None, None, None]
+
+
+class Guarded(Silent):
+    """Has the vehicle follow something though no answer comes."""
+
+    def follow(self):
+        return Command(0.02, 12.0)
+
+
+async def test_between_answers_the_vehicle_follows_what_the_guard_says():
+    here = world(2)
+    await drive_real_time(here, Guarded(expert_policy(here)), frames=10)
+    assert here.command == Command(0.02, 12.0)
 
 
 def test_the_lock_step_clock_never_goes_back():

@@ -1,9 +1,14 @@
-import cv2
+import dataclasses
 
+import cv2
+import numpy as np
+import pytest
+
+from steerstream import Command, ControlValues, Horizon, HorizonStep
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import drive_lock_step
-from steerstream_simulation.drivers import LocalDriver, expert_policy
-from steerstream_simulation.plot import DrivePlot
+from steerstream_simulation.drivers import LocalDriver, Reply, expert_policy
+from steerstream_simulation.plot import AHEAD_LABEL, DrivePlot, angles_ahead
 from steerstream_simulation.world import World
 
 
@@ -17,3 +22,45 @@ async def test_a_drive_becomes_one_picture(tmp_path):
     assert picture is not None
     assert picture.shape == (825, 1200, 3)
     assert picture[:225].std() > 20
+
+
+SMALL = CameraConfig(width_px=128, height_px=96)
+
+
+def with_horizon(reply: Reply, turns_rad: float) -> Reply:
+    """The same reply, whose command says that the angle changes so much in half a second."""
+    answer = reply.answer
+    assert isinstance(answer, Command)
+    now_rad = answer.limited.steering_wheel_angle_rad
+    assert now_rad is not None
+    steps = tuple(
+        HorizonStep(50 * at, ControlValues(now_rad + turns_rad * at / 10, 10.0))
+        for at in range(1, 11)
+    )
+    horizon = Horizon(steps, steps[-1].limited)
+    return dataclasses.replace(reply, answer=dataclasses.replace(answer, horizon=horizon))
+
+
+async def test_each_quarter_shows_the_moment_before_the_greatest_change_and_what_was_said_of_it():
+    world = World(1, seconds=2.0, camera=SMALL)
+    plot = DrivePlot(40, budget_ms=50.0, rate_hz=20.0)
+
+    def observe(moment, reply):
+        number = moment.frame.sequence_number
+        plot(moment, with_horizon(reply, 0.5 if number % 10 == 3 else 0.1))
+
+    await drive_lock_step(world, LocalDriver(expert_policy(world)), frames=40, observe=observe)
+    figure = plot.draw()
+    captions = [axes.texts[0].get_text() for axes in figure.axes if axes.images]
+    assert captions == [f"{number / 20:.1f} s" for number in (3, 13, 23, 33)]
+    insets = [axes.child_axes[0] for axes in figure.axes if axes.images]
+    for inset in insets:
+        said = next(line for line in inset.lines if line.get_label() == "said")
+        begin, *_, end = np.column_stack(said.get_data())
+        assert end - begin == pytest.approx([0.5, 0.5])
+    labels = [line.get_label() for axes in figure.axes for line in axes.lines]
+    assert labels.count(AHEAD_LABEL) == 1
+
+
+def test_a_frame_without_an_answer_said_nothing():
+    assert angles_ahead(None) == []

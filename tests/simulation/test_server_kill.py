@@ -65,6 +65,7 @@ async def drive(servers, strikes):
         def observe(moment, reply):
             kill(moment, reply)
             plot(moment, reply)
+            plot.told(driver.session.safe_command())
 
         frames = round(SECONDS * 20)
         await drive_lock_step(world, driver, frames=frames, clock=clock, observe=observe)
@@ -83,6 +84,7 @@ async def test_the_gap_ends_with_the_other_servers_first_command(servers, tmp_pa
     assert kill.gap is not None
     assert found["gap_ms"] == 7.0
     assert "ms later, from b, with its state" in server_kill.table(found)
+    assert "the guard" in {line.get_label() for axes in plot.draw().axes for line in axes.lines}
     plot.save(tmp_path / "kill.png")
     assert cv2.imread(str(tmp_path / "kill.png")).shape == (825, 1200, 3)
 

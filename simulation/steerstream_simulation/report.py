@@ -92,7 +92,7 @@ def table(report: dict[str, Any]) -> str:
         ),
         _sent_line(report),
     ]
-    if report["latency"] is not None:
+    if report.get("latency") is not None:
         lines.append(
             "guard           followed {followed_s:.1f}  predicted {predicted_s:.1f}  "
             "held {held_s:.1f}  let go {released_s:.1f} s".format(**report["guard"])

@@ -11,7 +11,7 @@ import functools
 import math
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ _LAYOUT = struct.Struct("<QQHBI3d")
 """Little endian: sequence number, capture time in ns, alive counter, the lowest byte of the
 validity, state epoch, and the limited steering wheel angle in rad, speed in m/s and torque in Nm,
 NaN where absent."""
-
-HorizonFields = tuple[int, float | None, float | None, float | None]
 
 _STEP = "I3d"
 """Of each step: milliseconds after the frame, and the limited values as in the command."""
@@ -102,17 +100,16 @@ def fields_checksum(
     return zlib.crc32(fields, seed)
 
 
-def horizon_checksum(of_command: int, steps: Iterable[HorizonFields]) -> int:
+def horizon_checksum(of_command: int, fields: Sequence[float]) -> int:
     """Return the CRC-32 of a horizon, which goes on from its command's.
 
     So a horizon that belongs to another command is found out.
 
     Args:
         of_command: the command's checksum.
-        steps: milliseconds after the frame, limited angle in rad, speed in m/s and torque in Nm of
-            each step; None where a head is absent.
+        fields: four numbers of each step: milliseconds after the frame, which are whole, and the
+            limited angle in rad, speed in m/s and torque in Nm, NaN where a head is absent.
     """
-    fields = [math.nan if value is None else value for step in steps for value in step]
     return zlib.crc32(_steps(len(fields) // 4).pack(*fields), of_command)
 
 

@@ -254,16 +254,11 @@ def _is_sealed(session_id: str, message: command_pb2.Command) -> bool:
         return False
     if not message.HasField("horizon"):
         return True
-    steps = ((step.after_ms, control_values(step.limited)) for step in message.horizon.steps)
-    fields = (
-        (
-            after_ms,
-            values.steering_wheel_angle_rad,
-            values.speed_mps,
-            values.steering_torque_nm,
-        )
-        for after_ms, values in steps
-    )
+    fields: list[float] = []
+    for step in message.horizon.steps:
+        values = control_values(step.limited)
+        heads = (values.steering_wheel_angle_rad, values.speed_mps, values.steering_torque_nm)
+        fields += (step.after_ms, *(math.nan if head is None else head for head in heads))
     return message.horizon.checksum == horizon_checksum(message.checksum, fields)
 
 

@@ -124,11 +124,14 @@ class Stddevs:
 class Horizon:
     """Limited values for the time after a frame, each `spacing_ms` after the one before.
 
-    `last_raw` and `last_stddevs` are what the network said for the last step.
+    A head that the horizon lacks is None; the others have a value for each step. `last_raw` and
+    `last_stddevs` are what the network said for the last step.
     """
 
     spacing_ms: int
-    steps: tuple[ControlValues, ...]
+    angles_rad: Sequence[float]
+    speeds_mps: Sequence[float] | None
+    torques_nm: Sequence[float] | None
     last_raw: ControlValues
     last_stddevs: Stddevs
 

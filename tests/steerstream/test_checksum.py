@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 
@@ -55,8 +56,8 @@ def test_a_horizon_goes_on_from_its_command_s_checksum():
             struct.pack("<d", 0.5) + 2 * bytes.fromhex("000000000000f87f"),
         ]
     )
-    steps = [(50, 0.25, 12.0, -1.0), (100, 0.5, None, None)]
-    assert horizon_checksum(0xDEADBEEF, steps) == zlib.crc32(layout, 0xDEADBEEF)
+    fields = [50, 0.25, 12.0, -1.0, 100, 0.5, math.nan, math.nan]
+    assert horizon_checksum(0xDEADBEEF, fields) == zlib.crc32(layout, 0xDEADBEEF)
     assert horizon_checksum(7, []) == zlib.crc32(b"", 7)
 
 

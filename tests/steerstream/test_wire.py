@@ -314,8 +314,9 @@ def a_horizon(command: command_pb2.Command) -> None:
         step.limited.steering_wheel_angle_rad = after_ms / 1000
     command.horizon.last_raw.steering_wheel_angle_stddev_rad = 0.3
     command.checksum = command_checksum("session", command)
+    absent = (math.nan, math.nan)
     command.horizon.checksum = horizon_checksum(
-        command.checksum, [(50, 0.05, None, None), (100, 0.1, None, None)]
+        command.checksum, [50, 0.05, *absent, 100, 0.1, *absent]
     )
 
 

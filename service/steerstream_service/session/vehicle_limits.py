@@ -149,8 +149,6 @@ def apply(
     acted: list[Limit] = []
     speed = _limit_speed(raw.speed_mps, profile, previous, acted)
     judged_at = speed if vehicle_speed_mps is None else abs(vehicle_speed_mps)
-    if judged_at is not None:
-        judged_at = max(judged_at, profile.min_judged_speed_mps)
     angle = _limit_angle(raw.steering_wheel_angle_rad, profile, judged_at, previous, acted)
     torque = _limit_torque(raw.steering_torque_nm, profile, previous, acted)
     return ControlValues(angle, speed, torque), tuple(acted)
@@ -160,6 +158,15 @@ def steering_per_curvature(speed_mps: float, profile: Profile) -> float:
     """Return the steering wheel angle in radians that a curvature of 1/m takes at a speed."""
     length = profile.wheelbase_m + profile.understeer_s2_per_m * speed_mps**2
     return profile.steering_ratio * length
+
+
+def angle_per_mps2(speed_mps: float, profile: Profile) -> float:
+    """Return the steering wheel angle that makes a lateral acceleration of 1 m/s² at a speed.
+
+    A slower vehicle than the profile's slowest is judged at that speed.
+    """
+    judged_at = max(speed_mps, profile.min_judged_speed_mps)
+    return steering_per_curvature(judged_at, profile) / judged_at**2
 
 
 def _limit_speed(
@@ -183,7 +190,7 @@ def _limit_angle(
 ) -> float | None:
     if angle is None:
         return None
-    per_mps2 = None if speed is None else _angle_per_mps2(speed, profile)
+    per_mps2 = None if speed is None else angle_per_mps2(speed, profile)
     if previous is not None and (last := previous.values.steering_wheel_angle_rad) is not None:
         change = profile.max_steering_rate_radps * previous.interval_s
         angle = _clip(angle, last - change, last + change, Limit.STEERING_RATE, acted)
@@ -195,11 +202,6 @@ def _limit_angle(
         angle = _clip(angle, -sharpest, sharpest, Limit.LATERAL_ACCELERATION, acted)
     bound = profile.max_steering_wheel_angle_rad
     return _clip(angle, -bound, bound, Limit.STEERING_ANGLE, acted)
-
-
-def _angle_per_mps2(speed_mps: float, profile: Profile) -> float:
-    """Return the steering wheel angle that makes a lateral acceleration of 1 m/s² at a speed."""
-    return steering_per_curvature(speed_mps, profile) / speed_mps**2
 
 
 def _limit_torque(

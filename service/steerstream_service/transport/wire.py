@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from steerstream.checksum import checksum_seed, fields_checksum, horizon_checksum
 from steerstream.lens import LensModel
@@ -431,28 +431,42 @@ def _write_command(message: command_pb2.Command, command: Command, seed: int) ->
 
 def _write_horizon(message: command_pb2.Command, horizon: Horizon) -> None:
     ahead = message.horizon
-    flat = [
-        (values.steering_wheel_angle_rad, values.speed_mps, values.steering_torque_nm)
-        for values in horizon.steps
-    ]
-    heads = tuple(value is not None for value in flat[0])
-    layout, between = _steps_layout(len(flat), horizon.spacing_ms, heads)
-    pieces = [*between]
-    pieces[1::2] = [value for step in flat for value in step if value is not None]
-    ahead.MergeFromString(layout.pack(*pieces))
+    heads = (horizon.angles_rad, horizon.speeds_mps, horizon.torques_nm)
+    layout = _steps_layout(
+        len(horizon.angles_rad), horizon.spacing_ms, tuple(head is not None for head in heads)
+    )
+    pieces, fields = layout.pieces.copy(), layout.fields.copy()
+    at = 1
+    for place, head in enumerate(heads, start=1):
+        if head is not None:
+            pieces[at :: layout.stride] = head
+            fields[place::4] = head
+            at += 2
+    ahead.MergeFromString(layout.packed.pack(*pieces))
     _write_values(ahead.last_raw, horizon.last_raw)
     _write_stddevs(ahead.last_raw, horizon.last_stddevs)
-    ahead.checksum = horizon_checksum(
-        message.checksum,
-        ((at * horizon.spacing_ms, *step) for at, step in enumerate(flat, start=1)),
-    )
+    ahead.checksum = horizon_checksum(message.checksum, fields)
+
+
+class _StepsLayout(NamedTuple):
+    """How the steps of a horizon are laid out.
+
+    Attributes:
+        packed: of the steps in a message.
+        pieces: what is packed so: bytes, and marks where values belong, by turns.
+        stride: from a head's mark to its next one.
+        fields: what their checksum covers, with NaN where values belong.
+    """
+
+    packed: struct.Struct
+    pieces: list[bytes | float]
+    stride: int
+    fields: list[float]
 
 
 @functools.lru_cache(maxsize=64)
-def _steps_layout(
-    steps: int, spacing_ms: int, heads: tuple[bool, ...]
-) -> tuple[struct.Struct, tuple[bytes | float, ...]]:
-    """Return how the steps of a horizon are laid out in bytes.
+def _steps_layout(steps: int, spacing_ms: int, heads: tuple[bool, ...]) -> _StepsLayout:
+    """Return how the steps of a horizon are laid out.
 
     Setting the fields of twenty messages one by one takes 25 us of every frame. So the bytes
     between the values are taken once from a message that protobuf made.
@@ -461,9 +475,6 @@ def _steps_layout(
         steps: how many.
         spacing_ms: between two.
         heads: which of angle, speed and torque there are, the same in all steps.
-
-    Returns:
-        The layout, and what it packs: bytes and values by turns, to begin with any value.
     """
     # Numbers whose bytes are found nowhere else in the message.
     marks = [math.pi * 2.0**-at for at in range(steps * sum(heads))]
@@ -478,7 +489,8 @@ def _steps_layout(
         between, rest = rest.split(struct.pack("<d", mark), 1)
         pieces += [between, mark]
         layout += f"{len(between)}sd"
-    return struct.Struct(layout), tuple(pieces)
+    fields = [field for at in range(1, steps + 1) for field in (at * spacing_ms, *[math.nan] * 3)]
+    return _StepsLayout(struct.Struct(layout), pieces, 2 * sum(heads), fields)
 
 
 def _write_values(message: command_pb2.ControlValues, values: ControlValues) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -95,7 +96,7 @@ def command(**changes):
 
 
 @pytest.mark.parametrize(
-    "heads", [(True, True, True), (True, False, False), (False, True, True), (True, False, True)]
+    "heads", [(True, True, True), (True, False, False), (True, True, False), (True, False, True)]
 )
 @pytest.mark.parametrize(("steps", "spacing_ms"), [(1, 1), (10, 50), (32, 1000)])
 def test_a_horizon_is_written_field_by_field(heads, steps, spacing_ms):
@@ -103,7 +104,15 @@ def test_a_horizon_is_written_field_by_field(heads, steps, spacing_ms):
         ControlValues(*(at / 7 + head if there else None for head, there in enumerate(heads)))
         for at in range(steps)
     ]
-    horizon = domain.Horizon(spacing_ms, tuple(values), values[-1], domain.Stddevs(0.5, None, None))
+    angles, speeds, torques = zip(*map(dataclasses.astuple, values), strict=True)
+    horizon = domain.Horizon(
+        spacing_ms,
+        angles,
+        speeds if heads[1] else None,
+        torques if heads[2] else None,
+        values[-1],
+        domain.Stddevs(0.5, None, None),
+    )
     message = wire.Answerer("session").answer(command(horizon=horizon)).command
     expected = command_pb2.Command()
     for at, value in enumerate(values, start=1):

@@ -33,6 +33,8 @@ class SessionOptions(TypedDict, total=False):
         observer: is told what happens in the session, such as a `FlightRecorder`.
         acting: what the vehicle knows of the time until a command acts, for a network that is told
             it; by default a live session measures it.
+        horizon: whether commands bring what the network says comes next, where it says that; by
+            default, if the guard plays it (`Bounds.max_horizon_ms` is above 0).
     """
 
     vehicle_id: Required[str]
@@ -45,6 +47,7 @@ class SessionOptions(TypedDict, total=False):
     guard: Guard | None
     observer: SessionObserver | None
     acting: ActingDelay | None
+    horizon: bool | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,9 +104,13 @@ class Opening:
             ticket=ticket,
             frame_rate_hz=options.get("frame_rate_hz"),
         )
+        guard, horizon = options.get("guard") or Guard(), options.get("horizon")
+        if horizon is None:
+            horizon = guard.bounds.max_horizon_ms > 0
+        request.open.without_horizon = not horizon
         return cls(
             request,
-            options.get("guard") or Guard(),
+            guard,
             frame_policy is FramePolicy.LATEST if live is None else live,
             camera,
             options.get("observer") or IGNORED,
@@ -131,5 +138,6 @@ _KINDS = {
     "guard": Guard,
     "observer": SessionObserver,
     "acting": ActingDelay,
+    "horizon": bool,
 }
 """Types of the options that may be None."""

@@ -100,6 +100,7 @@ class Opening:
     ticket: bytes
     frame_rate_hz: float | None
     replays_rings: bool = False
+    wants_horizon: bool = True
 
 
 @dataclass(slots=True)

@@ -182,6 +182,7 @@ class Replay:
             frame_policy=FramePolicy.EVERY,
             camera=wire.camera(opened.camera) if opened.HasField("camera") else None,
             live=False,
+            horizon=not opened.without_horizon,
         )
         if self._result is None:
             recorded, replayed = wire.model(planned.session.opened.model), session.info.model

@@ -186,6 +186,7 @@ class OpenSession(_message.Message):
     TICKET_FIELD_NUMBER: _builtins.int
     FRAME_RATE_HZ_FIELD_NUMBER: _builtins.int
     REPLAYS_RINGS_FIELD_NUMBER: _builtins.int
+    WITHOUT_HORIZON_FIELD_NUMBER: _builtins.int
     vehicle_id: _builtins.str
     """The vehicle's name, chosen by the client: 1 to 128 printable ASCII characters. It stands in logs and binds tickets."""
     model: _builtins.str
@@ -202,6 +203,8 @@ class OpenSession(_message.Message):
     """The client keeps the frames that a ticket asks for in Ticket.replay_from, and plays them again with it. Then tickets
     leave out what these frames make anew; otherwise they hold the whole state.
     """
+    without_horizon: _builtins.bool
+    """The client plays no horizon, and gets commands without one."""
     @_builtins.property
     def camera(self) -> Global___CameraDescription:
         """The camera that the frames come from."""
@@ -217,10 +220,11 @@ class OpenSession(_message.Message):
         ticket: _builtins.bytes = ...,
         frame_rate_hz: _builtins.float = ...,
         replays_rings: _builtins.bool = ...,
+        without_horizon: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_ms", b"budget_ms", "camera", b"camera", "frame_policy", b"frame_policy", "frame_rate_hz", b"frame_rate_hz", "model", b"model", "replays_rings", b"replays_rings", "ticket", b"ticket", "vehicle_id", b"vehicle_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_ms", b"budget_ms", "camera", b"camera", "frame_policy", b"frame_policy", "frame_rate_hz", b"frame_rate_hz", "model", b"model", "replays_rings", b"replays_rings", "ticket", b"ticket", "vehicle_id", b"vehicle_id", "without_horizon", b"without_horizon"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from steerstream import BadRequest, FramePolicy, Guard
+from steerstream import BadRequest, Bounds, FramePolicy, Guard
 from steerstream.opening import Opening
 from steerstream.v1 import session_pb2
 
@@ -17,6 +17,24 @@ def test_a_vehicle_s_name_alone_gets_the_defaults():
         vehicle_id="car", budget_ms=50.0, frame_policy=session_pb2.FRAME_POLICY_LATEST
     )
     assert opening.is_live
+
+
+@pytest.mark.parametrize(
+    ("options", "max_horizon_ms", "is_wanted"),
+    [
+        ({}, 500.0, True),
+        ({}, 0.0, False),
+        ({"horizon": None}, 0.0, False),
+        ({"horizon": True}, 0.0, True),
+        ({"horizon": False}, 500.0, False),
+    ],
+)
+def test_a_horizon_is_wanted_where_the_guard_plays_it(options, max_horizon_ms, is_wanted):
+    guard = Guard(Bounds(max_horizon_ms=max_horizon_ms))
+    chosen: Any = {"vehicle_id": "car", "guard": guard, **options}
+    opening = Opening.of(chosen)
+    assert opening.request.open.without_horizon is not is_wanted
+    assert opening.with_ticket(None).request.open.without_horizon is not is_wanted
 
 
 def test_a_recording_is_not_live():
@@ -39,7 +57,9 @@ def test_an_option_that_is_missing_or_unknown_is_named(options, message):
         Opening.of(options)
 
 
-@pytest.mark.parametrize("name", ["live", "camera", "guard", "observer", "acting", "frame_policy"])
+@pytest.mark.parametrize(
+    "name", ["live", "camera", "guard", "observer", "acting", "horizon", "frame_policy"]
+)
 def test_an_option_of_another_type_is_named(name):
     options: Any = {"vehicle_id": "car", name: 5}
     with pytest.raises(BadRequest, match=name):

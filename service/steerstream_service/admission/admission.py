@@ -423,6 +423,7 @@ class Admission:
             expiring_notice_ns=round(self._config.expiring_notice_s * 1e9),
             ticket_every_frames=self._config.ticket_every_frames,
             ring_length=model.queue.ring_length if opening.replays_rings else 0,
+            with_horizon=opening.wants_horizon,
         )
 
 

@@ -64,6 +64,7 @@ class Answers:
         recurrence: what the network has seen; a frame is counted there before its command is made.
         is_live: whether frames come from a camera as time passes. Then no clock of the vehicle can
             make the limits allow a faster change than the time that passes here.
+        with_horizon: whether commands bring what the network says comes next.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Answers:
         recurrence: Recurrence,
         *,
         is_live: bool,
+        with_horizon: bool,
     ) -> None:
         self._contract = contract
         self._profile = profile
@@ -81,7 +83,8 @@ class Answers:
         self._has_stddevs = bool(contract.stddev_columns)
         self._stddev_columns = _columns(contract.stddev_columns)
         self._plausible = vehicle_limits.plausible(contract)
-        self._horizons = Horizons(contract, profile) if contract.horizon.outputs else None
+        has_horizon = with_horizon and contract.horizon.outputs
+        self._horizons = Horizons(contract, profile) if has_horizon else None
         self._period_s = 1 / contract.rate_hz
         self._is_live = is_live
         self._time_left_s = _LONGEST_CHANGE_S
@@ -153,9 +156,7 @@ class Answers:
         stddevs = None
         if self._has_stddevs:
             stddevs = Stddevs(*_picked(outcome.outputs, self._stddev_columns))
-        now = outcome.outputs
-        if self._horizons is not None:
-            now = now[: len(self._plausible)]
+        now = outcome.outputs[: len(self._plausible)]
         usable = not record.is_for_rings and vehicle_limits.is_plausible(now, self._plausible)
         values = self._limited(raw, record) if usable else self._stand_in(record)
         command = Command(

@@ -91,6 +91,8 @@ class Terms:
     ring_length: int = 0
     """Frames that the vehicle plays again for the rings of a ticket's state; 0 where tickets hold
     the rings."""
+    with_horizon: bool = True
+    """Whether commands bring what the network says comes next, if it says that."""
 
 
 class Session:
@@ -113,7 +115,13 @@ class Session:
         )
         is_live = not self._in_order
         self._capture_clock = CaptureClock(is_live=is_live)
-        self._answers = Answers(terms.contract, terms.profile, self._recurrence, is_live=is_live)
+        self._answers = Answers(
+            terms.contract,
+            terms.profile,
+            self._recurrence,
+            is_live=is_live,
+            with_horizon=terms.with_horizon,
+        )
         self._idleness = _Idleness(terms, opened_ns)
         # Where frames are.
         self._waiting: deque[FrameRecord] = deque()

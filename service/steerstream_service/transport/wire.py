@@ -85,6 +85,7 @@ def opening(request: drive_service_pb2.DriveRequest) -> Opening:
         ticket=message.ticket,
         frame_rate_hz=rate or None,
         replays_rings=message.replays_rings,
+        wants_horizon=not message.without_horizon,
     )
 
 

@@ -175,7 +175,9 @@ def test_an_undecodable_frame_holds_the_last_command():
 
 def test_the_alive_counter_wraps():
     contract = bundles.contract()
-    answers = Answers(contract, PROFILES["passenger_car"], Recurrence(0, 0.05), is_live=True)
+    answers = Answers(
+        contract, PROFILES["passenger_car"], Recurrence(0, 0.05), is_live=True, with_horizon=True
+    )
     record = FrameRecord(0, 0, None, None, 0)
     for _ in range(ALIVE_COUNTER_MODULUS - 2):
         answers.skip(record, SkipReason.LATE, "", 0)

@@ -175,6 +175,20 @@ async def test_it_comes_through_a_real_server(tmp_path):
             assert np.all(np.diff([answer.limited.steering_wheel_angle_rad, *angles]) <= 0.219)
 
 
+async def test_a_session_that_wants_none_gets_none(tmp_path):
+    async with (
+        running(bundles.horizon(tmp_path / "a.onnx")) as run,
+        steerstream.connect(run.address) as client,
+        client.open_session(
+            vehicle_id="car", frame_policy=FramePolicy.EVERY, budget_ms=1000, horizon=False
+        ) as session,
+    ):
+        answer = await session.request(pictures(1, 1)[0], capture_time_ns=50_000_000)
+        assert isinstance(answer, steerstream.Command)
+        assert answer.checksum_ok
+        assert answer.horizon is None
+
+
 async def test_a_model_without_one_says_so(tmp_path):
     async with (
         running(bundles.recurrent(tmp_path / "a.onnx")) as run,

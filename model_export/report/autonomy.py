@@ -6,8 +6,6 @@ the network alone and not on how busy this machine is.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,21 +60,6 @@ def measure(
     except (ServerFailedError, SteerstreamError, DriverStoppedError) as error:
         raise DriveError(str(error)) from error
     return drives
-
-
-def camera_of(fov_deg: float | None, width_px: int | None) -> CameraConfig:
-    """Return the world's camera with another lens or size, each where it is stated.
-
-    Args:
-        fov_deg: horizontal field of view.
-        width_px: columns of its pictures, four for three rows.
-    """
-    camera = CameraConfig()
-    if fov_deg is not None:
-        camera = dataclasses.replace(camera, field_of_view_rad=math.radians(fov_deg))
-    if width_px is not None:
-        camera = dataclasses.replace(camera, width_px=width_px, height_px=width_px * 3 // 4)
-    return camera
 
 
 def _drive(

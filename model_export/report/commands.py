@@ -13,6 +13,7 @@ from model_export.export.reduced_precision.verdict import PRECISIONS
 from model_export.report import (
     accuracy,
     autonomy,
+    lenses,
     metres,
     origin,
     page,
@@ -25,6 +26,7 @@ from model_export.report import (
 from model_export.report.evidence import Evidence, gather
 from reports import pages
 from steerstream_bundle.loading import full_precision
+from steerstream_simulation.camera import CameraConfig
 
 COMMAND = "python -m model_export report"
 
@@ -89,9 +91,6 @@ def measure_autonomy(
     roads: int,
     seconds: float,
     out: Path | None,
-    *,
-    fov_deg: float | None = None,
-    width_px: int | None = None,
 ) -> int:
     """Drive unseen roads with a bundle; return 1 where the vehicle left its lane.
 
@@ -101,23 +100,18 @@ def measure_autonomy(
         roads: how many.
         seconds: length of each drive.
         out: the file of results; None for none.
-        fov_deg: of the world's camera; None for the network's.
-        width_px: of its pictures; None for those that the networks were trained with.
 
     Raises:
         BundleError: the file cannot be read.
         DriveError: no server starts with it, or a drive ended before it was over.
     """
     digest = results.digest(bundle)
-    camera = autonomy.camera_of(fov_deg, width_px)
-    drives = autonomy.measure(bundle, delays_ms or [None], roads, seconds, camera)
+    drives = autonomy.measure(bundle, delays_ms or [None], roads, seconds, CameraConfig())
     if out is not None:
         delays = "".join(f" {delay:g}" for delay in delays_ms)
         command = (
             f"python -m model_export measure autonomy --model models/{bundle.name}"
             f"{delays and ' --delay-ms'}{delays} --roads {roads} --seconds {seconds:g}"
-            + (f" --camera-fov-deg {fov_deg:g}" if fov_deg else "")
-            + (f" --camera-width-px {width_px}" if width_px else "")
         )
         results.write(out, results.CLOSED_LOOP, digest, command, drives)
     return int(any(drive["interventions"] for drive in drives))
@@ -184,6 +178,29 @@ def measure_pictures(found: Sequence[Path], data: Path, root: Path) -> None:
         figures = recorded.measure(bundle, data)
         command = f"python -m model_export measure pictures models/{bundle.name}"
         _leave(root, results.RECORDED, bundle, measured=digest, command=command, figures=figures)
+
+
+def measure_lenses(found: Sequence[Path], roads: int, seconds: float, root: Path) -> None:
+    """Drive unseen roads with other cameras, and leave a file of results for each bundle.
+
+    Args:
+        found: the bundles.
+        roads: how many.
+        seconds: length of each drive.
+        root: the checkout that gets the results.
+
+    Raises:
+        BundleError: a file is no bundle.
+        DriveError: no server starts with one, or a drive ended before it was over.
+    """
+    for bundle in found:
+        digest = results.digest(bundle)
+        figures = lenses.measure(bundle, roads, seconds)
+        command = (
+            f"python -m model_export measure lenses models/{bundle.name} --roads {roads}"
+            f" --seconds {seconds:g}"
+        )
+        _leave(root, results.LENSES, bundle, measured=digest, command=command, figures=figures)
 
 
 def measure_metres(

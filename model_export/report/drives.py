@@ -82,6 +82,36 @@ def _cost(case: Mapping[str, Any]) -> str:
     )
 
 
+def lenses(evidence: Sequence[Evidence]) -> str:
+    """Return how each bundle that was measured so drove with other cameras."""
+    columns = ["network", "lens", "picture", "autonomy", "least", "put back", "error", "largest"]
+    return table(
+        columns,
+        (
+            [
+                f"`{found.name}`",
+                _lens(drive),
+                "{}x{}".format(*drive["image_size_px"]),
+                cells.percent(drive["autonomy_percent"]),
+                cells.percent(drive["autonomy_least_percent"]),
+                number(drive["interventions"]),
+                f"{drive['lateral_error_mean_m']:.2f} m",
+                f"{drive['lateral_error_max_m']:.2f} m",
+            ]
+            for found in evidence
+            for drive in (found.lenses["results"] if found.lenses else ())
+        ),
+    )
+
+
+def _lens(drive: Mapping[str, Any]) -> str:
+    angle = f"{drive['fov_deg']:g} degrees"
+    if not drive["distortion"]:
+        return angle
+    coefficients = ", ".join(f"{each:g}" for each in drive["distortion"])
+    return f"{angle}, {drive['lens'].replace('_', '-')} ({coefficients})"
+
+
 def ranks(evidence: Sequence[Evidence]) -> str:
     """Return the order by open-loop error beside that of the closed loop, the best driver first."""
     errors = {found.name: found.rmse(REAL) for found in evidence}

@@ -28,6 +28,7 @@ class Evidence:
         view: results by `measure view`.
         pictures: results by `measure pictures`.
         metres: results by `measure metres`.
+        lenses: results by `measure lenses`.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Evidence:
     view: results.Result | None
     pictures: results.Result | None
     metres: results.Result | None
+    lenses: results.Result | None
 
     @property
     def origin(self) -> Mapping[str, Any]:
@@ -49,7 +51,7 @@ class Evidence:
     @property
     def made_by(self) -> Iterator[results.Result]:
         """The results that there are."""
-        driven = (self.closed_loop, self.pictures, self.metres)
+        driven = (self.closed_loop, self.pictures, self.metres, self.lenses)
         return filter(None, (self.accuracy, self.speed, *driven, self.optimized, self.view))
 
     def heads(self, source: str) -> Mapping[str, Any]:
@@ -130,8 +132,9 @@ def gather(root: Path, bundles: Sequence[Path]) -> list[Evidence]:
         results.VIEW,
         results.RECORDED,
         results.METRES,
+        results.LENSES,
     )
-    accuracy, speed, closed_loop, optimized, view, pictures, metres = (
+    accuracy, speed, closed_loop, optimized, view, pictures, metres, lenses = (
         results.load(root, kind, bundles) for kind in kinds
     )
     return [
@@ -146,6 +149,7 @@ def gather(root: Path, bundles: Sequence[Path]) -> list[Evidence]:
             view=view.get(path.stem),
             pictures=pictures.get(path.stem),
             metres=metres.get(path.stem),
+            lenses=lenses.get(path.stem),
         )
         for path in bundles
     ]

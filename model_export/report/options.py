@@ -8,6 +8,8 @@ from pathlib import Path
 from model_export.options import CHECKOUT, Commands, add_data
 from steerstream.command_line import count, not_negative, output_file, positive
 
+_DEFAULT = CHECKOUT / "models" / "pilotnet_lstm.onnx"
+
 
 def add_measure(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command that measures bundles."""
@@ -34,6 +36,13 @@ def add_measure(commands: Commands[argparse.ArgumentParser]) -> None:
     add_data(recorded)
     recorded.set_defaults(run=_measure_pictures)
     _add_metres(kinds)
+    lenses = kinds.add_parser("lenses", help="drive unseen roads with other cameras")
+    _add_bundles(lenses, "models/pilotnet_lstm.onnx")
+    lenses.add_argument("--roads", type=count, default=10, metavar="N", help="default: all ten")
+    lenses.add_argument(
+        "--seconds", type=positive, default=15.0, metavar="S", help="of each drive (default: 15)"
+    )
+    lenses.set_defaults(run=_measure_lenses)
     optimized = kinds.add_parser("optimized", help="what FP16 and INT8 would cost and gain")
     _add_bundles(optimized)
     add_data(optimized)
@@ -70,13 +79,13 @@ def add_report(commands: Commands[argparse.ArgumentParser]) -> None:
     command.set_defaults(run=_report)
 
 
-def _add_bundles(command: argparse.ArgumentParser) -> None:
+def _add_bundles(command: argparse.ArgumentParser, default: str = "all of models") -> None:
     command.add_argument(
         "bundles",
         type=Path,
         nargs="*",
         metavar="FILE.onnx",
-        help="the bundles (default: all of models)",
+        help=f"the bundles (default: {default})",
     )
     command.add_argument(
         "--root",
@@ -95,7 +104,7 @@ def _add_autonomy(kinds: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--model",
         type=Path,
-        default=CHECKOUT / "models" / "pilotnet_lstm.onnx",
+        default=_DEFAULT,
         metavar="FILE.onnx",
         help="the bundle (default: models/pilotnet_lstm.onnx)",
     )
@@ -111,18 +120,6 @@ def _add_autonomy(kinds: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--roads", type=count, default=10, metavar="N", help="default: all ten")
     command.add_argument(
         "--seconds", type=positive, default=60.0, metavar="S", help="of each drive (default: 60)"
-    )
-    command.add_argument(
-        "--camera-fov-deg",
-        type=positive,
-        metavar="DEG",
-        help="drive with another lens, which the server maps to the network's (default: 18)",
-    )
-    command.add_argument(
-        "--camera-width-px",
-        type=count,
-        metavar="PX",
-        help="columns of the pictures, four for three rows (default: 320)",
     )
     command.add_argument(
         "--json",
@@ -182,8 +179,6 @@ def _measure_autonomy(options: argparse.Namespace) -> int:
         options.roads,
         options.seconds,
         options.json,
-        fov_deg=options.camera_fov_deg,
-        width_px=options.camera_width_px,
     )
 
 
@@ -191,6 +186,14 @@ def _measure_pictures(options: argparse.Namespace) -> int:
     from model_export.report import commands  # noqa: PLC0415
 
     commands.measure_pictures(_chosen(options), options.data, options.root)
+    return 0
+
+
+def _measure_lenses(options: argparse.Namespace) -> int:
+    from model_export.report import commands  # noqa: PLC0415
+
+    found = options.bundles or [_DEFAULT]
+    commands.measure_lenses(found, options.roads, options.seconds, options.root)
     return 0
 
 

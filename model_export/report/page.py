@@ -111,6 +111,12 @@ the recorded path the vehicle is put back. The recording has no speed; 13 m/s ar
 its sharpest bend is within what the server lets through. How fast its bends can be driven is
 unknown, so that there are no columns of speeds:"""
 
+_LENSES = """\
+Unseen rendered roads, {drives} of them, {seconds:.0f} s in all for each lens, a command 50 ms after
+its picture. The world draws what the lens shows, the vehicle describes it, and its pictures are
+mapped to the camera that the network was trained with, the first one
+([how](howto/bring-your-own-camera.md)). Distortion is in OpenCV's coefficients."""
+
 _TRAINING = """\
 What a bundle's metadata says of its sources, then what training it took, by the record of its runs:
 wall time on two shared cores at low priority, and the steering's RMSE on the real drive, the mean
@@ -153,6 +159,7 @@ def _parts(evidence: Sequence[Evidence]) -> Iterator[str]:
     yield from ("## Closed loop", _CLOSED_LOOP, drives.closed_loop(evidence))
     yield from _on_pictures(evidence)
     yield from _metres(evidence)
+    yield from _lenses(evidence)
     yield from (
         "## Training",
         _TRAINING,
@@ -184,6 +191,16 @@ def _metres(evidence: Sequence[Evidence]) -> Iterator[str]:
         yield _filled(text, drives=case["drives"], seconds=case["simulated_s"])
         yield drives.costs(evidence, world, speeds=False)
     yield from (_filled(_METRES_SPEEDS), drives.costs(evidence, ROADS_DRIVEN, speeds=True))
+
+
+def _lenses(evidence: Sequence[Evidence]) -> Iterator[str]:
+    measured = next((found.lenses for found in evidence if found.lenses), None)
+    if measured is None:
+        return
+    first = measured["results"][0]
+    yield "## Other cameras"
+    yield _filled(_LENSES, drives=first["drives"], seconds=first["simulated_s"])
+    yield drives.lenses(evidence)
 
 
 def _overview(evidence: Sequence[Evidence]) -> str:

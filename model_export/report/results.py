@@ -13,7 +13,7 @@ from steerstream import whole_file
 
 FOLDER = Path("model_export/results")
 ACCURACY, SPEED, CLOSED_LOOP, OPTIMIZED = "accuracy", "speed", "autonomy", "optimized"
-VIEW, RECORDED, METRES = "view", "pictures", "metres"
+VIEW, RECORDED, METRES, LENSES = "view", "pictures", "metres", "lenses"
 """The measurements, by the name in their file's `benchmark`."""
 
 Result = Mapping[str, Any]

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from steerstream import LensModel
 from steerstream_simulation import ground, scenery
 from steerstream_simulation.appearance import draw_appearance
 from steerstream_simulation.lens import Lens
@@ -45,6 +46,8 @@ class CameraConfig:
         forward_m: ahead of the vehicle's centre of gravity.
         horizon: row of the horizon as a share of the height.
         pitch_px: standard deviation of the horizon's movement, in rows of 240.
+        lens: how the lens bends straight lines; `bent_camera` draws what does.
+        distortion: its coefficients, as OpenCV has them: radial ones alone for BROWN_CONRADY.
     """
 
     width_px: int = 320
@@ -54,11 +57,20 @@ class CameraConfig:
     forward_m: float = 0.5
     horizon: float = 0.45
     pitch_px: float = 0.8
+    lens: LensModel = LensModel.PINHOLE
+    distortion: tuple[float, ...] = ()
 
     @property
     def focal_px(self) -> float:
         """Focal length in pixels, the same along rows and columns."""
-        return 0.5 * self.width_px / math.tan(0.5 * self.field_of_view_rad)
+        off = 0.5 * self.field_of_view_rad
+        if self.lens is LensModel.FISHEYE:
+            radial = self.distortion
+        else:
+            # k1 and k2; after them stand those that bend to a side, and k3.
+            off, radial = math.tan(off), (*self.distortion[:2], *self.distortion[4:])
+        bent = off * (1.0 + sum(k * off ** (2 * at) for at, k in enumerate(radial, 1)))
+        return 0.5 * self.width_px / bent
 
 
 class Camera:

@@ -181,6 +181,8 @@ def describe(camera: CameraConfig) -> Camera:
         mount_height_m=camera.mount_height_m,
         horizon_fraction=(horizon_px + 0.5) / camera.height_px,
         principal_y_px=horizon_px,
+        lens=camera.lens,
+        distortion=camera.distortion,
     )
 
 

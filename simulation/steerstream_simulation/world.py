@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from steerstream_simulation.camera import Camera, CameraConfig
+from steerstream_simulation.bent_camera import camera_of
+from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.expert import FASTEST_MPS, Expert, Label, sharpest_bend_per_m
 from steerstream_simulation.road import Position, generate_road
 from steerstream_simulation.scoring import Score
@@ -49,7 +50,7 @@ class World:
         self.road = generate_road(
             seed, length_m=fastest_mps * seconds + 50.0, sharpest_per_m=sharpest_per_m
         )
-        self.camera = Camera(self.road, camera)
+        self.camera = camera_of(self.road, camera)
         self._expert = Expert(self.road, delay_s=expert_delay_s)
         self._speed_mps = speed_mps
         first_mps = self._expert.target_speed_mps(0.0) if speed_mps is None else speed_mps

@@ -67,6 +67,8 @@ def checkout(bundle: Path, tmp_path: Path) -> Path:
         link | {"case": "150 ms", "world": "real pictures", "lateral_error_mean_m": 0.2},
         link | {"case": "25 m/s", "world": "rendered roads", "speed_mps": 25.0},
     ]
+    lens = {"fov_deg": 60.0, "lens": "brown_conrady", "distortion": [-0.3, 0.1, 0.0, 0.0]}
+    lens |= {"image_size_px": [640, 480], "autonomy_least_percent": 80.0}
     contents = {
         "accuracy": figures,
         "speed": times,
@@ -74,6 +76,7 @@ def checkout(bundle: Path, tmp_path: Path) -> Path:
         "optimized": [judged | {"verdict": "refused"}],
         "pictures": [recorded],
         "metres": cases,
+        "lenses": [DRIVE | lens | {"drives": 10, "simulated_s": 150.0}],
         "view": view | {"sources": {"udacity_ch2": seen}},
     }
     for kind, content in contents.items():

@@ -34,6 +34,7 @@ def test_the_page_shows_every_figure_with_its_command(checkout: Path):
         "| network | 150 ms |\n| --- | ---: |\n| `tiny` | 0.10 / 0.50 m, 1, 100 % |",
         "| `tiny` | 0.20 / 0.50 m, 1, 100 % |",
         "| network | 25 m/s |",
+        "| `tiny` | 60 degrees, brown-conrady (-0.3, 0.1, 0, 0) | 640x480 | 100.0 % | 80.0 % | 0 |",
         "| the best: steering RMSE, real drive | at most 0.08 rad | 0.0512 rad | reached |",
         "| `tiny` | int8 | 1.004 | 1.410 | 0.50 MB | refused |",
         "| `tiny` | 24x16 JPEG 444, 90 | `udacity_ch2`, 964 | 6.2 | 1.010 | 0.020 rad |",

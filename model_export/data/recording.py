@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
+import functools
 import hashlib
+import itertools
 import json
 import mmap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +19,13 @@ import numpy.typing as npt
 
 from model_export.config import HEADS
 from model_export.data.prepared import prepared
+from model_export.data.workers import worked
 from model_export.errors import DataError
 from steerstream.progress import ProgressLine
 from steerstream_bundle.contract import SPEED, FrameInput
 from steerstream_bundle.preprocess import Picture, prepare
 
-_CHUNK_FRAMES = 512
+_BUFFER_BYTES = 8 * 2**20
 _VERSION = 3
 """Raise it when a reader or the preparation changes what a cache would hold."""
 
@@ -40,6 +44,10 @@ class Sample(NamedTuple):
     labels: npt.NDArray[np.float32]
     starts: bool
     time_s: float
+
+
+Piece = Callable[[], Iterable[Sample]]
+"""A part of a source that is read or rendered without the others."""
 
 
 class Span(NamedTuple):
@@ -102,7 +110,11 @@ def record(samples: Iterable[Sample], frame: FrameInput, folder: Path) -> Record
     Raises:
         DataError: the source has no frames.
     """
-    return open_recording(prepared(folder, lambda work: _write(samples, frame, work)), frame)
+
+    def write(work: Path) -> None:
+        _write(_in_turn([lambda: samples], frame), work)
+
+    return open_recording(prepared(folder, write), frame)
 
 
 def open_recording(folder: Path, frame: FrameInput) -> Recording:
@@ -117,20 +129,35 @@ def open_recording(folder: Path, frame: FrameInput) -> Recording:
 
 
 def cached(
-    make: Callable[[], Iterable[Sample]], key: Mapping[str, Any], frame: FrameInput, cache: Path
+    make: Callable[[], Sequence[Piece]],
+    key: Mapping[str, Any],
+    frame: FrameInput,
+    cache: Path,
+    *,
+    workers: int = 0,
 ) -> Recording:
     """Open the recording of a source from the cache, or make it first.
 
     Args:
-        make: reads or renders the source.
+        make: returns the source's pieces, in order.
         key: everything that decides what `make` returns.
         frame: size and crop to prepare.
         cache: folder of all recordings.
+        workers: processes that read or render pieces side by side.
     """
     text = json.dumps({**key, "frame": repr(frame), "version": _VERSION}, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = cache / f"{key['kind']}-{digest}"
-    return open_recording(prepared(folder, lambda work: _write(make(), frame, work)), frame)
+
+    def write(work: Path) -> None:
+        pieces = make()
+        if not workers or len(pieces) == 1:
+            _write(_in_turn(pieces, frame), work)
+            return
+        with contextlib.closing(worked(functools.partial(_whole, frame), pieces, workers)) as found:
+            _write(itertools.chain.from_iterable(found), work)
+
+    return open_recording(prepared(folder, write), frame)
 
 
 def both_ways(recording: Recording, frame: FrameInput) -> Recording:
@@ -145,8 +172,19 @@ def spans(starts: npt.NDArray[np.bool_]) -> tuple[Span, ...]:
     return tuple(Span(*pair) for pair in zip(firsts, [*firsts[1:], len(starts)], strict=True))
 
 
-def _write(samples: Iterable[Sample], frame: FrameInput, folder: Path) -> None:
-    labels, starts, times_s = _write_frames(samples, frame, folder / "frames.u8")
+def _in_turn(pieces: Iterable[Piece], frame: FrameInput) -> Iterator[Sample]:
+    """Yield the prepared samples of pieces; none is held."""
+    for piece in pieces:
+        for sample in piece():
+            yield sample._replace(picture=prepare(sample.picture, frame))
+
+
+def _whole(frame: FrameInput, piece: Piece) -> list[Sample]:
+    return list(_in_turn([piece], frame))
+
+
+def _write(samples: Iterable[Sample], folder: Path) -> None:
+    labels, starts, times_s = _write_frames(samples, folder / "frames.u8")
     if not labels:
         raise DataError("the source has no frames")
     np.savez(
@@ -174,13 +212,12 @@ def _write_both(recording: Recording, folder: Path) -> None:
 
 
 def _write_frames(
-    samples: Iterable[Sample], frame: FrameInput, path: Path
+    samples: Iterable[Sample], path: Path
 ) -> tuple[list[npt.NDArray[np.float32]], list[bool], list[float]]:
     labels, starts, times_s = [], [], []
-    buffered = _CHUNK_FRAMES * frame.height_px * frame.width_px
-    with path.open("wb", buffering=buffered) as file, ProgressLine() as line:
+    with path.open("wb", buffering=_BUFFER_BYTES) as file, ProgressLine() as line:
         for sample in samples:
-            file.write(prepare(sample.picture, frame).tobytes())
+            file.write(sample.picture.tobytes())
             labels.append(sample.labels)
             starts.append(sample.starts or len(labels) == 1)
             times_s.append(sample.time_s)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from model_export.data.recording import Sample
+from model_export.data.recording import Piece, Sample
 from steerstream_simulation.labelled_drives import LabelledFrame, render_drive
 
 NAME = "steerstream simulation, expert drives (rendered frames)"
@@ -20,8 +21,8 @@ VALIDATION_SEED = 900_000
 _FIRST_SEED = {"train": TRAINING_SEED, "holdout": HOLDOUT_SEED, "validation": VALIDATION_SEED}
 
 
-def read(split: str, *, roads: int, seconds: float, rate_hz: float) -> Iterator[Sample]:
-    """Render one drive on each of so many roads of a split.
+def drives(split: str, *, roads: int, seconds: float, rate_hz: float) -> list[Piece]:
+    """Return a drive, to be rendered, on each of so many roads of a split.
 
     Args:
         split: `train`, `holdout` or `validation`.
@@ -30,8 +31,14 @@ def read(split: str, *, roads: int, seconds: float, rate_hz: float) -> Iterator[
         rate_hz: frames a second.
     """
     frames, first = round(seconds * rate_hz), _FIRST_SEED[split]
-    for seed in range(first, first + roads):
-        yield from samples(render_drive(seed, frames=frames, rate_hz=rate_hz), rate_hz)
+    return [
+        functools.partial(_drive, seed, frames=frames, rate_hz=rate_hz)
+        for seed in range(first, first + roads)
+    ]
+
+
+def _drive(seed: int, *, frames: int, rate_hz: float) -> Iterator[Sample]:
+    return samples(render_drive(seed, frames=frames, rate_hz=rate_hz), rate_hz)
 
 
 def samples(drive: Iterable[LabelledFrame], rate_hz: float) -> Iterator[Sample]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,11 @@ from model_export.data import (
     udacity_traces,
 )
 from model_export.data.delay import delayed
-from model_export.data.recording import Recording, Sample, both_ways, cached
+from model_export.data.recording import Piece, Recording, both_ways, cached
 from model_export.errors import ConfigError, DataError
 from steerstream_bundle.contract import FrameInput, TrainingSource
 
-Reader = Callable[..., Iterator[Sample]]
+Reader = Callable[..., Sequence[Piece]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,21 +49,21 @@ class Kind:
 
 def _read_real(
     data: Path, split: str, _rate_hz: float, options: Mapping[str, Any], frame: FrameInput
-) -> Iterator[Sample]:
-    return udacity_ch2.read(data, split, frame, options.get("holdout", ()))
+) -> Sequence[Piece]:
+    return udacity_ch2.pieces(data, split, frame, options.get("holdout", ()))
 
 
 def _read_rendered(
     _data: Path, split: str, rate_hz: float, options: Mapping[str, Any], _frame: FrameInput
-) -> Iterator[Sample]:
+) -> Sequence[Piece]:
     roads = options["roads" if split == "train" else f"{split}_roads"]
-    return rendered.read(split, roads=roads, seconds=options["seconds"], rate_hz=rate_hz)
+    return rendered.drives(split, roads=roads, seconds=options["seconds"], rate_hz=rate_hz)
 
 
 def _read_traces(
     data: Path, split: str, rate_hz: float, options: Mapping[str, Any], _frame: FrameInput
-) -> Iterator[Sample]:
-    return udacity_traces.read(
+) -> Sequence[Piece]:
+    return udacity_traces.drives(
         data,
         split,
         chunk_s=options["chunk_s"],
@@ -74,8 +75,14 @@ def _read_traces(
 
 def _read_own(
     data: Path, split: str, _rate_hz: float, options: Mapping[str, Any], frame: FrameInput
-) -> Iterator[Sample]:
-    return own_recording.read(data, split, frame, options)
+) -> Sequence[Piece]:
+    return [functools.partial(own_recording.read, data, split, frame, options)]
+
+
+def _read_simulator(
+    data: Path, split: str, _rate_hz: float, _options: Mapping[str, Any], frame: FrameInput
+) -> Sequence[Piece]:
+    return [functools.partial(udacity_sim.read, data, split, frame)]
 
 
 READERS: Mapping[str, Kind] = {
@@ -97,7 +104,7 @@ READERS: Mapping[str, Kind] = {
         decides=dict.fromkeys(("train", "validation"), tuple(own_recording.OPTIONS)),
     ),
     "udacity_sim": Kind(
-        read=lambda data, split, _rate_hz, _options, frame: udacity_sim.read(data, split, frame),
+        read=_read_simulator,
         name=udacity_sim.NAME,
         licence=udacity_sim.LICENCE,
         rendered=True,
@@ -173,7 +180,9 @@ class Source:
         )
 
 
-def read_source(source: SourceConfig, config: Config, data: Path, cache: Path) -> Source:
+def read_source(
+    source: SourceConfig, config: Config, data: Path, cache: Path, *, workers: int = 0
+) -> Source:
     """Read all splits of a source, from the cache where it has them; labels as training wants.
 
     Args:
@@ -181,6 +190,7 @@ def read_source(source: SourceConfig, config: Config, data: Path, cache: Path) -
         config: of the run.
         data: folder of the driving data.
         cache: folder of all recordings.
+        workers: processes that prepare what the cache has not.
 
     Raises:
         ConfigError: there is no such kind of source, or it has no such option.
@@ -193,7 +203,14 @@ def read_source(source: SourceConfig, config: Config, data: Path, cache: Path) -
 
     def split(name: str) -> Recording:
         recording = read_split(
-            source.kind, name, source.options, frame, rate_hz=rate_hz, data=data, cache=cache
+            source.kind,
+            name,
+            source.options,
+            frame,
+            rate_hz=rate_hz,
+            data=data,
+            cache=cache,
+            workers=workers,
         )
         if name == "holdout" and source.augment.flip:
             recording = both_ways(recording, frame)
@@ -217,6 +234,7 @@ def read_split(
     rate_hz: float,
     data: Path,
     cache: Path,
+    workers: int = 0,
 ) -> Recording:
     """Read one split of a source, from the cache where it is there.
 
@@ -228,6 +246,7 @@ def read_split(
         rate_hz: of what is rendered.
         data: folder of the driving data.
         cache: folder of all recordings.
+        workers: processes that prepare what the cache has not.
 
     Raises:
         ConfigError: there is no such kind of source, or it has no such option.
@@ -240,7 +259,13 @@ def read_split(
     chosen = {one: merged[one] for one in kind.decides.get(split, ())}
     key = {"kind": name, "split": split, "rate_hz": rate_hz, "options": chosen}
     try:
-        return cached(lambda: kind.read(data, split, rate_hz, chosen, frame), key, frame, cache)
+        return cached(
+            lambda: kind.read(data, split, rate_hz, chosen, frame),
+            key,
+            frame,
+            cache,
+            workers=workers,
+        )
     except DataError as error:
         raise DataError(f"source {name}, split {split}: {error}") from None
 

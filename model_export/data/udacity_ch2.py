@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import functools
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from model_export.data.labels import LabelTable, read_labels
-from model_export.data.recording import Sample
+from model_export.data.recording import Piece, Sample
 from model_export.errors import DataError
 from steerstream_bundle.contract import FrameInput
 from steerstream_bundle.errors import UndecodableError
@@ -19,11 +24,21 @@ FOLDER = "udacity_ch2_hmb3"
 LABELS = Path(FOLDER) / "labels.csv"
 """In the folder of the driving data."""
 
+_PIECE_FRAMES = 256
 
-def read(
-    data: Path, split: str, frame: FrameInput, holdout: Collection[str] = ()
-) -> Iterator[Sample]:
-    """Yield the frames of one split; missing frames are breaks.
+
+class _Row(NamedTuple):
+    """A row of a labels file."""
+
+    path: Path
+    labels: npt.NDArray[np.float32]
+    starts: bool
+    time_s: float
+    place: str
+
+
+def pieces(data: Path, split: str, frame: FrameInput, holdout: Collection[str] = ()) -> list[Piece]:
+    """Return the frames of one split, to be decoded; missing frames are breaks.
 
     Args:
         data: folder of the driving data.
@@ -32,27 +47,31 @@ def read(
         holdout: blocks of the training rows that are not `train` but `holdout`.
 
     Raises:
-        DataError: the folder, its labels or one of its pictures is missing or broken, or a block
-            does not exist.
+        DataError: the folder or its labels are missing or broken, or a block does not exist; and
+            from a piece, that one of its pictures is missing or broken.
     """
     table = read_labels(data / LABELS)
     if split == "validation":
-        return read_table(table.of_split(split), frame)
+        return _cut(table.of_split(split), frame)
     training = table.of_split("train")
     chosen = training.of_blocks if split == "holdout" else training.without_blocks
-    return read_table(chosen(holdout), frame)
+    return _cut(chosen(holdout), frame)
 
 
-def read_table(table: LabelTable, frame: FrameInput) -> Iterator[Sample]:
-    """Yield the frames that a labels file names.
-
-    Raises:
-        DataError: a picture is missing or broken.
-    """
+def _cut(table: LabelTable, frame: FrameInput) -> list[Piece]:
     times_s = (table.frame_ids - table.frame_ids[0]) / 1e9
-    rows = zip(table.images, table.labels, table.starts, times_s, table.places, strict=True)
-    for path, labels, starts, time_s, place in rows:
-        yield Sample(read_picture(path, frame, place), labels, bool(starts), float(time_s))
+    columns = (table.images, table.labels, table.starts, times_s, table.places)
+    rows = [_Row(*row) for row in zip(*columns, strict=True)]
+    return [
+        functools.partial(_read, rows[first : first + _PIECE_FRAMES], frame)
+        for first in range(0, len(rows), _PIECE_FRAMES)
+    ]
+
+
+def _read(rows: Sequence[_Row], frame: FrameInput) -> Iterator[Sample]:
+    for row in rows:
+        picture = read_picture(row.path, frame, row.place)
+        yield Sample(picture, row.labels, bool(row.starts), float(row.time_s))
 
 
 def read_picture(path: Path, frame: FrameInput, place: str = "") -> Picture:

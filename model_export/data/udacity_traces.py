@@ -7,14 +7,16 @@ real frames.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from model_export.data.labels import LabelTable, read_labels
-from model_export.data.recording import Sample
+from model_export.data.recording import Piece, Sample
 from model_export.data.rendered import samples
 from steerstream_simulation.labelled_drives import render_trace
 
@@ -27,7 +29,7 @@ DRIVES = {"train": _TRAINING_DRIVES, "holdout": _TRAINING_DRIVES, "validation": 
 _LOOKS_SEED = {"train": 500_000, "holdout": 850_000, "validation": 950_000}
 
 
-def read(
+def drives(
     data: Path,
     split: str,
     *,
@@ -35,8 +37,8 @@ def read(
     rate_hz: float,
     every: int = 1,
     holdout_every: int = 0,
-) -> Iterator[Sample]:
-    """Render the drives of one split.
+) -> list[Piece]:
+    """Return the drives of one split, piece by piece, to be rendered.
 
     Args:
         data: folder of the driving data.
@@ -52,14 +54,19 @@ def read(
     """
     frames = round(chunk_s * rate_hz)
     looks = itertools.count(_LOOKS_SEED[split])
+    found: list[Piece] = []
     for drive in DRIVES[split]:
         table = read_labels(data / FOLDER / f"{drive}.csv")
         for index, rows in enumerate(_pieces(table, frames)):
             held = split != "validation" and _is_held_out(index, holdout_every)
             if held if split == "holdout" else not held and index % every == 0:
-                angle, speed, torque = table.labels[rows].T
-                drawn = render_trace(angle, speed, torque, seed=next(looks), rate_hz=rate_hz)
-                yield from samples(drawn, rate_hz)
+                found.append(functools.partial(_drive, table.labels[rows], next(looks), rate_hz))
+    return found
+
+
+def _drive(labels: npt.NDArray[np.float32], seed: int, rate_hz: float) -> Iterator[Sample]:
+    angle, speed, torque = labels.T
+    return samples(render_trace(angle, speed, torque, seed=seed, rate_hz=rate_hz), rate_hz)
 
 
 def _is_held_out(index: int, every: int) -> bool:

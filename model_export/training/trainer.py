@@ -129,7 +129,10 @@ class Trainer:
             # Dropout draws something else for each process's rows.
             torch.manual_seed(config.seed + _SEEDS_APART * parallel.rank())
         with parallel.together():
-            self._sources = [read_source(source, config, data, cache) for source in config.source]
+            self._sources = [
+                read_source(source, config, data, cache, workers=hardware.workers)
+                for source in config.source
+            ]
         self._staged = self._sources
         self._drives: list[Recording] = []
         self._position = _Position()

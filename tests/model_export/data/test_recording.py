@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from model_export.config import FrameConfig
-from model_export.data.recording import Sample, Span, both_ways, cached, record
+from model_export.data.recording import Piece, Recording, Sample, Span, both_ways, cached, record
 from model_export.errors import DataError
 from steerstream_bundle.preprocess import prepare
 
@@ -20,6 +21,11 @@ def samples(count: int = 4) -> Iterator[Sample]:
     for index in range(count):
         picture = np.random.default_rng(index).integers(0, 256, (40, 60, 3), np.uint8)
         yield Sample(picture, np.full(3, index, np.float32), index == 2, index / 20)
+
+
+def broken() -> Iterator[Sample]:
+    yield from samples(2)
+    raise DataError("a picture is missing")
 
 
 def test_a_recording_holds_prepared_frames_labels_and_sequences(tmp_path: Path):
@@ -45,9 +51,9 @@ def test_both_ways_are_a_recording_and_its_mirror_image(tmp_path: Path):
 def test_a_cached_recording_is_made_once_for_one_key(tmp_path: Path):
     made = []
 
-    def make() -> Iterator[Sample]:
+    def make() -> list[Piece]:
         made.append(1)
-        return samples()
+        return [samples]
 
     first = cached(make, {"kind": "k", "roads": 1}, FRAME, tmp_path)
     again = cached(make, {"kind": "k", "roads": 1}, FRAME, tmp_path)
@@ -58,14 +64,44 @@ def test_a_cached_recording_is_made_once_for_one_key(tmp_path: Path):
 
 
 def test_a_recording_that_was_cut_short_is_not_used(tmp_path: Path):
-    def broken() -> Iterator[Sample]:
-        yield from samples(2)
-        raise DataError("a picture is missing")
-
     key = {"kind": "k"}
     with pytest.raises(DataError, match="a picture is missing"):
-        cached(broken, key, FRAME, tmp_path)
-    assert len(cached(samples, key, FRAME, tmp_path).labels) == 4
+        cached(lambda: [broken], key, FRAME, tmp_path)
+    assert len(cached(lambda: [samples], key, FRAME, tmp_path).labels) == 4
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pieces_follow_each_other_whoever_reads_them(workers: int, tmp_path: Path):
+    pieces = [functools.partial(samples, count) for count in (3, 1, 4)]
+    found = cached(lambda: pieces, {"kind": "k"}, FRAME, tmp_path, workers=workers)
+    expected = [sample for piece in pieces for sample in piece()]
+    for index, sample in enumerate(expected):
+        np.testing.assert_array_equal(found.frames[index], prepare(sample.picture, FRAME))
+        np.testing.assert_array_equal(found.labels[index], sample.labels)
+    assert [span.first for span in found.spans] == [0, 2, 6]
+
+
+def test_a_pieces_error_is_the_same_from_a_worker(tmp_path: Path):
+    with pytest.raises(DataError, match=r"^a picture is missing$"):
+        cached(lambda: [samples, broken], {"kind": "k"}, FRAME, tmp_path, workers=2)
+
+
+def test_frames_that_were_read_take_no_memory(tmp_path: Path):
+    recording = record(samples(200), FRAME, tmp_path / "r")
+    assert recording.frames.sum() > 0
+    assert resident_kb(recording) > 0
+    recording.let_go()
+    assert resident_kb(recording) == 0
+    assert recording.frames.sum() > 0
+
+
+def resident_kb(recording: Recording) -> int:
+    """What this process has in memory of a recording's frames."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    mapped = (line for line in lines if line.endswith(str(recording.folder / "frames.u8")))
+    return sum(
+        int(next(line for line in lines if line.startswith("Rss:")).split()[1]) for _ in mapped
+    )
 
 
 def test_a_source_without_frames_is_refused(tmp_path: Path):

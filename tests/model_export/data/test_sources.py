@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 
 from model_export.config import Config, FrameConfig, SourceConfig
 from model_export.data import rendered, udacity_ch2, udacity_sim, udacity_traces
-from model_export.data.recording import Span
+from model_export.data.recording import Piece, Sample, Span
 from model_export.data.sources import read_source
 from model_export.errors import ConfigError, DataError
 
@@ -21,9 +21,13 @@ WriteJpeg = Callable[..., None]
 FRAME = FrameConfig().contract()
 
 
+def samples_of(pieces: Sequence[Piece]) -> list[Sample]:
+    return [sample for piece in pieces for sample in piece()]
+
+
 def test_the_real_drive_gives_its_splits(small_data: Path):
-    train = list(udacity_ch2.read(small_data, "train", FRAME))
-    validation = list(udacity_ch2.read(small_data, "validation", FRAME))
+    train = samples_of(udacity_ch2.pieces(small_data, "train", FRAME))
+    validation = samples_of(udacity_ch2.pieces(small_data, "validation", FRAME))
     assert (len(train), len(validation)) == (60, 20)
     assert [sample.starts for sample in train[:2]] == [True, False]
     assert np.isnan(train[0].labels[1:]).all()
@@ -68,10 +72,10 @@ def test_a_missing_or_broken_picture_is_named(small_data: Path, tmp_path: Path):
     folder.mkdir()
     folder.joinpath("labels.csv").write_text("frame_id,filename,split\n1,no.jpg,train\n")
     with pytest.raises(DataError, match=r"no\.jpg: No such file"):
-        list(udacity_ch2.read(tmp_path, "train", FRAME))
+        samples_of(udacity_ch2.pieces(tmp_path, "train", FRAME))
     folder.joinpath("no.jpg").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"no\.jpg: not a JPEG"):
-        list(udacity_ch2.read(tmp_path, "train", FRAME))
+        samples_of(udacity_ch2.pieces(tmp_path, "train", FRAME))
 
 
 def write_simulator_log(data: Path, times: list[str], write_jpeg: WriteJpeg) -> None:
@@ -115,7 +119,8 @@ def write_traces(data: Path, rows: int) -> None:
 
 def test_traces_keep_their_labels_and_get_pictures(tmp_path: Path):
     write_traces(tmp_path, 10)
-    samples = list(udacity_traces.read(tmp_path, "train", chunk_s=0.25, rate_hz=20.0, every=2))
+    drives = udacity_traces.drives(tmp_path, "train", chunk_s=0.25, rate_hz=20.0, every=2)
+    samples = samples_of(drives)
     # Of each of three drives, one of two pieces of five frames.
     assert [sample.starts for sample in samples] == [True, False, False, False, False] * 3
     np.testing.assert_allclose(samples[0].labels, [0.05, 15, 0.4], rtol=1e-6)
@@ -127,17 +132,17 @@ def test_pieces_of_traces_are_held_out_of_training(tmp_path: Path):
     write_traces(tmp_path, 20)
 
     def starts(split: str) -> int:
-        drives = udacity_traces.read(
+        drives = udacity_traces.drives(
             tmp_path, split, chunk_s=0.25, rate_hz=20.0, every=1, holdout_every=4
         )
-        return sum(sample.starts for sample in drives)
+        return sum(sample.starts for sample in samples_of(drives))
 
     # Of each of three drives, the last of four pieces; of the validation drive, none.
     assert (starts("train"), starts("holdout"), starts("validation")) == (9, 3, 4)
 
 
 def test_rendered_drives_label_all_heads_and_never_use_evaluation_seeds():
-    samples = list(rendered.read("train", roads=2, seconds=0.2, rate_hz=20.0))
+    samples = samples_of(rendered.drives("train", roads=2, seconds=0.2, rate_hz=20.0))
     assert len(samples) == 8
     assert samples[0].starts
     assert samples[4].starts
@@ -191,10 +196,11 @@ def test_missing_data_names_its_source(tiny: Config, tmp_path: Path):
 
 @pytest.mark.data
 def test_the_real_data_has_what_its_readme_says(data_dir: Path):
-    train = list(itertools.islice(udacity_ch2.read(data_dir, "train", FRAME), 300))
+    train = samples_of(udacity_ch2.pieces(data_dir, "train", FRAME)[:2])[:300]
     assert train[0].picture.shape == (240, 320, 3)
     assert sum(sample.starts for sample in train) == 2
     simulator = next(udacity_sim.read(data_dir, "train", FRAME))
     assert simulator.picture.shape == (160, 320, 3)
-    trace = next(udacity_traces.read(data_dir, "validation", chunk_s=1.0, rate_hz=20.0))
+    drive, *_ = udacity_traces.drives(data_dir, "validation", chunk_s=1.0, rate_hz=20.0)
+    trace = next(iter(drive()))
     assert np.isfinite(trace.labels).all()

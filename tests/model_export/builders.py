@@ -6,10 +6,12 @@ import dataclasses
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from model_export.config import Config, FrameConfig, NetworkConfig
+from model_export.data.sequences import Batch
 from model_export.networks import DrivingNetwork, build, kinds
 from model_export.networks.parts.streamed import StreamedConvolution
 
@@ -63,3 +65,17 @@ def warmed(config: Config) -> DrivingNetwork:
             nn.init.normal_(module.slices.weight, std=0.05)
     network.train().unroll(random_frames(config, 2, 3), network.initial_state(2))
     return network.eval()
+
+
+def uneven_batch(config: Config, times: int) -> Batch:
+    """Three rows: two processes have two and one; labels are missing here and there."""
+    generator = torch.Generator().manual_seed(2)
+    labels = torch.randn(3, 2, times, 3, generator=generator)
+    labels[0, :, :, 1] = labels[2, 0] = torch.nan
+    return Batch(
+        frames=random_frames(config, 3, 2).numpy(),
+        labels=labels.numpy(),
+        weights=np.array([1.0, 0.5, 2.0], np.float32),
+        resets=np.array([True, False, True]),
+        intervals_s=np.full((3, 2), 0.05, np.float32),
+    )

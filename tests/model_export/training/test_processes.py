@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -31,7 +30,7 @@ from model_export.run import RunFolder
 from model_export.training.history import read
 from model_export.training.learner import Learner
 from model_export.training.trainer import train
-from tests.model_export.builders import CASES, configured, random_frames
+from tests.model_export.builders import CASES, configured, uneven_batch
 from tests.model_export.processes import in_processes
 
 
@@ -68,20 +67,6 @@ def undropped(config: configs.Config) -> DrivingNetwork:
         elif isinstance(module, LockedDropout):
             module._share = 0.0
     return network
-
-
-def uneven_batch(config: configs.Config, times: int) -> Batch:
-    """Three rows: two processes have two and one; labels are missing here and there."""
-    generator = torch.Generator().manual_seed(2)
-    labels = torch.randn(3, 2, times, 3, generator=generator)
-    labels[0, :, :, 1] = labels[2, 0] = torch.nan
-    return Batch(
-        frames=random_frames(config, 3, 2).numpy(),
-        labels=labels.numpy(),
-        weights=np.array([1.0, 0.5, 2.0], np.float32),
-        resets=np.array([True, False, True]),
-        intervals_s=np.full((3, 2), 0.05, np.float32),
-    )
 
 
 def gradients(config: configs.Config) -> dict[str, torch.Tensor]:
@@ -194,7 +179,7 @@ def test_an_interrupt_of_one_process_stops_both_and_leaves_what_they_learned(
 
 def test_an_error_in_one_process_is_that_of_all(tiny_config: Path, trained: Train):
     def failing() -> str:
-        def fail(*_: Any) -> None:
+        def fail(*_: Any, **__: Any) -> None:
             raise DataError("labels.csv: no such file")
 
         with pytest.MonkeyPatch.context() as patch:

@@ -108,8 +108,8 @@ their bends built for that speed, none sharper than 1.8 m/s² at it:"""
 _METRES_PICTURES = """\
 On the validation blocks of the real drive, {drives} drives and {seconds:.0f} s in all. A metre off
 the recorded path the vehicle is put back. The recording has no speed; 13 m/s are assumed, at which
-its sharpest bend is within what the server lets through. How fast its bends can be driven is
-unknown, so that there are no columns of speeds:"""
+its sharpest bend is within what the server lets through. Nobody knows how fast its bends were
+driven, so it has no columns of speeds:"""
 
 _LENSES = """\
 Unseen rendered roads, {drives} of them, {seconds:.0f} s in all for each lens, a command 50 ms after
@@ -186,11 +186,14 @@ def _metres(evidence: Sequence[Evidence]) -> Iterator[str]:
         return
     yield "## What delay, jitter, loss and speed cost in metres"
     yield _filled(_METRES)
-    for world, text in ((ROADS_DRIVEN, _METRES_ROADS), (PICTURES_DRIVEN, _METRES_PICTURES)):
+    for world, text, speeds in (
+        (ROADS_DRIVEN, _METRES_ROADS, False),
+        (ROADS_DRIVEN, _METRES_SPEEDS, True),
+        (PICTURES_DRIVEN, _METRES_PICTURES, False),
+    ):
         case = next(iter(found.cases(world).values()))
         yield _filled(text, drives=case["drives"], seconds=case["simulated_s"])
-        yield drives.costs(evidence, world, speeds=False)
-    yield from (_filled(_METRES_SPEEDS), drives.costs(evidence, ROADS_DRIVEN, speeds=True))
+        yield drives.costs(evidence, world, speeds=speeds)
 
 
 def _lenses(evidence: Sequence[Evidence]) -> Iterator[str]:

@@ -228,6 +228,32 @@ async def hostile_sessions(siege: Siege) -> int:
     return sum(sent)
 
 
+async def disguised_pictures(siege: Siege) -> int:
+    """Send small pictures as vehicles do, from many sessions, and large ones each fourth second."""
+    random_levels = np.random.default_rng(0).integers
+    noise = [random_levels(0, 256, (*size, 3), np.uint8) for size in ((66, 200), (1024, 2000))]
+    cheap, dear = (frame_pb2.Frame(jpeg=jpeg).SerializeToString() for jpeg in jpegs(noise))
+    began_s = time.monotonic()
+
+    async def one(index: int) -> int:
+        sent = 0
+        async with siege.call() as call:
+            reader = asyncio.create_task(_read(call))
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+                async with asyncio.timeout(seconds_until(siege.end_ns)):
+                    await call.write(opening(f"disguised-{index}", rate_hz=20.0))
+                    while not reader.done():
+                        image = dear if (time.monotonic() - began_s) % 4.0 > 3.0 else cheap
+                        await call.write(frame_request(image, sent, time.monotonic_ns()))
+                        sent += 1
+                        await asyncio.sleep(0.05)
+            reader.cancel()
+            await asyncio.wait([reader])
+        return sent
+
+    return sum(await together(one(index) for index in range(siege.many(16))))
+
+
 async def describes(siege: Siege) -> int:
     """Ask for the models without end."""
     return await _unary_flood(siege, DESCRIBE)
@@ -394,6 +420,7 @@ ATTACKS: dict[str, Attack] = {
         undecodable_frames,
         largest_pictures,
         hostile_sessions,
+        disguised_pictures,
         no_protobuf,
         extreme_openings,
         half_headers,

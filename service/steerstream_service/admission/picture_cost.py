@@ -18,6 +18,9 @@ _RECEIVE_NS = 0.5
 _JPEG_NS, _RAW_NS = 6.3, 0.1
 """CPU time to decode a byte, for the first picture of a session: of a JPEG of noise, the dearest
 that there is, and of raw pixels."""
+_LARGER = 2.0
+"""A picture of more than so many times the usual bytes says nothing of what it costs by those that
+came before it: a client may send small ones until it is trusted."""
 _LOOP_PART = 0.6
 """The event loop's part of receiving."""
 _WEIGHT = 0.3
@@ -98,9 +101,11 @@ NOTHING_SPENT = Spent(0.0, 0.0)
 class PictureMeter:
     """Measures what the pictures of one session cost."""
 
-    __slots__ = ("_decode_ns", "_decoded", "_means", "_receive_ns", "_received")
+    __slots__ = ("_decode_ns", "_decoded", "_last_ns", "_means", "_receive_ns", "_received")
 
     def __init__(self) -> None:
+        # Of the last two pictures: one alone may have met a stall.
+        self._last_ns = (0, 0)
         self._received = self._decoded = self._decode_ns = 0
         self._receive_ns = 0.0
         self._means: list[float | None] = [None, None]
@@ -112,11 +117,18 @@ class PictureMeter:
         return None if receive_ns is None else Spent(receive_ns, decode_ns or 0.0)
 
     def decode_ns(self, image: Image) -> float:
-        """Return what it will take to decode a picture; the first is judged by its size."""
-        decode_ns = self._means[1]
-        if decode_ns is None:
-            decode_ns = image.size_bytes * (_JPEG_NS if isinstance(image, JpegImage) else _RAW_NS)
-        return decode_ns
+        """Return what it will take to decode a picture.
+
+        The first is judged by its size, and so is one that is far larger than others were. Pictures
+        that have just turned dear are believed at once, and only slowly that they are cheap again.
+        """
+        usual_receive_ns, usual_ns = self._means
+        by_size_ns = image.size_bytes * (_JPEG_NS if isinstance(image, JpegImage) else _RAW_NS)
+        if usual_ns is None or usual_receive_ns is None:
+            return by_size_ns
+        least_ns = max(usual_ns, min(self._last_ns))
+        is_larger = receive_ns(image.size_bytes) > _LARGER * usual_receive_ns
+        return max(least_ns, by_size_ns) if is_larger else least_ns
 
     def forecast_ns(self, image: Image) -> float:
         """Return what a picture that has just come will cost, to receive and to decode."""
@@ -131,6 +143,7 @@ class PictureMeter:
         """Count a picture that was decoded, or found to be none."""
         self._decoded += 1
         self._decode_ns += cpu_ns
+        self._last_ns = (self._last_ns[1], cpu_ns)
 
     def review(self) -> Spent:
         """Return what was spent since the last review, update the means, and begin again."""

@@ -38,6 +38,34 @@ def test_later_ones_are_judged_by_what_was_measured():
     assert meter.forecast_ns(LARGE) == pytest.approx(3.4 * MS, rel=0.05), "its size still counts"
 
 
+def test_a_client_that_sent_small_pictures_is_not_trusted_with_a_large_one():
+    meter = PictureMeter()
+    for _ in range(20):
+        meter.received(VIEW)
+        meter.decoded(MS // 4)
+        meter.review()
+    assert meter.decode_ns(VIEW) == MS // 4
+    assert meter.decode_ns(JpegImage(bytes(11_000))) == MS // 4, "such is a drive into the light"
+    assert meter.decode_ns(JpegImage(bytes(2_000_000))) > 10 * MS
+    assert meter.decode_ns(JpegImage(bytes(13_000))) == MS // 4, "never cheaper than others were"
+
+
+def test_pictures_that_turn_dear_are_known_by_the_second_one_and_a_stall_is_not():
+    meter = PictureMeter()
+    meter.received(VIEW)
+    for _ in range(2):
+        meter.decoded(MS)
+    meter.review()
+    meter.decoded(20 * MS)
+    assert meter.decode_ns(VIEW) == MS, "one may be a stall"
+    meter.decoded(15 * MS)
+    assert meter.decode_ns(VIEW) == 15 * MS
+    meter.decoded(MS)
+    assert meter.decode_ns(VIEW) == MS
+    meter.review()
+    assert MS < meter.decode_ns(VIEW) < 15 * MS, "the mean remembers"
+
+
 def test_a_lasting_change_is_known_after_a_few_reviews_and_one_review_is_not_enough():
     meter = PictureMeter()
     costs = []

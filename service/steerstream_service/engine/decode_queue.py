@@ -121,6 +121,7 @@ class DecodeQueue:
             if running.future is None or not running.future.cancel():
                 return False
             del self._running[record]
+            running.future = None
             self._fill()
             return True
         for at, entry in enumerate(self._waiting):
@@ -183,6 +184,9 @@ class DecodeQueue:
 
     def _finished(self, entry: _Entry, future: Future[None]) -> None:
         del self._running[entry.record]
+        # A future keeps what it calls, so it and the entry would keep each other, and the picture,
+        # until the next collection of garbage.
+        entry.future = None
         self._decode_ns = _mean(self._decode_ns, entry.record.decode_ns)
         entry.done(entry.record, future.exception())
         self._fill()

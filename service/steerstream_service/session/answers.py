@@ -38,6 +38,9 @@ _CLOCK_TOLERANCE = 1.01
 
 _MS = 1_000_000
 
+_NO_TIMINGS = Timings(0, 0, 0, 0, 0)
+"""Of a command that is remembered: where it is sent again, that takes another time."""
+
 
 class _Given(NamedTuple):
     """A command, and when the frame of its limited values arrived."""
@@ -159,7 +162,7 @@ class Answers:
         now = outcome.outputs[: len(self._plausible)]
         usable = not record.is_for_rings and vehicle_limits.is_plausible(now, self._plausible)
         values = self._limited(raw, record) if usable else self._stand_in(record)
-        command = Command(
+        fields = (
             record.sequence_number,
             record.capture_time_ns,
             raw,
@@ -170,18 +173,19 @@ class Answers:
             self._next_count(),
             self._recurrence.epoch,
             self._recurrence.step_count,
-            _timings(record, outcome, now_ns),
-            stddevs,
         )
-        given = _Given(command, values.arrived_ns)
+        # Remembered without what is sent once: the more objects live, the longer a collection of
+        # garbage stops the server.
+        given = _Given(Command(*fields, _NO_TIMINGS, stddevs), values.arrived_ns)
+        horizon = None
         if usable and self._horizons is not None:
-            command.horizon = self._horizons.after(
+            horizon = self._horizons.after(
                 outcome.outputs, values.limited, record.vehicle_speed_mps
             )
         if usable:
             self._held = given
         self._remember(record.sequence_number, given)
-        return command
+        return Command(*fields, _timings(record, outcome, now_ns), stddevs, horizon)
 
     def skip(self, record: FrameRecord, reason: SkipReason, detail: str, now_ns: int) -> Skip:
         """Make the answer to a frame without a command, with the earlier command to hold.
@@ -249,7 +253,7 @@ class Answers:
     ) -> Command:
         """Return an earlier command with a new count and age; its numbers and values stay.
 
-        Its horizon does not: the time that it was for has begun.
+        It has no horizon: the time that that was for has begun.
         """
         total_ns = now_ns - record.arrived_ns
         return replace(
@@ -258,7 +262,6 @@ class Answers:
             age_ms=(now_ns - given.arrived_ns) / _MS,
             alive_counter=self._next_count(),
             timings=Timings(total_ns, 0, 0, total_ns, 0),
-            horizon=None,
         )
 
     def _next_count(self) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections import Counter
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
@@ -288,6 +290,28 @@ async def test_a_frame_is_taken_back_until_its_decoding_begins():
     assert not server.queue.take_back(third)
     assert numbers(server.done) == [2]
     assert not server.given_up
+
+
+@pytest.mark.parametrize("is_taken_back", [False, True])
+async def test_a_frame_that_has_left_waits_for_no_collection_of_garbage(is_taken_back):
+    server = Server()
+
+    def decode(record):
+        record.decode_ns = MS // 2
+
+    record, there = FrameRecord(0, 0, None, None, 0), weakref.ref(decode)
+    record.turn_ns = record.start_by_ns = server.now_ns + BUDGET_NS
+    gc.disable()
+    try:
+        server.queue.put(record, decode, server._done, server._give_up)
+        del decode
+        assert there() is not None
+        if is_taken_back:
+            assert server.queue.take_back(record)
+        server.executor.run()
+        assert there() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_fault_of_the_decoder_is_handed_on_and_the_next_frame_is_decoded():

@@ -77,7 +77,8 @@ def said(draw):
         near, bound = draw(st.floats(0.001, 1.0)), bounds[head]
         column = draw(st.lists(around(bound * near), min_size=steps, max_size=steps))
         values[head] = [max(value, -5.0) for value in column] if head == SPEED else column
-    before = ControlValues(*(draw(around(bound)) for bound in (6.2, 30.0, 3.0)))
+    most = (CAR.max_steering_wheel_angle_rad, CAR.max_speed_mps, CAR.max_steering_torque_nm)
+    before = ControlValues(*(draw(around(bound)) for bound in most))
     speed = draw(st.none() | st.floats(-40.0, 40.0))
     return values, before, draw(st.integers(1, 1000)), speed
 

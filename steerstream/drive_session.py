@@ -366,7 +366,7 @@ class DriveSession(VehicleSession):
                 try:
                     await self._change_to(target)
                 except SteerstreamError as failure:
-                    if not (_is_of_one_server(failure) or (not is_first and _may_pass(failure))):
+                    if not _is_of_one_server(failure, was_taken=not is_first):
                         raise
                     error = failure
                     self._targets.leave(target, failure.retry_after_s)
@@ -719,20 +719,21 @@ class DriveSession(VehicleSession):
             self._loop.call_soon(self._on_change, self._change)
 
 
-def _is_of_one_server(error: SteerstreamError) -> bool:
-    """Whether another server may take what this one did not."""
+def _is_of_one_server(error: SteerstreamError, *, was_taken: bool) -> bool:
+    """Whether another server, or this one later, may take what this one did not.
+
+    Args:
+        error: why it did not.
+        was_taken: whether a server took it before. Then it is right, and what is wrong is of one
+            server, whose network cannot use the camera for example, or of a file of the token or of
+            TLS, which a newer one is about to replace.
+    """
     if isinstance(error, _GOES_ON) or error.reason is ErrorReason.BUDGET_TOO_SMALL:
+        return True
+    if was_taken and isinstance(error, BadRequest):
         return True
     # A status without a reason came from no server of this kind, but from what stands in its place.
     return error.code is not None and not error.reason.is_stated
-
-
-def _may_pass(error: SteerstreamError) -> bool:
-    """Whether what failed on this side may succeed later, as the first opening did.
-
-    A file of a token or of TLS may be looked at while a newer one takes its place.
-    """
-    return isinstance(error, BadRequest) and error.code is None
 
 
 def _happened(error: SessionEnded | None) -> str:

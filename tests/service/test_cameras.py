@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+
 import cv2
 import grpc
 import numpy as np
 import pytest
 
 import steerstream
-from steerstream import BadRequest, Camera, Encoding, FramePolicy, Nv12, SkipReason, ViewUse
+from steerstream import (
+    BadRequest,
+    Camera,
+    Encoding,
+    FramePolicy,
+    HandOver,
+    Nv12,
+    SkipReason,
+    ViewUse,
+)
 from steerstream.lens import mapping
 from steerstream.v1 import command_pb2, frame_pb2, session_pb2
 from steerstream.warp import Warp
@@ -196,3 +208,49 @@ async def test_a_picture_of_another_shape_than_the_described_camera_s_is_not_gue
     (skipped,) = await answers(server, WIDE, [picture(80, 160)], view=ViewUse.NEVER)
     assert skipped.reason is SkipReason.UNDECODABLE
     assert "described with 160x120" in skipped.detail
+
+
+# From one network to another.
+
+
+@pytest.mark.parametrize("notice_s", [5.0, 0.0], ids=["beforehand", "at once"])
+@pytest.mark.parametrize("other", [dataclasses.replace(NETWORK, horizontal_fov_deg=40.0), None])
+async def test_a_camera_is_mapped_anew_where_the_next_server_has_another_network(
+    tmp_path, other, notice_s
+):
+    """Its state is not the first one's, and no picture that was made for the first reaches it."""
+    paths = [
+        bundles.recurrent(tmp_path / "a.onnx", camera=NETWORK),
+        bundles.recurrent(tmp_path / "b.onnx", **({} if other is None else {"camera": other})),
+    ]
+    film = [picture() * (1 - at / 40) for at in range(12)]
+    film = [image.astype(np.uint8) for image in film]
+    async with running(paths[0]) as first, running(paths[1]) as second:
+        async with (
+            steerstream.connect([first.address, second.address]) as client,
+            client.drive_session(
+                vehicle_id="car",
+                frame_policy=FramePolicy.EVERY,
+                budget_ms=LONG_BUDGET_MS,
+                camera=WIDE,
+                hand_over=HandOver(attempt_timeout_s=30.0, missing_answers=1000),
+            ) as car,
+        ):
+            before, after = [], []
+            for at, image in enumerate(film):
+                if at == 6:
+                    draining = asyncio.create_task(first.server._service.drain(notice_s))
+                    async with asyncio.timeout(60):
+                        while car.change.target != second.address:  # noqa: ASYNC110
+                            await asyncio.sleep(0.005)
+                    assert not car.change.with_state
+                answer = await car.request(
+                    image, capture_time_ns=1 + at * 50_000_000, encoding=Encoding.RGB8
+                )
+                (before if at < 6 else after).append(answer)
+            await draining
+        assert before[-1].step_count == 6
+        assert after[0].step_count == 1
+        afresh = await answers(second, WIDE, film[6:], encoding=Encoding.RGB8)
+        assert raw_values(after) == raw_values(afresh)
+        assert raw_values(after) != raw_values(before)

@@ -435,19 +435,6 @@ async def test_a_server_that_refuses_without_a_reason_is_left_for_another():
         assert session.change.target == "c"
 
 
-async def test_a_server_that_refuses_a_message_for_a_reason_ends_the_session():
-    strict = FakeServer(
-        refuse=Fail(Code.INVALID_ARGUMENT, "a name", reason=ErrorReason.INVALID_FIELD)
-    )
-    fleet = Fleet(a=dies_at(2), b=strict, c=FakeServer())
-    async with fleet.connect() as client, fleet.session(client) as session:
-        for _ in range(2):
-            await session.request(b"picture")
-        with pytest.raises(BadRequest, match="a name"):
-            await session.request(b"picture")
-    assert fleet.openings("c") == []
-
-
 @pytest.mark.parametrize("broken", ["_supervise", "_watch"])
 async def test_a_fault_of_the_client_ends_the_session_in_a_typed_error(monkeypatch, broken):
     async def fault(_session):
@@ -873,6 +860,36 @@ async def test_a_session_that_is_closed_at_once_leaves_no_work_that_never_ran():
             pass
         gc.collect()
     assert [str(warning.message) for warning in told] == []
+
+
+ODD = Fail(Code.INVALID_ARGUMENT, "open.camera cannot", reason=ErrorReason.INVALID_FIELD)
+
+
+async def test_a_server_whose_network_cannot_use_the_camera_ends_no_session():
+    """The first server took the same opening, so it is that one server's word."""
+    fleet = Fleet(a=dies_at(3), b=FakeServer(refuse=ODD), c=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        answers = [await session.request(b"picture") for _ in range(5)]
+        assert [answer.sequence_number for answer in answers] == list(range(5))
+    assert len(fleet.openings("b")) == len(fleet.openings("c")) == 1
+
+
+async def test_where_no_other_server_takes_the_session_its_last_word_is_told():
+    fleet = Fleet(a=dies_at(3), b=FakeServer(refuse=ODD))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(3):
+            await session.request(b"picture")
+        fleet.down.add("a")
+        with pytest.raises((BadRequest, ConnectionFailed), match=r"camera cannot|is down"):
+            await session.request(b"picture")
+    assert fleet.openings("b")
+
+
+async def test_an_opening_that_no_server_has_taken_yet_is_wrong_at_once():
+    fleet = Fleet(a=FakeServer(refuse=ODD), b=FakeServer())
+    async with fleet.connect() as client:
+        with pytest.raises(BadRequest, match="camera cannot"):
+            await fleet.session(client)
 
 
 # Tokens, which expire while a session drives.

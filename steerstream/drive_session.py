@@ -13,6 +13,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -76,10 +77,10 @@ _LOOKS = 8
 """Looks at the time without an answer, at least, before that is silence: 25 ms apart at 20 Hz."""
 _ENDS = "the server ends the session"
 _MS = 1_000_000
-_TOKEN_USED = 0.9
-"""The share of a token's time after which a session is opened with the next one. Where there is no
-next one yet, that is tried again after the same share of what is left, so that a drive costs a few
-openings for each token, however long that is valid."""
+_TOKEN_LEFT, _TOKEN_LEFT_S = 0.1, 60.0
+"""The share of a token's time that is left when a session is opened with the next one, and the most
+of it. Where there is no next one yet, that is tried again with the same share of the rest, so that
+a drive costs a few openings for each token, however long that is valid."""
 _TOKEN_TRIED_S = 1.0
 """With less time than that the end is waited for."""
 _GOES_ON = (ConnectionFailed, SessionRefused, SessionEnded, ProtocolError, AnswerTimeout)
@@ -198,7 +199,7 @@ class DriveSession(VehicleSession):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        await self._close(is_clean=exc_type is None)
 
     async def __anext__(self) -> Answer:
         """Return the next command, skip or notice.
@@ -220,8 +221,7 @@ class DriveSession(VehicleSession):
             SteerstreamError: none does; why the last one did not.
         """
         await self._find_server(is_first=True)
-        works = (self._supervise, self._watch)
-        self._tasks += [asyncio.create_task(self._give_up_with(work)) for work in works]
+        self._tasks += map(self._begun, (self._supervise, self._watch))
 
     # Frames out
 
@@ -282,6 +282,9 @@ class DriveSession(VehicleSession):
 
         Calling it again does nothing.
         """
+        await self._close(is_clean=True)
+
+    async def _close(self, *, is_clean: bool) -> None:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -289,7 +292,7 @@ class DriveSession(VehicleSession):
         leg = self._leg
         self._give_up(SessionClosed("the session was closed; open a new one"))
         if leg is not None:
-            self._retire(leg, is_clean=True)
+            self._retire(leg, is_clean=is_clean)
         if self._closing:
             await asyncio.wait(self._closing)
 
@@ -338,6 +341,9 @@ class DriveSession(VehicleSession):
             raise SessionClosed("the session is finished; open a new one")
 
     # Changing the server
+
+    def _begun(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        return asyncio.create_task(self._give_up_with(work))
 
     async def _give_up_with(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do work without which the session cannot be, and end it where that fails."""
@@ -398,7 +404,7 @@ class DriveSession(VehicleSession):
 
     async def _go_on_at(self, leg: _Leg) -> None:
         self._next_leg = leg
-        leg.tasks.append(asyncio.create_task(self._read(leg)))
+        leg.tasks.append(self._begun(partial(self._read, leg)))
         try:
             await self._catch_up(leg)
             self._switch(leg)
@@ -495,7 +501,7 @@ class DriveSession(VehicleSession):
             if answer is not None:
                 self._inbox.put_now(answer)
         leg.early.clear()
-        leg.tasks += [asyncio.create_task(work) for work in (self._feed(leg), self._renew(leg))]
+        leg.tasks += [self._begun(partial(work, leg)) for work in (self._feed, self._renew)]
         self._tell(DriveState.DRIVING, leg.target, self._why, with_state=with_state)
         if old is not None:
             self._retire(old, is_clean=True)
@@ -517,7 +523,7 @@ class DriveSession(VehicleSession):
         valid_for_s = leg.session.info.limits.token_valid_for_ms / 1e3
         if valid_for_s < _TOKEN_TRIED_S:
             return
-        await asyncio.sleep(_TOKEN_USED * valid_for_s)
+        await asyncio.sleep(valid_for_s - min(_TOKEN_LEFT * valid_for_s, _TOKEN_LEFT_S))
         if leg is self._leg and not leg.is_leaving:
             leg.is_leaving = True
             self._targets.leave(leg.target, None)

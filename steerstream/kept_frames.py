@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 from steerstream.answers import TicketIssued
@@ -69,8 +70,10 @@ class KeptFrames:
         if frame is not None:
             self._orders[frame.sequence_number] = kept.order
             self.size_bytes += frame.ByteSize()
-            if self.size_bytes > self._max_bytes or len(self._kept) > MAX_REPLAYED:
-                self._overflow()
+        if len(self._kept) > MAX_REPLAYED:
+            self._merge_resets()
+        if self.size_bytes > self._max_bytes or len(self._kept) > MAX_REPLAYED:
+            self._overflow()
         return kept
 
     def after(self, order: int) -> Iterator[Kept]:
@@ -110,6 +113,12 @@ class KeptFrames:
     def forget_ticket(self) -> None:
         """The ticket cannot be used: what was before it is lost."""
         self.ticket, self.is_whole = None, False
+
+    def _merge_resets(self) -> None:
+        """Let go of resets that another one follows at once: the state is the same without them."""
+        for kept, following in itertools.pairwise(list(self._kept.values())):
+            if kept.frame is None and following.frame is None:
+                self._drop(kept.order)
 
     def _overflow(self) -> None:
         seen = [kept.order for kept in self._kept.values() if kept.is_seen]

@@ -435,9 +435,10 @@ async def test_a_server_that_refuses_without_a_reason_is_left_for_another():
         assert session.change.target == "c"
 
 
-@pytest.mark.parametrize("broken", ["_supervise", "_watch"])
+@pytest.mark.parametrize("broken", ["_supervise", "_watch", "_read", "_feed", "_renew"])
 async def test_a_fault_of_the_client_ends_the_session_in_a_typed_error(monkeypatch, broken):
-    async def fault(_session):
+    async def fault(_session, *_leg):
+        await asyncio.sleep(0)
         raise RuntimeError("a fault")
 
     monkeypatch.setattr(drive_session.DriveSession, broken, fault)
@@ -890,6 +891,46 @@ async def test_an_opening_that_no_server_has_taken_yet_is_wrong_at_once():
     async with fleet.connect() as client:
         with pytest.raises(BadRequest, match="camera cannot"):
             await fleet.session(client)
+
+
+async def test_where_an_error_ends_the_block_nothing_is_waited_for(monkeypatch):
+    """As at a plain session: the vehicle's program has something better to do."""
+    ends = []
+    closed = drive_session._close
+
+    async def noted(leg, *, is_clean):
+        ends.append(is_clean)
+        await closed(leg, is_clean=is_clean)
+
+    monkeypatch.setattr(drive_session, "_close", noted)
+    fleet = Fleet(a=FakeServer())
+    async with fleet.connect() as client:
+        with pytest.raises(ValueError, match="the drive"):
+            await _broken_block(fleet, client)
+        async with fleet.session(client) as session:
+            await session.request(b"picture")
+    assert ends == [False, True]
+
+
+async def _broken_block(fleet, client):
+    async with fleet.session(client):
+        raise ValueError("the drive")
+
+
+async def test_a_token_of_a_day_is_renewed_a_minute_before_its_end(monkeypatch):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    fleet = Fleet(a=Issuer(86_400_000, 0), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        leg = session._leg
+        monkeypatch.setattr(drive_session.asyncio, "sleep", sleep)
+        await session._renew(leg)
+        monkeypatch.undo()
+        assert slept[0] == 86_400 - 60
+        await until(lambda: session.change.target == "b" and session.state is DriveState.DRIVING)
 
 
 # Tokens, which expire while a session drives.

@@ -187,3 +187,22 @@ def test_of_resets_beyond_the_bounds_those_before_the_last_frame_that_was_seen_g
     kept.keep(None)
     kept.keep(frame(3, 10_000))
     assert numbers(kept) == [None, 3]
+
+
+def test_of_more_resets_than_are_kept_the_last_in_each_row_stays(kept):
+    kept.keep(frame(0))
+    kept.take_ticket(ticket(0))
+    kept.keep(frame(1))
+    kept.seen(1)
+    for _ in range(MAX_REPLAYED - 2):
+        kept.keep(None)
+    kept.keep(frame(2))
+    assert len(kept) == MAX_REPLAYED
+    for _ in range(2 * MAX_REPLAYED):
+        kept.keep(None)
+        assert len(kept) <= MAX_REPLAYED
+    assert numbers(kept)[:4] == [1, None, 2, None]
+    assert set(numbers(kept)[3:]) == {None}
+    assert kept.is_whole
+    assert kept.ticket == ticket(0)
+    assert kept.losses == 0

@@ -926,7 +926,7 @@ async def test_a_token_of_a_day_is_renewed_a_minute_before_its_end(monkeypatch):
     fleet = Fleet(a=Issuer(86_400_000, 0), b=FakeServer())
     async with fleet.connect() as client, fleet.session(client) as session:
         leg = session._leg
-        monkeypatch.setattr(drive_session.asyncio, "sleep", sleep)
+        monkeypatch.setattr(asyncio, "sleep", sleep)
         await session._renew(leg)
         monkeypatch.undo()
         assert slept[0] == 86_400 - 60

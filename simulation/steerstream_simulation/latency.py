@@ -37,7 +37,13 @@ class Latency(Protocol):
         """The delay that is expected."""
 
     def draw(self, frames: int, rate_hz: float, seed: Sequence[int]) -> Sequence[Delay]:
-        """Return the delay of each picture of a drive."""
+        """Return the delay of each picture of a drive.
+
+        Args:
+            frames: how many pictures are taken.
+            rate_hz: pictures a second.
+            seed: of the drive; another one draws other delays.
+        """
 
     def summary(self) -> dict[str, object]:
         """Return what it is, for the report."""

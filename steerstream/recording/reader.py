@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from steerstream.errors import MediaError
 from steerstream.recording import topics
 from steerstream.recording.files import SUFFIX
-from steerstream.recording.mcap_records import McapFile
+from steerstream.sources.mcap_records import McapFile
 
 
 class Recorded(NamedTuple):

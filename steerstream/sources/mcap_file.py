@@ -6,12 +6,11 @@ import base64
 import dataclasses
 import functools
 import json
-import os
 import struct
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, BinaryIO
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
@@ -23,12 +22,6 @@ from steerstream.sources.options import ReadOptions
 from steerstream.sources.recording import Recording
 
 _MAGIC = b"\x89MCAP0\r\n"
-_RECORD_HEAD = struct.Struct("<BQ")
-"""A record's kind, and the bytes that follow."""
-
-_FOOTER = 2
-"""The kind of the last record, behind which the magic stands again."""
-
 _PURPOSE = "reading MCAP files"
 
 
@@ -51,13 +44,11 @@ def open_recording(path: Path, options: ReadOptions) -> Recording:
         MediaError: it has no camera, or several, or no whole chunk.
         MissingExtra: the packages of the extra `mcap` are not installed.
     """
-    with path.open("rb") as file:
-        cut_off = _WholeRecords(file).cut_off
     log = McapLog(path)
-    if cut_off and not log.topics:
+    if log.is_cut_off and not log.topics:
         raise MediaError(f"{path}: is cut off, and has no whole chunk that could be read")
     recording = open_log(log, options)
-    if not cut_off:
+    if not log.is_cut_off:
         return recording
     said = f"{path} is cut off, and read to its last whole chunk"
     return dataclasses.replace(recording, assumed=(*recording.assumed, said))
@@ -69,7 +60,11 @@ class McapLog:
     Args:
         path: of the file.
 
+    Attributes:
+        is_cut_off: whether the file lost its writer.
+
     Raises:
+        MediaError: it cannot be read.
         MissingExtra: the packages of the extra `mcap` are not installed.
     """
 
@@ -80,19 +75,19 @@ class McapLog:
         for module in ("mcap_ros2.decoder", "mcap_protobuf.decoder"):
             found = package(module, extra="mcap", purpose=_PURPOSE)
             self._factories.append(found.DecoderFactory())
-        errors = package("mcap.exceptions", extra="mcap", purpose=_PURPOSE)
-        zstandard = package("zstandard", extra="mcap", purpose=_PURPOSE)
-        # What the library and its decompressors raise over damaged files.
-        self._damage = (
-            errors.McapError, zstandard.ZstdError, RuntimeError, ValueError, LookupError,
-            OverflowError, MemoryError, struct.error,
-        )  # fmt: skip
+        package("zstandard", extra="mcap", purpose=_PURPOSE)
+        # Only now, because it imports the packages of the extra.
+        from steerstream.sources import mcap_records  # noqa: PLC0415
+
+        self._damage = mcap_records.DAMAGE
+        self._file = mcap_records.McapFile(path)
+        self.is_cut_off = self._file.is_cut_off
         self.topics = self._topics()
 
     def read(self, topics: Collection[str]) -> Iterator[tuple[str, int, Callable[[], Any]]]:
         """Yield messages as topic, time of their recording in nanoseconds, and decoder."""
         decoders: dict[int, Callable[[bytes], Any]] = {}
-        for schema, channel, message in self._messages():
+        for schema, channel, message in self._file.records(refuses_damage=True):
             if channel.topic in topics:
                 if channel.id not in decoders:
                     decoders[channel.id] = self._decoder(schema, channel)
@@ -138,36 +133,13 @@ class McapLog:
                 if counts.get(channel.id, not counts)
             )
         else:
-            pairs = ((schema, channel) for schema, channel, _ in self._messages())
+            read = self._file.records(refuses_damage=True)
+            pairs = ((schema, channel) for schema, channel, _ in read)
         return {
             channel.topic: plain_type(schema.name)
             for schema, channel in pairs
             if schema is not None
         }
-
-    def _messages(self) -> Iterator[tuple[Any, Any, Any]]:
-        """Yield schema, channel and message of each message, to the last whole chunk."""
-        records = package("mcap.records", extra="mcap", purpose=_PURPOSE)
-        streams = package("mcap.stream_reader", extra="mcap", purpose=_PURPOSE)
-        errors = package("mcap.exceptions", extra="mcap", purpose=_PURPOSE)
-        schemas: dict[int, Any] = {}
-        channels: dict[int, Any] = {}
-        with self._path.open("rb") as file:
-            try:
-                for record in _unpacked(
-                    streams.StreamReader(_WholeRecords(file), emit_chunks=True, validate_crcs=True)
-                ):
-                    if isinstance(record, records.Schema):
-                        schemas[record.id] = record
-                    elif isinstance(record, records.Channel):
-                        channels[record.id] = record
-                    elif isinstance(record, records.Message):
-                        channel = channels[record.channel_id]
-                        yield schemas.get(channel.schema_id), channel, record
-            except errors.EndOfFile:
-                return  # The writer was cut off: what came before is whole.
-            except self._damage as error:
-                raise MediaError(f"{self.name}: is damaged: {error}") from None
 
 
 _UNDECODABLE = (
@@ -175,50 +147,6 @@ _UNDECODABLE = (
     DecodeError,
 )  # fmt: skip
 """What the decoders raise over damaged messages: of JSON, base 64, ROS and protobuf."""
-
-
-def _unpacked(reader: Any) -> Iterator[Any]:  # noqa: ANN401
-    """Yield the records of a file and of its chunks."""
-    # These need the extra.
-    from mcap.records import Chunk  # noqa: PLC0415
-    from mcap.stream_reader import breakup_chunk  # noqa: PLC0415
-
-    from steerstream.sources.mcap_chunks import unpacked  # noqa: PLC0415
-
-    for record in reader.records:
-        if isinstance(record, Chunk):
-            yield from breakup_chunk(unpacked(record), validate_crc=True)
-        else:
-            yield record
-
-
-class _WholeRecords:
-    """Reads a file up to the end of its last whole record.
-
-    The library's reader fails in many ways within a record that was cut off, depending on where.
-
-    Attributes:
-        cut_off: whether the last record of a finished file is missing.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.cut_off = True
-        size = file.seek(0, os.SEEK_END)
-        self._end = file.seek(len(_MAGIC))
-        while len(head := file.read(_RECORD_HEAD.size)) == _RECORD_HEAD.size:
-            end = file.tell() + _RECORD_HEAD.unpack(head)[1]
-            if end > size:
-                break
-            self._end = file.seek(end)
-            if head[0] == _FOOTER:
-                self._end, self.cut_off = size, False
-                break
-        file.seek(0)
-
-    def read(self, size: int = -1) -> bytes:
-        left = self._end - self._file.tell()
-        return self._file.read(left if size < 0 else min(size, left))
 
 
 class _JsonDecoders:

@@ -110,6 +110,10 @@ def test_beyond_its_bounds_what_is_kept_is_not_whole_until_the_next_ticket(count
     kept.take_ticket(ticket(count))
     assert kept.is_whole
     assert numbers(kept) == [count + 1]
+    for number in range(count + 1, 2 * count + 2):
+        kept.seen(number)
+        kept.keep(frame(number + 1, size))
+    assert kept.losses == 2
 
 
 def test_frames_that_wait_for_an_answer_stay_however_large_they_are(kept):

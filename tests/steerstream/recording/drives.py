@@ -9,8 +9,8 @@ from pathlib import Path
 import steerstream
 from steerstream import FramePolicy
 from steerstream.observer import SessionObserver
-from steerstream.recording.mcap_records import McapFile
 from steerstream.recording.reader import Recorded, Recording
+from steerstream.sources.mcap_records import McapFile
 from steerstream.testing import FakeServer, Reply
 
 PERIOD_NS = 50_000_000

@@ -7,7 +7,7 @@ from steerstream.recording import FlightRecorder, topics
 from steerstream.recording.reader import Recording, recordings
 from steerstream.recording.segment import Segment
 from tests.steerstream.recording.drives import drive, driving
-from tests.steerstream.recording.test_mcap_records import write
+from tests.steerstream.sources.test_mcap_records import write
 
 
 async def record(path, count=3, **options):

@@ -8,7 +8,7 @@ from mcap import stream_reader
 from mcap.writer import CompressionType, Writer
 
 from steerstream import MediaError
-from steerstream.recording.mcap_records import McapFile
+from steerstream.sources.mcap_records import McapFile
 from tests.steerstream.recording.drives import records
 
 
@@ -60,6 +60,25 @@ def test_a_chunk_that_was_damaged_ends_what_is_read(tmp_path):
     found, is_cut_off = records(path)
     assert len(found) < 8
     assert is_cut_off
+
+
+def test_a_chunk_that_ends_within_a_record_is_damage_and_no_end(tmp_path):
+    path = tmp_path / "a.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file, compression=CompressionType.NONE, enable_crcs=False)
+        writer.start()
+        channel = writer.register_channel("/a", "json", 0)
+        for number in range(2):
+            writer.add_message(channel, number, b"{}" * 50, number)
+        writer.finish()
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"{}" * 50)
+    # The length stands before channel, number and times: a byte is left for the next record.
+    data[at - 30] -= 1
+    path.write_bytes(data)
+    assert records(path) == ([], True)
+    with pytest.raises(MediaError, match=r"a\.mcap: is damaged"):
+        list(McapFile(path).records(refuses_damage=True))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89MCAP0", b"no such file at all, but long enough"])

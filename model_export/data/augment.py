@@ -135,19 +135,19 @@ class Augmentation:
         self,
         labels: Labels,
         places: Sequence[int] | npt.NDArray[np.int64] = (),
-        after_s: npt.NDArray[np.float64] | float = 0.0,
     ) -> Labels:
         """Change labels so that they are true for the changed pictures.
 
         Args:
-            labels: [T, 3], or [T, K, 3] of some times after each frame.
+            labels: [T, 3], or [T, K, 3] of some times after each frame. Later ones lead back from
+                where the camera is at the frame: a vehicle whose commands act late lags behind
+                what they ask for, and steered too little if told that it is half back by then.
             places: the T frames' places in the sequence, as `picture` takes them; needed where
                 the sequence wanders.
-            after_s: the K times.
         """
         changed = labels.copy()
         if self._wander is not None:
-            changed[..., _ANGLE] += self._return_rad(labels[..., _SPEED], places, after_s)
+            changed[..., _ANGLE] += self._return_rad(labels[..., _SPEED], places)
             changed[..., _TORQUE] = np.nan
         elif self.viewpoint.is_moved:
             changed[..., _ANGLE] += recovery_angle_rad(self.viewpoint, self._recovery_m)
@@ -161,12 +161,11 @@ class Augmentation:
         self,
         speeds_mps: Labels,
         places: Sequence[int] | npt.NDArray[np.int64],
-        after_s: npt.NDArray[np.float64] | float,
     ) -> npt.NDArray[np.float64]:
         path = [self.deviation(place) for place in places]
         offset, heading = np.array(path, np.float64).T.reshape(2, -1, *(1,) * (speeds_mps.ndim - 1))
         speeds = np.where(np.isfinite(speeds_mps), speeds_mps, NOMINAL_SPEED_MPS)
-        return return_angle_rad(Deviation(offset, heading), speeds, after_s, **self._law)
+        return return_angle_rad(Deviation(offset, heading), speeds, **self._law)
 
     def _moved(self, picture: Picture, index: int) -> Picture:
         if self._wander is not None:

@@ -34,7 +34,7 @@ from steerstream.progress import tracked
 from steerstream_bundle.contract import FrameInput
 from steerstream_bundle.preprocess import Picture
 
-_VERSION = 3
+_VERSION = 4
 """Raise it when what is stored changes."""
 _CHUNK_FRAMES = 16
 _PIECE_FRAMES = 160
@@ -105,7 +105,6 @@ class FeatureCache:
         make = functools.partial(self._pictures, recording, augment)
         pictures = worked(make, parts, self._workers)
         later = ahead(recording, (0.0, *self._after_s))
-        after_s = np.array([0.0, *self._after_s])
         labels: list[Labels] = []
         shape: tuple[int, ...] = ()
         with (folder / "features.f16").open("wb") as file, contextlib.closing(pictures):
@@ -115,7 +114,7 @@ class FeatureCache:
                     file.write(features.tobytes())
                     shape = features.shape[1:]
                 change = Augmentation(augment, self._frame, piece.seed)
-                labels.append(change.labels(later[piece.places], piece.places, after_s))
+                labels.append(change.labels(later[piece.places], piece.places))
         known = np.concatenate(labels)
         np.savez(
             folder / "labels.npz",

@@ -218,7 +218,7 @@ class BatchSampler:
             change = self._augmentation(window, row.augment)
             for slot, place in enumerate(places):
                 frames[slot] = change.picture(recording.frames[place], place)
-            labels[:] = change.labels(labels, places, self._after_s)
+            labels[:] = change.labels(labels, places)
         for column, head in enumerate(HEADS):
             if head not in row.heads:
                 labels[..., column] = np.nan

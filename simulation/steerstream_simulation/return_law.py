@@ -1,7 +1,7 @@
 """The steering that leads a vehicle back to its path: label of moved pictures, and judge of drives.
 
 The lateral offset is brought back like a damped spring, whose frequency is the same at every
-speed. So it has a closed form: what this steering will be some time from now, if it is followed.
+speed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ class Deviation(NamedTuple):
 def return_angle_rad(
     deviation: Deviation,
     speed_mps: ArrayLike,
-    after_s: ArrayLike = 0.0,
     *,
     frequency_radps: float = FREQUENCY_RADPS,
     damping: float = DAMPING,
@@ -40,24 +39,16 @@ def return_angle_rad(
     """Return what leading back adds to the steering wheel angle of the path itself.
 
     Args:
-        deviation: where the vehicle is now.
+        deviation: where the vehicle is.
         speed_mps: how fast it drives.
-        after_s: how long from now the angle is for; until then this steering is followed.
         frequency_radps: of the spring: the angle for a metre of offset grows with its square.
-        damping: of the spring, 0 to 1; 1 brings the offset back without a swing.
+        damping: of the spring; 1 brings the offset back without a swing.
 
     Returns:
         Radians at the steering wheel, in the shape that all arguments broadcast to.
     """
     speed = np.maximum(np.asarray(speed_mps, np.float64), _SLOWEST_MPS)
-    time = np.asarray(after_s, np.float64)
-    stiffness, decay = frequency_radps**2, frequency_radps * damping
-    swing = frequency_radps * np.sqrt(1.0 - damping**2)
     offset, rate = np.asarray(deviation.offset_m), speed * np.asarray(deviation.heading_rad)
-    cosine, sine = np.cos(swing * time), time * np.sinc(swing * time / np.pi)
-    shrunk = np.exp(-decay * time)
-    later = shrunk * (offset * cosine + (rate + decay * offset) * sine)
-    later_rate = shrunk * (rate * cosine - (decay * rate + stiffness * offset) * sine)
-    acceleration = -stiffness * later - 2.0 * decay * later_rate
+    acceleration = -(frequency_radps**2) * offset - 2.0 * damping * frequency_radps * rate
     length = _VEHICLE.wheelbase_m + _VEHICLE.understeer_s2_per_m * speed**2
     return np.asarray(_VEHICLE.steering_ratio * length * acceleration / speed**2, np.float64)

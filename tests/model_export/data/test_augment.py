@@ -105,14 +105,14 @@ def test_a_path_about_the_driven_one_is_as_wide_as_asked_and_turns_as_it_says():
 
 
 def test_a_sequence_that_wanders_is_seen_from_the_path_and_led_back_from_it():
-    change, places, after_s = Augmentation(WANDERING, FRAME, seed=5), (3, 40), np.array([0.0, 0.2])
-    labels = np.stack([LABELS, LABELS], axis=1)
-    changed = change.labels(labels, places, after_s)
+    change, places = Augmentation(WANDERING, FRAME, seed=5), (3, 40)
+    labels = np.stack([LABELS, LABELS + 0.1], axis=1)
+    changed = change.labels(labels, places)
     same = Augmentation(WANDERING, FRAME, seed=5)
-    for row, (place, speed) in enumerate(zip(places, LABELS[:, 1], strict=True)):
+    for row, place in enumerate(places):
         where = same.deviation(place)
         assert where is not None
-        expected = LABELS[row, 0] + return_angle_rad(where, speed, after_s)
+        expected = labels[row, :, 0] + return_angle_rad(where, labels[row, :, 1])
         np.testing.assert_allclose(changed[row, :, 0], expected, rtol=1e-5)
     np.testing.assert_array_equal(changed[..., 1], labels[..., 1])
     assert np.isnan(changed[..., 2]).all()

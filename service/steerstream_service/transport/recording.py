@@ -7,7 +7,6 @@ time or no room for is dropped and counted, and no frame waits for it.
 from __future__ import annotations
 
 import logging
-import operator
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,6 +31,8 @@ _MAX_ITEMS = 8192
 _MAX_BYTES = 32 << 20
 """What may wait for a slow disk: eight seconds of 32 vehicles that send views."""
 _FLUSH_LOOK_S = 0.1
+_GOES_ON_S = 30.0
+"""Without a loss before it is said that recording goes on: a file that fails is tried every ten."""
 _CLOSE_S = 5.0
 """For what waits at the server's end: a disk that hangs must not keep the server."""
 
@@ -69,6 +70,7 @@ class ServerRecorder:
         self._lost = 0
         self._look_s = 0.0
         self._is_losing = False
+        self._lost_s = 0.0
         self._pump = Pump("recorder", self._flush, max_items=_MAX_ITEMS, max_bytes=_MAX_BYTES)
 
     @property
@@ -167,7 +169,7 @@ class ServerRecorder:
         for track in self._tracks:
             track.flush()
             self._look_after(track)
-        if self._is_losing and self._tracks and not any(map(_is_losing, self._tracks)):
+        if self._is_losing and self._tracks and now_s - self._lost_s >= _GOES_ON_S:
             self._is_losing = False
             _log.warning("recording_goes_on", extra=fields(lost=self._lost))
 
@@ -175,12 +177,12 @@ class ServerRecorder:
         """Count what a track lost since the last look, and tell of the first loss."""
         self._lost += track.lost - self._tracks[track]
         self._tracks[track] = track.lost
-        if track.is_losing and not self._is_losing:
+        if not track.is_losing:
+            return
+        self._lost_s = time.monotonic()
+        if not self._is_losing:
             self._is_losing = True
             _log.error("recording_lost", extra=fields(error=str(track.error)))
-
-
-_is_losing = operator.attrgetter("is_losing")
 
 
 class SessionRecorder:

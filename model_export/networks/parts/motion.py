@@ -30,6 +30,7 @@ _BLUR = (1.0, 4.0, 6.0, 4.0, 1.0)
 _VERTICAL = _COARSE = 2
 """Rows that are averaged: sideways motion needs no fine rows."""
 _UNIT_PX = 8.0
+_UNIT_GREY = 64.0
 _EPSILON = 1e-3
 
 
@@ -70,22 +71,28 @@ class SidewaysMotion(Comparison):
         self._coarse = coarse
         columns = _COARSE if coarse else 1
         self._averaged = (_VERTICAL, columns)
+        green = torch.zeros(_VERTICAL, columns, 3)
+        green[..., _GREEN] = 1 / (_VERTICAL * columns)
+        self.register_buffer("green", green.view(1, 1, _VERTICAL, -1), persistent=False)
         self.shape = ((self._last - self._first) // _VERTICAL, width // columns)
         self.lengths, self.width = len(bands), 2 * len(bands)
         shifts = torch.arange(-reach, reach + 1)
         self.register_buffer("shifts", shifts.float(), persistent=False)
-        self.register_buffer("blur", torch.tensor(_BLUR).view(1, 1, 1, -1) / 16, persistent=False)
+        blur = torch.tensor(_BLUR).view(1, 1, 1, -1) / (16 * _UNIT_GREY)
+        self.register_buffer("blur", blur, persistent=False)
 
     def look(self, frames: Tensor) -> Tensor:
         """Turn frames into blurred rows and columns [N, *shape]; see `Comparison.look`."""
-        rows = frames[:, self._first : self._last]
-        grey = rows[..., _GREEN].float() if self._coarse else rows.float().mean(-1)
-        blurred = functional.conv2d(
-            functional.avg_pool2d(grey[:, None], self._averaged),
-            self.get_buffer("blur"),
-            padding=(0, 2),
-        )
-        return (blurred[:, 0] / 64).clamp_max(4.0)
+        rows = frames[:, self._first : self._last].float()
+        if self._coarse:
+            # A filter over the bytes as they lie: taking green out first costs ten times as much.
+            green = self.get_buffer("green")
+            side_by_side = rows.reshape(-1, 1, rows.shape[1], rows.shape[2] * rows.shape[3])
+            averaged = functional.conv2d(side_by_side, green, stride=green.shape[2:])
+        else:
+            averaged = functional.avg_pool2d(rows.mean(-1)[:, None], self._averaged)
+        blurred = functional.conv2d(averaged, self.get_buffer("blur"), padding=(0, 2))
+        return blurred.flatten(1, 2).clamp_max(4.0)
 
     def forward(self, before: Tensor, now: Tensor) -> Tensor:
         """Compare two looks [N, *shape].

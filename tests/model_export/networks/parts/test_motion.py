@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from model_export.networks.parts.motion import SidewaysMotion
 
@@ -33,3 +34,13 @@ def test_before_the_first_frame_nothing_moved():
     layer = SidewaysMotion(60, 200, bands=((0.0, 1.0),))
     moved = layer(torch.zeros(1, *layer.shape), layer.look(scene(3.0)))
     assert moved.abs().max() < 1e-3
+
+
+def test_a_coarse_look_is_the_blurred_mean_of_four_green_pixels_to_the_last_bit():
+    frames = torch.randint(0, 256, (2, 18, 50, 3), dtype=torch.uint8)
+    frames[1] = 255
+    layer = SidewaysMotion(18, 50, bands=((0.0, 1.0),), coarse=True)
+    averaged = functional.avg_pool2d(frames[..., 1].float()[:, None], 2)
+    blur = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]).view(1, 1, 1, 5) / 16
+    blurred = functional.conv2d(averaged, blur, padding=(0, 2))[:, 0]
+    assert torch.equal(layer.look(frames), (blurred / 64).clamp_max(4.0))

@@ -8,9 +8,11 @@ NEWEST ?= .venv-newest
 NEWEST_PIP := $(NEWEST)/bin/pip install --quiet --disable-pip-version-check --upgrade \
 	--upgrade-strategy eager
 DATA   ?=
+RUN    ?= runs/gpu
+DEVICE ?= cuda
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest test-rl mutants fuzz deploy-tools bridge-test check bench docs findings proto clean
+.PHONY: help demo test test-newest test-rl train-gpu mutants fuzz deploy-tools bridge-test check bench docs findings proto clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +79,13 @@ check: $(VENV)/.dev $(VENV)/.docs ## Lint, types, layers, wire contract, stubs i
 	cd proto && ../$(BIN)/buf lint
 	$(BIN)/python proto/generate.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# The training's own time, of 12 minutes: the last evaluations, export and verify take the rest.
+train-gpu: $(VENV)/.dev ## Train the default on a GPU in 12 minutes, export and verify; DATA=DIR, RUN=DIR
+	@$(BIN)/python -m model_export train --device $(DEVICE) --workers $$(nproc) --minutes 10 --out $(RUN) \
+		--config model_export/configs/pilotnet_lstm_frames.toml model_export/configs/pilotnet_lstm.toml $(if $(DATA),--data $(DATA))
+	@$(BIN)/python -m model_export export $(RUN) --out $(RUN)/pilotnet_lstm.onnx
+	@$(BIN)/python -m model_export verify $(RUN)/pilotnet_lstm.onnx --run $(RUN)
 
 bench: $(VENV)/.demo ## Measure latency and print the README's table
 	@$(BIN)/python -m benchmark latency

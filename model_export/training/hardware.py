@@ -48,5 +48,4 @@ def device_named(name: str) -> torch.device:
     torch.cuda.set_device(device)
     # TF32: 10 bits of precision in products, far below what the labels have in noise.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
     return device

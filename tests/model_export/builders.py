@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from model_export.config import Config, FrameConfig, NetworkConfig
+from model_export.data.recording import Recording
 from model_export.data.sequences import Batch
 from model_export.networks import DrivingNetwork, build, kinds
 from model_export.networks.parts.streamed import StreamedConvolution
@@ -78,4 +80,13 @@ def uneven_batch(config: Config, times: int) -> Batch:
         weights=np.array([1.0, 0.5, 2.0], np.float32),
         resets=np.array([True, False, True]),
         intervals_s=np.full((3, 2), 0.05, np.float32),
+    )
+
+
+def resident_kb(recording: Recording) -> int:
+    """What this process has in memory of a recording's frames."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    mapped = (line for line in lines if line.endswith(str(recording.folder / "frames.u8")))
+    return sum(
+        int(next(line for line in lines if line.startswith("Rss:")).split()[1]) for _ in mapped
     )

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from model_export.config import FrameConfig
-from model_export.data.recording import Piece, Recording, Sample, Span, both_ways, cached, record
+from model_export.data.recording import Piece, Sample, Span, both_ways, cached, record
 from model_export.errors import DataError
 from steerstream_bundle.preprocess import prepare
+from tests.model_export.builders import resident_kb
 
 FRAME = FrameConfig(height_px=8, width_px=12).contract()
 
@@ -93,15 +94,6 @@ def test_frames_that_were_read_take_no_memory(tmp_path: Path):
     recording.let_go()
     assert resident_kb(recording) == 0
     assert recording.frames.sum() > 0
-
-
-def resident_kb(recording: Recording) -> int:
-    """What this process has in memory of a recording's frames."""
-    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
-    mapped = (line for line in lines if line.endswith(str(recording.folder / "frames.u8")))
-    return sum(
-        int(next(line for line in lines if line.startswith("Rss:")).split()[1]) for _ in mapped
-    )
 
 
 def test_a_source_without_frames_is_refused(tmp_path: Path):

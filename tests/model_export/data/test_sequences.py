@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from model_export.config import HEADS, AugmentConfig, FrameConfig
-from model_export.data.recording import Recording, spans
+from model_export.data.recording import Recording, Sample, record, spans
 from model_export.data.sequences import BatchSampler, RowSource
 from model_export.errors import DataError
+from tests.model_export.builders import resident_kb
 
 FRAME = FrameConfig(height_px=2, width_px=2).contract()
 
@@ -97,6 +98,19 @@ def test_a_resumed_sampler_goes_on_with_the_same_batches():
         np.testing.assert_array_equal(left.frames, right.frames)
         np.testing.assert_array_equal(left.labels, right.labels)
         np.testing.assert_array_equal(left.resets, right.resets)
+
+
+def test_batches_leave_none_of_the_frames_on_disk_in_memory(tmp_path: Path):
+    samples = (
+        Sample(np.zeros(FRAME.shape, np.uint8), np.zeros(3, np.float32), index == 0, index / 20)
+        for index in range(50)
+    )
+    recording = record(samples, FRAME, tmp_path / "r")
+    row = dataclasses.replace(source(50), recordings=(recording,))
+    assert recording.frames.max() == 0
+    assert resident_kb(recording) > 0
+    sampler(row).next_batch()
+    assert resident_kb(recording) == 0
 
 
 def test_a_source_without_a_sequence_of_one_window_is_refused():

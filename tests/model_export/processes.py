@@ -26,7 +26,7 @@ def in_processes(count: int, work: Callable[[], Any]) -> list[Any]:
     context = multiprocessing.get_context("fork")
     pipes = [context.Pipe(duplex=False) for _ in range(count)]
     started = [
-        context.Process(target=_child, args=(rank, count, port, work, sends), daemon=True)
+        context.Process(target=_child, args=(rank, count, port, work, sends))
         for rank, (_, sends) in enumerate(pipes)
     ]
     for process in started:

@@ -27,6 +27,7 @@ from model_export.networks import DrivingNetwork, build
 from model_export.networks.parts.batch_norm import BatchNorm2d
 from model_export.networks.parts.locked_dropout import LockedDropout
 from model_export.run import RunFolder
+from model_export.training.hardware import Hardware
 from model_export.training.history import read
 from model_export.training.learner import Learner
 from model_export.training.trainer import train
@@ -107,8 +108,9 @@ def undropped_toml(tiny_config: Path) -> Path:
 def trained(small_data: Path, tmp_path: Path) -> Train:
     """Train a configuration in a folder; return the result."""
 
-    def run_in(config: Path, name: str) -> Any:
-        return train(config, RunFolder(tmp_path / name), small_data, tmp_path / "cache")
+    def run_in(config: Path, name: str, workers: int = 0) -> Any:
+        run, hardware = RunFolder(tmp_path / name), Hardware(workers=workers)
+        return train(config, run, small_data, tmp_path / "cache", hardware=hardware)
 
     return run_in
 
@@ -136,7 +138,7 @@ def test_two_processes_end_with_the_scores_of_one(
     undropped_toml: Path, trained: Train, tmp_path: Path
 ):
     alone = trained(undropped_toml, "alone")
-    first, second = in_processes(2, lambda: trained(undropped_toml, "both"))
+    first, second = in_processes(2, lambda: trained(undropped_toml, "both", workers=1))
     assert first.scores == second.scores
     assert first.scores[0].rmse == pytest.approx(alone.scores[0].rmse, rel=1e-3)
     entries, expected = (

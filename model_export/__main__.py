@@ -13,7 +13,7 @@ from pathlib import Path
 
 from model_export.errors import DataError, ModelExportError, ProcessError
 from model_export.export.reduced_precision.options import add_optimize
-from model_export.options import Commands, add_data
+from model_export.options import Commands, add_data, add_device
 from model_export.report import options as report_options
 from steerstream import whole_file
 from steerstream.command_line import (
@@ -106,12 +106,7 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--threads", type=count, default=1, metavar="N", help="threads of torch (default: 1)"
     )
-    command.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="where to train (default: a GPU, if torch sees one)",
-    )
+    add_device(command)
     command.add_argument(
         "--workers",
         type=whole,

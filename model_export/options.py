@@ -12,6 +12,16 @@ Commands = argparse._SubParsersAction  # noqa: SLF001
 """The group of parsers to which a command adds its own."""
 
 
+def add_device(command: argparse.ArgumentParser) -> None:
+    """Add the choice between processor and GPU."""
+    command.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to train (default: a GPU, if torch sees one)",
+    )
+
+
 def add_data(command: argparse.ArgumentParser) -> None:
     """Add the folders of driving data and of what was prepared of it."""
     command.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from model_export.options import CHECKOUT, Commands, add_data
+from model_export.options import CHECKOUT, Commands, add_data, add_device
 from steerstream.command_line import count, not_negative, output_file, positive
 
 _DEFAULT = CHECKOUT / "models" / "pilotnet_lstm.onnx"
@@ -51,6 +51,10 @@ def add_measure(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_bundles(view)
     add_data(view)
     view.set_defaults(run=_measure_view)
+    training = kinds.add_parser("training", help="what a step of training costs, and of what")
+    training.add_argument("config", type=Path, nargs="+", metavar="FILE", help="TOML file")
+    add_device(training)
+    training.set_defaults(run=_measure_training)
     focal_length = kinds.add_parser("focal-length", help="the real camera's, from its recordings")
     add_data(focal_length)
     focal_length.set_defaults(run=_measure_focal_length)
@@ -208,6 +212,21 @@ def _measure_metres(options: argparse.Namespace) -> int:
         seconds=options.seconds,
         trace=options.latency_trace,
     )
+    return 0
+
+
+def _measure_training(options: argparse.Namespace) -> int:
+    import torch  # noqa: PLC0415
+
+    from model_export import config as configs  # noqa: PLC0415
+    from model_export.report import training_cost  # noqa: PLC0415
+    from model_export.training.hardware import device_named  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    device = device_named(options.device)
+    for path in options.config:
+        for line in training_cost.lines(configs.load(path), device):
+            print(line)
     return 0
 
 

@@ -9,9 +9,6 @@ import torch
 from model_export import parallel
 from model_export.errors import ProcessError
 
-AUTO = "auto"
-DEVICES = (AUTO, "cpu", "cuda")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
@@ -30,13 +27,13 @@ def device_named(name: str) -> torch.device:
     """Return the device that a name stands for, and set it up.
 
     Args:
-        name: one of `DEVICES`; `auto` is a GPU where there is one.
+        name: `cpu`, `cuda`, or `auto`: a GPU where there is one.
 
     Raises:
         ProcessError: there is no GPU, or not one for each process.
     """
     found = torch.cuda.device_count()
-    if name == "cpu" or (name == AUTO and not found):
+    if name == "cpu" or (name == "auto" and not found):
         return torch.device("cpu")
     if not found:
         raise ProcessError("torch sees no GPU: install its CUDA build, or train with --device cpu")

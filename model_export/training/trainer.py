@@ -364,7 +364,7 @@ class Trainer:
         with parallel.together():
             if history is not None:
                 content = {
-                    "progress": dataclasses.astuple(self._position),
+                    "progress": [*dataclasses.astuple(self._position)],
                     "sampler": sampler.state_dict(),
                     "learner": learned,
                     "history": history.entries,

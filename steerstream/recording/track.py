@@ -55,7 +55,7 @@ class Track:
             data = message.SerializeToString()
             if topic == topics.SESSION:
                 self._session = data
-            if self._is_too_large(data):
+            if self._is_too_large(data) or self._rests:
                 self.lost += 1
                 continue
             try:
@@ -91,6 +91,11 @@ class Track:
             self.lost += segment.pending
         self._files.ended(segment)
 
+    @property
+    def _rests(self) -> bool:
+        """Whether a file could not be written a moment ago, and another one is not tried yet."""
+        return self._segment is None and time.monotonic() < self._retry_s
+
     def _is_too_large(self, data: bytes) -> bool:
         most_bytes = self._files.segment_bytes
         # The rest is for the file's own needs, and the session that stands at its head.
@@ -111,8 +116,6 @@ class Track:
         self._segment.write(topic, data, time_ns)
 
     def _begin(self, topic: str, time_ns: int) -> None:
-        if time.monotonic() < self._retry_s:
-            raise self.error or OSError(0, "no file could be written")
         self._segment = self._files.begin(self._name, stream=self._stream, part=self._parts)
         self._parts += 1
         self._flushed_s = time.monotonic()

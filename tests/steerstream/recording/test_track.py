@@ -97,6 +97,24 @@ def test_on_a_full_disk_messages_are_lost_until_there_is_room(tmp_path, monkeypa
     assert found[-1].message.sequence_number == 4
 
 
+def test_after_a_full_disk_another_file_is_tried_while_messages_go_on_coming(
+    tmp_path, monkeypatch, full_disk
+):
+    now_s = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    recorded = Track("car", Ring(tmp_path, LEAST))
+    with full_disk:
+        recorded.write([SESSION, frame(0, size=30_000)], 1)
+        recorded.flush(at_once=True)
+    for number in range(1, 20):
+        now_s = float(number)
+        recorded.write([frame(number)], number)
+    assert recorded.lost == 2 + 9, "those of ten seconds"
+    recorded.close()
+    found = [each for recording in recordings([tmp_path]) for each in recording.messages()]
+    assert [each.topic for each in found] == [topics.SESSION, *[topics.FRAME] * 10]
+
+
 def test_one_file_that_could_not_be_written_is_not_begun_again(tmp_path, full_disk):
     recorded = Track("car", OneFile(tmp_path / "a.mcap"))
     recorded.write([RESET], 1)

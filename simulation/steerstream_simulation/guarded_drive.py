@@ -107,6 +107,9 @@ class GuardedVehicle:
         rate_hz: pictures a second.
         plays_horizon: whether the guard is shown the horizons.
         observe: told of each picture, once, when its answer arrives or is known to be lost.
+
+    Attributes:
+        has_horizon: whether an answer has brought one.
     """
 
     def __init__(

@@ -214,8 +214,13 @@ class StageConfig:
         freeze_statistics: keep the running statistics of batch normalisation, and use them.
         stddev_only: train the predicted standard deviations alone, without dropout; the means and
             the state stay exactly as they were.
+        plan_only: train what a network plans alone, on its own drives (`picture_drives`,
+            `dagger_roads`); its commands stay exactly as they were.
+        picture_drives: before such a stage, drive so often along each real sequence that trains,
+            from several starts.
         dagger_roads: before the stage, drive so many new roads with the network; the expert's
-            labels for these drives join the source `rendered` (DAgger, arXiv 1011.0686).
+            labels for these drives join the source `rendered` (DAgger, arXiv 1011.0686); with
+            `plan_only` the network's own commands are learned in their place.
         dagger_seconds: length of each of these drives.
     """
 
@@ -229,6 +234,8 @@ class StageConfig:
     stored_features: bool = False
     freeze_statistics: bool = False
     stddev_only: bool = False
+    plan_only: bool = False
+    picture_drives: int = field(default=0, metadata=_FROM_ZERO)
     dagger_roads: int = field(default=0, metadata=_FROM_ZERO)
     dagger_seconds: float = field(default=30.0, metadata=_POSITIVE)
 

@@ -158,6 +158,18 @@ def load_weights(network: nn.Module, result: Result) -> None:
         raise RunError(f"the weights are not this network's: {reason}") from None
 
 
+def load_all_but_plan(network: DrivingNetwork, result: Result) -> None:
+    """Give a network its stored weights; what it plans with may be new.
+
+    Raises:
+        RunError: they are another network's.
+    """
+    modules = set(network.planning())
+    new = tuple(f"{name}." for name, module in network.named_modules() if module in modules)
+    plan = {name: one for name, one in network.state_dict().items() if new and name.startswith(new)}
+    load_weights(network, dataclasses.replace(result, weights=plan | result.weights))
+
+
 def load_encoder(network: DrivingNetwork, result: Result) -> None:
     """Give a network the stored weights of its encoder, and leave all others.
 

@@ -70,18 +70,23 @@ class FeatureCache:
 
     def source(self, source: Source) -> Source:
         """Return a source whose recordings hold features."""
+        train = self.training(source.train, source.config)
+        return dataclasses.replace(self.judged(source), train=train)
+
+    def judged(self, source: Source) -> Source:
+        """Return a source of which only the recordings that judge hold features."""
         return dataclasses.replace(
             source,
-            train=self.training(source.train, source.config),
-            holdout=source.holdout and self._unchanged(source.holdout),
-            validation=self._unchanged(source.validation),
+            holdout=source.holdout and self.unchanged(source.holdout),
+            validation=self.unchanged(source.validation),
         )
 
     def training(self, recording: Recording, source: SourceConfig) -> Recording:
         """Return a recording's features, augmented, all passes one after the other."""
         return self._recording(recording, source.augment, passes=source.passes)
 
-    def _unchanged(self, recording: Recording) -> Recording:
+    def unchanged(self, recording: Recording) -> Recording:
+        """Return a recording's features as they are."""
         return self._recording(recording, AugmentConfig(), passes=1)
 
     def _recording(self, recording: Recording, augment: AugmentConfig, *, passes: int) -> Recording:

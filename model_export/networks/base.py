@@ -261,6 +261,28 @@ class DrivingNetwork(nn.Module, ABC):
         right, sure = (torch.stack(one).mean() for one in zip(*judged, strict=True))
         return Losses(right, sure), (*after, *visual)
 
+    def foresee(
+        self,
+        frames: Tensor,
+        state: State,
+        intervals_s: Tensor | None = None,
+    ) -> tuple[Losses, State]:
+        """Return the losses of `planning` over windows of the network's own drives, and the state.
+
+        What it planned is judged by the commands that it gave later: such windows need no labels.
+        Only networks that plan say how.
+
+        Args:
+            frames: as `unroll` takes them.
+            state: of `learning_state`, carried from window to window.
+            intervals_s: as `unroll` takes them.
+        """
+        raise NotImplementedError
+
+    def planning(self) -> tuple[nn.Module, ...]:
+        """Return the modules that `foresee` trains; none by default."""
+        return ()
+
     def judged(
         self, said: Prediction, labels: Tensor, weights: Tensor, loss: MaskedLoss
     ) -> tuple[Tensor, Tensor]:

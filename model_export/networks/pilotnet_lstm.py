@@ -5,7 +5,8 @@ heads see the cells' output and the present feature, as in Komanda. The cell is 
 plain RNN, GRU and LSTM can be compared; one to three layers. With the setting `motion` the cells
 are also told how far the picture moved sideways since the frame before
 (`model_export.networks.parts.motion`); with `horizon` it says what comes next, and what is right
-when its command acts (`model_export.networks.parts.trajectory`).
+when its command acts (`model_export.networks.parts.trajectory`); with `plan` it reads how the
+steering changes from what it remembers of the road ahead (`model_export.networks.parts.plan`).
 """
 
 from __future__ import annotations
@@ -22,17 +23,21 @@ from model_export.networks.parts.cells import Recurrence
 from model_export.networks.parts.convolutions import PilotNetConvolutions, framewise
 from model_export.networks.parts.heads import Heads, RawOutput
 from model_export.networks.parts.locked_dropout import LockedDropout
-from model_export.networks.parts.losses import MaskedLoss, gaussian_loss
+from model_export.networks.parts.losses import Losses, MaskedLoss, gaussian_loss
 from model_export.networks.parts.motion import motion_below_the_sky
+from model_export.networks.parts.plan import Plan, own_commands, plan_loss
 from model_export.networks.parts.trajectory import (
     STEPS,
     TIMES_S,
     TrajectoryHeads,
     both_ends,
+    changes,
     from_then_on,
+    held,
 )
-from steerstream_bundle.contract import StateTensor
+from steerstream_bundle.contract import STEERING_WHEEL_ANGLE, StateTensor
 
+_ANGLE = HEADS.index(STEERING_WHEEL_ANGLE)
 _LEAST_PERIODS = 0.2
 """A shorter interval is a clock's mistake: it would make any noise a motion."""
 
@@ -51,6 +56,7 @@ class PilotNetLstmSettings:
         motion: tell the cells how far the picture moved since the frame before.
         interval: take the time since the frame before: motion becomes motion a period.
         horizon: say what comes next, and take the time until the command acts.
+        plan: remember the steering of the road ahead, and let it say how the horizon changes.
         dropout: share of features dropped in training, before and after the recurrent cells;
             motion is never dropped.
         unseen: share of the visual features dropped for a whole window: features that learned these
@@ -66,6 +72,7 @@ class PilotNetLstmSettings:
     motion: bool = False
     interval: bool = False
     horizon: bool = False
+    plan: bool = False
     dropout: float = 0.2
     unseen: float = 0.0
 
@@ -79,6 +86,8 @@ class PilotNetLstm(DrivingNetwork):
         super().__init__(config, settings)
         if settings.interval and not settings.motion:
             raise ValueError("interval has a meaning for motion alone")
+        if settings.plan and not (settings.interval and settings.horizon):
+            raise ValueError("a plan needs interval and horizon")
         self.convolutions = PilotNetConvolutions((settings.first, settings.second))
         self.project = nn.Linear(PilotNetConvolutions.size(config.frame), settings.features)
         self.motion = motion_below_the_sky(config.frame) if settings.motion else None
@@ -88,10 +97,13 @@ class PilotNetLstm(DrivingNetwork):
         )
         known = inputs + settings.hidden
         self.heads = TrajectoryHeads(known) if settings.horizon else Heads(known)
+        wide = PilotNetConvolutions.size(config.frame)
+        self.plan = Plan(wide, known) if settings.plan else None
+        self._inputs = inputs
         self.dropout = nn.Dropout(settings.dropout)
         self.unseen = LockedDropout(settings.unseen)
         self.speaks_si = False
-        lengths = torch.zeros(inputs)
+        lengths = torch.zeros(inputs + (wide if settings.plan else 0))
         if self.motion is not None:
             lengths[settings.features : settings.features + self.motion.lengths] = 1.0
         self.register_buffer("lengths", lengths, persistent=False)
@@ -113,8 +125,9 @@ class PilotNetLstm(DrivingNetwork):
 
     @property
     def recurrent_tensors(self) -> tuple[StateTensor, ...]:
-        """The cells' state, `hidden` numbers each."""
-        return self.recurrence.state_tensors
+        """The cells' state, `hidden` numbers each; then the plan, if it has one."""
+        planned = (self.plan.memory,) if self.plan else ()
+        return (*self.recurrence.state_tensors, *planned)
 
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
@@ -128,29 +141,59 @@ class PilotNetLstm(DrivingNetwork):
     def perceive(self, frames: Tensor, visual: State) -> tuple[Tensor, State]:
         """Turn windows of frames into features [B, T, F]; see `DrivingNetwork.perceive`.
 
-        They are what the convolutions see, then how far the picture moved.
+        They are what the projection makes of the convolutions, then how far the picture moved, then
+        for a plan the convolutions themselves.
         """
         seen = framewise(self._features, frames)
         if self.motion is None:
             return seen, visual
         moved, after = self.motion.follow(frames, *visual)
-        return torch.cat((seen, moved), dim=2), (after,)
+        width = self.settings.features
+        if self.plan is None:
+            return torch.cat((seen, moved), dim=2), (after,)
+        return torch.cat((seen[..., :width], moved, seen[..., width:]), dim=2), (after,)
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Advance frame by frame; see `DrivingNetwork.follow`."""
-        inputs = self._partly_hidden(features) if self.training else features
-        known = []
-        for step in inputs.unbind(1):
-            output, recurrent = self.recurrence(step, recurrent)
-            known.append(torch.cat((self.dropout(output), step), dim=1))
-        said = self.heads(torch.stack(known, dim=1).flatten(0, 1))
-        return RawOutput(*(part.unflatten(0, features.shape[:2]) for part in said)), recurrent
+        if self.plan is None:
+            known, after = self._known(features, recurrent)
+            return self._raw(known), after
+        known, cells = self._known(features, recurrent[:-1])
+        said = self._raw(known)
+        if self.training:
+            # Commands learn as if there were no plan: it is theirs, not they its.
+            return said, (*cells, recurrent[-1])
+        plans = self._planned(features, known, recurrent[-1])
+        # A fused network's heads hold the steering themselves.
+        if self.speaks_si:
+            mean = said.mean + changes(plans, self.get_buffer("output_scale")[_ANGLE])
+        else:
+            mean = held(said.mean) + changes(plans)
+        return RawOutput(mean, said.log_stddev), (*cells, plans[:, -1])
+
+    def foresee(
+        self, frames: Tensor, state: State, intervals_s: Tensor | None = None
+    ) -> tuple[Losses, State]:
+        """Judge the plan alone; see `DrivingNetwork.foresee`."""
+        if self.plan is None:
+            return super().foresee(frames, state, intervals_s)
+        features, recurrent, visual = self._noticed(frames, state, intervals_s)
+        known, cells = self._known(features, recurrent[:-1])
+        plans = self._planned(features, known, recurrent[-1])
+        commands = own_commands(self._raw(known).mean[:, :, _ANGLE, 0])
+        right = plan_loss(plans, commands)
+        return Losses(right, torch.zeros_like(right)), (*cells, plans[:, -1], *visual)
+
+    def planning(self) -> tuple[nn.Module, ...]:
+        """Return the plan, if it has one; see `DrivingNetwork.planning`."""
+        return (self.plan,) if self.plan else ()
 
     def timed(self, features: Tensor, intervals_s: Tensor) -> Tensor:
         """Turn motion into motion a period; see `DrivingNetwork.timed`."""
         periods = (intervals_s * (1 / self.period_s)).clamp_min(_LEAST_PERIODS)
         # A factor of 1 on all that is no length: no slices, which cost more than products.
-        return features * (1.0 + (1.0 / periods - 1.0).unsqueeze(2) * self.get_buffer("lengths"))
+        timed = features * (1.0 + (1.0 / periods - 1.0).unsqueeze(2) * self.get_buffer("lengths"))
+        return torch.cat((timed, periods.unsqueeze(2)), dim=2) if self.plan else timed
 
     def at_once(self, raw: RawOutput) -> Prediction:
         """Return the command of now; see `DrivingNetwork.at_once`."""
@@ -202,9 +245,32 @@ class PilotNetLstm(DrivingNetwork):
         if isinstance(self.heads, TrajectoryHeads):
             scale = self.get_buffer("output_scale")
             clone.heads = self.heads.scaled(self.get_buffer("output_mean"), scale)
+            if self.plan:
+                clone.heads = clone.heads.holding()
             clone.calibration = self.get_buffer("calibration") * scale
             clone.speaks_si = True
         return clone
+
+    def _known(self, features: Tensor, cells: State) -> tuple[Tensor, State]:
+        """Return what the heads read, [B, T, known], and the cells' new state."""
+        inputs = features[..., : self._inputs] if self.plan else features
+        if self.training:
+            inputs = self._partly_hidden(inputs)
+        known = []
+        for step in inputs.unbind(1):
+            output, cells = self.recurrence(step, cells)
+            known.append(torch.cat((self.dropout(output), step), dim=1))
+        return torch.stack(known, dim=1), cells
+
+    def _planned(self, features: Tensor, known: Tensor, before: Tensor) -> Tensor:
+        assert self.plan is not None, "only networks that plan come here"  # noqa: S101
+        return self.plan.follow(
+            features[..., self._inputs : -1], known, periods=features[..., -1], before=before
+        )
+
+    def _raw(self, known: Tensor) -> RawOutput:
+        said = self.heads(known.flatten(0, 1))
+        return RawOutput(*(part.unflatten(0, known.shape[:2]) for part in said))
 
     def _partly_hidden(self, features: Tensor) -> Tensor:
         """Return training features; of what the convolutions see, a part is dropped."""
@@ -213,7 +279,9 @@ class PilotNetLstm(DrivingNetwork):
         return torch.cat((seen, features[..., width:]), dim=2)
 
     def _features(self, frames: Tensor) -> Tensor:
-        return torch.relu(self.project(self.dropout(self.convolutions(frames))))
+        wide = self.convolutions(frames)
+        seen = torch.relu(self.project(self.dropout(wide)))
+        return torch.cat((seen, wide), dim=1) if self.plan else seen
 
 
 NETWORK = PilotNetLstm

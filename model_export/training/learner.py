@@ -81,15 +81,7 @@ class Learner:
         self._train_mode()
         for group in self._optimiser.param_groups:
             group["lr"] = group["rate"] * self.learning_rate(step, spent)
-        labels = self._moved(batch.labels)
-        losses, state = self._network.learn(
-            self._moved(batch.frames),
-            labels.squeeze(2) if labels.shape[2] == 1 else labels,
-            self._moved(batch.weights),
-            self._carried(self._moved(batch.resets)),
-            self._loss,
-            intervals_s=self._moved(batch.intervals_s),
-        )
+        losses, state = self._judged(batch, self._carried(self._moved(batch.resets)))
         self._optimiser.zero_grad()
         (losses.mean + losses.stddev).backward()  # type: ignore[no-untyped-call]
         parallel.sum_gradients(self._network)
@@ -128,6 +120,17 @@ class Learner:
         if parallel.rank() < len(state["random"]):
             _set_random_state(state["random"][parallel.rank()])
 
+    def _judged(self, batch: Batch, state: State) -> tuple[Losses, State]:
+        frames, intervals_s = self._moved(batch.frames), self._moved(batch.intervals_s)
+        if self._stage.plan_only:
+            return self._network.foresee(frames, state, intervals_s)
+        labels, weights = self._moved(batch.labels), self._moved(batch.weights)
+        if labels.shape[2] == 1:
+            labels = labels.squeeze(2)
+        return self._network.learn(
+            frames, labels, weights, state, self._loss, intervals_s=intervals_s
+        )
+
     def _moved(self, array: npt.NDArray[np.generic]) -> Tensor:
         """Return an array as a tensor on the network's device."""
         tensor = torch.from_numpy(array)
@@ -146,8 +149,12 @@ class Learner:
             nn.utils.clip_grad_norm_(weights, self._training.clip_norm)
 
     def _train_mode(self) -> None:
-        self._network.train(not self._stage.stddev_only)
-        if self._stage.freeze_statistics:
+        stage = self._stage
+        self._network.train(not (stage.stddev_only or stage.plan_only))
+        if stage.plan_only:
+            for module in self._network.planning():
+                module.train()
+        if stage.freeze_statistics:
             for module in self._network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001
                     module.eval()
@@ -178,7 +185,11 @@ def _detached(state: State) -> State:
 
 def _freeze(network: DrivingNetwork, stage: StageConfig) -> None:
     """Freeze what a stage leaves as it is: no graph is built there, so a step costs a third."""
-    network.requires_grad_(not stage.stddev_only)
+    network.requires_grad_(not (stage.stddev_only or stage.plan_only))
+    if stage.plan_only:
+        for module in network.planning():
+            module.requires_grad_(True)  # noqa: FBT003
+        return
     if stage.encoder_rate == 0:
         for module in network.encoder():
             module.requires_grad_(False)  # noqa: FBT003

@@ -9,19 +9,27 @@ import numpy as np
 from model_export.config import HEADS
 from model_export.data.recording import Recording
 from model_export.data.sources import READERS, Source
-from model_export.training import dagger
-from steerstream_bundle.contract import TrainingSource
+from model_export.training import dagger, own_drives
+from steerstream_bundle.contract import STEERING_WHEEL_ANGLE, TrainingSource
 
 
-def sources(read: Sequence[Source], drives: Sequence[Recording]) -> tuple[TrainingSource, ...]:
-    """Return what a network was trained on: the sources, and its own relabelled drives."""
+def sources(
+    read: Sequence[Source], drives: Sequence[Recording], *, planned: bool = False
+) -> tuple[TrainingSource, ...]:
+    """Return what a network was trained on: the sources, and its own drives.
+
+    Args:
+        read: the sources.
+        drives: those of the network, relabelled by the expert.
+        planned: the drives are not relabelled: the network learned what it said itself.
+    """
     found = [source.provenance() for source in read]
     if drives:
         found.append(
             TrainingSource(
-                name=dagger.NAME,
+                name=own_drives.NAME if planned else dagger.NAME,
                 frames=sum(len(drive.labels) for drive in drives),
-                heads=HEADS,
+                heads=(STEERING_WHEEL_ANGLE,) if planned else HEADS,
                 licence=READERS["rendered"].licence,
                 rendered=True,
             )

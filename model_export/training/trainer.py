@@ -29,12 +29,12 @@ from model_export.data.recording import Recording, open_recording, record
 from model_export.data.sequences import BatchSampler, RowSource
 from model_export.data.sources import Source, read_source
 from model_export.data.workers import worked
-from model_export.errors import ProcessError
+from model_export.errors import ConfigError, ProcessError
 from model_export.export.exporter import export
 from model_export.networks import build
 from model_export.networks.parts.losses import Losses
-from model_export.run import Result, RunFolder, load_encoder, load_weights, save
-from model_export.training import dagger, provenance
+from model_export.run import Result, RunFolder, load_all_but_plan, load_encoder, save
+from model_export.training import dagger, own_drives, provenance
 from model_export.training.calibration import factors
 from model_export.training.hardware import Hardware
 from model_export.training.history import History
@@ -43,7 +43,7 @@ from model_export.training.learner import Learner
 from model_export.training.scoring import Judged, JudgedSource, choosers, judge, monitored, scores
 from model_export.training.time_limit import TimeLimit
 from steerstream.progress import Progress
-from steerstream_bundle.contract import FrameInput
+from steerstream_bundle.contract import Crop, FrameInput
 
 _SEEDS_APART = 1_000_003
 """Between the seeds of two processes: seeds of runs are nearer to each other."""
@@ -117,11 +117,13 @@ class Trainer:
         self._check_rows()
         torch.manual_seed(config.seed)
         self._network = build(config)
+        if any(stage.plan_only for stage in config.stage) and not self._network.planning():
+            raise ConfigError("a stage with plan_only needs a network that plans")
         self._network.load_pretrained()
         with parallel.together():
             self._start = run.load_start() if parallel.is_first() else None
             if self._start:
-                load = load_encoder if config.training.fresh_cell else load_weights
+                load = load_encoder if config.training.fresh_cell else load_all_but_plan
                 load(self._network, self._start)
         self._network.to(hardware.device)
         parallel.take_first_weights(self._network)
@@ -256,7 +258,8 @@ class Trainer:
         network = learner.averaged
         judgement = judge(network, self._staged, carry=stage.window > 1)
         value = monitored(judgement)
-        better = value < now.best or self._config.training.keep_last or stage.stddev_only
+        aside = stage.stddev_only or stage.plan_only
+        better = value < now.best or self._config.training.keep_last or aside
         now.stale = 0 if better else now.stale + 1
         if better:
             now.best = value
@@ -282,7 +285,11 @@ class Trainer:
         return Result(
             weights=kept,
             sources=provenance.joined(
-                provenance.sources(self._sources, self._drives),
+                provenance.sources(
+                    self._sources,
+                    self._drives,
+                    planned=self._config.stage[self._position.stage].plan_only,
+                ),
                 self._start.sources if self._start else self._network.pretraining,
             ),
             scores=scores(
@@ -307,6 +314,11 @@ class Trainer:
         )
 
     def _rows(self, stage: StageConfig) -> list[RowSource]:
+        if stage.plan_only:
+            row = RowSource(
+                recordings=tuple(self._drives), heads=HEADS, augment=None, loss_weight=1
+            )
+            return [row] * (stage.batch_factor * sum(one.batch_size for one in self._config.source))
         rows = []
         for source in self._staged:
             drives = self._drives if source.config.kind == "rendered" else []
@@ -332,6 +344,10 @@ class Trainer:
                 after_s=self._network.label_times_s,
                 workers=self._hardware.workers,
             )
+            if stage.plan_only:
+                self._staged = [cache.judged(source) for source in self._sources]
+                self._drives = [cache.unchanged(drive) for drive in self._drives]
+                return
             self._staged = [cache.source(source) for source in self._sources]
             for source in (one.config for one in self._sources if one.config.kind == "rendered"):
                 self._drives = [cache.training(drive, source) for drive in self._drives]
@@ -339,11 +355,15 @@ class Trainer:
     def _recorded_drives(self, last: int) -> list[Recording]:
         """Return the relabelled drives of all stages so far; those of the last may be to drive."""
         frame = self._config.frame.contract()
+        if self._config.stage[last].plan_only:
+            return [self._drive(last, frame)]
         stages = list(enumerate(self._config.stage[: last + 1]))
         drives = [
             self._drive(index, frame) if index == last else open_recording(folder, frame)
             for index, stage in stages
-            if stage.dagger_roads and (folder := self._run.dagger(stage.name))
+            if stage.dagger_roads
+            and not stage.plan_only
+            and (folder := self._run.dagger(stage.name))
         ]
         return [delayed(drive, self._config.training.label_delay_ms / 1e3) for drive in drives]
 
@@ -352,9 +372,17 @@ class Trainer:
         folder = self._run.dagger(stage.name)
         with parallel.together():
             if parallel.is_first() and not folder.is_dir():
+                if index == 0 and self._start:
+                    # What drives is what the run began with.
+                    weights = self._network.state_dict()
+                    self._run.save_result(dataclasses.replace(self._start, weights=weights))
                 bundle = folder.with_suffix(".onnx")
                 export(self._run, bundle)
-                record(dagger.drives(bundle, stage, index), frame, folder)
+                if stage.plan_only:
+                    samples = own_drives.drives(bundle, stage, self._sources, self._config.seed)
+                    record(samples, dataclasses.replace(frame, crop=Crop()), folder)
+                else:
+                    record(dagger.drives(bundle, stage, index), frame, folder)
         return open_recording(folder, frame)
 
     def _save_checkpoint(

@@ -63,17 +63,23 @@ class PictureWorld:
         sequence: the recorded frames.
         start_m: lateral offset at the start.
         score: where the drive is counted; several drives may share one.
+        optics: of the sequence's pictures; by default they are whole pictures of the camera.
     """
 
     def __init__(
-        self, sequence: PictureSequence, *, start_m: float = 0.0, score: Score | None = None
+        self,
+        sequence: PictureSequence,
+        *,
+        start_m: float = 0.0,
+        score: Score | None = None,
+        optics: Optics | None = None,
     ) -> None:
         self.sequence = sequence
         self.score = new_score() if score is None else score
         self.vehicle = PathVehicle(float(sequence.speeds_mps[0]), start_m)
         self.command = Command(float(sequence.angles_rad[0]), self.vehicle.speed_mps)
         self._parameters = VehicleParameters()
-        self._reprojection: Reprojection | None = None
+        self._reprojection = None if optics is None else Reprojection(optics)
         self._steps = 0
 
     @property

@@ -43,7 +43,7 @@ class PictureSequence:
     @property
     def frames(self) -> int:
         """How many frames it has."""
-        return len(self.images)
+        return len(self.angles_rad)
 
     def picture(self, index: int) -> Picture:
         """Read a frame, uint8 RGB [height, width, 3].

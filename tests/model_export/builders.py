@@ -15,6 +15,7 @@ from model_export.config import Config, FrameConfig, NetworkConfig
 from model_export.data.recording import Recording
 from model_export.data.sequences import Batch
 from model_export.networks import DrivingNetwork, build, kinds
+from model_export.networks.parts.plan import Plan
 from model_export.networks.parts.streamed import StreamedConvolution
 
 LARGE = FrameConfig(height_px=180, width_px=320, top=0.15, bottom=0.90)
@@ -28,6 +29,8 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"features": 8, "hidden": 6, "motion": True},
         {"first": 16, "second": 24, "features": 8, "hidden": 6, "motion": True}
         | {"interval": True, "horizon": True},
+        {"features": 8, "hidden": 6, "motion": True, "interval": True, "horizon": True}
+        | {"plan": True},
     ],
     "chauffeur": [
         {"blocks": 4, "hidden": 6, "layers": 2},
@@ -65,6 +68,9 @@ def warmed(config: Config) -> DrivingNetwork:
         if isinstance(module, StreamedConvolution):
             # It starts without a use for the frames before.
             nn.init.normal_(module.slices.weight, std=0.05)
+        if isinstance(module, Plan):
+            # It starts by saying that nothing changes.
+            nn.init.normal_(module.fresh.weight, std=0.05)
     network.train().unroll(random_frames(config, 2, 3), network.initial_state(2))
     return network.eval()
 

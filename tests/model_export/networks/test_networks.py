@@ -89,6 +89,13 @@ def test_learning_reaches_every_weight(tiny: Config, kind: str, settings: dict[s
     )
     (losses.mean + losses.stddev).backward()
     assert [one.shape for one in state] == [one.shape for one in network.learning_state(2)]
+    if network.planning():
+        # It starts where its later layers hide the earlier ones.
+        plan = network.get_submodule("plan.fresh")
+        torch.nn.init.normal_(plan.get_parameter("weight"))
+        losses, planned = network.eval().foresee(frames, network.learning_state(2))
+        assert [one.shape for one in planned] == [one.shape for one in state]
+        losses.mean.backward()
     unreached = [
         name
         for name, weight in network.named_parameters()

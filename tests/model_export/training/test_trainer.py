@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from model_export import config as configs
-from model_export.errors import RunError
+from model_export.errors import ConfigError, RunError
 from model_export.run import RunFolder
 from model_export.training.learner import Learner
 from model_export.training.trainer import Trainer, train
@@ -111,6 +111,59 @@ def test_relabelled_drives_join_the_rendered_source(
     assert [source.frames for source in result.sources] == [60, 20, 20]
     assert "relabelled" in result.sources[2].name
     assert run.dagger("dagger").is_dir()
+
+
+PLAN = """
+[[stage]]
+name = "plan"
+steps = 2
+window = 4
+learning_rate = 1e-2
+encoder_rate = 0.0
+stored_features = true
+plan_only = true
+picture_drives = 2
+dagger_roads = 1
+dagger_seconds = 1.0
+
+[[source]]
+kind = "rendered"
+batch_size = 1
+options = { roads = 1, validation_roads = 1, seconds = 1.0 }
+"""
+
+
+def test_a_plan_is_learned_from_own_drives_and_the_commands_stay(
+    tiny_config: Path, small_data: Path, tmp_path: Path
+):
+    horizon = "hidden = 6, motion = true, interval = true, horizon = true"
+    text = tiny_config.read_text().replace("hidden = 6", horizon)
+    tiny_config.write_text(text)
+    first = RunFolder(tmp_path / "first")
+    before = train(tiny_config, first, small_data, tmp_path / "cache")
+
+    head, _, source = text.replace(horizon, f"{horizon}, plan = true").partition("[[stage]]")
+    tiny_config.write_text(head + PLAN + source[source.index("[[source]]") :])
+    run = RunFolder(tmp_path / "second")
+    after = train(tiny_config, run, small_data, tmp_path / "cache", first)
+
+    assert {name.partition(".")[0] for name in after.weights.keys() - before.weights} == {"plan"}
+    assert after.weights["plan.fresh.weight"].any()
+    for name in before.weights.keys() - {"calibration"}:
+        assert torch.equal(after.weights[name], before.weights[name]), name
+    own = after.sources[-1]
+    assert own.frames == 2 * 60 + 20
+    assert own.heads == ("steering_wheel_angle",)
+
+
+def test_only_a_network_that_plans_has_a_stage_for_it(
+    tiny_run: RunFolder, tiny_config: Path, small_data: Path, tmp_path: Path
+):
+    head, _, source = tiny_config.read_text().partition("[[stage]]")
+    tiny_config.write_text(head + PLAN + source[source.index("[[source]]") :])
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(ConfigError, match="needs a network that plans"):
+        train(tiny_config, run, small_data, tmp_path / "cache", tiny_run)
 
 
 def test_a_stage_on_stored_features_trains_as_the_others_do(

@@ -108,7 +108,7 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     add_device(command)
     command.add_argument(
-        "--workers",
+        "--loaders",
         type=whole,
         default=0,
         metavar="N",
@@ -262,7 +262,7 @@ def _train(options: argparse.Namespace) -> int:
     *before, _ = options.config
     folders = [*(options.out / config.stem for config in before), options.out]
     limit = TimeLimit(options.minutes, sum(len(configs.load(one).stage) for one in options.config))
-    hardware = Hardware(device=device_named(options.device), workers=options.workers)
+    hardware = Hardware(device=device_named(options.device), loaders=options.loaders)
     try:
         with parallel.joined(hardware.device):
             for config, folder in zip(options.config, folders, strict=True):

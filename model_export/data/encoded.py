@@ -24,11 +24,11 @@ import torch
 from model_export.config import AugmentConfig, SourceConfig
 from model_export.data.augment import Augmentation, Labels
 from model_export.data.delay import ahead
+from model_export.data.loaders import in_order
 from model_export.data.prepared import prepared
 from model_export.data.recording import Recording, Span, spans
 from model_export.data.sources import Source
 from model_export.data.thinning import kept
-from model_export.data.workers import worked
 from model_export.networks import DrivingNetwork
 from steerstream.progress import tracked
 from steerstream_bundle.contract import FrameInput
@@ -50,7 +50,7 @@ class FeatureCache:
         seed: decides the augmentations.
         folder: where features are kept.
         after_s: times after each frame that labels are stored for.
-        workers: processes that augment the frames.
+        loaders: processes that augment the frames.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class FeatureCache:
         seed: int,
         folder: Path,
         after_s: Sequence[float] = (0.0,),
-        workers: int = 0,
+        loaders: int = 0,
     ) -> None:
-        self._after_s, self._workers = tuple(after_s), workers
+        self._after_s, self._loaders = tuple(after_s), loaders
         self._network, self._frame = network.eval(), frame
         self._seed, self._folder = seed, folder
         self._encoder = _digest_of(self._network, frame)
@@ -108,7 +108,7 @@ class FeatureCache:
         ]
         parts = (part for piece in pieces for part in piece.parts())
         make = functools.partial(self._pictures, recording, augment)
-        pictures = worked(make, parts, self._workers)
+        pictures = in_order(make, parts, self._loaders)
         later = ahead(recording, (0.0, *self._after_s))
         labels: list[Labels] = []
         shape: tuple[int, ...] = ()

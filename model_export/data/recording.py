@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model_export.config import HEADS
+from model_export.data.loaders import in_order
 from model_export.data.prepared import prepared
-from model_export.data.workers import worked
 from model_export.errors import DataError
 from steerstream.progress import ProgressLine
 from steerstream_bundle.contract import SPEED, FrameInput
@@ -134,7 +134,7 @@ def cached(
     frame: FrameInput,
     cache: Path,
     *,
-    workers: int = 0,
+    loaders: int = 0,
 ) -> Recording:
     """Open the recording of a source from the cache, or make it first.
 
@@ -143,7 +143,7 @@ def cached(
         key: everything that decides what `make` returns.
         frame: size and crop to prepare.
         cache: folder of all recordings.
-        workers: processes that read or render pieces side by side.
+        loaders: processes that read or render pieces side by side.
     """
     text = json.dumps({**key, "frame": repr(frame), "version": _VERSION}, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -151,10 +151,12 @@ def cached(
 
     def write(work: Path) -> None:
         pieces = make()
-        if not workers or len(pieces) == 1:
+        if not loaders or len(pieces) == 1:
             _write(_in_turn(pieces, frame), work)
             return
-        with contextlib.closing(worked(functools.partial(_whole, frame), pieces, workers)) as found:
+        with contextlib.closing(
+            in_order(functools.partial(_whole, frame), pieces, loaders)
+        ) as found:
             _write(itertools.chain.from_iterable(found), work)
 
     return open_recording(prepared(folder, write), frame)

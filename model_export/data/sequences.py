@@ -5,7 +5,7 @@ out consecutive windows, so that the recurrent state carries over from one batch
 the sequence ends, or the pass is long enough, the row draws again and its state is reset.
 
 Drawing is cheap and goes from row to row: every process draws all rows, so that all draw the same.
-Filling is the work: it depends on one draw alone, so any worker of any process may do it.
+Filling is the work: it depends on one draw alone, so any loader of any process may do it.
 """
 
 from __future__ import annotations

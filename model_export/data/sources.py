@@ -181,7 +181,7 @@ class Source:
 
 
 def read_source(
-    source: SourceConfig, config: Config, data: Path, cache: Path, *, workers: int = 0
+    source: SourceConfig, config: Config, data: Path, cache: Path, *, loaders: int = 0
 ) -> Source:
     """Read all splits of a source, from the cache where it has them; labels as training wants.
 
@@ -190,7 +190,7 @@ def read_source(
         config: of the run.
         data: folder of the driving data.
         cache: folder of all recordings.
-        workers: processes that prepare what the cache has not.
+        loaders: processes that prepare what the cache has not.
 
     Raises:
         ConfigError: there is no such kind of source, or it has no such option.
@@ -210,7 +210,7 @@ def read_source(
             rate_hz=rate_hz,
             data=data,
             cache=cache,
-            workers=workers,
+            loaders=loaders,
         )
         if name == "holdout" and source.augment.flip:
             recording = both_ways(recording, frame)
@@ -234,7 +234,7 @@ def read_split(
     rate_hz: float,
     data: Path,
     cache: Path,
-    workers: int = 0,
+    loaders: int = 0,
 ) -> Recording:
     """Read one split of a source, from the cache where it is there.
 
@@ -246,7 +246,7 @@ def read_split(
         rate_hz: of what is rendered.
         data: folder of the driving data.
         cache: folder of all recordings.
-        workers: processes that prepare what the cache has not.
+        loaders: processes that prepare what the cache has not.
 
     Raises:
         ConfigError: there is no such kind of source, or it has no such option.
@@ -264,7 +264,7 @@ def read_split(
             key,
             frame,
             cache,
-            workers=workers,
+            loaders=loaders,
         )
     except DataError as error:
         raise DataError(f"source {name}, split {split}: {error}") from None

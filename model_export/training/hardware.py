@@ -16,11 +16,11 @@ class Hardware:
 
     Attributes:
         device: where the network is.
-        workers: processes that decode, render and augment frames; with 0 the training does.
+        loaders: processes that decode, render and augment frames; with 0 the training does.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    workers: int = 0
+    loaders: int = 0
 
 
 def device_named(name: str) -> torch.device:

@@ -25,10 +25,10 @@ from model_export import parallel
 from model_export.config import HEADS, Config, StageConfig
 from model_export.data.delay import delayed
 from model_export.data.encoded import FeatureCache
+from model_export.data.loaders import in_order
 from model_export.data.recording import Recording, open_recording, record
 from model_export.data.sequences import BatchSampler, RowSource
 from model_export.data.sources import Source, read_source
-from model_export.data.workers import worked
 from model_export.errors import ConfigError, ProcessError
 from model_export.export.exporter import export
 from model_export.networks import build
@@ -132,7 +132,7 @@ class Trainer:
             torch.manual_seed(config.seed + _SEEDS_APART * parallel.rank())
         with parallel.together():
             self._sources = [
-                read_source(source, config, data, cache, workers=hardware.workers)
+                read_source(source, config, data, cache, loaders=hardware.loaders)
                 for source in config.source
             ]
         self._staged = self._sources
@@ -205,7 +205,7 @@ class Trainer:
             if parallel.is_first():
                 stack.enter_context(progress)
             interrupts = stack.enter_context(taking_note())
-            filled = worked(sampler.filled, sampler.windows_ahead(), self._hardware.workers)
+            filled = in_order(sampler.filled, sampler.windows_ahead(), self._hardware.loaders)
             batches = stack.enter_context(contextlib.closing(filled))
             while not now.ends(self._config):
                 part = learner.step(next(batches), now.step, spent)
@@ -342,7 +342,7 @@ class Trainer:
                 seed=index,
                 folder=self._cache,
                 after_s=self._network.label_times_s,
-                workers=self._hardware.workers,
+                loaders=self._hardware.loaders,
             )
             if stage.plan_only:
                 self._staged = [cache.judged(source) for source in self._sources]

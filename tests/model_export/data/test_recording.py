@@ -71,10 +71,10 @@ def test_a_recording_that_was_cut_short_is_not_used(tmp_path: Path):
     assert len(cached(lambda: [samples], key, FRAME, tmp_path).labels) == 4
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_pieces_follow_each_other_whoever_reads_them(workers: int, tmp_path: Path):
+@pytest.mark.parametrize("loaders", [0, 2])
+def test_pieces_follow_each_other_whoever_reads_them(loaders: int, tmp_path: Path):
     pieces = [functools.partial(samples, count) for count in (3, 1, 4)]
-    found = cached(lambda: pieces, {"kind": "k"}, FRAME, tmp_path, workers=workers)
+    found = cached(lambda: pieces, {"kind": "k"}, FRAME, tmp_path, loaders=loaders)
     expected = [sample for piece in pieces for sample in piece()]
     for index, sample in enumerate(expected):
         np.testing.assert_array_equal(found.frames[index], prepare(sample.picture, FRAME))
@@ -82,9 +82,9 @@ def test_pieces_follow_each_other_whoever_reads_them(workers: int, tmp_path: Pat
     assert [span.first for span in found.spans] == [0, 2, 6]
 
 
-def test_a_pieces_error_is_the_same_from_a_worker(tmp_path: Path):
+def test_a_pieces_error_is_the_same_from_a_loader(tmp_path: Path):
     with pytest.raises(DataError, match=r"^a picture is missing$"):
-        cached(lambda: [samples, broken], {"kind": "k"}, FRAME, tmp_path, workers=2)
+        cached(lambda: [samples, broken], {"kind": "k"}, FRAME, tmp_path, loaders=2)
 
 
 def test_frames_that_were_read_take_no_memory(tmp_path: Path):

@@ -108,8 +108,8 @@ def undropped_toml(tiny_config: Path) -> Path:
 def trained(small_data: Path, tmp_path: Path) -> Train:
     """Train a configuration in a folder; return the result."""
 
-    def run_in(config: Path, name: str, workers: int = 0) -> Any:
-        run, hardware = RunFolder(tmp_path / name), Hardware(workers=workers)
+    def run_in(config: Path, name: str, loaders: int = 0) -> Any:
+        run, hardware = RunFolder(tmp_path / name), Hardware(loaders=loaders)
         return train(config, run, small_data, tmp_path / "cache", hardware=hardware)
 
     return run_in
@@ -138,7 +138,7 @@ def test_two_processes_end_with_the_scores_of_one(
     undropped_toml: Path, trained: Train, tmp_path: Path
 ):
     alone = trained(undropped_toml, "alone")
-    first, second = in_processes(2, lambda: trained(undropped_toml, "both", workers=1))
+    first, second = in_processes(2, lambda: trained(undropped_toml, "both", loaders=1))
     assert first.scores == second.scores
     assert first.scores[0].rmse == pytest.approx(alone.scores[0].rmse, rel=1e-3)
     entries, expected = (

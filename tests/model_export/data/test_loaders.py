@@ -1,4 +1,4 @@
-"""Workers give what the training itself would have made, in order, and end with it."""
+"""Loaders give what the training itself would have made, in order, and end with it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_export.data.workers import worked
+from model_export.data.loaders import in_order
 from model_export.errors import ProcessError
 from tests.model_export.data.test_sequences import sampler, source
 
 
-@pytest.mark.parametrize("workers", [0, 1, 3])
-def test_results_come_in_the_order_of_their_items(workers: int):
+@pytest.mark.parametrize("loaders", [0, 1, 3])
+def test_results_come_in_the_order_of_their_items(loaders: int):
     taken: list[int] = []
 
     def endless() -> Iterator[int]:
@@ -27,16 +27,16 @@ def test_results_come_in_the_order_of_their_items(workers: int):
             taken.append(item)
             yield item
 
-    with contextlib.closing(worked(lambda item: item * item, endless(), workers)) as results:
+    with contextlib.closing(in_order(lambda item: item * item, endless(), loaders)) as results:
         assert list(itertools.islice(results, 20)) == [item * item for item in range(20)]
-    # A worker has one item at work, and one that waits.
-    assert len(taken) <= 20 + 2 * workers
+    # A loader has one item at work, and one that waits.
+    assert len(taken) <= 20 + 2 * loaders
 
 
 def test_batches_are_the_same_whoever_fills_them():
     rows = (source(40, 30, noise=20.0), source(50, noise=20.0))
     alone, shared = sampler(*rows), sampler(*rows)
-    with contextlib.closing(worked(shared.filled, shared.windows_ahead(), 3)) as batches:
+    with contextlib.closing(in_order(shared.filled, shared.windows_ahead(), 3)) as batches:
         for _ in range(20):
             left, right = alone.next_batch(), next(batches)
             shared.next_windows()
@@ -46,32 +46,32 @@ def test_batches_are_the_same_whoever_fills_them():
             assert shared.state_dict() == alone.state_dict()
 
 
-def test_an_error_of_a_worker_is_raised_as_it_is():
+def test_an_error_of_a_loader_is_raised_as_it_is():
     with pytest.raises(ZeroDivisionError, match="division or modulo by zero"):
-        list(worked(lambda item: 1 // item, [1, 0], 2))
+        list(in_order(lambda item: 1 // item, [1, 0], 2))
 
 
-def test_a_killed_worker_is_named_in_one_line():
+def test_a_killed_loader_is_named_in_one_line():
     def die(_item: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(ProcessError, match="a worker that prepares frames was killed"):
-        list(worked(die, [1], 1))
+    with pytest.raises(ProcessError, match="a loader that prepares frames was killed"):
+        list(in_order(die, [1], 1))
 
 
-def test_workers_end_with_a_training_that_is_killed(tmp_path: Path):
+def test_loaders_end_with_a_training_that_is_killed(tmp_path: Path):
     training = os.fork()
     if not training:
-        for pid in worked(lambda _item: os.getpid(), itertools.count(), 1):
-            (tmp_path / "worker").write_text(str(pid))
+        for pid in in_order(lambda _item: os.getpid(), itertools.count(), 1):
+            (tmp_path / "loader").write_text(str(pid))
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(training, 0)
-    worker = int((tmp_path / "worker").read_text())
+    loader = int((tmp_path / "loader").read_text())
     for _ in range(2000):
-        if not runs(worker):
+        if not runs(loader):
             return
         time.sleep(0.05)
-    raise AssertionError("the worker still runs")
+    raise AssertionError("the loader still runs")
 
 
 def runs(pid: int) -> bool:

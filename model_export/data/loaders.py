@@ -26,44 +26,44 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 _AHEAD = 2
-"""Items begun for each worker: one at work, one that waits. It bounds what lies in memory."""
+"""Items begun for each loader: one at work, one that waits. It bounds what lies in memory."""
 _WATCH_S = 1.0
 
 _work: Callable[[Any], Any]
-"""In a worker, what it was started for."""
+"""In a loader, what it was started for."""
 
 
-def worked(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
+def in_order(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], loaders: int
 ) -> Generator[_Result]:
     """Yield `function(item)` of each item, in their order; items are taken as results are.
 
     Args:
         function: depends on nothing that changes later.
         items: may be without end.
-        workers: processes; with 0 the work is done here, when a result is asked for.
+        loaders: processes; with 0 the work is done here, when a result is asked for.
 
     Raises:
-        ProcessError: a worker was killed.
+        ProcessError: a loader was killed.
     """
-    if not workers:
+    if not loaders:
         yield from map(function, items)
         return
     context = multiprocessing.get_context("fork")
     begin = (function, os.getpid())
-    pool = ProcessPoolExecutor(workers, context, _begin, begin)
+    pool = ProcessPoolExecutor(loaders, context, _begin, begin)
     try:
-        yield from _in_order(pool, iter(items), workers * _AHEAD)
+        yield from _begun_ahead(pool, iter(items), loaders * _AHEAD)
     except BrokenProcessPool:
         raise ProcessError(
-            "a worker that prepares frames was killed, perhaps for its memory; the same command,"
-            " with fewer --workers, goes on from the last checkpoint"
+            "a loader that prepares frames was killed, perhaps for its memory; the same command,"
+            " with fewer --loaders, goes on from the last checkpoint"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _in_order(pool: ProcessPoolExecutor, items: Iterator[Any], ahead: int) -> Iterator[Any]:
+def _begun_ahead(pool: ProcessPoolExecutor, items: Iterator[Any], ahead: int) -> Iterator[Any]:
     begun: collections.deque[Future[Any]] = collections.deque()
     for item in items:
         begun.append(pool.submit(_do, item))
@@ -74,9 +74,9 @@ def _in_order(pool: ProcessPoolExecutor, items: Iterator[Any], ahead: int) -> It
 
 
 def _begin(function: Callable[[Any], Any], parent: int) -> None:
-    global _work  # noqa: PLW0603 - the one thing that a worker is for
+    global _work  # noqa: PLW0603 - the one thing that a loader is for
     _work = function
-    # Ctrl-C reaches all processes of a terminal: the training ends, and with it its workers.
+    # Ctrl-C reaches all processes of a terminal: the training ends, and with it its loaders.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
@@ -85,7 +85,7 @@ def _begin(function: Callable[[Any], Any], parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this worker when the training is gone: killed, it can tell its workers nothing."""
+    """End this loader when the training is gone: killed, it can tell its loaders nothing."""
     while os.getppid() == parent:
         time.sleep(_WATCH_S)
     os._exit(1)

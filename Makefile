@@ -83,7 +83,8 @@ check: $(VENV)/.dev $(VENV)/.docs ## Lint, types, layers, wire contract, stubs i
 # The training's own time, of 12 minutes: the last evaluations, export and verify take the rest.
 train-gpu: $(VENV)/.dev ## Train the default on a GPU in 12 minutes, export and verify; DATA=DIR, RUN=DIR
 	@$(BIN)/python -m model_export train --device $(DEVICE) --loaders $$(nproc) --minutes 10 --out $(RUN) \
-		--config model_export/configs/pilotnet_lstm_frames.toml model_export/configs/pilotnet_lstm.toml $(if $(DATA),--data $(DATA))
+		--config $(addprefix model_export/configs/,pilotnet_lstm_frames.toml pilotnet_lstm.toml pilotnet_lstm_plan.toml) \
+		$(if $(DATA),--data $(DATA))
 	@$(BIN)/python -m model_export export $(RUN) --out $(RUN)/pilotnet_lstm.onnx
 	@$(BIN)/python -m model_export verify $(RUN)/pilotnet_lstm.onnx --run $(RUN)
 

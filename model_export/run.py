@@ -186,7 +186,7 @@ def load_encoder(network: DrivingNetwork, result: Result) -> None:
 
 
 def _read(path: Path) -> Result:
-    stored = torch.load(path, weights_only=True)
+    stored = torch.load(path, map_location="cpu", weights_only=True)
     about = json.loads(stored["about"])
     return Result(
         weights=stored["weights"],

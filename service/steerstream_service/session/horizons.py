@@ -6,17 +6,16 @@ holds that. Here the steps of a head are limited in one loop, because every fram
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from steerstream_bundle.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE, Contract
 from steerstream_service.domain import ControlValues, Horizon, Stddevs
 from steerstream_service.session import vehicle_limits
 
 _HEADS = (STEERING_WHEEL_ANGLE, SPEED, STEERING_TORQUE)
-
-_Steps: TypeAlias = Sequence[float]
 
 
 class _Head(NamedTuple):
@@ -62,25 +61,24 @@ class Horizons:
             limited: the values of the command.
             vehicle_speed_mps: the vehicle's measured speed; None where it is not known.
         """
-        said = [None if head is None else outputs[head.steps] for head in self._heads]
+        said: list[Any] = [head and outputs[head.steps] for head in self._heads]
         stddevs = outputs[self._first_stddev :]
         if not (
             all(map(_is_plausible, said, self._heads))
             and vehicle_limits.is_plausible(stddevs, self._plausible_stddevs)
         ):
             return None
-        # A network with a horizon has the angle, in it too; other heads only where commands do.
+        # The heads of a horizon are heads of the command, the angle always.
         angles, speeds, torques = said
-        last_raw = ControlValues(*(None if steps is None else steps[-1] for steps in said))
+        before: Any = limited
+        last_raw = ControlValues(*(steps and steps[-1] for steps in said))
         limits = self._limits
         if speeds is not None:
-            speeds = limits.speeds(speeds, cast("float", limited.speed_mps))
+            speeds = limits.speeds(speeds, before.speed_mps)
         judged_at = speeds if vehicle_speed_mps is None else abs(vehicle_speed_mps)
-        angles = limits.angles(
-            cast("_Steps", angles), cast("float", limited.steering_wheel_angle_rad), judged_at
-        )
+        angles = limits.angles(angles, before.steering_wheel_angle_rad, judged_at)
         if torques is not None:
-            torques = limits.torques(torques, cast("float", limited.steering_torque_nm))
+            torques = limits.torques(torques, before.steering_torque_nm)
         return Horizon(
             self._spacing_ms,
             angles,
@@ -112,7 +110,7 @@ class _Limits:
         self._torque_rise = profile.max_torque_rise_nmps * spacing_s
         self._torque_fall = profile.max_torque_fall_nmps * spacing_s
 
-    def speeds(self, steps: _Steps, last: float) -> _Steps:
+    def speeds(self, steps: Sequence[float], last: float) -> Sequence[float]:
         """Return the limited speeds of steps that follow the speed `last`."""
         fall, rise, greatest = self._speed_fall, self._speed_rise, self._profile.max_speed_mps
         limited = []
@@ -123,7 +121,9 @@ class _Limits:
             limited.append(last)
         return limited
 
-    def angles(self, steps: _Steps, last: float, judged_at: _Steps | float | None) -> _Steps:
+    def angles(
+        self, steps: Sequence[float], last: float, judged_at: Sequence[float] | float | None
+    ) -> Sequence[float]:
         """Return the limited angles of steps that follow an angle.
 
         Args:
@@ -132,29 +132,20 @@ class _Limits:
             judged_at: the vehicle's measured speed, or the limited speed of each step; None where
                 neither is known.
         """
+        limits: Iterable[tuple[float, float]]
         if isinstance(judged_at, Sequence):
-            per_mps2 = [vehicle_limits.angle_per_mps2(speed, self._profile) for speed in judged_at]
-        elif judged_at is not None:
-            per_mps2 = [vehicle_limits.angle_per_mps2(judged_at, self._profile)] * len(steps)
+            limits = map(self._angle_limits, judged_at)
         else:
-            per_mps2 = [math.inf] * len(steps)
-        greatest_change, by_jerk = self._steering_change, self._jerk_change
-        greatest, by_acceleration = self._greatest_angle, self._lateral_acceleration
+            limits = itertools.repeat(self._angle_limits(judged_at))
         limited = []
-        for step, angle_per_mps2 in zip(steps, per_mps2, strict=True):
-            # Rate and jerk bound a change on both sides alike: the smaller of the two decides. So
-            # it is with the two bounds of the angle.
-            change = by_jerk * angle_per_mps2
-            change = greatest_change if change > greatest_change else change
-            bound = by_acceleration * angle_per_mps2
-            bound = greatest if bound > greatest else bound
+        for step, (change, bound) in zip(steps, limits):  # noqa: B905 - one of them may be endless
             low, high = last - change, last + change
             last = low if step < low else high if step > high else step
             last = -bound if last < -bound else bound if last > bound else last
             limited.append(last)
         return limited
 
-    def torques(self, steps: _Steps, last: float) -> _Steps:
+    def torques(self, steps: Sequence[float], last: float) -> Sequence[float]:
         """Return the limited torques of steps that follow the torque `last`."""
         rise, fall, bound = (
             self._torque_rise,
@@ -165,18 +156,32 @@ class _Limits:
         for step in steps:
             if last > 0:
                 low, high = last - fall, last + rise
-                low = -rise if low < -rise else low
+                low = max(low, -rise)
             else:
                 low, high = last - rise, last + fall
-                high = rise if high > rise else high
+                high = min(high, rise)
             last = low if step < low else high if step > high else step
             last = -bound if last < -bound else bound if last > bound else last
             limited.append(last)
         return limited
 
+    def _angle_limits(self, speed_mps: float | None) -> tuple[float, float]:
+        """Return by how much the angle may change from a step to the next, and its bound.
 
-def _is_plausible(steps: _Steps | None, head: _Head | None) -> bool:
-    if steps is None or head is None:
+        Rate and jerk bound a change on both sides alike: the smaller of the two decides. So it is
+        with the two bounds of the angle.
+        """
+        if speed_mps is None:
+            return self._steering_change, self._greatest_angle
+        per_mps2 = vehicle_limits.angle_per_mps2(speed_mps, self._profile)
+        return (
+            min(self._steering_change, self._jerk_change * per_mps2),
+            min(self._greatest_angle, self._lateral_acceleration * per_mps2),
+        )
+
+
+def _is_plausible(steps: Sequence[float], head: _Head | None) -> bool:
+    if head is None:
         return True
     # Neither the smallest nor the largest shows a value that is not a number; the sum does.
     return head.least <= min(steps) and max(steps) <= head.greatest and not math.isnan(sum(steps))

@@ -124,6 +124,19 @@ def test_torque_rises_slowly_and_falls_quickly(torque_nm, before_nm, expected_nm
     assert ahead.torques_nm == pytest.approx(expected_nm)
 
 
+def test_a_slow_vehicle_s_wheel_turns_to_its_own_bound():
+    bound = CAR.max_steering_wheel_angle_rad
+    values = {STEERING_WHEEL_ANGLE: [8.0, 8.0, -8.0]}
+    ahead = horizon_of(values, ControlValues(bound - 0.3, 0.5, 0.0), 50, speed=0.5)
+    assert ahead.angles_rad == pytest.approx([bound - 0.3 + 0.218, bound, bound - 0.218], abs=1e-3)
+
+
+def test_speed_rises_to_its_bound():
+    values = {STEERING_WHEEL_ANGLE: [0.0] * 3, SPEED: [60.0] * 3}
+    ahead = horizon_of(values, ControlValues(0.0, 36.0, 0.0), 50)
+    assert ahead.speeds_mps == pytest.approx([36.1, 130 / 3.6, 130 / 3.6])
+
+
 def test_a_horizon_at_the_bounds_of_what_is_plausible_is_limited():
     values = {STEERING_WHEEL_ANGLE: [8.0, -8.0], SPEED: [60.0, -5.0]}
     ahead = horizon_of(values, ControlValues(0.0, 10.0, 0.0), 50)

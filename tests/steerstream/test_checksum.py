@@ -81,3 +81,8 @@ def test_the_checksum_does_not_read_itself():
     before = command_checksum("s", command)
     command.checksum = 12345
     assert command_checksum("s", command) == before
+
+
+def test_the_alive_counter_has_two_bytes():
+    wrapped, counted = (command_pb2.Command(alive_counter=count) for count in (65_536 + 5, 5))
+    assert command_checksum("", wrapped) == command_checksum("", counted)

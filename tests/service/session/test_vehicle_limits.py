@@ -108,6 +108,14 @@ def test_a_command_that_stays_is_left_alone_unless_the_speed_forbids_it(last, in
     assert set(acted) <= {Limit.LATERAL_ACCELERATION}
 
 
+def test_a_change_that_the_rate_allows_may_be_too_much_lateral_jerk():
+    limited, acted = apply(
+        ControlValues(0.1), speed=15.0, previous=Previous(ControlValues(0.0), 0.05)
+    )
+    assert limited.steering_wheel_angle_rad == pytest.approx(0.053, abs=1e-3)
+    assert acted == (Limit.LATERAL_JERK,)
+
+
 def test_the_bounds_are_those_of_their_sources():
     """360 degrees, 5 degrees in 20 ms, and what the module's docstring names otherwise."""
     assert CAR.max_steering_wheel_angle_rad == pytest.approx(2 * math.pi, rel=1e-12)

@@ -96,7 +96,8 @@ def moved_on(plans: Tensor, periods: Tensor) -> Tensor:
     """Return plans [N, PERIODS] as they say it so many periods later [N]; their end holds."""
     places = torch.arange(PERIODS, device=plans.device)
     wanted = (places + periods[:, None]).clamp_max(PERIODS - 1)
-    shares = torch.relu(1.0 - (wanted[:, None] - places[:, None]).abs())
+    # No rectifier: those are counted as units where a network is looked into.
+    shares = (1.0 - (wanted[:, None] - places[:, None]).abs()).clamp_min(0.0)
     found: Tensor = plans[:, None] @ shares
     return found.squeeze(1)
 

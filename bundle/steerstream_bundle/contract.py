@@ -469,10 +469,11 @@ class Contract:
                 f"horizon.outputs must hold {STEERING_WHEEL_ANGLE!r}, no head twice, and only "
                 f"heads of the outputs, are {ahead}"
             )
-        _refuse_twins("inputs", self.input_tensors)
         values = (value.name for value in self.values)
         outputs = (*values, *(pair.output for pair in self.state))
-        _refuse_twins("outputs", outputs)
+        for side, tensors in (("input", self.input_tensors), ("output", outputs)):
+            _refuse_nameless(side, tensors)
+            _refuse_twins(side, tensors)
 
     @property
     def input_tensors(self) -> tuple[str, ...]:
@@ -508,9 +509,8 @@ class Contract:
         and then the horizon's. The values of a frame are in this order everywhere.
         """
         heads = (output.tensor for output in self.outputs)
-        stddevs = (output.stddev_tensor for output in self.outputs)
-        single = (ValueTensor(tensor, ()) for tensor in (*heads, *stddevs) if tensor)
-        return (*single, *self.horizon.values)
+        stddevs = (output.stddev_tensor for output in self.outputs if output.stddev_tensor)
+        return (*(ValueTensor(tensor, ()) for tensor in (*heads, *stddevs)), *self.horizon.values)
 
     @property
     def stddev_columns(self) -> dict[str, int]:
@@ -583,6 +583,11 @@ def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return table
 
 
+def _refuse_nameless(side: str, tensors: Sequence[str]) -> None:
+    if not all(tensors):
+        raise ContractError(f"an {side} names no tensor: {list(tensors)}")
+
+
 def _refuse_twins(side: str, tensors: Sequence[str]) -> None:
     if len(set(tensors)) != len(tensors):
-        raise ContractError(f"two {side} share a tensor: {list(tensors)}")
+        raise ContractError(f"two {side}s share a tensor: {list(tensors)}")

@@ -45,9 +45,12 @@ def bounds_for(typical_ms: float) -> Bounds:
         typical_ms: the link's delay.
     """
     usual = Bounds()
+    max_age_ms = max(usual.max_age_ms, typical_ms + _AGE_BEYOND_MS)
     return dataclasses.replace(
         usual,
-        max_age_ms=max(usual.max_age_ms, typical_ms + _AGE_BEYOND_MS),
+        max_age_ms=max_age_ms,
+        # What may still be followed is not let go of.
+        max_hold_ms=max(usual.max_hold_ms, max_age_ms),
         max_round_trip_ms=max(usual.max_round_trip_ms, typical_ms + _ROUND_TRIP_BEYOND_MS),
     )
 

@@ -17,7 +17,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from steerstream.errors import MediaError
+from steerstream.arguments import finite_number
+from steerstream.errors import BadRequest, MediaError
 from steerstream.extras import command_needs
 
 ROUND_TRIP = "round_trip_ms"
@@ -27,6 +28,7 @@ Delay = float | None
 """Milliseconds from a picture to its answer; None for a picture that is lost on its way."""
 
 _LONGEST_MS = 60_000.0
+"""No drive waits longer: an answer that comes after it is as good as lost."""
 
 
 class Latency(Protocol):
@@ -60,12 +62,21 @@ class StatedLatency:
         loss: share of pictures that are lost, less than 1.
         burst_ms: mean length of a burst of losses, by the model of Gilbert and Elliott, which loses
             all pictures of its bad state and none of its good one; 0 for each picture on its own.
+
+    A value that is no number or makes no sense raises BadRequest.
     """
 
     delay_ms: float = 0.0
     jitter_ms: float = 0.0
     loss: float = 0.0
     burst_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("delay_ms", "jitter_ms"):
+            finite_number(name, getattr(self, name), low=0.0, high=_LONGEST_MS)
+        finite_number("burst_ms", self.burst_ms, low=0.0)
+        if finite_number("loss", self.loss, low=0.0, high=1.0) == 1.0:
+            raise BadRequest("loss must be less than 1: nothing would drive")
 
     @property
     def typical_ms(self) -> float:
@@ -170,7 +181,7 @@ def read_trace(path: Path) -> RecordedLatency:
 
 def _of_table(path: Path) -> list[Delay]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             if ROUND_TRIP not in (rows.fieldnames or ()):
                 raise MediaError(f"{path}: has no column {ROUND_TRIP}")
@@ -210,5 +221,11 @@ def _of_recording(path: Path) -> list[Delay]:
             elif topic == topics.VERDICT:
                 place = waiting.pop(message.sequence_number, None)
                 if place is not None:
-                    delays[place] = message.round_trip_ms
+                    delays[place] = _recorded(recording.name, message.round_trip_ms)
     return delays
+
+
+def _recorded(name: str, round_trip_ms: float) -> Delay:
+    if not round_trip_ms >= 0.0:
+        raise MediaError(f"{name}: is damaged: a round trip of {round_trip_ms:g} ms")
+    return round_trip_ms if round_trip_ms <= _LONGEST_MS else None

@@ -138,3 +138,10 @@ def test_the_guard_of_a_slow_link_bears_its_delay_and_that_of_a_quick_one_is_as_
     assert bounds_for(50.0) == bounds_for(0.0)
     assert bounds_for(250.0).max_round_trip_ms == 400.0
     assert bounds_for(250.0).max_age_ms == 350.0
+    assert bounds_for(250.0).max_hold_ms == bounds_for(0.0).max_hold_ms
+
+
+async def test_a_link_of_more_than_a_second_is_driven_over():
+    driven = await Driven().over(StatedLatency(delay_ms=1200.0))
+    assert driven.times.followed_s > 1.0
+    assert driven.times.released_s == 0.0

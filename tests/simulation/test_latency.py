@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 
 import pytest
 
 from steerstream import SkipReason
-from steerstream.errors import MediaError
+from steerstream.errors import BadRequest, MediaError
 from steerstream.recording import FlightRecorder, topics
+from steerstream.recording.files import OneFile
+from steerstream.recording.track import Track
 from steerstream.testing import FakeServer, Reply, Skip
+from steerstream.v1 import frame_pb2, recording_pb2
 from steerstream_simulation.latency import RecordedLatency, StatedLatency, read_trace
 from tests.steerstream.recording.drives import drive, driving, messages
 
@@ -112,6 +116,53 @@ def test_a_table_that_is_no_trace_is_refused(tmp_path, text, problem):
     table.write_text(text)
     with pytest.raises(MediaError, match=problem):
         read_trace(table)
+
+
+def test_a_table_of_a_spreadsheet_may_begin_with_its_mark(tmp_path):
+    table = tmp_path / "link.csv"
+    table.write_text("round_trip_ms\n5\n", encoding="utf-8-sig")
+    assert read_trace(table).delays == (5.0,)
+
+
+@pytest.mark.parametrize("round_trip_ms", [math.nan, -1.0, -math.inf])
+def test_a_recording_with_an_impossible_round_trip_is_refused(tmp_path, round_trip_ms):
+    with pytest.raises(MediaError, match="is damaged: a round trip of "):
+        read_trace(recorded(tmp_path / "drive.mcap", 5.0, round_trip_ms))
+
+
+def test_an_answer_that_no_drive_would_wait_for_counts_as_lost(tmp_path):
+    path = recorded(tmp_path / "drive.mcap", 5.0, 60_000.5, math.inf)
+    assert read_trace(path).delays == (5.0, None, None)
+
+
+def recorded(path, *round_trips_ms):
+    """A recording of pictures that were answered after these times."""
+    files = OneFile(path)
+    track = Track("drive", files)
+    for number, round_trip_ms in enumerate(round_trips_ms):
+        frame = frame_pb2.Frame(sequence_number=number)
+        verdict = recording_pb2.RecordedVerdict(sequence_number=number, round_trip_ms=round_trip_ms)
+        track.write([(topics.FRAME, frame), (topics.VERDICT, verdict)], number + 1)
+    track.close()
+    files.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"delay_ms": 1e308},
+        {"delay_ms": -1.0},
+        {"jitter_ms": 1e308},
+        {"jitter_ms": math.nan},
+        {"loss": 1.0},
+        {"loss": math.nan},
+        {"loss": 0.1, "burst_ms": math.inf},
+    ],
+)
+def test_a_latency_that_makes_no_sense_is_refused(stated):
+    with pytest.raises(BadRequest):
+        StatedLatency(**stated)
 
 
 def test_a_trace_that_is_missing_is_one_error(tmp_path):

@@ -321,8 +321,9 @@ class DriveSession(VehicleSession):
         self._kept.keep(frame, view)
         if self._leg is not None:
             self._leg.wake.set()
-        else:
-            # A session that expired has waited for a frame.
+        elif not self._wanted.is_set():
+            # A session that expired has waited for a frame, and not for a server.
+            self._without_since_s = self._loop.time()
             self._wanted.set()
 
     async def _wait_for_room(self) -> None:

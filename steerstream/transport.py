@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 import grpc
 
 from steerstream.arguments import finite_number, instance, shown
-from steerstream.errors import BadRequest, ConnectionFailed, SteerstreamError
+from steerstream.errors import BadRequest, ConnectionFailed
 from steerstream.failures import RpcFailed
 from steerstream.reachability import is_local, why_impossible, why_unreachable
 from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
@@ -134,7 +134,7 @@ def bearer(token: Token | None) -> Metadata:
         return ()
     try:
         text = token() if callable(token) else token
-    except SteerstreamError:
+    except BadRequest:
         raise
     except Exception as error:
         # Its text might show a secret.

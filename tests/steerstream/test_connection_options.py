@@ -109,10 +109,14 @@ def test_what_is_no_token_is_refused_and_not_shown(token):
     assert str(token) not in str(refused.value) or not str(token)
 
 
-def test_a_function_for_the_token_that_fails_is_named_and_its_text_is_not_shown():
-    def token():
-        raise OSError("secret")
+@pytest.mark.parametrize("error", [OSError, steerstream.MediaError, steerstream.SteerstreamError])
+def test_a_function_for_the_token_that_fails_is_named_and_its_text_is_not_shown(error):
+    """Always by the same error: a drive session tries again after it, and ends after others."""
 
-    with pytest.raises(BadRequest, match="the function for the token raised OSError") as failed:
+    def token():
+        raise error("secret")
+
+    problem = f"the function for the token raised {error.__name__}"
+    with pytest.raises(BadRequest, match=problem) as failed:
         bearer(token)
     assert "secret" not in str(failed.value)

@@ -644,6 +644,29 @@ async def test_a_session_that_expired_goes_on_with_the_next_frame():
     assert len(fleet.openings("a")) == 2
 
 
+async def test_a_session_that_expired_long_ago_has_all_its_time_to_find_a_server(monkeypatch):
+    rounds = []
+
+    def pause_s():
+        rounds.append(session.state)
+        if len(rounds) == 3:
+            fleet.down.clear()
+        return 0.0
+
+    monkeypatch.setattr(drive_session, "pauses_s", lambda: pause_s)
+    expired = iter([Fail(Code.DEADLINE_EXCEEDED, "no frame came", reason=ErrorReason.IDLE)])
+    fleet = Fleet(a=scripted(lambda at: [Reply(), *expired]))
+    patient = HandOver(give_up_after_s=60.0)
+    async with fleet.connect() as client, fleet.session(client, hand_over=patient) as session:
+        await session.request(b"picture")
+        await until(lambda: session.state is DriveState.RESUMING)
+        session._without_since_s -= 3600.0
+        fleet.down.add("a")
+        answer = await session.request(b"picture", timeout_s=LIMIT_S)
+        assert answer.sequence_number == 1
+    assert len(rounds) == 3
+
+
 async def test_a_message_that_no_server_takes_ends_it():
     bad = Fail(Code.INVALID_ARGUMENT, "frame.x", reason=ErrorReason.INVALID_FIELD)
     fleet = Fleet(a=scripted(lambda at: bad), b=FakeServer())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import pickle
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,15 @@ from model_export.errors import RunError
 from model_export.networks.base import DrivingNetwork
 from steerstream.whole_file import replacing
 from steerstream_bundle.contract import Score, TrainingSource
+
+CHECKPOINT = ("progress", "sampler", "learner", "history")
+"""What a checkpoint holds."""
+
+_DAMAGE = (
+    RuntimeError, EOFError, pickle.UnpicklingError, LookupError, ValueError, TypeError,
+    AttributeError, OverflowError,
+)  # fmt: skip
+"""What torch raises over files that it did not write, and the rest over what `save` did not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,15 +146,31 @@ class RunFolder:
         """Return the best weights.
 
         Raises:
-            RunError: the run has none yet.
+            RunError: the run has none yet, or their file is damaged.
         """
         if not self.best.is_file():
             raise RunError(f"{self.path}: no trained weights yet; let the train command go on")
         return _read(self.best)
 
     def load_start(self) -> Result | None:
-        """Return what the run began with, if that was another run."""
+        """Return what the run began with, if that was another run.
+
+        Raises:
+            RunError: its file is damaged.
+        """
         return _read(self.start) if self.start.is_file() else None
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Return what a killed run goes on from; None where it has no checkpoint yet.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        if not self.checkpoint.is_file():
+            return None
+        with _whole(self.checkpoint):
+            content = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            return {name: content[name] for name in CHECKPOINT}
 
 
 def load_weights(network: nn.Module, result: Result) -> None:
@@ -186,16 +214,34 @@ def load_encoder(network: DrivingNetwork, result: Result) -> None:
 
 
 def _read(path: Path) -> Result:
-    stored = torch.load(path, map_location="cpu", weights_only=True)
-    about = json.loads(stored["about"])
-    return Result(
-        weights=stored["weights"],
-        sources=tuple(
-            TrainingSource(**item | {"heads": tuple(item["heads"])}) for item in about["sources"]
-        ),
-        scores=tuple(Score(**item) for item in about["scores"]),
-        training_mean=tuple(about["training_mean"]),
-    )
+    with _whole(path):
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        about = json.loads(stored["about"])
+        return Result(
+            weights=stored["weights"],
+            sources=tuple(
+                TrainingSource(**item | {"heads": tuple(item["heads"])})
+                for item in about["sources"]
+            ),
+            scores=tuple(Score(**item) for item in about["scores"]),
+            training_mean=tuple(about["training_mean"]),
+        )
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Say in one line that a file is not as `save` wrote it, where reading it says so at length.
+
+    Raises:
+        RunError: it is not.
+    """
+    try:
+        yield
+    except _DAMAGE:
+        raise RunError(
+            f"{path}: is damaged; bring it back from a copy, or remove the run's folder and train"
+            " again"
+        ) from None
 
 
 def save(content: dict[str, Any], path: Path) -> None:

@@ -69,15 +69,11 @@ class _Position:
 
 def is_unfinished(run: RunFolder, config: Config) -> bool:
     """Return whether a run's checkpoint says that training was not through with it."""
-    if not run.checkpoint.is_file():
+    checkpoint = run.load_checkpoint()
+    if checkpoint is None:
         return False
-    position = _position(_checkpoint(run))
+    position = _position(checkpoint)
     return position.stage + 1 < len(config.stage) or not position.ends(config)
-
-
-def _checkpoint(run: RunFolder) -> dict[str, Any]:
-    content: dict[str, Any] = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
-    return content
 
 
 def _position(checkpoint: dict[str, Any]) -> _Position:
@@ -146,8 +142,7 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C or SIGTERM came; the run can go on from here.
         """
         with parallel.together():
-            begun = parallel.is_first() and self._run.checkpoint.is_file()
-            checkpoint = _checkpoint(self._run) if begun else None
+            checkpoint = self._run.load_checkpoint() if parallel.is_first() else None
         checkpoint = parallel.from_first(checkpoint)
         if checkpoint:
             self._position = _position(checkpoint)

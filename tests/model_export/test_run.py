@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from model_export.__main__ import main
 from model_export.errors import RunError
-from model_export.run import RunFolder
+from model_export.run import RunFolder, save
 
 MISTAKES = {
     "setting": ("hidden = 6", "hiden = 6", "hiden"),
@@ -35,6 +36,34 @@ def test_a_mistake_in_a_configuration_can_be_mended_in_the_same_folder(
     assert message in capsys.readouterr().err
     config.write_text(text)
     assert main(command) == 0
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "best.pt", "start.pt"])
+def test_a_damaged_file_is_one_line(
+    name: str,
+    tiny_run: RunFolder,
+    small_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run.path, run)
+    command = ["train", "--config", str(run / "config.toml"), "--data", str(small_data)]
+    command += ["--out", str(run), "--cache", str(tiny_run.path.parent / "cache")]
+    whole = tiny_run.best.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"text", bytes(len(whole))):
+        (run / name).write_bytes(damaged)
+        assert main(command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{name}: is damaged" in line
+
+
+def test_a_checkpoint_of_something_else_is_damaged(tmp_path: Path):
+    run = RunFolder(tmp_path)
+    for content in ({"progress": [0, 1]}, {}):
+        save(content, run.checkpoint)
+        with pytest.raises(RunError, match="is damaged"):
+            run.load_checkpoint()
 
 
 def test_a_folder_with_trained_weights_is_of_one_configuration(

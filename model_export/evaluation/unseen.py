@@ -86,13 +86,16 @@ def _follow(
     runner: BundleRunner, recorded: Recording, span: Span, views: Views | None
 ) -> npt.NDArray[np.float32]:
     """Return a bundle's values [frames, heads and stddevs] over one sequence."""
+    about = runner.contract
+    judged = len(about.outputs) + len(about.stddev_columns)
     state, rows = runner.initial_state(1), []
     for frame in recorded.frames[span.first : span.last]:
         seen = np.asarray(frame, np.uint8)
         if views is not None:
             seen = views.of_input(seen)
         values, state = runner.step(seen[None], state)
-        rows.append(np.concatenate(values))
+        # Heads and their deviations come first; a horizon after them, which is not judged here.
+        rows.append(np.concatenate(values[:judged]))
     return np.stack(rows)
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_export.config import HEADS
 from model_export.data.recording import Sample, record, spans
 from model_export.evaluation import unseen
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner
 from model_export.evaluation.evaluate import evaluate
 from model_export.report import accuracy, baselines
+from tests.service import bundles
 
 PARTS = {
     unseen.TRACES: {"chunk_s": 1.0, "validation_every": 4},
@@ -58,8 +60,12 @@ def test_every_source_is_scored(bundle: Path, data: Path, tmp_path: Path):
     assert found["losses"][-1]["shown"] == math.ceil(real.shown.sum() / 2)
 
 
-def test_a_recording_is_run_as_a_vehicle_s_pictures_are(bundle: Path, tmp_path: Path):
-    runner = BundleRunner(bundle)
+@pytest.mark.parametrize("foresees", [False, True])
+def test_a_recording_is_run_as_a_vehicle_s_pictures_are(
+    foresees: bool, bundle: Path, tmp_path: Path
+):
+    path = bundles.horizon(tmp_path / "horizon.onnx") if foresees else bundle
+    runner = BundleRunner(path)
     frame = runner.contract.frame
     films = np.random.default_rng(0).integers(0, 256, (2, 5, 240, 320, 3), np.uint8)
     samples = (
@@ -74,9 +80,9 @@ def test_a_recording_is_run_as_a_vehicle_s_pictures_are(bundle: Path, tmp_path: 
         expected += [driver.predict(picture) for picture in film]
     rows = [list(said.outputs.values()) for said in expected]
     np.testing.assert_allclose(found.outputs, rows, rtol=1e-6)
-    np.testing.assert_allclose(
-        found.stddevs, [list(said.stddevs.values()) for said in expected], rtol=1e-6
-    )
+    for head in runner.contract.stddev_columns:
+        stddevs = found.stddevs[:, HEADS.index(head)]
+        np.testing.assert_allclose(stddevs, [said.stddevs[head] for said in expected], rtol=1e-6)
 
 
 def test_the_intervals_of_true_deviations_cover_what_they_say(bundle: Path, tmp_path: Path):

@@ -31,9 +31,7 @@ from model_export.networks.parts.trajectory import (
     TIMES_S,
     TrajectoryHeads,
     both_ends,
-    changes,
     from_then_on,
-    held,
 )
 from steerstream_bundle.contract import STEERING_WHEEL_ANGLE, StateTensor
 
@@ -164,12 +162,19 @@ class PilotNetLstm(DrivingNetwork):
             # Commands learn as if there were no plan: it is theirs, not they its.
             return said, (*cells, recurrent[-1])
         plans = self._planned(features, known, recurrent[-1])
-        # A fused network's heads hold the steering themselves.
-        if self.speaks_si:
-            mean = said.mean + changes(plans, self.get_buffer("output_scale")[_ANGLE])
-        else:
-            mean = held(said.mean) + changes(plans)
-        return RawOutput(mean, said.log_stddev), (*cells, plans[:, -1])
+        return said, (*cells, plans[:, -1])
+
+    def forward(self, frame: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Make one step as a bundle does; a plan says how the steering changes after it."""
+        said = super().forward(frame, *inputs)
+        if self.plan is None:
+            return said
+        # Values and deviations of all heads come first, then the horizons, the steering's first.
+        horizon, act_in_s = 2 * len(HEADS) + _ANGLE, inputs[1]
+        plan = said[len(said) - len(self.state_tensors) + len(self.recurrent_tensors) - 1]
+        planned = from_then_on(plan[:, None, : len(TIMES_S)], act_in_s)[:, 0]
+        changes = (planned[:, 1:] - planned[:, :1]) * self.get_buffer("output_scale")[_ANGLE]
+        return (*said[:horizon], said[_ANGLE][:, None] + changes, *said[horizon + 1 :])
 
     def foresee(
         self, frames: Tensor, state: State, intervals_s: Tensor | None = None
@@ -245,8 +250,6 @@ class PilotNetLstm(DrivingNetwork):
         if isinstance(self.heads, TrajectoryHeads):
             scale = self.get_buffer("output_scale")
             clone.heads = self.heads.scaled(self.get_buffer("output_mean"), scale)
-            if self.plan:
-                clone.heads = clone.heads.holding()
             clone.calibration = self.get_buffer("calibration") * scale
             clone.speaks_si = True
         return clone

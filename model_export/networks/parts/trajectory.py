@@ -63,42 +63,12 @@ class TrajectoryHeads(nn.Module):
         clone.mean.bias.mul_(factors).add_(mean.repeat_interleave(len(TIMES_S)))
         return clone
 
-    @torch.no_grad()
-    def holding(self) -> TrajectoryHeads:
-        """Return a copy that says of the steering at all times what it says of now; see `held`."""
-        clone = copy.deepcopy(self)
-        for values in (clone.mean.weight, clone.mean.bias):
-            values[: len(TIMES_S)] = values[0].clone()
-        return clone
-
-
-def held(said: Tensor) -> Tensor:
-    """Return means [..., 3, times] whose steering stays as it is now."""
-    # The steering is the first head.
-    steering = said[..., :1, :1].expand_as(said[..., :1, :])
-    return torch.cat((steering, said[..., 1:, :]), dim=-2)
-
-
-def changes(plans: Tensor, unit: Tensor | float = 1.0) -> Tensor:
-    """Return what plans add to held means, [..., 3, times]: nothing now.
-
-    Args:
-        plans: [..., periods].
-        unit: of a plan's values, in that of the means.
-    """
-    spread = torch.zeros(plans.shape[-1], len(HEADS), len(TIMES_S), device=plans.device)
-    spread[0, 0] = -1.0
-    spread[: len(TIMES_S), 0] += torch.eye(len(TIMES_S), device=plans.device)
-    # One product: a bundle's time is the number of its operations.
-    added: Tensor = plans @ (spread * unit).flatten(1)
-    return added.view(*plans.shape[:-1], len(HEADS), len(TIMES_S))
-
 
 def from_then_on(values: Tensor, act_in_s: Tensor) -> Tensor:
-    """Return a command and the steps that follow it, [N, 3, 1 + STEPS].
+    """Return a command and the steps that follow it, [N, heads, 1 + STEPS].
 
     Args:
-        values: [N, 3, times].
+        values: [N, heads, times].
         act_in_s: how long after its picture the command acts, [N].
     """
     place = (act_in_s / SPACING_S)[:, None]

@@ -13,9 +13,7 @@ from model_export.networks.parts.trajectory import (
     TIMES_S,
     TrajectoryHeads,
     both_ends,
-    changes,
     from_then_on,
-    held,
 )
 
 
@@ -50,17 +48,3 @@ def test_scales_that_are_folded_in_give_the_same_values():
     mean, scale = torch.tensor([0.0, 15.0, 1.0]), torch.tensor([0.25, 5.0, 0.8])
     expected = heads(features).mean * scale[:, None] + mean[:, None]
     torch.testing.assert_close(heads.scaled(mean, scale)(features).mean, expected)
-
-
-def test_held_steering_changes_as_planned_and_the_other_heads_as_they_said():
-    said, plans = torch.randn(2, 4, 3, len(TIMES_S)), torch.randn(2, 4, len(TIMES_S) + 5)
-    found = held(said) + changes(plans)
-    planned = plans[..., : len(TIMES_S)] - plans[..., :1]
-    assert torch.allclose(found[:, :, 0], said[:, :, 0, :1] + planned, atol=1e-6)
-    assert torch.equal(found[:, :, 1:], said[:, :, 1:])
-
-
-def test_holding_heads_say_what_is_held():
-    heads = TrajectoryHeads(5)
-    features = torch.randn(4, 5)
-    assert torch.allclose(heads.holding()(features).mean, held(heads(features).mean), atol=1e-6)

@@ -80,6 +80,7 @@ class Driver:
         self._sent_s = -math.inf
         self._ordered_s = -math.inf
         self._braking_since_s: float | None = None
+        self._braked_s = -math.inf
         self._order = Order(0.0, 0.0)
         self._complaints = 0
         self._is_halting = False
@@ -132,8 +133,10 @@ class Driver:
             speed_mps: the last that is known.
         """
         self._ordered_s = now_s = time.monotonic()
-        if self._braking_since_s is None:
+        if self._braking_since_s is None or now_s - self._braked_s > SILENT_S:
+            # A simulator that was silent, or a person who drove meanwhile, is a new matter.
             self._braking_since_s = now_s
+        self._braked_s = now_s
         if abs(speed_mps) < _STANDING_MPS or now_s - self._braking_since_s > _LONGEST_STOP_S:
             self._stopped.set()
             self._order = Order(self._order.road_wheel_rad, 0.0)

@@ -37,6 +37,17 @@ async def test_the_vehicle_stops_while_there_is_nothing_to_follow(reaction):
         assert (await driver.order(PICTURE, 0.1)).throttle == 0.0
 
 
+async def test_a_vehicle_that_drives_again_after_it_was_stopped_is_stopped_again():
+    """A person has driven it since, or its simulator was held."""
+    async with driving(FakeServer(lambda frame: Skip())) as driver:
+        assert (await driver.order(PICTURE, 7.0)).throttle == -1.0
+        driver._braking_since_s -= 60.0
+        assert (await driver.order(PICTURE, 7.0)).throttle == 0.0, "nobody knows what it does"
+        driver._braking_since_s -= 60.0
+        driver._braked_s -= 60.0
+        assert (await driver.order(PICTURE, 7.0)).throttle == -1.0
+
+
 async def test_a_picture_that_cannot_be_sent_is_said_and_stops_the_vehicle(capsys):
     async with driving() as driver:
         assert await driver.order(PICTURE, 1e6) == Order(0.0, -1.0)

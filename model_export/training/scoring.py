@@ -57,9 +57,11 @@ class Judged:
         return self.recording.labels - self.predicted.mean
 
     def rmse(self, column: int) -> float:
-        """Return the root mean square error of one head; NaN if it has no label."""
-        errors = self.errors[:, column]
-        known = errors[np.isfinite(errors)]
+        """Return the root mean square error of one head.
+
+        NaN if it has no label, or if the network's value is no number where it has one.
+        """
+        known = self.errors[np.isfinite(self.recording.labels[:, column]), column]
         return float(np.sqrt(np.mean(np.square(known)))) if known.size else float("nan")
 
 

@@ -29,7 +29,7 @@ from model_export.data.loaders import in_order
 from model_export.data.recording import Recording, open_recording, record
 from model_export.data.sequences import BatchSampler, RowSource
 from model_export.data.sources import Source, read_source
-from model_export.errors import ConfigError, ProcessError
+from model_export.errors import ConfigError, ProcessError, RunError
 from model_export.export.exporter import export
 from model_export.networks import build
 from model_export.networks.parts.losses import Losses
@@ -139,6 +139,7 @@ class Trainer:
         """Run all stages that are left; return the best weights of the last.
 
         Raises:
+            RunError: a file of the run is damaged, or the weights are no numbers any more.
             KeyboardInterrupt: Ctrl-C or SIGTERM came; the run can go on from here.
         """
         with parallel.together():
@@ -208,6 +209,12 @@ class Trainer:
                 sampler.next_windows()
                 now.step += 1
                 loss, stddev_loss, spent, came = self._agreed(part, came=interrupts.came)
+                if not math.isfinite(loss + stddev_loss):
+                    # Nor is any weight from here on.
+                    raise RunError(
+                        f"stage {stage.name!r}: the loss is no number at step {now.step}; lower"
+                        " its learning_rate, and train to another --out"
+                    )
                 now.total_loss += loss
                 now.total_stddev_loss += stddev_loss
                 now.is_time_up = spent >= 1

@@ -44,6 +44,14 @@ def test_held_out_recordings_choose_and_validation_is_reported(source: Source):
     assert "no say" in score.note
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_is_not_left_out_of_a_score(source: Source, value: float):
+    judged = said(source, "validation", 0.3, 1)
+    judged.predicted.mean[3] = value
+    assert not np.isfinite(judged.rmse(0))
+    assert np.isnan(judged.rmse(1)), "it has no label"
+
+
 def test_without_a_holdout_validation_chooses_and_says_so(tiny: Config, source: Source):
     whole = dataclasses.replace(source, holdout=None)
     judgement = [JudgedSource(whole, None, said(source, "validation", 0.3, 1))]

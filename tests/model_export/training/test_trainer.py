@@ -68,6 +68,18 @@ def test_a_killed_run_ends_as_an_unbroken_one(
     assert run.metrics.read_text() == tiny_run.metrics.read_text()
 
 
+def test_a_run_whose_weights_are_no_numbers_any_more_ends(
+    tiny_config: Path, small_data: Path, tmp_path: Path
+):
+    config = tiny_config.read_text().replace("learning_rate = 1e-3", "learning_rate = 1e6")
+    tiny_config.write_text(config)
+    run = RunFolder(tmp_path / "run")
+    for _ in range(2):
+        with pytest.raises(RunError, match=r"stage 'frames': the loss is no number at step \d; "):
+            train(tiny_config, run, small_data, tmp_path / "cache")
+    assert not run.best.is_file()
+
+
 def test_a_finished_run_is_left_as_it_is(tiny_run: RunFolder, small_data: Path):
     before = tiny_run.best.read_bytes()
     train(tiny_run.config, tiny_run, small_data, tiny_run.path.parent / "cache")

@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(str(error))
         return CANNOT_START
     except KeyboardInterrupt:
-        _say("stopped; the same command goes on from here")
+        goes_on = options.run is _train
+        _say("stopped; the same command goes on from here" if goes_on else "stopped")
         return INTERRUPTED
     return code
 
@@ -276,6 +277,7 @@ def _train(options: argparse.Namespace) -> int:
         _say(str(error))
         return CANNOT_START
     if _is_first():
+        print("RMSE on what validates, in rad, m/s and Nm")
         for item in result.scores:
             print(f"{item.head:24} {item.rmse:8.4f}  {item.source}")
     return 0
@@ -291,9 +293,13 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    import torch  # noqa: PLC0415
+
     from model_export.export.verify import verify, verify_against  # noqa: PLC0415
     from model_export.run import RunFolder  # noqa: PLC0415
 
+    # Steps of a few frames: on a busy machine threads that wait for each other cost minutes.
+    torch.set_num_threads(1)
     if options.against is not None:
         result = verify_against(options.bundle, options.against)
     else:

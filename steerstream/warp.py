@@ -122,7 +122,8 @@ class Warp:
         if not height_px * width or abs(width_px * height / (height_px * width) - 1) > _SAME_ASPECT:
             raise ShapeMismatchError(
                 f"the picture has {width_px}x{height_px} pixels, and the session's camera is "
-                f"described with {width}x{height}; send its whole pictures, at any scale"
+                f"described with {width}x{height}; send its whole pictures, at any scale but with "
+                "sides of that ratio, or describe the camera that took them"
             )
 
     def of_plane(self, plane: Plane, out: Plane | None = None) -> Plane:

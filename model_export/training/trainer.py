@@ -219,7 +219,8 @@ class Trainer:
                 now.total_stddev_loss += stddev_loss
                 now.is_time_up = spent >= 1
                 if parallel.is_first():
-                    progress.step(f"loss {loss:.4f}, best score {now.best:.4f}")
+                    best = f", best score {now.best:.4f}" if math.isfinite(now.best) else ""
+                    progress.step(f"loss {loss:.4f}{best}")
                 judges = now.step % every == 0 or now.step == stage.steps or now.is_time_up
                 if judges:
                     self._judge(stage, learner, history, spent)

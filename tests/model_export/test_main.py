@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from model_export.__main__ import main
 from model_export.run import RunFolder
@@ -56,7 +58,40 @@ def test_verify_prints_the_worst_difference_of_every_tensor(
 ):
     bundle = tmp_path / "b.onnx"
     assert main(["export", str(tiny_run.path), "--out", str(bundle)]) == 0
+    torch.set_num_threads(2)
     assert main(["verify", str(bundle), "--run", str(tiny_run.path)]) == 0
+    assert torch.get_num_threads() == 1
     output = capsys.readouterr().out
     assert "500 frames of carried state" in output
     assert "steering_wheel_angle" in output
+
+
+@pytest.mark.parametrize(
+    ("command", "does", "said"),
+    [
+        (
+            ["train", "--config", "c.toml", "--out", "run"],
+            "model_export.training.hardware.device_named",
+            "stopped; the same command goes on from here",
+        ),
+        (
+            ["verify", "b.onnx", "--run", "run"],
+            "model_export.export.verify.verify",
+            "stopped",
+        ),
+    ],
+)
+def test_a_command_that_is_stopped_says_that_it_goes_on_only_where_it_does(
+    command: list[str],
+    does: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(does, interrupted)
+    monkeypatch.setattr("model_export.config.load", lambda _: SimpleNamespace(stage=[]))
+    assert main(command) == 130
+    assert capsys.readouterr().err == f"model_export: {said}\n"

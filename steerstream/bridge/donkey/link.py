@@ -35,10 +35,12 @@ class Link:
         self._camera = _camera(fov_deg)
         self._speed_mps = 0.0
         self._is_driving = False
+        self._until_s = 0.0
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer a simulator until the connection ends, and stop the vehicle where one can."""
         splitter = Splitter()
+        self._is_driving = False
         await self._driver.restart()
         try:
             while data := await self._read(reader, writer):
@@ -57,7 +59,8 @@ class Link:
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         """Wait for bytes; where a simulator falls silent in a drive, stop the vehicle once."""
         if self._is_driving:
-            waiting = asyncio.timeout(SILENT_S)
+            # Other messages do not show that it drives.
+            waiting = asyncio.timeout_at(self._until_s)
             try:
                 async with waiting:
                     return await reader.read(_READ_BYTES)
@@ -76,7 +79,12 @@ class Link:
             return await self._answer(read_message(found))
         except SimulatorError as error:
             self._driver.complain(error)
+            self._bear()
             return control(self._driver.stop(self._speed_mps))
+
+    def _bear(self) -> None:
+        """Begin to wait for telemetry."""
+        self._until_s = asyncio.get_running_loop().time() + SILENT_S
 
     async def _answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
         kind = message["msg_type"]
@@ -85,8 +93,10 @@ class Link:
             self._speed_mps = telemetry.speed_mps
             if self._waiting:
                 return self._waiting.popleft()
+            order = await self._driver.order(telemetry.picture, telemetry.speed_mps)
             self._is_driving = True
-            return control(await self._driver.order(telemetry.picture, telemetry.speed_mps))
+            self._bear()
+            return control(order)
         if kind == "scene_selection_ready":
             return {"msg_type": "get_scene_names"}
         if kind == "scene_names":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
+import time
 from collections.abc import AsyncIterator
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -42,8 +44,9 @@ class Simulator:
         self._driver = driver
         self._is_taken = False
         self._is_manual = True
-        # How long it may say nothing.
+        # How long it may say nothing, or no telemetry where it drives, and until when that is.
         self._patience_s = _LONGEST_SILENCE_S
+        self._until_s = math.inf
         self._separator = "."
         self._speed_mps = 0.0
 
@@ -62,7 +65,7 @@ class Simulator:
         finally:
             self._is_taken = False
             self._is_manual = True
-            self._patience_s = _LONGEST_SILENCE_S
+            self._bear(_LONGEST_SILENCE_S)
 
     async def _converse(self, socket: web.WebSocketResponse) -> None:
         await socket.send_str(engine_io.opening(secrets.token_hex(10)))
@@ -83,16 +86,24 @@ class Simulator:
         A vehicle that drives is stopped where it says nothing.
         """
         while True:
-            try:
-                return await socket.receive(self._patience_s)
-            except TimeoutError:
-                if self._patience_s == _LONGEST_SILENCE_S:
-                    return None
+            left_s = min(self._until_s - time.monotonic(), _LONGEST_SILENCE_S)
+            if left_s > 0:
+                try:
+                    return await socket.receive(left_s)
+                except TimeoutError:
+                    if self._patience_s == _LONGEST_SILENCE_S:
+                        return None
             is_first = self._patience_s == SILENT_S
             stop = self._driver.stop_in_silence if is_first else self._driver.stop
             order = stop(self._speed_mps)
-            self._patience_s = _STOPPING_S if order.throttle else _LONGEST_SILENCE_S
+            self._bear(_STOPPING_S if order.throttle else _LONGEST_SILENCE_S)
             await socket.send_str(self._steer(order))
+
+    def _bear(self, patience_s: float) -> None:
+        """Say how long no telemetry may come from now on: a ping does not show that it drives."""
+        self._patience_s = patience_s
+        is_driving = patience_s != _LONGEST_SILENCE_S
+        self._until_s = time.monotonic() + patience_s if is_driving else math.inf
 
     def _steer(self, order: Order) -> str:
         return engine_io.event("steer", steer(order, self._separator))
@@ -108,17 +119,19 @@ class Simulator:
             telemetry = read_telemetry(event.value)
         except SimulatorError as error:
             self._driver.complain(error)
+            self._bear(self._patience_s)
             return [self._steer(self._driver.stop(self._speed_mps))]
         if telemetry is None:
             self._is_manual = True
-            self._patience_s = _LONGEST_SILENCE_S
+            self._bear(_LONGEST_SILENCE_S)
             return [engine_io.event("manual", {})]
         if self._is_manual:
             self._is_manual = False
             await self._driver.restart()
         self._separator, self._speed_mps = telemetry.decimal_separator, telemetry.speed_mps
-        self._patience_s = SILENT_S
-        return [self._steer(await self._driver.order(telemetry.picture, telemetry.speed_mps))]
+        order = await self._driver.order(telemetry.picture, telemetry.speed_mps)
+        self._bear(SILENT_S)
+        return [self._steer(order)]
 
 
 @contextlib.asynccontextmanager

@@ -91,6 +91,17 @@ async def test_a_simulator_that_falls_silent_is_told_to_stop_once(monkeypatch, c
     assert "sends nothing" in capsys.readouterr().err
 
 
+async def test_other_messages_do_not_hide_that_a_simulator_has_fallen_silent(monkeypatch):
+    monkeypatch.setattr(links, "SILENT_S", 0.2)
+    async with linked() as (ask, simulator, _):
+        await ask(words.telemetry(PICTURE))
+        told = asyncio.create_task(asyncio.to_thread(simulator.hear))
+        while not told.done():
+            simulator.say('{"msg_type": "tick"}')
+            await asyncio.sleep(0.01)
+        assert json.loads(told.result())["brake"] == "1.000000"
+
+
 async def test_a_connection_that_is_lost_in_a_message_ends_it_and_the_state():
     fake = FakeServer()
     async with linked(fake) as (ask, simulator, task):

@@ -120,6 +120,18 @@ async def test_a_simulator_that_falls_silent_is_told_to_stop_until_it_must_stand
     assert capsys.readouterr().err.count("sends nothing") == 1
 
 
+async def test_pings_do_not_hide_that_a_simulator_has_fallen_silent(monkeypatch):
+    monkeypatch.setattr(server, "SILENT_S", 0.2)
+    async with simulator() as socket:
+        await socket.send_str(TELEMETRY)
+        assert await socket.receive_str() == STEER
+        said = "3"
+        while said == "3":
+            await socket.send_str("2")
+            said = await socket.receive_str()
+    assert json.loads(said[2:])[1]["throttle"] == "-1.000000"
+
+
 async def test_where_a_person_drives_silence_stops_nothing(monkeypatch):
     monkeypatch.setattr(server, "SILENT_S", 0.05)
     async with simulator() as socket:

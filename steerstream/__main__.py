@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return asyncio.run(run(options))
     except SteerstreamError as error:
-        said = error_text(error, names_vehicle="vehicle_id" in options)
+        said = error_text(error, vars(options))
         print(f"steerstream: {said}", file=sys.stderr)
         for note in getattr(error, "__notes__", ()):
             print(f"steerstream: {note}", file=sys.stderr)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -129,15 +129,21 @@ def png_file(text: str) -> Path:
     return path
 
 
-def error_text(error: Exception, *, names_vehicle: bool) -> str:
+def error_text(error: Exception, options: Mapping[str, object]) -> str:
     """Return an error for the terminal, with the option that helps where one does.
 
     Args:
         error: what ended the command.
-        names_vehicle: whether the command has the option `--vehicle-id`.
+        options: of the command, by their names.
     """
-    is_refused = isinstance(error, AccessDenied) and error.reason is ErrorReason.FORBIDDEN
-    return f"{error} (--vehicle-id names it)" if is_refused and names_vehicle else str(error)
+    reason = error.reason if isinstance(error, AccessDenied) else None
+    if reason is ErrorReason.FORBIDDEN and "vehicle_id" in options:
+        return f"{error} (--vehicle-id names it)"
+    # A server may also want a certificate, with the same reason.
+    lacks_token = reason is ErrorReason.UNAUTHENTICATED and "authorization: Bearer" in str(error)
+    if lacks_token and options.get("token_file", "") is None:
+        return f"{error} (--token-file FILE sends the one in a file)"
+    return str(error)
 
 
 def exit_code(error: Exception) -> int:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -76,6 +77,8 @@ _MOST_REPLAYED_AT_ONCE = 8
 _LOOKS = 8
 """Looks at the time without an answer, at least, before that is silence: 25 ms apart at 20 Hz."""
 _ENDS = "the server ends the session"
+_TOKEN_ENDS = "the token expires soon"  # noqa: S105 - a reason, and no secret
+_TOKEN_RENEWED = "the token was renewed"  # noqa: S105
 _MS = 1_000_000
 _TOKEN_LEFT, _TOKEN_LEFT_S = 0.1, 60.0
 """The share of a token's time that is left when a session is opened with the next one, and the most
@@ -186,6 +189,7 @@ class DriveSession(VehicleSession):
         self._heard_ns = 0
         self._silence_ns = 0
         self._without_since_s = self._loop.time()
+        self._token_left_s = 0.0
         self._change = SessionChange(DriveState.CONNECTING, None, "it was not opened yet")
         self._why = "it was opened"
         self._error: SteerstreamError | None = None
@@ -503,6 +507,9 @@ class DriveSession(VehicleSession):
                 self._inbox.put_now(answer)
         leg.early.clear()
         leg.tasks += [self._begun(partial(work, leg)) for work in (self._feed, self._renew)]
+        valid_for_s = self._info.limits.token_valid_for_ms / 1e3 or math.inf
+        if self._why == _TOKEN_ENDS and valid_for_s > self._token_left_s:
+            self._why = _TOKEN_RENEWED
         self._tell(DriveState.DRIVING, leg.target, self._why, with_state=with_state)
         if old is not None:
             self._retire(old, is_clean=True)
@@ -524,11 +531,13 @@ class DriveSession(VehicleSession):
         valid_for_s = leg.session.info.limits.token_valid_for_ms / 1e3
         if valid_for_s < _TOKEN_TRIED_S:
             return
-        await asyncio.sleep(valid_for_s - min(_TOKEN_LEFT * valid_for_s, _TOKEN_LEFT_S))
+        left_s = min(_TOKEN_LEFT * valid_for_s, _TOKEN_LEFT_S)
+        await asyncio.sleep(valid_for_s - left_s)
         if leg is self._leg and not leg.is_leaving:
+            self._token_left_s = left_s
             leg.is_leaving = True
             self._targets.leave(leg.target, None)
-            self._leave(leg, "the token expires soon")
+            self._leave(leg, _TOKEN_ENDS)
 
     async def _send(self, leg: _Leg, kept: Kept, *, is_replayed: bool) -> None:
         leg.cursor = kept.order
@@ -582,9 +591,12 @@ class DriveSession(VehicleSession):
                 self._give_up(error)
                 return
             self._kept.forget_ticket()
-        if isinstance(error, SessionTakenOver) and not self._asked_again:
-            self._give_up(error)
-            return
+        if isinstance(error, SessionTakenOver):
+            if not self._asked_again:
+                self._give_up(error)
+                return
+            # This session itself has opened the newer one, for the reason that it was told of.
+            reason = self._why
         self.guard.session_lost()
         # Under LATEST the oldest frames make room now.
         self._settled.set()

@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(_parser().parse_args(arguments))
     # The world shares the machine with a server; OpenCV's own threads would take its cores.
     cv2.setNumThreads(1)
+    given = dict(options)
     run = options.pop("run")
     if "size" in options:
         width_px, height_px = options.pop("size")
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with sigterm_interrupts():
             run(**options)
     except (SteerstreamError, DriverStoppedError, OSError) as error:
-        sys.stderr.write(f"steerstream simulate: {error_text(error, names_vehicle=True)}\n")
+        sys.stderr.write(f"steerstream simulate: {error_text(error, given)}\n")
         return BROKE_OFF if isinstance(error, DriverStoppedError) else exit_code(error)
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ from steerstream.extras import command_needs, has_simplejpeg
 from steerstream.images import ViewUse
 from steerstream.models import FramePolicy
 from steerstream.progress import ProgressLine
+from steerstream.session import VehicleSession
 from steerstream.sources.arguments import add_read_options, read_options
 from steerstream.sources.options import ReadOptions
 
@@ -51,7 +52,8 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
         " its number, device, RTSP address or GStreamer pipeline")  # fmt: skip
     add("--labels", type=Path, help="CSV file with the truth; only its pictures are sent, in order")
     add("--split", help="only frames of this split of a recording, such as validation")
-    add("--target", required=True, help="HOST:PORT of the server")
+    add("--target", required=True, action="append", dest="targets", metavar="HOST:PORT",
+        help="the server; give it again for others, to go on there where one is lost")  # fmt: skip
     add("--model", help="name of a served model (default: the server's default)")
     add("--vehicle-id", default="steerstream-drive", help="name of the vehicle in the server's log")
     add("--budget-ms", type=positive, default=50.0, help="latency budget of a frame (default: 50)")
@@ -102,8 +104,8 @@ async def drive(options: argparse.Namespace) -> int:
         print(f"steerstream drive: {assumed}", file=sys.stderr)
     async with (
         _recorder(options) as recorder,
-        steerstream.connect(options.target, **connection_arguments(options)) as client,
-        client.open_session(
+        steerstream.connect(options.targets, **connection_arguments(options)) as client,
+        _opener(client, options.targets)(
             vehicle_id=options.vehicle_id,
             model=options.model,
             budget_ms=options.budget_ms,
@@ -116,6 +118,13 @@ async def drive(options: argparse.Namespace) -> int:
         ) as session,
     ):
         return await _run(options, source, reading, session)
+
+
+def _opener(
+    client: steerstream.Client, targets: Sequence[str]
+) -> Callable[..., contextlib.AbstractAsyncContextManager[VehicleSession]]:
+    """Return what opens a session: among several servers one that goes on at another."""
+    return client.drive_session if len(targets) > 1 else client.open_session
 
 
 @contextlib.asynccontextmanager
@@ -155,7 +164,7 @@ async def _run(
     options: argparse.Namespace,
     source: Source,
     reading: ReadOptions,
-    session: steerstream.Session,
+    session: VehicleSession,
 ) -> int:
     tally, stop = Tally(options.budget_ms), asyncio.Event()
     elapsed_s = 0.0
@@ -196,8 +205,8 @@ async def _run(
     finally:
         for line in reading.bad_rows.summary():
             print(f"steerstream drive: {line}", file=sys.stderr)
-        # Figures from before an error are worth reading too.
-        if tally.frames:
+        # Figures from before an error are worth reading too, where there are any.
+        if session.sent_bytes:
             _show(options, source, tally, session, elapsed_s)
     return INTERRUPTED if stop.is_set() else 0
 
@@ -212,7 +221,7 @@ def _show(
     options: argparse.Namespace,
     source: Source,
     tally: Tally,
-    session: steerstream.Session,
+    session: VehicleSession,
     elapsed_s: float,
 ) -> None:
     tally.sent_bytes = session.sent_bytes

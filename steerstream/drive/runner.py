@@ -16,7 +16,7 @@ from steerstream.drive.sources import Source, SourceFrame
 from steerstream.drive.tally import Tally
 from steerstream.images import ViewUse
 from steerstream.progress import ProgressLine
-from steerstream.session import FrameOptions, Session
+from steerstream.session import FrameOptions, VehicleSession
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Drive:
 
     def __init__(
         self,
-        session: Session,
+        session: VehicleSession,
         source: Source,
         *,
         view: ViewUse,

@@ -111,7 +111,10 @@ class Ring(Files):
         self.segment_bytes: int = max_bytes // shares
         if self.segment_bytes < _LEAST_SEGMENT_BYTES:
             least = shares * _LEAST_SEGMENT_BYTES
-            raise MediaError(f"a recording in {folder} needs at least {least:,} bytes")
+            raise MediaError(
+                f"a recording in {folder} needs at least {least:,} bytes (--record-bytes), and has "
+                f"{max_bytes:,}"
+            )
         self._folder = folder
         self._max_bytes = max_bytes
         self._most_open = most_open

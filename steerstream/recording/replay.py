@@ -272,4 +272,6 @@ def terms(recording: Recording) -> recording_pb2.RecordedSession:
     for recorded in recording.messages():
         if isinstance(recorded.message, recording_pb2.RecordedSession):
             return recorded.message
+    if recording.cut_off:
+        raise MediaError(f"{recording.name} is cut off before its first session was written")
     raise MediaError(f"{recording.name} has no session")

@@ -23,6 +23,8 @@ from steerstream.sources.recording import Recording
 
 _MAGIC = b"\x89MCAP0\r\n"
 _PURPOSE = "reading MCAP files"
+_MODULES = {"cdr": "mcap_ros2.decoder", "protobuf": "mcap_protobuf.decoder"}
+"""What decodes messages, by their encoding."""
 
 
 def recognises(path: Path) -> bool:
@@ -71,10 +73,7 @@ class McapLog:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._path = path
-        self._factories = [_JsonDecoders()]
-        for module in ("mcap_ros2.decoder", "mcap_protobuf.decoder"):
-            found = package(module, extra="mcap", purpose=_PURPOSE)
-            self._factories.append(found.DecoderFactory())
+        self._factories: dict[str, Any] = {"json": _JsonDecoders()}
         package("zstandard", extra="mcap", purpose=_PURPOSE)
         # Only now, because it imports the packages of the extra.
         from steerstream.sources import mcap_records  # noqa: PLC0415
@@ -101,11 +100,14 @@ class McapLog:
             raise MediaError(f"{self.name}: a message of {topic} is damaged: {error}") from None
 
     def _decoder(self, schema: Any, channel: Any) -> Callable[[bytes], Any]:  # noqa: ANN401
-        for factory in self._factories:
+        encoding = channel.message_encoding
+        if encoding in _MODULES and encoding not in self._factories:
+            # Not before a message asks for it: a flight recording needs no package of ROS.
+            found = package(_MODULES[encoding], extra="mcap", purpose=_PURPOSE)
+            self._factories[encoding] = found.DecoderFactory()
+        if (factory := self._factories.get(encoding)) is not None:
             try:
-                decoder: Callable[[bytes], Any] | None = factory.decoder_for(
-                    channel.message_encoding, schema
-                )
+                decoder: Callable[[bytes], Any] | None = factory.decoder_for(encoding, schema)
             # The parsers of schemas raise many kinds of errors over the text of whoever wrote it.
             except Exception as error:  # noqa: BLE001
                 raise MediaError(
@@ -114,7 +116,7 @@ class McapLog:
             if decoder is not None:
                 return decoder
         raise MediaError(
-            f"{self.name}: {channel.topic} is encoded as {channel.message_encoding!r}, which cannot"
+            f"{self.name}: {channel.topic} is encoded as {encoding!r}, which cannot"
             " be read; known are: cdr, protobuf, json"
         )
 

@@ -11,7 +11,16 @@ import pytest
 
 from steerstream import command_line
 from steerstream.command_line import Parser
-from steerstream.errors import AnswerTimeout, MediaError, OutputLost, SessionLost
+from steerstream.errors import (
+    AccessDenied,
+    AnswerTimeout,
+    ErrorReason,
+    MediaError,
+    OutputLost,
+    SessionLost,
+)
+
+BEARER = "The call needs one header 'authorization: Bearer TOKEN'"
 
 
 def parser() -> Parser:
@@ -110,3 +119,17 @@ def test_an_output_is_a_path_that_can_be_written(tmp_path):
 )
 def test_a_loss_on_the_way_has_another_exit_code_than_a_failed_start(error, code):
     assert command_line.exit_code(error) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "ends"),
+    [
+        (BEARER, {"token_file": None}, "(--token-file FILE sends the one in a file)"),
+        (BEARER, {"token_file": "token"}, "Bearer TOKEN'"),
+        (BEARER, {}, "Bearer TOKEN'"),
+        ("The call shows no certificate", {"token_file": None}, "certificate"),
+    ],
+)
+def test_a_call_without_a_token_is_told_of_the_option_that_sends_one(text, options, ends):
+    error = AccessDenied(text, reason=ErrorReason.UNAUTHENTICATED)
+    assert command_line.error_text(error, options).endswith(ends)

@@ -15,6 +15,7 @@ import pytest
 import steerstream
 import steerstream.blocking
 from steerstream import (
+    AccessDenied,
     Action,
     AnswerTimeout,
     BadRequest,
@@ -992,6 +993,7 @@ async def test_a_session_is_opened_with_a_new_token_while_the_old_one_is_valid(m
         assert all(isinstance(answer, Command) for answer in answers)
     assert fleet.states == ["driving", "degraded", "driving", "lost"], "nothing was held"
     assert fleet.changes[1].reason == "the token expires soon"
+    assert fleet.changes[2].reason == "the token was renewed"
     assert fleet.asked[-1] == names[-1], "another server where there is one"
 
 
@@ -1005,6 +1007,29 @@ async def test_where_there_is_no_new_token_yet_it_is_tried_a_few_times(monkeypat
         renewal = session._leg.tasks[-1]
         await until(renewal.done)
         assert len(fleet.openings("a")) == 3, "so little is left that the end is waited for"
+
+
+@pytest.mark.parametrize(
+    ("valid_for_ms", "reason"), [(0, "the token was renewed"), (10, "the token expires soon")]
+)
+async def test_a_renewal_with_one_server_is_not_told_as_another_program(
+    monkeypatch, valid_for_ms, reason
+):
+    """The server ends the session whose place the next one takes, while that catches up."""
+
+    async def taken_over_first(next_leg):
+        session._lose(leg, "a newer session", SessionTakenOver("a newer session"))
+        await catch_up(next_leg)
+
+    monkeypatch.setattr(drive_session, "_TOKEN_TRIED_S", 0.05)
+    fleet = Fleet(a=Issuer(100, valid_for_ms))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        leg, catch_up = session._leg, session._catch_up
+        monkeypatch.setattr(session, "_catch_up", taken_over_first)
+        await until(lambda: len(fleet.states) == 4)
+    assert fleet.states == ["driving", "degraded", "resuming", "driving", "lost"]
+    expected = ["the token expires soon", "the token expires soon", reason]
+    assert [change.reason for change in fleet.changes[1:4]] == expected
 
 
 EXPIRED = Fail(Code.UNAUTHENTICATED, "the token has expired", reason=ErrorReason.TOKEN_EXPIRED)
@@ -1026,6 +1051,20 @@ async def test_a_session_whose_token_has_expired_goes_on_by_its_ticket():
     assert [item.ticket for item in opened] == [b"", b"sealed"]
     assert fleet.states == ["driving", "resuming", "driving", "lost"]
     assert fleet.changes[2].with_state
+
+
+async def test_where_only_the_expired_token_is_given_the_session_is_lost_after_its_time():
+    fleet = Fleet(a=FakeServer(lambda _frame: EXPIRED))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        fleet.servers["a"].refuse = Fail(
+            Code.UNAUTHENTICATED, "the token cannot be used", reason=ErrorReason.UNAUTHENTICATED
+        )
+        with pytest.raises(AccessDenied, match="the token cannot be used"):
+            await session.request(b"picture", timeout_s=LIMIT_S)
+        assert session.state is DriveState.LOST
+        with pytest.raises(AccessDenied):
+            await session.send_frame(b"picture")
+    assert fleet.states == ["driving", "resuming", "lost"]
 
 
 async def test_a_plain_session_says_that_its_token_has_expired():

@@ -153,7 +153,8 @@ def _check_plain_text(place: Place | None, option: str, *, is_asked_for: bool) -
 
 
 def _read(files: TlsFiles, now_s: float) -> _Material:
-    certificate, key = config.read_file(files.certificate), config.read_file(files.key)
+    certificate = _file("--tls-cert", files.certificate)
+    key = _file("--tls-key", files.key)
     chain = _certificates(files.certificate, certificate)
     try:
         private = load_pem_private_key(key, password=None)
@@ -177,9 +178,16 @@ def _read(files: TlsFiles, now_s: float) -> _Material:
         raise ConfigError(f"{files.certificate}: the certificate expired at {expires:%F %T} UTC")
     client_ca = None
     if files.client_ca is not None:
-        client_ca = config.read_file(files.client_ca)
+        client_ca = _file("--client-ca", files.client_ca)
         _certificates(files.client_ca, client_ca)
     return _Material(certificate, key, client_ca, expires.timestamp())
+
+
+def _file(option: str, path: Path) -> bytes:
+    try:
+        return config.read_file(path)
+    except ConfigError as error:
+        raise ConfigError(f"{option}: {error}") from None
 
 
 def _certificates(path: Path, data: bytes) -> list[x509.Certificate]:

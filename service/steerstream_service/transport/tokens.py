@@ -93,7 +93,10 @@ def read_keys(path: Path) -> Mapping[str, jwt.PyJWK]:
     Raises:
         ConfigError: the file holds no set of keys, or one that cannot be used; never a key's text.
     """
-    data = config.read_file(path)
+    try:
+        data = config.read_file(path)
+    except ConfigError as error:
+        raise ConfigError(f"token_keys: {error}") from None
     try:
         found = json.loads(data)["keys"]
         items = [dict(item) for item in found]

@@ -189,18 +189,23 @@ def damaged_key_in_certificate(files):
     files.certificate.write_text(text)
 
 
+def missing_authority(files):
+    files.client_ca.unlink()
+
+
 def no_authority(files):
     files.client_ca.write_text("")
 
 
 BAD_FILES = {
-    missing: r"server\.pem: No such file or directory",
-    folder: r"server\.key: not a regular file",
+    missing: r"--tls-cert: .*server\.pem: No such file or directory",
+    folder: r"--tls-key: .*server\.key: not a regular file",
     no_certificate: r"server\.pem: holds no certificate in PEM",
     no_key: r"server\.key: holds no private key in PEM",
     key_with_password: r"server\.key: the key has a password; give one without",
     other_key: r"server\.key: is not the key of the first certificate in .*server\.pem",
     damaged_key_in_certificate: r"server\.pem: the key in the first certificate cannot be used",
+    missing_authority: r"--client-ca: .*authority\.pem: No such file or directory",
     no_authority: r"authority\.pem: holds no certificate in PEM",
 }
 

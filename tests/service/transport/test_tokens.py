@@ -177,3 +177,8 @@ def test_a_file_without_public_keys_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_keys(path)
+
+
+def test_a_missing_file_is_named_with_its_setting(tmp_path):
+    with pytest.raises(ConfigError, match=r"token_keys: .*keys\.json: No such file or directory"):
+        read_keys(tmp_path / "keys.json")

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -244,6 +245,18 @@ def test_a_drive_is_shown_in_rerun(recording, tmp_path):
     assert (tmp_path / "a.rrd").read_bytes().startswith(b"RRF")
 
 
+def test_a_flight_recording_is_a_source_without_the_packages_of_ros(
+    recording, tmp_path, monkeypatch
+):
+    file, out = tmp_path / "drive.mcap", tmp_path / "out.json"
+    frames = ("--source", recording / "frames", "--as-fast-as-possible")
+    monkeypatch.setitem(sys.modules, "mcap_ros2.decoder", None)
+    with command_line() as run:
+        assert run("drive", *frames, "--record", file) == 0
+        assert run("drive", "--source", file, "--as-fast-as-possible", "--json", out) == 0
+    assert json.loads(out.read_text())["frames"] == 10
+
+
 def test_a_full_disk_costs_the_flight_recording_and_not_the_drive(
     recording, tmp_path, capsys, full_disk
 ):
@@ -260,7 +273,7 @@ def test_a_recorder_that_cannot_begin_is_one_line_and_exit_2(recording, tmp_path
     for more, says in (
         (("--record-bytes", 5), "bounds the folder of --record, which is missing"),
         (("--record", recording / "labels.csv" / "ring"), "cannot record to"),
-        (("--record", tmp_path / "ring", "--record-bytes", 5), "needs at least"),
+        (("--record", tmp_path / "ring", "--record-bytes", 5), "bytes (--record-bytes), and has 5"),
     ):
         assert main([str(word) for word in (*words, *more)]) == 2
         assert says in capsys.readouterr().err
@@ -311,6 +324,30 @@ def test_a_file_that_cannot_be_written_is_found_out_before_a_session_opens(
     assert error.startswith(f"steerstream drive: argument {option}: cannot write ")
     assert error.count("\n") == 1
     assert not fake.received
+
+
+@pytest.mark.parametrize("pace", [(), ("--as-fast-as-possible",)])
+def test_a_drive_goes_on_at_another_server_where_one_is_lost(recording, tmp_path, pace):
+    dying, other, out = FakeServer([Reply(), Reply(), Fail()]), FakeServer(), tmp_path / "out.json"
+    words = ("--source", recording / "frames", "--policy", "every", "--json", out, *pace)
+    with served(dying) as first, command_line(other) as run:
+        assert run("drive", "--target", first, *words) == 0
+    result = json.loads(out.read_text())
+    assert (result["frames"], result["commands"]) == (10, 10)
+    assert dying.received
+    assert other.received
+
+
+@pytest.mark.parametrize("pace", [(), ("--as-fast-as-possible",)])
+def test_where_no_frame_was_sent_there_is_only_the_line_that_says_why(recording, capsys, pace):
+    fake = FakeServer()
+    fake.limits.max_message_bytes = 100
+    with command_line(fake) as run:
+        code = run("drive", "--source", recording / "frames", *pace)
+    said = capsys.readouterr()
+    assert code == 2
+    assert not said.out
+    assert said.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("pace", [(), ("--as-fast-as-possible",)])

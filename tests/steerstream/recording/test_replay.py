@@ -156,3 +156,12 @@ async def test_a_recording_without_a_session_is_refused(tmp_path):
         recorder.reset()
     with pytest.raises(MediaError, match="has no session"):
         terms(Recording([path]))
+
+
+async def test_a_recording_that_is_cut_off_before_its_first_session_says_so(tmp_path):
+    path = tmp_path / "drive.mcap"
+    async with FlightRecorder(path) as recorder:
+        recorder.reset()
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(MediaError, match="is cut off before its first session was written"):
+        terms(Recording([path]))

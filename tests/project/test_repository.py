@@ -72,8 +72,8 @@ def test_links_in_documents_lead_somewhere() -> None:
 
 
 def test_commands_of_the_readme_are_targets_of_the_makefile() -> None:
-    named = set(re.findall(r"\bmake ([a-z]+)", read_text(ROOT / "README.md")))
-    targets = set(re.findall(r"^([a-z]+):", read_text(ROOT / "Makefile"), flags=re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z-]+)", read_text(ROOT / "README.md")))
+    targets = set(re.findall(r"^([a-z-]+):", read_text(ROOT / "Makefile"), flags=re.MULTILINE))
     assert {"demo", "test"} <= named <= targets
 
 

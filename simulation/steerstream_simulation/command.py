@@ -325,8 +325,8 @@ def _add_latency(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "latency in simulated time",
         "With one of these the vehicle's guard bridges what is late or lost, as on a vehicle. "
-        "Where it lets go, nobody takes over: the last values are kept, and the line `guard` says "
-        "for how long.",
+        "Each time it lets go counts as an intervention, because a driver takes over then. Nobody "
+        "sits in this vehicle, so it keeps its last values; the line `guard` says for how long.",
     )
     group.add_argument(
         "--jitter-ms",

@@ -57,13 +57,14 @@ def bounds_for(typical_ms: float) -> Bounds:
 
 @dataclass(slots=True)
 class GuardTimes:
-    """How long the vehicle did what its guard said, in seconds from the first command on.
+    """How long the vehicle did what its guard said, in seconds; waiting for a first command apart.
 
     Attributes:
         followed_s: it followed a command.
         predicted_s: it followed what a command's horizon said comes next.
         held_s: it held a command that was too old, or lost its like.
-        released_s: it was to let go, and kept the last values all the same.
+        released_s: it was to let go, and kept the last values, because nobody sits in it; the score
+            counts that its driver took over.
     """
 
     followed_s: float = 0.0
@@ -73,8 +74,6 @@ class GuardTimes:
 
     def add(self, safe: SafeCommand, seconds: float) -> None:
         """Count some time under one safe command."""
-        if GuardReason.NO_COMMAND in safe.reasons:
-            return
         if safe.action is Action.RELEASE:
             self.released_s += seconds
         elif safe.action is Action.HOLD:
@@ -155,7 +154,10 @@ class GuardedVehicle:
             before_mps = self._world.command.speed_mps
             speed_mps = before_mps if safe.speed_mps is None else safe.speed_mps
             self._world.command = Command(safe.steering_wheel_angle_rad, speed_mps)
-        self._times.add(safe, 1.0 / (LOOKS_PER_FRAME * self._rate_hz))
+        is_waiting = self._is_waiting(safe)
+        self._world.score.release(safe.action is Action.RELEASE and not is_waiting)
+        if not is_waiting:
+            self._times.add(safe, 1.0 / (LOOKS_PER_FRAME * self._rate_hz))
         return safe
 
     def advance(self) -> None:
@@ -176,6 +178,13 @@ class GuardedVehicle:
         for waiting in self._arriving:
             self._observe(waiting.moment, None)
         self._arriving.clear()
+
+    def _is_waiting(self, safe: SafeCommand) -> bool:
+        """Return whether the first command is still to come, for no longer than one is held."""
+        waited_ms = (self._now_ns - START_NS) / 1e6
+        return (
+            GuardReason.NO_COMMAND in safe.reasons and waited_ms <= self._guard.bounds.max_hold_ms
+        )
 
     @property
     def _now_ns(self) -> int:

@@ -85,7 +85,7 @@ def table(report: dict[str, Any]) -> str:
         "lateral error   mean {lateral_error_mean_m:.3f}  rms {lateral_error_rms_m:.3f}  "
         "max {lateral_error_max_m:.3f} m".format(**report),
         "lane departures {lane_departures} ({outside_lane_s:.1f} s)".format(**report),
-        "interventions   {interventions}".format(**report),
+        _interventions_line(report),
         "autonomy        {autonomy_percent:.2f} % of {simulated_s:.0f} s".format(**report),
         "over budget     {frames_over_budget} of {frames} frames ({budget_ms:g} ms)".format(
             **report
@@ -101,6 +101,13 @@ def table(report: dict[str, Any]) -> str:
     if report.get("server_killed") is not None:
         lines += ["", server_kill.table(report["server_killed"])]
     return "\n".join(lines)
+
+
+def _interventions_line(report: dict[str, Any]) -> str:
+    line = "interventions   {interventions}".format(**report)
+    return (
+        f"{line}, of them {report['releases']} as the guard let go" if report["releases"] else line
+    )
 
 
 def _sent_line(report: dict[str, Any]) -> str:

@@ -27,7 +27,9 @@ class Score:
         distance_m: driven.
         lane_departures: how often a side crossed a line.
         outside_s: time with a side beyond a line.
-        interventions: how often the vehicle was put back.
+        interventions: how often the vehicle was put back, or its driver took over because the guard
+            let go.
+        releases: those of them where the guard let go.
         lateral_error_max_m: largest distance from the lane's centre.
     """
 
@@ -38,10 +40,12 @@ class Score:
     lane_departures: int = 0
     outside_s: float = 0.0
     interventions: int = 0
+    releases: int = 0
     lateral_error_max_m: float = 0.0
     _error_sum: float = 0.0
     _square_sum: float = 0.0
     _is_outside: bool = False
+    _is_released: bool = False
 
     def add(self, lateral_offset_m: float, speed_mps: float, seconds: float) -> bool:
         """Count some time at one offset.
@@ -63,9 +67,23 @@ class Score:
         self._count_departure(error > self.departure_offset_m, seconds)
         if error <= self.intervention_offset_m:
             return False
-        self.interventions += 1
+        # A driver who has taken over already is counted.
+        self.interventions += not self._is_released
         self._is_outside = False
         return True
+
+    def release(self, is_released: bool) -> None:  # noqa: FBT001
+        """Say whether the guard has let go from now on, so that the driver takes over.
+
+        An unbroken stretch of that is one intervention, whatever happens in it.
+
+        Args:
+            is_released: whether it has.
+        """
+        begins = is_released and not self._is_released
+        self.interventions += begins
+        self.releases += begins
+        self._is_released = is_released
 
     def _count_departure(self, is_outside: bool, seconds: float) -> None:  # noqa: FBT001
         self.lane_departures += is_outside and not self._is_outside
@@ -92,5 +110,6 @@ class Score:
             "lane_departures": self.lane_departures,
             "outside_lane_s": round(self.outside_s, 3),
             "interventions": self.interventions,
+            "releases": self.releases,
             "autonomy_percent": round(self.autonomy_percent, 3),
         }

@@ -229,6 +229,16 @@ def test_a_link_that_is_stated_is_charged_and_the_guard_bridges_it(
     assert "guard           followed" in capsys.readouterr().out
 
 
+def test_a_link_that_the_guard_lets_go_of_is_an_intervention(fake, outputs, capsys, tmp_path):
+    trace = tmp_path / "link.csv"
+    trace.write_text('round_trip_ms\n30\n""\n400\n20\n')
+    assert main(arguments(outputs, "--seconds", "2", "--latency-trace", str(trace))) == 0
+    report = json.loads(outputs["json"].read_text())
+    assert report["guard"]["released_s"] > 0.5
+    assert (report["interventions"], report["releases"]) == (1, 1)
+    assert "interventions   1, of them 1 as the guard let go" in capsys.readouterr().out
+
+
 def test_a_link_that_was_recorded_is_charged(fake, outputs, tmp_path):
     trace = tmp_path / "link.csv"
     trace.write_text("round_trip_ms\n40\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,7 +12,7 @@ from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import RATE_HZ, Moment
 from steerstream_simulation.drivers import Frame, Reply
 from steerstream_simulation.guarded_drive import GuardTimes, bounds_for, drive_guarded
-from steerstream_simulation.latency import RecordedLatency, StatedLatency
+from steerstream_simulation.latency import Delay, RecordedLatency, StatedLatency
 from steerstream_simulation.world import World
 from tests.steerstream.values import COMMAND
 
@@ -42,6 +43,13 @@ class Expert:
             limited=values,
             horizon=Horizon(steps, values) if self._has_horizon else None,
         )
+
+
+class FromTheStart(RecordedLatency):
+    """A recorded trace that every drive begins with its first picture."""
+
+    def draw(self, frames: int, rate_hz: float, seed: Sequence[int]) -> list[Delay]:
+        return [self.delays[at % len(self.delays)] for at in range(frames)]
 
 
 class Driven:
@@ -110,6 +118,39 @@ async def test_a_horizon_is_played_where_pictures_are_lost():
 async def test_a_link_that_loses_most_is_let_go_of():
     driven = await Driven().over(StatedLatency(delay_ms=20.0, loss=0.6))
     assert driven.times.released_s > 0
+
+
+@pytest.mark.parametrize("has_horizon", [False, True])
+async def test_an_unbroken_stretch_of_release_is_one_intervention(has_horizon: bool):
+    driven = await Driven(has_horizon=has_horizon).over(
+        FromTheStart(name="gone", delays=(30.0, *[None] * (FRAMES - 1)))
+    )
+    score = driven.world.score
+    assert driven.times.released_s > 2.0
+    assert (score.interventions, score.releases) == (1, 1)
+    assert score.autonomy_percent == 0.0
+
+
+async def test_each_stretch_of_release_is_an_intervention():
+    lost: list[Delay] = [None] * 22
+    delays = [*[10.0] * 5, *lost, *[10.0] * 22, *lost, *[10.0] * 9]
+    trace = FromTheStart(name="holes", delays=tuple(delays))
+    driven = await Driven().over(trace)
+    assert driven.world.score.releases == 2
+
+
+async def test_a_vehicle_that_never_gets_a_command_is_let_go_of():
+    driven = await Driven().over(FromTheStart(name="late", delays=(None, 400.0, 30.0, 20.0)))
+    assert driven.times.followed_s == 0.0
+    assert driven.times.released_s == pytest.approx(SECONDS - 1.0, abs=0.02)
+    assert (driven.world.score.interventions, driven.world.score.releases) == (1, 1)
+    assert driven.world.score.autonomy_percent == 0.0
+
+
+async def test_a_link_that_is_never_let_go_of_has_no_release():
+    driven = await Driven().over(StatedLatency(delay_ms=50.0, loss=0.05))
+    assert driven.times.released_s == 0.0
+    assert (driven.world.score.interventions, driven.world.score.releases) == (0, 0)
 
 
 async def test_the_network_is_told_the_delay_that_is_measured():

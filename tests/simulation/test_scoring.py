@@ -21,6 +21,22 @@ def test_autonomy_is_not_negative():
     assert score.autonomy_percent == 0.0
 
 
+def test_a_vehicle_that_is_put_back_while_the_guard_has_let_go_is_one_intervention():
+    score = Score(0.8)
+    score.release(False)
+    score.add(0.0, 10.0, 30.0)
+    for _ in range(3):
+        score.release(True)
+        assert score.add(INTERVENTION_OFFSET_M + 0.01, 10.0, 10.0)
+    assert (score.interventions, score.releases) == (1, 1)
+    assert score.autonomy_percent == pytest.approx(90.0)
+    score.release(False)
+    score.add(INTERVENTION_OFFSET_M + 0.01, 10.0, 0.0)
+    score.release(True)
+    assert (score.interventions, score.releases) == (3, 2)
+    assert score.summary()["releases"] == 2
+
+
 def test_a_departure_counts_once_until_the_vehicle_is_back():
     score = Score(0.8)
     for offset in (0.0, 0.9, 1.0, -0.9, 0.2, -0.81, 0.0):

@@ -20,6 +20,7 @@ from model_export.data import (
 )
 from model_export.data.delay import delayed
 from model_export.data.recording import Piece, Recording, both_ways, cached
+from model_export.data.state_of_files import state_of_files
 from model_export.errors import ConfigError, DataError
 from steerstream_bundle.contract import FrameInput, TrainingSource
 
@@ -36,6 +37,8 @@ class Kind:
         options: the options that it takes, with their defaults.
         decides: the options that each split depends on.
         held_out_by: the option that holds recordings out of training, where it is not empty.
+        files: takes the data folder and the source's options; returns where its files lie. None for
+            a source without files.
     """
 
     read: Reader
@@ -45,6 +48,7 @@ class Kind:
     options: Mapping[str, Any] = field(default_factory=dict)
     decides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     held_out_by: str = ""
+    files: Callable[[Path, Mapping[str, Any]], Path] | None = None
 
 
 def _read_real(
@@ -94,6 +98,7 @@ READERS: Mapping[str, Kind] = {
         options={"holdout": []},
         decides={"train": ("holdout",), "holdout": ("holdout",)},
         held_out_by="holdout",
+        files=lambda data, _: data / udacity_ch2.FOLDER,
     ),
     "recording": Kind(
         read=_read_own,
@@ -102,12 +107,14 @@ READERS: Mapping[str, Kind] = {
         rendered=False,
         options=own_recording.OPTIONS,
         decides=dict.fromkeys(("train", "validation"), tuple(own_recording.OPTIONS)),
+        files=lambda data, options: data / options["path"],
     ),
     "udacity_sim": Kind(
         read=_read_simulator,
         name=udacity_sim.NAME,
         licence=udacity_sim.LICENCE,
         rendered=True,
+        files=lambda data, _: data / udacity_sim.FOLDER,
     ),
     "udacity_traces": Kind(
         read=_read_traces,
@@ -121,6 +128,7 @@ READERS: Mapping[str, Kind] = {
             "validation": ("chunk_s", "validation_every"),
         },
         held_out_by="holdout_every",
+        files=lambda data, _: data / udacity_traces.FOLDER,
     ),
     "rendered": Kind(
         read=_read_rendered,
@@ -259,6 +267,8 @@ def read_split(
     chosen = {one: merged[one] for one in kind.decides.get(split, ())}
     key = {"kind": name, "split": split, "rate_hz": rate_hz, "options": chosen}
     try:
+        if kind.files is not None:
+            key["files"] = state_of_files(kind.files(data, merged), cache)
         return cached(
             lambda: kind.read(data, split, rate_hz, chosen, frame),
             key,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from model_export.data.loaders import in_order
 from model_export.data.recording import Recording, open_recording, record
 from model_export.data.sequences import BatchSampler, RowSource
 from model_export.data.sources import Source, read_source
-from model_export.errors import ConfigError, ProcessError, RunError
+from model_export.errors import ConfigError, ModelExportError, ProcessError, RunError
 from model_export.export.exporter import export
 from model_export.networks import build
 from model_export.networks.parts.losses import Losses
@@ -439,6 +440,14 @@ def train(
         ModelExportError: configuration, data or folder are not usable, or a process is gone.
         KeyboardInterrupt: Ctrl-C or SIGTERM came; the run can go on from here.
     """
+    # A run that cannot begin leaves no folder that looks like one.
+    is_new = not run.path.exists()
     with parallel.together():
         wanted = run.begin(config, start) if parallel.is_first() else configs.load(config)
-    return Trainer(wanted, run, data, cache, hardware=hardware, limit=limit).train()
+    try:
+        trainer = Trainer(wanted, run, data, cache, hardware=hardware, limit=limit)
+    except ModelExportError:
+        if is_new and parallel.is_first():
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return trainer.train()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -187,6 +188,36 @@ def test_options_out_of_range_are_refused_before_anything_is_read(
     source = SourceConfig(kind=kind, batch_size=1, options=options)
     with pytest.raises(ConfigError, match=message):
         read_source(source, tiny, tmp_path / "none", tmp_path)
+
+
+def test_other_data_is_not_taken_from_a_warm_cache(tiny: Config, small_data: Path, tmp_path: Path):
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    shutil.copytree(small_data, data)
+    labels, source = data / udacity_ch2.LABELS, tiny.source[0]
+    first = read_source(source, tiny, data, cache)
+    again = read_source(source, tiny, data, cache)
+    assert again.train.folder == first.train.folder
+    header, *rows = labels.read_text().splitlines()
+    angle = header.split(",").index("steering_angle_rad")
+    changed = [row.split(",") for row in rows]
+    for row in changed:
+        row[angle] = "0.125"
+    labels.write_text("\n".join([header, *map(",".join, changed)]) + "\n")
+    other = read_source(source, tiny, data, cache)
+    assert set(other.train.labels[:, 0]) == {0.125}
+    assert set(other.validation.labels[:, 0]) == {0.125}
+    picture = next(labels.parent.rglob("*.jpg"))
+    picture.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="not a JPEG"):
+        read_source(source, tiny, data, cache)
+
+
+def test_data_that_is_missing_is_noticed_though_the_cache_is_warm(
+    tiny: Config, small_data: Path, tmp_path: Path
+):
+    read_source(tiny.source[0], tiny, small_data, tmp_path)
+    with pytest.raises(DataError, match=r"source udacity_ch2, split train: .*none.*No such file"):
+        read_source(tiny.source[0], tiny, tmp_path / "none", tmp_path)
 
 
 def test_missing_data_names_its_source(tiny: Config, tmp_path: Path):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from model_export import config as configs
-from model_export.errors import ConfigError, RunError
+from model_export.errors import ConfigError, DataError, RunError
 from model_export.run import RunFolder
 from model_export.training.learner import Learner
 from model_export.training.trainer import Trainer, train
@@ -84,6 +84,18 @@ def test_a_finished_run_is_left_as_it_is(tiny_run: RunFolder, small_data: Path):
     before = tiny_run.best.read_bytes()
     train(tiny_run.config, tiny_run, small_data, tiny_run.path.parent / "cache")
     assert tiny_run.best.read_bytes() == before
+
+
+def test_a_run_without_data_leaves_no_folder_and_spoils_none(
+    tiny_run: RunFolder, tiny_config: Path, tmp_path: Path
+):
+    cache, run = tiny_run.path.parent / "cache", RunFolder(tmp_path / "run")
+    with pytest.raises(DataError, match="No such file"):
+        train(tiny_config, run, tmp_path / "none", cache)
+    assert not run.path.exists()
+    with pytest.raises(DataError, match="No such file"):
+        train(tiny_run.config, tiny_run, tmp_path / "none", cache)
+    assert tiny_run.best.is_file()
 
 
 def test_another_configuration_needs_another_folder(

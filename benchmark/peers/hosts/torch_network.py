@@ -16,7 +16,7 @@ from model_export.config import load
 from model_export.networks import build
 from steerstream_bundle.times import feed_times
 
-_CONFIG = Path(model_export.__file__).parent / "configs" / "pilotnet_lstm.toml"
+_CONFIG = Path(model_export.__file__).parent / "configs" / "pilotnet_lstm_plan.toml"
 
 
 class TorchNetwork(Network):

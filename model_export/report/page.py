@@ -96,8 +96,7 @@ guard bridges what is late or lost as on a vehicle, by the command's horizon and
 and a network that takes it is told the delay that the client measures. The guard's bounds on the
 age of a command and on round trips are 100 and 150 ms beyond a delay that is longer than usual, as
 the vehicle of such a link would set them. Each time the guard lets go counts in the autonomy as an
-intervention, because a driver takes over then. These figures were measured before it did: the guard
-let go once, in bursts on one road, which takes 8 points off the autonomy in that column."""
+intervention, because a driver takes over then."""
 
 _METRES_ROADS = """\
 On {drives} rendered roads that no training saw, {seconds:.0f} s in all, at the network's own

@@ -130,8 +130,11 @@ async def session(
         yield opened
 
 
-async def drive(session: steerstream.Session, picture: steerstream.Image, frames: int = 1) -> None:
-    """Send pictures, each of which must be answered with a command."""
+async def drive(
+    session: steerstream.Session, picture: steerstream.Image, frames: int = 1, pause_s: float = 0.0
+) -> None:
+    """Send pictures, each of which must be answered with a command, with pauses between them."""
     for _ in range(frames):
         answer = await session.request(picture, timeout_s=ANSWER_S)
         assert isinstance(answer, steerstream.Command), answer
+        await asyncio.sleep(pause_s)

@@ -18,7 +18,7 @@ from steerstream_service.engine.engine import deliver
 from steerstream_service.engine.loop_engine import LoopEngine
 from steerstream_service.engine.model_queue import ModelQueue
 from tests.service import bundles, costs
-from tests.service.records import submitted
+from tests.service.records import submitted, until
 from tests.service.vehicle import pictures, running, values
 
 GREY = np.full((8, 16, 3), 100, np.uint8)
@@ -95,7 +95,8 @@ async def test_others_miss_nothing_while_one_client_floods(tiny, policy, reads, 
             *(commands(other, film) for other, film in zip(others, films, strict=True))
         )
         if reads:
-            assert any(isinstance(a, command_pb2.Command) for a in floods[0].answers)
+            # It has its share too, even where the others are done before its first turn.
+            await until(lambda: any(isinstance(a, command_pb2.Command) for a in floods[0].answers))
     for film, outputs in zip(films, rows, strict=True):
         np.testing.assert_allclose(outputs, bundles.expected(film), atol=1e-5)
 

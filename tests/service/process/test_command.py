@@ -258,7 +258,10 @@ def test_the_defaults_are_within_their_bounds():
             ["--admin-plaintext"],
             "--admin-plaintext needs --admin-listen; --plaintext is for --listen",
         ),
-        (["--tls-cert", "no-file", "--tls-key", "b"], "no-file: No such file or directory"),
+        (
+            ["--tls-cert", "no-file", "--tls-key", "b"],
+            "--tls-cert: no-file: No such file or directory",
+        ),
     ],
 )
 def test_options_of_tls_that_do_not_fit_together_are_one_line_and_exit_code_2(

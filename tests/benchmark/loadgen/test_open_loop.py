@@ -94,5 +94,6 @@ async def test_vehicles_that_vanish_wait_for_no_answer():
     server = FakeTransport(answers=0)
     tally = await run(server, load(lifetime_s=0.05, vanishing=1.0, seconds=0.2))
     assert tally.unanswered == 0
-    assert tally.opened == len(server.streams)
+    # One that opens when a machine that stood still goes on, after the window, does not count.
+    assert len(server.streams) - 1 <= tally.opened <= len(server.streams)
     assert {stream.end for stream in server.streams} == {"aborted"}

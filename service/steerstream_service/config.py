@@ -277,21 +277,26 @@ def load(path: Path | None) -> Config:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, named_by: str = "") -> bytes:
     """Read a whole file, but never more than a bound: a pipe or a device may have no end.
 
+    Args:
+        path: the file.
+        named_by: the setting or the option that names it, if one does.
+
     Raises:
-        ConfigError: the file cannot be read; the message begins with the path.
+        ConfigError: the file cannot be read; the message begins with what names it and the path.
     """
+    place = f"{named_by}: {path}" if named_by else f"{path}"
     try:
         if path.exists() and not path.is_file():
-            raise ConfigError(f"{path}: not a regular file")
+            raise ConfigError(f"{place}: not a regular file")
         with path.open("rb") as file:
             data = file.read(_LARGEST_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{place}: {error.strerror}") from None
     if len(data) > _LARGEST_FILE_BYTES:
-        raise ConfigError(f"{path}: larger than {_LARGEST_FILE_BYTES} bytes")
+        raise ConfigError(f"{place}: larger than {_LARGEST_FILE_BYTES} bytes")
     return data
 
 

@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import steerstream
 from steerstream import (
@@ -65,13 +66,7 @@ class GrpcDriver:
         """
         self._speed_mps = self._speed_mps or frame.vehicle_speed_mps
         await self.session.send_frame(
-            frame.image,
-            sequence_number=frame.sequence_number,
-            capture_time_ns=frame.capture_time_ns,
-            vehicle_speed_mps=frame.vehicle_speed_mps,
-            act_in_ms=self._act_in_ms,
-            encoding=self._encoding,
-            view=self._view,
+            frame.image, act_in_ms=self._act_in_ms, **self._said_of(frame)
         )
 
     async def ask(self, frame: Frame, act_in_ms: float | None) -> FrameAnswer:
@@ -84,15 +79,16 @@ class GrpcDriver:
         Raises:
             SteerstreamError: the session has ended.
         """
-        return await self.session.request(
-            frame.image,
-            sequence_number=frame.sequence_number,
-            capture_time_ns=frame.capture_time_ns,
-            vehicle_speed_mps=frame.vehicle_speed_mps,
-            act_in_ms=act_in_ms,
-            encoding=self._encoding,
-            view=self._view,
-        )
+        return await self.session.request(frame.image, act_in_ms=act_in_ms, **self._said_of(frame))
+
+    def _said_of(self, frame: Frame) -> dict[str, Any]:
+        return {
+            "sequence_number": frame.sequence_number,
+            "capture_time_ns": frame.capture_time_ns,
+            "vehicle_speed_mps": frame.vehicle_speed_mps,
+            "encoding": self._encoding,
+            "view": self._view,
+        }
 
     async def receive(self) -> Reply | None:
         """Wait for the next answer; notices are passed over.

@@ -165,9 +165,7 @@ def read_keys(path: Path) -> Mapping[bytes, TicketKey]:
         ConfigError: the file cannot be read, or a line is no key; the message never holds a key.
     """
     try:
-        text = config.read_file(path).decode("ascii")
-    except ConfigError as error:
-        raise ConfigError(f"ticket_keys: {error}") from None
+        text = config.read_file(path, "ticket_keys").decode("ascii")
     except UnicodeDecodeError:
         raise ConfigError(f"ticket_keys: {path}: not ASCII text") from None
     keys: dict[bytes, TicketKey] = {}

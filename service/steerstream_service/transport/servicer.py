@@ -290,7 +290,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             "the server can do less than it could, and lets its newest sessions go",
             retry_after_ms=retry_ms,
         )
-        asyncio.get_running_loop().call_later(notice_s, stream.end, error)
+        stream.end_in(notice_s, error)
         _log.warning("session_shed", extra=fields(session_id=stream.lease.session_id))
 
     async def _admitted(self, context: Context) -> tuple[Lease, session_pb2.OpenSession, Caller]:

@@ -173,7 +173,7 @@ class DriveStream:
         self._answers_taken: int | None = None
         self._unread_since_ns: int | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._end_timer: asyncio.TimerHandle | None = None
+        self._end_timers: list[asyncio.TimerHandle] = []
 
     @property
     def session(self) -> Session:
@@ -210,8 +210,8 @@ class DriveStream:
         self._deadline.cancel()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        if self._end_timer is not None:
-            self._end_timer.cancel()
+        for timer in self._end_timers:
+            timer.cancel()
         if self._decoding is not None:
             self._decoder.take_back(self._decoding)
         if self._submitted is not None:
@@ -249,7 +249,7 @@ class DriveStream:
 
     def end_in(self, seconds: float, error: BaseException) -> None:
         """End the stream with an error after a while, if it has not ended by then."""
-        self._end_timer = self._loop.call_later(seconds, self.end, error)
+        self._end_timers.append(self._loop.call_later(seconds, self.end, error))
 
     def displace(self, error: BaseException) -> None:
         """End the stream with an error, and soon, for another session has its place.

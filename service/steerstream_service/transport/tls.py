@@ -153,8 +153,8 @@ def _check_plain_text(place: Place | None, option: str, *, is_asked_for: bool) -
 
 
 def _read(files: TlsFiles, now_s: float) -> _Material:
-    certificate = _file("--tls-cert", files.certificate)
-    key = _file("--tls-key", files.key)
+    certificate = config.read_file(files.certificate, "--tls-cert")
+    key = config.read_file(files.key, "--tls-key")
     chain = _certificates(files.certificate, certificate)
     try:
         private = load_pem_private_key(key, password=None)
@@ -178,16 +178,9 @@ def _read(files: TlsFiles, now_s: float) -> _Material:
         raise ConfigError(f"{files.certificate}: the certificate expired at {expires:%F %T} UTC")
     client_ca = None
     if files.client_ca is not None:
-        client_ca = _file("--client-ca", files.client_ca)
+        client_ca = config.read_file(files.client_ca, "--client-ca")
         _certificates(files.client_ca, client_ca)
     return _Material(certificate, key, client_ca, expires.timestamp())
-
-
-def _file(option: str, path: Path) -> bytes:
-    try:
-        return config.read_file(path)
-    except ConfigError as error:
-        raise ConfigError(f"{option}: {error}") from None
 
 
 def _certificates(path: Path, data: bytes) -> list[x509.Certificate]:

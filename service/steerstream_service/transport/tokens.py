@@ -93,10 +93,7 @@ def read_keys(path: Path) -> Mapping[str, jwt.PyJWK]:
     Raises:
         ConfigError: the file holds no set of keys, or one that cannot be used; never a key's text.
     """
-    try:
-        data = config.read_file(path)
-    except ConfigError as error:
-        raise ConfigError(f"token_keys: {error}") from None
+    data = config.read_file(path, "token_keys")
     try:
         found = json.loads(data)["keys"]
         items = [dict(item) for item in found]

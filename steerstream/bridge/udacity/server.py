@@ -22,12 +22,12 @@ from steerstream.bridge.udacity.telemetry import read_telemetry, steer
 from steerstream.errors import SteerstreamError
 
 _PATH = "/socket.io/"
-# A picture in base64 and the other fields.
 _LONGEST_SILENCE_S = (engine_io.PING_INTERVAL_MS + engine_io.PING_TIMEOUT_MS) / 1e3
 """Without even a ping for so long, a simulator is gone, and another one may come."""
 _STOPPING_S = 0.5
 """Between two orders to a silent simulator: from full brake to none, which it could take for
 reverse."""
+# A picture in base64 and the other fields.
 _LARGEST_MESSAGE_BYTES = LARGEST_PICTURE_BYTES * 4 // 3 + (64 << 10)
 
 

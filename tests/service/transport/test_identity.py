@@ -338,7 +338,8 @@ async def test_a_session_that_ends_before_its_token_leaves_no_timer(tiny, tmp_pa
         async with session(client, "car-7") as car:
             await car.request(GREY)
             (stream,) = run.server._service._streams
-        assert stream._end_timer.cancelled()
+        (timer,) = stream._end_timers
+        assert timer.cancelled()
 
 
 @pytest.mark.parametrize("is_renewed", [True, False])

@@ -18,7 +18,7 @@ from model_export.errors import ModelExportError
 from model_export.evaluation.bundle_runner import BundleRunner
 from model_export.networks import build
 from model_export.run import Result, RunFolder
-from model_export.training.trainer import is_unfinished
+from model_export.training.position import is_unfinished
 
 
 @dataclasses.dataclass(frozen=True)

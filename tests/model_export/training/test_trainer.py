@@ -109,7 +109,7 @@ def test_another_configuration_needs_another_folder(
 def test_training_stops_early_when_nothing_gets_better(
     tiny: configs.Config, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("model_export.training.trainer.monitored", lambda judgement: 1.0)
+    monkeypatch.setattr("model_export.training.keeper.monitored", lambda judgement: 1.0)
     patient = dataclasses.replace(tiny.training, patience=2, evaluate_every=1)
     stage = dataclasses.replace(tiny.stage[0], steps=50)
     config = dataclasses.replace(tiny, training=patient, stage=(stage,))

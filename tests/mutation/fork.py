@@ -7,6 +7,7 @@ import importlib.abc
 import importlib.machinery
 import os
 import resource
+import select
 import signal
 import sys
 import types
@@ -25,8 +26,10 @@ _SLOW_TO_IMPORT = ("cryptography", "cv2", "google.protobuf", "grpc.aio", "numpy"
 
 _MAX_CPU_S = 60
 """Far above what any of the tests takes: a mutant that runs longer does not end."""
-_MAX_S = 300.0
-"""A mutant that waits longer does not end either."""
+_LOOKS, _LOOK_S = 60, 1.0
+"""A mutant that is asleep at so many looks does not end either. On a busy machine it is runnable
+and not asleep while it waits for a core, and a machine that stands still takes no looks, so no
+verdict depends on how fast the tests run."""
 _MAX_BYTES = 8 << 30
 _EXAMPLES = 25
 """Of each property, unless its test asks for others. A fault that needs more shows a test that
@@ -58,7 +61,7 @@ class Mirror:
         child = os.fork()
         if child == 0:
             self._run(code)
-        _, status = os.waitpid(child, 0)
+        status = _status(child)
         if os.WIFSIGNALED(status):
             return False
         match os.WEXITSTATUS(status):
@@ -105,6 +108,30 @@ class _InPlace(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(self._code, module.__dict__)
 
 
+def _status(child: int) -> int:
+    """Wait for a process, and kill it if it does not end; return its status."""
+    pidfd = os.pidfd_open(child)
+    try:
+        asleep = 0
+        while not select.select([pidfd], [], [], _LOOK_S)[0]:
+            asleep += _is_asleep(child)
+            if asleep == _LOOKS:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        return os.waitpid(child, 0)[1]
+    finally:
+        os.close(pidfd)
+
+
+def _is_asleep(process: int) -> bool:
+    """Whether all threads of a process wait for something else than a core."""
+    try:
+        threads = [stat.read_text() for stat in Path(f"/proc/{process}/task").glob("*/stat")]
+    except OSError:  # A thread has just ended.
+        return False
+    # The state comes after the name, which stands in parentheses and may hold any character.
+    return all(text.rpartition(") ")[2].startswith("S") for text in threads)
+
+
 def _forget_the_project() -> None:
     """Have this project's packages imported again: what uses the module must find the new one."""
     for name in [*sys.modules]:
@@ -117,7 +144,6 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (_MAX_CPU_S, _MAX_CPU_S))
     resource.setrlimit(resource.RLIMIT_DATA, (_MAX_BYTES, _MAX_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.setitimer(signal.ITIMER_REAL, _MAX_S)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (1, 2):
         os.dup2(nowhere, number)

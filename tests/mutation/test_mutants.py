@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.mutation import __main__ as command
+from tests.mutation import fork
 from tests.mutation.mutants import mutants, names
 from tests.project.test_repository import ROOT
 
@@ -88,6 +90,27 @@ def test_a_module_passes_its_own_tests_a_fault_does_not_and_what_is_not_loaded_h
     assert result.stdout.split() == ["True", "False"]
     assert "RuntimeError" in result.stderr
     assert "exit code 70" in result.stderr
+
+
+BUSY = """
+from threading import Thread
+thread = Thread(target=sum, args=[range(10**7)])
+thread.start()
+thread.join()
+raise SystemExit(7)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "status"),
+    [("import time; time.sleep(600)", signal.SIGKILL), (BUSY, 7 << 8)],
+)
+def test_a_mutant_that_sleeps_on_is_ended_and_one_that_works_is_waited_for(
+    monkeypatch, program, status
+):
+    monkeypatch.setattr(fork, "_LOOK_S", 0.002)
+    with subprocess.Popen([sys.executable, "-c", program]) as child:
+        assert fork._status(child.pid) == status
 
 
 class Known(command.Verdicts):

@@ -38,8 +38,9 @@ _BOUNDS = {
     "at least 1": (1, math.inf),
     "at least 0": (0, math.inf),
     "from 0 to 1": (0, 1),
+    "above 0 and at most 1": (math.ulp(0.0), 1),
 }
-_POSITIVE, _COUNT, _FROM_ZERO, _SHARE = ({"bound": bound} for bound in _BOUNDS)
+_POSITIVE, _COUNT, _FROM_ZERO, _SHARE, _RATE = ({"bound": bound} for bound in _BOUNDS)
 """Metadata of fields whose values have bounds."""
 
 HEADS = (STEERING_WHEEL_ANGLE, SPEED, STEERING_TORQUE)
@@ -226,7 +227,7 @@ class StageConfig:
 
     name: str
     steps: int = field(metadata=_COUNT)
-    learning_rate: float = field(metadata=_POSITIVE)
+    learning_rate: float = field(metadata=_RATE)
     window: int = field(default=10, metadata=_COUNT)
     batch_factor: int = field(default=1, metadata=_COUNT)
     pass_frames: int = field(default=100, metadata=_COUNT)

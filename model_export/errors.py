@@ -6,6 +6,7 @@ ModelExportError            one line on stderr, exit code 2
 ├── DataError               a source of training data, or a labels file
 ├── OptionError             an option of a command
 ├── RunError                a folder of a training run
+│   └── DivergedError       its weights are no numbers any more
 ├── BundleError             an ONNX file
 ├── ProcessError            the processes that train together
 ├── DriveError              a drive of the closed loop
@@ -36,6 +37,10 @@ class OptionError(ModelExportError):
 
 class RunError(ModelExportError):
     """A run's folder holds no finished training, or one of another configuration."""
+
+
+class DivergedError(RunError):
+    """The weights of a run are no numbers any more."""
 
 
 class ProcessError(ModelExportError):

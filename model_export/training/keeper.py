@@ -10,6 +10,7 @@ import torch
 
 from model_export.config import HEADS, Config
 from model_export.data.sources import Source
+from model_export.errors import DivergedError
 from model_export.networks import DrivingNetwork
 from model_export.run import Result, RunFolder
 from model_export.training import provenance
@@ -56,9 +57,18 @@ class Keeper:
             now: where the run is; its `best` and `stale` follow from the score.
             history: gets the figures.
             spent: share of the stage's time that is spent.
+
+        Raises:
+            DivergedError: a weight is no number; none is kept then.
         """
         stage, training = self._config.stage[now.stage], self._config.training
         network = learner.averaged
+        # The loss of a step is that of the weights before it, so it says nothing of the last step.
+        if not all(value.isfinite().all() for value in network.state_dict().values()):
+            raise DivergedError(
+                f"stage {stage.name!r}: a weight is no number after step {now.step}; lower its"
+                " learning_rate, and train to another --out"
+            )
         judgement = judge(network, data.sources, carry=stage.window > 1)
         value = monitored(judgement)
         aside = stage.stddev_only or stage.plan_only

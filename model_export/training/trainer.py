@@ -23,7 +23,7 @@ from model_export import parallel
 from model_export.config import Config, StageConfig
 from model_export.data.loaders import in_order
 from model_export.data.sources import read_source
-from model_export.errors import ConfigError, ModelExportError, ProcessError, RunError
+from model_export.errors import ConfigError, DivergedError, ModelExportError, ProcessError
 from model_export.networks import build
 from model_export.networks.parts.losses import Losses
 from model_export.run import Result, RunFolder, load_all_but_plan, load_encoder, save
@@ -102,7 +102,8 @@ class Trainer:
         """Run all stages that are left; return the best weights of the last.
 
         Raises:
-            RunError: a file of the run is damaged, or the weights are no numbers any more.
+            RunError: a file of the run is damaged.
+            DivergedError: the weights are no numbers any more.
             KeyboardInterrupt: Ctrl-C or SIGTERM came; the run can go on from here.
         """
         with parallel.together():
@@ -173,7 +174,7 @@ class Trainer:
                 loss, stddev_loss, spent, came = self._agreed(part, came=interrupts.came)
                 if not math.isfinite(loss + stddev_loss):
                     # Nor is any weight from here on.
-                    raise RunError(
+                    raise DivergedError(
                         f"stage {stage.name!r}: the loss is no number at step {now.step}; lower"
                         " its learning_rate, and train to another --out"
                     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
+from torch.optim import AdamW
 
 from model_export import config as configs
-from model_export.errors import ConfigError, DataError, RunError
+from model_export.errors import ConfigError, DataError, DivergedError, RunError
 from model_export.run import RunFolder
 from model_export.training.learner import Learner
 from model_export.training.trainer import Trainer, train
@@ -32,6 +34,21 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
         return real(self, batch, number, spent)
 
     monkeypatch.setattr(Learner, "step", step)
+
+
+def diverge_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let a step of each stage that has so many leave weights that are no numbers."""
+    real = AdamW.step
+
+    def step_away(self, *arguments):
+        real(self, *arguments)
+        (taken,) = {int(state["step"]) for state in self.state.values()}
+        if taken == step + 1:
+            for group in self.param_groups:
+                for weight in group["params"]:
+                    weight.detach().fill_(math.nan)
+
+    monkeypatch.setattr(AdamW, "step", step_away)
 
 
 def test_a_run_leaves_its_weights_scores_and_record(tiny_run: RunFolder):
@@ -69,15 +86,28 @@ def test_a_killed_run_ends_as_an_unbroken_one(
 
 
 def test_a_run_whose_weights_are_no_numbers_any_more_ends(
-    tiny_config: Path, small_data: Path, tmp_path: Path
+    tiny_config: Path, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    config = tiny_config.read_text().replace("learning_rate = 1e-3", "learning_rate = 1e6")
-    tiny_config.write_text(config)
+    diverge_at(monkeypatch, 0)
     run = RunFolder(tmp_path / "run")
     for _ in range(2):
-        with pytest.raises(RunError, match=r"stage 'frames': the loss is no number at step \d; "):
+        with pytest.raises(DivergedError, match=r"'frames': the loss is no number at step 2; "):
             train(tiny_config, run, small_data, tmp_path / "cache")
     assert not run.best.is_file()
+
+
+def test_weights_that_the_last_step_made_no_numbers_are_not_kept(
+    tiny_config: Path, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    text = tiny_config.read_text()
+    tiny_config.write_text(text.replace("[training]", "[training]\nkeep_last = true"))
+    diverge_at(monkeypatch, 4)
+    run = RunFolder(tmp_path / "run")
+    for _ in range(2):
+        with pytest.raises(DivergedError, match=r"'sequences': a weight is no number after step 5"):
+            train(tiny_config, run, small_data, tmp_path / "cache")
+    kept = run.load_result().weights.values()
+    assert all(value.isfinite().all() for value in kept)
 
 
 def test_a_finished_run_is_left_as_it_is(tiny_run: RunFolder, small_data: Path):

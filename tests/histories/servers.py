@@ -19,8 +19,9 @@ from unittest import mock
 
 from steerstream_bundle.errors import StepError
 from steerstream_service.config import Config
+from steerstream_service.engine.decode_queue import Call, Decoders
 from steerstream_service.engine.engine import Engine, deliver
-from steerstream_service.engine.loop_engine import LoopEngine, TurnExecutor
+from steerstream_service.engine.loop_engine import LoopEngine, Turn, TurnExecutor
 from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.process import server
 from steerstream_service.session.frame_stages import FrameRecord
@@ -144,12 +145,13 @@ class _Decoders(Executor):
         if not future.set_running_or_notify_cancel():
             return
         self._loop.spend(self._server.decode_ns())
+        # As a real thread has it: what follows runs in the event loop.
         try:
             result = fn(*args)
         except Exception as error:  # noqa: BLE001 - raised where the result is asked for
-            future.set_exception(error)
+            self._loop.call_soon_threadsafe(future.set_exception, error)
         else:
-            future.set_result(result)
+            self._loop.call_soon_threadsafe(future.set_result, result)
 
 
 class _TurnDecoder(TurnExecutor):
@@ -160,12 +162,12 @@ class _TurnDecoder(TurnExecutor):
         self._loop = loop
         self._server = server
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        def run() -> Any:
+    def submit(self, fn: Call, record: FrameRecord, /) -> Turn:
+        def decode(record: FrameRecord) -> None:
             self._loop.spend(self._server.decode_ns())
-            return fn(*args, **kwargs)
+            fn(record)
 
-        return super().submit(run)
+        return super().submit(decode, record)
 
 
 class Server:
@@ -281,13 +283,13 @@ class Server:
         self.listens = True
         await self.inner.open()
 
-    def _in_loop(self, queues: Sequence[ModelQueue], observer: Observer) -> tuple[Engine, Executor]:
+    def _in_loop(self, queues: Sequence[ModelQueue], observer: Observer) -> tuple[Engine, Decoders]:
         engine = LoopEngine(queues, observer)
         return engine, _TurnDecoder(engine, self._loop, self)
 
     def _in_threads(
         self, queues: Sequence[ModelQueue], observer: Observer, decode_threads: int
-    ) -> tuple[Engine, Executor]:
+    ) -> tuple[Engine, Decoders]:
         engine = _Threaded(queues, observer, self._loop, self.threads[0], self)
         return engine, _Decoders(self._loop, self.threads[1 : 1 + decode_threads], self)
 

@@ -22,9 +22,9 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Protocol
 
 from steerstream_service.session.frame_stages import FrameRecord
 
@@ -47,6 +47,32 @@ to 27."""
 Call = Callable[[FrameRecord], None]
 
 
+class Decoding(Protocol):
+    """A picture that is decoded, or waits for it: what a `Future` can do as well."""
+
+    def cancel(self) -> bool:
+        """Take it back; returns False where it has begun."""
+
+    def cancelled(self) -> bool:
+        """Whether it was taken back."""
+
+    def exception(self) -> BaseException | None:
+        """Return what decoding raised; to be called when it is done."""
+
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
+        """Call a function with this object when it is done, on the thread that decoded."""
+
+
+class Decoders(Protocol):
+    """What decodes pictures: what an `Executor` can do as well."""
+
+    def submit(self, fn: Call, record: FrameRecord, /) -> Decoding:
+        """Call a function with a record, on any thread."""
+
+    def shutdown(self, *, cancel_futures: bool = False) -> None:
+        """Decode nothing more; see `Executor`."""
+
+
 @dataclass(slots=True, eq=False)
 class _Entry:
     record: FrameRecord
@@ -54,7 +80,7 @@ class _Entry:
     done: Callable[[FrameRecord, BaseException | None], None]
     give_up: Call
     since_ns: int
-    future: Future[None] | None = None
+    decoding: Decoding | None = None
 
 
 class DecodeQueue:
@@ -67,7 +93,7 @@ class DecodeQueue:
     """
 
     def __init__(
-        self, executor: Executor, decoders: int, clock: Callable[[], int] | None = None
+        self, executor: Decoders, decoders: int, clock: Callable[[], int] | None = None
     ) -> None:
         self._executor = executor
         self._decoders = decoders
@@ -118,10 +144,10 @@ class DecodeQueue:
         """Take a frame back; returns False if its decoding has begun, or it was given up."""
         running = self._running.get(record)
         if running is not None:
-            if running.future is None or not running.future.cancel():
+            if running.decoding is None or not running.decoding.cancel():
                 return False
             del self._running[record]
-            running.future = None
+            running.decoding = None
             self._fill()
             return True
         for at, entry in enumerate(self._waiting):
@@ -169,26 +195,28 @@ class DecodeQueue:
         self._started_ns = now_ns
         self._last_decode_ns = entry.record.decode_forecast_ns
         self._running[entry.record] = entry
-        entry.future = self._executor.submit(entry.decode, entry.record)
+        decoding = self._executor.submit(entry.decode, entry.record)
         loop, thread = asyncio.get_running_loop(), threading.get_ident()
 
-        def finished(future: Future[None]) -> None:
-            if future.cancelled():
+        def finished(decoding: Decoding) -> None:
+            if decoding.cancelled():
                 return
-            if threading.get_ident() == thread:
-                self._finished(entry, future)
+            # One that was done before it got this callback is dealt with after its start.
+            if threading.get_ident() == thread and entry.decoding is not None:
+                self._finished(entry, decoding)
             else:
-                loop.call_soon_threadsafe(self._finished, entry, future)
+                loop.call_soon_threadsafe(self._finished, entry, decoding)
 
-        entry.future.add_done_callback(finished)
+        decoding.add_done_callback(finished)
+        entry.decoding = decoding
 
-    def _finished(self, entry: _Entry, future: Future[None]) -> None:
+    def _finished(self, entry: _Entry, decoding: Decoding) -> None:
         del self._running[entry.record]
-        # A future keeps what it calls, so it and the entry would keep each other, and the picture,
-        # until the next collection of garbage.
-        entry.future = None
+        # It keeps what it calls, so it and the entry would keep each other, and the picture, until
+        # the next collection of garbage.
+        entry.decoding = None
         self._decode_ns = _mean(self._decode_ns, entry.record.decode_ns)
-        entry.done(entry.record, future.exception())
+        entry.done(entry.record, decoding.exception())
         self._fill()
 
 

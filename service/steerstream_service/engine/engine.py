@@ -122,7 +122,7 @@ class Engine(ABC):
         self._step_began_ns = began_ns = time.monotonic_ns()
         try:
             queue.step(batch)
-        except Exception:  # noqa: BLE001 - one of three: a fault costs this batch, never the engine
+        except Exception:  # noqa: BLE001 - one of four: a fault costs this batch, never the engine
             _log.exception("step_failed", extra=fields(batch_size=len(batch)))
             for record in batch:
                 record.outcome = _FAILED

@@ -13,9 +13,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
-from functools import partial
-from typing import ParamSpec, TypeVar
 
 from steerstream_service.engine.engine import Engine, deliver
 from steerstream_service.engine.model_queue import ModelQueue
@@ -38,9 +35,6 @@ the more come. The bound lets turns go on where the messages alone fill the core
 _LONGEST_NS = 10_000_000
 """CPU time of the loop from one turn to the next at most, for messages of megabytes take
 milliseconds a pass. A turn that had to wait so long is followed by others, for as long."""
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 
 class LoopEngine(Engine):
@@ -126,7 +120,7 @@ class LoopEngine(Engine):
                 deliver(records)
 
 
-class TurnExecutor(Executor):
+class TurnExecutor:
     """Calls functions in turns of an engine, on the event loop's thread.
 
     Args:
@@ -136,18 +130,62 @@ class TurnExecutor(Executor):
     def __init__(self, engine: LoopEngine) -> None:
         self._engine = engine
 
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Call a function in one of the next turns; see `Executor`."""
-        future: Future[_T] = Future()
-        self._engine.call(partial(_call, future, partial(fn, *args, **kwargs)))
-        return future
+    def submit(self, fn: Callable[[FrameRecord], None], record: FrameRecord, /) -> Turn:
+        """Call a function in one of the next turns; see `decode_queue.Decoders`."""
+        turn = Turn(fn, record)
+        self._engine.call(turn.take)
+        return turn
+
+    def shutdown(self, *, cancel_futures: bool = False) -> None:
+        """There is no thread to end; see `Executor`."""
 
 
-def _call(future: Future[_T], call: Callable[[], _T]) -> bool:
-    if not future.set_running_or_notify_cancel():
-        return False
-    try:
-        future.set_result(call())
-    except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
-        future.set_exception(error)
-    return True
+class Turn:
+    """A call that has its turn later, and what came of it; see `decode_queue.Decoding`.
+
+    It belongs to one thread. The lock and the condition of a future took 11 us a picture.
+
+    Args:
+        fn: what is called.
+        record: with what.
+    """
+
+    __slots__ = ("_callback", "_error", "_fn", "_has_begun", "_record")
+
+    def __init__(self, fn: Callable[[FrameRecord], None], record: FrameRecord) -> None:
+        self._fn: Callable[[FrameRecord], None] | None = fn
+        self._record = record
+        self._has_begun = False
+        self._error: Exception | None = None
+        self._callback: Callable[[Turn], object] | None = None
+
+    def take(self) -> bool:
+        """Make the call; returns whether it was still wanted."""
+        fn, self._fn = self._fn, None
+        if fn is None:
+            return False
+        self._has_begun = True
+        try:
+            fn(self._record)
+        except Exception as error:  # noqa: BLE001 - it is handed on
+            self._error = error
+        if self._callback is not None:
+            self._callback(self)
+        return True
+
+    def cancel(self) -> bool:
+        """Take the call back; returns False where it has begun."""
+        self._fn = None
+        return not self._has_begun
+
+    def cancelled(self) -> bool:
+        """Whether the call was taken back."""
+        return self._fn is None and not self._has_begun
+
+    def exception(self) -> Exception | None:
+        """Return what the call raised."""
+        return self._error
+
+    def add_done_callback(self, fn: Callable[[Turn], object], /) -> None:
+        """Call a function after the call, unless it is taken back; one function at most."""
+        self._callback = fn

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import grpc
@@ -31,7 +31,7 @@ from steerstream_service.admission.catalogue import Model
 from steerstream_service.admission.frame_cost import available_cores
 from steerstream_service.config import Config
 from steerstream_service.domain import RecordingPlan
-from steerstream_service.engine.decode_queue import DecodeQueue
+from steerstream_service.engine.decode_queue import DecodeQueue, Decoders
 from steerstream_service.engine.engine import Engine
 from steerstream_service.engine.loop_engine import LARGEST_STEP, LoopEngine, TurnExecutor
 from steerstream_service.engine.model_queue import ModelQueue
@@ -412,14 +412,14 @@ def _steps_in_loop(bundles: Mapping[str, Bundle], config: Config, cores: float) 
     return config.steps_on == "loop" or (config.steps_on == "auto" and on_cpu and cores <= 1)
 
 
-def _in_loop(queues: Sequence[ModelQueue], observer: Observer) -> tuple[Engine, Executor]:
+def _in_loop(queues: Sequence[ModelQueue], observer: Observer) -> tuple[Engine, Decoders]:
     engine = LoopEngine(queues, observer)
     return engine, TurnExecutor(engine)
 
 
 def _in_threads(
     queues: Sequence[ModelQueue], observer: Observer, decode_threads: int
-) -> tuple[Engine, Executor]:
+) -> tuple[Engine, Decoders]:
     decoder = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
     # A pool makes threads as calls come. Make all of them now, so that a lack of threads ends the
     # start and no session later.

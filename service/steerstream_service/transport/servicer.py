@@ -124,7 +124,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             await self._drive(context)
         except StreamError as error:
             await abort(context, error)
-        except Exception:  # noqa: BLE001 - two of three: a fault ends its stream, and its text stays here
+        except Exception:  # noqa: BLE001 - two of four: a fault ends its stream, and its text stays here
             _log.exception("stream_failed")
             await abort(context, InternalError("a fault of the server; its log says more"))
 
@@ -237,7 +237,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             await asyncio.sleep(_REVIEW_S)
             try:
                 self._review_load()
-            except Exception:  # noqa: BLE001 - three of three: a fault of one review ends no other
+            except Exception:  # noqa: BLE001 - three of four: a fault of one review ends no other
                 _log.exception("review_failed")
 
     def _review_load(self) -> None:

@@ -1,8 +1,8 @@
 """One open stream: it connects a session with gRPC, the decoder, the engine and the clock.
 
 All of it runs on the event loop. Two coroutines share a stream: one reads, and the RPC's handler
-does everything else, so that a fault anywhere ends this stream and no other. Decoder, engine and
-timers only post calls of the session to the handler.
+writes. Decoder and engine tell the session at once what became of a frame; timers post calls of the
+session to the handler. A fault anywhere ends this stream and no other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
@@ -61,6 +60,8 @@ Context: TypeAlias = grpc.aio.ServicerContext[
 Message: TypeAlias = Command | Skip | Notice
 SessionCall: TypeAlias = Callable[[int], list[Action]]
 """A method of the session, to be called with the present time; returns what the session wants."""
+FrameCall: TypeAlias = Callable[[FrameRecord, int], list[Action]]
+"""The same of a frame."""
 
 
 _FAULTS_HZ = 100.0
@@ -147,7 +148,7 @@ class DriveStream:
         self._queue = lease.model.queue
         self._input = lease.model.bundle.contract.frame
         self._warp = lease.warp
-        # Bounded by the session: its timer, one decode and one step at a time.
+        # Bounded by the session's timers.
         self._calls: deque[SessionCall] = deque()
         self._faults = RateMeter(_FAULTS_HZ)
         self._resets = RateMeter(_RESETS_HZ)
@@ -158,6 +159,7 @@ class DriveStream:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._half_closed = False
+        self._is_closed = False
         self._error: BaseException | None = None
         self._decoding: FrameRecord | None = None
         self._submitted: FrameRecord | None = None
@@ -207,6 +209,7 @@ class DriveStream:
 
     def close(self) -> None:
         """Let go of timers and engine; the result of a step that already runs is dropped."""
+        self._is_closed = True
         self._deadline.cancel()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
@@ -288,6 +291,18 @@ class DriveStream:
             self._held_up |= time.monotonic_ns() - began_ns > _HELD_UP_NS
         self._writing_since_ns = None
         self._room.set()
+
+    def _tell(self, what: FrameCall, record: FrameRecord) -> None:
+        """Tell the session what became of a frame, and do what follows from it.
+
+        By way of the handler it would take one turn of the event loop, and its task, more.
+        """
+        if self._is_closed:
+            return
+        try:
+            self._perform(what(record, time.monotonic_ns()))
+        except Exception as error:  # noqa: BLE001 - four of four: others of its batch follow
+            self.end(error)
 
     def _post(self, call: SessionCall) -> None:
         self._calls.append(call)
@@ -448,15 +463,15 @@ class DriveStream:
         record.decode_cpu_ns = time.thread_time_ns() - began_cpu_ns
 
     def _decoder_done(self, record: FrameRecord, error: BaseException | None) -> None:
-        """Post the frame; a fault of the decoder ends the stream."""
+        """Go on with the frame; a fault of the decoder ends the stream."""
         self.lease.pictures.decoded(record.decode_cpu_ns)
         if error is not None:
             self.end(error)
         else:
-            self._post(partial(self._session.decoded, record))
+            self._tell(self._session.decoded, record)
 
     def _given_up(self, record: FrameRecord) -> None:
-        self._post(partial(self._session.given_up, record))
+        self._tell(self._session.given_up, record)
 
     def _submit(self, record: FrameRecord) -> None:
         if not self._queue.pool.holds(self.lease.slot):
@@ -472,7 +487,7 @@ class DriveStream:
     def _replied(self, record: FrameRecord) -> None:
         if self.shadow is not None:
             self.shadow.replied(record)
-        self._post(partial(self._session.finished, record))
+        self._tell(self._session.finished, record)
 
     def _recall(self, record: FrameRecord) -> list[Action]:
         # Where the decoder or the engine has begun before, they give the frame back.

@@ -11,6 +11,7 @@ from steerstream_bundle import loading
 from steerstream_service.domain import Stepped
 from steerstream_service.engine.loop_engine import LoopEngine, TurnExecutor
 from steerstream_service.engine.model_queue import ModelQueue
+from steerstream_service.session.frame_stages import FrameRecord
 from tests.service import bundles
 from tests.service.records import stepped, submitted, until
 
@@ -96,13 +97,14 @@ async def test_messages_that_take_long_delay_a_turn_by_little_and_then_all_of_it
     monkeypatch.setattr(time, "thread_time_ns", lambda: 10**6 * passed_ms)
     executor = TurnExecutor(engine)
     done_ms = []
-    futures = [executor.submit(lambda: done_ms.append(passed_ms)) for _ in range(5)]
+    for record in frames(5):
+        executor.submit(lambda _: done_ms.append(passed_ms), record)
 
     def hears():
         nonlocal passed_ms
         passed_ms += 4
         engine.heard()
-        return all(future.done() for future in futures)
+        return len(done_ms) == 5
 
     await until(hears)
     assert done_ms[0] <= 20
@@ -111,38 +113,50 @@ async def test_messages_that_take_long_delay_a_turn_by_little_and_then_all_of_it
 
 async def test_it_calls_one_function_a_turn_and_hands_its_fault_on(engine):
     executor = TurnExecutor(engine)
-    done, passes = [], []
+    called, passes, ended = [], [], []
     count = 0
 
-    def work(number):
-        done.append(number)
+    def work(record):
+        called.append(record)
         passes.append(count)
-        return 1 // number
+        return 1 // record.sequence_number
 
-    futures = [executor.submit(work, number) for number in (1, 0, 2, 3)]
-    futures[2].cancel()
+    records = frames(4)
+    turns = [executor.submit(work, record) for record in records]
+    for turn in turns:
+        turn.add_done_callback(ended.append)
+    assert turns[2].cancel()
+    assert turns[2].cancelled()
 
     def last_done():
         nonlocal count
         count += 1
-        return futures[3].done()
+        return turns[3] in ended
 
     await until(last_done)
-    assert done == [1, 0, 3]
+    assert called == [records[0], records[1], records[3]]
+    assert ended == [turns[0], turns[1], turns[3]]
     assert len(set(passes)) == 3, "each has a turn, and others theirs between them"
-    assert futures[0].result() == 1
-    assert isinstance(futures[1].exception(), ZeroDivisionError)
+    assert isinstance(turns[0].exception(), ZeroDivisionError)
+    assert turns[1].exception() is None
+    assert not turns[1].cancel(), "it has begun"
+    assert not turns[1].cancelled()
 
 
 async def test_it_steps_what_is_decoded_before_it_decodes_a_whole_crowd(engine, queue):
     executor, order = TurnExecutor(engine), []
 
-    def decode():
+    def decode(_):
         order.append("decode")
         engine.submit(queue, submitted(queue, reply=lambda _: order.append("step")))
 
-    futures = [executor.submit(decode) for _ in range(8)]
+    for record in frames(8):
+        executor.submit(decode, record)
     await until(lambda: order.count("step") == 8)
-    assert all(future.done() for future in futures)
+    assert order.count("decode") == 8
     last_decode = len(order) - 1 - order[::-1].index("decode")
     assert order.index("step") < last_decode
+
+
+def frames(count):
+    return [FrameRecord(number, 0, None, None, 0) for number in range(count)]

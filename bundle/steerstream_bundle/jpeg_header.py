@@ -27,6 +27,8 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _MAX_SEGMENTS = 256
 """Segments before the first scan. Files have about ten; thousands would be a denial of service."""
 _CHANNELS = {1, 3}
+_SCAN_LENGTH_AND_CHANNELS = 3
+"""Bytes of a scan's header up to how many channels it has."""
 
 _EXIF = b"Exif\0\0"
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
@@ -65,6 +67,13 @@ class Header(NamedTuple):
     video_levels: bool
 
 
+_MOST_REMEMBERED, _LONGEST_REMEMBERED_BYTES = 8, 4096
+"""A camera's headers are the same in all its pictures, without a thumbnail 200 to 700 bytes."""
+# The last headers that were read, with all bytes that say what stands in them. It is replaced and
+# never changed, for any thread may read headers.
+_remembered: tuple[tuple[bytes, Header], ...] = ()
+
+
 def read(data: bytes) -> Header:
     """Walk the segments to the first scan.
 
@@ -72,16 +81,24 @@ def read(data: bytes) -> Header:
         UndecodableError: it is no JPEG, truncated, of a kind that the decoder lacks, or asks to be
             shown in an unknown way; the message says what to do.
     """
+    global _remembered  # noqa: PLW0603 - replaced as a whole
+    for begin, header in _remembered:
+        if data.startswith(begin):
+            return header
     if not data.startswith(_SOI):
         raise UndecodableError(
             "not a JPEG; send a JPEG file, or raw pixels as rgb8" if data else "jpeg is empty"
         )
     try:
-        return _read(data)
+        header = _read(data)
     except (struct.error, IndexError):
         raise UndecodableError(
             "the JPEG is truncated: its header is incomplete; send the whole file"
         ) from None
+    end = header.scans_at + _SCAN_LENGTH_AND_CHANNELS
+    if end <= _LONGEST_REMEMBERED_BYTES:
+        _remembered = ((data[:end], header), *_remembered[: _MOST_REMEMBERED - 1])
+    return header
 
 
 def _read(data: bytes) -> Header:
@@ -93,6 +110,7 @@ def _read(data: bytes) -> Header:
             continue
         (length,) = struct.unpack_from(">H", data, position)
         if marker == _SOS and size is not None:
+            # Nothing beyond `_SCAN_LENGTH_AND_CHANNELS` is read here.
             one_scan = data[position + 2] == channels
             shown = orientation or UPRIGHT
             return Header(*size, position, one_scan, sampling, shown, video_levels)

@@ -7,6 +7,7 @@ import struct
 import cv2
 import pytest
 
+from steerstream_bundle import jpeg_header
 from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.jpeg_header import read
 from tests.bundle.jpeg_files import (
@@ -144,3 +145,31 @@ def test_a_second_frame_header_is_refused():
 def test_a_thumbnail_inside_a_segment_is_not_the_picture():
     header = read(with_segments(WHOLE, segment(0xE1, jpeg(PICTURE[:8, :8]))))
     assert (header.width_px, header.height_px) == (96, 48)
+
+
+@pytest.mark.parametrize("data", [WHOLE, PROGRESSIVE, with_segments(WHOLE, exif(6))])
+def test_a_header_that_is_remembered_is_taken_for_no_other(data):
+    """Whatever byte of it is another, or is missing, it is read as if none were remembered."""
+    header = read(data)
+    assert read(data) is header
+    end = header.scans_at + 3
+    for at in range(2, end):
+        for other in (data[:at], data[:at] + bytes([data[at] ^ 0x01]) + data[at + 1 :]):
+            try:
+                expected = jpeg_header._read(other)
+            except (UndecodableError, struct.error, IndexError):
+                with pytest.raises(UndecodableError):
+                    read(other)
+            else:
+                assert read(other) == expected
+    assert read(data[:end]) == header, "the scans are the decoder's"
+
+
+def test_few_headers_are_remembered_and_none_that_is_long():
+    cameras = [with_segments(WHOLE, segment(0xE5, bytes([number]))) for number in range(100)]
+    for data in (*cameras, with_segments(WHOLE, segment(0xE5, bytes(5000)))):
+        assert read(data) == read(data)
+    kept = jpeg_header._remembered
+    assert len(kept) == 8
+    assert max(len(begin) for begin, _ in kept) < 4096
+    assert kept[0][0] == cameras[-1][: len(kept[0][0])]

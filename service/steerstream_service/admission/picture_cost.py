@@ -123,12 +123,13 @@ class PictureMeter:
         that have just turned dear are believed at once, and only slowly that they are cheap again.
         """
         usual_receive_ns, usual_ns = self._means
-        by_size_ns = image.size_bytes * (_JPEG_NS if isinstance(image, JpegImage) else _RAW_NS)
-        if usual_ns is None or usual_receive_ns is None:
-            return by_size_ns
-        least_ns = max(usual_ns, min(self._last_ns))
-        is_larger = receive_ns(image.size_bytes) > _LARGER * usual_receive_ns
-        return max(least_ns, by_size_ns) if is_larger else least_ns
+        size_bytes, least_ns = image.size_bytes, 0.0
+        if usual_ns is not None and usual_receive_ns is not None:
+            least_ns = max(usual_ns, min(self._last_ns))
+            if receive_ns(size_bytes) <= _LARGER * usual_receive_ns:
+                return least_ns
+        by_size_ns = size_bytes * (_JPEG_NS if isinstance(image, JpegImage) else _RAW_NS)
+        return max(least_ns, by_size_ns)
 
     def forecast_ns(self, image: Image) -> float:
         """Return what a picture that has just come will cost, to receive and to decode."""

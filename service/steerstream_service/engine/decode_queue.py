@@ -105,6 +105,9 @@ class DecodeQueue:
         self._decode_ns = 0.0
         self._started_ns = 0
         self._last_decode_ns = 0.0
+        # Of the event loop, known with the first frame: to ask for it is a call of the kernel.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
 
     @property
     def frame_ns(self) -> int:
@@ -133,11 +136,13 @@ class DecodeQueue:
         """
         now_ns = self._clock()
         entry = _Entry(record, decode, done, give_up, now_ns)
-        at = bisect_right(self._waiting, record.turn_ns, key=_turn)
+        at = bisect_right(self._waiting, record.turn_ns, key=_turn) if self._waiting else 0
         self._waiting.insert(at, entry)
-        until = [*self._running.values(), *self._waiting[: at + 1]]
-        if len(until) > _ALWAYS * self._decoders and self._is_too_late(entry, until, now_ns):
-            self._give_up(max(self._waiting[: at + 1], key=partial(_next_turn_ns, len(until))))
+        before = len(self._running) + at + 1
+        if before > _ALWAYS * self._decoders:
+            until = [*self._running.values(), *self._waiting[: at + 1]]
+            if self._is_too_late(entry, until, now_ns):
+                self._give_up(max(self._waiting[: at + 1], key=partial(_next_turn_ns, before)))
         self._fill()
 
     def take_back(self, record: FrameRecord) -> bool:
@@ -177,9 +182,11 @@ class DecodeQueue:
 
     def _next(self) -> _Entry | None:
         """Return the most urgent frame; none with a long picture for the last free decoder."""
+        if not self._running or not self._waiting:
+            return self._waiting[0] if self._waiting else None
         long = sum(_is_long(entry) for entry in self._running.values())
         if long < self._decoders - 1 or not long:
-            return self._waiting[0] if self._waiting else None
+            return self._waiting[0]
         return next((entry for entry in self._waiting if not _is_long(entry)), None)
 
     def _least_ns(self, record: FrameRecord) -> int:
@@ -195,8 +202,10 @@ class DecodeQueue:
         self._started_ns = now_ns
         self._last_decode_ns = entry.record.decode_forecast_ns
         self._running[entry.record] = entry
+        if self._loop is None:
+            self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         decoding = self._executor.submit(entry.decode, entry.record)
-        loop, thread = asyncio.get_running_loop(), threading.get_ident()
+        loop, thread = self._loop, self._thread
 
         def finished(decoding: Decoding) -> None:
             if decoding.cancelled():

@@ -51,7 +51,7 @@ class LoopEngine(Engine):
         self._next: asyncio.Handle | None = None
         self._heard = False
         self._passes = 0
-        self._since_ns = 0
+        self._since_ns = self._since_cpu_ns = 0
         # Bounded by the sessions: each has at most one picture with the decoder.
         self._calls: deque[Callable[[], bool]] = deque()
 
@@ -85,7 +85,8 @@ class LoopEngine(Engine):
 
     def _go_on(self) -> None:
         if self._next is None:
-            self._passes, self._since_ns = 0, time.thread_time_ns()
+            self._passes = 0
+            self._since_ns, self._since_cpu_ns = time.monotonic_ns(), time.thread_time_ns()
             self._pass(_PASSES)
 
     def _pass(self, left: int) -> None:
@@ -94,25 +95,45 @@ class LoopEngine(Engine):
         if self._heard and self._passes < _MOST_PASSES:
             left = _PASSES
         self._heard = False
-        now_ns = time.thread_time_ns()
-        is_overdue = now_ns - self._since_ns > _LONGEST_NS
+        is_overdue = self._is_overdue
         if left and not is_overdue:
             os.sched_yield()
             self._next = self._loop.call_soon(self._pass, left - 1)
             return
         self._next = None
-        self._decode_or_step()
-        while is_overdue and self._is_needed and time.thread_time_ns() - now_ns < _LONGEST_NS:
+        if is_overdue:
+            self._catch_up()
+        else:
             self._decode_or_step()
         if self._is_needed:
             self._go_on()
 
     @property
+    def _is_overdue(self) -> bool:
+        # CPU time is at most the time that passed, which is known without a call of the kernel.
+        if time.monotonic_ns() - self._since_ns <= _LONGEST_NS:
+            return False
+        return time.thread_time_ns() - self._since_cpu_ns > _LONGEST_NS
+
+    def _catch_up(self) -> None:
+        began_ns = time.thread_time_ns()
+        self._decode_or_step()
+        while self._is_needed and time.thread_time_ns() - began_ns < _LONGEST_NS:
+            self._decode_or_step()
+
+    @property
     def _is_needed(self) -> bool:
         return bool(self._calls) or self._has_work
 
+    @property
+    def _has_enough(self) -> bool:
+        waiting = 0
+        for queue in self._queues:
+            waiting += queue.waiting
+        return waiting >= _ENOUGH
+
     def _decode_or_step(self) -> None:
-        if self._calls and sum(queue.waiting for queue in self._queues) < _ENOUGH:
+        if self._calls and not self._has_enough:
             while self._calls and not self._calls.popleft()():
                 pass
         else:

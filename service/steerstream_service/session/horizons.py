@@ -71,7 +71,7 @@ class Horizons:
         # The heads of a horizon are heads of the command, the angle always.
         angles, speeds, torques = said
         before: Any = limited
-        last_raw = ControlValues(*(steps and steps[-1] for steps in said))
+        last_raw = ControlValues(*[steps and steps[-1] for steps in said])
         limits = self._limits
         if speeds is not None:
             speeds = limits.speeds(speeds, before.speed_mps)
@@ -85,7 +85,7 @@ class Horizons:
             speeds,
             torques,
             last_raw,
-            Stddevs(*(None if at is None else stddevs[at] for at in self._stddevs)),
+            Stddevs(*[None if at is None else stddevs[at] for at in self._stddevs]),
         )
 
 
@@ -158,10 +158,10 @@ class _Limits:
         for step in steps:
             if last > 0:
                 low, high = last - fall, last + rise
-                low = max(low, -rise)
+                low = -rise if low < -rise else low
             else:
                 low, high = last - rise, last + fall
-                high = min(high, rise)
+                high = rise if high > rise else high
             last = low if step < low else high if step > high else step
             last = -bound if last < -bound else bound if last > bound else last
             limited.append(last)

@@ -407,8 +407,9 @@ class Session:
         if record.is_for_rings:
             return
         record.state = self._state
-        knows_rings = record.reset or recurrence.ring_frames is not None
-        record.saves_state = self._tickets.is_due and knows_rings
+        record.saves_state = self._tickets.is_due and (
+            record.reset or recurrence.ring_frames is not None
+        )
         record.saves_rings = not self._terms.ring_length
 
     # Giving up.

@@ -45,7 +45,7 @@ class Telemetry:
         self._tracing = _tracing(traces, trace_every_frames, worker) if traces else None
         self._endpoint: Endpoint | None = None
         self.observer = _together([self._metrics, self._tracing])
-        """Receives the server's events."""
+        """Receives the server's events; None where nobody wants them."""
 
     def start(self, state: Callable[[], ServerState]) -> None:
         """Serve metrics, if asked for.
@@ -83,8 +83,8 @@ def _tracing(url: str, every: int, worker: int | None) -> Tracing:
     return Tracing.to(url, every=every, worker=worker)
 
 
-def _together(observers: Sequence[Observer | None]) -> Observer:
+def _together(observers: Sequence[Observer | None]) -> Observer | None:
     present = [observer for observer in observers if observer is not None]
     if not present:
-        return Observer()
+        return None
     return present[0] if len(present) == 1 else Observers(present)

@@ -105,6 +105,40 @@ async def read(context: Context) -> drive_service_pb2.DriveRequest | None:
     return request if isinstance(request, drive_service_pb2.DriveRequest) else None
 
 
+class _Flag:
+    """Lets one coroutine wait: an `asyncio.Event` for several takes three times as long.
+
+    Args:
+        loop: where it waits.
+    """
+
+    __slots__ = ("_is_set", "_loop", "_waiter")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._is_set = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        """Let who waits go on, and who will wait."""
+        self._is_set = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def clear(self) -> None:
+        """Let who will wait wait."""
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Return when it is set."""
+        if not self._is_set:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+
 class DriveStream:
     """One open stream.
 
@@ -156,8 +190,8 @@ class DriveStream:
         self._period_ms = 0.0
         # Bounded by max_unsent_answers: the reader waits beyond it.
         self._outbox: deque[drive_service_pb2.DriveResponse] = deque()
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
+        self._wake = _Flag(self._loop)
+        self._room = _Flag(self._loop)
         self._half_closed = False
         self._is_closed = False
         self._error: BaseException | None = None
@@ -401,10 +435,10 @@ class DriveStream:
                 self._send(action.message)
             elif isinstance(action, Submit):
                 self._submit(action.record)
-            elif isinstance(action, Issue):
-                self.send(self.lease.ticket(action.state))
             elif isinstance(action, Decode):
                 actions += self._decode(action.record)
+            elif isinstance(action, Issue):
+                self.send(self.lease.ticket(action.state))
             elif isinstance(action, Recall):
                 actions += self._recall(action.record)
             else:
@@ -499,6 +533,8 @@ class DriveStream:
 
     def _check_deadline(self, now_ns: int) -> int:
         """Give up frames that can no longer be in time; returns when to check again."""
+        if not self._session.unanswered:
+            return NEVER_NS
         give_up_ns = self._session.give_up_ns
         if now_ns < give_up_ns:
             return give_up_ns

@@ -433,9 +433,8 @@ def _write_command(message: command_pb2.Command, command: Command, seed: int) ->
 def _write_horizon(message: command_pb2.Command, horizon: Horizon) -> None:
     ahead = message.horizon
     heads = (horizon.angles_rad, horizon.speeds_mps, horizon.torques_nm)
-    layout = _steps_layout(
-        len(horizon.angles_rad), horizon.spacing_ms, tuple(head is not None for head in heads)
-    )
+    has_heads = (True, horizon.speeds_mps is not None, horizon.torques_nm is not None)
+    layout = _steps_layout(len(horizon.angles_rad), horizon.spacing_ms, has_heads)
     pieces, fields = layout.pieces.copy(), layout.fields.copy()
     at = 1
     for place, head in enumerate(heads, start=1):
@@ -532,7 +531,10 @@ def _write_skip(message: command_pb2.FrameSkipped, skip: Skip, seed: int) -> Non
 
 
 def _microseconds(nanoseconds: int) -> int:
-    return min(max(nanoseconds // 1000, 0), _MAX_UINT32)
+    microseconds = nanoseconds // 1000
+    if 0 <= microseconds <= _MAX_UINT32:
+        return microseconds
+    return 0 if microseconds < 0 else _MAX_UINT32
 
 
 def _milliseconds(seconds: float) -> int:

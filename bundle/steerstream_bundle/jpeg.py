@@ -12,7 +12,7 @@ import functools
 import re
 import sys
 import threading
-from typing import Never
+from typing import NamedTuple, Never
 
 import numpy as np
 import simplejpeg
@@ -50,6 +50,33 @@ class Scratch(threading.local):
         if self._memory.size < size:
             self._memory = np.empty(size, np.uint8)
         return self._memory[:size].reshape(height_px, width_px, 3)
+
+
+class Work(NamedTuple):
+    """What decoding a JPEG goes through, as its header says before anything is decoded.
+
+    Attributes:
+        size_bytes: of the file.
+        pixels: of the file.
+        made_pixels: of the picture that comes out.
+        one_scan: whether one scan is all; each of others goes through the whole picture.
+    """
+
+    size_bytes: int
+    pixels: int
+    made_pixels: int
+    one_scan: bool
+
+
+def work(data: bytes, frame: FrameInput) -> Work:
+    """Return what `decode` would go through.
+
+    Raises:
+        UndecodableError: `decode` would refuse the file for its header.
+    """
+    header = jpeg_header.read(data)
+    height, width = _scaled(header, frame)
+    return Work(len(data), header.width_px * header.height_px, height * width, header.one_scan)
 
 
 def decode(

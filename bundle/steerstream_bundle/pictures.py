@@ -106,6 +106,20 @@ def upright_size(image: Image) -> tuple[int, int]:
     return header.width_px, header.height_px
 
 
+def work(image: JpegImage, frame: FrameInput, warp: Warp | None = None) -> jpeg.Work:
+    """Return what it takes to decode a JPEG, by its header alone.
+
+    Args:
+        image: the picture as it came.
+        frame: the input that the contract asks for.
+        warp: makes the input of pictures of a camera that is not the network's.
+
+    Raises:
+        UndecodableError: it is refused for its header.
+    """
+    return jpeg.work(image.data, _needed(frame, warp))
+
+
 def to_input(
     image: Image | None,
     frame: FrameInput,
@@ -150,9 +164,14 @@ def to_input(
         return prepare_nv12(luma, chroma, frame, full_range=image.full_range, out=out, warp=warp)
     # Another thread must never see this thread's scratch memory.
     out = np.empty(frame.shape, np.uint8) if out is None else out
-    needed = frame if warp is None else _whole(warp.least_px)
+    needed = _needed(frame, warp)
     picture = jpeg.decode(image.data, needed, max_pixels=max_pixels, scratch=_scratch)
     return prepare(picture, frame, out, warp)
+
+
+def _needed(frame: FrameInput, warp: Warp | None) -> FrameInput:
+    """Return the input by which a decoder chooses its scale."""
+    return frame if warp is None else _whole(warp.least_px)
 
 
 @functools.lru_cache(maxsize=64)

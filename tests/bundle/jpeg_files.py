@@ -37,3 +37,12 @@ def changed(marker: int, offset: int, value: int) -> bytes:
     data = bytearray(WHOLE)
     data[data.index(bytes([0xFF, marker])) + offset] = value
     return bytes(data)
+
+
+def of_size(width_px: int, height_px: int, size_bytes: int, *, progressive=False) -> bytes:
+    """The headers of a colour JPEG of 4:2:0, and as many bytes as a decoder would go through."""
+    channels = bytes([1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1])
+    frame = struct.pack(">BHHB", 8, height_px, width_px, 3) + channels
+    scan = bytes([3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0])
+    head = b"\xff\xd8" + segment(0xC2 if progressive else 0xC0, frame) + segment(0xDA, scan)
+    return head + bytes(size_bytes - len(head) - 2) + b"\xff\xd9"

@@ -23,6 +23,7 @@ from tests.bundle.jpeg_files import (
     WHOLE,
     changed,
     exif,
+    of_size,
     segment,
     with_segments,
 )
@@ -345,3 +346,18 @@ def mutations(draw):
 @example(WHOLE[:2] + WHOLE, INPUT)
 def test_any_mutation_of_a_real_file_is_a_picture_or_a_typed_error(data, frame):
     picture_or_typed_error(data, frame)
+
+
+def test_a_header_tells_what_decoding_goes_through_before_anything_is_decoded():
+    frame = FrameInput(tensor="frames", height_px=66, width_px=200, crop=Crop())
+    data = of_size(1920, 1080, 50_000)
+    assert jpegs.work(data, frame) == (50_000, 1920 * 1080, 240 * 135, True)
+    assert not jpegs.work(of_size(1920, 1080, 50_000, progressive=True), frame).one_scan
+    narrow = jpegs.work(of_size(250, 8000, 50_000), frame)
+    assert narrow.made_pixels == narrow.pixels == 250 * 8000, "no smaller scale is wide enough"
+    on_its_side = with_segments(of_size(1080, 1920, 50_000), exif(6))
+    assert jpegs.work(on_its_side, frame).made_pixels == 240 * 135
+    for kind, picture in ((WHOLE, True), (PROGRESSIVE, False)):
+        assert jpegs.work(kind, WHOLE_SIZE) == (len(kind), 96 * 48, 96 * 48, picture)
+    with pytest.raises(UndecodableError, match="truncated"):
+        jpegs.work(WHOLE[:20], frame)

@@ -113,7 +113,7 @@ class Shell:
         capture_ms,
         *,
         speed=10.0,
-        is_surplus=False,
+        refusal=None,
         invalid=None,
         is_replayed=False,
         act_in_s=None,
@@ -125,7 +125,7 @@ class Shell:
         record.stated_act_in_s = act_in_s
         self.received.append(number)
         self.records.append(record)
-        return self.perform(self.session.receive(record, COST_NS, is_surplus=is_surplus))
+        return self.perform(self.session.receive(record, COST_NS, refusal=refusal))
 
     def decode(self):
         record, self.decoding = self.decoding, None

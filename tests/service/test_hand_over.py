@@ -197,7 +197,7 @@ def test_replayed_frames_keep_no_budget_and_are_stepped_in_order():
     for number in range(3):
         records.append(FrameRecord(number, 50 * MS * (number + 1), None, 10.0, shell.now_ns))
         records[-1].is_replayed = True
-        shell.perform(shell.session.receive(records[-1], MS, is_surplus=True))
+        shell.perform(shell.session.receive(records[-1], MS, refusal="no time"))
     shell.wait(5_000).tick()
     assert shell.answers == []
     live = FrameRecord(3, 200 * MS, None, 10.0, shell.now_ns)

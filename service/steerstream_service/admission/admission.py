@@ -14,13 +14,17 @@ from typing import NamedTuple
 from steerstream import lens
 from steerstream.warp import Warp
 from steerstream_bundle.contract import FrameInput, TrainedCamera
-from steerstream_bundle.pictures import Image
 from steerstream_service.admission.capacity import Capacity
 from steerstream_service.admission.catalogue import Catalogue, Model
 from steerstream_service.admission.frame_cost import Reading, available_cores
 from steerstream_service.admission.load import Claim, Demand
 from steerstream_service.admission.pace import Pace
-from steerstream_service.admission.picture_cost import NOTHING_SPENT, PictureMeter
+from steerstream_service.admission.picture_cost import (
+    NOTHING_SPENT,
+    PictureMeter,
+    decode_estimate_ns,
+    receive_ns,
+)
 from steerstream_service.admission.rate_meter import FrameCounts, RateMeter
 from steerstream_service.admission.shares import Holder, Shares
 from steerstream_service.admission.shedding import Shedding
@@ -34,6 +38,7 @@ from steerstream_service.errors import (
     InvalidFieldError,
     TooManySessionsError,
 )
+from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.session.machine import Terms
 from steerstream_service.session.ticket import SessionState
 
@@ -43,6 +48,11 @@ _LONGEST_PAUSE_NS = 200_000_000
 only after that."""
 _LONGEST_DEAR_PAUSE_NS = 1_000_000_000
 """The same where its frames are dear, so that to read them alone cannot fill a core."""
+_SURPLUS = "the server is busy, and this is more than the stated rate; state it when opening"
+_DEAR = (
+    "the picture takes {:.1f} times what the server has granted the session's frames, and others "
+    "like it are before it; send smaller ones, or send on: the next is read in {:.0f} ms"
+)
 _NOBODY = Holder()
 _CAMERAS = 256
 """Cameras of vehicles whose mapping is remembered: a fleet has a few, and one takes a kilobyte."""
@@ -62,6 +72,18 @@ class _Asked(NamedTuple):
     resumed: SessionState | None
     older: Lease | None
     demand: Demand
+
+
+class Taken(NamedTuple):
+    """What a frame that came means for its session.
+
+    Attributes:
+        pause_ns: for how long the session should not be read.
+        refusal: why the server has no time for the frame, where it may be left out; None if it has.
+    """
+
+    pause_ns: int = 0
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,32 +127,41 @@ class Lease:
             next(iter(state.ring_frames), None),
         )
 
-    def take(self, now_ns: int, image: Image | None) -> tuple[int, bool]:
-        """Count a frame against the stated rate.
+    def take(self, record: FrameRecord) -> Taken:
+        """Count a frame that has just come against the stated rate, and forecast what it costs.
 
         A frame that is dearer than what the session was granted counts as several. Frames above the
         rate are served while there is room. Dear ones are read more slowly even then, one session's
-        after the other's: they would fill the server before it knows that it is full.
-
-        Args:
-            now_ns: when it came.
-            image: its picture.
-
-        Returns:
-            For how many nanoseconds the session should not be read, and whether the frame is a
-            surplus that this server has no room for.
+        after the other's, and refused where they come before their turn: they would fill the server
+        before it knows that it is full. A vehicle is told to have frames played again, so those
+        keep no rate.
         """
-        capacity, weight, is_dear, picture_ns = self.capacity, 1.0, False, 0.0
-        if image is not None:
-            picture_ns = self.pictures.forecast_ns(image)
-            weight = capacity.weight(self.claim, picture_ns)
-            is_dear = capacity.is_dear(self.claim, picture_ns)
-        wait_ns = self.rate_meter.take(now_ns, weight)
-        is_surplus = wait_ns > 0 and capacity.is_busy
-        if is_dear and (wait_ns or weight > 1.0 or self.rate_meter.is_ahead(now_ns)):
-            turn_ns = capacity.dear_turn_ns(now_ns, picture_ns) - now_ns
-            return max(turn_ns, min(wait_ns, _LONGEST_DEAR_PAUSE_NS)), is_surplus
-        return min(wait_ns, _LONGEST_PAUSE_NS) if is_surplus else 0, is_surplus
+        capacity, now_ns = self.capacity, record.arrived_ns
+        picture_ns = self._forecast(record)
+        weight = capacity.weight(self.claim, picture_ns)
+        wait_ns, is_ahead = 0, False
+        if not record.is_replayed:
+            wait_ns = self.rate_meter.take(now_ns, weight)
+            is_ahead = self.rate_meter.is_ahead(now_ns)
+        refusal = _SURPLUS if wait_ns and capacity.is_busy else None
+        if (wait_ns or weight > 1.0 or is_ahead) and capacity.is_dear(self.claim, picture_ns):
+            turn = capacity.dear_turn(self.claim, now_ns, picture_ns)
+            pause_ns = max(turn.next_ns - now_ns, min(wait_ns, _LONGEST_DEAR_PAUSE_NS))
+            if weight > 1.0 and not turn.is_now:
+                refusal = _DEAR.format(weight, pause_ns / _NS_PER_MS)
+            return Taken(pause_ns, refusal)
+        return Taken(min(wait_ns, _LONGEST_PAUSE_NS) if refusal else 0, refusal)
+
+    def _forecast(self, record: FrameRecord) -> float:
+        """Return what a frame's picture will take; it is noted in the record, and counted."""
+        image = record.image
+        if image is None:
+            return 0.0
+        frame = self.model.bundle.contract.frame
+        record.decode_estimate_ns = decode_estimate_ns(image, frame, self.warp)
+        record.decode_forecast_ns = self.pictures.decode_ns(record.decode_estimate_ns)
+        self.pictures.received(image)
+        return receive_ns(image.size_bytes) + record.decode_forecast_ns
 
 
 class Admission:

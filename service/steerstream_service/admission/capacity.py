@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from steerstream_service.admission.frame_cost import FrameCost, Reading
 from steerstream_service.admission.lateness import Lateness
@@ -33,7 +34,25 @@ _DEAR = 1.5
 _DEAR_GAP = 4.0
 """From one dear picture beyond its grant to the next, as a multiple of its cost: together they take
 a quarter of a core."""
+_DEAR_AHEAD_NS = 60_000_000
+"""Dear pictures that come together are taken up to this time ahead of their turns: 15 ms of work.
+So a crowd of vehicles with pictures of 2 ms begins at once, but no more than two of the dearest."""
+_DEAR_KEPT_NS = 200_000_000
+"""For how long a turn is kept for a session: some frames of a camera. Those that nobody uses must
+not be saved up for a crowd."""
 _MS = 1e6
+
+
+class DearTurn(NamedTuple):
+    """When a session's dear pictures have their turn.
+
+    Attributes:
+        is_now: whether the one that has just come has it.
+        next_ns: when the next one has it.
+    """
+
+    is_now: bool
+    next_ns: int
 
 
 class Capacity:
@@ -96,7 +115,7 @@ class Capacity:
         if not self._in_loop:
             return step_ns + frame.loop_ns
         # Once measured, the event loop's time per frame includes the step.
-        return step_ns if frame.is_guess else frame.loop_ns + self.picture(model).loop_ns
+        return step_ns if frame.is_guess else frame.loop_ns + self.picture(model).cpu_ns
 
     def picture(self, model: str) -> PictureTime:
         """Return what a typical picture for a model costs, by which newcomers are judged."""
@@ -204,15 +223,19 @@ class Capacity:
         typical_ns = frame_ns + self.picture(claim.demand.model).cpu_ns
         return frame_ns + picture_ns > _DEAR * typical_ns
 
-    def dear_turn_ns(self, now_ns: int, picture_ns: float) -> int:
-        """Return when a session may be read again whose picture was dear and beyond its grant.
+    def dear_turn(self, claim: Claim, now_ns: int, picture_ns: float) -> DearTurn:
+        """Give a session with a dear picture beyond its grant a turn, after those of all others.
 
         Args:
-            now_ns: when it came.
-            picture_ns: CPU time that the picture takes.
+            claim: the session's.
+            now_ns: when the picture came.
+            picture_ns: CPU time that it takes.
         """
+        is_kept = claim.turn_ns is not None and 0 <= now_ns - claim.turn_ns < _DEAR_KEPT_NS
+        is_now = is_kept or self._next_dear_ns <= now_ns + _DEAR_AHEAD_NS
         self._next_dear_ns = max(now_ns, self._next_dear_ns) + round(_DEAR_GAP * picture_ns)
-        return self._next_dear_ns
+        claim.turn_ns = self._next_dear_ns
+        return DearTurn(is_now, self._next_dear_ns)
 
     def review(
         self,

@@ -81,15 +81,17 @@ class Claim:
 
     Attributes:
         granted_ns: CPU time that a picture may take; more than that counts as several frames.
+        turn_ns: when a picture that takes more may come again; None where none has come.
     """
 
-    __slots__ = ("demand", "granted_ns", "is_measured", "picture")
+    __slots__ = ("demand", "granted_ns", "is_measured", "picture", "turn_ns")
 
     def __init__(self, demand: Demand, picture: PictureTime, *, is_measured: bool = False) -> None:
         self.demand = demand
         self.picture = picture
         self.is_measured = is_measured
         self.granted_ns = picture.cpu_ns
+        self.turn_ns: int | None = None
 
 
 @dataclass(slots=True)

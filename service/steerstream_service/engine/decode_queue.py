@@ -12,7 +12,9 @@ each took so long.
 
 Frames are decoded in the order of their deadlines. A frame that supersedes one that waits takes
 over its turn, or a camera that is faster than the queue would wait for ever. Long pictures never
-have all the decoders, if there are several: others wait for one of them at most.
+have all the decoders, if there are several: others wait for one of them at most. Where pictures are
+decoded on the event loop's thread, long ones have a thread of their own, one at a time: a
+progressive picture would hold the loop up for 50 ms.
 """
 
 from __future__ import annotations
@@ -90,19 +92,25 @@ class DecodeQueue:
         executor: runs the decoders.
         decoders: how many run at once.
         clock: monotonic, in nanoseconds; None for this machine's.
+        beside: decodes long pictures, so that the executor has none; None where that has them.
     """
 
     def __init__(
-        self, executor: Decoders, decoders: int, clock: Callable[[], int] | None = None
+        self,
+        executor: Decoders,
+        decoders: int,
+        clock: Callable[[], int] | None = None,
+        *,
+        beside: Decoders | None = None,
     ) -> None:
         self._executor = executor
+        self._beside = beside
         self._decoders = decoders
         self._clock = clock or time.monotonic_ns
         # Bounded by the sessions: each has at most one frame here.
         self._waiting: list[_Entry] = []
         self._running: dict[FrameRecord, _Entry] = {}
         self._frame_ns = 0.0
-        self._decode_ns = 0.0
         self._started_ns = 0
         self._last_decode_ns = 0.0
         # Of the event loop, known with the first frame: to ask for it is a call of the kernel.
@@ -138,11 +146,8 @@ class DecodeQueue:
         entry = _Entry(record, decode, done, give_up, now_ns)
         at = bisect_right(self._waiting, record.turn_ns, key=_turn) if self._waiting else 0
         self._waiting.insert(at, entry)
-        before = len(self._running) + at + 1
-        if before > _ALWAYS * self._decoders:
-            until = [*self._running.values(), *self._waiting[: at + 1]]
-            if self._is_too_late(entry, until, now_ns):
-                self._give_up(max(self._waiting[: at + 1], key=partial(_next_turn_ns, before)))
+        if len(self._running) + at + 1 > _ALWAYS * self._decoders:
+            self._keep_budget(entry, self._waiting[: at + 1], now_ns)
         self._fill()
 
     def take_back(self, record: FrameRecord) -> bool:
@@ -161,6 +166,19 @@ class DecodeQueue:
                 return True
         return False
 
+    def _keep_budget(self, entry: _Entry, waiting: Sequence[_Entry], now_ns: int) -> None:
+        """Give a frame up where a new one would be late, one of those up to that."""
+        until = [*self._running.values(), *waiting]
+        if self._beside is not None:
+            # Short and long ones do not wait for each other.
+            is_long = _is_long(entry)
+            until, waiting = (
+                [each for each in entries if _is_long(each) == is_long]
+                for entries in (until, waiting)
+            )
+        if len(until) > _ALWAYS * self._decoders and self._is_too_late(entry, until, now_ns):
+            self._give_up(max(waiting, key=partial(_next_turn_ns, len(until))))
+
     def _is_too_late(self, entry: _Entry, until: Sequence[_Entry], now_ns: int) -> bool:
         record = entry.record
         latest_ns = record.arrived_ns + _FILLED * (record.start_by_ns - record.arrived_ns)
@@ -172,7 +190,7 @@ class DecodeQueue:
         asyncio.get_running_loop().call_soon(entry.give_up, entry.record)
 
     def _fill(self) -> None:
-        while len(self._running) < self._decoders and (entry := self._next()) is not None:
+        while (entry := self._next()) is not None:
             now_ns = self._clock()
             if now_ns + self._least_ns(entry.record) > entry.record.start_by_ns:
                 self._give_up(entry)
@@ -181,30 +199,36 @@ class DecodeQueue:
                 self._start(entry, now_ns)
 
     def _next(self) -> _Entry | None:
-        """Return the most urgent frame; none with a long picture for the last free decoder."""
+        """Return the most urgent frame for which there is a decoder."""
         if not self._running or not self._waiting:
             return self._waiting[0] if self._waiting else None
-        long = sum(_is_long(entry) for entry in self._running.values())
-        if long < self._decoders - 1 or not long:
-            return self._waiting[0]
-        return next((entry for entry in self._waiting if not _is_long(entry)), None)
+        long = sum(map(_is_long, self._running.values()))
+        short = len(self._running) - long
+        if self._beside is not None:
+            takes_short, takes_long = short < self._decoders, not long
+        else:
+            takes_short = short + long < self._decoders
+            takes_long = takes_short and (not long or long < self._decoders - 1)
+        return next(
+            (each for each in self._waiting if (takes_long if _is_long(each) else takes_short)),
+            None,
+        )
 
-    def _least_ns(self, record: FrameRecord) -> int:
+    def _least_ns(self, record: FrameRecord) -> float:
         # Never more than half of the time that the frame had, so that a cost that looks too high
         # lets frames through that correct it.
-        return min(int(self._decode_ns), (record.start_by_ns - record.arrived_ns) // 2)
+        return min(record.decode_forecast_ns, (record.start_by_ns - record.arrived_ns) / 2)
 
     def _start(self, entry: _Entry, now_ns: int) -> None:
-        if entry.since_ns <= self._started_ns:
-            # It has waited since the one before began, so that took the server's time until now.
-            took_ns = now_ns - self._started_ns - self._last_decode_ns / self._decoders
-            self._frame_ns = _mean(self._frame_ns, max(0.0, took_ns))
-        self._started_ns = now_ns
-        self._last_decode_ns = entry.record.decode_forecast_ns
         self._running[entry.record] = entry
         if self._loop is None:
             self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
-        decoding = self._executor.submit(entry.decode, entry.record)
+        if self._beside is not None and _is_long(entry):
+            executor = self._beside
+        else:
+            executor = self._executor
+            self._measure(entry, now_ns)
+        decoding = executor.submit(entry.decode, entry.record)
         loop, thread = self._loop, self._thread
 
         def finished(decoding: Decoding) -> None:
@@ -219,12 +243,19 @@ class DecodeQueue:
         decoding.add_done_callback(finished)
         entry.decoding = decoding
 
+    def _measure(self, entry: _Entry, now_ns: int) -> None:
+        if entry.since_ns <= self._started_ns:
+            # It has waited since the one before began, so that took the server's time until now.
+            took_ns = now_ns - self._started_ns - self._last_decode_ns / self._decoders
+            self._frame_ns = _mean(self._frame_ns, max(0.0, took_ns))
+        self._started_ns = now_ns
+        self._last_decode_ns = entry.record.decode_forecast_ns
+
     def _finished(self, entry: _Entry, decoding: Decoding) -> None:
         del self._running[entry.record]
         # It keeps what it calls, so it and the entry would keep each other, and the picture, until
         # the next collection of garbage.
         entry.decoding = None
-        self._decode_ns = _mean(self._decode_ns, entry.record.decode_ns)
         entry.done(entry.record, decoding.exception())
         self._fill()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,9 @@ _STOP_S = 1.0
 """For RPCs that are still open when all sessions have ended: health watches and descriptions."""
 _LOOK_S = 1.0
 """Between two looks at how long the present step takes."""
+_BESIDE_PRIORITY = 5
+"""Of the thread that decodes long pictures beside an event loop on the same core: it has a quarter
+of the core where the loop wants all of it. With less it might keep Python's lock for too long."""
 _STRANGERS = (
     # From a connection's first byte to its settings: a connection that says nothing ends.
     ("grpc.server_handshake_timeout_ms", 10_000),
@@ -172,7 +176,10 @@ class Server:
         self._stop = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._health = health.aio.HealthServicer()
-        pictures = DecodeQueue(self._decoder, 1 if in_loop else config.decode_threads)
+        self._beside = _threads(1, initializer=_yield_to_others) if in_loop else None
+        pictures = DecodeQueue(
+            self._decoder, 1 if in_loop else config.decode_threads, beside=self._beside
+        )
         self._service = DriveService(
             self.admission,
             self._engine,
@@ -368,7 +375,9 @@ class Server:
         try:
             await self._engine.stop()
         finally:
-            self._decoder.shutdown(cancel_futures=True)
+            for decoder in (self._decoder, self._beside):
+                if decoder is not None:
+                    decoder.shutdown(cancel_futures=True)
         if self._listening:
             _log.info("stopped")
 
@@ -420,19 +429,30 @@ def _in_loop(queues: Sequence[ModelQueue], observer: Observer) -> tuple[Engine, 
 def _in_threads(
     queues: Sequence[ModelQueue], observer: Observer, decode_threads: int
 ) -> tuple[Engine, Decoders]:
-    decoder = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
-    # A pool makes threads as calls come. Make all of them now, so that a lack of threads ends the
-    # start and no session later.
+    return ThreadEngine(queues, observer), _threads(decode_threads)
+
+
+def _threads(count: int, initializer: Callable[[], None] | None = None) -> ThreadPoolExecutor:
+    """Return a pool of threads that decode, with all of them running.
+
+    A pool makes threads as calls come. So a lack of threads ends the start and no session later.
+    """
+    decoder = ThreadPoolExecutor(count, "decode", initializer)
     go_on = threading.Event()
     try:
-        for _ in range(decode_threads):
+        for _ in range(count):
             decoder.submit(go_on.wait)
     except RuntimeError:
         decoder.shutdown(wait=False)
         raise
     finally:
         go_on.set()
-    return ThreadEngine(queues, observer), decoder
+    return decoder
+
+
+def _yield_to_others() -> None:
+    """Let the event loop, which has the same core, go first with most of what it has to do."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BESIDE_PRIORITY)
 
 
 def _streams(config: Config) -> int:

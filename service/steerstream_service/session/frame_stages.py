@@ -105,11 +105,14 @@ class FrameRecord:
         served_ns: when the session had its last command; 0 before the first.
         resets_before: resets that the session received before the frame.
         pixels: uint8 [height, width, 3], the network's input. Set by the decoder, as the next
-            three.
+            four.
         undecodable: why there are no pixels; None if there are.
         decode_ns: what decoding took.
         decode_cpu_ns: CPU time of that.
-        decode_forecast_ns: what decoding will take. Set by the stream before it.
+        is_decoded_beside: whether another thread than the event loop's decoded it.
+        decode_estimate_ns: CPU time that decoding seems to take by the picture's header. Set on
+            arrival by the session's lease, as the next one.
+        decode_forecast_ns: the same by what the session's other pictures took besides.
         epoch: the state's epoch with this frame. Set by the session on submission, as the next
             three.
         reset: whether the step begins from the initial state.
@@ -142,12 +145,14 @@ class FrameRecord:
         "capture_time_ns",
         "deadline_ns",
         "decode_cpu_ns",
+        "decode_estimate_ns",
         "decode_forecast_ns",
         "decode_ns",
         "epoch",
         "image",
         "interval_s",
         "invalid",
+        "is_decoded_beside",
         "is_for_rings",
         "is_replayed",
         "outcome",
@@ -205,6 +210,8 @@ class FrameRecord:
         self.undecodable: UndecodableError | None = None
         self.decode_ns = 0
         self.decode_cpu_ns = 0
+        self.is_decoded_beside = False
+        self.decode_estimate_ns = 0.0
         self.decode_forecast_ns = 0.0
         self.recall_asked = False
         self.skip: tuple[SkipReason, str] | None = None

@@ -73,7 +73,6 @@ _WANTED = (
     "of the state; send the frames from its replay_from on, or open without a ticket"
 )
 _NOT_MADE = "the state cannot be made again, open without a ticket; frame {} was not stepped"
-_SURPLUS = "the server is busy, and this is more than the stated rate; state it when opening"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +185,7 @@ class Session:
         record: FrameRecord,
         step_cost_ns: int,
         *,
-        is_surplus: bool = False,
+        refusal: str | None = None,
         is_unread: bool = False,
     ) -> list[Action]:
         """A frame came; its `arrived_ns` is the present time.
@@ -195,7 +194,7 @@ class Session:
             record: the frame, which is the session's from now on.
             step_cost_ns: what one step costs at present: the part of the budget that a frame needs
                 from the time when the engine takes it.
-            is_surplus: whether it came faster than the session's stated rate to a busy server.
+            refusal: why the server has no time for it, where it may be left out; None if it has.
             is_unread: whether too many answers wait for the client to take them.
         """
         self._idleness.frame_came(record.arrived_ns)
@@ -219,12 +218,12 @@ class Session:
         self._unanswered += 1
         if self._in_order:
             self._order.append(record)
-        refusal = self._refusal(record)
-        if refusal is not None:
+        fault = self._fault(record)
+        if fault is not None:
             record.move(Event.REFUSE)
-            self._skip(record, *refusal, record.arrived_ns, actions)
+            self._skip(record, *fault, record.arrived_ns, actions)
             return actions
-        text = self._overload(record, is_surplus=is_surplus, is_unread=is_unread)
+        text = self._overload(record, refusal, is_unread=is_unread)
         self._accept(record, text, actions)
         return self._advance(actions)
 
@@ -333,7 +332,7 @@ class Session:
 
     # Receiving.
 
-    def _refusal(self, record: FrameRecord) -> tuple[SkipReason, str] | None:
+    def _fault(self, record: FrameRecord) -> tuple[SkipReason, str] | None:
         if self._answers.knows(record.sequence_number):
             return SkipReason.DUPLICATE, "a frame of this number was seen before"
         if record.sequence_number <= self._sequence_number:
@@ -377,11 +376,11 @@ class Session:
         if decoding is not None and not self._keeps(decoding):
             actions.append(Recall(decoding))
 
-    def _overload(self, record: FrameRecord, *, is_surplus: bool, is_unread: bool) -> str | None:
+    def _overload(self, record: FrameRecord, refusal: str | None, *, is_unread: bool) -> str | None:
         if is_unread:
             return _UNREAD
         if not self._keeps(record):
-            return _SURPLUS if is_surplus else None
+            return refusal
         if len(self._waiting) >= self._terms.max_waiting_frames:
             return f"{self._terms.max_waiting_frames} frames wait already; send fewer at once"
         return None

@@ -8,6 +8,7 @@ session to the handler. A fault anywhere ends this stream and no other.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -174,6 +175,7 @@ class DriveStream:
         self._config = config
         self._observer = observer
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         opened_ns = time.monotonic_ns()
         self._session = Session(lease.terms, opened_ns, lease.resumed)
         self.first_frame_due_ns = opened_ns + _FIRST_FRAME_NS
@@ -348,6 +350,8 @@ class DriveStream:
         while (request := await read(self._context)) is not None:
             self._engine.heard()
             self._handle(request, time.monotonic_ns())
+            # It may hold megabytes, and the next one may be long in coming.
+            del request
             if self._pause_ns:
                 # HTTP/2's flow control slows this client down; no other session pays for it.
                 pause_ns, self._pause_ns = self._pause_ns, 0
@@ -401,22 +405,16 @@ class DriveStream:
         self.first_frame_due_ns = NEVER_NS
         record = wire.frame(frame, now_ns)
         self._observer.received(self.lease.session_id, record)
-        # The server itself has frames played again, as fast as they are answered.
-        pause_ns, is_surplus = 0, False
-        if not record.is_replayed:
-            pause_ns, is_surplus = self.lease.take(now_ns, record.image)
-        if record.image is not None:
-            self.lease.pictures.received(record.image)
+        taken = self.lease.take(record)
         actions = self._session.receive(
             record,
             self._queue.step_cost_ns,
-            is_surplus=is_surplus,
+            refusal=taken.refusal,
             is_unread=self._is_unread(frame, now_ns),
         )
         self._perform(actions)
         self._deadline.set(now_ns + self._half_budget_ns)
-        if pause_ns:
-            self._pause(pause_ns)
+        self._pause(taken.pause_ns)
 
     def _reading_ended(self, reader: asyncio.Task[None]) -> None:
         if reader.cancelled():
@@ -472,11 +470,9 @@ class DriveStream:
         view_of = None if record.view_applied is None else self._input
         if pictures.is_cheap(record.image, view_of):
             self._make_pixels(record)
-            self.lease.pictures.decoded(record.decode_cpu_ns)
+            self._count_decoded(record)
             return self._session.decoded(record, time.monotonic_ns())
         self._decoding = record
-        if record.image is not None:
-            record.decode_forecast_ns = self.lease.pictures.decode_ns(record.image)
         self._decoder.put(record, self._make_pixels, self._decoder_done, self._given_up)
         return []
 
@@ -495,14 +491,20 @@ class DriveStream:
             record.undecodable = error
         record.decode_ns = time.monotonic_ns() - began_ns
         record.decode_cpu_ns = time.thread_time_ns() - began_cpu_ns
+        record.is_decoded_beside = threading.get_ident() != self._thread
 
     def _decoder_done(self, record: FrameRecord, error: BaseException | None) -> None:
         """Go on with the frame; a fault of the decoder ends the stream."""
-        self.lease.pictures.decoded(record.decode_cpu_ns)
+        self._count_decoded(record)
         if error is not None:
             self.end(error)
         else:
             self._tell(self._session.decoded, record)
+
+    def _count_decoded(self, record: FrameRecord) -> None:
+        self.lease.pictures.decoded(
+            record.decode_cpu_ns, record.decode_estimate_ns, beside=record.is_decoded_beside
+        )
 
     def _given_up(self, record: FrameRecord) -> None:
         self._tell(self._session.given_up, record)

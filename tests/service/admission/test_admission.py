@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import re
 import threading
 import time
 
@@ -15,7 +16,7 @@ from steerstream_bundle import loading
 from steerstream_bundle.contract import TrainedCamera
 from steerstream_bundle.pictures import JpegImage, RawImage
 from steerstream_service.admission import admission as admission_module
-from steerstream_service.admission.admission import Admission
+from steerstream_service.admission.admission import Admission, Taken
 from steerstream_service.admission.catalogue import Model
 from steerstream_service.admission.shares import Holder
 from steerstream_service.config import Config
@@ -26,6 +27,8 @@ from steerstream_service.errors import (
     ShareTakenError,
     TooManySessionsError,
 )
+from steerstream_service.session.frame_stages import FrameRecord
+from tests.bundle.jpeg_files import of_size
 from tests.service import bundles
 
 MS = 1_000_000
@@ -130,15 +133,22 @@ def test_the_last_session_stays_however_slow_the_server(tiny):
     assert admitting.release(only)
 
 
-VIEW = JpegImage(bytes(6_000))
+VIEW = JpegImage(of_size(200, 66, 6_000))
+NOISE = JpegImage(of_size(2000, 1024, 1_840_000))
 LARGE = RawImage(1280, 720, bytes(3 * 1280 * 720))
 
 
-def sends(lease, image, decode_ms):
-    """One frame, as a stream counts it; returns what the stream is told."""
-    told = lease.take(0, image)
-    lease.pictures.received(image)
-    lease.pictures.decoded(round(decode_ms * MS))
+def takes(lease, image, now_ns=0, *, is_replayed=False):
+    """One frame, as a stream hands it over; returns its record, and what the stream is told."""
+    record = FrameRecord(0, 0, image, None, now_ns)
+    record.is_replayed = is_replayed
+    return record, lease.take(record)
+
+
+def sends(lease, image, decode_ms, now_ns=0):
+    """One frame that is decoded; returns what the stream is told."""
+    record, told = takes(lease, image, now_ns)
+    lease.pictures.decoded(round(decode_ms * MS), record.decode_estimate_ns)
     return told
 
 
@@ -170,13 +180,78 @@ def test_a_dear_frame_beyond_what_was_granted_is_served_and_the_next_read_is_in_
     sends(car, VIEW, 0.1)
     admitting.review()
     turns = [sends(lease, LARGE, 9.0) for lease in crowd]
-    assert not any(is_surplus for _, is_surplus in turns)
-    pauses_ms = [pause_ns / MS for pause_ns, _ in turns]
+    assert {told.refusal for told in turns} == {None}
+    pauses_ms = [told.pause_ns / MS for told in turns]
     assert pauses_ms[0] > 4
     assert pauses_ms == pytest.approx([pauses_ms[0], 2 * pauses_ms[0], 3 * pauses_ms[0]])
-    assert sends(car, VIEW, 0.1) == (0, False)
+    assert sends(car, VIEW, 0.1) == Taken()
     admitting.review()
-    assert admitting.admit(opening(frame_rate_hz=1.0)).take(0, VIEW) == (0, False)
+    assert takes(admitting.admit(opening(frame_rate_hz=1.0)), VIEW)[1] == Taken()
+
+
+def disguised(admitting, count):
+    """Sessions that have sent small pictures for a while, and are granted no more."""
+    crowd = [admitting.admit(opening(frame_rate_hz=20.0)) for _ in range(count)]
+    for lease in crowd:
+        sends(lease, VIEW, 0.1)
+    admitting.review()
+    return crowd
+
+
+@pytest.mark.parametrize("image", [NOISE, JpegImage(of_size(2000, 1024, 12_000, progressive=True))])
+def test_of_a_crowd_whose_pictures_turn_dear_at_once_most_are_refused_before_they_cost_much(
+    tiny, image
+):
+    crowd = disguised(admission(tiny, cores=8.0), 16)
+    told = [takes(lease, image, 10**9)[1] for lease in crowd]
+    refused = [answer for answer in told if answer.refusal]
+    assert len(refused) >= 13
+    assert re.fullmatch(
+        r"the picture takes \d+\.\d times what .* send smaller ones, or send on: the next is read "
+        r"in \d+ ms",
+        refused[0].refusal,
+    )
+    assert all(answer.pause_ns > 0 for answer in told)
+    assert len({answer.pause_ns for answer in told}) == 16, "each has its turn"
+    last, answer = crowd[-1], told[-1]
+    turn_ns = 10**9 + answer.pause_ns
+    assert takes(last, image, turn_ns)[1].refusal is None, "when its turn has come"
+
+
+def test_a_vehicle_whose_first_picture_is_large_is_served_where_there_is_room(tiny):
+    admitting = admission(tiny)
+    lease, told = admitting.admit(opening(frame_rate_hz=5.0, budget_ms=500.0)), []
+    for frame in range(20):
+        told.append(sends(lease, NOISE, 12.0, 10**9 + frame * 200 * MS))
+        if frame % 2:
+            admitting.review()
+    assert {answer.refusal for answer in told} == {None}
+    assert told[-1].pause_ns == 0, "it is granted what its pictures cost"
+    beside = admitting.admit(opening(frame_rate_hz=20.0))
+    assert sends(beside, VIEW, 0.1, 5 * 10**9) == Taken()
+
+
+def test_dear_pictures_that_are_played_again_are_read_in_turn_and_keep_no_rate(tiny):
+    crowd = disguised(admission(tiny), 2)
+    pauses = [takes(crowd[0], NOISE, is_replayed=True)[1].pause_ns for _ in range(30)]
+    assert pauses[-1] > pauses[0] > 40 * MS
+    assert {takes(crowd[1], VIEW, is_replayed=True)[1] for _ in range(100)} == {Taken()}
+    assert crowd[1].rate_meter.review().frames == 0
+
+
+def test_a_bunch_of_dear_pictures_that_were_granted_is_read_slowly_and_not_refused(tiny):
+    """A network that stalls for a moment hands over several frames at once."""
+    admitting = admission(tiny)
+    lease = admitting.admit(opening(frame_rate_hz=5.0, budget_ms=500.0))
+    beside = [admitting.admit(opening(frame_rate_hz=5.0, budget_ms=500.0)) for _ in range(2)]
+    for car in beside:
+        sends(car, VIEW, 0.1)
+    for _ in range(10):
+        sends(lease, NOISE, 12.0, 10**9)
+        admitting.review()
+    told = [takes(lease, NOISE, 5 * 10**9)[1] for _ in range(6)]
+    assert {answer.refusal for answer in told} == {None}
+    assert told[-1].pause_ns > 0
 
 
 def test_a_dear_surplus_is_read_slowly_even_while_there_is_room(tiny):
@@ -185,20 +260,22 @@ def test_a_dear_surplus_is_read_slowly_even_while_there_is_room(tiny):
     sends(car, VIEW, 0.1)
     sends(lease, LARGE, 1.0)
     admitting.review()
-    told = [lease.take(0, LARGE) for _ in range(9)]
-    assert 0 < told[-1][0] <= 1000 * MS
-    assert told[-1][0] > told[3][0] > 0
-    flood = [car.take(0, VIEW) for _ in range(50)]
-    assert set(flood) == {(0, False)}, "what is cheap is served as long as there is room"
+    pauses = [takes(lease, LARGE)[1].pause_ns for _ in range(9)]
+    assert 0 < pauses[-1] <= 1000 * MS
+    assert pauses[-1] > pauses[3] > 0
+    flood = [takes(car, VIEW)[1] for _ in range(50)]
+    assert set(flood) == {Taken()}, "what is cheap is served as long as there is room"
 
 
 def test_on_a_busy_server_a_surplus_is_refused(tiny):
     admitting = admission(tiny)
     car = admitting.admit(opening(frame_rate_hz=20.0))
     admitting.capacity.is_busy = True
-    told = [car.take(0, VIEW) for _ in range(9)]
-    assert told == [*[(0, False)] * 8, (40 * MS, True)]
-    assert car.take(0, None) == (40 * MS, True)
+    *within, surplus = (takes(car, VIEW)[1] for _ in range(9))
+    assert within == [Taken()] * 8
+    assert surplus.pause_ns == 40 * MS
+    assert "state it when opening" in surplus.refusal
+    assert takes(car, None)[1] == surplus
 
 
 def _review_until_some_go(admitting, reviews=500):

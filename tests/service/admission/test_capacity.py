@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from steerstream_service.admission.capacity import Capacity
 from steerstream_service.admission.frame_cost import Reading
-from steerstream_service.admission.load import Demand
+from steerstream_service.admission.load import Claim, Demand
 from steerstream_service.admission.picture_cost import NO_PICTURE, NOTHING_SPENT, Spent
 from steerstream_service.admission.rate_meter import FrameCounts
 from steerstream_service.admission.shedding import Shedding
@@ -414,8 +416,53 @@ def test_frames_are_dear_beside_a_typical_one():
     assert not server.is_dear(cars[0], 1.3 * MS)
 
 
-def test_dear_pictures_beyond_their_grant_are_read_in_turn():
+def claims_of(count):
+    return [Claim(CAR, NO_PICTURE) for _ in range(count)]
+
+
+def test_dear_pictures_beyond_their_grant_have_turns_one_session_after_the_other():
     server = capacity()
-    turns = [server.dear_turn_ns(10 * S, 2 * MS) - 10 * S for _ in range(3)]
-    assert turns == [8 * MS, 16 * MS, 24 * MS]
-    assert server.dear_turn_ns(11 * S, 2 * MS) == 11 * S + 8 * MS
+    turns = [server.dear_turn(claim, 10 * S, 2 * MS) for claim in claims_of(3)]
+    assert turns == [(True, 10 * S + gap_ms * MS) for gap_ms in (8, 16, 24)]
+    assert server.dear_turn(claims_of(1)[0], 11 * S, 2 * MS) == (True, 11 * S + 8 * MS)
+
+
+def test_of_a_crowd_of_dear_pictures_few_are_taken_at_once_and_the_others_in_their_turns():
+    server, crowd = capacity(), claims_of(16)
+    turns = [server.dear_turn(claim, 10 * S, 12 * MS) for claim in crowd]
+    assert [turn.is_now for turn in turns] == [True, True, *[False] * 14]
+    for claim, turn in list(zip(crowd, turns, strict=True))[2:]:
+        assert server.dear_turn(claim, turn.next_ns + 40 * MS, 12 * MS).is_now
+    assert not server.dear_turn(claims_of(1)[0], turns[-1].next_ns, 12 * MS).is_now
+
+
+def test_a_turn_that_nobody_used_is_not_saved_up():
+    server, crowd = capacity(), claims_of(16)
+    for claim in crowd:
+        server.dear_turn(claim, 10 * S, 12 * MS)
+    together = [server.dear_turn(claim, 20 * S, 12 * MS).is_now for claim in crowd]
+    assert sum(together) == 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 11), st.integers(0, 300), st.sampled_from([2, 12, 50])),
+        min_size=1,
+        max_size=80,
+    )
+)
+def test_dear_pictures_take_a_quarter_of_a_core_whoever_sends_them(frames):
+    """Sessions that open, that come and go, and that send as soon as they are read."""
+    server, crowd = capacity(), claims_of(12)
+    readable_ns, now_ns, taken = [0] * 12, S, []
+    for at, wait_ms, cost_ms in frames:
+        now_ns = max(now_ns + wait_ms * MS // 4, readable_ns[at])
+        turn = server.dear_turn(crowd[at], now_ns, cost_ms * MS)
+        readable_ns[at] = turn.next_ns
+        if turn.is_now:
+            taken.append((now_ns, cost_ms))
+    for first, (begin_ns, _) in enumerate(taken):
+        work_ms = 0
+        for end_ns, cost_ms in taken[first:]:
+            work_ms += cost_ms
+            assert work_ms <= (end_ns - begin_ns) / MS / 4 + 65 + 2 * 50, "and what was kept"

@@ -2,68 +2,131 @@
 
 from __future__ import annotations
 
-import pytest
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.pictures import JpegImage, RawImage
 from steerstream_service.admission.picture_cost import (
     NOTHING_SPENT,
     PictureMeter,
     PictureTime,
     Spent,
+    decode_estimate_ns,
     guess,
     typical,
 )
+from tests.bundle.jpeg_files import of_size
 
 MS = 1_000_000
-VIEW = JpegImage(bytes(6_000))
+INPUT = FrameInput(tensor="frames", height_px=66, width_px=200, crop=Crop())
+VIEW = JpegImage(of_size(200, 66, 6_000))
+ROAD = JpegImage(of_size(640, 480, 60_000))
+NOISE = JpegImage(of_size(2000, 1024, 1_840_000))
 LARGE = RawImage(1280, 720, bytes(3 * 1280 * 720))
 
 
-def test_the_first_picture_is_judged_by_its_size():
+def seems(image):
+    return decode_estimate_ns(image, INPUT)
+
+
+def test_what_a_picture_costs_is_told_by_its_header():
+    """Figures of one core: see the constants."""
+    assert seems(VIEW) == pytest.approx(0.05 * MS, rel=0.1)
+    assert seems(ROAD) == pytest.approx(0.5 * MS, rel=0.1)
+    assert seems(NOISE) == pytest.approx(12 * MS, rel=0.1)
+    assert seems(LARGE) < 0.5 * MS
+    assert seems(JpegImage(b"no picture")) == 0.0, "it is refused before it costs anything"
+
+
+def test_a_progressive_picture_is_known_to_cost_four_times_as_much_and_one_of_few_bytes_too():
+    noise = JpegImage(of_size(2000, 1024, 1_675_000, progressive=True))
+    assert 47 * MS < seems(noise) < 70 * MS
+    grey = JpegImage(of_size(2000, 1024, 12_500, progressive=True))
+    assert seems(grey) > 2.7 * MS, "ten scans took so long, and 64 are accepted"
+    narrow, grey = (JpegImage(of_size(*size, 34_600)) for size in ((260, 8000), (2000, 1024)))
+    assert seems(narrow) > 2 * MS > 4 * seems(grey) / 2, "it is decoded at its whole size"
+
+
+def test_the_mapping_of_a_camera_says_at_which_size_its_pictures_are_decoded():
+    warp = cast(Any, SimpleNamespace(least_px=(480, 640)))
+    assert decode_estimate_ns(ROAD, INPUT, warp) > seems(ROAD) + 0.15 * MS
+
+
+def meter_of(*costs, estimate_ns=MS, each=1):
+    """A meter after reviews, of pictures that took so many milliseconds."""
+    meter = PictureMeter()
+    for cost_ms in costs:
+        for _ in range(each):
+            meter.received(VIEW)
+            meter.decoded(round(cost_ms * MS), estimate_ns)
+        meter.review()
+    return meter
+
+
+def test_the_first_picture_is_believed_to_cost_what_it_seems_to():
     meter = PictureMeter()
     assert meter.mean is None
-    assert meter.forecast_ns(VIEW) < 0.1 * MS
-    assert meter.forecast_ns(JpegImage(bytes(2_000_000))) > 10 * MS
-    assert MS < meter.forecast_ns(LARGE) < 3 * MS
+    assert meter.decode_ns(12 * MS) == 12 * MS
 
 
-def test_later_ones_are_judged_by_what_was_measured():
-    meter = PictureMeter()
-    for _ in range(10):
-        meter.received(VIEW)
-        meter.decoded(2 * MS)
-    meter.review()
-    assert meter.decode_ns(VIEW) == 2 * MS
-    assert meter.forecast_ns(VIEW) == pytest.approx(2 * MS, rel=0.01)
-    assert meter.forecast_ns(LARGE) == pytest.approx(3.4 * MS, rel=0.05), "its size still counts"
+def test_later_ones_are_judged_by_what_the_first_took():
+    meter = meter_of(*[2.0] * 10)
+    assert meter.decode_ns(MS) == 2 * MS
+    assert meter.decode_ns(1.5 * MS) == 3 * MS, "and by their headers"
+    assert meter_of(*[0.5] * 10).decode_ns(MS) == 0.5 * MS
 
 
-def test_a_client_that_sent_small_pictures_is_not_trusted_with_a_large_one():
+def test_a_client_that_sent_cheap_pictures_is_not_trusted_with_a_dear_one():
+    meter = meter_of(*[0.5] * 20)
+    assert meter.decode_ns(1.9 * MS) == 0.95 * MS, "such is a drive into the light"
+    assert meter.decode_ns(12 * MS) == 12 * MS
+    stuffed = meter_of(*[0.01] * 20)
+    assert stuffed.decode_ns(MS) == MS / 4, "bytes that nobody decodes earn no more than that"
+
+
+def test_a_client_whose_pictures_are_cheap_and_dear_by_turns_is_known_for_each():
     meter = PictureMeter()
     for _ in range(20):
-        meter.received(VIEW)
-        meter.decoded(MS // 4)
+        for cost_ms in (0.1, 12.0):
+            meter.received(VIEW)
+            meter.decoded(round(cost_ms * MS), cost_ms * MS)
         meter.review()
-    assert meter.decode_ns(VIEW) == MS // 4
-    assert meter.decode_ns(JpegImage(bytes(11_000))) == MS // 4, "such is a drive into the light"
-    assert meter.decode_ns(JpegImage(bytes(2_000_000))) > 10 * MS
-    assert meter.decode_ns(JpegImage(bytes(13_000))) == MS // 4, "never cheaper than others were"
+    assert meter.decode_ns(0.1 * MS) == pytest.approx(0.1 * MS)
+    assert meter.decode_ns(12 * MS) == pytest.approx(12 * MS)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), max_size=30),
+    st.floats(0.01, 100),
+)
+def test_no_history_makes_a_picture_look_cheaper_than_a_quarter_of_what_it_seems(seen, seems_ms):
+    meter = PictureMeter()
+    for cost_ms, seemed_ms in seen:
+        meter.received(VIEW)
+        meter.decoded(round(cost_ms * MS), seemed_ms * MS)
+        meter.review()
+    told_ns = meter.decode_ns(seems_ms * MS)
+    assert 0.25 * seems_ms * MS <= told_ns * 1.001
+    assert told_ns <= 8.001 * seems_ms * MS
+    if all(seems_ms > 2 * seemed_ms for _, seemed_ms in seen):
+        assert told_ns >= seems_ms * MS
 
 
 def test_pictures_that_turn_dear_are_known_by_the_second_one_and_a_stall_is_not():
-    meter = PictureMeter()
-    meter.received(VIEW)
-    for _ in range(2):
-        meter.decoded(MS)
+    meter = meter_of(1.0, each=2)
+    meter.decoded(5 * MS, MS)
+    assert meter.decode_ns(MS) == MS, "one may be a stall"
+    meter.decoded(4 * MS, MS)
+    assert meter.decode_ns(MS) == 4 * MS
+    meter.decoded(MS, MS)
+    assert meter.decode_ns(MS) == MS
     meter.review()
-    meter.decoded(20 * MS)
-    assert meter.decode_ns(VIEW) == MS, "one may be a stall"
-    meter.decoded(15 * MS)
-    assert meter.decode_ns(VIEW) == 15 * MS
-    meter.decoded(MS)
-    assert meter.decode_ns(VIEW) == MS
-    meter.review()
-    assert MS < meter.decode_ns(VIEW) < 15 * MS, "the mean remembers"
+    assert MS < meter.decode_ns(MS) < 4 * MS, "the mean remembers"
 
 
 def test_a_lasting_change_is_known_after_a_few_reviews_and_one_review_is_not_enough():
@@ -71,7 +134,7 @@ def test_a_lasting_change_is_known_after_a_few_reviews_and_one_review_is_not_eno
     costs = []
     for decode_ms in (1, 1, 3, 3, 3, 3, 3, 3):
         meter.received(VIEW)
-        meter.decoded(decode_ms * MS)
+        meter.decoded(decode_ms * MS, MS)
         meter.review()
         costs.append(meter.mean.decode_ns / MS)
     assert costs[1] == 1
@@ -83,7 +146,7 @@ def test_what_was_spent_counts_pictures_that_were_refused_too_and_is_told_once()
     meter = PictureMeter()
     for _ in range(4):
         meter.received(LARGE)
-    meter.decoded(MS)
+    meter.decoded(MS, MS)
     spent = meter.review()
     assert spent.receive_ns > 4 * MS
     assert spent.decode_ns == MS
@@ -102,8 +165,8 @@ def test_a_session_whose_pictures_are_never_decoded_is_known_by_what_it_sends():
 
 def test_decoding_is_work_of_the_event_loop_only_where_it_runs_there():
     for in_loop, loop_ns in ((False, 0.0), (True, 2 * MS)):
-        receive, decode = Spent(MS, 2 * MS).by_thread(in_loop=in_loop)
-        assert decode == PictureTime(2 * MS, loop_ns)
+        receive, decode = Spent(MS, 3 * MS, MS).by_thread(in_loop=in_loop)
+        assert decode == PictureTime(3 * MS, loop_ns), "and long ones are decoded beside it"
         assert 0 < receive.loop_ns < receive.cpu_ns == MS
         assert (guess(in_loop=in_loop).loop_ns > 0) is in_loop
 
@@ -117,6 +180,16 @@ def test_half_of_the_pictures_cost_what_is_typical_at_most():
 
 
 def test_the_sum_of_what_was_spent_is_taken_apart_again():
-    total = Spent(1.0, 2.0).plus(Spent(10.0, 20.0))
-    assert total == Spent(11.0, 22.0)
-    assert total.since(Spent(1.0, 2.0)) == Spent(10.0, 20.0)
+    total = Spent(1.0, 2.0, 0.5).plus(Spent(10.0, 20.0, 5.0))
+    assert total == Spent(11.0, 22.0, 5.5)
+    assert total.since(Spent(1.0, 2.0, 0.5)) == Spent(10.0, 20.0, 5.0)
+
+
+def test_what_another_thread_took_is_known_as_that():
+    meter = PictureMeter()
+    for beside in (False, True):
+        meter.received(VIEW)
+        meter.decoded(4 * MS, 4 * MS, beside=beside)
+    assert meter.review()[1:] == (8 * MS, 4 * MS)
+    assert meter.mean is not None
+    assert meter.mean[1:] == (4 * MS, 2 * MS)

@@ -45,10 +45,10 @@ class Decoders(Executor):
 class Server:
     """A queue in virtual time: each frame takes the whole server a while."""
 
-    def __init__(self, decoders=1):
+    def __init__(self, decoders=1, beside=None):
         self.now_ns = 10**9
         self.executor = Decoders()
-        self.queue = DecodeQueue(self.executor, decoders, lambda: self.now_ns)
+        self.queue = DecodeQueue(self.executor, decoders, lambda: self.now_ns, beside=beside)
         self.done, self.given_up, self.errors = [], [], []
 
     def frame(self, vehicle, *, budget_ns=BUDGET_NS, served_ns=0, turn_ns=None, decode_ms=0.0):
@@ -251,6 +251,47 @@ async def test_a_single_decoder_decodes_long_pictures_too():
     while server.serve(1):
         pass
     assert numbers(server.done) == [0, 1, 2]
+
+
+async def test_a_loop_that_decodes_has_another_thread_for_long_pictures():
+    beside = Decoders()
+    server = Server(beside=beside)
+    for number in range(3):
+        server.frame(number, budget_ns=20 * BUDGET_NS, decode_ms=50)
+    for number in range(3, 6):
+        server.frame(number, decode_ms=1)
+    assert len(beside.held) == 1, "one at a time"
+    while server.serve(1):
+        pass
+    assert numbers(server.done) == [3, 4, 5], "none has waited for a long one"
+    while beside.run():
+        pass
+    assert numbers(server.done) == [3, 4, 5, 0, 1, 2]
+    await asyncio.sleep(0)
+    assert not server.given_up
+
+
+async def test_a_long_picture_beside_the_loop_makes_no_other_frame_late():
+    server = await learned(Server(beside=Decoders()), ms=2)
+    for number in range(4):
+        server.frame(number, budget_ns=20 * BUDGET_NS, decode_ms=100)
+    for number in range(4, 12):
+        server.frame(number, decode_ms=1)
+    await asyncio.sleep(0)
+    assert not server.given_up
+    for number in range(12, 15):
+        server.frame(number, decode_ms=100)
+    await asyncio.sleep(0)
+    given_up = {record.decode_forecast_ns for record in server.given_up}
+    assert given_up == {100 * MS}, "of the long ones not all can be in time"
+
+
+async def test_a_long_picture_is_taken_back_from_the_other_thread_too():
+    beside = Decoders()
+    server = Server(beside=beside)
+    first, second = (server.frame(number, decode_ms=20) for number in range(2))
+    assert server.queue.take_back(first)
+    assert beside.run() is second
 
 
 async def test_a_forecast_that_is_far_too_long_is_corrected():

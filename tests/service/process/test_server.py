@@ -37,6 +37,7 @@ def test_one_core_has_no_threads_to_spare(  # noqa: PLR0917 - the columns of its
     made = Server(models, "tiny", Config(steps_on=steps_on), workers=workers)
     assert type(made._engine) is kind
     assert isinstance(made._decoder, TurnExecutor) == (kind is LoopEngine)
+    assert (made._beside is not None) == (kind is LoopEngine), "long pictures hold no loop up"
     largest = made.admission.models["tiny"].queue.cost.buckets[-1]
     assert largest == (LARGEST_STEP if kind is LoopEngine else Config().max_batch)
 

@@ -279,11 +279,11 @@ def test_every_answers_one_frame_too_many_with_overloaded_in_order():
     assert reasons == [SkipReason.OVERLOADED] * 2
 
 
-def test_a_surplus_frame_costs_neither_a_decode_nor_the_frame_that_waits():
-    shell = Shell().frame(0, 0).frame(1, 50).frame(2, 100, is_surplus=True)
+def test_a_frame_that_is_refused_costs_neither_a_decode_nor_the_frame_that_waits():
+    shell = Shell().frame(0, 0).frame(1, 50).frame(2, 100, refusal="no time")
     (skip,) = shell.answers
     assert (skip.sequence_number, skip.reason) == (2, SkipReason.OVERLOADED)
-    assert "state it when opening" in skip.detail
+    assert skip.detail == "no time"
     shell.decode().step().decode().step()
     assert [a.sequence_number for a in shell.answers] == [2, 0, 1]
     assert {record.stage for record in shell.records} == {Stage.ANSWERED}
@@ -307,8 +307,8 @@ def test_a_session_that_has_ended_holds_no_picture():
     Shell().session.let_go_of_pictures()
 
 
-def test_under_every_a_surplus_frame_only_waits():
-    shell = Shell(FramePolicy.EVERY).frame(0, 0, is_surplus=True)
+def test_under_every_a_frame_only_waits_where_another_would_be_refused():
+    shell = Shell(FramePolicy.EVERY).frame(0, 0, refusal="no time")
     assert isinstance(shell.decode().step().answers[0], Command)
 
 
@@ -472,12 +472,12 @@ def test_skips_say_what_to_do():
         late,
         "1 frames wait already; send fewer at once",
     ]
-    latest = Shell().frame(0, 0).frame(1, 50).frame(2, 100).frame(3, 150, is_surplus=True)
+    latest = Shell().frame(0, 0).frame(1, 50).frame(2, 100).frame(3, 150, refusal="no time")
     unread = FrameRecord(4, 200 * MS, IMAGE, None, 0)
     latest.perform(latest.session.receive(unread, COST_NS, is_unread=True))
     assert [answer.detail for answer in latest.answers] == [
         "a newer frame took its place",
-        "the server is busy, and this is more than the stated rate; state it when opening",
+        "no time",
         "the client does not take its answers; read them, and send frames no faster",
     ]
     assert latest.decode_fails().answers[-1].detail == "broken"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -32,6 +33,7 @@ from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import stream as stream_module
 from steerstream_service.transport.deadline_timer import DeadlineTimer
 from steerstream_service.transport.stream import DriveStream
+from tests.bundle.jpeg_files import of_size
 from tests.service import bundles
 from tests.service.records import until
 from tests.service.vehicle import FRAME_NS, LONG_BUDGET_MS, jpeg, raw
@@ -51,7 +53,10 @@ class Context:
         self._requests = asyncio.Queue()
 
     def client_sends(self, **message):
-        self._requests.put_nowait(drive_service_pb2.DriveRequest(**message))
+        self.client_sends_message(drive_service_pb2.DriveRequest(**message))
+
+    def client_sends_message(self, message):
+        self._requests.put_nowait(message)
 
     def client_closes(self):
         self._requests.put_nowait(object())
@@ -329,6 +334,31 @@ async def test_a_surplus_frame_of_a_busy_server_delays_the_next_one(opened, paus
     run.frames(*range(10))
     await until(lambda: run.context.reads == 10)
     assert pauses_s == [0.2, 0.2], "8 frames may come at once"
+
+
+async def test_a_dear_picture_that_comes_before_its_turn_is_refused_undecoded(opened, pauses_s):
+    run = await opened(FramePolicy.LATEST, rate_hz=20.0)
+    claim = run.lease.claim
+    run.lease.capacity.dear_turn(claim, time.monotonic_ns(), 10**12)
+    claim.turn_ns = None
+    run.frames(0, jpeg=of_size(2000, 1024, 1_840_000))
+    await run.answered(1)
+    (answer,) = run.context.answers
+    assert answer.reason == SkipReason.OVERLOADED
+    assert "send smaller ones" in answer.detail
+    assert len(pauses_s) == 1
+    assert pauses_s[0] > 60.0
+    assert not run.engine.frames
+
+
+async def test_a_message_is_let_go_before_the_next_one_is_waited_for(opened):
+    run = await opened()
+    frame = frame_pb2.Frame(sequence_number=1, capture_time_ns=1, rgb8=raw(GREY))
+    message = drive_service_pb2.DriveRequest(frame=frame)
+    held = sys.getrefcount(message)
+    run.context.client_sends_message(message)
+    await run.submitted()
+    assert sys.getrefcount(message) == held, "it may have megabytes"
 
 
 async def test_more_than_a_few_resets_a_second_are_read_slowly(opened, pauses_s, monkeypatch):

@@ -122,7 +122,7 @@ class _Awaited:
     capture_time_ns: int
     sent_ns: int
     lag_ns: int
-    due_in_ms: float = 0.0
+    due_in_ms: float
     is_lost: bool = False
 
 

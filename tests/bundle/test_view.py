@@ -60,6 +60,47 @@ def test_a_part_is_taken_where_all_its_edges_are_right_to_a_pixel(width, height,
         view.check(told, FRAME)
 
 
+class Shaped:
+    """A warp of pictures of 4:3; it notes what it is asked for."""
+
+    least_px = (1, 1)
+
+    def __init__(self):
+        self.asked = []
+
+    def of_plane(self, plane, out=None):
+        return plane
+
+    def check_shape(self, height_px, width_px):
+        self.asked.append((height_px, width_px))
+        if 3 * width_px != 4 * height_px:
+            raise ValueError("the camera's pictures are 4:3")
+
+
+MAPPED = Applied(640, 480, 0, 0, 0, 0, is_mapped=True)
+
+
+def test_a_view_that_was_mapped_as_asked_needs_no_further_crop():
+    warp = Shaped()
+    seen = view.check(MAPPED, FRAME, warp)
+    assert (seen.shape, seen.crop) == (FRAME.shape, Crop())
+    assert warp.asked == [(480, 640)]
+
+
+def test_a_view_of_another_camera_is_refused_in_the_mapping_s_words():
+    with pytest.raises(UndecodableError, match=r"^the camera's pictures are 4:3$"):
+        view.check(MAPPED._replace(source_height_px=360), FRAME, Shaped())
+    with pytest.raises(UndecodableError, match=r"^the camera's pictures are 4:3$"):
+        view.check_shape(360, 640, Shaped())
+
+
+def test_a_view_is_mapped_where_that_was_asked_and_only_there():
+    with pytest.raises(UndecodableError, match="the server asked for no mapping; crop"):
+        view.check(MAPPED, FRAME)
+    with pytest.raises(UndecodableError, match="the view is cropped, and the server asked for"):
+        view.check(TOLD, FRAME, Shaped())
+
+
 def test_another_size_is_refused_with_both_sizes():
     view.check_size(200, 66, FRAME)
     with pytest.raises(UndecodableError, match=r"has 66x200 pixels, the server asked for 200x66;"):

@@ -662,9 +662,23 @@ def test_a_horizon_counts_from_when_its_command_is_due():
     }
 
 
+@pytest.mark.parametrize(
+    ("horizon_ms", "after_ms", "action"),
+    [(0.0, 90.0, Action.HOLD), (1.0, 100.5, Action.FOLLOW), (1.0, 101.5, Action.HOLD)],
+)
+def test_a_command_is_followed_beyond_its_age_for_as_long_as_it_has_a_horizon(
+    horizon_ms, after_ms, action
+):
+    guard = Guard(Bounds(max_age_ms=80, max_horizon_ms=horizon_ms))
+    guard.frame_sent(0, 0, 0, due_in_ms=100.0)
+    values = ControlValues(0.1, 10.0, 0.0)
+    guard.received(command(0, 0, received_ms=70, limited=values, horizon=ahead(0.2)), ns(70))
+    assert guard.safe_command(round(after_ms * 1e6)).action is action
+
+
 @pytest.mark.parametrize("due_in_ms", [-1.0, math.nan, math.inf])
 def test_a_command_cannot_be_due_at_no_time(due_in_ms):
-    with pytest.raises(BadRequest, match="due_in_ms"):
+    with pytest.raises(BadRequest, match=r"^due_in_ms "):
         Guard().frame_sent(0, 0, 0, due_in_ms=due_in_ms)
 
 

@@ -36,6 +36,19 @@ def tool(request, monkeypatch):
     return request.param
 
 
+@pytest.mark.parametrize("installed", [{"opencv", "simplejpeg"}, {"opencv"}, {"simplejpeg"}, set()])
+def test_what_makes_views_is_imported_beforehand_as_far_as_it_is_installed(monkeypatch, installed):
+    imported = {}
+    for name in ("opencv", "simplejpeg"):
+        monkeypatch.setattr(extras, f"has_{name}", lambda name=name: name in installed)
+        monkeypatch.setattr(
+            extras, name, lambda purpose, name=name: imported.update({name: purpose})
+        )
+    view.load_packages()
+    assert imported.keys() == installed
+    assert all(imported.values())
+
+
 @st.composite
 def crops(draw):
     (top, bottom), (left, right) = (

@@ -151,6 +151,7 @@ class CallBounds(grpc.aio.ServerInterceptor):
         self._open[call.method] -= 1
         if call.timer is not None:
             call.timer.cancel()
+            call.timer = None  # it keeps the call's context, which keeps the call
 
     def _not_taken(self, call: _Call) -> None:
         """End a connection most of whose calls do not even take their status.

@@ -201,7 +201,7 @@ class DriveStream:
         self._submitted: FrameRecord | None = None
         self._deadline = deadlines.deadline(self._check_deadline)
         self._half_budget_ns = lease.terms.budget_ns // 2
-        self._patience = asyncio.timeout(None)
+        self._patience: asyncio.Timeout | None = None
         self._patience_ns = round(config.idle_timeout_s * 1e9)
         self._writing_since_ns: int | None = None
         # Until what waited while the last answer was written is dealt with.
@@ -233,7 +233,7 @@ class DriveStream:
         reader = asyncio.create_task(self._read())
         reader.add_done_callback(self._reading_ended)
         try:
-            async with self._patience:
+            async with asyncio.timeout(None) as self._patience:
                 await self._serve()
         except TimeoutError:
             seconds = self._config.idle_timeout_s
@@ -242,6 +242,8 @@ class DriveStream:
         finally:
             reader.cancel()
             self._session.let_go_of_pictures()
+            # Both keep the error that ended the task, and its traceback keeps this stream.
+            self._patience = self._error = None
 
     def close(self) -> None:
         """Let go of timers and engine; the result of a step that already runs is dropped."""
@@ -253,8 +255,8 @@ class DriveStream:
             timer.cancel()
         if self._decoding is not None:
             self._decoder.take_back(self._decoding)
-        if self._submitted is not None:
-            self._submitted.claim()
+        if self._submitted is not None and self._submitted.claim():
+            self._forget(self._submitted)
 
     def send(self, message: Message) -> None:
         """Send an answer or a notice after those that wait."""
@@ -296,7 +298,7 @@ class DriveStream:
         Its client may have lost the network, and then takes nothing any more.
         """
         self.end(error)
-        if not self._patience.expired():
+        if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(self._loop.time() + _GOODBYE_S)
 
     # Writing, and calling the session.
@@ -520,7 +522,13 @@ class DriveStream:
             self.shadow.submitted(record)
         self._engine.submit(self._queue, record)
 
+    def _forget(self, record: FrameRecord) -> None:
+        """Let a frame and its stream no longer keep each other."""
+        self._submitted = None
+        record.reply = _dropped
+
     def _replied(self, record: FrameRecord) -> None:
+        self._forget(record)
         if self.shadow is not None:
             self.shadow.replied(record)
         self._tell(self._session.finished, record)
@@ -552,7 +560,8 @@ class DriveStream:
         waiting_since_ns = min(self._writing_since_ns or now_ns, self._unread_since_ns or now_ns)
         next_ns = waiting_since_ns + self._patience_ns
         if next_ns <= now_ns:
-            self._patience.reschedule(self._loop.time())
+            if self._patience is not None:
+                self._patience.reschedule(self._loop.time())
             return
         if now_ns < self._session.idle_check_ns:
             next_ns = min(next_ns, self._session.idle_check_ns)
@@ -570,3 +579,7 @@ class DriveStream:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         self._idle_timer = self._loop.call_at(when_ns / 1e9, self._check_idle)
+
+
+def _dropped(record: FrameRecord) -> None:
+    """The reply to a frame that no stream waits for."""

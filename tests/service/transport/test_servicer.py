@@ -1095,10 +1095,11 @@ async def test_a_client_that_takes_nothing_does_not_keep_its_stream_when_it_was_
         client.open(vehicle_id="car-7", budget_ms=LONG_BUDGET_MS)
         await slots_free(run, 1)
         (older,) = run.server._service._streams
+        patience = older._patience
         back = await run.vehicle(vehicle_id="car-7")
         assert (await back.drive(GREY)).step_count == 1
         async with asyncio.timeout(60):
-            while not older._patience.expired():  # noqa: ASYNC110 - nothing else tells
+            while not patience.expired():  # noqa: ASYNC110 - nothing else tells
                 await asyncio.sleep(0.005)
         await client.close()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import sys
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, cast
@@ -140,6 +142,14 @@ class Open:
     async def taken_or_answered(self, count):
         await until(lambda: self.engine.frames or len(self.context.answers) >= count)
 
+    def let_go(self):
+        """Hold the stream no more; returns a reference that holds nothing."""
+        there = weakref.ref(self.stream)
+        self.stream.close()
+        self.task.cancel()
+        del self.stream, self.task
+        return there
+
     async def end(self):
         """Return what ended the stream; None for a good end."""
         async with asyncio.timeout(60):
@@ -170,8 +180,8 @@ def opened(tiny):
 
     yield open_
     for each in streams:
-        each.stream.close()
-        each.task.cancel()
+        if hasattr(each, "stream"):
+            each.let_go()
         each.decoder.shutdown(cancel_futures=True)
 
 
@@ -210,6 +220,40 @@ async def test_a_client_that_is_done_gets_its_answers_before_the_stream_ends(ope
         run.engine.answer()
     assert await run.end() is None
     assert [answer.sequence_number for answer in run.context.answers] == [0, 1]
+
+
+@pytest.fixture
+def no_garbage():
+    """Nothing is collected: what is not let go of stays."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    "left", ["nothing", "an error", "a frame that waits", "a frame that is stepped"]
+)
+@pytest.mark.usefixtures("no_garbage")
+async def test_a_stream_that_is_closed_leaves_no_garbage(opened, left):
+    """A collection of it, with the answers of all vehicles that left, stopped those that drive."""
+    run = await opened()
+    run.frames(0, 1)
+    await run.submitted()
+    if left == "nothing":
+        for number in range(2):
+            await run.submitted()
+            run.engine.answer()
+            await run.answered(number + 1)
+    elif left == "an error":
+        run.stream.end(IdleError("nothing came"))
+        assert isinstance(await run.end(), IdleError)
+    elif left == "a frame that is stepped":
+        assert run.engine.frames[0].claim()
+    there = run.let_go()
+    for record in run.engine.frames:
+        record.outcome = NotStepped(SkipReason.FAILED, "the step failed")
+        deliver([record])
+    await until(lambda: there() is None)
 
 
 async def test_a_reset_divides_the_frames_around_it(opened):

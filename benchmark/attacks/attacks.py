@@ -229,10 +229,18 @@ async def hostile_sessions(siege: Siege) -> int:
 
 
 async def disguised_pictures(siege: Siege) -> int:
-    """Send small pictures as vehicles do, from many sessions, and large ones each fourth second."""
+    """Send small pictures as vehicles do, from many sessions, and dear ones each fourth second."""
     random_levels = np.random.default_rng(0).integers
-    noise = [random_levels(0, 256, (*size, 3), np.uint8) for size in ((66, 200), (1024, 2000))]
-    cheap, dear = (frame_pb2.Frame(jpeg=jpeg).SerializeToString() for jpeg in jpegs(noise))
+    small, large = (
+        random_levels(0, 256, (*size, 3), np.uint8) for size in ((66, 200), (1024, 2000))
+    )
+    grey = np.full_like(large, 128)
+    cheap, *dear = (
+        frame_pb2.Frame(jpeg=jpeg).SerializeToString()
+        for jpeg in (*jpegs([small, large]), *jpegs([large, grey], progressive=True))
+    )
+    pixels = frame_pb2.Rgb8Image(width_px=1280, height_px=720, pixels=bytes(3 * 1280 * 720))
+    dear.append(frame_pb2.Frame(rgb8=pixels).SerializeToString())
     began_s = time.monotonic()
 
     async def one(index: int) -> int:
@@ -243,7 +251,8 @@ async def disguised_pictures(siege: Siege) -> int:
                 async with asyncio.timeout(seconds_until(siege.end_ns)):
                     await call.write(opening(f"disguised-{index}", rate_hz=20.0))
                     while not reader.done():
-                        image = dear if (time.monotonic() - began_s) % 4.0 > 3.0 else cheap
+                        is_dear = (time.monotonic() - began_s) % 4.0 > 3.0
+                        image = dear[index % len(dear)] if is_dear else cheap
                         await call.write(frame_request(image, sent, time.monotonic_ns()))
                         sent += 1
                         await asyncio.sleep(0.05)

@@ -48,9 +48,10 @@ def _road(generator: np.random.Generator, width_px: int, height_px: int) -> Pict
     return canvas
 
 
-def jpegs(pictures: list[Picture]) -> list[bytes]:
-    """Encode pictures as a camera would send them."""
+def jpegs(pictures: list[Picture], *, progressive: bool = False) -> list[bytes]:
+    """Encode pictures as a camera would send them, or as progressive files."""
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    options += [cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)]
     encoded = [cv2.imencode(".jpg", picture[..., ::-1], options)[1] for picture in pictures]
     return [data.tobytes() for data in encoded]
 

@@ -629,8 +629,10 @@ class DriveSession(VehicleSession):
                 frame.waiter.exception()
         self._inbox.close()
         self._settled.set()
-        self._observer.ended(None if isinstance(error, SessionClosed) else error)
-        self._tell(DriveState.LOST, None, str(error), with_state=False)
+        was_closed = isinstance(error, SessionClosed)
+        self._observer.ended(None if was_closed else error)
+        state = DriveState.CLOSED if was_closed else DriveState.LOST
+        self._tell(state, None, str(error), with_state=False)
 
     # Reading
 
@@ -731,7 +733,8 @@ class DriveSession(VehicleSession):
         self, state: DriveState, target: str | None, reason: str, *, with_state: bool = True
     ) -> None:
         self._change = SessionChange(state, target, reason, with_state)
-        level = logging.INFO if state is DriveState.DRIVING else logging.WARNING
+        is_well = state in {DriveState.DRIVING, DriveState.CLOSED}
+        level = logging.INFO if is_well else logging.WARNING
         _log.log(level, "drive session %s at %s: %s", state.value, target, reason)
         if self._on_change is not None:
             # A fault of the callback must not end the hand-over.

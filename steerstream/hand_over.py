@@ -27,7 +27,9 @@ class DriveState(enum.Enum):
     RESUMING = "resuming"
     """No server answers; the session is being opened elsewhere, and the guard holds."""
     LOST = "lost"
-    """It was given up, or closed; every call raises."""
+    """It was given up; every call raises."""
+    CLOSED = "closed"
+    """The vehicle closed it; every call raises."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

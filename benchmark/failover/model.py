@@ -19,15 +19,16 @@ TOLERANCE = 1e-4
 
 _LEGAL = {
     DriveState.CONNECTING: {DriveState.DRIVING},
-    DriveState.DRIVING: {DriveState.DEGRADED, DriveState.RESUMING, DriveState.LOST},
+    DriveState.DRIVING: {DriveState.DEGRADED, DriveState.RESUMING, DriveState.CLOSED},
     DriveState.DEGRADED: {
         DriveState.DEGRADED,  # for another reason
         DriveState.DRIVING,
         DriveState.RESUMING,
-        DriveState.LOST,
+        DriveState.CLOSED,
     },
-    DriveState.RESUMING: {DriveState.DRIVING, DriveState.LOST},
+    DriveState.RESUMING: {DriveState.DRIVING, DriveState.LOST, DriveState.CLOSED},
     DriveState.LOST: set(),
+    DriveState.CLOSED: set(),
 }
 
 
@@ -74,7 +75,7 @@ class _Model:
                     yield from self._answered(event)
         for number in self._waiting:
             yield f"frame {number} has no answer"
-        if self._state is not DriveState.LOST:
+        if self._state is not DriveState.CLOSED:
             yield f"the session ends {self._state.value}"
 
     def _changed(self, change: SessionChange) -> Iterator[str]:

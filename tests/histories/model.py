@@ -83,16 +83,23 @@ _STEP_NS = 10_000 * MS
 """By which captures may be further apart than arrivals."""
 _TOLD_LATE_NS = 20 * MS
 _LEGAL = {
-    DriveState.CONNECTING: {DriveState.DRIVING, DriveState.LOST},
-    DriveState.DRIVING: {DriveState.DEGRADED, DriveState.RESUMING, DriveState.LOST},
+    DriveState.CONNECTING: {DriveState.DRIVING, DriveState.LOST, DriveState.CLOSED},
+    DriveState.DRIVING: {
+        DriveState.DEGRADED,
+        DriveState.RESUMING,
+        DriveState.LOST,
+        DriveState.CLOSED,
+    },
     DriveState.DEGRADED: {
         DriveState.DEGRADED,
         DriveState.DRIVING,
         DriveState.RESUMING,
         DriveState.LOST,
+        DriveState.CLOSED,
     },
-    DriveState.RESUMING: {DriveState.DRIVING, DriveState.LOST},
+    DriveState.RESUMING: {DriveState.DRIVING, DriveState.LOST, DriveState.CLOSED},
     DriveState.LOST: set(),
+    DriveState.CLOSED: set(),
 }
 
 
@@ -485,7 +492,7 @@ class _Vehicle:
             }:
                 self._note("calm", f"frame {answer.sequence_number} was {answer.reason.name}")
         states = [event.change.state for event in changes]
-        if states not in ([], [DriveState.DRIVING, DriveState.LOST]):
+        if states not in ([], [DriveState.DRIVING, DriveState.CLOSED]):
             self._note("calm", f"the session was {[state.value for state in states]}")
 
     # How the session was.
@@ -498,7 +505,7 @@ class _Vehicle:
                 self._note("drive", f"{state.value} was followed by {change.state.value}")
             if change.state is DriveState.RESUMING:
                 resuming_ns = event.at_ns
-            if change.state is DriveState.LOST and self._error is not None:
+            if change.state is DriveState.LOST:
                 passed_s = (event.at_ns - resuming_ns) / 1e9
                 was_open = state is not DriveState.CONNECTING
                 if was_open and (

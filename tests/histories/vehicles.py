@@ -226,6 +226,6 @@ class Vehicle:
     async def _ask_guard(self, session: Any) -> None:
         while True:
             await asyncio.sleep(self._rng.choice([0.01, 0.02, 0.037]))
-            if getattr(session, "state", None) is DriveState.LOST:
+            if getattr(session, "state", None) in {DriveState.LOST, DriveState.CLOSED}:
                 return
             self._note(Told, session.safe_command())

@@ -169,7 +169,7 @@ async def test_a_request_is_answered_by_another_server_where_its_own_dies():
         assert session.info.resumed
     assert fleet.openings("b")[0].ticket == b"sealed"
     assert fleet.frames("b") == ["2*", "3*", "4", "5"], "those that the ticket has not seen"
-    assert fleet.states == ["driving", "resuming", "driving", "lost"]
+    assert fleet.states == ["driving", "resuming", "driving", "closed"]
     assert fleet.changes[2].with_state
     assert "died" in fleet.changes[1].reason
 
@@ -253,7 +253,7 @@ async def test_a_server_that_ends_the_session_is_left_before_it_does(notice):
         assert session.safe_command().action is Action.FOLLOW, "nothing is held"
         await session.request(b"picture")
         assert session.safe_command().action is Action.FOLLOW
-    assert fleet.states == ["driving", "degraded", "driving", "lost"]
+    assert fleet.states == ["driving", "degraded", "driving", "closed"]
     assert fleet.frames("a") == ["0", "1", "2"]
     assert fleet.frames("b") == ["0*", "1*", "2*", "3"]
 
@@ -612,7 +612,7 @@ async def test_after_an_outage_the_first_round_over_the_servers_goes_on(monkeypa
         assert answer.sequence_number == 4
     assert len(rounds) == 5
     assert fleet.openings("b")[0].ticket == ticket.ticket
-    assert fleet.states == ["driving", "resuming", "driving", "lost"]
+    assert fleet.states == ["driving", "resuming", "driving", "closed"]
 
 
 async def test_a_server_that_dies_while_frames_are_played_again_is_left_as_well():
@@ -741,7 +741,7 @@ async def test_closing_the_client_closes_it():
     fleet = Fleet(a=FakeServer())
     async with fleet.connect() as client:
         session = await fleet.session(client)
-    assert session.state is DriveState.LOST
+    assert session.state is DriveState.CLOSED
 
 
 async def test_it_ends_after_the_last_answer_where_it_was_finished():
@@ -991,7 +991,7 @@ async def test_a_session_is_opened_with_a_new_token_while_the_old_one_is_valid(m
         answers.append(await session.request(b"picture"))
         assert [answer.sequence_number for answer in answers] == list(range(len(answers)))
         assert all(isinstance(answer, Command) for answer in answers)
-    assert fleet.states == ["driving", "degraded", "driving", "lost"], "nothing was held"
+    assert fleet.states == ["driving", "degraded", "driving", "closed"], "nothing was held"
     assert fleet.changes[1].reason == "the token expires soon"
     assert fleet.changes[2].reason == "the token was renewed"
     assert fleet.asked[-1] == names[-1], "another server where there is one"
@@ -1027,7 +1027,7 @@ async def test_a_renewal_with_one_server_is_not_told_as_another_program(
         leg, catch_up = session._leg, session._catch_up
         monkeypatch.setattr(session, "_catch_up", taken_over_first)
         await until(lambda: len(fleet.states) == 4)
-    assert fleet.states == ["driving", "degraded", "resuming", "driving", "lost"]
+    assert fleet.states == ["driving", "degraded", "resuming", "driving", "closed"]
     expected = ["the token expires soon", "the token expires soon", reason]
     assert [change.reason for change in fleet.changes[1:4]] == expected
 
@@ -1049,7 +1049,7 @@ async def test_a_session_whose_token_has_expired_goes_on_by_its_ticket():
         assert [answer.sequence_number for answer in answers] == list(range(5))
         opened = fleet.openings("a")
     assert [item.ticket for item in opened] == [b"", b"sealed"]
-    assert fleet.states == ["driving", "resuming", "driving", "lost"]
+    assert fleet.states == ["driving", "resuming", "driving", "closed"]
     assert fleet.changes[2].with_state
 
 
@@ -1088,7 +1088,7 @@ async def test_a_file_of_the_token_that_is_being_replaced_costs_no_session():
         fleet.unreadable = False
         fleet.down.add("a")
         await until(lambda: session.state is DriveState.DRIVING)
-    assert fleet.states == ["driving", "degraded", "driving", "lost"]
+    assert fleet.states == ["driving", "degraded", "driving", "closed"]
 
 
 async def test_a_file_of_the_token_that_is_missing_at_the_start_is_said_at_once():

@@ -52,6 +52,7 @@ def test_states_have_the_names_that_programs_print():
         "degraded",
         "resuming",
         "lost",
+        "closed",
     ]
 
 

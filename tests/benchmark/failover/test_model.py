@@ -48,7 +48,7 @@ def good():
         if number == 3:
             history += [change(DriveState.RESUMING), change(DriveState.DRIVING)]
         history.append(command(number))
-    return [*history, change(DriveState.LOST)]
+    return [*history, change(DriveState.CLOSED)]
 
 
 def test_a_good_history_breaks_no_rule():

@@ -363,10 +363,13 @@ async def test_a_drive_session_outlives_its_tokens(
     ):
         steps = []
         async with asyncio.timeout(60):
-            while sum(change.state is DriveState.DRIVING for change in changes) < 3:
+            # A machine that stands still for a moment may use two tokens up in one change.
+            while len(valid_for_s) > 1 or car.info.limits.token_valid_for_ms < 1e6:
                 steps.append((await car.request(GREY)).step_count)
                 await asyncio.sleep(0.01)
+            steps.append((await car.request(GREY)).step_count)
         assert steps == list(range(1, len(steps) + 1)), "with its state"
         assert all(change.with_state for change in changes)
-    states = {change.state for change in changes}
+    states = [change.state for change in changes]
+    assert states.count(DriveState.DRIVING) > 1
     assert is_renewed or DriveState.RESUMING in states

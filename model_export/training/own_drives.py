@@ -119,7 +119,6 @@ def _sequence(recording: Recording, span: Span, period_s: float) -> _PreparedSeq
     rows = slice(span.first, span.last)
     angles, speeds, torques = recording.labels[rows].astype(np.float64).T
     return _PreparedSequence(
-        name=str(span.first),
         images=(),
         angles_rad=angles,
         speeds_mps=np.where(np.isfinite(speeds), speeds, NOMINAL_SPEED_MPS),

@@ -209,6 +209,13 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     _add_server(parser)
     parser.add_argument("--split", metavar="NAME", help="rows of one split only (default: all)")
     parser.add_argument(
+        "--blocks",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="these blocks only, such as those that a training held out (default: all)",
+    )
+    parser.add_argument(
         "--speed",
         dest="speed_mps",
         type=positive,

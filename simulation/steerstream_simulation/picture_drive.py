@@ -32,12 +32,14 @@ class PictureDriveOptions(ServedDriveOptions):
     Attributes:
         labels: the recording's CSV file.
         split: the rows to drive on; None for all.
+        blocks: of these, the blocks to drive on; empty for all.
         speed_mps: of rows that have no speed.
         starts_m: lateral offsets at which each sequence is begun, one drive for each.
     """
 
     labels: Path
     split: str | None = None
+    blocks: Sequence[str] = ()
     speed_mps: float = DEFAULT_SPEED_MPS
     starts_m: Sequence[float] = STARTS_M
 
@@ -61,7 +63,12 @@ def drive(
         KeyboardInterrupt: Ctrl-C or SIGTERM ended it.
         OutputLost: the report cannot be written.
     """
-    sequences = read_sequences(options.labels, split=options.split, speed_mps=options.speed_mps)
+    sequences = read_sequences(
+        options.labels,
+        split=options.split,
+        blocks=options.blocks,
+        speed_mps=options.speed_mps,
+    )
     return asyncio.run(_drive(options, sequences, show))
 
 
@@ -181,6 +188,7 @@ class _Trip:
             "model": self._model,
             "labels": options.labels.name,
             "split": options.split,
+            "blocks": list(options.blocks),
             "drives": self._begun,
             "starts_m": list(options.starts_m),
             "speed_mps": options.speed_mps,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,6 @@ class PictureSequence:
     """Unbroken frames of a recording.
 
     Attributes:
-        name: of the recording's block, or the first frame's row, `labels.csv:7`.
         images: N files.
         angles_rad: recorded steering wheel angles, float64 [N].
         speeds_mps: recorded or given, float64 [N].
@@ -33,7 +32,6 @@ class PictureSequence:
         period_s: from frame to frame.
     """
 
-    name: str
     images: tuple[Path, ...]
     angles_rad: NDArray[np.float64]
     speeds_mps: NDArray[np.float64]
@@ -58,13 +56,19 @@ class PictureSequence:
 
 
 def read_sequences(
-    labels: Path, *, split: str | None = None, speed_mps: float = DEFAULT_SPEED_MPS
+    labels: Path,
+    *,
+    split: str | None = None,
+    blocks: Collection[str] = (),
+    speed_mps: float = DEFAULT_SPEED_MPS,
 ) -> list[PictureSequence]:
     """Read the unbroken sequences of a labels file; those shorter than a second are left out.
 
     Args:
         labels: the CSV file.
         split: the rows to use; all by default.
+        blocks: of these, the blocks to use; all by default. A sequence goes over the edges of
+            blocks that follow one another.
         speed_mps: of rows that have no speed.
 
     Raises:
@@ -72,9 +76,12 @@ def read_sequences(
             picture or no angle.
     """
     table = read_labels(labels)
-    rows = (table if split is None else table.of_split(split)).rows
+    if split is not None:
+        table = table.of_split(split)
+    if blocks:
+        table = table.of_blocks(blocks)
     groups: list[list[Label]] = []
-    for row in rows:
+    for row in table.rows:
         if not groups or is_break(row.frame_id - groups[-1][-1].frame_id, table.period_ns):
             groups.append([])
         groups[-1].append(row)
@@ -95,9 +102,7 @@ def _sequence(
         if not row.filename or row.truth.steering_wheel_angle_rad is None:
             raise MediaError(f"{row.place}: needs a filename and a steering_angle_rad to drive on")
     truths = [row.truth for row in rows]
-    first = rows[0]
     return PictureSequence(
-        name=first.block or first.place,
         images=tuple(folder / row.filename for row in rows),
         angles_rad=np.array([truth.steering_wheel_angle_rad for truth in truths], np.float64),
         speeds_mps=_filled([truth.speed_mps for truth in truths], speed_mps),

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -55,7 +55,7 @@ class Labels:
     """Rows of a labels file, in order.
 
     Attributes:
-        rows: all rows, or those of a split.
+        rows: all rows, or those of a split or of some blocks.
         period_ns: time that usually lies between two rows of the whole file, by which breaks are
             found; 0 where no row follows another.
     """
@@ -74,6 +74,18 @@ class Labels:
             known = ", ".join(sorted({row.split for row in self.rows} - {""})) or "none"
             raise MediaError(f"no row of split {split!r}; the labels file has: {known}")
         return dataclasses.replace(self, rows=chosen)
+
+    def of_blocks(self, names: Collection[str]) -> Labels:
+        """Return the rows of some blocks.
+
+        Raises:
+            MediaError: a block has no row.
+        """
+        known = dict.fromkeys(row.block for row in self.rows)
+        if unknown := sorted(set(names) - set(known)):
+            listed = ", ".join(filter(None, known)) or "none"
+            raise MediaError(f"no row of block {unknown[0]!r}; there are: {listed}")
+        return dataclasses.replace(self, rows=[row for row in self.rows if row.block in names])
 
 
 def read_labels(path: Path) -> Labels:

@@ -194,12 +194,14 @@ def test_a_file_that_cannot_be_written_is_found_out_before_the_drive(
 
 
 def test_a_recording_is_driven_with_a_session_for_each_start(fake, tmp_path, capsys):
-    labels = write_recording(tmp_path, [0.1] * 25, extra="split=validation")
+    blocks = ["4"] * 25 + ["5"] * 25
+    labels = write_recording(tmp_path, [0.1] * 50, extra="split=validation", blocks=blocks)
     report = tmp_path / "report.json"
-    options = ["--delay-ms", "50", "--split", "validation", "--json", str(report)]
+    options = ["--delay-ms", "50", "--split", "validation", "--blocks", "5", "--json", str(report)]
     assert main(["pictures", str(labels), "--target", "fake", *options]) == 0
     found = json.loads(report.read_text())
     assert (found["drives"], found["frames"], found["simulated_s"]) == (3, 75, 3.75)
+    assert found["blocks"] == ["5"]
     assert "autonomy" in capsys.readouterr().out
     opened = [message for message in fake.server.received if message.HasField("open")]
     assert len(opened) == 3

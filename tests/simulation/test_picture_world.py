@@ -97,6 +97,18 @@ def test_a_recording_is_driven_between_its_breaks(tmp_path: Path) -> None:
     assert [sequence.frames for sequence in read_sequences(labels)] == [25, 30]
 
 
+def test_blocks_are_driven_without_the_others_that_they_are_among(tmp_path: Path) -> None:
+    angles = [0.1] * 30 + [0.2] * 30 + [0.3] * 30
+    labels = write_recording(tmp_path, angles, blocks=["3"] * 30 + ["4"] * 30 + ["5"] * 30)
+    assert [sequence.frames for sequence in read_sequences(labels)] == [90]
+    (middle,) = read_sequences(labels, blocks=["4"])
+    assert middle.angles_rad.tolist() == [0.2] * 30
+    first, last = read_sequences(labels, blocks=["3", "5"])
+    assert {*first.angles_rad, *last.angles_rad} == {0.1, 0.3}
+    with pytest.raises(MediaError, match=r"no row of block '2'; there are: 3, 4, 5"):
+        read_sequences(labels, blocks=["4", "2"])
+
+
 def test_what_cannot_be_driven_is_refused_by_its_row(tmp_path: Path) -> None:
     labels = write_recording(tmp_path, [0.0] * 30)
     text = labels.read_text()

@@ -70,6 +70,14 @@ def test_a_split_keeps_its_rows(tmp_path):
     assert [label.frame_id for label in read_labels(path).of_split("validation").rows] == [LATER]
 
 
+def test_blocks_keep_their_rows(tmp_path):
+    rows = "".join(f"{AT + at * 50_000_000},0,{at}.jpg,0,{at},train\n" for at in range(4))
+    labels = read_labels(write(tmp_path, HEADER + rows))
+    assert [label.block for label in labels.of_blocks(["3", "1"]).rows] == ["1", "3"]
+    with pytest.raises(MediaError, match="no row of block '4'; there are: 0, 1, 2, 3"):
+        labels.of_blocks(["1", "4"])
+
+
 def test_a_split_without_rows_and_a_file_that_is_not_there_are_refused(tmp_path):
     labels = read_labels(write(tmp_path, HEADER + "5,0,a.jpg,0,0,train\n"))
     with pytest.raises(MediaError, match="no row of split 'test'; the labels file has: train"):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import math
+import os
+import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +22,7 @@ else:
     import torch
 
     from model_export import config as configs
-    from model_export.export.exporter import contract, write
+    from model_export.export.exporter import contract, export, write
     from model_export.networks import DrivingNetwork
     from model_export.run import Result, RunFolder
     from model_export.training.trainer import train
@@ -137,18 +140,46 @@ def tiny(tiny_config: Path) -> configs.Config:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
-    """Export a network by its name in `CASES`, once for all tests, since it takes seconds."""
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of exported networks that all processes of pytest-xdist share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _once(path: Path, make: Callable[[Path], object]) -> Path:
+    """Let the process that comes first make a file, since that takes seconds."""
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            make(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(exports: Path, tiny_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run as a bundle, in a folder where a module may leave others beside it."""
+    # Each process has the very same run.
+    made = _once(exports / "tiny.onnx", lambda path: export(tiny_run, path))
+    return Path(shutil.copy(made, tmp_path_factory.mktemp("models")))
+
+
+@pytest.fixture(scope="session")
+def exported(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
+    """Export a network by its name in `CASES`, once for all tests."""
     folder = tmp_path_factory.mktemp("models")
     (folder / "tiny.toml").write_text(TINY)
     tiny = configs.load(folder / "tiny.toml")
     result = Result(weights={}, sources=(), scores=(), training_mean=(0.0, 0.0, 0.0))
 
     @functools.cache
-    def export(name: str) -> Exported:
+    def made(name: str) -> Exported:
         (config,) = (configured(tiny, kind, given) for case, kind, given in CASES if case == name)
-        network, path = warmed(config), folder / f"{name}.onnx"
-        write(network, contract(network, config, result, name=name), path)
+        network, about = warmed(config), functools.partial(contract, config=config, result=result)
+        path = _once(
+            exports / f"{name}.onnx", lambda path: write(network, about(network, name=name), path)
+        )
         return path, config, network
 
-    return export
+    return made

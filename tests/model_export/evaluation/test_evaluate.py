@@ -16,19 +16,10 @@ from model_export.errors import DataError
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner
 from model_export.evaluation.evaluate import Evaluation, evaluate, report
 from model_export.evaluation.frame_loss import FrameLoss
-from model_export.export.exporter import export
-from model_export.run import RunFolder
 from steerstream.v1 import session_pb2
 from steerstream_bundle.preprocess import prepare
 from tests.service import bundles
 from tests.service.vehicle import running, values
-
-
-@pytest.fixture(scope="module")
-def bundle(tiny_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "small.onnx"
-    export(tiny_run, path)
-    return path
 
 
 @pytest.fixture

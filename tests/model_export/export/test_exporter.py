@@ -17,17 +17,10 @@ from model_export.run import Result, RunFolder
 from steerstream_bundle.contract import METADATA_KEY
 
 
-@pytest.fixture(scope="module")
-def bundle(tiny_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "small.onnx"
-    export(tiny_run, path)
-    return path
-
-
 def test_the_contract_says_what_the_run_was(bundle: Path, tiny_run: RunFolder):
     contract = BundleRunner(bundle).contract
     result = tiny_run.load_result()
-    assert contract.name == "small"
+    assert contract.name == "tiny"
     assert contract.frame.shape == (66, 200, 3)
     assert [(pair.input, pair.output, pair.shape) for pair in contract.state] == [
         ("h", "h_next", (6,)),

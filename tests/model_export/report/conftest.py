@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_export.export.exporter import export
 from model_export.report import results
-from model_export.run import RunFolder
 
 README = "# name\n\n<!-- models:begin -->\nold\n<!-- models:end -->\n\nrest\n"
 ANGLE = {"rmse": 0.0512, "mae": 0.03, "rmse_zero": 0.25, "rmse_mean": 0.24}
@@ -19,13 +17,6 @@ DRIVE = {
     "lateral_error_mean_m": 0.1,
     "lateral_error_max_m": 0.5,
 }
-
-
-@pytest.fixture(scope="session")
-def bundle(tiny_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "tiny.onnx"
-    export(tiny_run, path)
-    return path
 
 
 @pytest.fixture

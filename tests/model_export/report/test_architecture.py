@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from model_export import config as configs
+from model_export.config import Config
 from model_export.export.exporter import contract, write
 from model_export.networks import build
-from model_export.report.architecture import Architecture, Memory, read
+from model_export.report.architecture import Architecture, Block, Memory, read
 from model_export.report.diagram import draw
 from model_export.run import Result
 from tests.model_export.builders import configured
-from tests.model_export.conftest import TINY
+from tests.model_export.conftest import Exported
 
-RESULT = Result(weights={}, sources=(), scores=(), training_mean=(0.0, 0.0, 0.0))
-
-
-SETTINGS: dict[str, dict[str, object]] = {
-    "pilotnet_lstm": {"features": 8, "hidden": 6},
-    "komanda": {},
-    "chauffeur": {"blocks": 2, "hidden": 6},
-}
+KINDS = {"pilotnet_lstm": "pilotnet_lstm_0", "komanda": "komanda_0", "chauffeur": "chauffeur_0"}
+"""A network of each kind, by its name in `CASES`."""
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Architecture]:
+def found(exported: Callable[[str], Exported]) -> dict[str, Architecture]:
     """Networks of three kinds as bundles, read again."""
-    folder = tmp_path_factory.mktemp("models")
-    (folder / "tiny.toml").write_text(TINY)
-    tiny = configs.load(folder / "tiny.toml")
-    return {kind: exported(tiny, folder, kind, settings) for kind, settings in SETTINGS.items()}
-
-
-def exported(
-    tiny: configs.Config, folder: Path, kind: str, settings: dict[str, object]
-) -> Architecture:
-    config = configured(tiny, kind, settings)
-    network = build(config).eval()
-    with torch.no_grad():
-        for weight in network.parameters():
-            # A network begins with weights that are equal, of which a file keeps one.
-            weight.add_(0.01 * torch.randn_like(weight))
-    write(network, contract(network, config, RESULT, name=kind), folder / f"{kind}.onnx")
-    return read(folder / f"{kind}.onnx")
+    return {kind: read(exported(name)[0]) for kind, name in KINDS.items()}
 
 
 def test_blocks_have_the_shapes_and_the_way_of_the_network(found: dict[str, Architecture]):
@@ -68,19 +47,29 @@ def test_parts_of_a_joined_tensor_feed_only_their_readers(found: dict[str, Archi
     assert blocks["motions"].memories[0].name == "look"
 
 
-def test_parts_of_a_split_tensor_feed_only_their_readers(tiny: configs.Config, tmp_path: Path):
+def test_parts_of_a_split_tensor_feed_only_their_readers(exported: Callable[[str], Exported]):
     """The interval comes into features that are taken apart for it and put together again."""
-    settings: dict[str, object] = {"blocks": 2, "hidden": 6, "interval": True, "forward": True}
-    blocks = {block.name: block for block in exported(tiny, tmp_path, "chauffeur", settings).blocks}
+    blocks = {block.name: block for block in read(exported("chauffeur_3")[0]).blocks}
     assert blocks["reduce"].feeds == ("trunk",)
     assert set(blocks["recurrence"].feeds) == {"project", "motions"}
     assert set(blocks["heads"].feeds) == {"project", "motions", "recurrence"}
 
 
-def test_members_are_one_block_with_the_layers_of_one(tiny: configs.Config, tmp_path: Path):
+def blocks_of(config: Config, path: Path) -> dict[str, Block]:
+    """Export a network whose weights all differ, since a file keeps one of those that are equal."""
+    network = build(config).eval()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.01 * torch.randn_like(weight))
+    result = Result(weights={}, sources=(), scores=(), training_mean=(0.0, 0.0, 0.0))
+    write(network, contract(network, config, result, name="one"), path)
+    return {block.name: block for block in read(path).blocks}
+
+
+def test_members_are_one_block_with_the_layers_of_one(tiny: Config, tmp_path: Path):
     settings: dict[str, object] = {"blocks": 2, "hidden": 6, "features": 4, "channels": 3}
     one, three = (
-        {block.name: block for block in exported(tiny, tmp_path, "chauffeur", several).blocks}
+        blocks_of(configured(tiny, "chauffeur", several), tmp_path / "chauffeur.onnx")
         for several in (settings, settings | {"members": 3})
     )
     assert list(one) == list(three)
@@ -97,7 +86,7 @@ def test_feedback_is_the_memory_of_what_gives_it(found: dict[str, Architecture])
     assert Memory("y", (3,)) in blocks["heads"].memories
 
 
-@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_same_bundle_gives_the_same_picture(
     found: dict[str, Architecture], tmp_path: Path, kind: str
 ):

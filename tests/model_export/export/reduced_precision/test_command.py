@@ -16,17 +16,8 @@ from model_export.errors import BundleError
 from model_export.evaluation import unseen
 from model_export.evaluation.bundle_runner import BundleDriver, BundleRunner
 from model_export.evaluation.evaluate import evaluate
-from model_export.export.exporter import export
 from model_export.export.verify import verify_against
-from model_export.run import RunFolder
 from tests.service.vehicle import pictures, running
-
-
-@pytest.fixture(scope="module")
-def bundle(tiny_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "small.onnx"
-    export(tiny_run, path)
-    return path
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,7 +38,7 @@ def half(bundle: Path, small_data: Path, cache: Path) -> Path:
     """An FP16 bundle, accepted."""
     command = ["optimize", str(bundle), "--to", "fp16"]
     assert main([*command, "--data", str(small_data), "--cache", str(cache)]) == 0
-    return bundle.with_name("small.fp16.onnx")
+    return bundle.with_name("tiny.fp16.onnx")
 
 
 @pytest.fixture
@@ -104,7 +95,7 @@ def test_verify_needs_the_bundle_that_it_was_made_from(
 async def test_a_server_answers_what_the_bundle_says(half: Path):
     film = pictures(6, 0, (240, 320, 3))
     async with running(half, max_load=100.0, shed_after_s=3600.0) as run:
-        rows = await (await run.vehicle(model="small")).replay(film)
+        rows = await (await run.vehicle(model="tiny")).replay(film)
     driver = BundleDriver(BundleRunner(half))
     expected = [list(driver.outputs(picture).values()) for picture in film]
     np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-4)

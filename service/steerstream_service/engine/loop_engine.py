@@ -9,7 +9,6 @@ steps a batch, then reads and answers what came in the meantime. The gain is in
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -97,7 +96,6 @@ class LoopEngine(Engine):
         self._heard = False
         is_overdue = self._is_overdue
         if left and not is_overdue:
-            os.sched_yield()
             self._next = self._loop.call_soon(self._pass, left - 1)
             return
         self._next = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any
 import grpc
 
 from steerstream_service.errors import ForbiddenError, StreamError, TokenExpiredError
-from steerstream_service.transport.handlers import behaviour_of, with_behaviour, within
+from steerstream_service.transport.handlers import Behaviour, behaviour_of, with_behaviour
 from steerstream_service.transport.identity import Identities
 from steerstream_service.transport.statuses import abort
 
@@ -35,6 +36,7 @@ class Access(enum.Enum):
     """Administrators."""
 
 
+_NO_MORE = object()
 _SERVICES: Mapping[str, Access] = {
     "grpc.health.v1.Health": Access.ANYONE,
     "grpc.reflection.v1.ServerReflection": Access.DESCRIPTIONS,
@@ -98,7 +100,7 @@ class AccessControl(grpc.aio.ServerInterceptor):
             return handler
         if granted is Access.VEHICLES and not self._listener.is_admin:
             return handler
-        behaviour = within(behaviour_of(handler), partial(_checked, partial(self._check, granted)))
+        behaviour = _checked(behaviour_of(handler), partial(self._check, granted))
         return with_behaviour(handler, behaviour, takes_stream=handler.request_streaming)
 
     def _check(self, granted: Access, context: Any) -> float | None:  # noqa: ANN401 - any method's context
@@ -122,17 +124,45 @@ class AccessControl(grpc.aio.ServerInterceptor):
         return caller.valid_for_s
 
 
+def _checked(behaviour: Behaviour, check: Callable[[Any], float | None]) -> Behaviour:
+    """Return a behaviour that is refused where a check says so, and ends with its caller's token.
+
+    Args:
+        behaviour: of a method; an asynchronous generator stays one.
+        check: returns for how many seconds a call may go on, None for ever; or raises.
+    """
+
+    async def end_of(context: Any) -> float | None:  # noqa: ANN401 - any method's context
+        try:
+            seconds = check(context)
+        except StreamError as error:
+            await abort(context, error)
+        return None if seconds is None else asyncio.get_running_loop().time() + seconds
+
+    async def generate(request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+        end_s, answers = await end_of(context), behaviour(request, context)
+        while True:
+            # Not while gRPC sends an answer: it would take that for a cancelled call, and would
+            # let the client wait for a status that never comes.
+            async with _ending(context, end_s):
+                answer = await anext(answers, _NO_MORE)
+            if answer is _NO_MORE:
+                return
+            yield answer
+
+    async def call(request: Any, context: Any) -> Any:  # noqa: ANN401
+        async with _ending(context, await end_of(context)):
+            return await behaviour(request, context)
+
+    return generate if inspect.isasyncgenfunction(behaviour) else call
+
+
 @contextlib.asynccontextmanager
-async def _checked(
-    check: Callable[[Any], float | None],
-    context: Any,  # noqa: ANN401
-) -> AsyncIterator[None]:
+async def _ending(context: Any, end_s: float | None) -> AsyncIterator[None]:  # noqa: ANN401
     try:
-        seconds = check(context)
-    except StreamError as error:
-        await abort(context, error)
-    try:
-        async with asyncio.timeout(seconds) as validity:
+        async with asyncio.timeout_at(end_s) as validity:
+            # An end that is past counts even where nothing else is waited for.
+            await asyncio.sleep(0)
             yield
     except TimeoutError:
         if not validity.expired():

@@ -77,11 +77,16 @@ async def serving(*, is_admin=False, is_open=False, **settings):
             yield request
             await asyncio.sleep(0.01)
 
+    async def ready(request, context):
+        while True:
+            yield request
+
     async def late(request, context):
         raise TimeoutError
 
     methods = {
         "Endless": grpc.unary_stream_rpc_method_handler(endless),
+        "Ready": grpc.unary_stream_rpc_method_handler(ready),
         "Late": grpc.unary_unary_rpc_method_handler(late),
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
         "Stream": grpc.unary_stream_rpc_method_handler(stream),
@@ -143,11 +148,12 @@ async def test_where_administrators_are_named_nobody_else_is_one(is_admin):
         assert await asked(channel) == {"UNAUTHENTICATED"}
 
 
-async def test_a_call_that_lasts_ends_with_its_caller_s_token(monkeypatch):
+@pytest.mark.parametrize("method", ["Endless", "Ready"])
+async def test_a_call_that_lasts_ends_with_its_caller_s_token(monkeypatch, method):
     monkeypatch.setattr(identity.Caller, "valid_for_s", 0.05)
     settings = {"identity": "header", "administrators": ("alice",)}
     async with serving(**settings) as channel:
-        endless = channel.unary_stream("/a.Service/Endless")
+        endless = channel.unary_stream(f"/a.Service/{method}")
         call = endless(b"hello", metadata=[("x-vehicle-subject", "alice")])
         with contextlib.suppress(grpc.aio.AioRpcError):
             while await call.read() == b"hello":

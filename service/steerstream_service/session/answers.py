@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from steerstream.checksum import ALIVE_COUNTER_MODULUS
 from steerstream_bundle.contract import SPEED, STEERING_TORQUE, STEERING_WHEEL_ANGLE, Contract
@@ -42,11 +42,66 @@ _NO_TIMINGS = Timings(0, 0, 0, 0, 0)
 """Of a command that is remembered: where it is sent again, that takes another time."""
 
 
+_NO_STDDEVS = Stddevs(None, None, None)
+
+
 class _Given(NamedTuple):
     """A command, and when the frame of its limited values arrived."""
 
     command: Command
     arrived_ns: int
+
+
+_Remembered: TypeAlias = tuple[Any, ...]
+"""A command in numbers, with when its frame arrived.
+
+64 of them are remembered for each session, and a collection of garbage, which stops the server,
+looks at every object but at no tuple of numbers.
+"""
+
+
+def _remembered(given: _Given) -> _Remembered:
+    command, arrived_ns = given
+    raw, limited, stddevs = command.raw, command.limited, command.stddevs or _NO_STDDEVS
+    return (
+        arrived_ns,
+        command.sequence_number,
+        command.capture_time_ns,
+        command.state_epoch,
+        command.step_count,
+        int(command.validity),
+        tuple(map(int, command.active_limits)),
+        command.stddevs is not None,
+        raw.steering_wheel_angle_rad,
+        raw.speed_mps,
+        raw.steering_torque_nm,
+        limited.steering_wheel_angle_rad,
+        limited.speed_mps,
+        limited.steering_torque_nm,
+        stddevs.steering_wheel_angle_rad,
+        stddevs.speed_mps,
+        stddevs.steering_torque_nm,
+    )
+
+
+def _given(remembered: _Remembered) -> _Given:
+    arrived_ns, number, capture_ns, epoch, steps, validity, limits, has_stddevs = remembered[:8]
+    values = remembered[8:]
+    command = Command(
+        number,
+        capture_ns,
+        ControlValues(*values[:3]),
+        ControlValues(*values[3:6]),
+        tuple(map(Limit, limits)),
+        Validity(validity),
+        0.0,
+        0,
+        epoch,
+        steps,
+        _NO_TIMINGS,
+        Stddevs(*values[6:]) if has_stddevs else None,
+    )
+    return _Given(command, arrived_ns)
 
 
 class _Values(NamedTuple):
@@ -93,7 +148,7 @@ class Answers:
         self._time_left_s = _LONGEST_CHANGE_S
         self._count = 0
         self._held: _Given | None = None
-        self._memory: OrderedDict[int, _Given | None] = OrderedDict()
+        self._memory: OrderedDict[int, _Remembered | None] = OrderedDict()
 
     def resume(self, state: SessionState, opened_ns: int) -> None:
         """Go on from the last answer of an earlier session of the vehicle.
@@ -123,7 +178,7 @@ class Answers:
         held = None
         if self._held is not None:
             age_ms = (now_ns - self._held.arrived_ns) / _MS
-            held = replace(self._held.command, age_ms=age_ms)
+            held = replace(self._held.command, age_ms=age_ms, timings=_NO_TIMINGS, horizon=None)
         return SessionState(
             sequence_number=record.sequence_number,
             capture_time_ns=record.capture_time_ns,
@@ -162,7 +217,12 @@ class Answers:
         now = outcome.outputs[: len(self._plausible)]
         usable = not record.is_for_rings and vehicle_limits.is_plausible(now, self._plausible)
         values = self._limited(raw, record) if usable else self._stand_in(record)
-        fields = (
+        horizon = None
+        if usable and self._horizons is not None:
+            horizon = self._horizons.after(
+                outcome.outputs, values.limited, record.vehicle_speed_mps
+            )
+        command = Command(
             record.sequence_number,
             record.capture_time_ns,
             raw,
@@ -173,19 +233,15 @@ class Answers:
             self._next_count(),
             self._recurrence.epoch,
             self._recurrence.step_count,
+            _timings(record, outcome, now_ns),
+            stddevs,
+            horizon,
         )
-        # Remembered without what is sent once: the more objects live, the longer a collection of
-        # garbage stops the server.
-        given = _Given(Command(*fields, _NO_TIMINGS, stddevs), values.arrived_ns)
-        horizon = None
-        if usable and self._horizons is not None:
-            horizon = self._horizons.after(
-                outcome.outputs, values.limited, record.vehicle_speed_mps
-            )
+        given = _Given(command, values.arrived_ns)
         if usable:
             self._held = given
-        self._remember(record.sequence_number, given)
-        return Command(*fields, _timings(record, outcome, now_ns), stddevs, horizon)
+        self._remember(record.sequence_number, _remembered(given))
+        return command
 
     def skip(self, record: FrameRecord, reason: SkipReason, detail: str, now_ns: int) -> Skip:
         """Make the answer to a frame without a command, with the earlier command to hold.
@@ -198,7 +254,8 @@ class Answers:
         """
         first = self._memory.get(record.sequence_number)
         if reason is SkipReason.DUPLICATE and first is not None:
-            held = self._again(first, first.command.validity, record, now_ns)
+            given = _given(first)
+            held = self._again(given, given.command.validity, record, now_ns)
         elif self._held is not None:
             held = self._again(self._held, Validity.HELD, record, now_ns)
         else:
@@ -262,14 +319,15 @@ class Answers:
             age_ms=(now_ns - given.arrived_ns) / _MS,
             alive_counter=self._next_count(),
             timings=Timings(total_ns, 0, 0, total_ns, 0),
+            horizon=None,
         )
 
     def _next_count(self) -> int:
         self._count = (self._count + 1) % ALIVE_COUNTER_MODULUS
         return self._count
 
-    def _remember(self, sequence_number: int, given: _Given | None) -> None:
-        self._memory[sequence_number] = given
+    def _remember(self, sequence_number: int, answer: _Remembered | None) -> None:
+        self._memory[sequence_number] = answer
         if len(self._memory) > REMEMBERED_ANSWERS:
             self._memory.popitem(last=False)
 

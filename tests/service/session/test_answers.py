@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,6 +47,28 @@ def test_a_duplicate_is_answered_from_memory_and_steps_nothing():
     assert skip.held.validity is first.validity
     assert skip.held.age_ms == 7.0
     assert shell.session.step_count == 2
+
+
+@pytest.mark.parametrize("kind", [{}, {"outputs": bundles.timed_contract().outputs}])
+def test_a_duplicate_says_again_all_that_the_first_answer_said_but_when(kind):
+    shell = Shell(**kind)
+    shell.drive(0, 0, (0.3, 10.0, 0.0, 0.01, 0.3)[: 5 if kind else 3])
+    first = shell.drive(1, 50, (-6.0, 30.0, -2.0, 0.02, 0.4)[: 5 if kind else 3])
+    assert len(first.active_limits) > 2
+    shell.wait(7).frame(1, 50)
+    again = shell.answers[-1].held
+    said = {"age_ms": 7.0, "alive_counter": 3, "timings": again.timings}
+    assert again == replace(first, **said)
+
+
+def test_what_is_remembered_is_nothing_that_a_collection_looks_at():
+    shell = Shell()
+    for number in range(REMEMBERED_ANSWERS):
+        shell.drive(number, 50 * number)
+    gc.collect()
+    remembered = shell.session._answers._memory.values()
+    assert len(remembered) == REMEMBERED_ANSWERS
+    assert not any(map(gc.is_tracked, remembered))
 
 
 def test_numbers_older_than_the_memory_are_out_of_order():

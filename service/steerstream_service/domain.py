@@ -270,10 +270,12 @@ class RecordingPlan:
 
     Attributes:
         folder: where the files lie.
-        max_bytes: of all files together.
+        max_bytes: of all files of all workers together.
         share: of the sessions that are recorded, from 0 to 1.
+        workers: how many have a part of the bound each, this server among them.
     """
 
     folder: Path
     max_bytes: int
     share: float
+    workers: int = 1

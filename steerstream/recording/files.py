@@ -86,6 +86,16 @@ class OneFile(Files):
         os.close(self._lock)
 
 
+def least_bytes(most_open: int) -> int:
+    """Return the smallest bound in which so many files can be written at once."""
+    return _segments(most_open) * _LEAST_SEGMENT_BYTES
+
+
+def _segments(most_open: int) -> int:
+    # As many again, and a few more where one is open: what is deleted is a part of the whole.
+    return 2 * most_open + 6
+
+
 class Ring(Files):
     """A folder of recordings with a bound in bytes: where it is full, the oldest file is deleted.
 
@@ -106,15 +116,12 @@ class Ring(Files):
     can_go_on = True
 
     def __init__(self, folder: Path, max_bytes: int, *, most_open: int = 1) -> None:
-        # As many again, and a few more where one is open: what is deleted is a part of the whole.
-        shares = 2 * most_open + 6
-        self.segment_bytes: int = max_bytes // shares
-        if self.segment_bytes < _LEAST_SEGMENT_BYTES:
-            least = shares * _LEAST_SEGMENT_BYTES
+        if max_bytes < least_bytes(most_open):
             raise MediaError(
-                f"a recording in {folder} needs at least {least:,} bytes (--record-bytes), and has "
-                f"{max_bytes:,}"
+                f"a recording in {folder} needs at least {least_bytes(most_open):,} bytes "
+                f"(--record-bytes), and has {max_bytes:,}"
             )
+        self.segment_bytes: int = max_bytes // _segments(most_open)
         self._folder = folder
         self._max_bytes = max_bytes
         self._most_open = most_open

@@ -17,8 +17,8 @@ _ABORT = "the connection is hung up on after STATUS_S; the session holds nothing
 _INNER = "what it waits for has its own limit, or is the client's stream"
 _CHILD = "a process that was told to end, and is killed after drain_s"
 LIMITS = {
-    "admission/admission.py Admission.map_camera: async with self._mapping": "the pace of opens",
-    "admission/admission.py Admission.map_camera: asyncio.to_thread": "two ms of computing",
+    "admission/admission.py Admission.map_camera: self._mapping.acquire": "the pace of opens",
+    "admission/admission.py Admission.map_camera: asyncio.shield": "two ms of computing",
     "engine/loop_engine.py LoopEngine.start: asyncio.to_thread": _START,
     "engine/thread_engine.py ThreadEngine.start: warm": _START,
     "engine/thread_engine.py ThreadEngine.stop: asyncio.to_thread": "joins for _STOP_S",
@@ -44,6 +44,9 @@ LIMITS = {
     "process/worker_pipe.py WorkerPipe.over: asyncio.open_unix_connection": "connected already",
     "telemetry/setup.py Telemetry.stop: asyncio.to_thread": "a second for spans; one scrape",
     "transport/access.py AccessControl.intercept_service: continuation": "waits for nobody",
+    "transport/access.py _checked.call: behaviour": _INNER,
+    "transport/access.py _checked.generate: anext": _INNER,
+    "transport/access.py _ending: async with asyncio.timeout_at(end_s)": "is the limit",
     "transport/call_bounds.py CallBounds._bounded.counted: "
     "async for behaviour(_paced(requests, bound, context), context)": _INNER,
     "transport/call_bounds.py CallBounds._request: context.read": "REQUEST_S, by its caller",
@@ -61,11 +64,11 @@ LIMITS = {
     "transport/handlers.py within.generate: async with surroundings(context)": "the same",
     "transport/models_service.py _typed_errors: context.abort": _ABORT,
     "transport/statuses.py abort: context.abort": _ABORT,
+    "transport/stream.py _Flag.wait: self._waiter": "whoever waits for it",
     "transport/stream.py DriveStream._flush: self._context.write": "idle_timeout_s, by _patience",
     "transport/stream.py DriveStream._read: self._room.wait": "ends with the session",
     "transport/stream.py DriveStream._serve: self._context.send_initial_metadata": "as _flush",
     "transport/stream.py DriveStream._serve: self._wake.wait": "idle_timeout_s, by the idle timer",
-    "transport/stream.py DriveStream.run: async with self._patience": "is the limit",
     "transport/stream.py read: context.read": "open_timeout_s; later it ends with the session",
     "transport/watch_service.py WatchService.WatchSession: context.abort": _ABORT,
     "transport/watch_service.py WatchService._snapshot: async with self._lock": "one snapshot",
@@ -74,7 +77,7 @@ LIMITS = {
 }
 
 
-_OTHERS_TOO = {"abort", "drain", "read", "refuse", "start", "stop"}
+_OTHERS_TOO = {"abort", "drain", "read", "refuse", "start", "stop", "wait"}
 """Names of the service's coroutines that methods of other objects have too."""
 _OURS = {"", "self", "self._engine", "self._service"}
 

@@ -254,11 +254,25 @@ class Admission:
         """
         if not lens.is_described(opening.camera):
             return
-        async with self._mapping:
+        work: asyncio.Task[Warp | None] | None = None
+        await self._mapping.acquire()
+        try:
             model, _, older, demand = self._asked(opening, holder)
             has_load = older is not None and older.session_id not in self._leaving
             self.capacity.check(demand, older.claim if older and has_load else None)
-            await asyncio.to_thread(_warp, opening.camera, model)
+            work = asyncio.create_task(asyncio.to_thread(_warp, opening.camera, model))
+            await asyncio.shield(work)
+        finally:
+            if work is None or work.done():
+                self._mapping.release()
+            else:
+                # The vehicle is gone, and its thread is at work: the next one waits for that.
+                work.add_done_callback(self._mapped)
+
+    def _mapped(self, work: asyncio.Task[Warp | None]) -> None:
+        self._mapping.release()
+        if not work.cancelled():
+            work.exception()  # Nobody may be left who reads it.
 
     def admit(self, opening: Opening, holder: Holder = _NOBODY) -> Lease:
         """Admit a session and give it a slot.

@@ -287,6 +287,13 @@ def _add_security(parser: argparse.ArgumentParser) -> None:
         "name says which vehicle it is, see the setting identity",
     )
     parser.add_argument(
+        "--token-keys",
+        metavar="FILE",
+        type=Path,
+        help="the setting token_keys: know vehicles by bearer tokens that are signed with these "
+        "keys, a JSON Web Key Set",
+    )
+    parser.add_argument(
         "--plaintext",
         action="store_true",
         help="speak plain text at --listen though it is not on this machine: others on the way can "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import socket
 import sys
@@ -47,7 +48,7 @@ async def run(options: Namespace) -> None:
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     allocator.tune()
-    settings = config.load(options.config)
+    settings = _settings(options)
     async with contextlib.AsyncExitStack() as ending:
         pipe = None
         if options.worker is not None:
@@ -77,10 +78,17 @@ def explain_bounds(options: Namespace) -> str:
     Raises:
         StartError: a server could not start like that.
     """
-    settings = config.load(options.config)
+    settings = _settings(options)
     candidates = providers.candidates(options.provider or settings.provider)
     contracts = [bundle.contract for bundle in _load(options, settings, candidates).values()]
     return bounds.explain(settings, contracts, options.workers)
+
+
+def _settings(options: Namespace) -> config.Config:
+    settings = config.load(options.config)
+    if options.token_keys is None:
+        return settings
+    return dataclasses.replace(settings, token_keys=str(options.token_keys))
 
 
 def _load(
@@ -192,7 +200,7 @@ def _security(options: Namespace) -> SocketSecurity:
 
 
 def _recording(options: Namespace) -> RecordingPlan | None:
-    """Return what is recorded; each worker has a folder and a part of the bound of its own."""
+    """Return what is recorded; each worker has a folder of its own."""
     if options.record is None:
         if options.record_bytes is not None or options.record_share is not None:
             raise ConfigError("--record-bytes and --record-share need --record")
@@ -200,8 +208,9 @@ def _recording(options: Namespace) -> RecordingPlan | None:
     number, folder = options.worker and options.worker.number, options.record
     return RecordingPlan(
         folder if number is None else folder / f"worker-{number}",
-        (options.record_bytes or RECORD_BYTES) // options.workers,
+        RECORD_BYTES if options.record_bytes is None else options.record_bytes,
         1.0 if options.record_share is None else options.record_share,
+        options.workers,
     )
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from steerstream import __version__
 from steerstream.errors import MediaError
 from steerstream.recording import messages, topics
-from steerstream.recording.files import Ring
+from steerstream.recording.files import Ring, least_bytes
 from steerstream.recording.pump import Pump
 from steerstream.recording.topics import Entry
 from steerstream.recording.track import Track
@@ -55,8 +55,14 @@ class ServerRecorder:
     """
 
     def __init__(self, plan: RecordingPlan, settings: Mapping[str, str]) -> None:
+        least = plan.workers * least_bytes(MOST_RECORDED)
+        if plan.max_bytes < least:
+            many = f" with {plan.workers} workers" if plan.workers > 1 else ""
+            raise ConfigError(
+                f"--record-bytes must be at least {least:,}{many}, is {plan.max_bytes:,}"
+            )
         try:
-            self._files = Ring(plan.folder, plan.max_bytes, most_open=MOST_RECORDED)
+            self._files = Ring(plan.folder, plan.max_bytes // plan.workers, most_open=MOST_RECORDED)
         except MediaError as error:
             raise ConfigError(f"--record: {error}") from None
         self._share = plan.share

@@ -427,6 +427,35 @@ async def test_of_a_crowd_only_those_that_find_room_are_mapped(seeing, mapped):
     assert len(mapped) == 1
 
 
+async def test_vehicles_that_are_gone_before_their_cameras_are_mapped_keep_one_thread_busy(
+    seeing, monkeypatch
+):
+    at_work, go_on, most = threading.Semaphore(0), threading.Event(), []
+
+    def find(*arguments, **options):
+        most.append(len(most))
+        at_work.release()
+        go_on.wait(60)
+        raise lens.UnsuitableCameraError("no road in it")
+
+    monkeypatch.setattr(lens, "mapping", find)
+    admission_module._made.cache_clear()
+    admitting = admission(seeing)
+    for number in range(5):
+        camera = dataclasses.replace(WIDE, horizontal_fov_deg=40.0 + number)
+        coming = asyncio.create_task(admitting.map_camera(opening(camera=camera)))
+        if number == 0:
+            await asyncio.to_thread(at_work.acquire)
+        await asyncio.sleep(0)
+        coming.cancel()
+        await asyncio.wait([coming])
+    assert most == [0], "the others were gone before it was their turn"
+    go_on.set()
+    with pytest.raises(InvalidFieldError, match="no road in it"):
+        await admitting.map_camera(opening(camera=WIDE))
+    assert most == [0, 1]
+
+
 async def test_a_vehicle_that_comes_again_to_a_full_server_is_mapped(seeing, mapped):
     admitting = admission(seeing)
     leases, _ = fill(admitting, camera=WIDE)

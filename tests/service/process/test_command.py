@@ -281,5 +281,6 @@ def test_keys_of_tokens_that_cannot_be_used_are_one_line_and_exit_code_2(tiny, t
     settings, keys = tmp_path / "server.toml", tmp_path / "keys.json"
     keys.write_text("{}")
     settings.write_text(f"token_keys = {str(keys)!r}\n")
-    line = refusal("--model", tiny, "--config", settings)
-    assert line == f"steerstream serve: token_keys: {keys}: no JSON Web Key Set\n"
+    for options in (["--config", settings], ["--token-keys", keys]):
+        line = refusal("--model", tiny, *options)
+        assert line == f"steerstream serve: token_keys: {keys}: no JSON Web Key Set\n"

@@ -413,10 +413,10 @@ def test_how_much_is_recorded_says_nothing_without_where(tiny, words):
         (
             ("--record", "a", "--record-bytes", "100", "--record-share", "0", "--workers", "4",
              "--worker", "3:1"),
-            (Path("a", "worker-3"), 25, 0.0),
+            (Path("a", "worker-3"), 100, 0.0, 4),
         ),
     ],
 )  # fmt: skip
-def test_each_worker_records_into_a_folder_and_a_bound_of_its_own(words, plan):
+def test_each_worker_records_into_a_folder_of_its_own(words, plan):
     made = _recording(_parser().parse_args(words))
     assert made == (plan and RecordingPlan(*plan))

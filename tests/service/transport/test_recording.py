@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import logging
 import threading
 import time
@@ -12,7 +14,9 @@ import pytest
 
 import steerstream
 from steerstream import FramePolicy
+from steerstream.errors import MediaError
 from steerstream.recording import topics, track
+from steerstream.recording.files import least_bytes
 from steerstream.recording.reader import recordings
 from steerstream.recording.track import Track
 from steerstream.testing.server_process import ServerFailedError, serve
@@ -200,21 +204,45 @@ def test_what_waits_is_handed_over_after_a_second(recorder, tmp_path):
     session = recorder.begin("s", opening())
     session.sent(OPENED)
     until_s = time.monotonic() + 60
-    while not any(read(tmp_path)) if list(tmp_path.glob("*.mcap")) else True:
+    found = []
+    while not found:
         assert time.monotonic() < until_s
         time.sleep(0.05)
+        # Until its first bytes are written, a file is none.
+        with contextlib.suppress(MediaError):
+            found = [*filter(None, read(tmp_path))] if list(tmp_path.glob("*.mcap")) else []
     session.end("client")
     recorder.close()
 
 
 @pytest.mark.parametrize(
     ("folder", "max_bytes", "says"),
-    [("a", 1000, "needs at least"), ("file/a", BYTES, "cannot record to")],
+    [
+        ("a", 1000, "^--record-bytes must be at least .*, is 1,000$"),
+        ("file/a", BYTES, "--record: cannot record to"),
+    ],
 )
 def test_a_place_that_cannot_be_used_is_refused(tmp_path, folder, max_bytes, says):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=rf"--record: .*{says}"):
+    with pytest.raises(ConfigError, match=says):
         ServerRecorder(RecordingPlan(tmp_path / folder, max_bytes, 1.0), {})
+
+
+def test_of_several_workers_each_has_a_part_of_the_bound_and_the_whole_is_named(tmp_path):
+    least = least_bytes(MOST_RECORDED)
+    many = RecordingPlan(tmp_path / "a", 4 * least, 1.0, workers=4)
+    recorders = [
+        ServerRecorder(plan, {}) for plan in (many, RecordingPlan(tmp_path / "b", least, 1.0))
+    ]
+    assert len({recorder._files.segment_bytes for recorder in recorders}) == 1
+    for recorder in recorders:
+        recorder.close()
+    few = dataclasses.replace(many, max_bytes=4 * least - 1)
+    with pytest.raises(ConfigError) as refused:
+        ServerRecorder(few, {})
+    assert str(refused.value) == (
+        f"--record-bytes must be at least {4 * least:,} with 4 workers, is {4 * least - 1:,}"
+    )
 
 
 async def drive(target, vehicle_id, count=8):

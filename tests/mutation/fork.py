@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -48,6 +49,8 @@ class Mirror:
     def __init__(self, module: Path) -> None:
         for name in _SLOW_TO_IMPORT:
             importlib.import_module(name)
+        # Each child collects garbage, and would look at all of this and copy its pages.
+        gc.freeze()
         self.tests = mirror(module)
         package = module.with_suffix("").parts
         self._name = ".".join(package if package[0] == "steerstream" else package[1:])

@@ -94,7 +94,8 @@ class LoopEngine(Engine):
         if self._heard and self._passes < _MOST_PASSES:
             left = _PASSES
         self._heard = False
-        is_overdue = self._is_overdue
+        # CPU time is at most the time that passed, which is known without a call of the kernel.
+        is_overdue = time.monotonic_ns() - self._since_ns > _LONGEST_NS and self._is_overdue
         if left and not is_overdue:
             self._next = self._loop.call_soon(self._pass, left - 1)
             return
@@ -108,9 +109,6 @@ class LoopEngine(Engine):
 
     @property
     def _is_overdue(self) -> bool:
-        # CPU time is at most the time that passed, which is known without a call of the kernel.
-        if time.monotonic_ns() - self._since_ns <= _LONGEST_NS:
-            return False
         return time.thread_time_ns() - self._since_cpu_ns > _LONGEST_NS
 
     def _catch_up(self) -> None:

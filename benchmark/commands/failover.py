@@ -447,5 +447,6 @@ async def _break_paced(
 
 
 def _summary(times_ms: Sequence[float]) -> dict[str, float]:
-    p50, p99, largest = np.percentile(times_ms, [50, 99, 100]).tolist()
+    # By rank: what 99 % do not exceed is the largest of fewer than a hundred, and nothing between.
+    p50, p99, largest = np.percentile(times_ms, [50, 99, 100], method="inverted_cdf").tolist()
     return {"p50": p50, "p99": p99, "max": largest}

@@ -14,7 +14,7 @@ from steerstream_simulation.camera import Camera, CameraConfig
 from steerstream_simulation.environment import ENVIRONMENT_ID, RoadEnvironment
 from steerstream_simulation.scoring import INTERVENTION_OFFSET_M
 
-SMALL: dict[str, Any] = {"width_px": 160, "height_px": 120}
+SMALL: dict[str, Any] = {"width_px": 64, "height_px": 64}
 STRAIGHT = np.array([0.0, 0.0], np.float32)
 
 
@@ -274,7 +274,7 @@ def test_several_environments_are_stepped_as_one(mode):
         ends = []
         for _ in range(5):
             seen, rewards, terminated, truncated, _ = vector.step(info["expert_action"])
-            assert seen.shape == (2, 120, 160, 3)
+            assert seen.shape == (2, 64, 64, 3)
             assert rewards.shape == (2,)
             ends.append(bool(truncated.all()))
         assert not terminated.any()

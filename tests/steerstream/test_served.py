@@ -34,6 +34,8 @@ from steerstream import (
 from steerstream.__main__ import main
 from steerstream.testing.server_process import serve
 
+PART = 60
+"""Frames of each of the real drive's four validation blocks that are replayed."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -178,6 +180,18 @@ def test_the_examples_run(target, tmp_path, example):
     assert sum(line.startswith(acts) for line in result.stdout.splitlines()) == 3
 
 
+def part_of(labels, path):
+    """Write the beginnings of all blocks, between which the state is reset."""
+    header, *rows = labels.read_text().splitlines()
+    blocks = {}
+    for row in rows:
+        blocks.setdefault(row.split(",")[4], []).append(row)
+    path.write_text(
+        "\n".join([header, *(row for block in blocks.values() for row in block[:PART])])
+    )
+    return path
+
+
 @pytest.mark.data
 @pytest.mark.train
 @pytest.mark.parametrize(
@@ -187,7 +201,8 @@ def test_a_replayed_drive_scores_as_the_evaluation_without_a_server(
     bundle_path, data_dir, tmp_path, precision, as_views
 ):
     drive = data_dir / "udacity_ch2_hmb3"
-    labelled = ["--labels", drive / "labels.csv", "--split", "validation"]
+    labels = part_of(drive / "labels.csv", tmp_path / "labels.csv")
+    labelled = ["--labels", labels, "--split", "validation"]
     streamed, bare = tmp_path / "streamed.json", tmp_path / "bare.json"
     words = ["drive", "--source", drive, *labelled, "--as-fast-as-possible"]
     words += ["--budget-ms", str(BUDGET_MS), *([] if as_views else ["--whole-frames"])]
@@ -195,11 +210,11 @@ def test_a_replayed_drive_scores_as_the_evaluation_without_a_server(
         words += ["--target", server.address, "--json", streamed]
         assert main([str(word) for word in words]) == 0
     run = bundle_path if precision == "f32" else bundle_path.with_suffix(f".{precision}.onnx")
-    evaluate = ["-m", "model_export", "evaluate", run, *labelled, "--json", bare]
+    evaluate = ["-m", "model_export", "evaluate", run, *labelled, "--images", drive, "--json", bare]
     evaluate += ["--view"] if as_views else []
     subprocess.run([sys.executable, *evaluate], check=True, cwd=ROOT, capture_output=True)
     result, expected = json.loads(streamed.read_text()), json.loads(bare.read_text())
-    assert (result["frames"], result["commands"]) == (964, 964)
+    assert (result["frames"], result["commands"]) == (4 * PART, 4 * PART)
     for figure in ("rmse", "mae"):
         assert result["heads"]["steering_wheel_angle"][figure] == pytest.approx(
             expected["heads"]["steering_wheel_angle"][figure], abs=1e-5

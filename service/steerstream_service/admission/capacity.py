@@ -40,9 +40,6 @@ So a crowd of vehicles with pictures of 2 ms begins at once, but no more than tw
 _DEAR_KEPT_NS = 200_000_000
 """For how long a turn is kept for a session: some frames of a camera. Those that nobody uses must
 not be saved up for a crowd."""
-_DEAR_QUEUE_NS = 1_000_000_000
-"""For how long turns are given out ahead. A session that is not read for longer would look idle.
-And sessions that come, ask for a turn and go must not take those of all others."""
 _MS = 1e6
 
 
@@ -229,17 +226,12 @@ class Capacity:
     def dear_turn(self, claim: Claim, now_ns: int, picture_ns: float) -> DearTurn:
         """Give a session with a dear picture beyond its grant a turn, after those of all others.
 
-        Where the turns of the next second are given out, it asks again after that.
-
         Args:
             claim: the session's.
             now_ns: when the picture came.
             picture_ns: CPU time that it takes.
         """
         is_kept = claim.turn_ns is not None and 0 <= now_ns - claim.turn_ns < _DEAR_KEPT_NS
-        if self._next_dear_ns > now_ns + _DEAR_QUEUE_NS:
-            claim.turn_ns = None
-            return DearTurn(is_kept, now_ns + _DEAR_QUEUE_NS)
         is_now = is_kept or self._next_dear_ns <= now_ns + _DEAR_AHEAD_NS
         self._next_dear_ns = max(now_ns, self._next_dear_ns) + round(_DEAR_GAP * picture_ns)
         claim.turn_ns = self._next_dear_ns

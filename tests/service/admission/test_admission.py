@@ -211,10 +211,11 @@ def test_of_a_crowd_whose_pictures_turn_dear_at_once_most_are_refused_before_the
         r"in \d+ ms",
         refused[0].refusal,
     )
-    assert all(0 < answer.pause_ns < 1100 * MS for answer in told)
-    at = told.index(refused[0])
-    turn_ns = 10**9 + refused[0].pause_ns
-    assert takes(crowd[at], image, turn_ns)[1].refusal is None, "when its turn has come"
+    assert all(answer.pause_ns > 0 for answer in told)
+    assert len({answer.pause_ns for answer in told}) == 16, "each has its turn"
+    last, answer = crowd[-1], told[-1]
+    turn_ns = 10**9 + answer.pause_ns
+    assert takes(last, image, turn_ns)[1].refusal is None, "when its turn has come"
 
 
 def test_a_vehicle_whose_first_picture_is_large_is_served_where_there_is_room(tiny):

@@ -436,26 +436,6 @@ def test_of_a_crowd_of_dear_pictures_few_are_taken_at_once_and_the_others_in_the
     assert not server.dear_turn(claims_of(1)[0], turns[-1].next_ns, 12 * MS).is_now
 
 
-def test_turns_are_given_out_for_a_second_and_who_finds_none_asks_again():
-    server, crowd = capacity(), claims_of(100)
-    turns = [server.dear_turn(claim, 10 * S, 25 * MS) for claim in crowd]
-    given = [claim for claim in crowd if claim.turn_ns is not None]
-    assert len(given) == 11, "one at once, and one each tenth of a second"
-    assert max(turn.next_ns for turn in turns) == 11.1 * S
-    assert {turn.next_ns for turn in turns[11:]} == {11 * S}
-    assert server.dear_turn(given[3], given[3].turn_ns, 25 * MS).is_now, "whatever others ask for"
-    assert server.dear_turn(crowd[-1], 12 * S, 25 * MS).is_now
-
-
-def test_a_turn_is_kept_while_others_find_none():
-    server, (kept, *crowd) = capacity(), claims_of(40)
-    turn = server.dear_turn(kept, 10 * S, 25 * MS)
-    for claim in crowd:
-        server.dear_turn(claim, turn.next_ns, 25 * MS)
-    assert server.dear_turn(kept, turn.next_ns + MS, 25 * MS) == (True, turn.next_ns + MS + S)
-    assert not server.dear_turn(kept, turn.next_ns + 2 * MS, 25 * MS).is_now, "once"
-
-
 def test_a_turn_that_nobody_used_is_not_saved_up():
     server, crowd = capacity(), claims_of(16)
     for claim in crowd:

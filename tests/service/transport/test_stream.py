@@ -391,7 +391,7 @@ async def test_a_dear_picture_that_comes_before_its_turn_is_refused_undecoded(op
     assert answer.reason == SkipReason.OVERLOADED
     assert "send smaller ones" in answer.detail
     assert len(pauses_s) == 1
-    assert pauses_s[0] == 1.0
+    assert pauses_s[0] > 60.0
     assert not run.engine.frames
 
 

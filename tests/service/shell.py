@@ -43,6 +43,7 @@ class Shell:
         max_waiting=3,
         ticket_every=0,
         ring_length=0,
+        with_horizon=True,
         resumed=None,
         **contract,
     ):
@@ -57,6 +58,7 @@ class Shell:
                 expiring_notice_ns=2_000 * MS,
                 ticket_every_frames=ticket_every,
                 ring_length=ring_length,
+                with_horizon=with_horizon,
             ),
             opened_ns=0,
             resumed=resumed,

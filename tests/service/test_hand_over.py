@@ -72,6 +72,7 @@ class Driven:
             expiring_notice_ns=1,
             ticket_every_frames=EVERY_FRAMES,
             ring_length=server.ring_length,
+            with_horizon=True,
         )
         self.now_ns = 10**9
         self.session = Session(terms, self.now_ns, state)

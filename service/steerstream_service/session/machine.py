@@ -87,10 +87,10 @@ class Terms:
     idle_timeout_ns: int
     expiring_notice_ns: int
     ticket_every_frames: int
-    ring_length: int = 0
+    ring_length: int
     """Frames that the vehicle plays again for the rings of a ticket's state; 0 where tickets hold
     the rings."""
-    with_horizon: bool = True
+    with_horizon: bool
     """Whether commands bring what the network says comes next, if it says that."""
 
 

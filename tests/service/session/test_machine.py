@@ -307,6 +307,13 @@ def test_a_session_that_has_ended_holds_no_picture():
     Shell().session.let_go_of_pictures()
 
 
+@pytest.mark.parametrize("with_horizon", [True, False])
+def test_a_command_brings_what_comes_next_where_the_session_wants_it(with_horizon):
+    shell = Shell(with_horizon=with_horizon, horizon=bundles.HORIZON)
+    command = shell.drive(0, 0, (0.1, 10.0, 0.2, *[0.1] * 3, *[10.0] * 3, 0.05))
+    assert (command.horizon is not None) is with_horizon
+
+
 def test_under_every_a_frame_only_waits_where_another_would_be_refused():
     shell = Shell(FramePolicy.EVERY).frame(0, 0, refusal="no time")
     assert isinstance(shell.decode().step().answers[0], Command)
@@ -606,12 +613,14 @@ def test_a_ticket_holds_the_state_after_its_frame():
     assert (first.held.sequence_number, first.held.age_ms) == (1, 0.0)
 
 
+@pytest.mark.parametrize("ring_length", [0, 3])
 @pytest.mark.parametrize(("more_bytes", "is_due"), [(-1, False), (0, True)])
-def test_a_frame_without_a_picture_adds_nothing_to_the_traffic(more_bytes, is_due):
-    shell = Shell(ticket_every=1)
+def test_a_frame_without_a_picture_adds_nothing_to_the_traffic(more_bytes, is_due, ring_length):
+    shell = Shell(ticket_every=1, ring_length=ring_length)
     shell.frame(0, 0, image=None).decode_fails()
     # A ticket may be a twentieth of the pictures.
-    picture = RawImage(16, 8, bytes(20 * ticket_bytes(bundles.contract()) + more_bytes))
+    size_bytes = 20 * ticket_bytes(bundles.contract(), ring_length) + more_bytes
+    picture = RawImage(16, 8, bytes(size_bytes))
     assert shell.frame(1, 50, image=picture).decode().submitted.saves_state is is_due
 
 

@@ -785,6 +785,14 @@ def test_a_reset_makes_frames_for_the_rings_needless():
     assert shell.issued[-1].ring_frames == (8,)
 
 
+def test_after_a_reset_in_their_place_numbers_go_on_from_those_for_the_rings():
+    shell = for_rings()
+    shell.session.reset()
+    before = shell.frame(RING_FRAMES[0] - 1, 100).answers[-1]
+    assert before.reason is SkipReason.OUT_OF_ORDER
+    assert isinstance(shell.drive(RING_FRAMES[0], 150), Command)
+
+
 def test_a_state_whose_rings_nobody_played_again_is_given_out_when_its_frames_are_known():
     shell = Shell(ring_length=2, ticket_every=1, resumed=resumed())
     for number in (8, 9, 10):

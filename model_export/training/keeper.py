@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-import torch
 
 from model_export.config import HEADS, Config
 from model_export.data.sources import Source
@@ -14,7 +11,7 @@ from model_export.errors import DivergedError
 from model_export.networks import DrivingNetwork
 from model_export.run import Result, RunFolder
 from model_export.training import provenance
-from model_export.training.calibration import factors
+from model_export.training.calibration import calibrated
 from model_export.training.history import History
 from model_export.training.learner import Learner
 from model_export.training.position import Position
@@ -76,7 +73,7 @@ class Keeper:
         now.stale = 0 if better else now.stale + 1
         if better:
             now.best = value
-            self._run.save_result(self._result(network.state_dict(), judgement, data, now))
+            self._run.save_result(self._result(network, judgement, data, now))
         steps = now.step % training.evaluate_every or training.evaluate_every
         history.add(
             {
@@ -93,18 +90,16 @@ class Keeper:
 
     def _result(
         self,
-        weights: dict[str, Any],
+        network: DrivingNetwork,
         judgement: Sequence[JudgedSource],
         data: StageData,
         now: Position,
     ) -> Result:
-        kept = {name: value.cpu().clone() for name, value in weights.items()}
-        kept["calibration"] *= torch.from_numpy(factors(judgement))
         own = provenance.sources(
             self._sources, data.drives, planned=self._config.stage[now.stage].plan_only
         )
         return Result(
-            weights=kept,
+            weights=calibrated(network, judgement),
             sources=provenance.joined(own, self._sources_before),
             scores=scores(
                 judgement,

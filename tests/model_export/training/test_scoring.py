@@ -10,7 +10,6 @@ import pytest
 
 from model_export.config import Config
 from model_export.data.sources import Source, read_source
-from model_export.training.calibration import factors, fitted
 from model_export.training.scoring import (
     Judged,
     JudgedSource,
@@ -61,18 +60,3 @@ def test_without_a_holdout_validation_chooses_and_says_so(tiny: Config, source: 
     assert "also chose" in score.note
     assert choosers(tiny, [source], ()) == set()
     assert choosers(tiny, [source], [score]) == {score.source}
-
-
-def test_deviations_are_calibrated_on_what_is_held_out(source: Source):
-    validation = said(source, "validation", 9.0, 1)
-    judgement = [JudgedSource(source, said(source, "holdout", 0.1, 0.05), validation)]
-    angle, speed, torque = factors(judgement)
-    # Every error is two deviations: 2 for the inner interval, 1 for the outer.
-    assert angle == pytest.approx(2**0.5, rel=1e-4)
-    assert (speed, torque) == (1.0, 1.0)
-    assert factors([JudgedSource(source, None, validation)]).tolist() == [1.0] * 3
-
-
-def test_normal_errors_give_their_own_deviation():
-    ratios = np.random.default_rng(0).normal(0, 3, 100_000).astype(np.float32)
-    assert fitted(ratios) == pytest.approx(3.0, rel=0.01)

@@ -2,7 +2,8 @@
 
 A network is written for windows of frames, and a bundle makes one step. So the exporter adds the
 window's dimension and takes it away again, and ONNX Runtime copies the frame each time. It also
-takes one value of a dimension in two steps, and a small network's time is the number of its steps.
+takes one value of a dimension in two steps, or out of a stack of one, and a small network's time is
+the number of its steps.
 """
 
 from __future__ import annotations
@@ -16,21 +17,25 @@ _VIEWS = frozenset({"Unsqueeze", "Squeeze", "Reshape"})
 
 
 def simplify(model: onnx.ModelProto) -> None:
-    """Drop reshapes of reshapes and those to the shape that is there already; gather single values.
+    """Drop reshapes of reshapes, those to the shape that is there, and stacks of one.
 
+    Single values are gathered.
     The model is changed in place.
     """
     graph = Graph(model)
     for node in graph.nodes:
         if node.op_type == "Squeeze":
             _gather(graph, node)
+    for node in graph.nodes:
+        if node.op_type == "Gather":
+            _take_apart(graph, node)
     shapes = _shapes(model)
     for node in graph.nodes:
         if node.op_type != "Reshape" or not _is_plain(graph, node):
             continue
         node.input[0] = _source(graph, node.input[0])
         if shapes.get(node.input[0]) == graph.constant(node.input[1]).tolist():
-            _bypass(graph, node)
+            _bypass(graph, node, node.input[0])
     graph.drop_unused_nodes()
     graph.drop_unused_constants()
 
@@ -53,6 +58,19 @@ def _gather(graph: Graph, squeeze: onnx.NodeProto) -> None:
             squeeze.CopyFrom(
                 onnx.helper.make_node("Gather", inputs, squeeze.output, squeeze.name, axis=axis)
             )
+
+
+def _take_apart(graph: Graph, gather: onnx.NodeProto) -> None:
+    """Read the one thing that was stacked in place of taking it out of the stack again."""
+    stack = graph.maker(gather.input[0])
+    if stack is None or stack.op_type != "Unsqueeze":
+        return
+    (axis,) = (item.i for item in gather.attribute if item.name == "axis")
+    where = stack.input[1], gather.input[1]
+    if all(map(graph.is_constant, where)) and axis > 0:
+        axes, index = (graph.constant(name).tolist() for name in where)
+        if axes == [axis] and index in (0, -1):
+            _bypass(graph, gather, stack.input[0])
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
@@ -83,8 +101,8 @@ def _source(graph: Graph, tensor: str) -> str:
     return tensor
 
 
-def _bypass(graph: Graph, node: onnx.NodeProto) -> None:
-    """Let the users of a node's output read its input; outputs of the graph stay."""
+def _bypass(graph: Graph, node: onnx.NodeProto, source: str) -> None:
+    """Let the users of a node's output read its source; outputs of the graph stay."""
     for user in graph.users(node.output[0]):
-        names = [node.input[0] if name == node.output[0] else name for name in user.input]
+        names = [source if name == node.output[0] else name for name in user.input]
         user.input[:] = names

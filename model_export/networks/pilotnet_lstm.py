@@ -6,7 +6,8 @@ plain RNN, GRU and LSTM can be compared; one to three layers. With the setting `
 are also told how far the picture moved sideways since the frame before
 (`model_export.networks.parts.motion`); with `horizon` it says what comes next, and what is right
 when its command acts (`model_export.networks.parts.trajectory`); with `plan` it reads how the
-steering changes from what it remembers of the road ahead (`model_export.networks.parts.plan`).
+steering changes from what it remembers of the road ahead (`model_export.networks.parts.plan`); with
+`lead` it leads a command that acts late (`model_export.networks.parts.lead`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from model_export.config import HEADS, Config
 from model_export.networks.base import DrivingNetwork, Prediction, State
+from model_export.networks.parts import lead
 from model_export.networks.parts.cells import Recurrence
 from model_export.networks.parts.convolutions import PilotNetConvolutions, framewise
 from model_export.networks.parts.heads import Heads, RawOutput
@@ -55,6 +57,7 @@ class PilotNetLstmSettings:
         interval: take the time since the frame before: motion becomes motion a period.
         horizon: say what comes next, and take the time until the command acts.
         plan: remember the steering of the road ahead, and let it say how the horizon changes.
+        lead: seconds by which the steering is led for each second that the command acts later.
         dropout: share of features dropped in training, before and after the recurrent cells;
             motion is never dropped.
         unseen: share of the visual features dropped for a whole window: features that learned these
@@ -71,6 +74,7 @@ class PilotNetLstmSettings:
     interval: bool = False
     horizon: bool = False
     plan: bool = False
+    lead: float = 0.0
     dropout: float = 0.2
     unseen: float = 0.0
 
@@ -86,6 +90,8 @@ class PilotNetLstm(DrivingNetwork):
             raise ValueError("interval has a meaning for motion alone")
         if settings.plan and not (settings.interval and settings.horizon):
             raise ValueError("a plan needs interval and horizon")
+        if settings.lead and not settings.plan:
+            raise ValueError("lead needs a plan, which says what comes after the command")
         self.convolutions = PilotNetConvolutions((settings.first, settings.second))
         self.project = nn.Linear(PilotNetConvolutions.size(config.frame), settings.features)
         self.motion = motion_below_the_sky(config.frame) if settings.motion else None
@@ -123,9 +129,10 @@ class PilotNetLstm(DrivingNetwork):
 
     @property
     def recurrent_tensors(self) -> tuple[StateTensor, ...]:
-        """The cells' state, `hidden` numbers each; then the plan, if it has one."""
+        """The cells' state, `hidden` numbers each; the plan, if it has one; what leads."""
         planned = (self.plan.memory,) if self.plan else ()
-        return (*self.recurrence.state_tensors, *planned)
+        leading = (lead.MEMORY,) if self.settings.lead else ()
+        return (*self.recurrence.state_tensors, *planned, *leading)
 
     @property
     def visual_tensors(self) -> tuple[StateTensor, ...]:
@@ -142,39 +149,44 @@ class PilotNetLstm(DrivingNetwork):
         They are what the projection makes of the convolutions, then how far the picture moved, then
         for a plan the convolutions themselves.
         """
-        seen = framewise(self._features, frames)
+        wide = framewise(self.convolutions, frames)
+        seen = framewise(self._projected, wide)
         if self.motion is None:
             return seen, visual
         moved, after = self.motion.follow(frames, *visual)
-        width = self.settings.features
-        if self.plan is None:
-            return torch.cat((seen, moved), dim=2), (after,)
-        return torch.cat((seen[..., :width], moved, seen[..., width:]), dim=2), (after,)
+        return torch.cat((seen, moved, *((wide,) if self.plan else ())), dim=2), (after,)
 
     def follow(self, features: Tensor, recurrent: State) -> tuple[RawOutput, State]:
         """Advance frame by frame; see `DrivingNetwork.follow`."""
         if self.plan is None:
             known, after = self._known(features, recurrent)
             return self._raw(known), after
-        known, cells = self._known(features, recurrent[:-1])
+        cells, planned, slow = self._parts(recurrent)
+        known, cells = self._known(features, cells)
         said = self._raw(known)
         if self.training:
             # Commands learn as if there were no plan: it is theirs, not they its.
-            return said, (*cells, recurrent[-1])
-        plans = self._planned(features, known, recurrent[-1])
-        return said, (*cells, plans[:, -1])
+            return said, (*cells, planned, *slow)
+        _, last = self._planned(features, known, planned)
+        return said, (*cells, last, *self._slower(said, features, slow))
 
     def forward(self, frame: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Make one step as a bundle does; a plan says how the steering changes after it."""
-        said = super().forward(frame, *inputs)
         if self.plan is None:
-            return said
-        # Values and deviations of all heads come first, then the horizons, the steering's first.
-        horizon, act_in_s = 2 * len(HEADS) + _ANGLE, inputs[1]
-        plan = said[len(said) - len(self.state_tensors) + len(self.recurrent_tensors) - 1]
-        planned = from_then_on(plan[:, None, : len(TIMES_S)], act_in_s)[:, 0]
-        changes = (planned[:, 1:] - planned[:, :1]) * self.get_buffer("output_scale")[_ANGLE]
-        return (*said[:horizon], said[_ANGLE][:, None] + changes, *said[horizon + 1 :])
+            return super().forward(frame, *inputs)
+        interval_s, act_in_s, *state = inputs
+        windows, after = self._said(frame.unsqueeze(1), tuple(state), interval_s.unsqueeze(1))
+        mean, stddev = self.to_si(RawOutput(*(part.flatten(0, 1) for part in windows)))
+        _, plan, slow = self._parts(after[: len(self.recurrent_tensors)])
+        # Of the plan its changes alone count: they go on from the command.
+        planned = plan[:, : len(TIMES_S)] * self.get_buffer("output_scale")[_ANGLE]
+        foreseen = torch.cat((planned[:, None], mean[:, _ANGLE + 1 :]), dim=1)
+        if slow:
+            now = self._at_once(windows)[:, 0]
+            command = lead.led(now, slow[0], act_in_s[:, None], self.settings.lead)
+        else:
+            command = from_then_on(mean[:, _ANGLE, None], act_in_s)[:, 0, :1]
+        return (*self._read(foreseen, stddev, act_in_s, command), *after)
 
     def foresee(
         self, frames: Tensor, state: State, intervals_s: Tensor | None = None
@@ -183,11 +195,12 @@ class PilotNetLstm(DrivingNetwork):
         if self.plan is None:
             return super().foresee(frames, state, intervals_s)
         features, recurrent, visual = self._noticed(frames, state, intervals_s)
-        known, cells = self._known(features, recurrent[:-1])
-        plans = self._planned(features, known, recurrent[-1])
+        cells, planned, slow = self._parts(recurrent)
+        known, cells = self._known(features, cells)
+        plans, last = self._planned(features, known, planned)
         commands = own_commands(self._raw(known).mean[:, :, _ANGLE, 0])
         right = plan_loss(plans, commands)
-        return Losses(right, torch.zeros_like(right)), (*cells, plans[:, -1], *visual)
+        return Losses(right, torch.zeros_like(right)), (*cells, last, *slow, *visual)
 
     def planning(self) -> tuple[nn.Module, ...]:
         """Return the plan, if it has one; see `DrivingNetwork.planning`."""
@@ -220,17 +233,7 @@ class PilotNetLstm(DrivingNetwork):
         """Return the command that acts then, and what follows it; see `DrivingNetwork.values`."""
         if act_in_s is None:
             return super().values(raw, act_in_s)
-        mean, stddev = self.to_si(raw)
-        said = from_then_on(mean, act_in_s).flatten(1)
-        # One split, in which the steps of a head are a tensor of the bundle as they come.
-        parts = torch.split(said, [1, STEPS] * len(HEADS), dim=1)
-        sure, surely_last = both_ends(stddev, act_in_s)
-        return (
-            *(part.squeeze(1) for part in parts[::2]),
-            *sure.unbind(1),
-            *parts[1::2],
-            *surely_last.unbind(1),
-        )
+        return self._read(*self.to_si(raw), act_in_s)
 
     def judged(
         self, said: Prediction, labels: Tensor, weights: Tensor, loss: MaskedLoss
@@ -265,7 +268,51 @@ class PilotNetLstm(DrivingNetwork):
             known.append(torch.cat((self.dropout(output), step), dim=1))
         return torch.stack(known, dim=1), cells
 
-    def _planned(self, features: Tensor, known: Tensor, before: Tensor) -> Tensor:
+    def _read(
+        self, mean: Tensor, stddev: Tensor, act_in_s: Tensor, command: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return a bundle's values, read from trajectories [N, 3, times] where commands act.
+
+        Args:
+            mean: the trajectories.
+            stddev: of their first and last values, [N, 3, 2].
+            act_in_s: when each command acts, [N].
+            command: the steering [N, 1] in place of the one that is read; what follows goes on
+                from it.
+        """
+        said = from_then_on(mean, act_in_s).flatten(1)
+        # One split, in which the steps of a head are a tensor of the bundle as they come.
+        parts = list(torch.split(said, [1, STEPS] * len(HEADS), dim=1))
+        if command is not None:
+            parts[:2] = command, parts[1] + (command - parts[0])
+        sure, surely_last = both_ends(stddev, act_in_s)
+        return (
+            *(part.squeeze(1) for part in parts[::2]),
+            *sure.unbind(1),
+            *parts[1::2],
+            *surely_last.unbind(1),
+        )
+
+    def _at_once(self, said: RawOutput) -> Tensor:
+        """Return the steering of windows that acts at once, [B, T, 1]."""
+        return self.to_si(said).mean[:, :, _ANGLE, :1]
+
+    def _parts(self, recurrent: State) -> tuple[State, Tensor, State]:
+        """Split the recurrent state of a network that plans: cells, plan, and what leads."""
+        cells = len(self.recurrence.state_tensors)
+        return recurrent[:cells], recurrent[cells], recurrent[cells + 1 :]
+
+    def _slower(self, said: RawOutput, features: Tensor, slow: State) -> State:
+        """Return the slow mean after windows of commands, if the network leads."""
+        if not slow:
+            return ()
+        (mean,) = slow
+        steps = zip(self._at_once(said).unbind(1), features[..., -1].unbind(1), strict=True)
+        for command, periods in steps:
+            mean = lead.slow_mean(command, mean, periods[:, None], self.period_s)
+        return (mean,)
+
+    def _planned(self, features: Tensor, known: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         assert self.plan is not None, "only networks that plan come here"  # noqa: S101
         return self.plan.follow(
             features[..., self._inputs : -1], known, periods=features[..., -1], before=before
@@ -281,10 +328,8 @@ class PilotNetLstm(DrivingNetwork):
         seen = self.unseen(self.dropout(features[..., :width]))
         return torch.cat((seen, features[..., width:]), dim=2)
 
-    def _features(self, frames: Tensor) -> Tensor:
-        wide = self.convolutions(frames)
-        seen = torch.relu(self.project(self.dropout(wide)))
-        return torch.cat((seen, wide), dim=1) if self.plan else seen
+    def _projected(self, wide: Tensor) -> Tensor:
+        return torch.relu(self.project(self.dropout(wide)))
 
 
 NETWORK = PilotNetLstm

@@ -31,6 +31,8 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         | {"interval": True, "horizon": True},
         {"features": 8, "hidden": 6, "motion": True, "interval": True, "horizon": True}
         | {"plan": True},
+        {"features": 8, "hidden": 6, "motion": True, "interval": True, "horizon": True}
+        | {"plan": True, "lead": 1.0},
     ],
     "chauffeur": [
         {"blocks": 4, "hidden": 6, "layers": 2},

@@ -61,8 +61,10 @@ class Plan(nn.Module):
         """The plan of the frame before, as a bundle's contract states it."""
         return recurrent("plan", PERIODS, kind=StateKind.FEEDBACK)
 
-    def follow(self, seen: Tensor, known: Tensor, periods: Tensor, before: Tensor) -> Tensor:
-        """Return the plans of windows of frames, [B, T, PERIODS].
+    def follow(
+        self, seen: Tensor, known: Tensor, periods: Tensor, before: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the plans of windows of frames, [B, T, PERIODS], and the last, [B, PERIODS].
 
         Args:
             seen: of each frame, [B, T, seen].
@@ -76,7 +78,7 @@ class Plan(nn.Module):
         for look, step, period in zip(*steps, strict=True):
             before = self(look, step, moved_on(before, period))
             plans.append(before)
-        return torch.stack(plans, dim=1)
+        return torch.stack(plans, dim=1), before
 
     def forward(self, look: Tensor, known: Tensor, expected: Tensor) -> Tensor:
         """Correct what was expected of a frame, [N, PERIODS].

@@ -71,7 +71,7 @@ def from_then_on(values: Tensor, act_in_s: Tensor) -> Tensor:
         values: [N, heads, times].
         act_in_s: how long after its picture the command acts, [N].
     """
-    place = (act_in_s / SPACING_S)[:, None]
+    place = act_in_s[:, None] / SPACING_S
     shares = torch.relu(1.0 - (place - torch.arange(_DELAYS + 1)).abs())
     # The steps' weights are the command's, moved on by one value each.
     weights: Tensor = (shares @ _moved_on()).unflatten(1, (len(TIMES_S), STEPS + 1))  # type: ignore[no-untyped-call]

@@ -32,31 +32,33 @@ def test_each_vehicle_has_its_own_pause():
 
 def test_a_plan_that_learned_nothing_says_that_nothing_changes():
     plan = Plan(seen=5, known=4).eval()
-    found = plan.follow(
+    found, last = plan.follow(
         torch.randn(2, 3, 5), torch.randn(2, 3, 4), torch.ones(2, 3), torch.zeros(2, PERIODS)
     )
     assert found.shape == (2, 3, PERIODS)
     assert not found.any()
+    assert not last.any()
 
 
 def test_a_frame_that_is_not_trusted_leaves_the_plan_as_it_was_moved_on():
     plan = Plan(seen=5, known=4).eval()
     torch.nn.init.constant_(plan.trust.bias, 50.0)
     before = torch.randn(2, PERIODS)
-    found = plan.follow(torch.randn(2, 1, 5), torch.randn(2, 1, 4), torch.ones(2, 1), before)
-    assert torch.allclose(found[:, 0], moved_on(before, torch.ones(2)), atol=1e-5)
+    _, found = plan.follow(torch.randn(2, 1, 5), torch.randn(2, 1, 4), torch.ones(2, 1), before)
+    assert torch.allclose(found, moved_on(before, torch.ones(2)), atol=1e-5)
 
 
 def test_windows_are_followed_as_single_frames_are():
     plan = Plan(seen=5, known=4).eval()
     torch.nn.init.normal_(plan.fresh.weight)
     seen, known, periods = torch.randn(2, 4, 5), torch.randn(2, 4, 4), torch.rand(2, 4) + 0.5
-    whole = plan.follow(seen, known, periods, torch.zeros(2, PERIODS))
+    whole, last = plan.follow(seen, known, periods, torch.zeros(2, PERIODS))
     before = torch.zeros(2, PERIODS)
     for at in range(4):
         step = slice(at, at + 1)
-        before = plan.follow(seen[:, step], known[:, step], periods[:, step], before)[:, 0]
+        _, before = plan.follow(seen[:, step], known[:, step], periods[:, step], before)
         assert torch.allclose(before, whole[:, at], atol=1e-6)
+    assert torch.allclose(last, before, atol=1e-6)
 
 
 def test_own_commands_are_what_was_said_later_and_unknown_beyond_the_window():

@@ -119,7 +119,7 @@ def _readers(folder: Path) -> list[_Reader]:
 
         return written
 
-    sealed = office.seal(state, "car", bundle)
+    sealed = office.seal(state, "car", bundle, "0" * 16)
 
     def opened(data: bytes) -> None:
         office.open(data, "car", bundle)

@@ -99,7 +99,7 @@ class Driven:
                     answer = message
                 case Issue(state):
                     office, bundle = self.server.office, self.server.bundle
-                    self.ticket = office.seal(state, self.vehicle_id, bundle)
+                    self.ticket = office.seal(state, self.vehicle_id, bundle, "0" * 16)
                     self.ticket_number = state.sequence_number
                     self.replay_from = min([*state.ring_frames, state.sequence_number + 1])
         return answer
@@ -321,6 +321,25 @@ async def test_a_ticket_opens_for_its_vehicle_alone(tmp_path, keys):
         code, reason, text = await thief.failure()
         assert (code.name, reason) == ("INVALID_ARGUMENT", "ERROR_REASON_BAD_TICKET")
         assert "another vehicle" in text
+
+
+async def test_where_second_sessions_are_refused_the_last_ticket_takes_over_and_only_once(
+    tmp_path, keys
+):
+    path = bundles.recurrent(tmp_path / "a.onnx")
+    options = {"ticket_keys": str(keys), "ticket_every_frames": EVERY_FRAMES}
+    async with running(path, second_session="refuse", **options) as run:
+        car = await run.vehicle(vehicle_id="car-a")
+        await drive(car, range(40))
+        ticket = car.notices[-1].ticket
+        renewed = await run.vehicle(vehicle_id="car-a", ticket=ticket.ticket)
+        assert renewed.opened.resumed
+        assert (await car.failure())[1] == "ERROR_REASON_TAKEN_OVER"
+        await drive(renewed, range(ticket.sequence_number + 1, 40), replayed=True)
+        thief = Vehicle(run.stub())
+        await thief.send(open=session_pb2.OpenSession(vehicle_id="car-a", ticket=ticket.ticket))
+        assert (await thief.failure())[1] == "ERROR_REASON_SHARE_TAKEN"
+        assert (await renewed.drive(FILM[0], sequence_number=40)).step_count == 41
 
 
 async def test_a_drain_gives_every_session_a_ticket_with_its_next_frame(tmp_path, keys):

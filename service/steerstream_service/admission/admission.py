@@ -28,7 +28,7 @@ from steerstream_service.admission.picture_cost import (
 from steerstream_service.admission.rate_meter import FrameCounts, RateMeter
 from steerstream_service.admission.shares import Holder, Shares
 from steerstream_service.admission.shedding import Shedding
-from steerstream_service.admission.ticket_office import TicketOffice
+from steerstream_service.admission.ticket_office import TicketOffice, session_of
 from steerstream_service.config import Config
 from steerstream_service.domain import NEVER_NS, Camera, Opening, Slot, TicketNotice
 from steerstream_service.errors import (
@@ -119,7 +119,9 @@ class Lease:
 
     def ticket(self, state: SessionState) -> TicketNotice:
         """Return the session's state as a ticket for its vehicle."""
-        sealed = self.office.seal(state, self.opening.vehicle_id, self.model.bundle)
+        sealed = self.office.seal(
+            state, self.opening.vehicle_id, self.model.bundle, self.session_id
+        )
         return TicketNotice(
             sealed,
             state.sequence_number,
@@ -415,7 +417,9 @@ class Admission:
         if self.draining:
             raise DrainingError("the server is stopping; connect to another one")
         model, resumed = self._begun(opening)
-        older = self._leases.get(self._shares.check(opening.vehicle_id, holder) or "")
+        goes_on_from = session_of(opening.ticket) if resumed else None
+        present = self._shares.check(opening.vehicle_id, holder, goes_on_from)
+        older = self._leases.get(present or "")
         budget_ns = self._budget_ns(opening.budget_ms, model)
         if len(self._leases) - (older is not None) >= self._config.max_sessions:
             raise TooManySessionsError(

@@ -38,8 +38,13 @@ class Shares:
         self._identities: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
 
-    def check(self, vehicle_id: str, holder: Holder) -> str | None:
+    def check(self, vehicle_id: str, holder: Holder, goes_on_from: str | None = None) -> str | None:
         """Check that there is room for one session more.
+
+        Args:
+            vehicle_id: the vehicle that it would serve.
+            holder: whose it would be.
+            goes_on_from: the id of the session whose valid ticket it opens with; None without one.
 
         Returns:
             The id of the vehicle's present session, which the new one takes the place of; None if
@@ -49,13 +54,16 @@ class Shares:
             ShareTakenError: there is no room.
         """
         older = self._of_vehicles.get(vehicle_id)
-        if older is not None and not self._takes_over:
-            raise ShareTakenError(
-                "this vehicle has a session already; end it, or wait until the server has noticed "
-                "that its network is gone"
-            )
         leaving = Holder() if older is None else self._held[older][1]
         identity, address = holder.identity, holder.address
+        # A ticket of the very session that has the place shows that the same program goes on. One
+        # of any session before it shows nothing: whoever drives now may have taken over since.
+        goes_on = goes_on_from == older and leaving.identity == identity
+        if older is not None and not self._takes_over and not goes_on:
+            raise ShareTakenError(
+                "this vehicle has a session already; end it, open with its last ticket, or wait "
+                "until the server has noticed that its network is gone"
+            )
         if identity is not None:
             others = self._identities[identity] - (leaving.identity == identity)
             if others >= self._per_identity:

@@ -1,15 +1,16 @@
 """Seals sessions' states into tickets, and opens them again.
 
 ```
-version | length of the key's name | name | issued, ms | salt | ChaCha20-Poly1305 of the state
+version | length of the key's name | name | issued, ms | session | salt | encrypted state
 ```
 
-What stands before the encrypted state is authenticated with it, and so are the vehicle's name, the
-model's digest and its precision: a ticket opens for that vehicle and that model, or not at all.
+The state is encrypted with ChaCha20-Poly1305. What stands before it is authenticated with it, and
+so are the vehicle's name, the model's digest and its precision: a ticket opens for that vehicle and
+that model, or not at all.
 
 A fleet seals billions of tickets with one key, too many for nonces of 96 random bits. So each
-ticket has a key of its own, the HMAC of its 192 random bits under the key of the file, and that key
-is used once.
+ticket has a key of its own, the HMAC of its session and salt under the key of the file, and that
+key is used once: these are 64 random bits of the session and 128 of the ticket.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ KEY_BYTES = 32
 """Of a key in the file: `openssl rand -base64 32`."""
 
 _VERSION = 1
-_SALT_BYTES = 24
+_SESSION_BYTES, _SALT_BYTES = 8, 16
 _ISSUED = struct.Struct("<Q")
 _ONCE = bytes(12)
 """The nonce: each ticket's key is used for nothing else."""
@@ -86,16 +87,17 @@ class TicketOffice:
         self._random = _random_key()
         self._file = None if keys_file is None else _watched(keys_file)
 
-    def seal(self, state: SessionState, vehicle_id: str, bundle: Bundle) -> bytes:
+    def seal(self, state: SessionState, vehicle_id: str, bundle: Bundle, session_id: str) -> bytes:
         """Return a session's state as a ticket.
 
         Args:
             state: what the next answer depends on.
             vehicle_id: the vehicle, which alone can use it.
             bundle: the model.
+            session_id: of the session, 16 hexadecimal digits.
         """
         name, (key, _) = next(iter(self._keys.items()))
-        salt = secrets.token_bytes(_SALT_BYTES)
+        salt = bytes.fromhex(session_id) + secrets.token_bytes(_SALT_BYTES)
         head = bytes([_VERSION, len(name)]) + name + _ISSUED.pack(self._now_ms()) + salt
         cipher = ChaCha20Poly1305(hmac.digest(key, salt, "sha256"))
         return head + cipher.encrypt(_ONCE, ticket.pack(state), head + _bound(vehicle_id, bundle))
@@ -115,7 +117,7 @@ class TicketOffice:
         key = self._keys.get(name)
         if key is None:
             raise _refusal(f"its key {name!r:.80} is not known here")
-        salt = sealed[body - _SALT_BYTES : body]
+        salt = sealed[body - _SESSION_BYTES - _SALT_BYTES : body]
         cipher = ChaCha20Poly1305(hmac.digest(key.secret, salt, "sha256"))
         bound = sealed[:body] + _bound(vehicle_id, bundle)
         try:
@@ -147,6 +149,13 @@ class TicketOffice:
     @property
     def _keys(self) -> Mapping[bytes, TicketKey]:
         return self._random if self._file is None else self._file.content
+
+
+def session_of(sealed: bytes) -> str:
+    """Return the id of the session that a ticket is of; true only of one that opens."""
+    _, _, body = _parts(sealed)
+    start = body - _SESSION_BYTES - _SALT_BYTES
+    return sealed[start : start + _SESSION_BYTES].hex()
 
 
 def _watched(path: Path) -> WatchedFiles[Mapping[bytes, TicketKey]]:
@@ -202,7 +211,7 @@ def _random_key() -> Mapping[bytes, TicketKey]:
 def _parts(sealed: bytes) -> tuple[bytes, int, int]:
     """Return a ticket's key, when it was issued, and where the encrypted state begins."""
     name_end = 2 + (sealed[1] if len(sealed) > 1 else 0)
-    body = name_end + _ISSUED.size + _SALT_BYTES
+    body = name_end + _ISSUED.size + _SESSION_BYTES + _SALT_BYTES
     if len(sealed) < body or sealed[0] != _VERSION:
         raise _refusal("it is no ticket of this version")
     (issued_ms,) = _ISSUED.unpack_from(sealed, name_end)

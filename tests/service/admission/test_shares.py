@@ -36,6 +36,22 @@ def test_or_it_is_refused():
     assert held.check("car", Holder()) is None
 
 
+def test_or_it_is_refused_unless_it_goes_on_from_the_very_session_that_has_the_place():
+    held = shares(second_session="refuse")
+    mine = Holder("mine", "10.0.0.1")
+    held.add("second", "car", mine)
+    for holder, goes_on_from in (
+        (mine, None),
+        (mine, "first"),
+        (Holder("yours", "10.0.0.1"), "second"),
+        (Holder(None, "10.0.0.1"), "second"),
+    ):
+        with pytest.raises(ShareTakenError, match="open with its last ticket"):
+            held.check("car", holder, goes_on_from)
+    assert held.check("car", Holder("mine", "10.0.0.2"), "second") == "second"
+    assert held.check("other", mine, "second") is None
+
+
 @pytest.mark.parametrize(
     ("setting", "field"),
     [("max_sessions_per_identity", "identity"), ("max_sessions_per_address", "address")],

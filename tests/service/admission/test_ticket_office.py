@@ -18,7 +18,12 @@ from hypothesis import strategies as st
 from steerstream_bundle import loading
 from steerstream_bundle.contract import Provenance
 from steerstream_service.admission import watched_files
-from steerstream_service.admission.ticket_office import TicketKey, TicketOffice, read_keys
+from steerstream_service.admission.ticket_office import (
+    TicketKey,
+    TicketOffice,
+    read_keys,
+    session_of,
+)
 from steerstream_service.domain import Command, ControlValues, Limit, Timings, Validity
 from steerstream_service.errors import BadTicketError, ConfigError
 from steerstream_service.session.ticket import SessionState, pack
@@ -50,6 +55,9 @@ STATE = SessionState(
 )
 
 
+SESSION = "0123456789abcdef"
+
+
 class Wall:
     """A wall clock that a test sets."""
 
@@ -77,7 +85,7 @@ def keys(tmp_path):
 
 
 def test_any_server_with_the_key_opens_a_ticket(tiny, keys):
-    sealed = TicketOffice(keys, 60, Wall()).seal(STATE, "car", tiny)
+    sealed = TicketOffice(keys, 60, Wall()).seal(STATE, "car", tiny, SESSION)
     assert TicketOffice(keys, 60, Wall()).open(sealed, "car", tiny) == STATE
     assert b"new" in sealed[:10], "the key's name is in clear"
     assert STATE.tensors not in sealed
@@ -85,8 +93,9 @@ def test_any_server_with_the_key_opens_a_ticket(tiny, keys):
 
 def test_a_ticket_is_laid_out_as_the_module_says(tiny, keys):
     """Servers of several releases share a key, so the layout is a contract."""
-    sealed = TicketOffice(keys, 60, Wall()).seal(STATE, "car", tiny)
+    sealed = TicketOffice(keys, 60, Wall()).seal(STATE, "car", tiny, SESSION)
     head, salt, body = sealed[:13], sealed[13:37], sealed[37:]
+    assert salt[:8].hex() == SESSION
     assert head == b"\x01\x03new" + (1_000_000).to_bytes(8, "little")
     parts = ("car", tiny.sha256, tiny.contract.provenance.precision)
     bound = b"".join(hashlib.sha256(part.encode()).digest() for part in parts)
@@ -94,21 +103,32 @@ def test_a_ticket_is_laid_out_as_the_module_says(tiny, keys):
     assert cipher.decrypt(bytes(12), body, head + salt + bound) == pack(STATE)
 
 
+def test_a_ticket_names_its_session_and_opens_for_no_other(tiny, keys):
+    office = TicketOffice(keys, 60, Wall())
+    sealed, again = (office.seal(STATE, "car", tiny, SESSION) for _ in range(2))
+    assert session_of(sealed) == session_of(again) == SESSION
+    assert sealed[21:37] != again[21:37], "each has a key of its own"
+    other = sealed[:13] + bytes(8) + sealed[21:]
+    assert session_of(other) == "0" * 16
+    with pytest.raises(BadTicketError, match="it is forged"):
+        office.open(other, "car", tiny)
+
+
 def test_a_ticket_without_a_command_to_hold_opens_as_it_was(tiny, keys):
     office = TicketOffice(keys, 60, Wall())
     state = dataclasses.replace(STATE, held=None)
-    assert office.open(office.seal(state, "car", tiny), "car", tiny) == state
+    assert office.open(office.seal(state, "car", tiny, SESSION), "car", tiny) == state
 
 
 def test_a_ticket_without_its_state_is_forged(tiny, keys):
     office = TicketOffice(keys, 60, Wall())
     with pytest.raises(BadTicketError, match="it is forged"):
-        office.open(office.seal(STATE, "car", tiny)[:37], "car", tiny)
+        office.open(office.seal(STATE, "car", tiny, SESSION)[:37], "car", tiny)
 
 
 def test_a_state_of_another_size_is_named(tiny, keys):
     office = TicketOffice(keys, 60, Wall())
-    sealed = office.seal(STATE, "car", tiny)
+    sealed = office.seal(STATE, "car", tiny, SESSION)
     other = changed(tiny, contract=dataclasses.replace(tiny.contract, state=()))
     with pytest.raises(
         BadTicketError, match="used: the ticket's state is not of this model's size"
@@ -119,7 +139,7 @@ def test_a_state_of_another_size_is_named(tiny, keys):
 def test_a_held_command_ages_with_its_ticket(tiny, keys):
     wall = Wall()
     office = TicketOffice(keys, 60, wall)
-    sealed = office.seal(STATE, "car", tiny)
+    sealed = office.seal(STATE, "car", tiny, SESSION)
     wall.now_s += 1.5
     assert office.open(sealed, "car", tiny).held.age_ms == 1512.0
     wall.now_s -= 3.0
@@ -130,7 +150,7 @@ def test_a_ticket_is_too_old_after_its_time(tiny, keys):
     wall = Wall()
     office = TicketOffice(keys, 60, wall)
     assert office.valid_for_ms == 60_000
-    sealed = office.seal(STATE, "car", tiny)
+    sealed = office.seal(STATE, "car", tiny, SESSION)
     wall.now_s += 60
     office.open(sealed, "car", tiny)
     for now_s, age in ((1060.1, r"60\.1"), (939.9, r"-60\.1")):
@@ -157,7 +177,7 @@ def changed(bundle, **attributes):
 @pytest.mark.parametrize("other", [other_model, other_precision])
 def test_a_ticket_opens_for_no_other_model(tiny, keys, other):
     office = TicketOffice(keys, 60)
-    sealed = office.seal(STATE, "car", tiny)
+    sealed = office.seal(STATE, "car", tiny, SESSION)
     with pytest.raises(BadTicketError, match="another vehicle, model or precision"):
         office.open(sealed, "car", other(tiny))
 
@@ -165,7 +185,7 @@ def test_a_ticket_opens_for_no_other_model(tiny, keys, other):
 @given(st.text(st.characters(codec="ascii", min_codepoint=32), min_size=1, max_size=128))
 def test_a_ticket_opens_for_no_other_vehicle(name):
     office, tiny = OFFICE, BUNDLE
-    sealed = office.seal(STATE, "car-a", tiny)
+    sealed = office.seal(STATE, "car-a", tiny, SESSION)
     if name == "car-a":
         assert office.open(sealed, name, tiny) == STATE
     else:
@@ -176,7 +196,7 @@ def test_a_ticket_opens_for_no_other_vehicle(name):
 @given(st.data())
 def test_a_ticket_with_any_bit_changed_does_not_open(data):
     office, tiny = OFFICE, BUNDLE
-    sealed = bytearray(office.seal(STATE, "car", tiny))
+    sealed = bytearray(office.seal(STATE, "car", tiny, SESSION))
     at = data.draw(st.integers(0, 8 * len(sealed) - 1))
     sealed[at // 8] ^= 1 << at % 8
     with pytest.raises(BadTicketError):
@@ -202,7 +222,7 @@ BUNDLE: Any = _Tiny()
 
 def test_without_a_file_only_the_same_process_opens_its_tickets(tiny):
     office = TicketOffice(None, 60)
-    sealed = office.seal(STATE, "car", tiny)
+    sealed = office.seal(STATE, "car", tiny, SESSION)
     assert office.open(sealed, "car", tiny).tensors == STATE.tensors
     with pytest.raises(BadTicketError, match=r"its key b'process-[0-9a-f]{8}' is not"):
         TicketOffice(None, 60).open(sealed, "car", tiny)
@@ -210,7 +230,7 @@ def test_without_a_file_only_the_same_process_opens_its_tickets(tiny):
 
 def test_no_two_tickets_are_alike(tiny, keys):
     office = TicketOffice(keys, 60, Wall())
-    sealed = {office.seal(STATE, "car", tiny)[-60:] for _ in range(100)}
+    sealed = {office.seal(STATE, "car", tiny, SESSION)[-60:] for _ in range(100)}
     assert len(sealed) == 100
 
 
@@ -218,9 +238,9 @@ def test_keys_change_while_the_server_runs(tiny, keys, monkeypatch, caplog):
     monkeypatch.setattr(watched_files, "_LOOK_AGAIN_S", 0.0)
     caplog.set_level(logging.INFO)
     office = TicketOffice(keys, 60, Wall())
-    by_new = office.seal(STATE, "car", tiny)
+    by_new = office.seal(STATE, "car", tiny, SESSION)
     keys.write_text(key_line("newest", 3) + key_line("new", 1))
-    by_newest = office.seal(STATE, "car", tiny)
+    by_newest = office.seal(STATE, "car", tiny, SESSION)
     assert b"newest" in by_newest[:12]
     line = JsonLines().format(caplog.records[-1])
     assert json.loads(line)["keys"] == ["newest", "new"]

@@ -450,6 +450,16 @@ def test_a_frame_that_comes_back_is_late_if_its_time_is_over(early_ns, reason):
     assert shell.decode().answers[0].reason is reason
 
 
+@pytest.mark.parametrize("is_decoded", [True, False])
+def test_a_frame_that_was_given_up_while_it_was_decoded_has_one_answer(is_decoded):
+    shell = Shell().frame(0, 0).wait(50).tick()
+    if is_decoded:
+        shell.decode()
+    else:
+        shell.decode_fails()
+    assert [answer.reason for answer in shell.answers] == [SkipReason.LATE]
+
+
 def test_without_frames_nothing_is_to_be_given_up():
     shell = Shell()
     assert shell.session.give_up_ns == NEVER_NS

@@ -35,6 +35,8 @@ KEPT = 360
 """Samples of memory in the results; of a longer run every second one, every third, and so on."""
 _IDLE_S = 2.0
 """After which the server ends a session of a vehicle that has vanished."""
+_TRIES, _BETWEEN_TRIES_S = 10, 6.0
+"""To open all slots at the end: a minute, in which a busy server is no longer late."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +86,11 @@ def _minutes(crew: Crew, server: Server, load: Load, minutes: float) -> list[dic
 
 
 def _lost_slots(crew: Crew, server: Server, load: Load) -> int:
-    """Return how many sessions cannot be opened at once though all have ended."""
+    """Return how many sessions cannot be opened at once though all have ended.
+
+    A server that a neighbour on the machine keeps from its work refuses sessions for a while, and a
+    lost slot stays lost: so the most that one of the tries opened counts.
+    """
     time.sleep(2 * _IDLE_S)
     slow = dataclasses.replace(
         load,
@@ -94,7 +100,13 @@ def _lost_slots(crew: Crew, server: Server, load: Load) -> int:
         lifetime_s=None,
         budget_ms=5_000.0,
     )
-    return SLOTS - measure(crew, server, slow, "lost slots: ")[0].opened
+    opened = 0
+    for _ in range(_TRIES):
+        opened = max(opened, measure(crew, server, slow, "lost slots: ")[0].opened)
+        if opened == SLOTS:
+            break
+        time.sleep(_BETWEEN_TRIES_S)
+    return SLOTS - opened
 
 
 def figures(samples: list[tuple[float, float]]) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Do the tests notice a small fault in the safety kernel? `make mutants`; takes most of an hour.
 
 Every mutant of the modules that decide what a vehicle is told runs against the tests of its module,
-in a process forked from one that has imported everything else already. A mutant that fails a test,
-or does not end, is killed. One that survives either shows that a test is missing, or changes
-nothing that anybody could see: then `survivors.toml` names it, with the reason. The command fails
-where another one survives, or one that is listed does not.
+in a process forked from one that has imported everything else already. The module itself has to
+pass them first. A mutant that fails a test, or does not end, is killed. One that survives either
+shows that a test is missing, or changes nothing that anybody could see: then `survivors.toml` names
+it, with the reason. The command fails where another one survives, or one that is listed does not.
 
-Verdicts are kept in `build/mutants`, so that a run which was stopped goes on where it was.
+Verdicts are kept in `build/mutants`, so that a run which was stopped goes on where it was. They
+hold until the module changes, its tests, or what these import of other tests; after a change of
+what the module uses, delete them.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class Verdicts:
         self._file = (VERDICTS / module).with_suffix(".jsonl")
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._source = _digest(module)
-        self._tests = _digest(Mirror(module).tests)
+        self._tests = _digest(*Mirror(module).files)
         self.survived: dict[str, bool] = {}
         lines = self._file.read_text().splitlines() if self._file.exists() else []
         for line in map(json.loads, lines):
@@ -79,8 +81,9 @@ class Verdicts:
             file.write(json.dumps(line) + "\n")
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256((ROOT / path).read_bytes()).hexdigest()[:16]
+def _digest(*paths: Path) -> str:
+    content = b"\0".join((ROOT / path).read_bytes() for path in paths)
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def judge(module: Path, verdicts: Verdicts, excused: Mapping[str, str]) -> bool:
@@ -93,11 +96,18 @@ def judge(module: Path, verdicts: Verdicts, excused: Mapping[str, str]) -> bool:
 
     Returns:
         Whether enough were killed, and the survivors are those that are excused.
+
+    Raises:
+        RuntimeError: the tests fail without a fault, or what ended them says nothing of a mutant.
     """
     tests = Mirror(module)
     source = (ROOT / module).read_text()
     names, survivors = set(), set()
     faults = list(mutants(source, str(ROOT / module)))
+    if any(mutant.name not in verdicts.survived for mutant in faults):
+        unchanged = compile(source, str(ROOT / module), "exec", dont_inherit=True)
+        if not tests.pass_with(unchanged):
+            raise RuntimeError(f"{tests.tests} fails without a fault in {module}: mend that first")
     for mutant in tracked(faults, f"{module.stem}:", len(faults), "mutants"):
         names.add(mutant.name)
         if mutant.name not in verdicts.survived:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import importlib
 import importlib.abc
@@ -26,7 +27,9 @@ _SLOW_TO_IMPORT = ("cryptography", "cv2", "google.protobuf", "grpc.aio", "numpy"
 """Imported once, so that no child has to; no part of this project is among them."""
 
 _MAX_CPU_S = 60
-"""Far above what any of the tests takes: a mutant that runs longer does not end."""
+"""Far above what any of the tests takes: a mutant that runs longer does not end, and SIGXCPU ends
+it. The kernel kills what goes on after that, a second later, with the signal that also says that
+memory ran out."""
 _LOOKS, _LOOK_S = 60, 1.0
 """A mutant that is asleep at so many looks does not end either. On a busy machine it is runnable
 and not asleep while it waits for a core, and a machine that stands still takes no looks, so no
@@ -36,7 +39,15 @@ _EXAMPLES = 25
 """Of each property, unless its test asks for others. A fault that needs more shows a test that
 should be more exact."""
 _NOT_LOADED = 70
-_OPTIONS = ("-x", "--assert=plain", "-pno:cacheprovider", "-pno:cov", "-otimeout=0")
+_OPTIONS = (
+    "-x",
+    # A test file that cannot be imported fails like a test, and what is interrupted does not.
+    "--continue-on-collection-errors",
+    "--assert=plain",
+    "-pno:cacheprovider",
+    "-pno:cov",
+    "-otimeout=0",
+)
 
 
 class Mirror:
@@ -55,24 +66,39 @@ class Mirror:
         package = module.with_suffix("").parts
         self._name = ".".join(package if package[0] == "steerstream" else package[1:])
 
+    @property
+    def files(self) -> list[Path]:
+        """The test file, what it imports of other tests, and what pytest reads beside them."""
+        folders = self.tests.parents[:-1]
+        files = [ROOT / folder / "conftest.py" for folder in folders]
+        found = [self.tests, *(file.relative_to(ROOT) for file in files if file.exists())]
+        for file in found:  # It grows at its end.
+            found += [helper for helper in _helpers(file) if helper not in found]
+        return sorted(found)
+
     def pass_with(self, code: types.CodeType) -> bool:
         """Whether all tests pass with this code in place of the module's.
 
+        They do not where one fails, where the test file cannot be imported, or where they do not
+        end. Anything else that ends them says nothing of the code.
+
         Raises:
-            RuntimeError: the tests could not be run, or never loaded the module.
+            RuntimeError: the tests could not be run, never loaded the module, or were ended by
+                something else, such as for want of memory.
         """
         child = os.fork()
         if child == 0:
             self._run(code)
         status = _status(child)
-        if os.WIFSIGNALED(status):
+        if status is None or status == -signal.SIGXCPU:
             return False
-        match os.WEXITSTATUS(status):
+        match status:
             case pytest.ExitCode.OK:
                 return True
-            case pytest.ExitCode.TESTS_FAILED | pytest.ExitCode.INTERRUPTED:
+            case pytest.ExitCode.TESTS_FAILED:
                 return False
-        raise RuntimeError(f"{self.tests} with {self._name}: exit code {status >> 8}")
+        how = f"exit code {status}" if status >= 0 else f"ended by {signal.Signals(-status).name}"
+        raise RuntimeError(f"{self.tests} with {self._name}: {how}")
 
     def _run(self, code: types.CodeType) -> NoReturn:
         status = _NOT_LOADED
@@ -111,8 +137,26 @@ class _InPlace(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(self._code, module.__dict__)
 
 
-def _status(child: int) -> int:
-    """Wait for a process, and kill it if it does not end; return its status."""
+def _helpers(file: Path) -> set[Path]:
+    """Return the modules of the tests that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+    paths = (
+        Path(*name.split(".")).with_suffix(".py") for name in names if name.startswith("tests.")
+    )
+    return {path for path in paths if (ROOT / path).exists()}
+
+
+def _status(child: int) -> int | None:
+    """Wait for a process, and kill it if it does not end.
+
+    Returns:
+        Its exit code, or the signal that ended it as a negative number; None if it was killed here.
+    """
     pidfd = os.pidfd_open(child)
     try:
         asleep = 0
@@ -120,7 +164,8 @@ def _status(child: int) -> int:
             asleep += _is_asleep(child)
             if asleep == _LOOKS:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        return os.waitpid(child, 0)[1]
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return None if asleep >= _LOOKS and status == -signal.SIGKILL else status
     finally:
         os.close(pidfd)
 
@@ -144,7 +189,7 @@ def _forget_the_project() -> None:
 
 def _limit() -> None:
     """Let this process neither run forever nor take all memory, be quiet, and be repeatable."""
-    resource.setrlimit(resource.RLIMIT_CPU, (_MAX_CPU_S, _MAX_CPU_S))
+    resource.setrlimit(resource.RLIMIT_CPU, (_MAX_CPU_S, _MAX_CPU_S + 1))
     resource.setrlimit(resource.RLIMIT_DATA, (_MAX_BYTES, _MAX_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     nowhere = os.open(os.devnull, os.O_RDWR)

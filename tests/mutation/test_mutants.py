@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,7 +77,7 @@ import tests.mutation.__main__
 from tests.mutation.fork import Mirror
 path = Path("steerstream/checksum.py")
 source = path.read_text()
-for changed in (source, source.replace("& 0xFF", "& 0xFE")):
+for changed in (source, source.replace("& 0xFF", "& 0xFE"), source + "raise OSError"):
     print(Mirror(path).pass_with(compile(changed, path, "exec")))
 nowhere = Mirror(path)
 nowhere._name = "steerstream.nowhere"
@@ -87,9 +89,70 @@ def test_a_module_passes_its_own_tests_a_fault_does_not_and_what_is_not_loaded_h
     result = subprocess.run(
         [sys.executable, "-c", VERDICTS], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert result.stdout.split() == ["True", "False"]
+    assert result.stdout.split() == ["True", "False", "False"]
     assert "RuntimeError" in result.stderr
     assert "exit code 70" in result.stderr
+
+
+# Each is the whole of a module's tests.
+ENDS = {
+    "a test that fails": "def test(): assert False",
+    "a file that cannot be imported": "import nowhere",
+    "no end": "def test():\n    while True: pass",
+    "no memory": "def test(): os.kill(os.getpid(), signal.SIGKILL)",
+    "a crash": "def test(): os.abort()",
+    "Ctrl-C": "def test(): os.kill(os.getpid(), signal.SIGINT)",
+    "no test": "",
+}
+JUDGED = """
+import json, sys
+from pathlib import Path
+from tests.mutation import __main__, fork
+path = Path("steerstream/checksum.py")
+code = compile(path.read_text(), path, "exec")
+tests = fork.Mirror(path)
+for name, text in json.load(sys.stdin).items():
+    fork._MAX_CPU_S = 1 if name == "no end" else 60
+    tests.tests = Path(sys.argv[1], "test_it.py")
+    tests.tests.write_text("import os, signal, steerstream.checksum\\n" + text)
+    try:
+        print(name, tests.pass_with(code), sep=": ")
+    except RuntimeError as error:
+        print(name, str(error).rpartition(": ")[2], sep=": ")
+__main__.Mirror = lambda module: tests
+tests.tests.write_text("import steerstream.checksum, nowhere")
+__main__.VERDICTS = Path(sys.argv[1])
+verdicts = __main__.Verdicts(path, keep_killed=False)
+try:
+    __main__.judge(path, verdicts, {})
+except RuntimeError as error:
+    print(error, verdicts.survived)
+"""
+
+
+def test_only_a_failing_test_and_no_end_say_that_code_is_bad_and_only_where_good_code_passes(
+    tmp_path,
+):
+    result = subprocess.run(
+        [sys.executable, "-c", JUDGED, tmp_path],
+        cwd=ROOT,
+        input=json.dumps(ENDS),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *lines, judged = result.stdout.splitlines()
+    assert dict(line.split(": ") for line in lines) == {
+        "a test that fails": "False",
+        "a file that cannot be imported": "False",
+        "no end": "False",
+        "no memory": "ended by SIGKILL",
+        "a crash": "ended by SIGABRT",
+        "Ctrl-C": "exit code 2",
+        "no test": "exit code 5",
+    }
+    assert "test_it.py fails without a fault in steerstream/checksum.py" in judged
+    assert judged.endswith("{}"), "nothing is kept of it"
 
 
 BUSY = """
@@ -99,11 +162,12 @@ thread.start()
 thread.join()
 raise SystemExit(7)
 """
+DYING = "import os; os.kill(os.getpid(), 9)"
 
 
 @pytest.mark.parametrize(
     ("program", "status"),
-    [("import time; time.sleep(600)", signal.SIGKILL), (BUSY, 7 << 8)],
+    [("import time; time.sleep(600)", None), (BUSY, 7), (DYING, -signal.SIGKILL)],
 )
 def test_a_mutant_that_sleeps_on_is_ended_and_one_that_works_is_waited_for(
     monkeypatch, program, status
@@ -146,7 +210,26 @@ def test_verdicts_outlive_a_run_that_was_stopped(tmp_path, monkeypatch):
     first.add("a", survived=True)
     first.add("b", survived=False)
     assert command.Verdicts(CHECKSUM, keep_killed=False).survived == {"a": True, "b": False}
-    monkeypatch.setattr(command, "_digest", str)
+    monkeypatch.setattr(command, "_digest", lambda *_: "another")
+    assert command.Verdicts(CHECKSUM, keep_killed=False).survived == {}
+    assert command.Verdicts(CHECKSUM, keep_killed=True).survived == {"b": False}
+
+
+def test_tests_are_the_same_while_all_that_they_import_of_tests_is(tmp_path, monkeypatch):
+    assert fork.Mirror(Path("steerstream/view.py")).files == [
+        Path("tests/conftest.py"),
+        Path("tests/steerstream/cameras.py"),
+        Path("tests/steerstream/test_view.py"),
+        Path("tests/steerstream/views.py"),
+    ]
+    test, helper = tmp_path / "test_it.py", tmp_path / "helper.py"
+    test.write_text("import helper")
+    helper.write_text("")
+    monkeypatch.setattr(command, "VERDICTS", tmp_path)
+    monkeypatch.setattr(command, "Mirror", lambda _: SimpleNamespace(files=[test, helper]))
+    command.Verdicts(CHECKSUM, keep_killed=False).add("a", survived=True)
+    assert command.Verdicts(CHECKSUM, keep_killed=False).survived == {"a": True}
+    helper.write_text("weaker = True")
     assert command.Verdicts(CHECKSUM, keep_killed=False).survived == {}
 
 

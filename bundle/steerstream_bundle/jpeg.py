@@ -32,7 +32,7 @@ _EIGHTHS = (1, 2, 4)
 these, or than the whole picture."""
 
 _SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
-_PADDING = {0x00, 0xFF}
+_PADDING = b"\x00\xff"
 
 
 class Scratch(threading.local):
@@ -167,7 +167,8 @@ def _is_padded(data: bytes, warning: str) -> bool:
     """Return whether a file is whole and only has padding before its end, as from USB cameras."""
     surplus = _SURPLUS.search(warning)
     end = data.rfind(_EOI)
-    return surplus is not None and set(data[end - int(surplus[1]) : end]) <= _PADDING
+    # Not byte by byte: megabytes may be named as padding.
+    return surplus is not None and not data[end - int(surplus[1]) : end].translate(None, _PADDING)
 
 
 def _upright(picture: Picture, orientation: int) -> Picture:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+import numpy as np
+
 from steerstream_bundle.errors import UndecodableError
 
 _SOI = b"\xff\xd8"
@@ -26,6 +28,9 @@ _EOI, _SOS, _APP1, _COMMENT = 0xD9, 0xDA, 0xE1, 0xFE
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _MAX_SEGMENTS = 256
 """Segments before the first scan. Files have about ten; thousands would be a denial of service."""
+_MAX_FILL = 64
+"""Bytes that may fill the space before a marker. Cameras write up to three; a file of nothing else
+would be a denial of service."""
 _CHANNELS = {1, 3}
 _SCAN_LENGTH_AND_CHANNELS = 3
 """Bytes of a scan's header up to how many channels it has."""
@@ -33,6 +38,7 @@ _SCAN_LENGTH_AND_CHANNELS = 3
 _EXIF = b"Exif\0\0"
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _ORIENTATION_TAG = 0x0112
+_TAG_BYTES = 12
 _INTEGERS = {3: "H", 4: "I"}
 """The kinds of number that an orientation may be, SHORT and LONG, with their format."""
 UPRIGHT = 1
@@ -124,11 +130,11 @@ def _read(data: bytes) -> Header:
         if marker in _SOF_HUFFMAN:
             if size is not None:
                 break
-            size, sampling = _frame(data, position + 2)
+            size, sampling = _frame(data, position + 2, length)
             channels = 0 if marker == _SOF_PROGRESSIVE else len(sampling)
         elif marker == _APP1 and orientation is None and data.startswith(_EXIF, position + 2):
             orientation = _orientation(data[position + 2 + len(_EXIF) : position + length])
-        elif marker == _COMMENT:
+        elif marker == _COMMENT and data.startswith(_COLOUR_SPACE, position + 2):
             video_levels |= _has_video_levels(data[position + 2 : position + length])
         position += length
     raise UndecodableError(
@@ -139,17 +145,34 @@ def _read(data: bytes) -> Header:
 def _marker(data: bytes, position: int) -> tuple[int, int]:
     if data[position] != 0xFF:
         raise UndecodableError("the JPEG's header is damaged; send the file as the camera wrote it")
-    while data[position] == 0xFF:
-        position += 1
-    return data[position], position + 1
+    begin = data[position : position + 1 + _MAX_FILL + 1]
+    code = begin.lstrip(b"\xff")
+    if not code and len(begin) > 1 + _MAX_FILL:
+        raise UndecodableError(
+            f"the JPEG's header has more than {_MAX_FILL} bytes of fill before a marker; send the "
+            "file as the camera wrote it"
+        )
+    return code[0], position + len(begin) - len(code) + 1
 
 
-def _frame(data: bytes, position: int) -> tuple[tuple[int, int], bytes]:
-    """Return width and height, and the sampling factors of the channels."""
+def _frame(data: bytes, position: int, length: int) -> tuple[tuple[int, int], bytes]:
+    """Return width and height, and the sampling factors of the channels.
+
+    Args:
+        data: the file.
+        position: where the frame's header begins, after its length.
+        length: of the header, as it says.
+    """
     precision, height, width, channels = struct.unpack_from(">BHHB", data, position)
     if precision != 8 or channels not in _CHANNELS:
         raise UndecodableError(
             f"the JPEG has {channels} channels of {precision} bits; send colour or grey of 8 bits"
+        )
+    if length != 8 + 3 * channels:
+        # A shorter one would take its channels from behind its end.
+        raise UndecodableError(
+            f"the JPEG's header is damaged: {channels} channels take {8 + 3 * channels} bytes, not "
+            f"{length}; send the file as the camera wrote it"
         )
     sampling = data[position + 7 : position + 6 + 3 * channels : 3]
     if not all(factor >> 4 and factor & 15 for factor in sampling):
@@ -167,14 +190,17 @@ def _orientation(tiff: bytes) -> int:
         (count,) = struct.unpack_from(order + "H", tiff, start)
     except struct.error:
         return UPRIGHT
-    # At most 5,459 tags fit into a segment, which take less than a decode. Only the first segment
-    # is read, so that many full ones cost no more.
-    whole = min(count, (len(tiff) - start - 2) // 12)
-    entries = tiff[start + 2 : start + 2 + 12 * whole]
-    for tag, kind, _, value in struct.iter_unpack(order + "HHI4s", entries):
-        if tag == _ORIENTATION_TAG:
-            return _known_orientation(kind, order, value)
-    return UPRIGHT
+    # At most 5,459 tags fit into a segment, so they are not looked at one by one. Only the first
+    # segment is read, so that many full ones cost no more.
+    whole = max(0, min(count, (len(tiff) - start - 2) // _TAG_BYTES))
+    tags = np.frombuffer(tiff, order + "u2", whole * _TAG_BYTES // 2, start + 2)
+    found = np.flatnonzero(tags[:: _TAG_BYTES // 2] == _ORIENTATION_TAG)
+    if not found.size:
+        return UPRIGHT
+    kind, _, value = struct.unpack_from(
+        order + "HI4s", tiff, start + 2 + _TAG_BYTES * int(found[0]) + 2
+    )
+    return _known_orientation(kind, order, value)
 
 
 def _known_orientation(kind: int, order: str, value: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 
 import cv2
@@ -125,13 +126,59 @@ def test_a_colour_space_of_another_name_is_refused():
         (changed(0xC0, 11, 0), "damaged"),  # a sampling factor of zero
         (changed(0xE0, 3, 0), "no header that can be read"),  # a segment without length
         (b"\xff\xd8" + b"\xff\xfe\x00\x02" * 1000, "no header that can be read"),
-        (b"\xff\xd8" + b"\xff" * 1000, "truncated"),
+        (b"\xff\xd8" + b"\xff" * 65, "truncated"),
+        (b"\xff\xd8" + b"\xff" * 66, "more than 64 bytes of fill"),
+        (WHOLE[:2] + b"\xff" * 65 + WHOLE[2:], "more than 64 bytes of fill"),
+        (changed(0xC0, 3, 3), "3 channels take 17 bytes, not 3"),
+        (changed(0xC0, 3, 20), "3 channels take 17 bytes, not 20"),
         (b"GIF89a", "not a JPEG"),
         (b"", "empty"),
     ],
 )
 def test_headers_that_cannot_be_used_are_refused(data, text):
     assert text in refused(data)
+
+
+def test_some_fill_before_a_marker_is_skipped():
+    assert read(WHOLE[:2] + b"\xff" * 64 + WHOLE[2:]).scans_at == read(WHOLE).scans_at + 64
+
+
+class Counted(bytes):
+    """A file that counts how often a part of it is looked at."""
+
+    looks = 0
+
+    def __getitem__(self, part):
+        self.looks += 1
+        return super().__getitem__(part)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        WHOLE[:2] + b"\xff" * 4_000_000,
+        (b"\xff" * 64 + b"\xd0") * 60_000,
+        b"\xff\x01" * 2_000_000,
+        b"\xff\xfe\x00\x02" * 1_000_000,
+        b"\xff\xdd\x00\x04\x00\x01" * 500_000,
+        segment(0xFE, b"CS=ITU601".ljust(65_000, b"\0")) * 60,
+        segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0\xff\xff".ljust(65_000, b"\0")) * 60,
+    ],
+    ids=["fill", "restarts", "no lengths", "comments", "intervals", "levels", "tags"],
+)
+def test_a_header_takes_few_looks_however_long_it_is(begin):
+    """Headers are read on the event loop, before anything about the frame is known."""
+    data = Counted(WHOLE[:2] + begin + WHOLE[2:])
+    with contextlib.suppress(UndecodableError):
+        read(data)
+    assert data.looks <= 4 * 256
+
+
+def test_channels_behind_the_end_of_their_header_are_not_read():
+    """They would not be among the bytes by which a header is known again."""
+    begin = b"\xff\xd8\xff\xc0\x00\x03\x08\xff\xda\x00\x03\x01"
+    for sampling in (b"\x00\x11", b"\x00\x00"):
+        assert "1 channels take 11 bytes" in refused(begin + sampling + bytes(20))
 
 
 def test_a_second_frame_header_is_refused():

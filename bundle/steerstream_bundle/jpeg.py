@@ -18,7 +18,7 @@ import numpy as np
 import simplejpeg
 
 from steerstream_bundle import jpeg_header
-from steerstream_bundle.contract import FrameInput
+from steerstream_bundle.contract import LARGEST_SIDE_PX, FrameInput
 from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.jpeg_header import UPRIGHT, Header
 from steerstream_bundle.preprocess import Picture, bounds, full_levels
@@ -30,6 +30,10 @@ _MAX_SCANS = 64
 _EIGHTHS = (1, 2, 4)
 """Scales with fast code in libjpeg-turbo; 3, 5, 6 and 7 eighths take longer than the next larger of
 these, or than the whole picture."""
+
+_LONGEST_SHAPE = 16
+"""How many times as long as the other a picture's side may be. Panoramas have 4; pictures of one
+row take up to 70 times as long to scale as others of as many pixels."""
 
 _SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _PADDING = b"\x00\xff"
@@ -134,7 +138,7 @@ def check_size(width_px: int, height_px: int, max_pixels: int) -> None:
         max_pixels: largest product of the two.
 
     Raises:
-        UndecodableError: it is empty or too large.
+        UndecodableError: it is empty, too large, or too long for its width.
     """
     if width_px == 0 or height_px == 0:
         _refuse(f"the picture is empty: {width_px}x{height_px} pixels")
@@ -142,6 +146,12 @@ def check_size(width_px: int, height_px: int, max_pixels: int) -> None:
         _refuse(
             f"the picture of {width_px}x{height_px} is over the server's {max_pixels} pixels; "
             "send a smaller one"
+        )
+    shorter_px, longer_px = sorted((width_px, height_px))
+    if longer_px > min(LARGEST_SIDE_PX, _LONGEST_SHAPE * shorter_px):
+        _refuse(
+            f"the picture has {width_px}x{height_px} pixels; send one of at most {LARGEST_SIDE_PX} "
+            f"a side, and no side over {_LONGEST_SHAPE} times the other"
         )
 
 

@@ -106,6 +106,41 @@ def upright_size(image: Image) -> tuple[int, int]:
     return header.width_px, header.height_px
 
 
+def check(
+    image: Image,
+    frame: FrameInput,
+    max_pixels: int,
+    *,
+    applied: view.Applied | None = None,
+    warp: Warp | None = None,
+) -> tuple[FrameInput, Warp | None]:
+    """Check what a picture says of its size, before it costs anything.
+
+    Args:
+        image: the picture as it came.
+        frame: the input that the contract asks for.
+        max_pixels: largest picture, in pixels after decoding.
+        applied: the part of its own picture from which the vehicle made the view; None where this
+            is the whole picture.
+        warp: makes the input of pictures of a camera that is not the network's.
+
+    Returns:
+        The input that is to be made of the picture, and by which warp.
+
+    Raises:
+        UndecodableError: it is no picture, of a size or shape that is not accepted, or not the
+            view.
+    """
+    width_px, height_px = upright_size(image)
+    if applied is not None:
+        frame, warp = view.check(applied, frame, warp), None
+        view.check_size(width_px, height_px, frame)
+    elif warp is not None:
+        view.check_shape(height_px, width_px, warp)
+    jpeg.check_size(width_px, height_px, max_pixels)
+    return frame, warp
+
+
 def work(image: JpegImage, frame: FrameInput, warp: Warp | None = None) -> jpeg.Work:
     """Return what it takes to decode a JPEG, by its header alone.
 
@@ -150,17 +185,11 @@ def to_input(
     """
     if image is None:
         _refuse("the frame holds no picture; set jpeg, rgb8 or nv12")
-    if applied is not None:
-        frame = view.check(applied, frame, warp)
-        view.check_size(*upright_size(image), frame)
-        warp = None
-    elif warp is not None:
-        width_px, height_px = upright_size(image)
-        view.check_shape(height_px, width_px, warp)
+    frame, warp = check(image, frame, max_pixels, applied=applied, warp=warp)
     if isinstance(image, RawImage):
-        return prepare(_raw(image, max_pixels), frame, out, warp)
+        return prepare(_raw(image), frame, out, warp)
     if isinstance(image, Nv12Image):
-        luma, chroma = _planes(image, max_pixels)
+        luma, chroma = _planes(image)
         return prepare_nv12(luma, chroma, frame, full_range=image.full_range, out=out, warp=warp)
     # Another thread must never see this thread's scratch memory.
     out = np.empty(frame.shape, np.uint8) if out is None else out
@@ -181,9 +210,8 @@ def _whole(least_px: tuple[int, int]) -> FrameInput:
     return FrameInput(tensor="", height_px=height_px, width_px=width_px, crop=Crop())
 
 
-def _raw(image: RawImage, max_pixels: int) -> Picture:
+def _raw(image: RawImage) -> Picture:
     width, height = image.width_px, image.height_px
-    jpeg.check_size(width, height, max_pixels)
     if len(image.pixels) != 3 * width * height:
         _refuse(
             f"rgb8 of {width}x{height} needs {3 * width * height} bytes, has {len(image.pixels)}; "
@@ -192,9 +220,8 @@ def _raw(image: RawImage, max_pixels: int) -> Picture:
     return np.frombuffer(image.pixels, np.uint8).reshape(height, width, 3)
 
 
-def _planes(image: Nv12Image, max_pixels: int) -> tuple[Plane, Plane]:
+def _planes(image: Nv12Image) -> tuple[Plane, Plane]:
     width, height = image.width_px, image.height_px
-    jpeg.check_size(width, height, max_pixels)
     if width % 2 or height % 2:
         _refuse(f"nv12 needs an even width and height, has {width}x{height}")
     if len(image.planes) != 3 * width * height // 2:

@@ -164,7 +164,7 @@ def test_the_scale_is_the_smallest_that_holds_the_input(height, width, crop, sca
     assert decode(WHOLE, frame).shape == (*scaled, 3)
 
 
-@pytest.mark.parametrize("size", [(47, 95), (49, 97), (1, 1), (3, 200)])
+@pytest.mark.parametrize("size", [(47, 95), (49, 97), (1, 1), (13, 200)])
 def test_odd_sizes_are_decoded_at_any_scale(size):
     data = jpeg(np.full((*size, 3), 90, np.uint8))
     for height, width in [(1, 1), (2, 2), (5, 10), (20, 40), (100, 100)]:

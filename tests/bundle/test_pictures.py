@@ -198,7 +198,7 @@ SIZES = st.integers(0, 5) | st.integers(0, 2**32 - 1)
 
 @given(SIZES, SIZES, st.integers(-1, 1))
 def test_any_raw_size_is_a_picture_or_a_typed_error(width, height, surplus):
-    fits = 0 < width * height <= 25
+    fits = 0 < width * height <= 25 and max(width, height) <= 16 * min(width, height)
     image = RawImage(width, height, bytes(max(3 * width * height + surplus, 0) if fits else 9))
     if fits and surplus == 0:
         assert to_input(image, max_pixels=25).shape == INPUT.shape
@@ -208,13 +208,37 @@ def test_any_raw_size_is_a_picture_or_a_typed_error(width, height, surplus):
 
 @given(SIZES, SIZES, st.integers(-1, 1))
 def test_any_nv12_size_is_a_picture_or_a_typed_error(width, height, surplus):
-    fits = 0 < width * height <= 25
+    fits = 0 < width * height <= 25 and max(width, height) <= 16 * min(width, height)
     size = max(3 * width * height // 2 + surplus, 0) if fits else 9
     image = Nv12Image(width, height, b"\x10" * size, full_range=False)
     if fits and surplus == 0 and not (width % 2 or height % 2):
         assert to_input(image, max_pixels=25).shape == INPUT.shape
     else:
         refused(image, max_pixels=25)
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(307_200, 1), (1, 307_200), (34, 2), (2, 34), (8194, 600), (600, 8194)],
+)
+def test_pictures_of_a_shape_that_no_camera_has_are_refused_with_the_numbers(width, height):
+    """Those of one row take 70 times as long to scale as others of as many pixels."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    images = [raw(pixels), Nv12Image(width, height, bytes(3 * width * height // 2), True)]
+    if max(width, height) < 65_000:
+        images.append(JpegImage(jpeg(pixels)))
+    for image in images:
+        assert refused(image, max_pixels=10**7) == (
+            f"the picture has {width}x{height} pixels; send one of at most 8192 a side, and no "
+            "side over 16 times the other"
+        )
+
+
+@pytest.mark.parametrize(("width", "height"), [(32, 2), (2, 32), (8192, 512)])
+def test_panoramas_are_accepted(width, height):
+    pixels = np.zeros((height, width, 3), np.uint8)
+    for image in (raw(pixels), JpegImage(jpeg(pixels))):
+        assert to_input(image, max_pixels=10**7).shape == INPUT.shape
 
 
 # Views.

@@ -30,7 +30,14 @@ from steerstream_service.admission.shares import Holder, Shares
 from steerstream_service.admission.shedding import Shedding
 from steerstream_service.admission.ticket_office import TicketOffice, session_of
 from steerstream_service.config import Config
-from steerstream_service.domain import NEVER_NS, Camera, Opening, Slot, TicketNotice
+from steerstream_service.domain import (
+    NEVER_NS,
+    Camera,
+    FramePolicy,
+    Opening,
+    Slot,
+    TicketNotice,
+)
 from steerstream_service.errors import (
     BadTicketError,
     BudgetTooSmallError,
@@ -48,6 +55,9 @@ _LONGEST_PAUSE_NS = 200_000_000
 only after that."""
 _LONGEST_DEAR_PAUSE_NS = 1_000_000_000
 """The same where its frames are dear, so that to read them alone cannot fill a core."""
+_LONGEST_TURN_PAUSE_NS = 5_000_000_000
+"""Longest time that a session is not read until its turn. A crowd that is read all at once each
+second takes others' time; and a client that is not read for longer believes its server gone."""
 _SURPLUS = "the server is busy, and this is more than the stated rate; state it when opening"
 _DEAR = (
     "the picture takes {:.1f} times what the server has granted the session's frames, and others "
@@ -80,10 +90,12 @@ class Taken(NamedTuple):
     Attributes:
         pause_ns: for how long the session should not be read.
         refusal: why the server has no time for the frame, where it may be left out; None if it has.
+        rate_pause_ns: the part of the pause that comes from the stated rate, whatever the frame is.
     """
 
     pause_ns: int = 0
     refusal: str | None = None
+    rate_pause_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,7 @@ class Lease:
     pictures: PictureMeter
     capacity: Capacity
     office: TicketOffice
+    max_pixels: int
     resumed: SessionState | None = None
     warp: Warp | None = None
     """Makes the network's input of the vehicle's pictures; None where they are cropped."""
@@ -147,12 +160,22 @@ class Lease:
             is_ahead = self.rate_meter.is_ahead(now_ns)
         refusal = _SURPLUS if wait_ns and capacity.is_busy else None
         if (wait_ns or weight > 1.0 or is_ahead) and capacity.is_dear(self.claim, picture_ns):
-            turn = capacity.dear_turn(self.claim, now_ns, picture_ns)
-            pause_ns = max(turn.next_ns - now_ns, min(wait_ns, _LONGEST_DEAR_PAUSE_NS))
+            in_order = self.terms.policy is FramePolicy.EVERY or record.is_replayed
+            turn = capacity.dear_turn(
+                self.claim, now_ns, picture_ns, may_refuse=weight > 1.0 and not in_order
+            )
+            until_turn_ns = min(turn.next_ns - now_ns, _LONGEST_TURN_PAUSE_NS)
+            rate_pause_ns = min(wait_ns, _LONGEST_DEAR_PAUSE_NS)
+            pause_ns = max(until_turn_ns, rate_pause_ns)
             if weight > 1.0 and not turn.is_now:
                 refusal = _DEAR.format(weight, pause_ns / _NS_PER_MS)
-            return Taken(pause_ns, refusal)
-        return Taken(min(wait_ns, _LONGEST_PAUSE_NS) if refusal else 0, refusal)
+            return Taken(pause_ns, refusal, rate_pause_ns)
+        pause_ns = min(wait_ns, _LONGEST_PAUSE_NS) if refusal else 0
+        return Taken(pause_ns, refusal, pause_ns)
+
+    def give_turn_back(self, now_ns: int) -> None:
+        """The last frame did not cost what it seemed to, or was the last: others need not wait."""
+        self.capacity.give_turn_back(self.claim, now_ns)
 
     def _forecast(self, record: FrameRecord) -> float:
         """Return what a frame's picture will take; it is noted in the record, and counted."""
@@ -160,7 +183,9 @@ class Lease:
         if image is None:
             return 0.0
         frame = self.model.bundle.contract.frame
-        record.decode_estimate_ns = decode_estimate_ns(image, frame, self.warp)
+        record.decode_estimate_ns = decode_estimate_ns(
+            image, frame, self.max_pixels, applied=record.view_applied, warp=self.warp
+        )
         record.decode_forecast_ns = self.pictures.decode_ns(record.decode_estimate_ns)
         self.pictures.received(image)
         return receive_ns(image.size_bytes) + record.decode_forecast_ns
@@ -313,6 +338,7 @@ class Admission:
             pictures=PictureMeter(),
             capacity=self.capacity,
             office=self._office,
+            max_pixels=self._config.max_pixels,
             resumed=resumed,
             warp=warp,
             holder=holder,
@@ -368,9 +394,15 @@ class Admission:
 
     @property
     def _usual_budget_ns(self) -> int:
-        """The budget that three of four sessions have at least."""
+        """The budget that three of four sessions have at least, and never more than the default.
+
+        A crowd that asks for long ones must not hide that the server is late for others.
+        """
         budgets_ns = sorted(lease.terms.budget_ns for lease in self._leases.values())
-        return budgets_ns[len(budgets_ns) // 4] if budgets_ns else NEVER_NS
+        if not budgets_ns:
+            return NEVER_NS
+        default_ns = round(self._config.default_budget_ms * _NS_PER_MS)
+        return min(budgets_ns[len(budgets_ns) // 4], default_ns)
 
     def _take_load(self, demand: Demand, older: Lease | None) -> Claim:
         """Take a share of the load, in place of another session's, or leave all as it was."""

@@ -37,6 +37,9 @@ a quarter of a core."""
 _DEAR_AHEAD_NS = 60_000_000
 """Dear pictures that come together are taken up to this time ahead of their turns: 15 ms of work.
 So a crowd of vehicles with pictures of 2 ms begins at once, but no more than two of the dearest."""
+_MOST_DEAR_NS = 500_000_000
+"""By how much one picture puts off the turns of all others at most, whatever it seems to cost: four
+times what the dearest takes that is accepted."""
 _DEAR_KEPT_NS = 200_000_000
 """For how long a turn is kept for a session: some frames of a camera. Those that nobody uses must
 not be saved up for a crowd."""
@@ -197,7 +200,7 @@ class Capacity:
             claim: the session's.
             mean: what one of its pictures takes.
         """
-        receive, decode = mean.by_thread(in_loop=self._in_loop)
+        receive, decode = mean.by_thread()
         claim.is_measured = True
         self._load.change(claim, receive.plus(decode, 1))
 
@@ -223,19 +226,39 @@ class Capacity:
         typical_ns = frame_ns + self.picture(claim.demand.model).cpu_ns
         return frame_ns + picture_ns > _DEAR * typical_ns
 
-    def dear_turn(self, claim: Claim, now_ns: int, picture_ns: float) -> DearTurn:
+    def dear_turn(
+        self, claim: Claim, now_ns: int, picture_ns: float, *, may_refuse: bool = False
+    ) -> DearTurn:
         """Give a session with a dear picture beyond its grant a turn, after those of all others.
 
         Args:
             claim: the session's.
             now_ns: when the picture came.
             picture_ns: CPU time that it takes.
+            may_refuse: whether the picture is refused where it has no turn. One that comes before
+                the turn that its session has costs nobody another one then.
         """
+        if may_refuse and claim.turn_ns is not None and now_ns < claim.turn_ns:
+            return DearTurn(is_now=False, next_ns=claim.turn_ns)
         is_kept = claim.turn_ns is not None and 0 <= now_ns - claim.turn_ns < _DEAR_KEPT_NS
         is_now = is_kept or self._next_dear_ns <= now_ns + _DEAR_AHEAD_NS
-        self._next_dear_ns = max(now_ns, self._next_dear_ns) + round(_DEAR_GAP * picture_ns)
+        claim.turn_took_ns = min(round(_DEAR_GAP * picture_ns), _MOST_DEAR_NS)
+        self._next_dear_ns = max(now_ns, self._next_dear_ns) + claim.turn_took_ns
         claim.turn_ns = self._next_dear_ns
         return DearTurn(is_now, self._next_dear_ns)
+
+    def give_turn_back(self, claim: Claim, now_ns: int) -> None:
+        """Give what is left of the time that a session's last dear picture put others off by.
+
+        It was refused or taken back before it cost anything, or its session has ended.
+
+        Args:
+            claim: the session's.
+            now_ns: the present time.
+        """
+        if claim.turn_ns is not None:
+            self._next_dear_ns -= min(claim.turn_took_ns, max(0, claim.turn_ns - now_ns))
+            claim.turn_took_ns = 0
 
     def review(
         self,
@@ -250,7 +273,7 @@ class Capacity:
             reading: the counters of this moment.
             counts: each session's frames since the last review.
             lags_ns: how late timers of the event loop fired since then.
-            budget_ns: the budget that three of four sessions have at least.
+            budget_ns: the budget that three of four sessions have at least, or less.
 
         Returns:
             The load to go back to by letting sessions go, or None.

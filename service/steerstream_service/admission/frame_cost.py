@@ -171,7 +171,7 @@ class FrameCost:
         frames = end.frames - begin.frames
         # Less than none where frames were answered that came before.
         others_ns = _OTHER_NS * max(0, end.others - begin.others)
-        receive, decode = end.pictures.since(begin.pictures).by_thread(in_loop=self._in_loop)
+        receive, decode = end.pictures.since(begin.pictures).by_thread()
         cpu_ns = end.cpu_ns - begin.cpu_ns - decode.cpu_ns
         loop_ns = end.loop_ns - begin.loop_ns - decode.loop_ns
         cpu_ns = _less(cpu_ns, others_ns + receive.cpu_ns) / frames

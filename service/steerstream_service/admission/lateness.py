@@ -63,7 +63,7 @@ class Lateness:
             now_ns: time of the monotonic clock.
             counts: of the sessions that keep to their rates, and of no others.
             lags_ns: how late timers of the event loop fired.
-            budget_ns: the budget that three of four sessions have at least.
+            budget_ns: the budget that three of four sessions have at least, or less.
         """
         passed_ns = 0 if self._at_ns is None else now_ns - self._at_ns
         self._at_ns = now_ns

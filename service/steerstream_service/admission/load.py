@@ -82,9 +82,10 @@ class Claim:
     Attributes:
         granted_ns: CPU time that a picture may take; more than that counts as several frames.
         turn_ns: when a picture that takes more may come again; None where none has come.
+        turn_took_ns: by how much that put off the turns of all others.
     """
 
-    __slots__ = ("demand", "granted_ns", "is_measured", "picture", "turn_ns")
+    __slots__ = ("demand", "granted_ns", "is_measured", "picture", "turn_ns", "turn_took_ns")
 
     def __init__(self, demand: Demand, picture: PictureTime, *, is_measured: bool = False) -> None:
         self.demand = demand
@@ -92,6 +93,7 @@ class Claim:
         self.is_measured = is_measured
         self.granted_ns = picture.cpu_ns
         self.turn_ns: int | None = None
+        self.turn_took_ns = 0
 
 
 @dataclass(slots=True)

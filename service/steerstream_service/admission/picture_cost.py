@@ -18,11 +18,13 @@ from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.jpeg import Work
 from steerstream_bundle.pictures import Image, JpegImage
 from steerstream_bundle.preprocess import Warp
+from steerstream_bundle.view import Applied
 
 _RECEIVE_NS = 0.5
 """CPU time to receive a byte: raw pictures of 0.9 MB and of 2.8 MB took so long."""
-_RAW_NS = 0.1
-"""CPU time to prepare a byte of raw pixels."""
+_RAW_EACH_NS, _RAW_NS = 30_000, 0.1
+"""CPU time of any raw picture, and to prepare a byte of its pixels. Those that stand upright, as
+long as is accepted, take five times that."""
 _EACH_NS = 100_000
 """CPU time of any JPEG beside what follows. Otherwise small ones would take twice what they seem,
 and the next large one would be believed to do so too."""
@@ -82,21 +84,30 @@ def receive_ns(size_bytes: int) -> float:
     return _RECEIVE_NS * size_bytes
 
 
-def decode_estimate_ns(image: Image, frame: FrameInput, warp: Warp | None = None) -> float:
+def decode_estimate_ns(
+    image: Image,
+    frame: FrameInput,
+    max_pixels: int,
+    *,
+    applied: Applied | None = None,
+    warp: Warp | None = None,
+) -> float:
     """Return the CPU time that it seems to take to decode a picture, by its header.
 
     Args:
         image: the picture as it came.
         frame: the input that the contract asks for.
+        max_pixels: largest picture that is accepted, in pixels after decoding.
+        applied: what the vehicle says of the view that it made; None for a whole picture.
         warp: makes the input of pictures of a camera that is not the network's.
     """
-    if not isinstance(image, JpegImage):
-        return _RAW_NS * image.size_bytes
     try:
-        work = pictures.work(image, frame, warp)
+        frame, warp = pictures.check(image, frame, max_pixels, applied=applied, warp=warp)
+        if isinstance(image, JpegImage):
+            return _decode_ns(pictures.work(image, frame, warp))
     except UndecodableError:
         return 0.0  # It is refused before it costs anything.
-    return _decode_ns(work)
+    return _RAW_EACH_NS + _RAW_NS * image.size_bytes
 
 
 def _decode_ns(work: Work) -> float:
@@ -128,15 +139,11 @@ class Spent(NamedTuple):
         """Return what was spent since another sum."""
         return Spent(*map(operator.sub, self, other))
 
-    def by_thread(self, *, in_loop: bool) -> tuple[PictureTime, PictureTime]:
-        """Return the times to receive and to decode by the threads that spent them.
-
-        Args:
-            in_loop: whether pictures are decoded on the event loop's thread, but for long ones.
-        """
+    def by_thread(self) -> tuple[PictureTime, PictureTime]:
+        """Return the times to receive and to decode by the threads that spent them."""
         return (
             PictureTime(self.receive_ns, _LOOP_PART * self.receive_ns),
-            PictureTime(self.decode_ns, self.decode_ns - self.beside_ns if in_loop else 0.0),
+            PictureTime(self.decode_ns, self.decode_ns - self.beside_ns),
         )
 
 

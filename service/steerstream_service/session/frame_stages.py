@@ -97,6 +97,8 @@ class FrameRecord:
 
     Attributes:
         invalid: which field of the message is out of its range, and why; None where all are good.
+        is_faulty: whether the frame was refused for what it says of itself, before its picture
+            counted. Set by the session on arrival.
         stage: where the frame is; the session alone writes it.
         deadline_ns: when the answer is due. Set by the session on arrival, as the next four.
         start_by_ns: when a step has to begin at the latest to meet the deadline.
@@ -153,6 +155,7 @@ class FrameRecord:
         "interval_s",
         "invalid",
         "is_decoded_beside",
+        "is_faulty",
         "is_for_rings",
         "is_replayed",
         "outcome",
@@ -205,6 +208,7 @@ class FrameRecord:
         self.vehicle_speed_mps = vehicle_speed_mps
         self.arrived_ns = arrived_ns
         self.invalid: str | None = None
+        self.is_faulty = False
         self.stage = Stage.WAITING
         self.pixels = _NO_PIXELS
         self.undecodable: UndecodableError | None = None

@@ -187,6 +187,7 @@ class Session:
         *,
         refusal: str | None = None,
         is_unread: bool = False,
+        pause_ns: int = 0,
     ) -> list[Action]:
         """A frame came; its `arrived_ns` is the present time.
 
@@ -196,8 +197,9 @@ class Session:
                 from the time when the engine takes it.
             refusal: why the server has no time for it, where it may be left out; None if it has.
             is_unread: whether too many answers wait for the client to take them.
+            pause_ns: for how long no other frame is read, which does not count as idle.
         """
-        self._idleness.frame_came(record.arrived_ns)
+        self._idleness.frame_came(record.arrived_ns + pause_ns)
         if self._wanted:
             wanted = self._wanted.popleft()
             if not record.is_replayed or record.sequence_number != wanted:
@@ -220,6 +222,7 @@ class Session:
             self._order.append(record)
         fault = self._fault(record)
         if fault is not None:
+            record.is_faulty = True
             record.move(Event.REFUSE)
             self._skip(record, *fault, record.arrived_ns, actions)
             return actions

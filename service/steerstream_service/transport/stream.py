@@ -249,6 +249,7 @@ class DriveStream:
         """Let go of timers and engine; the result of a step that already runs is dropped."""
         self._is_closed = True
         self._deadline.cancel()
+        self.lease.give_turn_back(time.monotonic_ns())
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         for timer in self._end_timers:
@@ -412,11 +413,14 @@ class DriveStream:
             record,
             self._queue.step_cost_ns,
             refusal=taken.refusal,
+            pause_ns=taken.pause_ns,
             is_unread=self._is_unread(frame, now_ns),
         )
         self._perform(actions)
         self._deadline.set(now_ns + self._half_budget_ns)
-        self._pause(taken.pause_ns)
+        if record.is_faulty:
+            self.lease.give_turn_back(now_ns)
+        self._pause(taken.rate_pause_ns if record.is_faulty else taken.pause_ns)
 
     def _reading_ended(self, reader: asyncio.Task[None]) -> None:
         if reader.cancelled():
@@ -507,8 +511,11 @@ class DriveStream:
         self.lease.pictures.decoded(
             record.decode_cpu_ns, record.decode_estimate_ns, beside=record.is_decoded_beside
         )
+        if record.undecodable is not None and record.decode_cpu_ns < record.decode_forecast_ns:
+            self.lease.give_turn_back(time.monotonic_ns())
 
     def _given_up(self, record: FrameRecord) -> None:
+        self.lease.give_turn_back(time.monotonic_ns())
         self._tell(self._session.given_up, record)
 
     def _submit(self, record: FrameRecord) -> None:
@@ -537,7 +544,14 @@ class DriveStream:
         # Where the decoder or the engine has begun before, they give the frame back.
         is_submitted = record.stage is Stage.SUBMITTED
         is_back = record.claim() if is_submitted else self._decoder.take_back(record)
-        return self._session.recalled(record, time.monotonic_ns()) if is_back else []
+        if not is_back:
+            return []
+        now_ns = time.monotonic_ns()
+        if is_submitted:
+            self._forget(record)
+        else:
+            self.lease.give_turn_back(now_ns)
+        return self._session.recalled(record, now_ns)
 
     # Time.
 

@@ -135,6 +135,7 @@ def test_the_last_session_stays_however_slow_the_server(tiny):
 
 VIEW = JpegImage(of_size(200, 66, 6_000))
 NOISE = JpegImage(of_size(2000, 1024, 1_840_000))
+STUFFED = JpegImage(of_size(2000, 1024, 3_900_000, progressive=True))
 LARGE = RawImage(1280, 720, bytes(3 * 1280 * 720))
 
 
@@ -252,6 +253,37 @@ def test_a_bunch_of_dear_pictures_that_were_granted_is_read_slowly_and_not_refus
     told = [takes(lease, NOISE, 5 * 10**9)[1] for _ in range(6)]
     assert {answer.refusal for answer in told} == {None}
     assert told[-1].pause_ns > 0
+
+
+def test_no_session_is_left_unread_for_long_by_the_turns_of_others_and_it_keeps_its_own(tiny):
+    crowd = disguised(admission(tiny, cores=8.0, max_sessions=40), 40)
+    told = [takes(lease, STUFFED, 10**9)[1] for lease in crowd]
+    assert max(answer.pause_ns for answer in told) == 5000 * MS
+    last, readable_ns = crowd[-1], 10**9 + 5000 * MS
+    turn_ns = last.claim.turn_ns
+    later = [takes(last, STUFFED, readable_ns)[1] for _ in range(10)]
+    assert last.claim.turn_ns == turn_ns > readable_ns, "however often it asks"
+    assert all(answer.refusal and answer.pause_ns == 5000 * MS for answer in later)
+    assert takes(last, STUFFED, turn_ns)[1].refusal is None
+
+
+def test_a_dear_picture_that_is_refused_by_its_header_takes_no_turn(tiny):
+    hostile, car = disguised(admission(tiny), 2)
+    false_size = JpegImage(of_size(65_535, 65_535, 9_000, progressive=True))
+    assert takes(hostile, false_size, 10**9)[1] == Taken()
+    record, told = takes(car, NOISE, 10**9)
+    assert told.refusal is None
+    assert told.pause_ns < 4.1 * (record.decode_forecast_ns + 2 * MS)
+
+
+def test_a_crowd_with_long_budgets_does_not_hide_that_the_server_is_late_for_others(tiny):
+    """A lag of 0.4 s is less than half of their budgets, and four times that of a vehicle."""
+    admitting = admission(tiny)
+    for budget_ms in (1000.0, 1000.0, 1000.0, 100.0):
+        admitting.admit(opening(budget_ms=budget_ms, frame_rate_hz=5.0))
+    for _ in range(10):
+        admitting.review([400 * MS])
+    assert admitting.capacity.lateness.is_late
 
 
 def test_a_dear_surplus_is_read_slowly_even_while_there_is_room(tiny):

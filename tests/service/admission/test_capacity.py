@@ -444,6 +444,37 @@ def test_a_turn_that_nobody_used_is_not_saved_up():
     assert sum(together) == 2
 
 
+def test_no_forecast_puts_others_off_for_long_and_a_turn_is_given_back_once():
+    """A picture of 9 kB once shut all others out for 142 seconds."""
+    server, (hostile, other) = capacity(), claims_of(2)
+    assert server.dear_turn(hostile, 10 * S, 36 * S) == (True, 10 * S + 500 * MS)
+    server.give_turn_back(hostile, 10 * S + 100 * MS)
+    server.give_turn_back(hostile, 10 * S + 100 * MS)
+    assert server.dear_turn(other, 10 * S + 100 * MS, 2 * MS) == (True, 10 * S + 108 * MS)
+    server.give_turn_back(hostile, 10 * S + 100 * MS)
+    assert not server.dear_turn(claims_of(1)[0], 10 * S, 36 * S).next_ns < 10 * S + 608 * MS
+    server.give_turn_back(claims_of(1)[0], 10 * S)
+
+
+def test_a_turn_that_has_passed_is_not_taken_from_those_after_it():
+    server, (gone, first, last) = capacity(), claims_of(3)
+    server.dear_turn(gone, 10 * S, 25 * MS)
+    server.dear_turn(first, 10 * S, 25 * MS)
+    server.give_turn_back(gone, 10 * S + 110 * MS)
+    assert server.dear_turn(last, 10 * S + 110 * MS, 25 * MS).next_ns == 10 * S + 300 * MS
+
+
+def test_a_session_that_is_read_before_its_turn_keeps_it_and_puts_nobody_off():
+    server, (hostile, car, last) = capacity(), claims_of(3)
+    server.dear_turn(hostile, 10 * S, 36 * S)
+    told = server.dear_turn(car, 10 * S, 25 * MS, may_refuse=True)
+    assert told == (False, 10 * S + 600 * MS)
+    again = server.dear_turn(car, 10 * S + 300 * MS, 25 * MS, may_refuse=True)
+    assert again == told
+    assert server.dear_turn(last, 10 * S + 300 * MS, 25 * MS).next_ns == 10 * S + 700 * MS
+    assert server.dear_turn(car, 10 * S + 600 * MS, 25 * MS, may_refuse=True).is_now
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 11), st.integers(0, 300), st.sampled_from([2, 12, 50])),

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steerstream_bundle import pictures
 from steerstream_bundle.contract import Crop, FrameInput
+from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.pictures import JpegImage, RawImage
+from steerstream_bundle.view import Applied
 from steerstream_service.admission.picture_cost import (
     NOTHING_SPENT,
     PictureMeter,
@@ -30,8 +33,11 @@ NOISE = JpegImage(of_size(2000, 1024, 1_840_000))
 LARGE = RawImage(1280, 720, bytes(3 * 1280 * 720))
 
 
-def seems(image):
-    return decode_estimate_ns(image, INPUT)
+MAX_PIXELS = 2_100_000
+
+
+def seems(image, applied=None):
+    return decode_estimate_ns(image, INPUT, MAX_PIXELS, applied=applied)
 
 
 def test_what_a_picture_costs_is_told_by_its_header():
@@ -48,13 +54,35 @@ def test_a_progressive_picture_is_known_to_cost_four_times_as_much_and_one_of_fe
     assert 47 * MS < seems(noise) < 70 * MS
     grey = JpegImage(of_size(2000, 1024, 12_500, progressive=True))
     assert seems(grey) > 2.7 * MS, "ten scans took so long, and 64 are accepted"
-    narrow, grey = (JpegImage(of_size(*size, 34_600)) for size in ((260, 8000), (2000, 1024)))
+    narrow, grey = (JpegImage(of_size(*size, 34_600)) for size in ((390, 5300), (2000, 1024)))
     assert seems(narrow) > 2 * MS > 4 * seems(grey) / 2, "it is decoded at its whole size"
 
 
 def test_the_mapping_of_a_camera_says_at_which_size_its_pictures_are_decoded():
-    warp = cast(Any, SimpleNamespace(least_px=(480, 640)))
-    assert decode_estimate_ns(ROAD, INPUT, warp) > seems(ROAD) + 0.15 * MS
+    warp = cast(Any, SimpleNamespace(least_px=(480, 640), check_shape=lambda *_: None))
+    assert decode_estimate_ns(ROAD, INPUT, MAX_PIXELS, warp=warp) > seems(ROAD) + 0.15 * MS
+
+
+@pytest.mark.parametrize(
+    ("image", "applied"),
+    [
+        (JpegImage(of_size(65_535, 65_535, 9_000, progressive=True)), None),
+        (JpegImage(of_size(65_535, 8, 9_000)), None),
+        (RawImage(307_200, 1, bytes(3 * 307_200)), None),
+        (RawImage(2_000, 2_000, bytes(12_000_000)), None),
+        (ROAD, Applied(200, 66, 0, 66, 0, 200)),
+        (VIEW, Applied(200, 66, 33, 66, 0, 200)),
+    ],
+    ids=["false size", "one row", "raw row", "too large", "no view", "another part"],
+)
+def test_what_is_refused_by_its_header_seems_to_cost_nothing(image, applied):
+    with pytest.raises(UndecodableError):
+        pictures.to_input(image, INPUT, MAX_PIXELS, applied=applied)
+    assert seems(image, applied) == 0
+
+
+def test_any_raw_picture_costs_something_beside_its_bytes():
+    assert seems(RawImage(16, 2, bytes(96))) > 0.02 * MS
 
 
 def meter_of(*costs, estimate_ns=MS, each=1):
@@ -163,11 +191,12 @@ def test_a_session_whose_pictures_are_never_decoded_is_known_by_what_it_sends():
     assert meter.mean.decode_ns == 0
 
 
-def test_decoding_is_work_of_the_event_loop_only_where_it_runs_there():
-    for in_loop, loop_ns in ((False, 0.0), (True, 2 * MS)):
-        receive, decode = Spent(MS, 3 * MS, MS).by_thread(in_loop=in_loop)
-        assert decode == PictureTime(3 * MS, loop_ns), "and long ones are decoded beside it"
-        assert 0 < receive.loop_ns < receive.cpu_ns == MS
+def test_decoding_is_work_of_the_thread_that_did_it_on_every_server():
+    """Cheap pictures are decoded on the event loop where others have threads, too."""
+    receive, decode = Spent(MS, 3 * MS, MS).by_thread()
+    assert decode == PictureTime(3 * MS, 2 * MS)
+    assert 0 < receive.loop_ns < receive.cpu_ns == MS
+    for in_loop in (False, True):
         assert (guess(in_loop=in_loop).loop_ns > 0) is in_loop
 
 

@@ -22,7 +22,7 @@ from steerstream_service.domain import (
     Validity,
 )
 from steerstream_service.errors import BadTicketError, IdleError, InternalError
-from steerstream_service.session.frame_stages import FrameRecord, Stage
+from steerstream_service.session.frame_stages import End, FrameRecord, Stage
 from steerstream_service.session.ticket import ticket_bytes
 from tests.service import bundles
 from tests.service.shell import COST_NS, IMAGE, MS, TENSORS, Shell
@@ -556,6 +556,22 @@ def test_an_idle_session_is_told_to_the_millisecond():
     shell.now_ns += 1
     error = shell.tick().sent[-1]
     assert str(error) == "no frame came for 10 s; open a new session"
+
+
+def test_the_time_in_which_the_server_reads_no_frame_does_not_count_as_idle():
+    shell = Shell()
+    shell.session.receive(FrameRecord(0, 0, IMAGE, None, 0), COST_NS, pause_ns=7_000 * MS)
+    assert shell.session.idle_check_ns == 15_000 * MS
+    assert not any(isinstance(do, End) for do in shell.session.tick(17_000 * MS - 1))
+    assert any(isinstance(do, End) for do in shell.session.tick(17_000 * MS))
+
+
+def test_a_frame_is_faulty_for_what_it_says_of_itself_and_not_for_the_server_s_load():
+    shell = Shell()
+    records = [FrameRecord(number, 50 * MS * number, IMAGE, None, 0) for number in (0, 0, 1)]
+    for record, refusal in zip(records, (None, None, "no time"), strict=True):
+        shell.session.receive(record, COST_NS, refusal=refusal)
+    assert [record.is_faulty for record in records] == [False, True, False]
 
 
 def test_after_a_frame_an_idle_session_is_told_again():

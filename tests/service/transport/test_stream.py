@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import sys
+import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
 from steerstream_bundle import loading, pictures
 from steerstream_service.admission.admission import Admission
 from steerstream_service.admission.catalogue import Model
+from steerstream_service.admission.load import Claim
+from steerstream_service.admission.picture_cost import NO_PICTURE
 from steerstream_service.config import Config
 from steerstream_service.domain import (
     Camera,
@@ -40,6 +43,7 @@ from tests.service import bundles
 from tests.service.records import until
 from tests.service.vehicle import FRAME_NS, LONG_BUDGET_MS, jpeg, raw
 
+MS = 1_000_000
 GREY = np.full((8, 16, 3), 100, np.uint8)
 OPENED = drive_service_pb2.DriveResponse(opened=session_pb2.SessionOpened(session_id="tiny"))
 
@@ -231,7 +235,8 @@ def no_garbage():
 
 
 @pytest.mark.parametrize(
-    "left", ["nothing", "an error", "a frame that waits", "a frame that is stepped"]
+    "left",
+    ["nothing", "an error", "a frame that waits", "a frame that is stepped", "a frame taken back"],
 )
 @pytest.mark.usefixtures("no_garbage")
 async def test_a_stream_that_is_closed_leaves_no_garbage(opened, left):
@@ -249,6 +254,9 @@ async def test_a_stream_that_is_closed_leaves_no_garbage(opened, left):
         assert isinstance(await run.end(), IdleError)
     elif left == "a frame that is stepped":
         assert run.engine.frames[0].claim()
+    elif left == "a frame taken back":
+        run.stream._perform(run.stream._session.tick(time.monotonic_ns() + 10**15))
+        await run.answered(1)
     there = run.let_go()
     for record in run.engine.frames:
         record.outcome = NotStepped(SkipReason.FAILED, "the step failed")
@@ -382,17 +390,54 @@ async def test_a_surplus_frame_of_a_busy_server_delays_the_next_one(opened, paus
 
 async def test_a_dear_picture_that_comes_before_its_turn_is_refused_undecoded(opened, pauses_s):
     run = await opened(FramePolicy.LATEST, rate_hz=20.0)
-    claim = run.lease.claim
-    run.lease.capacity.dear_turn(claim, time.monotonic_ns(), 10**12)
-    claim.turn_ns = None
+    for _ in range(100):
+        other = Claim(run.lease.demand, NO_PICTURE)
+        run.lease.capacity.dear_turn(other, time.monotonic_ns(), 10**12)
     run.frames(0, jpeg=of_size(2000, 1024, 1_840_000))
     await run.answered(1)
     (answer,) = run.context.answers
     assert answer.reason == SkipReason.OVERLOADED
     assert "send smaller ones" in answer.detail
-    assert len(pauses_s) == 1
-    assert pauses_s[0] > 60.0
+    assert pauses_s == [5.0], "however long the others take"
     assert not run.engine.frames
+
+
+def next_turn_ns(lease, now_ns):
+    """When another session's dear picture would have its next turn."""
+    other = Claim(lease.demand, NO_PICTURE)
+    told = lease.capacity.dear_turn(other, now_ns, 1.0)
+    lease.capacity.give_turn_back(other, now_ns)
+    return told.next_ns
+
+
+@pytest.mark.parametrize("why", ["invalid", "no JPEG", "taken back", "gone"])
+async def test_a_dear_picture_that_costs_nothing_puts_nobody_off(
+    opened, pauses_s, why, monkeypatch
+):
+    """Neither one that is refused for its field, nor one of a session that is gone."""
+    run = await opened(FramePolicy.LATEST, rate_hz=20.0)
+    now_ns = time.monotonic_ns()
+    monkeypatch.setattr(stream_module, "time", _with(time, monotonic_ns=lambda: now_ns))
+    if why == "invalid":
+        run.frames(0, jpeg=of_size(2000, 1024, 1_840_000), vehicle_speed_mps=float("nan"))
+        await run.answered(1)
+    elif why == "no JPEG":
+        run.frames(0, jpeg=of_size(2000, 1024, 1_840_000)[:-2])
+        await run.answered(1)
+        await until(lambda: pauses_s)
+    else:
+        held = threading.Event()
+        run.decoder.submit(held.wait)
+        run.frames(0, jpeg=of_size(2000, 1024, 1_840_000))
+        await until(lambda: pauses_s)
+        assert next_turn_ns(run.lease, now_ns) > now_ns + 40 * MS
+        if why == "taken back":
+            run.stream._perform(run.stream._session.tick(now_ns + 10**15))
+        else:
+            run.let_go()
+        held.set()
+    assert bool(pauses_s) is (why != "invalid")
+    assert next_turn_ns(run.lease, now_ns) < now_ns + 40 * MS
 
 
 async def test_a_message_is_let_go_before_the_next_one_is_waited_for(opened):

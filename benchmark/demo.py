@@ -19,7 +19,7 @@ from typing import Any
 from benchmark.errors import BenchmarkError
 from benchmark.live_page import live_page
 from reports import machine
-from steerstream import whole_file
+from steerstream import Bounds, whole_file
 from steerstream.command_line import CANNOT_START, INTERRUPTED, Parser, sigterm_interrupts
 from steerstream.testing.server_process import ServerFailedError, serve
 
@@ -61,8 +61,9 @@ def main() -> int:
         return CANNOT_START
     except KeyboardInterrupt:
         return INTERRUPTED
-    if (remark := late_remark(summary["drive"])) is not None:
-        print(f"\n{remark}")
+    for remark in (release_remark(summary["drive"]), late_remark(summary["drive"])):
+        if remark is not None:
+            print(f"\n{remark}")
     path = options.out / "summary.json"
     whole_file.write_json(path, summary)
     if options.images is not None:
@@ -115,8 +116,27 @@ def late_remark(drive: dict[str, Any]) -> str | None:
         return None
     return (
         f"{late:.0%} of the frames had no command in {drive['budget_ms']:g} ms, because this "
-        "machine is slow or busy, and a\nlate command steers late. The road, the server and the "
-        "live page take about two cores: close\nother programs, and try again."
+        "machine is slow or busy. The\nroad, the server and the live page take about two cores: "
+        "close other programs, and try again."
+    )
+
+
+def release_remark(drive: dict[str, Any]) -> str | None:
+    """Return what to say of a drive whose guard let go; None where it never did.
+
+    Args:
+        drive: the drive's report.
+    """
+    if not drive["releases"]:
+        return None
+    bounds = Bounds()
+    most = round(bounds.max_lost_fraction * bounds.lost_window_frames)
+    return (
+        f"The vehicle's guard let go for {drive['guard']['released_s']:.1f} s, and the vehicle "
+        "kept its last values: no good answer\n"
+        f"had come for {bounds.max_hold_ms / 1e3:g} s, or more than {most} of "
+        f"{bounds.lost_window_frames} frames were lost, which only {bounds.recovery_frames} good "
+        "answers in a row\nend. A driver would have taken over."
     )
 
 

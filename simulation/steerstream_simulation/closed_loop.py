@@ -94,6 +94,7 @@ class Moment:
         lateral_offset_m: left of the lane's centre.
         interventions: so far.
         autonomy_percent: so far.
+        is_released: whether the guard had let go by then.
     """
 
     frame: Frame
@@ -101,6 +102,7 @@ class Moment:
     lateral_offset_m: float
     interventions: int
     autonomy_percent: float
+    is_released: bool
 
 
 Observer = Callable[[Moment, Reply | None], None]
@@ -253,7 +255,8 @@ class _RealTimeLoop:
     async def run(self, frames: int) -> None:
         self._start_ns = time.monotonic_ns() + _LEAD_IN_NS
         receiver = asyncio.create_task(self._receive())
-        looker = asyncio.create_task(self._look())
+        end_ns = self._start_ns + round(frames / self._rate_hz * 1e9)
+        looker = asyncio.create_task(self._look(end_ns))
         try:
             for number in range(frames):
                 if receiver.done():
@@ -291,8 +294,8 @@ class _RealTimeLoop:
                 self._settled.set()
         raise DriverStoppedError
 
-    async def _look(self) -> None:
-        while True:
+    async def _look(self, end_ns: int) -> None:
+        while time.monotonic_ns() < end_ns:
             self._act(time.monotonic_ns(), self._driver.follow())
             await asyncio.sleep(_LOOK_S)
 
@@ -331,4 +334,5 @@ def moment_of(
         world.position.lateral_offset_m,
         world.score.interventions,
         world.score.autonomy_percent,
+        world.score.is_released,
     )

@@ -169,7 +169,12 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="simulated time: wait for each answer and charge what it took (the default)",
     )
-    time.add_argument("--real-time", action="store_true", help="keep up with the wall clock")
+    time.add_argument(
+        "--real-time",
+        action="store_true",
+        help="keep up with the wall clock; as with a stated latency, each time the guard lets go "
+        "counts as an intervention",
+    )
     parser.add_argument(
         "--kill",
         type=_process,

@@ -41,7 +41,7 @@ class GrpcDriver:
         act_in_ms: what is said of when commands act; None for what the session knows.
 
     Attributes:
-        told: told each safe command that the vehicle followed between answers.
+        told: each is told every safe command that the vehicle followed between answers.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class GrpcDriver:
         self._encoding = encoding
         self._view = view
         self._speed_mps = 0.0
-        self.told: Callable[[SafeCommand], object] = lambda _: None
+        self.told: list[Callable[[SafeCommand], object]] = []
 
     async def send(self, frame: Frame) -> None:
         """Send a frame.
@@ -107,7 +107,8 @@ class GrpcDriver:
     def follow(self) -> Command | None:
         """Return what the session's guard has the vehicle follow at this moment."""
         safe = self.session.safe_command()
-        self.told(safe)
+        for told in self.told:
+            told(safe)
         return self._command(safe)
 
     def _command(self, safe: SafeCommand) -> Command | None:

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from steerstream import ActingDelay, Action, Bounds, FrameAnswer, Guard, GuardReason, SafeCommand
+from steerstream import ActingDelay, Bounds, FrameAnswer, Guard, SafeCommand
 from steerstream import Command as WireCommand
 from steerstream.acting_delay import DelayMeter
 from steerstream_simulation.closed_loop import (
@@ -25,6 +25,7 @@ from steerstream_simulation.closed_loop import (
     moment_of,
 )
 from steerstream_simulation.drivers import Frame, Reply
+from steerstream_simulation.guard_count import GuardCount, GuardTimes
 from steerstream_simulation.latency import Delay, Latency
 from steerstream_simulation.vehicle import Command
 
@@ -53,39 +54,6 @@ def bounds_for(typical_ms: float) -> Bounds:
         max_hold_ms=max(usual.max_hold_ms, max_age_ms),
         max_round_trip_ms=max(usual.max_round_trip_ms, typical_ms + _ROUND_TRIP_BEYOND_MS),
     )
-
-
-@dataclass(slots=True)
-class GuardTimes:
-    """How long the vehicle did what its guard said, in seconds; waiting for a first command apart.
-
-    Attributes:
-        followed_s: it followed a command.
-        predicted_s: it followed what a command's horizon said comes next.
-        held_s: it held a command that was too old, or lost its like.
-        released_s: it was to let go, and kept the last values, because nobody sits in it; the score
-            counts that its driver took over.
-    """
-
-    followed_s: float = 0.0
-    predicted_s: float = 0.0
-    held_s: float = 0.0
-    released_s: float = 0.0
-
-    def add(self, safe: SafeCommand, seconds: float) -> None:
-        """Count some time under one safe command."""
-        if safe.action is Action.RELEASE:
-            self.released_s += seconds
-        elif safe.action is Action.HOLD:
-            self.held_s += seconds
-        elif GuardReason.PREDICTED in safe.reasons:
-            self.predicted_s += seconds
-        else:
-            self.followed_s += seconds
-
-    def summary(self) -> dict[str, float]:
-        """Return the times by name and unit."""
-        return {name: round(value, 3) for name, value in dataclasses.asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +100,13 @@ class GuardedVehicle:
         self._guard, self._meter = Guard(bounds), DelayMeter(acting, live=True)
         self._max_act_in_ms = max_act_in_ms
         self._rate_hz, self._plays_horizon = rate_hz, plays_horizon
-        self._times = GuardTimes() if times is None else times
         self._looks = 0
+        self._count = GuardCount(
+            world.score,
+            GuardTimes() if times is None else times,
+            max_hold_ms=self._guard.bounds.max_hold_ms,
+            clock=lambda: self._now_ns,
+        )
         self._arriving: list[_Answered] = []
         self._silent_until_ns = 0
 
@@ -154,10 +127,7 @@ class GuardedVehicle:
             before_mps = self._world.command.speed_mps
             speed_mps = before_mps if safe.speed_mps is None else safe.speed_mps
             self._world.command = Command(safe.steering_wheel_angle_rad, speed_mps)
-        is_waiting = self._is_waiting(safe)
-        self._world.score.release(safe.action is Action.RELEASE and not is_waiting)
-        if not is_waiting:
-            self._times.add(safe, 1.0 / (LOOKS_PER_FRAME * self._rate_hz))
+        self._count.told(safe)
         return safe
 
     def advance(self) -> None:
@@ -174,17 +144,11 @@ class GuardedVehicle:
         self._silent_until_ns = self._now_ns + round(seconds * 1e9)
 
     def end(self) -> None:
-        """Count the answers that are still on their way as lost."""
+        """Count the time up to now, and the answers that are still on their way as lost."""
+        self._count.end()
         for waiting in self._arriving:
             self._observe(waiting.moment, None)
         self._arriving.clear()
-
-    def _is_waiting(self, safe: SafeCommand) -> bool:
-        """Return whether the first command is still to come, for no longer than one is held."""
-        waited_ms = (self._now_ns - START_NS) / 1e6
-        return (
-            GuardReason.NO_COMMAND in safe.reasons and waited_ms <= self._guard.bounds.max_hold_ms
-        )
 
     @property
     def _now_ns(self) -> int:

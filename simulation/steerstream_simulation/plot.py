@@ -26,6 +26,7 @@ _LEFT, _WIDTH, _PANEL_HEIGHT = 0.06, 0.925, 0.172
 EXPERT, NETWORK, VEHICLE, _LIMIT = "#e67e22", "#1f77b4", "#1f77b4", "#c82828"
 _AHEAD, AHEAD_LABEL = "#8e44ad", "said to come next"
 """What a command says comes next."""
+RELEASED_LABEL = "the guard had let go"
 _INSET = (0.44, 0.05, 0.53, 0.4)
 """Place of what comes next in a picture, as shares of it."""
 _BEFORE_S, _LEAST_RAD = 0.25, 0.02
@@ -59,10 +60,13 @@ class DrivePlot:
         self._rate_hz = rate_hz
         self._kept: dict[int, _Kept] = {}
         self._rows: list[tuple[int, float, float, float, float]] = []
+        self._released: list[int] = []
 
     def __call__(self, moment: Moment, reply: Reply | None) -> None:
         """Add a frame."""
         self._keep(moment, reply)
+        if moment.is_released:
+            self._released.append(moment.frame.sequence_number)
         command = None if reply is None else reply.command
         self._rows.append(
             (
@@ -104,6 +108,7 @@ class DrivePlot:
                 _inset(axes, seconds - now_s, angle, ahead)
                 draw_ahead(steering, now_s, ahead, label=label, width=2.5)
                 label = ""
+        self._shade_released(lane, steering, latencies)
         lane.plot(seconds, offset, color=VEHICLE, label="vehicle")
         limit(lane, (-INTERVENTION_OFFSET_M, INTERVENTION_OFFSET_M), "put back beyond")
         steering.plot(seconds, expert, color=EXPERT, label="expert")
@@ -117,6 +122,15 @@ class DrivePlot:
         latencies.tick_params(labelbottom=True)
         latencies.set_xlabel("time, s", fontsize=10)
         return drawing
+
+    def _shade_released(self, *panels: Axes) -> None:
+        """Shade the time when the guard had let go; the uppermost panel's legend says so."""
+        label = RELEASED_LABEL
+        for number in sorted(self._released):
+            begin_s, end_s = number / self._rate_hz, (number + 1) / self._rate_hz
+            for axes in panels:
+                axes.axvspan(begin_s, end_s, color=_LIMIT, alpha=0.2, linewidth=0, label=label)
+                label = ""
 
 
 Ahead = list[tuple[float, float]]

@@ -78,5 +78,6 @@ class Recorder:
                 f"interventions {moment.interventions}",
             ),
             latencies_ms=self._latencies_ms,
+            is_released=moment.is_released,
         )
         self._video.write(picture)

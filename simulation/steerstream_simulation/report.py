@@ -10,7 +10,7 @@ from steerstream.drive.histogram import Histogram
 from steerstream_simulation import server_kill
 from steerstream_simulation.closed_loop import Moment
 from steerstream_simulation.drivers import Reply
-from steerstream_simulation.guarded_drive import GuardTimes
+from steerstream_simulation.guard_count import GuardTimes
 from steerstream_simulation.scoring import Score
 
 LATENCIES = ("round_trip", "queue", "decode", "infer", "server_total")
@@ -92,7 +92,7 @@ def table(report: dict[str, Any]) -> str:
         ),
         _sent_line(report),
     ]
-    if report.get("latency") is not None:
+    if any(report["guard"].values()):
         lines.append(
             "guard           followed {followed_s:.1f}  predicted {predicted_s:.1f}  "
             "held {held_s:.1f}  let go {released_s:.1f} s".format(**report["guard"])

@@ -27,6 +27,7 @@ from steerstream_simulation.closed_loop import (
 )
 from steerstream_simulation.drivers import LocalDriver, Reply, expert_policy
 from steerstream_simulation.grpc_driver import GrpcDriver, connect
+from steerstream_simulation.guard_count import GuardCount
 from steerstream_simulation.recorder import Recorder
 from steerstream_simulation.report import DriveLog, summarise
 from steerstream_simulation.served_drive import ServedDriveOptions, until_interrupted, write
@@ -121,6 +122,11 @@ async def _close_loop(
 ) -> None:
     frames = round(options.seconds * RATE_HZ)
     if options.real_time:
+        max_hold_ms = driver.session.guard.bounds.max_hold_ms
+        count = GuardCount(
+            world.score, log.guard_times, max_hold_ms=max_hold_ms, clock=time.monotonic_ns
+        )
+        driver.told.append(count.told)
         await drive_real_time(world, driver, frames=frames, observe=observe)
         return
     await options.drive_simulated(
@@ -176,7 +182,7 @@ def _observer(
                 plot = DrivePlot(frames, budget_ms=options.budget_ms, rate_hz=RATE_HZ)
             else:
                 plot = KillPlot(kill, world.score.departure_offset_m)
-                driver.told = plot.told
+                driver.told.append(plot.told)
             observers.append(plot)
 
             def draw() -> None:

@@ -30,6 +30,7 @@ class Score:
         interventions: how often the vehicle was put back, or its driver took over because the guard
             let go.
         releases: those of them where the guard let go.
+        is_released: whether it has let go by now.
         lateral_error_max_m: largest distance from the lane's centre.
     """
 
@@ -41,11 +42,11 @@ class Score:
     outside_s: float = 0.0
     interventions: int = 0
     releases: int = 0
+    is_released: bool = False
     lateral_error_max_m: float = 0.0
     _error_sum: float = 0.0
     _square_sum: float = 0.0
     _is_outside: bool = False
-    _is_released: bool = False
 
     def add(self, lateral_offset_m: float, speed_mps: float, seconds: float) -> bool:
         """Count some time at one offset.
@@ -68,7 +69,7 @@ class Score:
         if error <= self.intervention_offset_m:
             return False
         # A driver who has taken over already is counted.
-        self.interventions += not self._is_released
+        self.interventions += not self.is_released
         self._is_outside = False
         return True
 
@@ -80,10 +81,10 @@ class Score:
         Args:
             is_released: whether it has.
         """
-        begins = is_released and not self._is_released
+        begins = is_released and not self.is_released
         self.interventions += begins
         self.releases += begins
-        self._is_released = is_released
+        self.is_released = is_released
 
     def _count_departure(self, is_outside: bool, seconds: float) -> None:  # noqa: FBT001
         self.lane_departures += is_outside and not self._is_outside

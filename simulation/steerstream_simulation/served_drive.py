@@ -22,7 +22,8 @@ from steerstream_simulation.closed_loop import (
     drive_lock_step,
 )
 from steerstream_simulation.grpc_driver import VEHICLE_ID, GrpcDriver, open_driver
-from steerstream_simulation.guarded_drive import GuardTimes, drive_guarded
+from steerstream_simulation.guard_count import GuardTimes
+from steerstream_simulation.guarded_drive import drive_guarded
 from steerstream_simulation.latency import Latency
 
 

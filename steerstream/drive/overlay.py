@@ -52,6 +52,7 @@ def draw_overlay(
     label_rad: float | None = None,
     lines: Sequence[str] = (),
     latencies_ms: Sequence[float] = (),
+    is_released: bool = False,
 ) -> Pixels:
     """Return a copy of a picture with the answer to it drawn over.
 
@@ -63,6 +64,7 @@ def draw_overlay(
         label_rad: the true steering wheel angle, for the ghost; None for no ghost.
         lines: texts for the upper right corner.
         latencies_ms: latencies of the frames before, oldest first, for the sparkline.
+        is_released: whether the guard had let go, so that the vehicle followed nothing.
 
     Returns:
         The picture, scaled up by a whole factor to at least `MIN_WIDTH_PX` columns.
@@ -72,6 +74,8 @@ def draw_overlay(
     """
     canvas = _Canvas(_enlarged(image_rgb))
     values, colour, status = _reading(command)
+    if is_released:
+        colour, status = _RED, f"RELEASED  {status}"
     canvas.shade_bottom(104)
     _draw_wheel(canvas, values.steering_wheel_angle_rad, label_rad, colour)
     _draw_values(canvas, values, label_rad)

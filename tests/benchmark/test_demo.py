@@ -34,6 +34,14 @@ def test_a_drive_with_many_late_frames_says_that_the_machine_is_busy(late, remar
         assert said.startswith("6% of the frames had no command in 50 ms, because this machine is")
 
 
+def test_a_drive_whose_guard_let_go_says_so_and_when_it_follows_again():
+    assert demo.release_remark({"releases": 0}) is None
+    said = demo.release_remark({"releases": 1, "guard": {"released_s": 8.46}})
+    assert said is not None
+    assert said.startswith("The vehicle's guard let go for 8.5 s")
+    assert "more than 20 of 100 frames were lost, which only 20 good answers in a row" in said
+
+
 def test_data_that_is_not_there_is_named_before_anything_starts(tmp_path):
     with pytest.raises(demo.DemoError, match=r"labels\.csv: --data names the folder"):
         demo.run(tmp_path / "out", tmp_path)

@@ -10,7 +10,7 @@ import pytest
 
 import steerstream
 from steerstream import ErrorReason
-from steerstream.testing import Fail, FakeServer, Reply
+from steerstream.testing import Fail, FakeServer, Reply, Skip
 from steerstream_simulation import picture_drive, road_drive
 from steerstream_simulation.command import main
 from tests.simulation.recordings import write_recording
@@ -120,6 +120,17 @@ def test_a_signal_ends_a_drive_with_what_was_measured(fake, outputs, capsys, mod
     assert frames_of(outputs["mp4"]) == frames
     assert cv2.imread(str(outputs["png"])) is not None
     assert "lateral error" in capsys.readouterr().out
+
+
+def test_a_guard_that_lets_go_in_real_time_is_an_intervention(fake, outputs, capsys):
+    fake.react = lambda frame: Reply() if frame.sequence_number < 2 else Skip()
+    assert main(arguments(outputs, "--seconds", "3.5", "--real-time")) == 0
+    report = json.loads(outputs["json"].read_text())
+    assert (report["releases"], report["autonomy_percent"]) == (1, 0.0)
+    assert report["guard"]["released_s"] > 0
+    said = capsys.readouterr().out
+    assert "1 as the guard let go" in said
+    assert "guard           followed" in said
 
 
 def test_a_vehicle_is_named_and_shows_who_it_is(fake, outputs, tmp_path):

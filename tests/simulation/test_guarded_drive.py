@@ -11,7 +11,8 @@ from steerstream import ActingDelay, Command, ControlValues, Horizon, HorizonSte
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import RATE_HZ, Moment
 from steerstream_simulation.drivers import Frame, Reply
-from steerstream_simulation.guarded_drive import GuardTimes, bounds_for, drive_guarded
+from steerstream_simulation.guard_count import GuardTimes
+from steerstream_simulation.guarded_drive import bounds_for, drive_guarded
 from steerstream_simulation.latency import Delay, RecordedLatency, StatedLatency
 from steerstream_simulation.world import World
 from tests.steerstream.values import COMMAND

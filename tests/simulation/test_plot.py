@@ -8,7 +8,7 @@ from steerstream import Command, ControlValues, Horizon, HorizonStep
 from steerstream_simulation.camera import CameraConfig
 from steerstream_simulation.closed_loop import drive_lock_step
 from steerstream_simulation.drivers import LocalDriver, Reply, expert_policy
-from steerstream_simulation.plot import AHEAD_LABEL, DrivePlot, angles_ahead
+from steerstream_simulation.plot import AHEAD_LABEL, RELEASED_LABEL, DrivePlot, angles_ahead
 from steerstream_simulation.world import World
 
 
@@ -64,3 +64,20 @@ async def test_each_quarter_shows_the_moment_before_the_greatest_change_and_what
 
 def test_a_frame_without_an_answer_said_nothing():
     assert angles_ahead(None) == []
+
+
+async def test_time_without_a_guard_is_shaded_and_named_once():
+    world = World(1, seconds=1.0, camera=SMALL)
+    plot = DrivePlot(20, budget_ms=50.0, rate_hz=20.0)
+
+    def observe(moment, reply):
+        plot(dataclasses.replace(moment, is_released=moment.frame.sequence_number in {5, 6}), reply)
+
+    await drive_lock_step(world, LocalDriver(expert_policy(world)), frames=20, observe=observe)
+    lane, *others = [axes for axes in plot.draw().axes if not axes.images]
+    shades = [patch.get_extents() for patch in lane.patches]
+    assert len(shades) == 2
+    assert [text.get_text() for text in lane.get_legend().get_texts()].count(RELEASED_LABEL) == 1
+    for axes in others:
+        assert len(axes.patches) == 2
+        assert RELEASED_LABEL not in {text.get_text() for text in axes.get_legend().get_texts()}

@@ -40,6 +40,11 @@ def test_the_wheel_turns_with_the_angle_and_nothing_else_but_the_number():
     assert not changed(straight, left, STATUS)
 
 
+def test_a_guard_that_has_let_go_is_said_in_the_status():
+    assert changed(draw(), draw(is_released=True), STATUS)
+    assert not changed(draw(), draw(is_released=True), CORNER)
+
+
 def test_left_is_anticlockwise():
     """The white mark at the top of the rim goes left with a positive angle."""
     for angle_rad, side in ((0.6, -1), (-0.6, 1)):

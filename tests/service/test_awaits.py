@@ -17,8 +17,8 @@ _ABORT = "the connection is hung up on after STATUS_S; the session holds nothing
 _INNER = "what it waits for has its own limit, or is the client's stream"
 _CHILD = "a process that was told to end, and is killed after drain_s"
 LIMITS = {
-    "admission/admission.py Admission.map_camera: self._mapping.acquire": "the pace of opens",
     "admission/admission.py Admission.map_camera: asyncio.shield": "two ms of computing",
+    "admission/fair_queue.py FairQueue.take: turn": "_MOST_MAPPINGS turns, of two ms",
     "engine/loop_engine.py LoopEngine.start: asyncio.to_thread": _START,
     "engine/thread_engine.py ThreadEngine.start: warm": _START,
     "engine/thread_engine.py ThreadEngine.stop: asyncio.to_thread": "joins for _STOP_S",

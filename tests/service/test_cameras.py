@@ -254,3 +254,25 @@ async def test_a_camera_is_mapped_anew_where_the_next_server_has_another_network
         afresh = await answers(second, WIDE, film[6:], encoding=Encoding.RGB8)
         assert raw_values(after) == raw_values(afresh)
         assert raw_values(after) != raw_values(before)
+
+
+async def test_a_vehicle_that_finds_too_many_cameras_before_its_own_is_told_when_to_come_back(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("steerstream_service.admission.admission._MOST_MAPPINGS", 1)
+    monkeypatch.setattr("steerstream_service.transport.stream._FIRST_FRAME_NS", 0)
+    async with running(bundles.recurrent(tmp_path / "tiny.onnx", camera=NETWORK)) as run:
+        silent = await run.vehicle(vehicle_id="silent")
+        turns = run.server.admission._mapping
+        await turns.take("another")
+        waiting = asyncio.create_task(turns.take("another"))
+        late = Vehicle(run.stub())
+        await late.send(open=session_pb2.OpenSession(vehicle_id="late", camera=described()))
+        code, reason, text = await late.failure()
+        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert reason == "ERROR_REASON_TOO_MANY_SESSIONS"
+        assert text.startswith("too many vehicles with cameras that are not known here")
+        hint = dict(await late.call.trailing_metadata())["steerstream-retry-after-ms"]
+        assert 1000 <= int(hint) <= 2000
+        assert (await silent.drive(picture())).step_count == 1, "it was for want of no place"
+        waiting.cancel()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from typing import NamedTuple
 
 from steerstream import lens
 from steerstream.warp import Warp
-from steerstream_bundle.contract import FrameInput, TrainedCamera
+from steerstream_service.admission.cameras import Cameras
 from steerstream_service.admission.capacity import Capacity
 from steerstream_service.admission.catalogue import Catalogue, Model
+from steerstream_service.admission.fair_queue import FairQueue
 from steerstream_service.admission.frame_cost import Reading, available_cores
 from steerstream_service.admission.load import Claim, Demand
 from steerstream_service.admission.pace import Pace
@@ -32,7 +32,6 @@ from steerstream_service.admission.ticket_office import TicketOffice, session_of
 from steerstream_service.config import Config
 from steerstream_service.domain import (
     NEVER_NS,
-    Camera,
     FramePolicy,
     Opening,
     Slot,
@@ -64,8 +63,8 @@ _DEAR = (
     "like it are before it; send smaller ones, or send on: the next is read in {:.0f} ms"
 )
 _NOBODY = Holder()
-_CAMERAS = 256
-"""Cameras of vehicles whose mapping is remembered: a fleet has a few, and one takes a kilobyte."""
+_MOST_MAPPINGS = 64
+"""Vehicles that wait until it is found how their cameras are mapped: for an eighth of a second."""
 
 
 class _Asked(NamedTuple):
@@ -230,8 +229,9 @@ class Admission:
         self._leases: dict[str, Lease] = {}
         # Sessions that were told to leave: they still hold a slot, but no share of the load.
         self._leaving: set[str] = set()
+        self._cameras = Cameras()
         # One at a time: each is checked again once those before it are admitted.
-        self._mapping = asyncio.Semaphore()
+        self._mapping = FairQueue(_MOST_MAPPINGS)
         self.on_release: Callable[[str], None] = lambda _: None
         """Is told the name of each session that ends, before another one can have its place."""
         self.pace = Pace()
@@ -270,34 +270,42 @@ class Admission:
     async def map_camera(self, opening: Opening, holder: Holder = _NOBODY) -> None:
         """Find out how a vehicle's camera is mapped, if it is, so that `admit` knows it already.
 
-        It takes up to two milliseconds of another thread, for a vehicle that has room alone.
+        It takes up to two milliseconds of another thread, for a vehicle that has room alone, and
+        nothing where the camera is known. Vehicles wait for each other in rounds: one that goes on
+        with its ticket waits for itself, others with all of their identity or else their address.
 
         Args:
             opening: what the vehicle asks for.
             holder: whose the session would be.
 
         Raises:
+            CrowdedError: too many wait already.
             StreamError: the session is refused; the type says why.
         """
         if not lens.is_described(opening.camera):
             return
+        asked = self._asked(opening, holder)
+        if self._cameras.knows(opening.camera, asked.model):
+            return
+        # A stranger can come under many names, but has no tickets for them.
+        goes_on = None if asked.resumed is None else opening.vehicle_id
         work: asyncio.Task[Warp | None] | None = None
-        await self._mapping.acquire()
+        await self._mapping.take((goes_on, holder.identity or holder.address))
         try:
             model, _, older, demand = self._asked(opening, holder)
             has_load = older is not None and older.session_id not in self._leaving
             self.capacity.check(demand, older.claim if older and has_load else None)
-            work = asyncio.create_task(asyncio.to_thread(_warp, opening.camera, model))
+            work = asyncio.create_task(asyncio.to_thread(self._cameras.warp, opening.camera, model))
             await asyncio.shield(work)
         finally:
             if work is None or work.done():
-                self._mapping.release()
+                self._mapping.give_back()
             else:
                 # The vehicle is gone, and its thread is at work: the next one waits for that.
                 work.add_done_callback(self._mapped)
 
     def _mapped(self, work: asyncio.Task[Warp | None]) -> None:
-        self._mapping.release()
+        self._mapping.give_back()
         if not work.cancelled():
             work.exception()  # Nobody may be left who reads it.
 
@@ -316,7 +324,7 @@ class Admission:
         """
         model, resumed, older, demand = self._asked(opening, holder)
         terms = self._terms(model, opening, demand.budget_ns)
-        warp = _warp(opening.camera, model)
+        warp = self._cameras.warp(opening.camera, model)
         rate_meter = RateMeter(demand.rate_hz)
         # Nothing may fail after the load is taken: only a lease gives slot and load back.
         claim = self._take_load(demand, older)
@@ -506,24 +514,3 @@ class Admission:
             ring_length=model.queue.ring_length if opening.replays_rings else 0,
             with_horizon=opening.wants_horizon,
         )
-
-
-def _warp(camera: Camera, model: Model) -> Warp | None:
-    """Return what makes a network's input of a camera's pictures; None where they are cropped.
-
-    Raises:
-        InvalidFieldError: the camera's pictures do not show what the network needs.
-    """
-    contract = model.bundle.contract
-    try:
-        return _made(camera, contract.camera, contract.frame)
-    except lens.UnsuitableCameraError as error:
-        raise InvalidFieldError(f"open.camera cannot be used with {model.name}: {error}") from None
-
-
-@functools.lru_cache(_CAMERAS)
-def _made(camera: Camera, network: TrainedCamera, frame: FrameInput) -> Warp | None:
-    found = lens.mapping(
-        camera, network, frame.crop, width_px=frame.width_px, height_px=frame.height_px
-    )
-    return None if found is None else Warp(found)

@@ -15,6 +15,7 @@ from steerstream.view import declared
 from steerstream.wire import view_message
 from steerstream_service.admission.admission import Admission, Lease
 from steerstream_service.admission.catalogue import Model
+from steerstream_service.admission.fair_queue import CrowdedError
 from steerstream_service.admission.retry_hints import RetryHints
 from steerstream_service.admission.shadows import Shadows
 from steerstream_service.admission.shares import Holder
@@ -336,6 +337,13 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
                 if isinstance(error, ShareTakenError) or not self._end_silent():
                     error.retry_after_ms = self._retry_ms(opening.vehicle_id)
                     raise
+            except CrowdedError:
+                # Not for want of a place, so nobody has to go.
+                raise TooManySessionsError(
+                    "too many vehicles with cameras that are not known here are opening; try again "
+                    "later",
+                    retry_after_ms=self._retry_ms(opening.vehicle_id),
+                ) from None
         if lease.took_over is not None:
             self._end_older(lease.took_over)
         return lease

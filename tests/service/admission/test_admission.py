@@ -8,6 +8,7 @@ import itertools
 import re
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ from steerstream_bundle.pictures import JpegImage, RawImage
 from steerstream_service.admission import admission as admission_module
 from steerstream_service.admission.admission import Admission, Taken
 from steerstream_service.admission.catalogue import Model
+from steerstream_service.admission.fair_queue import CrowdedError
 from steerstream_service.admission.shares import Holder
 from steerstream_service.config import Config
 from steerstream_service.domain import Camera, FramePolicy, Opening
@@ -28,12 +30,25 @@ from steerstream_service.errors import (
     TooManySessionsError,
 )
 from steerstream_service.session.frame_stages import FrameRecord
+from steerstream_service.session.ticket import SessionState
 from tests.bundle.jpeg_files import of_size
 from tests.service import bundles
 
 MS = 1_000_000
 NUMBERS = itertools.count()
 """Of vehicles, which all have names of their own."""
+
+
+STATE = SessionState(
+    sequence_number=7,
+    capture_time_ns=350,
+    epoch=0,
+    step_count=8,
+    alive_counter=8,
+    time_left_s=0.4,
+    held=None,
+    tensors=bytes(12),
+)
 
 
 def opening(**changes):
@@ -409,7 +424,6 @@ def mapped(monkeypatch):
         return found(*arguments, **options)
 
     monkeypatch.setattr(lens, "mapping", find)
-    admission_module._made.cache_clear()
     return threads
 
 
@@ -471,7 +485,6 @@ async def test_vehicles_that_are_gone_before_their_cameras_are_mapped_keep_one_t
         raise lens.UnsuitableCameraError("no road in it")
 
     monkeypatch.setattr(lens, "mapping", find)
-    admission_module._made.cache_clear()
     admitting = admission(seeing)
     for number in range(5):
         camera = dataclasses.replace(WIDE, horizontal_fov_deg=40.0 + number)
@@ -486,6 +499,86 @@ async def test_vehicles_that_are_gone_before_their_cameras_are_mapped_keep_one_t
     with pytest.raises(InvalidFieldError, match="no road in it"):
         await admitting.map_camera(opening(camera=WIDE))
     assert most == [0, 1]
+
+
+@pytest.fixture
+def held_up(monkeypatch):
+    """The fields of view of cameras that are mapped; the first one only after `go_on` is set."""
+    began, go_on, mapping = [], threading.Event(), lens.mapping
+
+    def find(camera, *arguments, **options):
+        began.append(camera.horizontal_fov_deg)
+        go_on.wait(60)
+        return mapping(camera, *arguments, **options)
+
+    monkeypatch.setattr(lens, "mapping", find)
+    yield SimpleNamespace(began=began, go_on=go_on)
+    go_on.set()
+
+
+def camera(fov_deg):
+    return dataclasses.replace(WIDE, horizontal_fov_deg=float(fov_deg))
+
+
+async def crowd(admitting, holder, count, first_fov_deg=40):
+    """Vehicles of one holder that wait until their cameras are mapped, the first one's at work."""
+    tasks = [
+        asyncio.create_task(
+            admitting.map_camera(opening(camera=camera(first_fov_deg + at)), holder)
+        )
+        for at in range(count)
+    ]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_a_camera_that_is_known_waits_for_no_others(seeing, held_up):
+    admitting, stranger = admission(seeing), Holder(address="10.0.0.9")
+    held_up.go_on.set()
+    admitting.admit(opening(camera=WIDE))
+    held_up.go_on.clear()
+    tasks = await crowd(admitting, stranger, 5)
+    known = asyncio.create_task(admitting.map_camera(opening(camera=WIDE), stranger))
+    await asyncio.sleep(0)
+    assert known.done()
+    assert not any(task.done() for task in tasks)
+    held_up.go_on.set()
+    await asyncio.gather(*tasks, known)
+
+
+@pytest.mark.parametrize("who", ["another address", "another identity", "with a ticket"])
+async def test_a_crowd_of_strangers_keeps_a_vehicle_waiting_for_one_of_them(seeing, held_up, who):
+    admitting, stranger = admission(seeing), Holder(address="10.0.0.9")
+    holders = {
+        "another address": Holder(address="10.0.0.1"),
+        "another identity": Holder("car-7", stranger.address),
+    }
+    own = opening(vehicle_id="car-7", camera=camera(70))
+    if who == "with a ticket":
+        before = admitting.admit(opening(vehicle_id="car-7"), stranger)
+        ticket = before.ticket(STATE).ticket
+        admitting.release(before)
+        own = dataclasses.replace(own, ticket=ticket)
+    tasks = await crowd(admitting, stranger, 20)
+    tasks.append(asyncio.create_task(admitting.map_camera(own, holders.get(who, stranger))))
+    await asyncio.sleep(0)
+    held_up.go_on.set()
+    await asyncio.gather(*tasks)
+    assert held_up.began[:3] == [40.0, 41.0, 70.0]
+
+
+async def test_a_crowd_of_strangers_is_bounded_and_whoever_else_comes_is_not_refused(
+    seeing, held_up, monkeypatch
+):
+    monkeypatch.setattr(admission_module, "_MOST_MAPPINGS", 3)
+    admitting = admission(seeing)
+    tasks = await crowd(admitting, Holder(address="10.0.0.9"), 5)
+    tasks += await crowd(admitting, Holder(address="10.0.0.1"), 1, first_fov_deg=70)
+    held_up.go_on.set()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    refused = [at for at, item in enumerate(found) if isinstance(item, CrowdedError)]
+    assert refused == [3, 4]
+    assert held_up.began == [40.0, 41.0, 70.0, 42.0]
 
 
 async def test_a_vehicle_that_comes_again_to_a_full_server_is_mapped(seeing, mapped):

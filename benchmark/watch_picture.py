@@ -27,7 +27,7 @@ from steerstream.command_line import CANNOT_START, INTERRUPTED, Parser, png_file
 from steerstream.testing.server_process import ServerFailedError, serve
 
 VEHICLE = "simulation"
-"""The name under which `steerstream simulate drive` drives."""
+"""The name under which `steerstream simulate drive` is told to drive."""
 OTHERS = 8
 SEED = 7
 SCHEMES = ("dark", "light")
@@ -90,7 +90,13 @@ def take(out: Path, scheme: Literal["dark", "light"], seconds: float) -> None:
 @contextlib.contextmanager
 def _drive(target: str) -> Iterator[None]:
     """Drive a rendered road for the time of a block."""
-    options = ["--real-time", "--seconds=600", f"--seed={SEED}", f"--target={target}"]
+    options = [
+        "--real-time",
+        f"--vehicle-id={VEHICLE}",
+        "--seconds=600",
+        f"--seed={SEED}",
+        f"--target={target}",
+    ]
     command = [sys.executable, "-m", "steerstream", "simulate", "drive", *options]
     with subprocess.Popen(  # noqa: S603 - our own command
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

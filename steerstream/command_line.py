@@ -10,13 +10,23 @@ import argparse
 import asyncio
 import contextlib
 import math
+import os
 import signal
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from steerstream import whole_file
-from steerstream.errors import AccessDenied, AnswerTimeout, ErrorReason, OutputLost, SessionEnded
+from steerstream.errors import (
+    AccessDenied,
+    AnswerTimeout,
+    ErrorReason,
+    OutputLost,
+    SessionEnded,
+    SessionLost,
+    SessionTakenOver,
+)
 
 CANNOT_START = 2
 """Exit code: something is wrong with the options, the files or the server; nothing was done."""
@@ -129,6 +139,16 @@ def png_file(text: str) -> Path:
     return path
 
 
+def default_vehicle_id(program: str) -> str:
+    """Return a vehicle's name that no other process has: two of one name end each other.
+
+    Args:
+        program: the part of steerstream that drives.
+    """
+    host = "".join(c if c.isascii() and c.isalnum() else "-" for c in socket.gethostname()[:32])
+    return f"steerstream-{program}-{host}-{os.getpid()}"
+
+
 def error_text(error: Exception, options: Mapping[str, object]) -> str:
     """Return an error for the terminal, with the option that helps where one does.
 
@@ -139,6 +159,12 @@ def error_text(error: Exception, options: Mapping[str, object]) -> str:
     reason = error.reason if isinstance(error, AccessDenied) else None
     if reason is ErrorReason.FORBIDDEN and "vehicle_id" in options:
         return f"{error} (--vehicle-id names it)"
+    if isinstance(error, SessionTakenOver) and "vehicle_id" in options:
+        return f"{error}, or give --vehicle-id"
+    targets = options.get("targets")
+    if isinstance(error, SessionLost) and isinstance(targets, list) and len(targets) == 1:
+        said = str(error).removesuffix("open a new session")
+        return f"{said}give a second --target to go on there"
     # A server may also want a certificate, with the same reason.
     lacks_token = reason is ErrorReason.UNAUTHENTICATED and "authorization: Bearer" in str(error)
     if lacks_token and options.get("token_file", "") is None:

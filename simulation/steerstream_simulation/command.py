@@ -15,6 +15,7 @@ from steerstream.command_line import (
     INTERRUPTED,
     Parser,
     count,
+    default_vehicle_id,
     error_text,
     exit_code,
     not_negative,
@@ -36,7 +37,6 @@ with command_needs("steerstream simulate", "sim"):
     from steerstream_simulation import answer_hole, picture_drive, road_drive
     from steerstream_simulation.camera import CameraConfig
     from steerstream_simulation.closed_loop import RATE_HZ, DriverStoppedError
-    from steerstream_simulation.grpc_driver import VEHICLE_ID
     from steerstream_simulation.latency import ROUND_TRIP, Latency, StatedLatency, read_trace
     from steerstream_simulation.picture_world import PUT_BACK_BEYOND_M, STARTS_M
     from steerstream_simulation.recorded_drive import DEFAULT_SPEED_MPS
@@ -311,7 +311,10 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", help="a served model (default: the server's)")
     parser.add_argument(
-        "--vehicle-id", default=VEHICLE_ID, help="name of the vehicle in the server's log"
+        "--vehicle-id",
+        default=default_vehicle_id("simulate"),
+        help="name of the vehicle in the server's log (default: steerstream-simulate, the host and "
+        "the process)",
     )
     add_connection_options(parser)
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TypedDict
 
-from steerstream.command_line import output_file, positive
+from steerstream.command_line import default_vehicle_id, output_file, positive
 from steerstream.connection_options import add_connection_options
 
 
@@ -23,7 +23,10 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
     add("--target", required=True, metavar="HOST:PORT", help="the server")
     add("--model", help="name of a served model (default: the server's default)")
     add(
-        "--vehicle-id", default="steerstream-bridge", help="name of the vehicle in the server's log"
+        "--vehicle-id",
+        default=default_vehicle_id("bridge"),
+        help="name of the vehicle in the server's log (default: steerstream-bridge, the host and "
+        "the process)",
     )
     add("--budget-ms", type=positive, default=50.0, help="latency budget of a frame (default: 50)")
     add("--json", type=output_file, help="write the result as JSON; missing folders are made")

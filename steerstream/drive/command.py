@@ -18,6 +18,7 @@ from steerstream.command_line import (
     INTERRUPTED,
     at_interrupt,
     count,
+    default_vehicle_id,
     not_negative,
     output_file,
     png_file,
@@ -26,12 +27,14 @@ from steerstream.command_line import (
 )
 from steerstream.connection_options import add_connection_options, connection_arguments
 from steerstream.drive import report
+from steerstream.drive.hand_overs import HandOvers
 from steerstream.drive.plot import SteeringPlot
 from steerstream.drive.recorder import Recorder
 from steerstream.drive.runner import Drive
 from steerstream.drive.sources import Source, open_source
 from steerstream.drive.tally import Tally
 from steerstream.drive.video import video_file
+from steerstream.drive_session import DriveSession
 from steerstream.errors import MediaError
 from steerstream.extras import command_needs, has_simplejpeg
 from steerstream.images import ViewUse
@@ -55,7 +58,8 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     add("--target", required=True, action="append", dest="targets", metavar="HOST:PORT",
         help="the server; give it again for others, to go on there where one is lost")  # fmt: skip
     add("--model", help="name of a served model (default: the server's default)")
-    add("--vehicle-id", default="steerstream-drive", help="name of the vehicle in the server's log")
+    add("--vehicle-id", default=default_vehicle_id("drive"), help="name of the vehicle in the"
+        " server's log (default: steerstream-drive, the host and the process)")  # fmt: skip
     add("--budget-ms", type=positive, default=50.0, help="latency budget of a frame (default: 50)")
     add("--policy", choices=("latest", "every"), help="frame policy (default: latest in real time,"
         " every with --as-fast-as-possible)")  # fmt: skip
@@ -167,6 +171,9 @@ async def _run(
     session: VehicleSession,
 ) -> int:
     tally, stop = Tally(options.budget_ms), asyncio.Event()
+    hand_overs = None
+    if isinstance(session, DriveSession):
+        hand_overs = HandOvers(session, _note)
     elapsed_s = 0.0
     try:
         async with contextlib.AsyncExitStack() as stack:
@@ -194,6 +201,7 @@ async def _run(
                 progress=progress,
                 recorder=recorder,
                 plot=plot,
+                hand_overs=hand_overs,
                 stop=stop,
             )
             # The drive alone: drawing the plot and closing the video take seconds.
@@ -207,8 +215,14 @@ async def _run(
             print(f"steerstream drive: {line}", file=sys.stderr)
         # Figures from before an error are worth reading too, where there are any.
         if session.sent_bytes:
-            _show(options, source, tally, session, elapsed_s)
+            _show(options, source, tally, session, elapsed_s=elapsed_s, hand_overs=hand_overs)
     return INTERRUPTED if stop.is_set() else 0
+
+
+def _note(text: str) -> None:
+    # A terminal's progress line is overwritten.
+    begin = "\r\x1b[K" if sys.stderr.isatty() else ""
+    print(f"{begin}steerstream drive: {text}", file=sys.stderr)
 
 
 def _view_use(options: argparse.Namespace) -> ViewUse:
@@ -222,10 +236,16 @@ def _show(
     source: Source,
     tally: Tally,
     session: VehicleSession,
+    *,
     elapsed_s: float,
+    hand_overs: HandOvers | None,
 ) -> None:
     tally.sent_bytes = session.sent_bytes
     print(report.as_table(tally, session.info, elapsed_s=elapsed_s))
+    if hand_overs is not None:
+        print(hand_overs.line())
     if options.json:
         result = report.as_json(tally, session.info, source=source.name, elapsed_s=elapsed_s)
+        if hand_overs is not None:
+            result["hand_overs"] = hand_overs.summary()
         write_result(options.json, result)

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 from steerstream.answers import Command, FrameAnswer, Skipped
+from steerstream.drive.hand_overs import HandOvers
 from steerstream.drive.plot import SteeringPlot
 from steerstream.drive.progress import progress_line
 from steerstream.drive.recorder import Recorder, Scene
@@ -36,6 +37,7 @@ class Drive:
         progress: shows how it goes on.
         recorder: writes the video; None for none.
         plot: draws the steering; None for none.
+        hand_overs: tells of changes of the server; None where there is one only.
         stop: set it to end the drive early.
     """
 
@@ -49,6 +51,7 @@ class Drive:
         progress: ProgressLine,
         recorder: Recorder | None,
         plot: SteeringPlot | None = None,
+        hand_overs: HandOvers | None = None,
         stop: asyncio.Event,
     ) -> None:
         self._session = session
@@ -58,6 +61,7 @@ class Drive:
         self._progress = progress
         self._recorder = recorder
         self._plot = plot
+        self._hand_overs = hand_overs
         self._stop = stop
         self._sent: dict[int, _Sent] = {}
         self._began_s = time.monotonic()
@@ -133,6 +137,8 @@ class Drive:
             truth=truth,
             action=self._session.safe_command().action,
         )
+        if self._hand_overs is not None:
+            self._hand_overs.answered(answer)
         if self._progress.is_due:
             elapsed_s = time.monotonic() - self._began_s
             count = self._source.count

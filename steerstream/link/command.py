@@ -17,6 +17,7 @@ from steerstream.command_line import (
     INTERRUPTED,
     at_interrupt,
     count,
+    default_vehicle_id,
     output_file,
     positive,
     write_result,
@@ -59,7 +60,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--target", required=True, help="HOST:PORT of the server")
     add("--model", help="name of a served model (default: the server's default)")
-    add("--vehicle-id", default="steerstream-link", help="name of the vehicle in the server's log")
+    add("--vehicle-id", default=default_vehicle_id("link"), help="name of the vehicle in the"
+        " server's log (default: steerstream-link, the host and the process)")  # fmt: skip
     add("--budget-ms", type=positive, default=50.0, help="longest round trip that is in time"
         " (default: 50)")  # fmt: skip
     add("--rate-hz", type=positive, default=20.0, help="frames a second (default: 20)")

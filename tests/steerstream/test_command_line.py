@@ -18,6 +18,7 @@ from steerstream.errors import (
     MediaError,
     OutputLost,
     SessionLost,
+    SessionTakenOver,
 )
 
 BEARER = "The call needs one header 'authorization: Bearer TOKEN'"
@@ -133,3 +134,27 @@ def test_a_loss_on_the_way_has_another_exit_code_than_a_failed_start(error, code
 def test_a_call_without_a_token_is_told_of_the_option_that_sends_one(text, options, ends):
     error = AccessDenied(text, reason=ErrorReason.UNAUTHENTICATED)
     assert command_line.error_text(error, options).endswith(ends)
+
+
+def test_two_processes_have_vehicles_of_two_names(monkeypatch):
+    here = command_line.default_vehicle_id("drive")
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    there = command_line.default_vehicle_id("drive")
+    assert here != there
+    assert there.startswith("steerstream-drive-")
+    monkeypatch.setattr("socket.gethostname", lambda: "hôte.example" + 100 * "x")
+    assert command_line.default_vehicle_id("drive") == f"steerstream-drive-h-te-example{20 * 'x'}-7"
+
+
+def test_a_vehicle_whose_name_drives_elsewhere_is_told_of_the_option():
+    error = SessionTakenOver("taken over; check that no other program drives under this name")
+    said = command_line.error_text(error, {"vehicle_id": "car"})
+    assert said == f"{error}, or give --vehicle-id"
+    assert command_line.error_text(error, {}) == str(error)
+
+
+def test_a_lost_server_is_an_argument_for_a_second_one():
+    error = SessionLost("the connection to the server was lost; open a new session")
+    said = command_line.error_text(error, {"targets": ["a:1"]})
+    assert said == "the connection to the server was lost; give a second --target to go on there"
+    assert command_line.error_text(error, {"targets": ["a:1", "b:1"]}) == str(error)

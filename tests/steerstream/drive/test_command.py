@@ -327,7 +327,7 @@ def test_a_file_that_cannot_be_written_is_found_out_before_a_session_opens(
 
 
 @pytest.mark.parametrize("pace", [(), ("--as-fast-as-possible",)])
-def test_a_drive_goes_on_at_another_server_where_one_is_lost(recording, tmp_path, pace):
+def test_a_drive_goes_on_at_another_server_where_one_is_lost(recording, tmp_path, capsys, pace):
     dying, other, out = FakeServer([Reply(), Reply(), Fail()]), FakeServer(), tmp_path / "out.json"
     words = ("--source", recording / "frames", "--policy", "every", "--json", out, *pace)
     with served(dying) as first, command_line(other) as run:
@@ -336,6 +336,12 @@ def test_a_drive_goes_on_at_another_server_where_one_is_lost(recording, tmp_path
     assert (result["frames"], result["commands"]) == (10, 10)
     assert dying.received
     assert other.received
+    assert result["hand_overs"]["count"] == 1
+    assert result["hand_overs"]["longest_gap_ms"] > 0
+    said = capsys.readouterr()
+    assert "hand-overs         1  longest gap " in said.out
+    notes = [line for line in said.err.splitlines() if " drives now, with " in line]
+    assert len(notes) == 1
 
 
 @pytest.mark.parametrize("pace", [(), ("--as-fast-as-possible",)])

@@ -181,6 +181,18 @@ async def test_the_units_command_serves_under_its_filters_and_tells_systemd(
         assert await server.stderr.read() == b""
 
 
+def test_the_filters_let_a_thread_lower_its_priority() -> None:
+    tool("systemd-analyze")
+    program = "import os; os.setpriority(os.PRIO_PROCESS, 0, 19); print(os.nice(0))"
+    result = subprocess.run(
+        [sys.executable, confined.__file__, UNIT, sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.split() == ["19"]
+
+
 def test_the_filters_refuse_what_no_server_does() -> None:
     tool("systemd-analyze")
     program = """

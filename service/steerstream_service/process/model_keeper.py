@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
-import threading
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,13 +19,13 @@ from steerstream_service.admission.catalogue import Model, RoutingError
 from steerstream_service.admission.shadows import Shadows
 from steerstream_service.config import Config
 from steerstream_service.engine.engine import Engine
-from steerstream_service.process import memory
+from steerstream_service.process import memory, priority
 from steerstream_service.telemetry.logs import fields
 from steerstream_service.telemetry.observer import Observer
 
 _log = logging.getLogger(__name__)
 
-_LOWEST_PRIORITY = 19
+_LOWEST_NICENESS = 19
 _LOOK_S = 0.5
 
 
@@ -190,7 +188,7 @@ class ModelKeeper:
         only for a server that has none.
         """
         if self._config.intra_op_threads == 1:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+            priority.lower(_LOWEST_NICENESS)
 
 
 def _digest(path: Path) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -38,7 +38,7 @@ from steerstream_service.engine.loop_engine import LARGEST_STEP, LoopEngine, Tur
 from steerstream_service.engine.model_queue import ModelQueue
 from steerstream_service.engine.thread_engine import ThreadEngine
 from steerstream_service.errors import ConfigError, ListenError
-from steerstream_service.process import bounds
+from steerstream_service.process import bounds, priority
 from steerstream_service.process.model_keeper import NO_SOURCE, ModelKeeper, Source
 from steerstream_service.telemetry.live_board import LiveBoard
 from steerstream_service.telemetry.logs import fields
@@ -77,7 +77,7 @@ _STOP_S = 1.0
 """For RPCs that are still open when all sessions have ended: health watches and descriptions."""
 _LOOK_S = 1.0
 """Between two looks at how long the present step takes."""
-_BESIDE_PRIORITY = 5
+_BESIDE_NICENESS = 5
 """Of the thread that decodes long pictures beside an event loop on the same core: it has a quarter
 of the core where the loop wants all of it. With less it might keep Python's lock for too long."""
 _STRANGERS = (
@@ -176,7 +176,9 @@ class Server:
         self._stop = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._health = health.aio.HealthServicer()
-        self._beside = _threads(1, initializer=_yield_to_others) if in_loop else None
+        self._beside = (
+            _threads(1, initializer=partial(priority.lower, _BESIDE_NICENESS)) if in_loop else None
+        )
         pictures = DecodeQueue(
             self._decoder, 1 if in_loop else config.decode_threads, beside=self._beside
         )
@@ -448,11 +450,6 @@ def _threads(count: int, initializer: Callable[[], None] | None = None) -> Threa
     finally:
         go_on.set()
     return decoder
-
-
-def _yield_to_others() -> None:
-    """Let the event loop, which has the same core, go first with most of what it has to do."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BESIDE_PRIORITY)
 
 
 def _streams(config: Config) -> int:

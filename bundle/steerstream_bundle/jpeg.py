@@ -72,13 +72,18 @@ class Work(NamedTuple):
     one_scan: bool
 
 
-def work(data: bytes, frame: FrameInput) -> Work:
+def work(data: bytes, frame: FrameInput, header: Header | None = None) -> Work:
     """Return what `decode` would go through.
+
+    Args:
+        data: the file.
+        frame: the input that the contract asks for.
+        header: the file's, where it was read before.
 
     Raises:
         UndecodableError: `decode` would refuse the file for its header.
     """
-    header = jpeg_header.read(data)
+    header = header or jpeg_header.read(data)
     height, width = _scaled(header, frame)
     return Work(len(data), header.width_px * header.height_px, height * width, header.one_scan)
 
@@ -89,6 +94,7 @@ def decode(
     *,
     max_pixels: int = sys.maxsize,
     scratch: Scratch | None = None,
+    header: Header | None = None,
 ) -> Picture:
     """Decode a JPEG at the smallest scale that still holds every pixel of the network's input.
 
@@ -97,6 +103,7 @@ def decode(
         frame: the input that the contract asks for.
         max_pixels: largest picture, in pixels of the file.
         scratch: memory to decode into; the result is then valid until its next use.
+        header: the file's, where it was read before.
 
     Returns:
         uint8 [H, W, 3] RGB, upright: the whole picture at 1, 1/2, 1/4 or 1/8 of its size.
@@ -105,7 +112,7 @@ def decode(
         UndecodableError: it is no JPEG, damaged, too large, or of a kind that cannot be decoded;
             the message says what to do.
     """
-    header = jpeg_header.read(data)
+    header = header or jpeg_header.read(data)
     check_size(header.width_px, header.height_px, max_pixels)
     if data.rfind(_EOI, header.scans_at) < 0:
         _refuse("the JPEG is truncated: it has no end marker; send the whole file")

@@ -47,6 +47,7 @@ _ORIENTATIONS = range(9)
 ON_ITS_SIDE = frozenset({5, 6, 7, 8})
 """EXIF orientations that are shown with rows and columns exchanged."""
 
+_LONGEST_COLOUR_SPACE_BYTES = 64
 _COLOUR_SPACE, _VIDEO_LEVELS = b"CS=", b"CS=ITU601"
 """FFmpeg writes this comment where Y, Cb and Cr are those of limited video."""
 
@@ -215,10 +216,11 @@ def _known_orientation(kind: int, order: str, value: bytes) -> int:
 
 
 def _has_video_levels(comment: bytes) -> bool:
-    text = comment.rstrip(b"\0")
-    if text.startswith(_COLOUR_SPACE) and text != _VIDEO_LEVELS:
+    """Return what a comment that names a colour space says."""
+    text = comment[:_LONGEST_COLOUR_SPACE_BYTES].rstrip(b"\0")
+    if text != _VIDEO_LEVELS or len(comment) > _LONGEST_COLOUR_SPACE_BYTES:
         raise UndecodableError(
             f"the JPEG's comment names the colour space {text[:32].decode('ascii', 'replace')}, "
             "which is unknown here; send full-range BT.601, as JPEG has it, without the comment"
         )
-    return text == _VIDEO_LEVELS
+    return True

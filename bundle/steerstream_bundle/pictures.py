@@ -6,7 +6,7 @@ Sizes are checked before memory is allocated.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Never
 
 import numpy as np
@@ -22,6 +22,18 @@ class JpegImage:
     """A JPEG file as it came; nothing of it is checked yet."""
 
     data: bytes
+    _header: jpeg_header.Header | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def header(self) -> jpeg_header.Header:
+        """What its header says; it is read once.
+
+        Raises:
+            UndecodableError: it is no JPEG, or its header is damaged.
+        """
+        if self._header is None:
+            self._header = jpeg_header.read(self.data)
+        return self._header
 
     @property
     def size_bytes(self) -> int:
@@ -100,7 +112,7 @@ def upright_size(image: Image) -> tuple[int, int]:
     """
     if not isinstance(image, JpegImage):
         return image.width_px, image.height_px
-    header = jpeg_header.read(image.data)
+    header = image.header
     if header.orientation in jpeg_header.ON_ITS_SIDE:
         return header.height_px, header.width_px
     return header.width_px, header.height_px
@@ -152,7 +164,7 @@ def work(image: JpegImage, frame: FrameInput, warp: Warp | None = None) -> jpeg.
     Raises:
         UndecodableError: it is refused for its header.
     """
-    return jpeg.work(image.data, _needed(frame, warp))
+    return jpeg.work(image.data, _needed(frame, warp), image.header)
 
 
 def to_input(
@@ -194,7 +206,9 @@ def to_input(
     # Another thread must never see this thread's scratch memory.
     out = np.empty(frame.shape, np.uint8) if out is None else out
     needed = _needed(frame, warp)
-    picture = jpeg.decode(image.data, needed, max_pixels=max_pixels, scratch=_scratch)
+    picture = jpeg.decode(
+        image.data, needed, max_pixels=max_pixels, scratch=_scratch, header=image.header
+    )
     return prepare(picture, frame, out, warp)
 
 

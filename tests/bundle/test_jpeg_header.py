@@ -109,7 +109,10 @@ def test_a_comment_names_video_levels(comment, video_levels):
 
 
 def test_a_colour_space_of_another_name_is_refused():
-    assert "CS=ITU709" in refused(with_segments(WHOLE, segment(0xFE, b"CS=ITU709\0")))
+    for comment in (b"CS=ITU709\0", b"CS=ITU709".ljust(60_000, b"\0")):
+        assert "CS=ITU709" in refused(with_segments(WHOLE, segment(0xFE, comment)))
+    endless = b"CS=ITU601".ljust(60_000, b"\0")
+    assert "CS=ITU601" in refused(with_segments(WHOLE, segment(0xFE, endless)))
 
 
 @pytest.mark.parametrize(

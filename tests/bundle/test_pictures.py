@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerstream_bundle import pictures
+from steerstream_bundle import jpeg_header, pictures
 from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.pictures import JpegImage, Nv12Image, RawImage
 from steerstream_bundle.preprocess import prepare
 from steerstream_bundle.view import Applied
-from tests.bundle.jpeg_files import exif, with_segments
+from tests.bundle.jpeg_files import exif, segment, with_segments
 from tests.service import vehicle
 from tests.service.vehicle import jpeg
 
@@ -179,6 +179,17 @@ def test_only_raw_pictures_of_usual_size_are_cheap():
     assert not pictures.is_cheap(RawImage(640, 481, b""))
     assert not pictures.is_cheap(JpegImage(WHOLE))
     assert not pictures.is_cheap(None)
+
+
+def test_the_header_of_a_picture_is_read_once(monkeypatch):
+    """To forecast what a long one costs, and to decode it, on different threads."""
+    image, reads = JpegImage(with_segments(WHOLE, segment(0xE5, bytes(5000)))), []
+    read = jpeg_header.read
+    monkeypatch.setattr(jpeg_header, "read", lambda data: reads.append(data) or read(data))
+    pictures.check(image, INPUT, MAX_PIXELS)
+    pictures.work(image, INPUT)
+    to_input(image)
+    assert len(reads) == 1
 
 
 def test_a_frame_without_picture_is_refused():

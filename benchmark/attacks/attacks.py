@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from benchmark.attacks import raw_http2
 from benchmark.attacks.raw_http2 import RawConnection
 from benchmark.loadgen.drive_rpc import CHANNEL_OPTIONS, METHOD, frame_request
-from benchmark.loadgen.synthetic_road import jpegs
+from benchmark.loadgen.synthetic_road import Picture, jpegs
 from benchmark.loadgen.timing import NS_PER_S, seconds_until, together
 from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
 
@@ -229,7 +229,7 @@ async def hostile_sessions(siege: Siege) -> int:
 
 
 async def disguised_pictures(siege: Siege) -> int:
-    """Send small pictures as vehicles do, from many sessions, and dear ones each fourth second."""
+    """Send small pictures as vehicles do, and each fourth second dear ones, or false headers."""
     random_levels = np.random.default_rng(0).integers
     small, large = (
         random_levels(0, 256, (*size, 3), np.uint8) for size in ((66, 200), (1024, 2000))
@@ -241,6 +241,7 @@ async def disguised_pictures(siege: Siege) -> int:
     )
     pixels = frame_pb2.Rgb8Image(width_px=1280, height_px=720, pixels=bytes(3 * 1280 * 720))
     dear.append(frame_pb2.Frame(rgb8=pixels).SerializeToString())
+    false = _false_pictures(grey)
     began_s = time.monotonic()
 
     async def one(index: int) -> int:
@@ -252,7 +253,8 @@ async def disguised_pictures(siege: Siege) -> int:
                     await call.write(opening(f"disguised-{index}", rate_hz=20.0))
                     while not reader.done():
                         is_dear = (time.monotonic() - began_s) % 4.0 > 3.0
-                        image = dear[index % len(dear)] if is_dear else cheap
+                        kinds = false if index % 5 == 4 else dear
+                        image = kinds[index // 5 % len(kinds)] if is_dear else cheap
                         await call.write(frame_request(image, sent, time.monotonic_ns()))
                         sent += 1
                         await asyncio.sleep(0.05)
@@ -260,7 +262,26 @@ async def disguised_pictures(siege: Siege) -> int:
             await asyncio.wait([reader])
         return sent
 
-    return sum(await together(one(index) for index in range(siege.many(16))))
+    return sum(await together(one(index) for index in range(siege.many(20))))
+
+
+def _false_pictures(grey: Picture) -> list[bytes]:
+    """Return frames whose pictures are refused by what they say, and would be dear otherwise."""
+    (progressive,) = jpegs([grey], progressive=True)
+    sizes_at = progressive.index(b"\xff\xc2") + 5
+    false_size = progressive[:sizes_at] + b"\xff" * 4 + progressive[sizes_at + 4 :]
+    filled = progressive[:2] + b"\xff" * 3_900_000 + progressive[2:]
+    row = frame_pb2.Rgb8Image(width_px=307_200, height_px=1, pixels=bytes(3 * 307_200))
+    rows = frame_pb2.Nv12Image(
+        width_px=1_000_000, height_px=2, planes=bytes(3_000_000), full_range=True
+    )
+    frames = (
+        frame_pb2.Frame(jpeg=false_size),
+        frame_pb2.Frame(jpeg=filled),
+        frame_pb2.Frame(rgb8=row),
+        frame_pb2.Frame(nv12=rows),
+    )
+    return [frame.SerializeToString() for frame in frames]
 
 
 async def describes(siege: Siege) -> int:

@@ -185,7 +185,12 @@ def test_the_header_of_a_picture_is_read_once(monkeypatch):
     """To forecast what a long one costs, and to decode it, on different threads."""
     image, reads = JpegImage(with_segments(WHOLE, segment(0xE5, bytes(5000)))), []
     read = jpeg_header.read
-    monkeypatch.setattr(jpeg_header, "read", lambda data: reads.append(data) or read(data))
+
+    def counted(data):
+        reads.append(data)
+        return read(data)
+
+    monkeypatch.setattr(jpeg_header, "read", counted)
     pictures.check(image, INPUT, MAX_PIXELS)
     pictures.work(image, INPUT)
     to_input(image)

@@ -203,7 +203,7 @@ def _shadow_values(serving: wire.Serving) -> dict[str, Any] | None:
 def _as_table(serving: wire.Serving) -> str:
     shares = {item.name: item.share for item in serving.shares}
     shares[serving.default_model] = 1.0 - sum(shares.values())
-    lines = [f"{'':2}{'model':<24}{'sessions':>8}  vehicles that ask for none"]
+    lines = [f"{'':2}{'model':<24}{'sessions':>8}  share of vehicles that name no network"]
     for model in serving.models:
         mark = "* " if model.name == serving.default_model else "  "
         part = f"{shares.get(model.name, 0.0):.2%}"

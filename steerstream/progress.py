@@ -14,6 +14,7 @@ _T = TypeVar("_T")
 _WIDTH = 28
 _TERMINAL_PERIOD_S = 0.1
 _LOG_PERIOD_S = 60.0
+_ESTIMATE_AFTER_S = 1.0
 
 
 class ProgressLine:
@@ -101,11 +102,14 @@ class Progress(ProgressLine):
     def _text(self) -> str:
         elapsed_s = max(time.monotonic() - self._began_s, 1e-6)
         rate = (self._done - self._first) / elapsed_s
-        left_min = (self._total - self._done) / max(rate, 1e-6) / 60
-        return (
-            f"{self._task} {bar(self._done, self._total)} {self._done}/{self._total} {self._unit}, "
-            f"{rate:.3g}/s, {left_min:.1f} min left"
+        said = (
+            f"{self._task} {bar(self._done, self._total)} {self._done}/{self._total} {self._unit}"
         )
+        if elapsed_s < _ESTIMATE_AFTER_S:
+            # The first steps say little of those that follow.
+            return said
+        left_min = (self._total - self._done) / max(rate, 1e-6) / 60
+        return f"{said}, {rate:.3g}/s, {left_min:.1f} min left"
 
 
 def tracked(items: Iterable[_T], task: str, total: int, unit: str) -> Iterator[_T]:

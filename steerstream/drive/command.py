@@ -79,7 +79,7 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--plot", type=png_file, help="draw steering over time, as predicted and as recorded, .png;"
         " missing folders are made")  # fmt: skip
-    add("--record", metavar="PATH", type=Path, help="write a flight recording: a file whose"
+    add("--record", metavar="PATH", type=_recording, help="write a flight recording: a file whose"
         " name ends in .mcap, or a folder, where the oldest files make room")  # fmt: skip
     add("--record-bytes", type=count, metavar="N", help="bytes of all recordings in the folder of"
         " --record (default: a gigabyte)")  # fmt: skip
@@ -88,6 +88,16 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     add("--json", type=output_file, help="write the result as JSON; missing folders are made")
     add_connection_options(parser)
     add_read_options(parser)
+
+
+def _recording(text: str) -> Path:
+    """Read the path of a recording: a file of .mcap, or a folder, which may be there already."""
+    path = Path(text)
+    if path.suffix not in {"", ".mcap"} and not path.is_dir():
+        raise argparse.ArgumentTypeError(
+            f"needs a file's name that ends in .mcap, or a folder's without a dot, not {text!r}"
+        )
+    return path
 
 
 async def drive(options: argparse.Namespace) -> int:

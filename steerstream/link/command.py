@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
 from typing import Any
 
@@ -90,6 +91,8 @@ async def doctor(options: argparse.Namespace) -> int:
     Raises:
         SteerstreamError: something is wrong with the options or the server.
     """
+    seconds = 2 * options.frames / options.rate_hz + _PAUSES * _PAUSE_S
+    print(f"steerstream doctor: this takes about {seconds:.0f} s", file=sys.stderr)
     measured = await _examine(options)
     found = diagnose(measured)
     for diagnosis in found:

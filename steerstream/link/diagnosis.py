@@ -122,7 +122,11 @@ def _jitter(measured: Measured) -> Diagnosis:
     most_ms = max(_NOTABLE_MS, _JITTER_SHARE * measured.budget_ms)
     advice = ""
     if jitter_ms > most_ms:
-        advice = "switch power saving of the radio or network card off; keep bulk traffic apart"
+        advice = (
+            "no network is between, so other programs take the cores: end them, or move the server"
+            if measured.is_local
+            else "switch power saving of the radio or network card off; keep bulk traffic apart"
+        )
     return Diagnosis("jitter", f"{jitter_ms:.1f} ms between p50 and p99 of the link", advice)
 
 

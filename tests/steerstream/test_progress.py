@@ -56,6 +56,14 @@ def test_steps_are_counted_with_their_rate_and_the_time_that_is_left(clock):
     assert log.getvalue().endswith("120/400 frames, 2/s, 2.3 min left  loss 0.5\n")
 
 
+def test_nothing_is_estimated_from_the_first_second(clock):
+    log = io.StringIO()
+    with Progress("encoding", 400, "frames", stream=log) as progress:
+        clock[0] += 0.5
+        progress.reach(2)
+    assert log.getvalue().endswith("2/400 frames\n")
+
+
 def test_a_loop_is_tracked_without_a_change_of_its_items(clock, capsys):
     assert list(tracked("abc", "reading", 3, "letters")) == ["a", "b", "c"]
     assert "reading" in capsys.readouterr().err

@@ -19,7 +19,9 @@ import base64
 import datetime as dt
 import hashlib
 import hmac
+import logging
 import secrets
+import stat
 import struct
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +38,7 @@ from steerstream_service.admission.watched_files import WatchedFiles
 from steerstream_service.errors import BadTicketError, ConfigError
 from steerstream_service.session import ticket
 from steerstream_service.session.ticket import SessionState, TicketError
+from steerstream_service.telemetry.logs import fields
 
 KEY_BYTES = 32
 """Of a key in the file: `openssl rand -base64 32`."""
@@ -48,6 +51,8 @@ _ONCE = bytes(12)
 _LONGEST_NAME = 64
 _EPOCH, _DAY_S = dt.date(1970, 1, 1), 86_400
 _LINE = f"'name = base64 of {KEY_BYTES} bytes', with the day it was made, YYYY-MM-DD, or without"
+
+_log = logging.getLogger(__name__)
 
 
 class TicketKey(NamedTuple):
@@ -162,9 +167,17 @@ def _watched(path: Path) -> WatchedFiles[Mapping[bytes, TicketKey]]:
     return WatchedFiles(
         "ticket_keys",
         [path],
-        lambda: read_keys(path),
+        lambda: _read(path),
         lambda keys: {"keys": [name.decode() for name in keys]},
     )
+
+
+def _read(path: Path) -> Mapping[bytes, TicketKey]:
+    keys = read_keys(path)
+    if path.stat().st_mode & stat.S_IROTH:
+        hint = f"every user of this machine may read it; chmod o= {path}"
+        _log.warning("ticket_keys_open_to_all", extra=fields(reason=hint))
+    return keys
 
 
 def read_keys(path: Path) -> Mapping[bytes, TicketKey]:

@@ -81,6 +81,7 @@ def tiny(tmp_path_factory):
 def keys(tmp_path):
     path = tmp_path / "keys"
     path.write_text("# of the fleet\n\n" + key_line("new", 1) + key_line("old", 2))
+    path.chmod(0o600)
     return path
 
 
@@ -253,6 +254,13 @@ def test_keys_change_while_the_server_runs(tiny, keys, monkeypatch, caplog):
     keys.write_text(key_line("newest", 3))
     with pytest.raises(BadTicketError, match=r"its key b'new' is not known"):
         office.open(by_new, "car", tiny)
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o640, False), (0o644, True)])
+def test_keys_that_every_user_may_read_are_warned_of(keys, caplog, mode, warned):
+    keys.chmod(mode)
+    TicketOffice(keys, 60, Wall())
+    assert ("ticket_keys_open_to_all" in caplog.text) is warned
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -968,6 +969,18 @@ async def test_a_server_whose_loop_is_starved_says_so_and_takes_nobody_until_it_
     (late,) = [record for record in caplog.records if record.message == "server_late"]
     assert late.levelname == "ERROR"
     assert "server_in_time" in caplog.text
+
+
+async def test_lateness_after_the_last_vehicle_left_is_no_error(tiny, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    async with running(tiny) as run:
+        service = run.server._service
+        lateness = SimpleNamespace(lasts=True, missed=0.5)
+        monkeypatch.setattr(service._admission.capacity, "lateness", lateness)
+        service._tell_lateness([])
+        monkeypatch.undo()
+    (late,) = [record for record in caplog.records if record.message == "server_late"]
+    assert late.levelname == "INFO"
 
 
 async def test_a_full_server_asks_its_vehicles_for_a_pace_and_ends_it(tiny, caplog):

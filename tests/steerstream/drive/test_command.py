@@ -399,6 +399,7 @@ def test_a_server_that_is_not_there_is_one_line_and_exit_2(recording, capsys):
         ["drive", "--source", "x", "--target", "y", "--budget-ms", "-1"],
         ["drive", "--source", "x", "--target", "y", "--rate-hz", "nan"],
         ["drive", "--source", "x", "--target", "y", "--policy", "some"],
+        ["drive", "--source", "x", "--target", "y", "--record", "x.bag"],
     ],
 )
 def test_wrong_options_exit_2(words, capsys):

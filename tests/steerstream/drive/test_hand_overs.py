@@ -21,7 +21,7 @@ class Driven:
 
     def goes_to(self, target: str, *, with_state: bool = True) -> None:
         self.session.info = object()
-        self.session.change = SessionChange(DriveState.DRIVING, target, "died", with_state)
+        self.session.change = SessionChange(DriveState.DRIVING, target, "x", with_state)
 
     def answered(self, number: int, at_ms: float, **changes) -> None:
         self.hand_overs.answered(command(number, 0, received_ms=at_ms, **changes))
@@ -37,8 +37,8 @@ def test_each_hand_over_is_a_line_and_the_longest_gap_is_reported():
     drive.goes_to("a:1", with_state=False)
     drive.answered(4, 400)
     assert drive.lines == [
-        "b:1 drives now, with the state; its first command came 250 ms after the last one (died)",
-        "a:1 drives now, with a fresh state; its first command came 50 ms after the last one (died)",
+        "b:1 drives now, with the state; its first command came 250 ms after the last one (x)",
+        "a:1 drives now, with a fresh state; its first command came 50 ms after the last one (x)",
     ]
     assert drive.hand_overs.line() == "hand-overs         2  longest gap 250 ms, 1 of 2 with state"
     assert drive.hand_overs.summary() == {

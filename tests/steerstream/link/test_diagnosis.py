@@ -67,6 +67,12 @@ def test_each_fault_is_told_with_what_to_change(change, subject, words):
     assert words in advised(dataclasses.replace(WELL, **change))[subject]
 
 
+def test_jitter_on_this_machine_is_of_its_cores_and_not_of_a_radio():
+    local = dataclasses.replace(WELL, is_local=True, small=times(4.0, 4.0, 15.0))
+    assert "other programs take the cores" in advised(local)["jitter"]
+    assert "radio" not in advised(local)["jitter"]
+
+
 def test_plain_text_on_this_machine_is_well():
     local = dataclasses.replace(WELL, is_encrypted=False, is_local=True)
     assert "connection" not in advised(local)

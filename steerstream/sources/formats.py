@@ -22,6 +22,7 @@ from steerstream.sources import (
     video,
 )
 from steerstream.sources.options import ReadOptions
+from steerstream.sources.pictures import SUFFIXES
 from steerstream.sources.recording import Recording
 
 _LABELS = "labels.csv"
@@ -61,7 +62,7 @@ def open_recording(path: Path, options: ReadOptions, name: str = "") -> Recordin
     for found in FORMATS.values():
         if found.recognises(path):
             return found.open(path, options)
-    raise MediaError(f"{path}: no format recognises it; it {_content(path)}; see --format")
+    raise MediaError(f"{path}: {_why_none(path)}")
 
 
 def _labels_file(path: Path) -> Path | None:
@@ -85,6 +86,19 @@ def _open_folder(path: Path, options: ReadOptions) -> Recording:
 
 def _open_video(path: Path, options: ReadOptions) -> Recording:
     return video.open_video(path, options.rate_hz)
+
+
+def _why_none(path: Path) -> str:
+    """Return why no format recognises a path, with what to give in its place."""
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        return f"is one picture; give the folder of the pictures, {path.parent}"
+    if path.is_dir() and not any(path.iterdir()):
+        return "the folder holds no pictures; it is empty"
+    log = path / udacity.LOG_NAME if path.is_dir() else path
+    if log.name == udacity.LOG_NAME and log.is_file():
+        lacking = ", ".join(name for name in udacity.LOG_COLUMNS if name not in tables.header(log))
+        return f"{udacity.LOG_NAME} is without the columns {lacking}, which the simulator's has"
+    return f"no format recognises it; it {_content(path)}; see --format"
 
 
 def _content(path: Path) -> str:

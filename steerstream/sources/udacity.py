@@ -31,7 +31,11 @@ _EVALUATION = ("frame_id", "steering_angle")
 _LOG = ("center", "left", "right", "steering", "throttle", "brake", "speed")
 """What the simulator's columns are; it writes no header itself."""
 
-_NAMES = ("interpolated.csv", "driving_log.csv", "CH2_final_evaluation.csv")
+LOG_COLUMNS = _LOG[:4]
+"""Without these columns a log is none."""
+LOG_NAME = "driving_log.csv"
+
+_NAMES = ("interpolated.csv", LOG_NAME, "CH2_final_evaluation.csv")
 
 
 def recognises(path: Path) -> bool:
@@ -69,7 +73,7 @@ def _kind(file: Path) -> str | None:
         return "interpolated"
     if set(_EVALUATION) <= set(columns):
         return "evaluation"
-    if set(_LOG[:4]) <= set(columns):
+    if set(LOG_COLUMNS) <= set(columns):
         return "log"
     # Without a header: three pictures, then numbers.
     is_log = len(columns) == len(_LOG) and all(_is_picture(name) for name in columns[:3])

@@ -39,3 +39,22 @@ def test_no_format_takes_a_file_that_only_begins_like_one(tmp_path, content):
     path = tmp_path / "some.bin"
     path.write_bytes(content)
     assert not [name for name, one in FORMATS.items() if one.recognises(path)]
+
+
+def test_one_picture_or_none_or_another_log_is_told_what_to_give(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "one.png").write_bytes(b"\x89PNG")
+    log = tmp_path / "driving_log.csv"
+    log.write_text("center,angle\na.jpg,0.1\n")
+    columns = "driving_log.csv is without the columns left, right, steering"
+    for path, said in (
+        (tmp_path / "empty", "the folder holds no pictures"),
+        (tmp_path / "one.png", f"is one picture; give the folder of the pictures, {tmp_path}"),
+        (log, columns),
+    ):
+        with pytest.raises(MediaError) as raised:
+            open_recording(path, ReadOptions())
+        assert str(raised.value).startswith(f"{path}: {said}")
+    (tmp_path / "one.png").unlink()
+    with pytest.raises(MediaError, match=columns):
+        open_recording(tmp_path, ReadOptions())

@@ -18,7 +18,6 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 import cv2
-import torch
 
 from model_export.errors import ProcessError
 
@@ -80,6 +79,9 @@ def _begin(function: Callable[[Any], Any], parent: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
+    # Here alone: pictures are read for evaluations too, which need no torch.
+    import torch  # noqa: PLC0415
+
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 

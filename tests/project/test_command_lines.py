@@ -10,6 +10,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
@@ -67,6 +69,16 @@ def test_a_missing_extra_is_named_in_one_line_with_the_command_to_install_it(ext
     assert result.stderr.endswith(f" is not installed; {hint}\n")
     assert result.stderr.count("\n") == 1
     assert set(",".join(extras).split(",")) <= PROJECT["optional-dependencies"].keys()
+
+
+def test_a_bundle_is_evaluated_without_torch(tmp_path):
+    cv2.imwrite(str(tmp_path / "0.jpg"), np.full((480, 640, 3), 90, np.uint8))
+    labels = tmp_path / "labels.csv"
+    labels.write_text("frame_id,filename,steering_angle_rad\n1000000000,0.jpg,0.1\n")
+    bundle = "models/pilotnet_lstm.onnx"
+    result = run_without("torch", "model_export", "evaluate", bundle, "--labels", str(labels))
+    assert result.returncode == 0, result.stderr
+    assert "steering_wheel_angle" in result.stdout
 
 
 def test_a_module_of_ours_that_is_missing_shows_itself():

@@ -16,6 +16,7 @@ from steerstream import lens
 from steerstream_bundle import loading
 from steerstream_bundle.contract import TrainedCamera
 from steerstream_bundle.pictures import JpegImage, RawImage
+from steerstream_bundle.view import Applied
 from steerstream_service.admission import admission as admission_module
 from steerstream_service.admission.admission import Admission, Taken
 from steerstream_service.admission.catalogue import Model
@@ -154,10 +155,11 @@ STUFFED = JpegImage(of_size(2000, 1024, 3_900_000, progressive=True))
 LARGE = RawImage(1280, 720, bytes(3 * 1280 * 720))
 
 
-def takes(lease, image, now_ns=0, *, is_replayed=False):
+def takes(lease, image, now_ns=0, *, is_replayed=False, applied=None):
     """One frame, as a stream hands it over; returns its record, and what the stream is told."""
     record = FrameRecord(0, 0, image, None, now_ns)
     record.is_replayed = is_replayed
+    record.view_applied = applied
     return record, lease.take(record)
 
 
@@ -286,6 +288,8 @@ def test_a_dear_picture_that_is_refused_by_its_header_takes_no_turn(tiny):
     hostile, car = disguised(admission(tiny), 2)
     false_size = JpegImage(of_size(65_535, 65_535, 9_000, progressive=True))
     assert takes(hostile, false_size, 10**9)[1] == Taken()
+    no_view = Applied(2000, 1024, 0, 1024, 0, 2000)
+    assert takes(hostile, NOISE, 10**9, applied=no_view)[1] == Taken()
     record, told = takes(car, NOISE, 10**9)
     assert told.refusal is None
     assert told.pause_ns < 4.1 * (record.decode_forecast_ns + 2 * MS)

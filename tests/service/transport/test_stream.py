@@ -257,6 +257,7 @@ async def test_a_stream_that_is_closed_leaves_no_garbage(opened, left):
     elif left == "a frame taken back":
         run.stream._perform(run.stream._session.tick(time.monotonic_ns() + 10**15))
         await run.answered(1)
+        run.engine.frames.clear()  # An engine drops those that it cannot claim.
     there = run.let_go()
     for record in run.engine.frames:
         record.outcome = NotStepped(SkipReason.FAILED, "the step failed")
@@ -380,19 +381,24 @@ def pauses_s(monkeypatch):
     return pauses_s
 
 
-async def test_a_surplus_frame_of_a_busy_server_delays_the_next_one(opened, pauses_s):
+@pytest.mark.parametrize("numbers", [range(10), [0] * 10], ids=["good", "faulty"])
+async def test_a_surplus_frame_of_a_busy_server_delays_the_next_one(opened, pauses_s, numbers):
     run = await opened(rate_hz=0.1)
     run.lease.capacity.is_busy = True
-    run.frames(*range(10))
+    run.frames(*numbers)
     await until(lambda: run.context.reads == 10)
     assert pauses_s == [0.2, 0.2], "8 frames may come at once"
 
 
-async def test_a_dear_picture_that_comes_before_its_turn_is_refused_undecoded(opened, pauses_s):
+async def test_a_dear_picture_that_comes_before_its_turn_is_refused_undecoded(
+    opened, pauses_s, monkeypatch
+):
     run = await opened(FramePolicy.LATEST, rate_hz=20.0)
+    now_ns = time.monotonic_ns()
+    monkeypatch.setattr(stream_module, "time", _with(time, monotonic_ns=lambda: now_ns))
     for _ in range(100):
         other = Claim(run.lease.demand, NO_PICTURE)
-        run.lease.capacity.dear_turn(other, time.monotonic_ns(), 10**12)
+        run.lease.capacity.dear_turn(other, now_ns, 10**12)
     run.frames(0, jpeg=of_size(2000, 1024, 1_840_000))
     await run.answered(1)
     (answer,) = run.context.answers
@@ -400,6 +406,20 @@ async def test_a_dear_picture_that_comes_before_its_turn_is_refused_undecoded(op
     assert "send smaller ones" in answer.detail
     assert pauses_s == [5.0], "however long the others take"
     assert not run.engine.frames
+    terms = run.lease.terms
+    idle_ns = run.stream.session.idle_check_ns - now_ns
+    assert idle_ns == terms.idle_timeout_ns - terms.expiring_notice_ns + 5000 * MS
+
+
+@contextlib.contextmanager
+def busy(decoder):
+    """Keep a decoder of one thread from beginning anything."""
+    ended = threading.Event()
+    decoder.submit(ended.wait)
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def next_turn_ns(lease, now_ns):
@@ -410,7 +430,7 @@ def next_turn_ns(lease, now_ns):
     return told.next_ns
 
 
-@pytest.mark.parametrize("why", ["invalid", "no JPEG", "taken back", "gone"])
+@pytest.mark.parametrize("why", ["invalid", "no JPEG", "given up", "taken back", "gone"])
 async def test_a_dear_picture_that_costs_nothing_puts_nobody_off(
     opened, pauses_s, why, monkeypatch
 ):
@@ -421,21 +441,24 @@ async def test_a_dear_picture_that_costs_nothing_puts_nobody_off(
     if why == "invalid":
         run.frames(0, jpeg=of_size(2000, 1024, 1_840_000), vehicle_speed_mps=float("nan"))
         await run.answered(1)
+    elif why == "given up":
+        run.stream._decoder._clock = lambda: now_ns + 10**15
+        run.frames(0, jpeg=of_size(2000, 1024, 1_840_000))
+        await run.answered(1)
+        await until(lambda: pauses_s)
     elif why == "no JPEG":
         run.frames(0, jpeg=of_size(2000, 1024, 1_840_000)[:-2])
         await run.answered(1)
         await until(lambda: pauses_s)
     else:
-        held = threading.Event()
-        run.decoder.submit(held.wait)
-        run.frames(0, jpeg=of_size(2000, 1024, 1_840_000))
-        await until(lambda: pauses_s)
-        assert next_turn_ns(run.lease, now_ns) > now_ns + 40 * MS
-        if why == "taken back":
-            run.stream._perform(run.stream._session.tick(now_ns + 10**15))
-        else:
-            run.let_go()
-        held.set()
+        with busy(run.decoder):
+            run.frames(0, jpeg=of_size(2000, 1024, 1_840_000))
+            await until(lambda: pauses_s)
+            assert next_turn_ns(run.lease, now_ns) > now_ns + 40 * MS
+            if why == "taken back":
+                run.stream._perform(run.stream._session.tick(now_ns + 10**15))
+            else:
+                run.let_go()
     assert bool(pauses_s) is (why != "invalid")
     assert next_turn_ns(run.lease, now_ns) < now_ns + 40 * MS
 

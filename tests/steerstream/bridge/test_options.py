@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from steerstream.bridge.options import add_session_options, session_arguments
-from steerstream.command_line import Parser
+from steerstream.command_line import Parser, default_vehicle_id
 
 
 def test_options_say_where_and_by_which_network_a_simulator_is_driven():
@@ -9,7 +9,7 @@ def test_options_say_where_and_by_which_network_a_simulator_is_driven():
     add_session_options(parser)
     options = parser.parse_args(["--target", "a:1"])
     assert session_arguments(options) == {
-        "vehicle_id": "steerstream-bridge",
+        "vehicle_id": default_vehicle_id("bridge"),
         "model": None,
         "budget_ms": 50.0,
     }

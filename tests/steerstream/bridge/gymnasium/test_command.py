@@ -35,7 +35,8 @@ def test_episodes_are_driven_and_reported(tmp_path, capsys):
     assert result["reward_mean"] == pytest.approx(0.5)
     assert (result["frames"], result["commands"], result["frame_policy"]) == (10, 10, "EVERY")
     opening = fake.received[0].open
-    assert (opening.frame_rate_hz, opening.vehicle_id) == (10.0, "steerstream-bridge")
+    assert opening.frame_rate_hz == 10.0
+    assert opening.vehicle_id.startswith("steerstream-bridge-")
     text = capsys.readouterr().out
     assert "seed      3  reward      0.50  in      5 steps, terminated" in text
     assert "reward 0.50 a mean of 2" in text

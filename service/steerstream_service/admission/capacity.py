@@ -238,9 +238,10 @@ class Capacity:
             may_refuse: whether the picture is refused where it has no turn. One that comes before
                 the turn that its session has costs nobody another one then.
         """
-        if may_refuse and claim.turn_ns is not None and now_ns < claim.turn_ns:
-            return DearTurn(is_now=False, next_ns=claim.turn_ns)
-        is_kept = claim.turn_ns is not None and 0 <= now_ns - claim.turn_ns < _DEAR_KEPT_NS
+        turn_ns = NEVER_NS if claim.turn_ns is None else claim.turn_ns
+        if may_refuse and claim.turn_took_ns and now_ns < turn_ns:
+            return DearTurn(is_now=False, next_ns=turn_ns)
+        is_kept = 0 <= now_ns - turn_ns < _DEAR_KEPT_NS
         is_now = is_kept or self._next_dear_ns <= now_ns + _DEAR_AHEAD_NS
         claim.turn_took_ns = min(round(_DEAR_GAP * picture_ns), _MOST_DEAR_NS)
         self._next_dear_ns = max(now_ns, self._next_dear_ns) + claim.turn_took_ns

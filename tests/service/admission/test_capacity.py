@@ -465,6 +465,13 @@ def test_a_turn_that_has_passed_is_not_taken_from_those_after_it():
     assert server.dear_turn(last, 10 * S + 110 * MS, 25 * MS).next_ns == 10 * S + 300 * MS
 
 
+def test_a_session_that_gave_its_turn_back_waits_for_no_other_than_those_before_it():
+    server, (car,) = capacity(), claims_of(1)
+    server.dear_turn(car, 10 * S, 25 * MS, may_refuse=True)
+    server.give_turn_back(car, 10 * S)
+    assert server.dear_turn(car, 10 * S, 25 * MS, may_refuse=True) == (True, 10 * S + 100 * MS)
+
+
 def test_a_session_that_is_read_before_its_turn_keeps_it_and_puts_nobody_off():
     server, (hostile, car, last) = capacity(), claims_of(3)
     server.dear_turn(hostile, 10 * S, 36 * S)

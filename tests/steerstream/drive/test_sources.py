@@ -78,7 +78,7 @@ def test_labels_choose_the_pictures_and_their_order(tmp_path):
     ("name", "message"),
     [
         ("nosuch", "there is no .*nosuch"),
-        ("empty", "empty: no format recognises it; it holds nothing"),
+        ("empty", "empty: the folder holds no pictures; it is empty"),
         ("text.mp4", "no format recognises it; it begins with b'no video'"),
         ("/dev/video99", "cannot open the camera"),
         ("rtsp://127.0.0.1:1/none", "cannot open the camera rtsp"),

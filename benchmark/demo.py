@@ -153,6 +153,7 @@ def _drive(target: str, out: Path, folder: Path) -> dict[str, object]:
 def _kill(out: Path, folder: Path) -> object:
     """Drive on two servers, and kill the one that answers in a bend."""
     keys = folder / "keys"
+    keys.touch(mode=0o600)
     keys.write_text(f"demo = {base64.b64encode(os.urandom(32)).decode()}\n")
     # Each server would choose the precision that is quicker as it starts, and a ticket is of one.
     settings = {"ticket_keys": str(keys), "precision": "f32"}

@@ -79,6 +79,7 @@ def keys_file() -> Iterator[str]:
     """Make a key for tickets that lives as long as the block; yields the file's path."""
     with tempfile.TemporaryDirectory(prefix="steerstream-") as name:
         path = Path(name) / "keys"
+        path.touch(mode=0o600)
         path.write_text(f"fleet = {base64.b64encode(os.urandom(32)).decode()}\n")
         yield str(path)
 

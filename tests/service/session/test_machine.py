@@ -650,6 +650,15 @@ def test_a_frame_without_a_picture_adds_nothing_to_the_traffic(more_bytes, is_du
     assert shell.frame(1, 50, image=picture).decode().submitted.saves_state is is_due
 
 
+@pytest.mark.parametrize(("ring_length", "saves_rings"), [(0, True), (3, False)])
+def test_a_state_is_saved_with_its_rings_where_no_frames_are_played_again_for_them(
+    ring_length, saves_rings
+):
+    shell = Shell(ring_length=ring_length, ticket_every=1)
+    shell.drive(0, 0)
+    assert shell.stepped[0].saves_rings is saves_rings
+
+
 def test_a_session_that_ends_gives_out_its_next_state():
     shell = Shell(ticket_every=1000)
     shell.drive(0, 0)

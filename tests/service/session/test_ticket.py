@@ -98,6 +98,7 @@ def test_a_state_that_lacks_its_rings_and_their_frames_is_of_another_size():
 def test_another_version_is_named():
     packed = pack(_state())
     assert packed[0] == 1
+    assert pack(dataclasses.replace(_state(), ring_frames=(1,)))[0] == 2
     with pytest.raises(TicketError, match="another version"):
         unpack(b"\x7f" + packed[1:], CONTRACT)
 

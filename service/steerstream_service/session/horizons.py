@@ -157,11 +157,9 @@ class _Limits:
         limited = []
         for step in steps:
             if last > 0:
-                low, high = last - fall, last + rise
-                low = -rise if low < -rise else low
+                low, high = max(last - fall, -rise), last + rise
             else:
-                low, high = last - rise, last + fall
-                high = rise if high > rise else high
+                low, high = last - rise, min(last + fall, rise)
             last = low if step < low else high if step > high else step
             last = -bound if last < -bound else bound if last > bound else last
             limited.append(last)
@@ -180,15 +178,10 @@ class _Limits:
         jerk_change, acceleration = self._jerk_change, self._lateral_acceleration
         limits = []
         for speed in speeds_mps:
-            square = (slowest if speed < slowest else speed) ** 2
+            square = max(speed, slowest) ** 2
             per_mps2 = ratio * (wheelbase + understeer * square) / square
             change, bound = jerk_change * per_mps2, acceleration * per_mps2
-            limits.append(
-                (
-                    rate_change if rate_change < change else change,
-                    greatest if greatest < bound else bound,
-                )
-            )
+            limits.append((min(rate_change, change), min(greatest, bound)))
         return limits
 
 

@@ -260,7 +260,12 @@ def test_keys_change_while_the_server_runs(tiny, keys, monkeypatch, caplog):
 def test_keys_that_every_user_may_read_are_warned_of(keys, caplog, mode, warned):
     keys.chmod(mode)
     TicketOffice(keys, 60, Wall())
-    assert ("ticket_keys_open_to_all" in caplog.text) is warned
+    said = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    about = (TicketOffice.__module__, "ticket_keys_open_to_all")
+    hint = f"every user of this machine may read it; chmod o= {keys}"
+    assert [(line["logger"], line["event"], line["reason"]) for line in said] == (
+        [(*about, hint)] if warned else []
+    )
 
 
 @pytest.mark.parametrize(

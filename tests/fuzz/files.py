@@ -22,11 +22,11 @@ from steerstream_service.admission.ticket_office import TicketOffice, read_keys
 from steerstream_service.config import Config
 from steerstream_service.errors import BadTicketError, ConfigError
 from steerstream_service.session import ticket
-from steerstream_service.session.ticket import SessionState, TicketError
+from steerstream_service.session.ticket import TicketError
 from tests.bundle.jpeg_files import PROGRESSIVE, RESTARTS, WHOLE, exif, with_segments
 from tests.fuzz.messages import damage
 from tests.fuzz.tally import Tally
-from tests.service import bundles
+from tests.service import bundles, states
 
 _ODD_VALUES = (
     None, True, 0, -1, 2**63, 10**400, 0.5, -0.0, 1e308, float("nan"), float("inf"),
@@ -98,16 +98,7 @@ def _readers(folder: Path) -> list[_Reader]:
     bundle = loading.load(bundles.recurrent(folder / "tiny.onnx"))
     file = folder / "file"
     office = TicketOffice(None, 60.0, wall_s=lambda: 1e9)
-    state = SessionState(
-        sequence_number=7,
-        capture_time_ns=350,
-        epoch=0,
-        step_count=8,
-        alive_counter=8,
-        time_left_s=0.4,
-        held=None,
-        tensors=bytes(ticket.state_bytes(bundle.contract)),
-    )
+    state = states.state(tensors=bytes(ticket.state_bytes(bundle.contract)))
     settings = "\n".join(
         f"{item.name} = {json.dumps(item.default)}" for item in dataclasses.fields(Config)
     )

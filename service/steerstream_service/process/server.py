@@ -437,7 +437,8 @@ def _in_threads(
 def _threads(count: int, initializer: Callable[[], None] | None = None) -> ThreadPoolExecutor:
     """Return a pool of threads that decode, with all of them running.
 
-    A pool makes threads as calls come. So a lack of threads ends the start and no session later.
+    A pool makes threads as calls come. All are made here, so that a lack of threads ends the start
+    and no session later.
     """
     decoder = ThreadPoolExecutor(count, "decode", initializer)
     go_on = threading.Event()

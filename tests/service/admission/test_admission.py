@@ -31,25 +31,15 @@ from steerstream_service.errors import (
     TooManySessionsError,
 )
 from steerstream_service.session.frame_stages import FrameRecord
-from steerstream_service.session.ticket import SessionState
 from tests.bundle.jpeg_files import of_size
-from tests.service import bundles
+from tests.service import bundles, states
 
 MS = 1_000_000
 NUMBERS = itertools.count()
 """Of vehicles, which all have names of their own."""
 
 
-STATE = SessionState(
-    sequence_number=7,
-    capture_time_ns=350,
-    epoch=0,
-    step_count=8,
-    alive_counter=8,
-    time_left_s=0.4,
-    held=None,
-    tensors=bytes(12),
-)
+STATE = states.state()
 
 
 def opening(**changes):

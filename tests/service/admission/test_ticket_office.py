@@ -26,9 +26,9 @@ from steerstream_service.admission.ticket_office import (
 )
 from steerstream_service.domain import Command, ControlValues, Limit, Timings, Validity
 from steerstream_service.errors import BadTicketError, ConfigError
-from steerstream_service.session.ticket import SessionState, pack
+from steerstream_service.session.ticket import pack
 from steerstream_service.telemetry.logs import JsonLines
-from tests.service import bundles
+from tests.service import bundles, states
 
 HELD = Command(
     7,
@@ -43,16 +43,7 @@ HELD = Command(
     8,
     Timings(0, 0, 0, 0, 0),
 )
-STATE = SessionState(
-    sequence_number=7,
-    capture_time_ns=350,
-    epoch=0,
-    step_count=8,
-    alive_counter=8,
-    time_left_s=0.4,
-    held=HELD,
-    tensors=bytes(range(12)),
-)
+STATE = states.state(held=HELD, tensors=bytes(range(12)))
 
 
 SESSION = "0123456789abcdef"

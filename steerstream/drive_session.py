@@ -447,17 +447,17 @@ class DriveSession(VehicleSession):
                 # It may wait for them, or would go on as if they had never been.
                 raise ConnectionFailed("frames that it needs were too many to be kept")
             again = self._to_replay(leg)
-            if again is not None and session.frames_in_flight < window:
-                await self._send(leg, again, is_replayed=True)
-            elif again is not None or session.frames_in_flight:
-                leg.changed.clear()
-                try:
-                    async with asyncio.timeout(timeout_s):
-                        await leg.changed.wait()
-                except TimeoutError:
-                    raise AnswerTimeout("a replayed frame had no answer in time") from None
-            else:
+            if again is None and not session.frames_in_flight:
                 return
+            try:
+                async with asyncio.timeout(timeout_s):
+                    if again is not None and session.frames_in_flight < window:
+                        await self._send(leg, again, is_replayed=True)
+                    else:
+                        leg.changed.clear()
+                        await leg.changed.wait()
+            except TimeoutError:
+                raise AnswerTimeout("a replayed frame had no answer in time") from None
 
     def _differs(self, answer: FrameAnswer) -> bool:
         """Whether a new leg's state has seen a frame that the session's has not, or not seen it.

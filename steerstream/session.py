@@ -41,6 +41,7 @@ from steerstream.inbox import Inbox
 from steerstream.ledger import InFlight, Ledger
 from steerstream.models import FramePolicy, SessionInfo
 from steerstream.observer import IGNORED, SessionObserver
+from steerstream.silence import Silence
 from steerstream.transport import Stream
 from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
 
@@ -56,6 +57,11 @@ MAX_UNREAD = 256
 
 CLOSE_TIMEOUT_S = 2.0
 """How long a clean close waits for the answers under way."""
+
+SILENCE_S = 5.0
+"""A session is lost where its server answers nothing for so much longer than a request waits: after
+6 s under LATEST with a budget of 50 ms, long after its guard told the vehicle to release, and after
+15 s under EVERY, as gRPC gives up a dead network."""
 
 MAX_VEHICLE_SPEED_MPS = 150.0
 """Either way, 540 km/h: the server takes no measured speed beyond it."""
@@ -140,8 +146,9 @@ class VehicleSession(abc.ABC):
         """Send a frame; the iterator yields its answer.
 
         Waits while `MAX_IN_FLIGHT` frames have no answer; under EVERY while as many have none as
-        may wait in the server. Under EVERY another task must read the answers: where nobody does,
-        the server is slowed down.
+        may wait in the server. A server that answers none of them for `max_silence_s` has lost the
+        session. Under EVERY another task must read the answers: where nobody does, the server is
+        slowed down.
 
         Args:
             image: a JPEG file, pixels [height, width, 3], uint8, RGB, or raw video (`Nv12`).
@@ -332,7 +339,9 @@ class Session(VehicleSession):
         self._sent_bytes = 0
         self._is_closing = False
         self._is_ended = False
+        self._is_taking = False
         self._max_in_flight = max_in_flight(info)
+        self._max_silence_s = max_silence_s(info, guard.bounds)
         guard.begin_session(live=live)
         self._reader = asyncio.create_task(self._read(), name=f"steerstream {info.session_id}")
 
@@ -470,7 +479,8 @@ class Session(VehicleSession):
             await self._settled.wait()
         wait_ns = self._pace.wait_ns(self._clock())
         if wait_ns:
-            await asyncio.sleep(wait_ns / 1e9)
+            # The end of the session ends the wait too.
+            await asyncio.wait([self._reader], timeout=wait_ns / 1e9)
         self._pace.sent(self._clock())
         self._check_open()
 
@@ -492,11 +502,13 @@ class Session(VehicleSession):
 
     async def _read(self) -> None:
         try:
-            while (response := await self._stream.receive()) is not None:
-                await self._take(response)
+            await self._take_all()
         except RpcFailed as failure:
             if not self._is_closing:
                 self._error = session_error(failure)
+        except SessionLost as error:
+            self._error = error
+            await self._stream.abort()
         except ProtocolError as error:
             self._error = SessionProtocolError(str(error))
             await self._stream.abort()
@@ -510,6 +522,34 @@ class Session(VehicleSession):
             await self._stream.abort()
         finally:
             self._end()
+
+    async def _take_all(self) -> None:
+        """Take what the server sends, until it ends the stream.
+
+        Raises:
+            SessionLost: the server was silent for too long.
+        """
+        silence = Silence(self._max_silence_s, self._heard)
+        try:
+            async with silence:
+                while (response := await self._stream.receive()) is not None:
+                    self._is_taking = True
+                    await self._take(response)
+                    self._is_taking = False
+        except TimeoutError:
+            if not silence.was_too_long:
+                raise
+            owed = len(self._ledger)
+            missing = f"answered none of {owed} frames" if owed else "did not end the session"
+            raise SessionLost(
+                f"the server {missing} for {self._max_silence_s:g} s; open a new one"
+            ) from None
+
+    def _heard(self) -> int | None:
+        """Return how many answers came, or None where the server owes nothing."""
+        # An answer that waits for room among unread ones is no silence of the server.
+        is_owed = (len(self._ledger) > 0 or self._is_finished) and not self._is_taking
+        return self._ledger.answers_taken if is_owed else None
 
     async def _take(self, response: drive_service_pb2.DriveResponse) -> None:
         match response.WhichOneof("message"):
@@ -562,12 +602,23 @@ class Session(VehicleSession):
             self._shedding = notice
             _log.warning("session %s: the server lets it go", self.info.session_id)
         elif isinstance(notice, Pace):
+            self._check_pace(notice)
             if not self._pace.is_kept:
                 _log.warning("session %s: the server is full; frames wait", self.info.session_id)
             self._pace.keep(notice, self._clock())
         if notice is not None:
             self._observer.noticed(notice)
             self._inbox.put_notice(notice)
+
+    def _check_pace(self, pace: Pace) -> None:
+        """Refuse a pace so slow that a session which kept it would expire."""
+        most_ms = self.info.limits.idle_timeout_ms
+        if most_ms and max(pace.period_ms, pace.first_in_ms) > most_ms:
+            raise ProtocolError(
+                f"the server asked for a frame every {pace.period_ms:g} ms, the first in "
+                f"{pace.first_in_ms:g} ms, and ends sessions after {most_ms:g} ms without one; "
+                "check its version"
+            )
 
     def _end(self) -> None:
         self._is_ended = True
@@ -609,6 +660,14 @@ def default_timeout_s(info: SessionInfo, bounds: Bounds) -> float:
     if info.frame_policy is FramePolicy.EVERY and info.limits.idle_timeout_ms:
         return info.limits.idle_timeout_ms / 1e3
     return (info.granted_budget_ms + bounds.max_hold_ms) / 1e3
+
+
+def max_silence_s(info: SessionInfo, bounds: Bounds) -> float:
+    """Return how long a server may answer none of the frames that wait, in seconds.
+
+    Longer than any request waits by default, so that one slow answer ends no session.
+    """
+    return SILENCE_S + max(default_timeout_s(info, bounds), info.granted_budget_ms / 1e3)
 
 
 def max_in_flight(info: SessionInfo) -> int:

@@ -49,7 +49,7 @@ Code = grpc.StatusCode
 
 
 class Fleet:
-    """Fake servers by name; those that are down refuse the connection."""
+    """Fake servers by name; those that are down refuse the connection, deaf ones read no frame."""
 
     def __init__(self, **servers: FakeServer) -> None:
         self.servers = servers
@@ -58,6 +58,7 @@ class Fleet:
         self.slow: asyncio.Event | None = None
         self.unreadable = False
         self.answers_come_first = False
+        self.deaf: set[str] = set()
         self.changes: list[steerstream.SessionChange] = []
         self.clock = next(iter(servers.values())).clock
 
@@ -114,6 +115,15 @@ class _Transport:
                     await asyncio.sleep(0)
 
             stream.send = send_and_return_late
+        if self._name in self._fleet.deaf:
+            send = stream.send
+
+            async def send_openings_alone(request):
+                if not request.HasField("open"):
+                    await asyncio.Event().wait()
+                await send(request)
+
+            stream.send = send_openings_alone
         return stream
 
     def __getattr__(self, name):
@@ -625,6 +635,16 @@ async def test_a_server_that_dies_while_frames_are_played_again_is_left_as_well(
 
 async def test_a_server_that_does_not_answer_replayed_frames_is_left_as_well():
     fleet = Fleet(a=dies_at(4), b=scripted(lambda at: Drop()), c=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for number in range(6):
+            answer = await session.request(b"picture", timeout_s=LIMIT_S)
+            assert answer.sequence_number == number
+    assert fleet.frames("c")[:3] == ["2*", "3*", "4"]
+
+
+async def test_a_server_that_does_not_read_replayed_frames_is_left_as_well():
+    fleet = Fleet(a=dies_at(4), b=FakeServer(), c=FakeServer())
+    fleet.deaf.add("b")
     async with fleet.connect() as client, fleet.session(client) as session:
         for number in range(6):
             answer = await session.request(b"picture", timeout_s=LIMIT_S)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import math
 import time
 from typing import Any, cast
@@ -36,21 +37,24 @@ from steerstream import (
     TicketIssued,
     Validity,
 )
-from steerstream.session import MAX_IN_FLIGHT, MAX_UNREAD
-from steerstream.testing import Drop, Fail, FakeServer, Reply, Skip, VirtualClock
-from steerstream.v1 import drive_service_pb2
+from steerstream import session as session_module
+from steerstream.session import MAX_IN_FLIGHT, MAX_UNREAD, max_silence_s
+from steerstream.testing import Drop, Fail, FakeServer, FakeTransport, Reply, Skip, VirtualClock
+from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
+from tests.steerstream.wired import serving, serving_with
 
 JPEG = b"\xff\xd8 a picture"
+
+
+async def send_for_ever(session, picture: bytes) -> None:
+    while True:
+        await session.send_frame(picture)
 
 
 async def send_until_it_waits(session, in_flight: int) -> None:
     """Send frames until so many have no answer, and then try to send more."""
 
-    async def send() -> None:
-        while True:
-            await session.send_frame(JPEG)
-
-    sending = asyncio.create_task(send())
+    sending = asyncio.create_task(send_for_ever(session, JPEG))
     async with asyncio.timeout(10):
         while session.frames_in_flight < in_flight:  # noqa: ASYNC110 - nothing to wait for
             await asyncio.sleep(0)
@@ -148,20 +152,45 @@ async def test_reset_starts_a_new_epoch_between_the_frames_around_it():
 
 
 async def test_a_frame_waits_until_it_is_welcome_to_a_full_server(monkeypatch):
-    clock, waits, sleep = VirtualClock(), [], asyncio.sleep
+    clock, waits = VirtualClock(), []
 
-    async def slept(seconds):
-        waits.append(round(1e3 * seconds))
-        clock.advance(1e3 * seconds)
-        await sleep(0)
+    async def waited(_tasks, *, timeout):  # noqa: ASYNC109 - as asyncio.wait
+        waits.append(round(1e3 * timeout))
+        clock.advance(1e3 * timeout)
+        await asyncio.sleep(0)
 
     async with session_with([Pace(200.0, 150.0), Reply(latency_ms=0)], clock=clock) as (session, _):
         await session.request(JPEG)
-        monkeypatch.setattr(asyncio, "sleep", slept)
+        monkeypatch.setattr(asyncio, "wait", waited)
         for _ in range(3):
             await session.request(JPEG)
         monkeypatch.undo()
-    assert [wait for wait in waits if wait] == [150, 200, 200]
+    assert waits == [150, 200, 200]
+
+
+async def test_a_frame_that_waits_to_be_welcome_learns_that_the_session_ended():
+    hour_ms = 3_600_000
+    script = [Pace(hour_ms, hour_ms), Reply()]
+    async with session_with(script, idle_timeout_ms=hour_ms) as (session, _):
+        await session.request(JPEG)
+        waiting = asyncio.create_task(session.send_frame(JPEG))
+        await asyncio.sleep(0)
+        await session.aclose()
+        async with asyncio.timeout(60):
+            with pytest.raises(SessionClosed):
+                await waiting
+
+
+@pytest.mark.parametrize("pace", [Pace(10_001.0, 0.0), Pace(5_000.0, 10_001.0)])
+async def test_a_pace_with_which_the_session_would_expire_breaks_the_contract(pace):
+    async with session_with([pace, Reply()]) as (session, _):
+        with pytest.raises(SessionProtocolError, match="ends sessions after 10000 ms without one"):
+            await session.request(JPEG)
+
+
+async def test_a_server_that_names_no_idle_timeout_may_ask_for_any_pace():
+    async with session_with([Pace(10_001.0, 0.0), Reply()], idle_timeout_ms=0) as (session, _):
+        assert isinstance(await session.request(JPEG), Command)
 
 
 async def test_notices_come_by_the_iterator_and_stay_at_hand():
@@ -424,6 +453,106 @@ async def test_under_every_no_more_are_in_flight_than_may_wait_in_the_server():
         assert session.frames_in_flight == 5
 
 
+@pytest.fixture
+def short_silence(monkeypatch):
+    """Let sessions be lost after 50 ms without an answer, in place of six or fifteen seconds."""
+    monkeypatch.setattr(session_module, "max_silence_s", lambda info, bounds: 0.05)
+
+
+@pytest.mark.usefixtures("short_silence")
+@pytest.mark.parametrize("policy", FramePolicy)
+async def test_a_server_that_answers_nothing_is_lost_and_the_guard_releases(policy):
+    async with (
+        serving(FakeServer(lambda frame: Drop())) as (target, _),
+        steerstream.connect(target) as client,
+        client.open_session(vehicle_id="car", frame_policy=policy) as session,
+        asyncio.timeout(60),
+    ):
+        with pytest.raises(SessionLost, match=r"answered none of \d+ frames for 0\.05 s; open a"):
+            await send_for_ever(session, JPEG)
+        with pytest.raises(SessionLost, match="answered none of"):
+            await anext(session)
+        assert session.safe_command().action is Action.RELEASE
+        assert session.frames_in_flight == 0
+
+
+class Paralysed(drive_service_pb2_grpc.DriveServiceServicer):
+    """Opens the session, and then neither reads nor says anything, nor ends."""
+
+    async def DescribeModels(self, request, context):  # noqa: N802 - the contract's name
+        return FakeServer().describe()
+
+    async def Drive(self, requests, context):  # noqa: N802 - the contract's name
+        stream = await FakeServer().transport().drive()
+        await stream.send(await anext(aiter(requests)))
+        yield await stream.receive()
+        await asyncio.Event().wait()
+
+
+@pytest.mark.usefixtures("short_silence")
+async def test_a_server_that_reads_nothing_is_lost():
+    async with (
+        serving_with(Paralysed()) as (target, _),
+        steerstream.connect(target) as client,
+        client.open_session(vehicle_id="car") as session,
+        asyncio.timeout(60),
+    ):
+        # 64 MB are far more than HTTP/2 sends before they are read.
+        with pytest.raises(SessionLost, match="answered none of"):
+            await send_for_ever(session, JPEG + bytes(1_000_000))
+
+
+class EndlessTransport(FakeTransport):
+    """To a server that takes no notice of the end of what the client sends."""
+
+    async def drive(self):
+        stream = await super().drive()
+
+        async def finish() -> None:
+            pass
+
+        stream.finish = finish
+        return stream
+
+
+@pytest.mark.usefixtures("short_silence")
+async def test_a_server_that_does_not_end_a_finished_session_is_lost():
+    async with (
+        steerstream.connect("fake", transport=EndlessTransport(FakeServer())) as client,
+        client.open_session(vehicle_id="car") as session,
+        asyncio.timeout(60),
+    ):
+        await session.send_frame(JPEG)
+        assert isinstance(await anext(session), Command)
+        await session.finish()
+        with pytest.raises(SessionLost, match=r"did not end the session for 0\.05 s"):
+            await anext(session)
+
+
+@pytest.mark.usefixtures("short_silence")
+async def test_a_session_without_frames_waits_for_nothing():
+    async with session_with() as (session, _):
+        for _ in range(2):
+            await asyncio.sleep(0.15)
+            assert isinstance(await session.request(JPEG), Command)
+
+
+@pytest.mark.parametrize(
+    ("policy", "budget_ms", "seconds"),
+    [
+        (FramePolicy.LATEST, 50, 6.05),
+        (FramePolicy.EVERY, 50, 15.0),
+        (FramePolicy.EVERY, 20_000, 25.0),
+    ],
+)
+async def test_how_long_a_server_may_be_silent_follows_from_the_budget_and_the_policy(
+    policy, budget_ms, seconds
+):
+    async with session_with(policy=policy) as (session, _):
+        info = dataclasses.replace(session.info, granted_budget_ms=budget_ms)
+        assert max_silence_s(info, session.guard.bounds) == pytest.approx(seconds)
+
+
 async def test_under_latest_unread_answers_are_bounded_and_the_oldest_go():
     async with session_with() as (session, _):
         for _ in range(MAX_UNREAD + 50):
@@ -435,6 +564,7 @@ async def test_under_latest_unread_answers_are_bounded_and_the_oldest_go():
         assert numbers == list(range(session.dropped_answers, MAX_UNREAD + 50))
 
 
+@pytest.mark.usefixtures("short_silence")
 async def test_under_every_no_answer_is_lost_however_slowly_they_are_read():
     async with session_with(policy=FramePolicy.EVERY) as (session, _):
 
@@ -446,6 +576,7 @@ async def test_under_every_no_answer_is_lost_however_slowly_they_are_read():
         sending = asyncio.create_task(send_all())
         for _ in range(10 * MAX_UNREAD):
             await asyncio.sleep(0)
+        await asyncio.sleep(0.15)  # that nobody reads is no silence of the server
         assert not sending.done()
         numbers = [answer.sequence_number async for answer in session]
         await sending

@@ -45,8 +45,16 @@ async def _pump(requests, stream: Stream) -> None:
 
 @contextlib.asynccontextmanager
 async def serving(fake: FakeServer, credentials=None) -> AsyncIterator[tuple[str, grpc.aio.Server]]:
+    async with serving_with(Servicer(fake), credentials) as at:
+        yield at
+
+
+@contextlib.asynccontextmanager
+async def serving_with(
+    servicer: drive_service_pb2_grpc.DriveServiceServicer, credentials=None
+) -> AsyncIterator[tuple[str, grpc.aio.Server]]:
     server = grpc.aio.server()
-    drive_service_pb2_grpc.add_DriveServiceServicer_to_server(Servicer(fake), server)
+    drive_service_pb2_grpc.add_DriveServiceServicer_to_server(servicer, server)
     if credentials is None:
         port = server.add_insecure_port("127.0.0.1:0")
     else:

@@ -12,7 +12,7 @@ from steerstream.drive.runner import Drive
 from steerstream.drive.sources import Source, SourceFrame
 from steerstream.drive.tally import Tally
 from steerstream.progress import ProgressLine
-from steerstream.testing import Fail, FakeServer, Reply, Skip
+from steerstream.testing import Drop, Fail, FakeServer, Reply, Skip
 
 JPEG = b"\xff\xd8 a picture"
 MS = 1_000_000
@@ -89,6 +89,15 @@ async def test_a_session_that_is_lost_is_one_error(way):
         with pytest.raises(SessionLost, match="the fake server died"):
             await getattr(drive, way)()
     assert tally.commands == 1
+
+
+async def test_a_drive_in_real_time_ends_where_the_server_answers_nothing(monkeypatch):
+    monkeypatch.setattr(steerstream.session, "max_silence_s", lambda info, bounds: 0.05)
+    async with driving(FakeServer(lambda frame: Drop()), frames(1000)) as (drive, tally, _):
+        with pytest.raises(SessionLost, match="answered none of"):
+            async with asyncio.timeout(60):
+                await drive.in_real_time()
+    assert tally.commands == 0
 
 
 async def test_a_cameras_picture_is_due_when_it_is_there():

@@ -40,6 +40,7 @@ from steerstream_service.engine.thread_engine import ThreadEngine
 from steerstream_service.errors import ConfigError, ListenError
 from steerstream_service.process import bounds, priority
 from steerstream_service.process.model_keeper import NO_SOURCE, ModelKeeper, Source
+from steerstream_service.process.open_calls import OpenCalls
 from steerstream_service.telemetry.live_board import LiveBoard
 from steerstream_service.telemetry.logs import fields
 from steerstream_service.telemetry.observer import (
@@ -204,6 +205,7 @@ class Server:
             observer=observer,
         )
         self._models = ModelsService(self.admission, shadows, self._keeper)
+        self._calls = OpenCalls()
         self._server: grpc.aio.Server | None = None
         self._admin: grpc.aio.Server | None = None
 
@@ -246,7 +248,11 @@ class Server:
             self.admission.count_other,
         )
         self._server = grpc.aio.server(
-            interceptors=[call_bounds, self._access(Listener(is_admin=False, is_open=is_open))],
+            interceptors=[
+                self._calls,
+                call_bounds,
+                self._access(Listener(is_admin=False, is_open=is_open)),
+            ],
             options=_options(self._config, shares_port=self._shares_port),
         )
         self._add_services(self._server, reflects=admin is None)
@@ -265,7 +271,7 @@ class Server:
         call_bounds = CallBounds(bounds.CALLS, _WATCH_BOUNDS, self.admission.count_other)
         access = self._access(Listener(is_admin=True, is_open=True))
         self._admin = grpc.aio.server(
-            interceptors=[call_bounds, access], options=(*_ALONE, *_STRANGERS)
+            interceptors=[self._calls, call_bounds, access], options=(*_ALONE, *_STRANGERS)
         )
         self._add_services(self._admin, reflects=True)
         taken = _listen(self._admin, str(place), place, credentials)
@@ -370,7 +376,8 @@ class Server:
         for server in (self._server, self._admin):
             if server is not None:
                 await server.stop(_STOP_S)
-        # Server.stop may return before cancelled handlers have ended (grpc#37240).
+        if not await self._calls.ended(_STOP_S):
+            _log.warning("calls_left")
         self._service.reap()
         if self._recorder is not None:
             await asyncio.to_thread(self._recorder.close)

@@ -58,9 +58,8 @@ def _imported(module: str, name: str, package: str, purpose: str) -> Any:  # noq
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(
-            f"{purpose} needs {name}; install it with: {shlex.join(['pip', 'install', package])}"
-        ) from error
+        command = shlex.join(["pip", "install", package])
+        raise MissingExtra(f"{purpose} needs {name}; {_hint(command)}") from error
 
 
 def package(module: str, *, extra: str, purpose: str) -> Any:  # noqa: ANN401
@@ -79,9 +78,8 @@ def package(module: str, *, extra: str, purpose: str) -> Any:  # noqa: ANN401
     except ModuleNotFoundError as error:
         if importlib.util.find_spec(module.partition(".")[0]) is not None:
             raise
-        raise MissingExtra(
-            f"{purpose} needs {module.partition('.')[0]}; {install_command(extra)}"
-        ) from error
+        name = module.partition(".")[0]
+        raise MissingExtra(f"{purpose} needs {name}; {_hint(install_command(extra))}") from error
 
 
 def server_extras() -> Sequence[str]:
@@ -108,6 +106,11 @@ def install_command(extra: str) -> str:
     origin = _origin()
     needed = [f"steerstream[{extra}] @ {origin}"] if origin else _requirements(extra)
     return shlex.join(["pip", "install", *dict.fromkeys(needed)])
+
+
+def _hint(*commands: str) -> str:
+    """Say how to install what is missing, in the same words everywhere."""
+    return f"install it with: {' or '.join(commands)}"
 
 
 def _origin() -> str:
@@ -152,8 +155,8 @@ def command_needs(command: str, *extras: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if not package or importlib.util.find_spec(package) is not None:
             raise
-        install = " or ".join(map(install_command, extras))
-        sys.stderr.write(f"{command}: {package} is not installed; {install}\n")
+        hint = _hint(*map(install_command, extras))
+        sys.stderr.write(f"{command}: {package} is not installed; {hint}\n")
         raise SystemExit(2) from None
 
 
@@ -174,6 +177,5 @@ def library_needs(purpose: str, extra: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if not package or importlib.util.find_spec(package) is not None:
             raise
-        raise MissingExtra(
-            f"{purpose} needs {package}; install it with: {install_command(extra)}"
-        ) from error
+        hint = _hint(install_command(extra))
+        raise MissingExtra(f"{purpose} needs {package}; {hint}") from error

@@ -97,5 +97,5 @@ def _matplotlib(module: str) -> Any:  # noqa: ANN401
         return importlib.import_module(module)
     except ModuleNotFoundError:
         raise BenchmarkError(
-            "pictures need matplotlib, which is not installed; pip install matplotlib"
+            "pictures need matplotlib; install it with: pip install matplotlib"
         ) from None

@@ -123,6 +123,6 @@ def missing() -> str | None:
     try:
         return None if load().device_count() else "this machine has no NVIDIA GPU"
     except OSError as error:
-        return f"{error}; pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        return f"{error}; install it with: pip install 'onnxruntime-gpu[cuda,cudnn]'"
     except StepError as error:
         return f"no NVIDIA GPU answers ({error}); check the driver with nvidia-smi"

@@ -51,7 +51,7 @@ def test_a_missing_library_is_named_with_its_package(monkeypatch):
         raise OSError("libcudart.so.13: not there")
 
     monkeypatch.setattr(cudart, "load", load)
-    assert (cudart.missing() or "").startswith("libcudart.so.13: not there; pip install ")
+    assert (cudart.missing() or "").startswith("libcudart.so.13: not there; install it with: pip ")
 
 
 def test_a_driver_that_does_not_answer_is_named(monkeypatch, library):

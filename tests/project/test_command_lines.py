@@ -66,7 +66,7 @@ def test_a_missing_extra_is_named_in_one_line_with_the_command_to_install_it(ext
     assert result.returncode == 2
     assert result.stderr.startswith((f"{name}: ", f"steerstream {name}: "))
     hint = " or ".join(f"pip install -e '{ROOT}[{extra}]'" for extra in extras)
-    assert result.stderr.endswith(f" is not installed; {hint}\n")
+    assert result.stderr.endswith(f" is not installed; install it with: {hint}\n")
     assert result.stderr.count("\n") == 1
     assert set(",".join(extras).split(",")) <= PROJECT["optional-dependencies"].keys()
 

@@ -129,7 +129,7 @@ def test_the_client_alone_says_what_a_command_needs(client_alone, wheel, command
     assert result.returncode == 2
     origins = [f"'steerstream[{extra}] @ {wheel.as_uri()}'" for extra in extras]
     hint = " or ".join(f"pip install {origin}" for origin in origins)
-    assert result.stderr == f"steerstream {lacks} is not installed; {hint}\n"
+    assert result.stderr == f"steerstream {lacks} is not installed; install it with: {hint}\n"
 
 
 def test_the_wheel_serves_its_own_bundle_and_drives_a_folder(with_cpu, server, tmp_path):
@@ -162,4 +162,6 @@ def test_a_picture_of_a_drive_needs_another_extra(with_cpu, tmp_path):
         "simulate", "drive", "--target", "localhost:1", "--plot", "a.png", cwd=tmp_path
     )
     assert result.returncode == 2
-    assert result.stderr.startswith("steerstream simulate: matplotlib is not installed; pip ")
+    assert result.stderr.startswith(
+        "steerstream simulate: matplotlib is not installed; install it with: pip "
+    )

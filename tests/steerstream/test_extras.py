@@ -52,7 +52,8 @@ def test_a_missing_package_is_one_line_and_exit_code_2(monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit_info, command_needs("drive", "sim", "cpu"):
         importlib.import_module("cv2")
     assert exit_info.value.code == 2
-    line = f"drive: cv2 is not installed; {install_command('sim')} or {install_command('cpu')}\n"
+    commands = f"{install_command('sim')} or {install_command('cpu')}"
+    line = f"drive: cv2 is not installed; install it with: {commands}\n"
     assert capsys.readouterr().err == line
 
 
@@ -150,7 +151,9 @@ def test_a_server_needs_the_flavour_of_onnx_runtime_that_is_installed(
 
 def test_a_package_of_an_extra_is_imported_or_the_extra_is_named():
     assert package("json.decoder", extra="mcap", purpose="a test").JSONDecoder
-    with pytest.raises(MissingExtra, match=r"reading needs nosuch; pip install -e .*\[mcap\]"):
+    with pytest.raises(
+        MissingExtra, match=r"reading needs nosuch; install it with: pip install -e .*\[mcap\]"
+    ):
         package("nosuch.reader", extra="mcap", purpose="reading")
     with pytest.raises(ModuleNotFoundError, match=r"No module named 'json\.nosuch'"):
         package("json.nosuch", extra="mcap", purpose="reading")

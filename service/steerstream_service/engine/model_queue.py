@@ -198,5 +198,5 @@ def _open_stepper(bundle: Bundle, sessions: int, buckets: Sequence[int]) -> Step
         # It needs the package onnx, which a server without a GPU does not have.
         from steerstream_service.engine import device_stepper  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise BundleError(f"{error}; pip install onnx") from None
+        raise BundleError(f"{error}; install it with: pip install onnx") from None
     return device_stepper.open_on_gpu(bundle, sessions=sessions, buckets=buckets)

@@ -73,5 +73,5 @@ def test_a_missing_package_is_named_with_the_command_to_install_it(tmp_path, lib
     monkeypatch.delattr("steerstream_service.engine.pooled_graph", raising=False)
     loaded = loading.load(bundles.recurrent(tmp_path / "a.onnx"), provider=ON_DEVICE)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(BundleError, match=r"onnx.*; pip install onnx$"):
+    with pytest.raises(BundleError, match=r"onnx.*; install it with: pip install onnx$"):
         ModelQueue(loaded, sessions=2, max_batch=2)

@@ -74,6 +74,8 @@ def test_without_its_extra_it_says_what_to_install():
         timeout=WAIT_S,
     )
     assert result.returncode == 2
-    assert result.stderr.startswith("steerstream watch: aiohttp is not installed; pip install ")
+    assert result.stderr.startswith(
+        "steerstream watch: aiohttp is not installed; install it with: pip "
+    )
     assert "[watch]" in result.stderr
     assert result.stderr.count("\n") == 1

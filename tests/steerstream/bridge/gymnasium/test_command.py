@@ -86,4 +86,4 @@ def test_gymnasium_that_is_missing_is_named_with_its_extra(monkeypatch, capsys):
     with command_line() as run, pytest.raises(SystemExit) as stop:
         run("bridge", "gymnasium", "CarRacing-v3")
     assert stop.value.code == 2
-    assert "gymnasium is not installed; pip install" in capsys.readouterr().err
+    assert "gymnasium is not installed; install it with: pip install" in capsys.readouterr().err

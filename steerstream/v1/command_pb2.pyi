@@ -119,7 +119,7 @@ class _SkipReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SkipReason
     """The picture is empty, damaged, too large, or not of the stated size."""
     SKIP_REASON_OVERLOADED: _SkipReason.ValueType  # 6
     """The session's queue is full, its client does not take the answers, it sends more frames a second than it stated
-    while the server is busy, or its picture is dearer than those that it was admitted with and others like it come first.
+    while the server is busy, or its picture costs more than those that it was admitted with and others like it come first.
     """
     SKIP_REASON_FAILED: _SkipReason.ValueType  # 7
     """The step failed; the state is as it was before the frame."""
@@ -145,7 +145,7 @@ SKIP_REASON_UNDECODABLE: SkipReason.ValueType  # 5
 """The picture is empty, damaged, too large, or not of the stated size."""
 SKIP_REASON_OVERLOADED: SkipReason.ValueType  # 6
 """The session's queue is full, its client does not take the answers, it sends more frames a second than it stated
-while the server is busy, or its picture is dearer than those that it was admitted with and others like it come first.
+while the server is busy, or its picture costs more than those that it was admitted with and others like it come first.
 """
 SKIP_REASON_FAILED: SkipReason.ValueType  # 7
 """The step failed; the state is as it was before the frame."""

@@ -1,1 +1,1 @@
-"""MetaDrive behind the closed loop; in an environment of its own, see docs/bridges/metadrive.md."""
+"""MetaDrive behind the closed loop; in a separate environment, see docs/simulators/metadrive.md."""

@@ -257,6 +257,7 @@ class Session(_AnySession[async_session.Session]):
     """One vehicle's stream; see `steerstream.Session`. A context manager."""
 
     send_encoded = _blocking(async_session.Session.send_encoded)
+    until_welcome = _blocking(async_session.Session.until_welcome)
     reset = _blocking(async_session.Session.reset)
     finish = _blocking(async_session.Session.finish)
 

@@ -309,6 +309,10 @@ class DriveSession(VehicleSession):
             info = self.info
             message = await encoded(image, options, info)
             await self._wait_for_room()
+            if self._leg is not None:
+                # A frame that was taken here and sent later would be answered too late.
+                await self._leg.session.until_welcome()
+                self._check_open()
             now_ns = self._clock()
             frame = self._ledger.enter(
                 options.get("sequence_number"), options.get("capture_time_ns"), now_ns, waiter

@@ -371,7 +371,8 @@ class Session(VehicleSession):
     async def send_encoded(self, frame: frame_pb2.Frame) -> None:
         """Send a frame that is ready for the wire, with its number and its time.
 
-        For those who keep frames to send them again; the iterator yields its answer.
+        For those who keep frames to send them again; the iterator yields its answer. It is sent at
+        once, whatever pace the server asked for; see `until_welcome`.
 
         Raises:
             BadRequest: its number or its time does not go up; nothing was sent.
@@ -380,6 +381,17 @@ class Session(VehicleSession):
         async with self._sending:
             await self._wait_for_room()
             await self._send_numbered(frame, frame.sequence_number, frame.capture_time_ns, None)
+
+    async def until_welcome(self) -> None:
+        """Wait until the next frame is welcome to a full server, or the session ends.
+
+        `send_frame` does so by itself.
+        """
+        wait_ns = self._pace.wait_ns(self._clock())
+        if wait_ns:
+            # The end of the session ends the wait too.
+            await asyncio.wait([self._reader], timeout=wait_ns / 1e9)
+        self._pace.sent(self._clock())
 
     async def reset(self) -> None:
         """Set the recurrent state back to its initial value, between the frames around it.
@@ -448,6 +460,8 @@ class Session(VehicleSession):
         async with self._sending:
             message = await encoded(image, options, self.info)
             await self._wait_for_room()
+            await self.until_welcome()
+            self._check_open()
             self._state_delay(message, options)
             return await self._send_numbered(
                 message, options.get("sequence_number"), options.get("capture_time_ns"), waiter
@@ -477,11 +491,6 @@ class Session(VehicleSession):
         while len(self._ledger) >= self._max_in_flight and not self._is_ended:
             self._settled.clear()
             await self._settled.wait()
-        wait_ns = self._pace.wait_ns(self._clock())
-        if wait_ns:
-            # The end of the session ends the wait too.
-            await asyncio.wait([self._reader], timeout=wait_ns / 1e9)
-        self._pace.sent(self._clock())
         self._check_open()
 
     async def _send(self, request: drive_service_pb2.DriveRequest) -> None:

@@ -28,6 +28,7 @@ from steerstream import (
     FramePolicy,
     GuardReason,
     HandOver,
+    Pace,
     SessionClosed,
     SessionLost,
     SessionRefused,
@@ -650,6 +651,50 @@ async def test_a_server_that_does_not_read_replayed_frames_is_left_as_well():
             answer = await session.request(b"picture", timeout_s=LIMIT_S)
             assert answer.sequence_number == number
     assert fleet.frames("c")[:3] == ["2*", "3*", "4"]
+
+
+HOUR_MS = 3_600_000
+SLOW = Pace(HOUR_MS, HOUR_MS)
+
+
+def paced(script):
+    return FakeServer(script, idle_timeout_ms=HOUR_MS)
+
+
+async def test_a_frame_that_is_not_welcome_yet_waits_before_it_is_sent_and_is_no_silence():
+    """Frames that were taken and waited for their turn would be answered too late, all of them."""
+    fleet = Fleet(a=paced([SLOW, Reply()]))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        await session.request(b"picture")
+        waiting = asyncio.create_task(session.send_frame(b"picture"))
+        await asyncio.sleep(0.3)  # longer than a silence
+        assert not waiting.done()
+        assert session.frames_in_flight == 0
+        assert fleet.states == ["driving"]
+        await session.aclose()
+        with pytest.raises(SessionClosed):
+            await waiting
+
+
+async def test_a_frame_that_is_not_welcome_to_a_server_that_dies_goes_to_the_next_one():
+    fleet = Fleet(a=paced([SLOW, Reply()]), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client) as session:
+        await session.request(b"picture")
+        waiting = asyncio.create_task(session.request(b"picture", timeout_s=LIMIT_S))
+        await asyncio.sleep(0)
+        await session._leg.session._stream.abort()
+        assert (await waiting).sequence_number == 1
+        assert session.change.target == "b"
+
+
+async def test_frames_are_played_again_whatever_the_pace():
+    slow_at_once = iter([[SLOW, Reply()]])
+    fleet = Fleet(a=dies_at(4), b=paced(lambda frame: next(slow_at_once, Reply())))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for number in range(5):
+            answer = await session.request(b"picture", timeout_s=LIMIT_S)
+            assert answer.sequence_number == number
+    assert fleet.frames("b")[:3] == ["2*", "3*", "4"]
 
 
 async def test_a_session_that_expired_goes_on_with_the_next_frame():

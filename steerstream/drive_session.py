@@ -76,6 +76,9 @@ _MOST_REPLAYED_AT_ONCE = 8
 """Replayed frames without an answer: what a server lets wait by default."""
 _LOOKS = 8
 """Looks at the time without an answer, at least, before that is silence: 25 ms apart at 20 Hz."""
+_MOST_OTHER_STATES = 5
+"""Attempts that found another state, before the session goes on without its own."""
+_OTHER_STATE = "the server's state is not the session's; it was left"
 _ENDS = "the server ends the session"
 _TOKEN_ENDS = "the token expires soon"  # noqa: S105 - a reason, and no secret
 _TOKEN_RENEWED = "the token was renewed"  # noqa: S105
@@ -92,6 +95,10 @@ _GOES_ON = (ConnectionFailed, SessionRefused, SessionEnded, ProtocolError, Answe
 _log = logging.getLogger(__name__)
 
 
+class _OtherState(ConnectionFailed):
+    """A server has seen other frames than the session has."""
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class _Leg:
     """The session at one server.
@@ -103,6 +110,11 @@ class _Leg:
         with_state: whether it goes on with the state that the vehicle's session had.
         losses: of the kept frames, when it was opened.
         cursor: the last of the kept frames that was sent to it.
+        lap: of its catching up: how many unanswered frames waited when it began, and the place of
+            the last of them.
+        newest: number of the last frame that was sent to it.
+        catches_up_to: number of the frame whose answer ends its catching up; None before all that
+            it had to catch up with was sent.
         early: its answers before it took the place of the leg before.
         changed: set when an answer came, or the leg ended.
         wake: set when there is a frame to send.
@@ -114,6 +126,9 @@ class _Leg:
     with_state: bool
     losses: int
     cursor: int = -1
+    lap: tuple[int, int] = (0, -1)
+    newest: int | None = None
+    catches_up_to: int | None = None
     is_leaving: bool = False
     is_over: bool = False
     error: SessionEnded | None = None
@@ -335,13 +350,42 @@ class DriveSession(VehicleSession):
             self._wanted.set()
 
     async def _wait_for_room(self) -> None:
-        while len(self._ledger) >= max_in_flight(self.info):
+        while self._unanswered >= max_in_flight(self.info):
             if self._is_latest and self._leg is None:
-                self._kept.unseen(self._ledger.drop_oldest().sequence_number)
+                self._skip(self._unsent()[:1])
             else:
                 self._settled.clear()
                 await self._settled.wait()
             self._check_open()
+
+    @property
+    def _unanswered(self) -> int:
+        """Frames that no server has answered, not even one that still catches up."""
+        early = self._next_leg.early if self._next_leg is not None else ()
+        return len(self._ledger) - sum(map(self._ledger.holds, early))
+
+    def _unsent(self) -> list[frame_pb2.Frame]:
+        """Return the frames without an answer that the next server was not sent, oldest first.
+
+        Those that it was sent are no longer to be skipped: its state is about to see them.
+        """
+        cursor = self._next_leg.cursor if self._next_leg is not None else -1
+        return [
+            kept.frame
+            for kept in self._kept.after(cursor)
+            if kept.frame is not None and not kept.is_seen
+        ]
+
+    def _skip(self, frames: list[frame_pb2.Frame]) -> None:
+        """Answer frames that make room for newer ones while no server answers."""
+        for frame in frames:
+            skip = self._skipped(
+                frame, SkipReason.SUPERSEDED, "newer ones came while no server answered"
+            )
+            if (settled := self._settle(skip)) is not None:
+                self._inbox.put_now(settled)
+        # The guard goes on to say why it holds.
+        self.guard.session_lost()
 
     def _check_open(self) -> None:
         if self._error is not None:
@@ -375,6 +419,7 @@ class DriveSession(VehicleSession):
 
     async def _find_server(self, *, is_first: bool = False) -> None:
         pause_s = pauses_s()
+        other_states = 0
         error: SteerstreamError = ConnectionFailed("every server asked for time; try again later")
         while True:
             for target in self._targets.ready():
@@ -386,6 +431,11 @@ class DriveSession(VehicleSession):
                     error = failure
                     self._targets.leave(target, failure.retry_after_s)
                     _log.info("%s does not take the session: %s", target, failure)
+                    # While the leg before answers, it may be the one that skipped a frame.
+                    other_states += self._leg is None and isinstance(failure, _OtherState)
+                    if other_states == _MOST_OTHER_STATES:
+                        _log.warning("no server comes to the session's state; it is lost")
+                        self._kept.forget_state()
                 else:
                     return
             without_s = self._loop.time() - self._without_since_s
@@ -443,16 +493,17 @@ class DriveSession(VehicleSession):
         window = min(_MOST_REPLAYED_AT_ONCE, most)
         timeout_s = self._hand_over.attempt_timeout_s
         while True:
-            if leg.is_over:
-                raise leg.error or SessionLost("the server ended the session as it was resumed")
-            if any(self._differs(answer) for answer in leg.early.values()):
-                raise ConnectionFailed("the server's state is not the session's; it was left")
-            if leg.losses != self._kept.losses:
-                # It may wait for them, or would go on as if they had never been.
-                raise ConnectionFailed("frames that it needs were too many to be kept")
+            self._check_next(leg)
+            if self._is_latest and self._leg is None:
+                self._keep_up(leg, window)
             again = self._to_replay(leg)
-            if again is None and not session.frames_in_flight:
-                return
+            if again is None:
+                if not session.frames_in_flight or leg.catches_up_to in leg.early:
+                    return
+                if leg.catches_up_to is None:
+                    # Later frames would put the end off for ever, where a round trip is longer than
+                    # from one frame to the next. Their answers are compared when they come.
+                    leg.catches_up_to = leg.newest
             try:
                 async with asyncio.timeout(timeout_s):
                     if again is not None and session.frames_in_flight < window:
@@ -462,6 +513,28 @@ class DriveSession(VehicleSession):
                         await leg.changed.wait()
             except TimeoutError:
                 raise AnswerTimeout("a replayed frame had no answer in time") from None
+
+    def _check_next(self, leg: _Leg) -> None:
+        if leg.is_over:
+            raise leg.error or SessionLost("the server ended the session as it was resumed")
+        if any(self._differs(answer) for answer in leg.early.values()):
+            raise _OtherState(_OTHER_STATE)
+        if leg.losses != self._kept.losses:
+            # It may wait for them, or would go on as if they had never been.
+            raise ConnectionFailed("frames that it needs were too many to be kept")
+
+    def _keep_up(self, leg: _Leg, window: int) -> None:
+        """Skip frames that wait where they come half as fast as they are played again, or faster.
+
+        A server far away that lets few of them wait would never catch up, or only after long.
+        """
+        waited, last = leg.lap
+        if leg.cursor < last:
+            return
+        unsent = self._unsent()
+        if waited and len(unsent) > max(window, waited // 2):
+            self._skip(unsent[:-1])
+        leg.lap = len(unsent), self._kept.last_order
 
     def _differs(self, answer: FrameAnswer) -> bool:
         """Whether a new leg's state has seen a frame that the session's has not, or not seen it.
@@ -557,6 +630,7 @@ class DriveSession(VehicleSession):
             frame = frame_pb2.Frame()
             frame.CopyFrom(kept.frame)
             frame.replayed = True
+        leg.newest = frame.sequence_number
         await leg.session.send_encoded(frame)
 
     async def _leave_out(self, leg: _Leg, kept: Kept, frame: frame_pb2.Frame) -> None:
@@ -568,21 +642,29 @@ class DriveSession(VehicleSession):
                 leg.with_state = False
                 await leg.session.reset()
             return
-        now_ns = self._clock()
-        skip = Skipped(
-            sequence_number=frame.sequence_number,
-            capture_time_ns=frame.capture_time_ns,
-            reason=SkipReason.UNDECODABLE,
-            detail="the server was changed, and the new one wants to see another part of pictures",
-            held=None,
-            sent_ns=now_ns,
-            received_ns=now_ns,
+        skip = self._skipped(
+            frame,
+            SkipReason.UNDECODABLE,
+            "the server was changed, and the new one wants to see another part of pictures",
         )
         if leg is self._next_leg:
             # The leg before may still answer it.
             leg.early[frame.sequence_number] = skip
         elif (settled := self._settle(skip)) is not None:
             await self._inbox.put(settled)
+
+    def _skipped(self, frame: frame_pb2.Frame, reason: SkipReason, detail: str) -> Skipped:
+        """Return the client's own answer to a frame that no server answers."""
+        now_ns = self._clock()
+        return Skipped(
+            sequence_number=frame.sequence_number,
+            capture_time_ns=frame.capture_time_ns,
+            reason=reason,
+            detail=detail,
+            held=None,
+            sent_ns=now_ns,
+            received_ns=now_ns,
+        )
 
     def _lose(self, leg: _Leg, reason: str, error: SessionEnded | None) -> None:
         """The server does not answer any more."""
@@ -674,6 +756,9 @@ class DriveSession(VehicleSession):
                 self._kept.take_ticket(answer)
         elif isinstance(answer, FrameAnswer):
             self._heard_ns = self._clock()
+            if leg.losses == self._kept.losses and self._differs(answer):
+                self._lose(leg, _OTHER_STATE, None)
+                return
             if self.state is DriveState.DEGRADED and not leg.is_leaving:
                 self._tell(DriveState.DRIVING, leg.target, "answers come again")
             settled = self._settle(answer)

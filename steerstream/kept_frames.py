@@ -51,7 +51,7 @@ class KeptFrames:
         self.is_whole = True
         """Whether ticket and frames, or without a ticket the frames alone, are the whole state."""
         self.losses = 0
-        """How often frames that the state had seen were let go of for want of room."""
+        """How often frames that the state had seen were let go of, most often for want of room."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -72,9 +72,15 @@ class KeptFrames:
             self.size_bytes += frame.ByteSize()
         if len(self._kept) > MAX_REPLAYED:
             self._merge_resets()
-        if self.size_bytes > self._max_bytes or len(self._kept) > MAX_REPLAYED:
-            self._overflow()
+        is_too_much = self.size_bytes > self._max_bytes or len(self._kept) > MAX_REPLAYED
+        if is_too_much and any(kept.is_seen for kept in self._kept.values()):
+            self.forget_state()
         return kept
+
+    @property
+    def last_order(self) -> int:
+        """The place of what was kept last; -1 before anything was."""
+        return self._next_order - 1
 
     def after(self, order: int) -> Iterator[Kept]:
         """Yield what was kept after a place, in order; nothing may change in between."""
@@ -114,20 +120,20 @@ class KeptFrames:
         """The ticket cannot be used: what was before it is lost."""
         self.ticket, self.is_whole = None, False
 
+    def forget_state(self) -> None:
+        """Let go of the ticket and of all frames that the state has seen: the state is lost."""
+        self.forget_ticket()
+        self.losses += 1
+        last_seen = max((kept.order for kept in self._kept.values() if kept.is_seen), default=-1)
+        for kept in list(self._kept.values()):
+            # A reset after the last seen frame is for the frames behind it.
+            if kept.is_seen or (kept.frame is None and kept.order < last_seen):
+                self._drop(kept.order)
+
     def _merge_resets(self) -> None:
         """Let go of resets that another one follows at once: the state is the same without them."""
         for kept, following in itertools.pairwise(list(self._kept.values())):
             if kept.frame is None and following.frame is None:
-                self._drop(kept.order)
-
-    def _overflow(self) -> None:
-        seen = [kept.order for kept in self._kept.values() if kept.is_seen]
-        if seen:
-            self.forget_ticket()
-            self.losses += 1
-        for kept in list(self._kept.values()):
-            # A reset after the last seen frame is for the frames behind it.
-            if kept.is_seen or (kept.frame is None and seen and kept.order < seen[-1]):
                 self._drop(kept.order)
 
     def _drop_before(self, first: int) -> None:

@@ -140,10 +140,6 @@ class Ledger:
         """Return whether a frame waits for its answer."""
         return sequence_number in self._in_flight
 
-    def drop_oldest(self) -> InFlight:
-        """Take out the frame that waits longest; nobody waits for its answer any more."""
-        return self._in_flight.pop(next(iter(self._in_flight)))
-
     @property
     def oldest(self) -> InFlight | None:
         """The frame that waits longest; None if none does."""

@@ -70,6 +70,7 @@ INVARIANTS = {
     "limits": "limited values change as the limits allow, across servers too",
     "guard": "the vehicle follows nothing older than its bounds, nor jumps",
     "drive": "a drive session goes from state to state as documented, and gives up in time only",
+    "back": "soon after an outage of all servers every drive session is driven again",
     "calm": "without a fault no frame is missed and no server is left",
 }
 
@@ -82,6 +83,8 @@ _FLUSH_NS = 1_000 * MS
 _STEP_NS = 10_000 * MS
 """By which captures may be further apart than arrivals."""
 _TOLD_LATE_NS = 20 * MS
+_BACK_NS = 5_000 * MS
+"""From the end of an outage: a pause, two attempts, and what 64 frames cost on slow links."""
 _LEGAL = {
     DriveState.CONNECTING: {DriveState.DRIVING, DriveState.LOST, DriveState.CLOSED},
     DriveState.DRIVING: {
@@ -477,6 +480,7 @@ class _Vehicle:
             self._note("one answer", f"frames {missing} had no answer at the vehicle")
         changes = [event for event in self._record.events if isinstance(event, Changed)]
         self._check_changes(changes)
+        self._check_back(changes)
         self._check_commands(changes)
         self._check_guard()
         if self._history.is_calm:
@@ -520,6 +524,14 @@ class _Vehicle:
             ):
                 self._note("kept", f"the state was lost at {change.target}: {change.reason}")
             state = change.state
+
+    def _check_back(self, changes: list[Changed]) -> None:
+        if self._history.outage_ends_ns is None:
+            return
+        by_ns = self._history.outage_ends_ns + _BACK_NS
+        states = [event.change.state for event in changes if event.at_ns <= by_ns]
+        if states and states[-1] in {DriveState.RESUMING, DriveState.LOST}:
+            self._note("back", f"it is {states[-1].value} {_BACK_NS / 1e9:g} s after the outage")
 
     # What it was told.
 

@@ -168,6 +168,7 @@ class History:
         faults: what nobody should have seen: exceptions that nobody took, logged errors.
         is_stuck: why it did not end; None where it did.
         is_calm: whether no fault was planned and the machines had time enough.
+        outage_ends_ns: when servers that all were gone at once are back; None where that was not.
         ended_ns: its length.
     """
 
@@ -178,6 +179,7 @@ class History:
     faults: list[str] = dataclasses.field(default_factory=list)
     is_stuck: str | None = None
     is_calm: bool = False
+    outage_ends_ns: int | None = None
     ended_ns: int = 0
 
     @property

@@ -36,6 +36,11 @@ _STRANGE_EVERY, _STRANGE_AT = 5, 3
 """One in so many histories has strangers."""
 _OLD_EVERY = 4
 """Of so many histories, the vehicles of one do not play frames for rings again."""
+_OUTAGE_EVERY, _OUTAGE_AT = 10, 2
+"""One in so many histories has long drives on quick servers, and one fault: an outage of all of
+them, in which a vehicle takes more pictures than may be without an answer."""
+_OUTAGE_FRAMES = 260
+"""Of a drive: the outage ends after 7 s at the latest, and then there are 5 s to come back."""
 
 
 _ALARMS = {"server_late", "step_stuck"}
@@ -79,7 +84,8 @@ class _World:
 
     def plan(self) -> None:
         rng, history = self.rng, self.history
-        self.is_calm = history.is_calm = rng.random() < 0.2
+        self.has_outage = history.seed % _OUTAGE_EVERY == _OUTAGE_AT
+        self.is_calm = history.is_calm = rng.random() < 0.2 and not self.has_outage
         self.is_over = False
         self.waits_for_servers = self.is_calm or rng.random() < 0.9
         # Cameras that begin together make batches.
@@ -91,6 +97,9 @@ class _World:
             self._plan_vehicle(f"car-{at}")
         self.loses_keys = False
         self.faults = [] if self.is_calm else self._plan_faults()
+        if self.has_outage:
+            self.loses_keys = False
+            self._plan_outage()
         self.strangers = self._strangers()
         for vehicle in self.vehicles:
             vehicle.record.may_lose_state = (
@@ -174,6 +183,11 @@ class _World:
             targets=rng.sample(self.names, len(self.names)),
             begins_ns=self.begins_ns or rng.randrange(_S // 20, _S // 2),
         )
+        if self.has_outage:
+            drive.frames, drive.drives_on = _OUTAGE_FRAMES, True
+            drive.hand_over = HandOver(attempt_timeout_s=drive.hand_over.attempt_timeout_s)
+            if not self.vehicles:
+                drive.is_latest, drive.in_lock_step = True, False
         vehicle = Vehicle(name, self.loop, self.network, random.Random(rng.random()), drive)
         self.vehicles.append(vehicle)
         self.history.vehicles.append(vehicle.record)
@@ -202,6 +216,29 @@ class _World:
             faults.append((at_ns, words, act))
         return sorted(faults, key=lambda fault: fault[0])
 
+    def _plan_outage(self) -> None:
+        rng = random.Random(f"{self.history.seed} outage")
+        if rng.random() < 0.5:
+            # A round trip is longer than from one picture to the next.
+            self.network.latency_ns = 40 * MS
+        for name in self.names:
+            self.configs[name] = dataclasses.replace(
+                self.configs[name], max_sessions=6, max_load=100.0, ticket_valid_s=60.0
+            )
+            self.machines[name].step_ns = 3 * MS
+        for_ns, is_crash = rng.choice([4, 5]) * _S, rng.random() < 0.5
+
+        def act() -> None:
+            self.history.outage_ends_ns = self.loop.local_ns + for_ns
+            for name in self.names:
+                if is_crash:
+                    self._kill(name, is_silent=False, back_ns=for_ns, has_key=True)
+                else:
+                    self._stop(name, for_ns)
+
+        words = f"all servers {'crash' if is_crash else 'stand still'} for {for_ns / _S} s"
+        self.faults = [(_S + rng.randrange(0, _S), words, act)]
+
     def _some_server(self) -> str:
         """Return a server, most often one that a vehicle prefers."""
         if self.rng.random() < 0.3:
@@ -215,17 +252,20 @@ class _World:
         self.loses_keys |= not has_key
 
         def act() -> None:
-            server = self.running.pop(name, None)
-            if server is None:
-                return
-            server.kill(self.network, is_silent=is_silent)
-            if back_ns < _LONGEST_NS:
-                self.loop.at(
-                    self.loop.looker_on, self.loop.local_ns + back_ns, self._start, name, has_key
-                )
+            self._kill(name, is_silent=is_silent, back_ns=back_ns, has_key=has_key)
 
         words = f"{name} crashes{' silently' if is_silent else ''}, back after {back_ns / _S} s"
         return f"{words} {'with' if has_key else 'without'} its key", act
+
+    def _kill(self, name: str, *, is_silent: bool, back_ns: int, has_key: bool) -> None:
+        server = self.running.pop(name, None)
+        if server is None:
+            return
+        server.kill(self.network, is_silent=is_silent)
+        if back_ns < _LONGEST_NS:
+            self.loop.at(
+                self.loop.looker_on, self.loop.local_ns + back_ns, self._start, name, has_key
+            )
 
     def _drain(self) -> tuple[str, Callable[[], None]]:
         name, back_ns = self._some_server(), self.rng.choice([0, _S])
@@ -242,12 +282,12 @@ class _World:
     def _freeze(self) -> tuple[str, Callable[[], None]]:
         name, for_ns = self._some_server(), self.rng.choice([30, 300, 2000]) * MS
 
-        def act() -> None:
-            if server := self.running.get(name):
-                for process in (server.process, *server.threads):
-                    process.freeze(self.loop.local_ns + for_ns)
+        return f"{name} is stopped for {for_ns / _S} s", lambda: self._stop(name, for_ns)
 
-        return f"{name} is stopped for {for_ns / _S} s", act
+    def _stop(self, name: str, for_ns: int) -> None:
+        if server := self.running.get(name):
+            for process in (server.process, *server.threads):
+                process.freeze(self.loop.local_ns + for_ns)
 
     def _cut(self) -> tuple[str, Callable[[], None]]:
         name, car = self._some_server(), self.rng.choice(self.vehicles)

@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from steerstream.drive_session import DriveSession
+from steerstream.drive_session import DriveSession, _Leg
 from steerstream.errors import ConnectionFailed
 from steerstream.guard import _Accepted
 from steerstream.hand_over import Targets
@@ -212,6 +212,23 @@ def a_resumed_session_holds_nothing(patch):
     patch.setattr(Answers, "resume", forgetful)
 
 
+def frames_that_the_next_server_has_make_room(patch):
+    unsent = DriveSession._unsent
+
+    def careless(self):
+        next_leg, self._next_leg = self._next_leg, None
+        frames = unsent(self)
+        self._next_leg = next_leg
+        return frames
+
+    patch.setattr(DriveSession, "_unsent", careless)
+    patch.setattr(DriveSession, "_unanswered", property(lambda self: len(self._ledger)))
+
+
+def catching_up_waits_for_every_new_frame(patch):
+    patch.setattr(_Leg, "catches_up_to", property(lambda self: None, lambda self, _number: None))
+
+
 def the_guard_counts_too_little(patch):
     age_ms = _Accepted.age_ms
     patch.setattr(_Accepted, "age_ms", lambda self, now_ns: max(0, age_ms(self, now_ns) - 100))
@@ -271,6 +288,8 @@ PLANTED = [
     ("limits", a_resumed_session_holds_nothing),
     ("guard", the_guard_counts_too_little),
     ("drive", a_lost_server_ends_the_session),
+    ("kept", frames_that_the_next_server_has_make_room),
+    ("back", catching_up_waits_for_every_new_frame),
     ("calm", some_steps_fail),
 ]
 

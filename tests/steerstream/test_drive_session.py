@@ -60,6 +60,7 @@ class Fleet:
         self.unreadable = False
         self.answers_come_first = False
         self.deaf: set[str] = set()
+        self.may_receive: dict[str, asyncio.Semaphore] = {}
         self.changes: list[steerstream.SessionChange] = []
         self.clock = next(iter(servers.values())).clock
 
@@ -116,6 +117,15 @@ class _Transport:
                     await asyncio.sleep(0)
 
             stream.send = send_and_return_late
+        if self._name in self._fleet.may_receive:
+            receive = stream.receive
+
+            async def receive_when_it_may():
+                response = await receive()
+                await self._fleet.may_receive[self._name].acquire()
+                return response
+
+            stream.receive = receive_when_it_may
         if self._name in self._fleet.deaf:
             send = stream.send
 
@@ -837,10 +847,126 @@ async def test_while_no_server_answers_the_oldest_frames_make_room():
         fleet.down |= {"a"}
         for _ in range(80):
             await session.send_frame(b"picture")
-        assert session.frames_in_flight <= 64
+        assert session.frames_in_flight == 64
+        safe = session.safe_command()
         fleet.down.discard("b")
-        await until(lambda: session.frames_in_flight == 0)
+        answers = [await anext(session) for _ in range(80)]
+    assert safe.action is Action.RELEASE
+    assert [answer.sequence_number for answer in answers] == list(range(80))
+    skips = [answer for answer in answers if isinstance(answer, Skipped)]
+    assert [skip.sequence_number for skip in skips] == list(range(16))
+    assert {skip.reason for skip in skips} == {SkipReason.SUPERSEDED}
     assert fleet.frames("b")[-1] == "79"
+
+
+async def passes():
+    """Let everything happen that is due now."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+PATIENT = HandOver(missing_answers=1000, attempt_timeout_s=LIMIT_S, give_up_after_s=LIMIT_S)
+
+
+async def resumed_after_an_outage(fleet, session, answers_a_frame):
+    """Drive, lose the server for 80 frames, and go on at b while more come; returns how many."""
+    for _ in range(3):
+        await session.request(b"picture")
+    fleet.down |= {"a", "b"}
+    for _ in range(80):
+        await session.send_frame(b"picture")
+    assert session.state is DriveState.RESUMING
+    fleet.down.discard("b")
+    await until(lambda: fleet.frames("b"))
+    for sent in range(83, 400):
+        for _ in range(answers_a_frame):
+            fleet.may_receive["b"].release()
+        await passes()
+        if session.state is DriveState.DRIVING:
+            return sent
+        await session.send_frame(b"picture")
+    raise AssertionError("the session was not resumed")
+
+
+async def all_answers(fleet, session, sent):
+    """Return the answers of all frames after the first three, in the frames' order."""
+    for _ in range(sent):
+        fleet.may_receive["b"].release()
+    answers = [await anext(session) for _ in range(3, sent)]
+    return sorted(answers, key=lambda answer: answer.sequence_number)
+
+
+def skipped(answers):
+    return [answer.sequence_number for answer in answers if isinstance(answer, Skipped)]
+
+
+async def test_frames_that_come_while_64_are_played_again_push_none_out_that_was_sent():
+    fleet = Fleet(a=scripted(lambda at: Fail() if at >= 3 else Reply()), b=FakeServer())
+    fleet.may_receive["b"] = asyncio.Semaphore(1)
+    async with fleet.connect() as client, fleet.session(client, hand_over=PATIENT) as session:
+        sent = await resumed_after_an_outage(fleet, session, answers_a_frame=4)
+        answers = await all_answers(fleet, session, sent)
+        assert session.change.with_state
+    assert [answer.sequence_number for answer in answers] == list(range(3, sent))
+    assert sent > 83 + 10, "frames came while others were played again"
+    assert skipped(answers) == list(range(3, 19)), "of the outage, and none that came after it"
+    assert len(fleet.openings("b")) == 1
+    assert fleet.states == ["driving", "resuming", "driving", "closed"]
+
+
+async def test_where_frames_come_as_fast_as_they_are_played_again_the_rest_is_skipped():
+    far = FakeServer()
+    far.limits.max_waiting_frames = 1
+    fleet = Fleet(a=scripted(lambda at: Fail() if at >= 3 else Reply()), b=far)
+    fleet.may_receive["b"] = asyncio.Semaphore(1)
+    async with fleet.connect() as client, fleet.session(client, hand_over=PATIENT) as session:
+        sent = await resumed_after_an_outage(fleet, session, answers_a_frame=1)
+        assert sent < 83 + 70, "one lap, and not as long as the drive"
+        answers = await all_answers(fleet, session, sent)
+    assert [answer.sequence_number for answer in answers] == list(range(3, sent))
+    assert {answer.reason for answer in answers if isinstance(answer, Skipped)} == {
+        SkipReason.SUPERSEDED
+    }
+    assert fleet.frames("b")[-1] == str(sent - 1)
+    assert len(fleet.openings("b")) == 1
+
+
+@pytest.mark.parametrize("how", [[Fail()], [Draining(60_000), Reply()]], ids=["dies", "drains"])
+async def test_a_round_trip_longer_than_from_frame_to_frame_puts_no_hand_over_off(how):
+    """There is a frame under way at any time then, so nothing may wait until there is none."""
+    fleet = Fleet(a=scripted(lambda at: how if at >= 3 else Reply()), b=FakeServer())
+    fleet.may_receive["b"] = asyncio.Semaphore(1)
+    async with fleet.connect() as client, fleet.session(client, hand_over=PATIENT) as session:
+        for _ in range(3):
+            await session.request(b"picture")
+        await session.send_frame(b"picture")
+        await until(lambda: len(fleet.frames("b")) >= 3)
+        for _ in range(20):
+            await session.send_frame(b"picture")
+            await passes()
+            fleet.may_receive["b"].release()
+            await passes()
+        assert (session.state, session.change.target) == (DriveState.DRIVING, "b")
+        assert session.change.with_state
+        for _ in range(30):
+            fleet.may_receive["b"].release()
+
+
+async def test_after_five_servers_of_another_state_the_session_goes_on_without_its_own(monkeypatch):
+    monkeypatch.setattr(drive_session, "pauses_s", lambda: lambda: 0.0)
+    fleet = Fleet(
+        a=scripted(lambda at: Fail() if at >= 3 else Reply()),
+        b=scripted(lambda at: Skip() if at == 1 else Reply()),
+    )
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(3):
+            await session.request(b"picture")
+        fleet.down.add("a")
+        answer = await session.request(b"picture", timeout_s=LIMIT_S)
+        assert isinstance(answer, Command)
+        assert not session.change.with_state
+    assert len(fleet.openings("b")) == 6
+    assert fleet.frames("b")[-1] == "3"
 
 
 def test_the_blocking_client_has_it_too():

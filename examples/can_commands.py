@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import math
 from pathlib import Path
 
@@ -97,16 +96,13 @@ async def main(target: str, pictures: list[bytes], bus: can.BusABC) -> None:
     async with (
         steerstream.connect(target) as client,
         client.open_session(vehicle_id="can-example") as session,
+        asyncio.TaskGroup() as tasks,
     ):
-        acting = asyncio.create_task(act(session, CanCommands(bus)))
-        try:
-            for picture in pictures:
-                await session.send_frame(picture)
-                await asyncio.sleep(1 / PICTURES_HZ)
-        finally:
-            acting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await acting
+        acting = tasks.create_task(act(session, CanCommands(bus)))
+        for picture in pictures:
+            await session.send_frame(picture)
+            await asyncio.sleep(1 / PICTURES_HZ)
+        acting.cancel()
 
 
 async def act(session: steerstream.Session, commands: CanCommands) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import runpy
 import subprocess
@@ -135,6 +136,21 @@ def test_the_checksum_notices_every_bit_that_is_turned_and_the_wrong_frame(buses
 def test_the_checksum_is_that_of_the_standard():
     # The check value that catalogues of CRCs give for CRC-8/SAE-J1850.
     assert crc8(b"123456789") == 0x4B
+
+
+class GoneBus:
+    def send(self, message):
+        raise can.CanOperationError("the bus is gone")
+
+
+def test_a_bus_that_is_gone_ends_the_drive_while_pictures_still_come():
+    async def drive(target):
+        async with asyncio.timeout(60):
+            await NAMES["main"](target, 3_000 * [b"\xff\xd8 a picture"], GoneBus())
+
+    with served() as target, pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(drive(target))
+    assert caught.group_contains(can.CanOperationError)
 
 
 def test_the_example_drives_a_folder_and_lets_go_in_the_end(tmp_path):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import heapq
 import time
 from collections.abc import Callable
@@ -203,13 +204,17 @@ async def drive_lock_step(
         moment = moment_of(world, number, capture_ns, world.capture(), rate_hz)
         if clock is not None:
             clock.begin(capture_ns)
+        asked_ns = time.monotonic_ns()
         await driver.send(moment.frame)
         reply = await driver.receive()
         if reply is None:
             raise DriverStoppedError
+        if delay_ms is not None:
+            arrives_ns = reply.sent_ns + round(delay_ms * 1e6)
+            took_ms = (time.monotonic_ns() - asked_ns) / 1e6
+            reply = dataclasses.replace(reply, arrived_ns=arrives_ns, took_ms=took_ms)
         if reply.command is not None:
-            charged_ms = reply.round_trip_ms if delay_ms is None else delay_ms
-            queue.put(due_s + charged_ms / 1e3, number, reply.command)
+            queue.put(due_s + reply.delay_ms / 1e3, number, reply.command)
         observe(moment, reply)
     queue.advance(world, frames / rate_hz)
 

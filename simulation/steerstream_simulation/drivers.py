@@ -49,7 +49,9 @@ class Reply:
         command: what the vehicle follows from its arrival; None to keep the command before.
         answer: as it came over the wire.
         sent_ns: when the frame was sent, by the loop's clock.
-        arrived_ns: when the answer came, by the loop's clock.
+        arrived_ns: when the answer arrives at the vehicle, by the loop's clock.
+        took_ms: what the answer really took, where the vehicle is charged a stated delay instead;
+            None where both are the same.
     """
 
     sequence_number: int
@@ -57,11 +59,17 @@ class Reply:
     answer: FrameAnswer
     sent_ns: int
     arrived_ns: int
+    took_ms: float | None = None
+
+    @property
+    def delay_ms(self) -> float:
+        """Milliseconds from sending the frame until its command acts."""
+        return (self.arrived_ns - self.sent_ns) / 1e6
 
     @property
     def round_trip_ms(self) -> float:
-        """Milliseconds from sending the frame to the answer."""
-        return (self.arrived_ns - self.sent_ns) / 1e6
+        """Milliseconds that the answer really took."""
+        return self.delay_ms if self.took_ms is None else self.took_ms
 
 
 class Driver(Protocol):

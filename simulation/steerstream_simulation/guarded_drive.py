@@ -9,6 +9,7 @@ the network is told the delay that the client's own meter measures.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,7 @@ class _Answered:
     arrives_ns: int
     moment: Moment
     answer: FrameAnswer
+    took_ms: float
 
 
 class GuardedVehicle:
@@ -163,12 +165,14 @@ class GuardedVehicle:
         if delay_ms is None:
             self._observe(moment, None)
             return
+        asked_ns = time.monotonic_ns()
         answer = await self._ask(moment.frame, stated_ms)
+        took_ms = (time.monotonic_ns() - asked_ns) / 1e6
         arrives_ns = now_ns + round(delay_ms * 1e6)
         if self._arriving:
             # Answers come over one stream, in their order.
             arrives_ns = max(arrives_ns, self._arriving[-1].arrives_ns)
-        self._arriving.append(_Answered(arrives_ns, moment, answer))
+        self._arriving.append(_Answered(arrives_ns, moment, answer, took_ms))
 
     def _receive(self, answered: _Answered) -> None:
         arrives_ns, moment, answer = answered.arrives_ns, answered.moment, answered.answer
@@ -192,7 +196,14 @@ class GuardedVehicle:
         if isinstance(answer, WireCommand) and answer.limited.steering_wheel_angle_rad is not None:
             speed_mps = answer.limited.speed_mps or frame.vehicle_speed_mps
             command = Command(answer.limited.steering_wheel_angle_rad, speed_mps)
-        reply = Reply(frame.sequence_number, command, answer, frame.capture_time_ns, arrives_ns)
+        reply = Reply(
+            frame.sequence_number,
+            command,
+            answer,
+            sent_ns=frame.capture_time_ns,
+            arrived_ns=arrives_ns,
+            took_ms=answered.took_ms,
+        )
         self._observe(moment, reply)
 
 

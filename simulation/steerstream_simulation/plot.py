@@ -24,11 +24,15 @@ _LEFT, _WIDTH, _PANEL_HEIGHT = 0.06, 0.925, 0.172
 """Shares of the whole picture."""
 
 EXPERT, NETWORK, VEHICLE, _LIMIT = "#e67e22", "#1f77b4", "#1f77b4", "#c82828"
+_ROUND_TRIP = "#2a9d3f"
 _AHEAD, AHEAD_LABEL = "#8e44ad", "said to come next"
 """What a command says comes next."""
 RELEASED_LABEL = "the guard had let go"
 _INSET = (0.44, 0.05, 0.53, 0.4)
 """Place of what comes next in a picture, as shares of it."""
+_SHOWN_BUDGET = 2.0
+"""A budget is shown as a line up to so many times the longest latency; a higher one would press the
+curves flat."""
 _BEFORE_S, _LEAST_RAD = 0.25, 0.02
 """Shown before the moment, and to either side at least."""
 
@@ -59,7 +63,7 @@ class DrivePlot:
         self._budget_ms = budget_ms
         self._rate_hz = rate_hz
         self._kept: dict[int, _Kept] = {}
-        self._rows: list[tuple[int, float, float, float, float]] = []
+        self._rows: list[tuple[int, float, float, float, float, float]] = []
         self._released: list[int] = []
 
     def __call__(self, moment: Moment, reply: Reply | None) -> None:
@@ -74,6 +78,7 @@ class DrivePlot:
                 moment.lateral_offset_m,
                 math.nan if command is None else command.steering_wheel_angle_rad,
                 moment.expert.steering_wheel_angle_rad,
+                math.nan if reply is None else reply.delay_ms,
                 math.nan if reply is None else reply.round_trip_ms,
             )
         )
@@ -95,8 +100,9 @@ class DrivePlot:
 
     def draw(self) -> Figure:
         """Return the picture."""
-        rows = np.array(sorted(self._rows), np.float64).reshape(-1, 5)
-        seconds, offset, angle, expert, latency = rows.T / [[self._rate_hz], [1], [1], [1], [1]]
+        rows = np.array(sorted(self._rows), np.float64).reshape(-1, 6)
+        numbers, offset, angle, expert, delays_ms, round_trips_ms = rows.T
+        seconds = numbers / self._rate_hz
         drawing = figure()
         lane, steering, latencies = panels(drawing, 0.0, seconds[-1])
         label = AHEAD_LABEL
@@ -113,15 +119,34 @@ class DrivePlot:
         limit(lane, (-INTERVENTION_OFFSET_M, INTERVENTION_OFFSET_M), "put back beyond")
         steering.plot(seconds, expert, color=EXPERT, label="expert")
         steering.plot(seconds, angle, color=NETWORK, label="network")
-        latencies.plot(seconds, latency, color=NETWORK, label="round trip")
-        latencies.set_ylim(bottom=0)
-        limit(latencies, (self._budget_ms,), "budget")
+        self._draw_latencies(latencies, seconds, delays_ms, round_trips_ms)
         titles = ("lateral offset, m", "steering wheel angle, rad", "latency, ms")
         for axes, text in zip((lane, steering, latencies), titles, strict=True):
             title(axes, text)
         latencies.tick_params(labelbottom=True)
         latencies.set_xlabel("time, s", fontsize=10)
         return drawing
+
+    def _draw_latencies(
+        self,
+        axes: Axes,
+        seconds: NDArray[np.float64],
+        delays_ms: NDArray[np.float64],
+        round_trips_ms: NDArray[np.float64],
+    ) -> None:
+        """Draw the vehicle's delay, and what answers really took where that is something else."""
+        is_measured = np.array_equal(delays_ms, round_trips_ms, equal_nan=True)
+        axes.plot(seconds, delays_ms, color=NETWORK, label="round trip" if is_measured else "delay")
+        if not is_measured:
+            axes.plot(seconds, round_trips_ms, color=_ROUND_TRIP, label="round trip")
+        axes.set_ylim(bottom=0)
+        longest_ms = axes.get_ylim()[1]
+        budget = f"budget {self._budget_ms:g} ms"
+        if self._budget_ms > _SHOWN_BUDGET * longest_ms:
+            axes.plot([], [], color=_LIMIT, linewidth=1, label=f"{budget}, above")
+            return
+        axes.set_ylim(top=max(longest_ms, 1.05 * self._budget_ms))
+        limit(axes, (self._budget_ms,), budget)
 
     def _shade_released(self, *panels: Axes) -> None:
         """Shade the time when the guard had let go; the uppermost panel's legend says so."""

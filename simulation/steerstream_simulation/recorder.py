@@ -63,12 +63,12 @@ class Recorder:
 
     def _write(self, moment: Moment, reply: Reply | None) -> None:
         if reply is not None:
-            self._latencies_ms.append(reply.round_trip_ms)
+            self._latencies_ms.append(reply.delay_ms)
             del self._latencies_ms[:-_SPARKLINE]
         picture = draw_overlay(
             moment.frame.image,
             command=None if reply is None else reply.answer,
-            latency_ms=None if reply is None else reply.round_trip_ms,
+            latency_ms=None if reply is None else reply.delay_ms,
             budget_ms=self._budget_ms,
             label_rad=moment.expert.steering_wheel_angle_rad,
             lines=(

@@ -13,14 +13,15 @@ from steerstream_simulation.drivers import Reply
 from steerstream_simulation.guard_count import GuardTimes
 from steerstream_simulation.scoring import Score
 
-LATENCIES = ("round_trip", "queue", "decode", "infer", "server_total")
+LATENCIES = ("delay", "round_trip", "queue", "decode", "infer", "server_total")
 
 
 class DriveLog:
     """Collects latencies and outcomes of a drive; an `Observer` of the closed loop.
 
     Args:
-        budget_ms: round trips beyond it are counted, as are frames without a command of their own.
+        budget_ms: frames without a command that acts within it are counted, whether the delay is
+            stated, drawn or measured.
 
     Attributes:
         guard_times: told what the guard has the vehicle do, where it is asked between frames.
@@ -42,7 +43,8 @@ class DriveLog:
             self.over_budget += 1
             return
         self.commands += 1
-        self.over_budget += reply.round_trip_ms > self.budget_ms
+        self.over_budget += reply.delay_ms > self.budget_ms
+        self._latencies["delay"].add(reply.delay_ms)
         self._latencies["round_trip"].add(reply.round_trip_ms)
         timings = reply.answer.timings
         for name in ("queue", "decode", "infer"):
@@ -79,7 +81,11 @@ def summarise(settings: dict[str, Any], score: Score, log: DriveLog) -> dict[str
 
 
 def table(report: dict[str, Any]) -> str:
-    """Return the report as lines for people."""
+    """Return the report as lines for people.
+
+    The delay is the vehicle's, from sending a picture until its command acts; the round trip is
+    what the answer really took.
+    """
     latency = report["latency_ms"]
     lines = [
         "lateral error   mean {lateral_error_mean_m:.3f}  rms {lateral_error_rms_m:.3f}  "
@@ -87,9 +93,8 @@ def table(report: dict[str, Any]) -> str:
         "lane departures {lane_departures} ({outside_lane_s:.1f} s)".format(**report),
         _interventions_line(report),
         "autonomy        {autonomy_percent:.2f} % of {simulated_s:.0f} s".format(**report),
-        "over budget     {frames_over_budget} of {frames} frames ({budget_ms:g} ms)".format(
-            **report
-        ),
+        "over budget     {frames_over_budget} of {frames} frames had no command that acts within "
+        "{budget_ms:g} ms".format(**report),
         _sent_line(report),
     ]
     if any(report["guard"].values()):

@@ -113,11 +113,11 @@ class ServerKill:
         }
         if (gap := self.gap) is None:
             return {**found, "gap_ms": None}
-        held = sum(gap.killed_ns < sent_ns < gap.resumed_ns for sent_ns in self._sent_ns)
+        unanswered = sum(gap.killed_ns < sent_ns < gap.resumed_ns for sent_ns in self._sent_ns)
         return {
             **found,
             "gap_ms": round(gap.gap_ms, 1),
-            "frames_held": held,
+            "frames_in_gap": unanswered,
             "with_state": gap.with_state,
             "went_on_at": gap.target,
         }
@@ -152,7 +152,7 @@ def table(found: dict[str, Any]) -> str:
             "server killed   in the bend at {killed_at_s:.1f} s (SIGKILL)".format(**found),
             "next command    {gap_ms:.0f} ms later, from {went_on_at}".format(**found)
             + f", {state}",
-            "values held     for {frames_held} frame(s)".format(**found),
+            "in between      {frames_in_gap} frame(s) without a fresh command".format(**found),
             "lateral error   max {lateral_error_max_after_m:.3f} m after it".format(**found),
         ]
     )

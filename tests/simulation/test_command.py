@@ -258,7 +258,24 @@ def test_a_link_that_was_recorded_is_charged(fake, outputs, tmp_path):
     assert main(arguments(outputs, "--seconds", "1", "--latency-trace", str(trace))) == 0
     report = json.loads(outputs["json"].read_text())
     assert report["latency"]["trace"] == "link.csv"
-    assert report["latency_ms"]["round_trip"]["max"] == pytest.approx(40.0)
+    assert report["latency_ms"]["delay"]["max"] == pytest.approx(40.0)
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("more", [(), ("--jitter-ms", "0"), ("--loss", "0")])
+@pytest.mark.parametrize(("delay_ms", "share_late"), [(20, 0.0), (150, 1.0)])
+def test_a_stated_delay_is_reported_and_judged_alike_whatever_else_is_stated(
+    outputs, capsys, delay_ms, share_late, more
+):
+    words = ("--seconds", "2", "--delay-ms", str(delay_ms), *more)
+    assert main(arguments(outputs, *words)) == 0
+    report = json.loads(outputs["json"].read_text())
+    assert report["latency_ms"]["delay"]["p50"] == pytest.approx(delay_ms)
+    assert report["latency_ms"]["round_trip"]["p50"] not in {0.0, float(delay_ms)}
+    assert report["frames_over_budget"] == pytest.approx(share_late * report["frames"], abs=1)
+    said = capsys.readouterr().out
+    assert f"delay           p50 {delay_ms:.2f}" in said
+    assert "frames had no command that acts within 50 ms" in said
 
 
 def test_a_recording_is_driven_over_a_link_too(fake, tmp_path):

@@ -86,7 +86,7 @@ async def test_a_link_without_delay_drives_as_the_driver_does():
     driven = await Driven().over(StatedLatency())
     assert driven.error_m < 0.1
     assert driven.times.followed_s == pytest.approx(SECONDS)
-    assert [reply.round_trip_ms for _, reply in driven.seen] == [0.0] * FRAMES
+    assert [reply.delay_ms for _, reply in driven.seen] == [0.0] * FRAMES
 
 
 async def test_a_delay_costs_metres_and_the_answers_under_way_at_the_end_are_told_of():

@@ -66,6 +66,35 @@ def test_a_frame_without_an_answer_said_nothing():
     assert angles_ahead(None) == []
 
 
+async def latency_panel(*, answer_ms: float, delay_ms: float | None):
+    """The lowest panel of a drive whose every answer takes a time, and is charged another."""
+    world = World(1, seconds=1.0, camera=SMALL)
+    plot = DrivePlot(20, budget_ms=50.0, rate_hz=20.0)
+    driver = LocalDriver(expert_policy(world), latency_ms=answer_ms)
+    await drive_lock_step(world, driver, frames=20, delay_ms=delay_ms, observe=plot)
+    return [axes for axes in plot.draw().axes if not axes.images][-1]
+
+
+async def test_a_stated_delay_and_what_the_answers_took_are_two_lines():
+    panel = await latency_panel(answer_ms=3.0, delay_ms=150.0)
+    lines = {line.get_label(): line.get_ydata() for line in panel.lines}
+    assert set(lines["delay"]) == {150.0}
+    assert not set(lines["round trip"]) & {0.0, 150.0}
+
+
+@pytest.mark.parametrize(
+    ("answer_ms", "is_line"), [(3.0, False), (20.0, False), (30.0, True), (60.0, True)]
+)
+async def test_a_budget_is_a_line_in_view_or_its_legend_says_that_it_is_above(answer_ms, is_line):
+    panel = await latency_panel(answer_ms=answer_ms, delay_ms=None)
+    found = {line.get_label(): line.get_ydata() for line in panel.lines}
+    if is_line:
+        assert max(found["budget 50 ms"]) < panel.get_ylim()[1]
+    else:
+        assert panel.get_ylim()[1] < 50.0
+        assert len(found["budget 50 ms, above"]) == 0
+
+
 async def test_time_without_a_guard_is_shaded_and_named_once():
     world = World(1, seconds=1.0, camera=SMALL)
     plot = DrivePlot(20, budget_ms=50.0, rate_hz=20.0)

@@ -83,7 +83,11 @@ async def test_the_gap_ends_with_the_other_servers_first_command(servers, tmp_pa
     assert found["with_state"]
     assert kill.gap is not None
     assert found["gap_ms"] == 7.0
-    assert "ms later, from b, with its state" in server_kill.table(found)
+    said = server_kill.table(found)
+    assert "ms later, from b, with its state" in said
+    # The line of the guard says what it did then; mostly it holds nothing.
+    assert "frame(s) without a fresh command" in said
+    assert "held" not in said
     assert "the guard" in {line.get_label() for axes in plot.draw().axes for line in axes.lines}
     plot.save(tmp_path / "kill.png")
     assert cv2.imread(str(tmp_path / "kill.png")).shape == (825, 1200, 3)

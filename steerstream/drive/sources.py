@@ -30,8 +30,8 @@ class SourceFrame:
     Attributes:
         image: a JPEG file, or pixels [height, width, 3] in RGB.
         due_ns: when it is due, in nanoseconds since the first one; 0 for a camera's.
-        capture_time_ns: when it was taken, by the recording's clock; None for a camera's, which is
-            taken as it is sent.
+        capture_time_ns: when it was taken, by the recording's clock less what is missing before
+            it; None for a camera's, which is taken as it is sent.
         starts_anew: whether frames before it are missing, so that the state begins anew.
         truth: its labels; None if there are none.
     """
@@ -115,18 +115,22 @@ def paced(recording: Recording, rate_hz: float | None = None) -> Source:
 
 
 def _due(recording: Recording, rate_hz: float) -> Iterator[SourceFrame]:
-    """Yield frames with the times that they are due at; missing stretches are not waited for."""
+    """Yield frames with their times, out of which missing stretches are taken."""
     speed_up = rate_hz / recording.rate_hz
-    elapsed_ns, before_ns = 0.0, None
+    period_ns = round(recording.period_ns)
+    first_ns = before_ns = None
+    elapsed_ns = 0
     for frame in recording.frames():
-        if before_ns is not None:
+        if first_ns is None or before_ns is None:
+            first_ns = frame.capture_time_ns
+        else:
             step_ns = frame.capture_time_ns - before_ns
-            elapsed_ns += recording.period_ns if frame.starts_anew else step_ns
+            elapsed_ns += period_ns if frame.starts_anew else step_ns
         before_ns = frame.capture_time_ns
         yield SourceFrame(
             frame.load(),
             round(elapsed_ns / speed_up),
-            frame.capture_time_ns,
+            first_ns + elapsed_ns,
             frame.starts_anew,
             frame.truth,
         )

@@ -22,11 +22,22 @@ def test_pictures_whose_names_are_times_come_at_those_times(tmp_path):
     assert not any(frame.starts_anew for frame in frames)
 
 
-def test_missing_pictures_reset_the_state_and_are_not_waited_for(tmp_path):
+def test_missing_pictures_reset_the_state_and_are_taken_out_of_all_times(tmp_path):
     write_pictures(tmp_path, [f"{number}.jpg" for number in ids(0, 1, 2, 300, 301)])
     frames = list(open_source(str(tmp_path)).frames)
     assert [frame.starts_anew for frame in frames] == [False, False, False, True, False]
     assert [frame.due_ns // PERIOD_NS for frame in frames] == [0, 1, 2, 3, 4]
+    # A server refuses a frame of a live camera that seems to be taken long after the one before.
+    assert [frame.capture_time_ns for frame in frames] == ids(0, 1, 2, 3, 4)
+
+
+def test_where_another_recording_follows_in_the_file_capture_times_go_on(tmp_path):
+    write_pictures(tmp_path, ["a.jpg"])
+    rows = [f"{number},a.jpg" for number in ids(100, 101, 0, 1)]
+    (tmp_path / "labels.csv").write_text("\n".join(["frame_id,filename", *rows]))
+    frames = list(open_source(str(tmp_path)).frames)
+    assert [frame.starts_anew for frame in frames] == [False, False, True, False]
+    assert [frame.capture_time_ns for frame in frames] == ids(100, 101, 102, 103)
 
 
 def test_another_rate_stretches_time(tmp_path):
@@ -56,7 +67,8 @@ def test_the_pictures_of_a_video_have_the_times_that_it_tells(tmp_path):
             video.write(np.zeros((48, 64, 3), np.uint8))
     set_durations(path, [1, 2, 1, 4, 1])
     frames = list(open_source(str(path)).frames)
-    assert intervals_ns(frames) == pytest.approx([5e7, 1e8, 5e7, 2e8])
+    # The last one comes after a break, which lasts as long as pictures usually lie apart.
+    assert intervals_ns(frames) == pytest.approx([5e7, 1e8, 5e7, 9e7])
     assert [frame.due_ns / 1e6 for frame in frames[:4]] == pytest.approx([0, 50, 150, 200])
     assert [frame.starts_anew for frame in frames] == [False] * 4 + [True]
 

@@ -51,13 +51,10 @@ async def watch(options: argparse.Namespace) -> int:
         raise BadRequest(f"--target can be given {_MOST_TARGETS} times, not {len(targets)}")
     for target in targets:
         check_address(target, 0.0)
-    hub, stop = Hub(targets, **connection_arguments(options)), asyncio.Event()
+    hub, stop = Hub(targets, **connection_arguments(options), on_gone=_note), asyncio.Event()
     async with page.serve(hub, options.listen) as served:
         if not served.is_loopback:
-            print(
-                f"steerstream watch: everybody who reaches {served.url} may look",
-                file=sys.stderr,
-            )
+            _note(f"everybody who reaches {served.url} may look")
         print(f"Watching {', '.join(targets)} at {served.url}", flush=True)
         watching = asyncio.create_task(hub.run())
         with at_interrupt(stop.set):
@@ -68,3 +65,7 @@ async def watch(options: argparse.Namespace) -> int:
         with contextlib.suppress(asyncio.CancelledError):
             await watching
     return 0
+
+
+def _note(text: str) -> None:
+    print(f"steerstream watch: {text}", file=sys.stderr, flush=True)

@@ -20,8 +20,8 @@ _SILENT_S = 2.0
 """Without a message for so long, a server that sends five a second stands still."""
 _ATTEMPT_S = 5.0
 _WHY = {
-    grpc.StatusCode.UNIMPLEMENTED: "shows nothing here: start it with --admin-listen HOST:PORT and "
-    "watch that address",
+    grpc.StatusCode.UNIMPLEMENTED: "shows nothing at this address: watch that of its "
+    "--admin-listen, and start it with one where it has none",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "is watched by others already; end one of them",
 }
 
@@ -34,6 +34,7 @@ class Feed:
         tls: how to encrypt; None for plain text.
         token: says who watches; None where the server does not ask.
         on_news: is called after every change.
+        on_gone: is told, once each time, why there is no news.
 
     Attributes:
         target: as it was given.
@@ -48,17 +49,18 @@ class Feed:
         tls: Tls | None = None,
         token: Token | None = None,
         on_news: Callable[[], None],
+        on_gone: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.target = target
         self.server: Figures | None = None
         self.sessions: list[Figures] = []
         self._token = token
         self._context = None if tls is None else tls.context()
-        self._on_news = on_news
+        self._on_news, self._on_gone = on_news, on_gone
         self._channel = open_channel(target, tls=tls, timeout_s=_ATTEMPT_S)
         self._stub = watch_pb2_grpc.WatchServiceStub(self._channel)
         self._figures = ServerFigures()
-        self._why = ""
+        self._why = self._told = ""
         self._heard_s = time.monotonic()
 
     async def run(self) -> None:
@@ -71,8 +73,7 @@ class Feed:
                     await self._lose(error)
                 except BadRequest as error:
                     # The token's file is read for each call, and may be gone by now.
-                    self._why = f"was not asked: {error}"
-                    self._on_news()
+                    self._say_why(f"was not asked: {error}")
                 await asyncio.sleep(_PAUSE_S)
         finally:
             await self._channel.close()
@@ -127,7 +128,7 @@ class Feed:
         try:
             while isinstance(message := await call.read(), watch_pb2.WatchServerResponse):
                 self.server, self.sessions = self._figures.take(message)
-                self._why = ""
+                self._why = self._told = ""
                 self._heard_s = time.monotonic()
                 self._on_news()
         finally:
@@ -138,10 +139,16 @@ class Feed:
         self._on_news()
         code = error.code()
         if code in _WHY:
-            self._why = _WHY[code]
+            self._say_why(_WHY[code])
         elif code is grpc.StatusCode.UNAVAILABLE:
             impossible = why_impossible(self.target)
-            self._why = impossible or await why_unreachable(self.target, self._context)
+            self._say_why(impossible or await why_unreachable(self.target, self._context))
         else:
-            self._why = f"says: {error.details() or code.name}"
+            self._say_why(f"says: {error.details() or code.name}")
+
+    def _say_why(self, why: str) -> None:
+        self._why = why
         self._on_news()
+        if why != self._told:
+            self._told = why
+            self._on_gone(f"{self.target} {why}")

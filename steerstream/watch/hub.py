@@ -162,18 +162,25 @@ class Hub:
         targets: the servers.
         tls: how to encrypt; None for plain text.
         token: says who watches; None where the servers do not ask.
+        on_gone: is told of each server that says nothing, and why.
 
     Raises:
         BadRequest: the files of TLS or the token cannot be used.
     """
 
     def __init__(
-        self, targets: Sequence[str], *, tls: Tls | None = None, token: Token | None = None
+        self,
+        targets: Sequence[str],
+        *,
+        tls: Tls | None = None,
+        token: Token | None = None,
+        on_gone: Callable[[str], object] = lambda _: None,
     ) -> None:
         check_token(token, targets, is_encrypted=tls is not None)
         self._is_changed = True
         self._feeds = [
-            Feed(name, tls=tls, token=token, on_news=self._note_change) for name in targets
+            Feed(name, tls=tls, token=token, on_news=self._note_change, on_gone=on_gone)
+            for name in targets
         ]
         self._viewers: set[Viewer] = set()
         self._closeups: dict[str, tuple[Closeup, asyncio.Task[None]]] = {}

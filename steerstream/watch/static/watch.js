@@ -35,6 +35,11 @@ function milliseconds(value) {
   return value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`;
 }
 
+/** A number without digits that nobody reads: 19.9955 is 20. */
+function short(value) {
+  return String(Number(value.toFixed(value < 100 ? 1 : 0)));
+}
+
 function duration(ms) {
   const s = Math.floor(ms / 1000);
   if (s < 120) return `${s} s`;
@@ -399,7 +404,7 @@ function fillRow(row, session) {
   const meter = latency.lastChild.firstChild;
   meter.style.width = `${Math.min(100, 100 * share)}%`;
   meter.className = share > 1 ? "over" : "";
-  latency.title = `of ${session.budget_ms} ms`;
+  latency.title = `of ${short(session.budget_ms)} ms`;
   say(misses, String(session.misses));
   misses.classList.toggle("some", session.trouble > 0 && session.misses > 0);
   say(held, String(session.held));
@@ -431,7 +436,7 @@ function showVehicle() {
   if (state.lost) facts.push(state.lost);
   else if (session) {
     facts.push(`${session.model} ${session.precision}`,
-      `${session.rate_hz.toFixed(1)} of ${session.stated_hz} Hz`, `open ${duration(session.open_ms)}`);
+      `${session.rate_hz.toFixed(1)} of ${short(session.stated_hz)} Hz`, `open ${duration(session.open_ms)}`);
     if (session.resumed) facts.push("went on from a ticket");
     if (state.servers.length > 1) facts.push(session.target);
   }
@@ -509,7 +514,7 @@ function showSpent(answer, session) {
   const budget = (state.about && state.about.budget_ms) || (session && session.budget_ms) || 50;
   const spent = byId("spent-text");
   say(spent, answer.skip && answer.detail ? answer.detail
-    : `${total.toFixed(1)} of ${budget} ms: queue ${queue.toFixed(1)}, decode ${decode.toFixed(1)}, ` +
+    : `${total.toFixed(1)} of ${short(budget)} ms: queue ${queue.toFixed(1)}, decode ${decode.toFixed(1)}, ` +
       `infer ${infer.toFixed(1)} · batch of ${answer.batch_size}`);
   spent.title = spent.textContent;
   const bars = document.querySelectorAll(".stack i");
@@ -576,7 +581,7 @@ function drawCourse() {
     pen.moveTo(left, at);
     pen.lineTo(width, at);
     pen.stroke();
-    pen.fillText(`${most * part} ms`, left - 6, at + 4);
+    pen.fillText(`${short(most * part)} ms`, left - 6, at + 4);
   }
   pen.textAlign = "center";
   for (const s of [60, 45, 30, 15]) {
@@ -707,11 +712,11 @@ function drawRoad() {
     const x = (width - wide * scale) / 2;
     pen.drawImage(picture.image, x, y, wide * scale, tall * scale);
     if (picture.isMapped) {
-      note = "The picture is mapped to the network's camera, so the vehicle's way is not drawn.";
+      note = "No way is drawn, as the picture is mapped to the network's camera.";
     } else if (isDescribed) {
       camera = { ...about.camera, width_px: part.source_width_px, height_px: part.source_height_px };
       box = { x: x - part.left_px * scale, y: y - part.top_px * scale, scale };
-    } else note = "The vehicle has not described its camera, so its way is not drawn.";
+    } else note = "No way is drawn, as the vehicle has not described its camera (drive --camera-file).";
   } else {
     camera = SCHEMATIC;
     const scale = Math.max(width / camera.width_px, height / camera.height_px);

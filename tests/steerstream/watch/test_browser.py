@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -46,8 +47,9 @@ def road_jpeg() -> bytes:
 class Vehicle:
     """A vehicle in a thread, which sends the road until it is told to send what is broken."""
 
-    def __init__(self, address: str, name: str) -> None:
-        self._address, self._name = address, name
+    def __init__(self, address: str, name: str, **terms: Any) -> None:
+        self._address = address
+        self._terms = {"vehicle_id": name, "budget_ms": 5000, "camera": CAMERA, **terms}
         self._picture = road_jpeg()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._drive, daemon=True)
@@ -69,9 +71,7 @@ class Vehicle:
             with (
                 contextlib.suppress(steerstream.SteerstreamError),
                 steerstream.blocking.connect(self._address) as client,
-                client.open_session(
-                    vehicle_id=self._name, budget_ms=5000, camera=CAMERA
-                ) as session,
+                client.open_session(**self._terms) as session,
             ):
                 while not self._ended.wait(0.05):
                     session.request(self._picture)
@@ -177,6 +177,27 @@ def test_a_vehicle_in_full_with_its_way_drawn_over_its_picture(open_page, server
         until(page, "#road", f"{apart.format(ahead, corner)} > 60")
         until(page, "#trace", "it.height > 100")
         assert row(page, "car-7").get_attribute("aria-selected") == "true"
+
+
+def test_no_number_is_longer_than_a_person_reads(open_page, server, url):
+    terms = {"frame_rate_hz": 19.995481021289187, "budget_ms": 4321.987654321}
+    with Vehicle(server, "car-7", **terms):
+        page = open_page(url)
+        until(page, "#vehicle-about", "it.textContent.includes('of 20 Hz')")
+        until(page, "#spent-text", "it.textContent.includes('of 4322 ms')")
+        holds(page, "document.querySelector('#rows td[title^=\"of \"]')")
+        titles = page.evaluate("[...document.querySelectorAll('[title]')].map(it => it.title)")
+        assert "of 4322 ms" in titles
+        shown = "\n".join([*titles, page.evaluate("document.body.innerText")])
+        assert re.findall(r"\d[.]\d{4,}", shown) == []
+
+
+def test_what_is_said_of_a_picture_lies_beside_it_and_tells_what_to_do(open_page, server, url):
+    with Vehicle(server, "car-7", camera=None):
+        page = open_page(url)
+        until(page, "#road-note", "it.textContent.includes('--camera-file')")
+        picture, note = (page.locator(each).bounding_box() for each in (".view", "#road-note"))
+        assert note["y"] >= picture["y"] + picture["height"]
 
 
 def test_the_way_goes_where_the_wheel_or_the_horizon_turns(open_page, url):

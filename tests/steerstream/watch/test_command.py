@@ -38,6 +38,9 @@ def test_it_says_where_the_page_is_and_ends_well(number):
     with watching("--target", "127.0.0.1:1", "--target", "127.0.0.1:1") as (process, url):
         with urllib.request.urlopen(url, timeout=WAIT_S) as answer:
             assert b"steerstream" in answer.read()
+        # The page is served, but nobody is watched yet.
+        line = process.stderr.readline()
+        assert line.startswith("steerstream watch: 127.0.0.1:1 refuses the connection")
         process.send_signal(number)
         _, errors = process.communicate(timeout=WAIT_S)
         assert (process.returncode, errors) == (0, "")

@@ -61,6 +61,25 @@ async def test_a_server_that_stops_speaking_is_silent(monkeypatch):
         assert not feed.is_live
 
 
+async def test_why_a_server_says_nothing_is_told_once_until_it_speaks(monkeypatch):
+    monkeypatch.setattr(feed_module, "_PAUSE_S", 0.0)
+    told: list[str] = []
+    async with scripted() as server:
+        server.refusal = grpc.StatusCode.UNIMPLEMENTED
+        async with following(server.address, on_gone=told.append) as (_, until):
+            await until(lambda figures: "--admin-listen" in figures["why"])
+            server.refusal = grpc.StatusCode.RESOURCE_EXHAUSTED
+            await until(lambda figures: "by others" in figures["why"])
+            server.refusal = None
+            server.snapshots.put_nowait(snapshot())
+            await until(lambda figures: figures["link"] == "live")
+    assert [line.split()[:2] for line in told[:2]] == [
+        [server.address, "shows"],
+        [server.address, "is"],
+    ]
+    assert len(told) <= 3, "one more at most, as the server ended"
+
+
 async def test_a_server_that_dies_is_gone_and_comes_back(monkeypatch):
     monkeypatch.setattr(feed_module, "_PAUSE_S", 0.01)
     async with contextlib.AsyncExitStack() as ending:

@@ -44,7 +44,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     """What stands for the paths and ports of a machine: a folder, and a server that runs."""
     root = tmp_path_factory.mktemp("machine")
     (root / "etc/steerstream").mkdir(parents=True)
-    (root / "opt/steerstream").mkdir(parents=True)
+    program = root / "opt/steerstream/bin/steerstream"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m steerstream "$@"\n')
+    program.chmod(0o755)
     metrics = f"127.0.0.1:{free_port()}"
     options = ("--model", BUNDLE, "--config", SETTINGS, "--metrics", metrics)
     with processes.process(*options, folder=root) as (_, address):
@@ -98,6 +101,20 @@ def test_a_page_of_the_readme_is_there_until_it_is_stopped(
         finally:
             process.send_signal(signal.SIGINT)
     assert process.returncode == 0
+
+
+def test_the_program_is_called_where_it_was_installed() -> None:
+    """By its path on a server; by its name alone where pip has just put it on the PATH."""
+    lines = [command for command, _ in commands()]
+    (at,) = (at for at, line in enumerate(lines) if line.startswith("pip install "))
+    found = re.search(r"\[(.*)\]", lines[at])
+    assert found is not None
+    extras = found[1].split(",")
+    for number, line in enumerate(lines):
+        if line.startswith("steerstream "):
+            assert number > at, f"{line}: not on the PATH"
+            needed = {"simulate": "sim", "watch": "watch"}.get(line.split()[1])
+            assert needed is None or needed in extras
 
 
 def test_every_other_command_says_where_it_was_run() -> None:

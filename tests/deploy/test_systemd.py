@@ -45,6 +45,13 @@ def installed(tmp_path: Path) -> Path:
     return unit
 
 
+def add(unit: Path, name: str) -> None:
+    """Put an addition beside the unit."""
+    folder = unit.with_name(f"{unit.name}.d")
+    folder.mkdir()
+    (folder / name).write_text((DEPLOY / "systemd" / name).read_text())
+
+
 def verify(unit: Path) -> str:
     """What systemd has to say of a unit. Its exit code is 0 for an unknown setting too."""
     result = subprocess.run(
@@ -57,11 +64,20 @@ def test_systemd_finds_nothing_wrong_with_the_unit(installed: Path) -> None:
     assert verify(installed) == ""
 
 
-def test_systemd_finds_nothing_wrong_with_the_additions_for_a_gpu(installed: Path) -> None:
-    folder = installed.with_name(f"{installed.name}.d")
-    folder.mkdir()
-    (folder / "gpu.conf").write_text((DEPLOY / "systemd/gpu.conf").read_text())
+@pytest.mark.parametrize("name", ["gpu.conf", "keys.conf"])
+def test_systemd_finds_nothing_wrong_with_an_addition(installed: Path, name: str) -> None:
+    add(installed, name)
     assert verify(installed) == ""
+
+
+def test_the_key_files_of_the_documents_are_read_by_a_group_that_the_unit_is_in() -> None:
+    assert confined.settings(UNIT, "DynamicUser") == ["yes"], "no file can belong to its user"
+    (group,) = confined.settings(DEPLOY / "systemd/keys.conf", "SupplementaryGroups")
+    readme = (DEPLOY / "README.md").read_text()
+    assert f"groupadd --system {group} " in readme
+    assert f"install -m 640 -g {group} ticket.keys /etc/steerstream/keys/ticket.keys " in readme
+    places = set(re.findall(r"/etc/steerstream/keys/[a-z.-]+", readme))
+    assert places >= {f"/etc/steerstream/keys/{name}" for name in ("ticket.keys", "server.key")}
 
 
 def test_a_misspelt_setting_would_be_found(installed: Path) -> None:

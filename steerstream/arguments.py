@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import numbers
 
@@ -70,8 +71,15 @@ def instance(name: str, value: object, *kinds: type) -> None:
         BadRequest: it is of another type.
     """
     if not isinstance(value, kinds):
-        names = " or ".join(kind.__name__ for kind in kinds)
+        names = " or ".join(map(_shown_kind, kinds))
         raise BadRequest(f"{name} must be {names}, not {shown(value)}")
+
+
+def _shown_kind(kind: type) -> str:
+    """Return a class's name, or what an enumeration has, for an error's text."""
+    if issubclass(kind, enum.Enum):
+        return " or ".join(f"{kind.__name__}.{member.name}" for member in kind)
+    return kind.__name__
 
 
 def shown(value: object) -> str:

@@ -75,13 +75,15 @@ Open = Callable[[str, bytes | None], Coroutine[Any, Any, tuple[Connection, Sessi
 _MOST_REPLAYED_AT_ONCE = 8
 """Replayed frames without an answer: what a server lets wait by default."""
 _LOOKS = 8
-"""Looks at the time without an answer, at least, before that is silence: 25 ms apart at 20 Hz."""
+"""Looks at the time without an answer, at least, before that is silence: 25 ms apart at 20 Hz. More
+time between two of them is not counted: a client that stood still has yet to read what came."""
 _MOST_OTHER_STATES = 5
 """Attempts that found another state, before the session goes on without its own."""
 _OTHER_STATE = "the server's state is not the session's; it was left"
 _ENDS = "the server ends the session"
 _TOKEN_ENDS = "the token expires soon"  # noqa: S105 - a reason, and no secret
 _TOKEN_RENEWED = "the token was renewed"  # noqa: S105
+_TOKEN_KEPT = "no newer token is given yet"  # noqa: S105
 _MS = 1_000_000
 _TOKEN_LEFT, _TOKEN_LEFT_S = 0.1, 60.0
 """The share of a token's time that is left when a session is opened with the next one, and the most
@@ -202,7 +204,7 @@ class DriveSession(VehicleSession):
         self._asked_again = False
         self._info: SessionInfo | None = None
         self._heard_ns = 0
-        self._silence_ns = 0
+        self._silence_ns = self._silent_ns = self._looked_ns = 0
         self._without_since_s = self._loop.time()
         self._token_left_s = 0.0
         self._change = SessionChange(DriveState.CONNECTING, None, "it was not opened yet")
@@ -449,6 +451,8 @@ class DriveSession(VehicleSession):
             self._kept.take_ticket(self._newer_ticket)
             self._newer_ticket = None
         self._is_opening = self._asked_again = True
+        if self._leg is not None:
+            self._leg.session.is_followed = True
         try:
             try:
                 await self._go_on_at(await self._open(target))
@@ -585,8 +589,8 @@ class DriveSession(VehicleSession):
         leg.early.clear()
         leg.tasks += [self._begun(partial(work, leg)) for work in (self._feed, self._renew)]
         valid_for_s = self._info.limits.token_valid_for_ms / 1e3 or math.inf
-        if self._why == _TOKEN_ENDS and valid_for_s > self._token_left_s:
-            self._why = _TOKEN_RENEWED
+        if self._why == _TOKEN_ENDS:
+            self._why = _TOKEN_RENEWED if valid_for_s > self._token_left_s else _TOKEN_KEPT
         self._tell(DriveState.DRIVING, leg.target, self._why, with_state=with_state)
         if old is not None:
             self._retire(old, is_clean=True)
@@ -718,7 +722,7 @@ class DriveSession(VehicleSession):
         was_closed = isinstance(error, SessionClosed)
         self._observer.ended(None if was_closed else error)
         state = DriveState.CLOSED if was_closed else DriveState.LOST
-        self._tell(state, None, str(error), with_state=False)
+        self._tell(state, None, str(error))
 
     # Reading
 
@@ -760,7 +764,7 @@ class DriveSession(VehicleSession):
                 self._lose(leg, _OTHER_STATE, None)
                 return
             if self.state is DriveState.DEGRADED and not leg.is_leaving:
-                self._tell(DriveState.DRIVING, leg.target, "answers come again")
+                self._tell(DriveState.DRIVING, leg.target, "answers come again", with_state=True)
             settled = self._settle(answer)
             if settled is not None:
                 await self._inbox.put(settled)
@@ -797,29 +801,32 @@ class DriveSession(VehicleSession):
 
     async def _watch(self) -> None:
         while True:
-            left_ns = self._silence_ns - self._silent_ns()
+            left_ns = self._silence_ns - self._silent_ns
             # A frame that is sent meanwhile makes it no shorter than a part of the whole.
             await asyncio.sleep(min(max(left_ns, _MS), self._silence_ns // _LOOKS) / 1e9)
             self._check_silence()
 
-    def _silent_ns(self) -> int:
-        """Return for how long frames have waited without any answer."""
-        oldest = self._ledger.oldest
-        if self._leg is None or oldest is None:
-            return 0
-        return self._clock() - max(self._heard_ns, oldest.sent_ns)
-
     def _check_silence(self) -> None:
-        leg, silent_ns = self._leg, self._silent_ns()
-        if leg is None:
+        leg, oldest, now_ns = self._leg, self._ledger.oldest, self._clock()
+        passed_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
+        if leg is None or oldest is None:
+            self._silent_ns = 0
             return
-        if silent_ns > self._silence_ns:
-            self._lose(leg, f"no answer came for {silent_ns / 1e6:.0f} ms", None)
-        elif silent_ns > self._silence_ns // 2 and self.state is DriveState.DRIVING:
+        waited_ns = now_ns - max(self._heard_ns, oldest.sent_ns)
+        counted_ns = self._silent_ns + min(passed_ns, self._silence_ns // _LOOKS)
+        self._silent_ns = min(counted_ns, waited_ns)
+        if self._silent_ns > self._silence_ns:
+            self._lose(leg, f"no answer came for {waited_ns / 1e6:.0f} ms", None)
+        elif self._silent_ns > self._silence_ns // 2 and self.state is DriveState.DRIVING:
             self._tell(DriveState.DEGRADED, leg.target, "answers are missing")
 
     def _tell(
-        self, state: DriveState, target: str | None, reason: str, *, with_state: bool = True
+        self,
+        state: DriveState,
+        target: str | None,
+        reason: str,
+        *,
+        with_state: bool | None = None,
     ) -> None:
         self._change = SessionChange(state, target, reason, with_state)
         is_well = state in {DriveState.DRIVING, DriveState.CLOSED}

@@ -41,13 +41,13 @@ class SessionChange:
         target: the server that it is about; None where there is none.
         reason: why, for people.
         with_state: under DRIVING, whether the recurrent state is the one that an unbroken session
-            would have; without it commands are WARMING_UP at first.
+            would have; without it commands are WARMING_UP at first. None in every other state.
     """
 
     state: DriveState
     target: str | None
     reason: str
-    with_state: bool = True
+    with_state: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

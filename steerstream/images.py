@@ -135,7 +135,8 @@ async def encode_frame(
         frame = await asyncio.to_thread(view_frame, image, choices, view)
     if frame is None:
         frame = await _whole_frame(image, choices, limits)
-    _check_size(frame, limits)
+    may_be_view = view is not None and choices.view is not ViewUse.ALWAYS
+    _check_size(frame, limits, may_be_view=may_be_view)
     return frame
 
 
@@ -294,10 +295,16 @@ def _check_count(pixels: int, limits: ServerLimits) -> None:
         )
 
 
-def _check_size(frame: frame_pb2.Frame, limits: ServerLimits) -> None:
+def _check_size(frame: frame_pb2.Frame, limits: ServerLimits, *, may_be_view: bool) -> None:
     size = frame.ByteSize() + MESSAGE_OVERHEAD_BYTES
     if limits.max_message_bytes and size > limits.max_message_bytes:
+        if not frame.jpeg:
+            advice = "or send it as JPEG"
+        elif may_be_view and not frame.HasField("view_applied"):
+            advice = "or send only what the network sees of it, with view=ViewUse.ALWAYS"
+        else:
+            advice = "or lower the quality of its JPEG"
         raise BadRequest(
             f"the frame has {size:,} bytes, the server takes {limits.max_message_bytes:,}; "
-            "scale the picture or send it as JPEG"
+            f"scale the picture, {advice}"
         )

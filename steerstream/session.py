@@ -32,6 +32,7 @@ from steerstream.errors import (
     SessionEnded,
     SessionLost,
     SessionProtocolError,
+    SessionTakenOver,
 )
 from steerstream.failures import RpcFailed, session_error
 from steerstream.frame_pace import FramePace
@@ -340,6 +341,8 @@ class Session(VehicleSession):
         self._is_closing = False
         self._is_ended = False
         self._is_taking = False
+        self.is_followed = False
+        """Whether the vehicle itself opens the next session, which may take this one's place."""
         self._max_in_flight = max_in_flight(info)
         self._max_silence_s = max_silence_s(info, guard.bounds)
         guard.begin_session(live=live)
@@ -633,6 +636,8 @@ class Session(VehicleSession):
         self._is_ended = True
         if self._error is None:
             _log.info("session %s ended", self.info.session_id)
+        elif self.is_followed and isinstance(self._error, SessionTakenOver):
+            _log.info("session %s ended: the vehicle's next one goes on", self.info.session_id)
         else:
             _log.warning("session %s ended: %s", self.info.session_id, self._error)
         self._observer.ended(self._error)

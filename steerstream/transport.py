@@ -238,6 +238,10 @@ class Tls:
                     str(self.certificate_file), _name(self.key_file), password=""
                 )
             except (OSError, ValueError) as error:
+                if self.key_file is None and _has_no_key(self.certificate_file):
+                    raise BadRequest(
+                        f"tls: {self.certificate_file} has no key; give key_file, or --tls-key"
+                    ) from error
                 raise BadRequest(
                     f"tls: certificate_file {self.certificate_file} and key_file {self.key_file} "
                     f"hold no readable certificate with its key: {error}"
@@ -259,6 +263,13 @@ class Tls:
 
 def _name(path: Path | str | None) -> str | None:
     return None if path is None else str(path)
+
+
+def _has_no_key(path: Path | str) -> bool:
+    try:
+        return b"PRIVATE KEY-----" not in Path(path).read_bytes()
+    except OSError:
+        return False
 
 
 def _read(path: Path | str | None) -> bytes | None:

@@ -101,7 +101,7 @@ class ServerKill:
         if change.state is not DriveState.DRIVING or change.target in {None, self._killed}:
             # An answer that the server had sent before it was killed.
             return None
-        return Gap(killed_ns, self._clock(), str(change.target), change.with_state)
+        return Gap(killed_ns, self._clock(), str(change.target), bool(change.with_state))
 
     def summary(self) -> dict[str, Any] | None:
         """Return what happened, by name and unit; None where the server was not killed."""

@@ -37,11 +37,13 @@ class HandOvers:
             return
         self._info = info
         change = self._session.change
-        self._with_state += change.with_state
+        # None where that server was lost again before this answer was read.
+        with_state = change.with_state is not False
+        self._with_state += with_state
         gap_ms = 0.0 if last_ns is None else (answer.received_ns - last_ns) / 1e6
         self._gaps_ms.append(gap_ms)
         self._tell(
-            f"{change.target} drives now, {_state(change.with_state)}; its first command came "
+            f"{change.target} drives now, {_state(with_state)}; its first command came "
             f"{gap_ms:.0f} ms after the last one ({change.reason})"
         )
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from steerstream import BadRequest
+from steerstream import BadRequest, Encoding
 from steerstream.arguments import finite_number, instance, whole_number
 
 
@@ -51,6 +51,9 @@ def test_a_wrong_type_is_named():
         instance("target", 50051, str)
     with pytest.raises(BadRequest, match="answer must be str or int, not None"):
         instance("answer", None, str, int)
+    expected = "encoding must be Encoding.AUTO or Encoding.JPEG or Encoding.RGB8, not 'jpeg'"
+    with pytest.raises(BadRequest, match=expected):
+        instance("encoding", "jpeg", Encoding)
 
 
 class Unprintable:

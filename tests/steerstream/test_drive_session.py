@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import logging
 import warnings
 from typing import Any
 
@@ -191,7 +192,7 @@ async def test_a_request_is_answered_by_another_server_where_its_own_dies():
     assert fleet.openings("b")[0].ticket == b"sealed"
     assert fleet.frames("b") == ["2*", "3*", "4", "5"], "those that the ticket has not seen"
     assert fleet.states == ["driving", "resuming", "driving", "closed"]
-    assert fleet.changes[2].with_state
+    assert [change.with_state for change in fleet.changes] == [True, None, True, None]
     assert "died" in fleet.changes[1].reason
 
 
@@ -235,11 +236,10 @@ async def test_without_answers_the_server_is_left_by_the_client_s_own_clock():
         for _ in range(3):
             await session.send_frame(b"picture")
             await until(lambda: len(fleet.frames("a")) == session.frames_in_flight + 2)
-            clock.advance(50)
-        session.safe_command()
+            asks_for(session, clock, 50)
         assert session.state is DriveState.DEGRADED
         assert session.change.reason == "answers are missing"
-        clock.advance(51)
+        asks_for(session, clock, 60)
         safe = session.safe_command()
         assert session.state is DriveState.RESUMING
         assert (safe.action, safe.reasons[-1]) == (Action.HOLD, GuardReason.RESUMING)
@@ -247,6 +247,27 @@ async def test_without_answers_the_server_is_left_by_the_client_s_own_clock():
         assert [answer.sequence_number for answer in got] == [2, 3, 4]
     # Under LATEST the newest alone is to be answered in time; those before it bring the state on.
     assert fleet.frames("b") == ["0*", "1*", "2*", "3*", "4"]
+
+
+def asks_for(session, clock, time_ms):
+    """Ask the guard every 10 ms, as a vehicle does."""
+    for _ in range(time_ms // 10):
+        clock.advance(10)
+        session.safe_command()
+
+
+async def test_a_client_that_stood_still_reads_what_came_before_it_judges_the_server():
+    clock = VirtualClock()
+    fleet = Fleet(a=FakeServer(clock=clock))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(3):
+            await session.request(b"picture")
+            clock.advance(50)
+            await session.send_frame(b"picture")
+            clock.advance(5_000)
+            session.safe_command()
+            await until(lambda: not session.frames_in_flight)
+    assert fleet.states == ["driving", "closed"]
 
 
 async def test_under_every_all_that_were_not_answered_are_sent_as_new_frames():
@@ -1201,18 +1222,21 @@ async def test_where_there_is_no_new_token_yet_it_is_tried_a_few_times(monkeypat
 
 
 @pytest.mark.parametrize(
-    ("valid_for_ms", "reason"), [(0, "the token was renewed"), (10, "the token expires soon")]
+    ("valid_for_ms", "reason"), [(0, "the token was renewed"), (10, "no newer token is given yet")]
 )
 async def test_a_renewal_with_one_server_is_not_told_as_another_program(
-    monkeypatch, valid_for_ms, reason
+    monkeypatch, caplog, valid_for_ms, reason
 ):
     """The server ends the session whose place the next one takes, while that catches up."""
 
     async def taken_over_first(next_leg):
-        session._lose(leg, "a newer session", SessionTakenOver("a newer session"))
+        leg.session._error = SessionTakenOver("end the other program")
+        await leg.session._stream.abort()
+        await until(lambda: session.state is DriveState.RESUMING)
         await catch_up(next_leg)
 
     monkeypatch.setattr(drive_session, "_TOKEN_TRIED_S", 0.05)
+    caplog.set_level(logging.INFO, "steerstream")
     fleet = Fleet(a=Issuer(100, valid_for_ms))
     async with fleet.connect() as client, fleet.session(client) as session:
         leg, catch_up = session._leg, session._catch_up
@@ -1221,6 +1245,8 @@ async def test_a_renewal_with_one_server_is_not_told_as_another_program(
     assert fleet.states == ["driving", "degraded", "resuming", "driving", "closed"]
     expected = ["the token expires soon", "the token expires soon", reason]
     assert [change.reason for change in fleet.changes[1:4]] == expected
+    assert "the vehicle's next one goes on" in caplog.text
+    assert "other program" not in caplog.text
 
 
 EXPIRED = Fail(Code.UNAUTHENTICATED, "the token has expired", reason=ErrorReason.TOKEN_EXPIRED)

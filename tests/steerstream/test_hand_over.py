@@ -42,7 +42,7 @@ def test_what_is_not_stated_is_as_documented():
         give_up_after_s=60.0,
         max_kept_bytes=32 * 1024 * 1024,
     )
-    assert SessionChange(DriveState.DRIVING, "a", "it answers").with_state
+    assert SessionChange(DriveState.RESUMING, "a", "it is gone").with_state is None
 
 
 def test_states_have_the_names_that_programs_print():

@@ -253,6 +253,25 @@ async def test_raw_video_that_is_not_limited_as_it_says_is_left_to_the_server_to
     assert not frame.HasField("view_applied")
 
 
+@pytest.mark.parametrize(
+    ("jpeg", "view", "use", "advice"),
+    [
+        (False, None, ViewUse.PIXELS, "or send it as JPEG"),
+        (True, VIEW, ViewUse.PIXELS, "with view=ViewUse.ALWAYS"),
+        (True, VIEW, ViewUse.NEVER, "with view=ViewUse.ALWAYS"),
+        (True, None, ViewUse.PIXELS, "or lower the quality of its JPEG"),
+        (True, None, ViewUse.ALWAYS, "or lower the quality of its JPEG"),
+    ],
+)
+async def test_a_picture_of_too_many_bytes_is_refused_with_what_helps(jpeg, view, use, advice):
+    limits = dataclasses.replace(LIMITS, max_pixels=400_000, max_message_bytes=10_000)
+    image = as_jpeg(road()) if jpeg else road()
+    with pytest.raises(
+        BadRequest, match=rf"the server takes 10,000; scale the picture, .*{advice}"
+    ):
+        await encode(image, Encoding.RGB8, limits=limits, view=view, use=use)
+
+
 async def test_a_camera_may_have_more_pixels_than_the_server_takes():
     assert (await encode(road(), limits=SMALL_LIMITS, view=VIEW)).HasField("view_applied")
     black = Nv12(640, 480, bytes([16]) * (640 * 720))

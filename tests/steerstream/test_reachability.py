@@ -221,7 +221,11 @@ async def test_a_server_that_asks_for_a_certificate(tmp_path):
         ({"ca_file": "key.pem"}, r"ca_file .*key\.pem holds no readable certificate"),
         ({"ca_file": "."}, "ca_file .* holds no readable certificate"),
         ({"certificate_file": "nosuch.pem"}, r"certificate_file .*nosuch\.pem"),
-        ({"certificate_file": "certificate.pem"}, "no readable certificate with its key"),
+        (
+            {"certificate_file": "certificate.pem"},
+            r"certificate\.pem has no key; give key_file, or --tls-key",
+        ),
+        ({"certificate_file": "key.pem"}, "no readable certificate with its key"),
         ({"key_file": "key.pem"}, "goes with certificate_file"),
     ],
 )

@@ -28,6 +28,11 @@ FRAMES_A_STEP = 4_000
 """Four misses are then 0.1 %: less would let chance decide."""
 STEP_S = (3.0, 8.0)
 """Shortest and longest step of the search, whatever the frames."""
+RUNS = (
+    "the run that confirms, and of that at 80 %% of the capacity; the search before them has about "
+    f"a dozen steps of {STEP_S[0]:g} to {STEP_S[1]:g} s, the longer the fewer vehicles"
+)
+"""Which runs `--seconds` is of, for the help."""
 TRIES = 2
 """A step that fails is tried again: a neighbour on the machine must not end the search."""
 SHARE_PERCENT = 80
@@ -38,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark's options."""
     shared.add_server(parser)
     shared.add_workers(parser)
-    shared.add_load(parser, seconds=20.0)
+    shared.add_load(parser, seconds=20.0, runs=RUNS)
     parser.add_argument("--most", type=count, default=1024, help="vehicles to try at most")
     parser.add_argument("--start", type=count, default=8, help="vehicles to try first")
     parser.add_argument("--share-seconds", type=positive, help=f"length of the run at"

@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark's options."""
     shared.add_server(parser)
     shared.add_workers(parser)
-    shared.add_load(parser, seconds=20.0)
+    shared.add_load(
+        parser, seconds=20.0, runs=f"each run of `latency`; of `capacity`, {capacity.RUNS}"
+    )
     add = parser.add_argument
     add("--steps", type=count, default=500, help="steps of each measurement of a step")
     add("--sessions", type=shared.counts, default="1,64,250,500", help="vehicles of `latency`")

@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark's options."""
     shared.add_server(parser)
     shared.add_workers(parser)
-    shared.add_load(parser, seconds=8.0)
+    shared.add_load(
+        parser, seconds=8.0, runs="each run; a search before them, without --capacity, has its own"
+    )
     add = parser.add_argument
     add("--capacity", type=count, help="vehicles that are carried; searched if not given")
     add(

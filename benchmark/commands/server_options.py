@@ -50,11 +50,17 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_load(parser: argparse.ArgumentParser, *, seconds: float) -> None:
-    """Add what says what the vehicles do."""
+def add_load(parser: argparse.ArgumentParser, *, seconds: float, runs: str = "each run") -> None:
+    """Add what says what the vehicles do.
+
+    Args:
+        parser: of the benchmark.
+        seconds: length of its runs by default.
+        runs: which of its runs have that length, for the help.
+    """
     add = parser.add_argument
     add("--rate-hz", type=positive, default=20.0, help="frames a second of each vehicle")
-    add("--seconds", type=positive, default=seconds, help="length of each run")
+    add("--seconds", type=positive, default=seconds, help=f"length of {runs}")
     add("--budget-ms", type=positive, default=50.0, help="from when a frame was due to its command")
     add(
         "--network-ms",

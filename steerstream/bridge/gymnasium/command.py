@@ -32,6 +32,8 @@ from steerstream.extras import command_needs
 from steerstream.models import FramePolicy, SessionInfo
 
 _NAME = "steerstream bridge gymnasium"
+_OF_BOX2D = {"Box2D", "pygame"}
+"""What the extra `rl` brings beside Gymnasium; other environments need packages of their own."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +112,10 @@ def _made(environment_id: str, adapter_name: str | None) -> tuple[Any, Adapter]:
     try:
         environment = gymnasium.make(environment_id, **arguments)
     except (gymnasium.error.Error, ImportError) as error:
+        cause = error.__cause__
+        if isinstance(cause, ModuleNotFoundError) and cause.name in _OF_BOX2D:
+            with command_needs(_NAME, "rl"):
+                raise cause from error
         raise BadRequest(f"cannot make {environment_id}: {error}") from error
     return environment, adapter_of(environment)
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmark.__main__ import parser
 from benchmark.commands import capacity
 from benchmark.loadgen.tally import Tally
 
@@ -43,6 +44,14 @@ def tally(frames, commands, opened, **ended):
 )
 def test_a_load_is_carried_if_all_are_admitted_kept_and_in_time(counted, is_carried):
     assert capacity.carries(counted, 8) is is_carried
+
+
+def test_the_help_says_that_the_search_has_lengths_of_its_own(capsys):
+    with pytest.raises(SystemExit):
+        parser().parse_args(["capacity", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "length of the run that confirms, and of that at 80 % of the capacity" in said
+    assert "steps of 3 to 8 s" in said
 
 
 def test_steps_are_long_enough_for_their_misses_to_mean_something():

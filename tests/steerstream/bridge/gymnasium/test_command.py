@@ -81,9 +81,17 @@ def test_what_cannot_be_made_is_said_in_one_line(words, message, capsys):
     assert error.count("\n") == 1
 
 
-def test_gymnasium_that_is_missing_is_named_with_its_extra(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "gymnasium", None)
+# Box2D's own, when it is imported; as an error it would end the interpreter.
+@pytest.mark.filterwarnings("ignore:builtin type .wig:DeprecationWarning")
+@pytest.mark.parametrize("name", ["gymnasium", "Box2D", "pygame"])
+def test_what_is_missing_is_named_with_its_extra(name, monkeypatch, capsys):
+    for module in [each for each in sys.modules if each.startswith("gymnasium.envs.box2d")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, name, None)
     with command_line() as run, pytest.raises(SystemExit) as stop:
         run("bridge", "gymnasium", "CarRacing-v3")
     assert stop.value.code == 2
-    assert "gymnasium is not installed; install it with: pip install" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"{name} is not installed; install it with: pip install" in error
+    assert "[rl]" in error
+    assert error.count("\n") == 1

@@ -236,6 +236,11 @@ class _AnySession(Generic[_Twin]):
         return self._twin.frames_in_flight
 
     @property
+    def welcome_in_s(self) -> float:
+        """Seconds until the next frame is welcome to a full server; 0 where it asks for no pace."""
+        return self._twin.welcome_in_s
+
+    @property
     def sent_bytes(self) -> int:
         """Bytes of all frames that were sent, those that were played again included."""
         return self._twin.sent_bytes

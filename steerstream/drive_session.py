@@ -294,6 +294,11 @@ class DriveSession(VehicleSession):
         return self._kept.size_bytes
 
     @property
+    def welcome_in_s(self) -> float:
+        """Seconds until the next frame is welcome to a full server; 0 where it asks for no pace."""
+        return self._leg.session.welcome_in_s if self._leg else 0.0
+
+    @property
     def sent_bytes(self) -> int:
         """Bytes of all frames that were sent, those that were played again included."""
         return self._retired_bytes + (self._leg.session.sent_bytes if self._leg else 0)

@@ -234,6 +234,11 @@ class VehicleSession(abc.ABC):
         return safe
 
     @property
+    @abc.abstractmethod
+    def welcome_in_s(self) -> float:
+        """Seconds until the next frame is welcome to a full server; 0 where it asks for no pace."""
+
+    @property
     def frames_in_flight(self) -> int:
         """Frames without an answer yet."""
         return len(self._ledger)
@@ -428,6 +433,11 @@ class Session(VehicleSession):
         if latest is None or latest.age_at_ms(self._clock()) > max_age_ms:
             return None
         return latest
+
+    @property
+    def welcome_in_s(self) -> float:
+        """Seconds until the next frame is welcome to a full server; 0 where it asks for no pace."""
+        return self._pace.wait_ns(self._clock()) / 1e9
 
     @property
     def sent_bytes(self) -> int:

@@ -83,7 +83,7 @@ class _Model:
             yield f"{self._state.value} was followed by {change.state.value}"
         self._state = change.state
         if change.state is DriveState.DRIVING:
-            self._has_state = self._has_state and change.with_state
+            self._has_state = self._has_state and bool(change.with_state)
 
     def _answered(self, answer: FrameAnswer) -> Iterator[str]:
         number = answer.sequence_number

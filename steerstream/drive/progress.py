@@ -25,8 +25,9 @@ def progress_line(
         count: how many frames there will be; None if that is not known.
         elapsed_s: seconds since the drive began.
     """
+    done = tally.frames + tally.passed_over
     parts = [
-        f"{bar(tally.frames, count)} {tally.frames}/{count}" if count else f"{tally.frames} frames",
+        f"{bar(done, count)} {done}/{count}" if count else f"{done} frames",
         f"{elapsed_s:5.1f} s",
         _values(answer, truth),
         f"p50 {tally.latency.percentile_ms(50):.1f} p99 {tally.latency.percentile_ms(99):.1f} ms",

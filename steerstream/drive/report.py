@@ -35,6 +35,7 @@ def as_json(tally: Tally, info: SessionInfo, *, source: str, elapsed_s: float) -
         "budget_ms": tally.budget_ms,
         "elapsed_s": elapsed_s,
         "frames": tally.frames,
+        "passed_over": tally.passed_over,
         "sent_bytes": tally.sent_bytes,
         "commands": tally.commands,
         "skipped": dict(tally.skips),
@@ -81,6 +82,10 @@ def as_table(tally: Tally, info: SessionInfo, *, elapsed_s: float) -> str:
     lines += [latency_row(_STAGE_NAMES[stage], tally.stages[stage].summary()) for stage in STAGES]
     if tally.unanswered:
         lines.insert(5, f"unanswered  {tally.unanswered:>8}")
+    if tally.passed_over:
+        lines.insert(
+            2, f"passed over {tally.passed_over:>8}  the server is full and asked for fewer"
+        )
     return "\n".join(lines + _head_rows(tally))
 
 

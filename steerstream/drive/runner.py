@@ -70,7 +70,8 @@ class Drive:
         """Send each picture when it is due, whatever the answers do: an open loop.
 
         Latency counts from when a picture was due, so that a stall is charged to every picture
-        that it delayed (no coordinated omission).
+        that it delayed (no coordinated omission). Where a full server asks for fewer pictures, the
+        newest is sent each time, and the others are passed over.
 
         Raises:
             SteerstreamError: the session ended with an error.
@@ -91,6 +92,7 @@ class Drive:
         """
         async for number, frame in self._frames():
             sent = _Sent(frame, time.monotonic_ns())
+            self._tally.sent()
             answer = await self._session.request(frame.image, **self._options(number, frame))
             await self._take(answer, sent)
 
@@ -104,6 +106,11 @@ class Drive:
                 began_ns = began_ns or time.monotonic_ns()
                 due_ns = began_ns + frame.due_ns
                 await asyncio.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
+            if self._session.welcome_in_s > 1 / self._source.rate_hz:
+                # A newer picture is there before this one is welcome.
+                self._tally.passed_over += 1
+                continue
+            self._tally.sent()
             self._sent[number] = _Sent(frame, due_ns)
             await self._session.send_frame(frame.image, **self._options(number, frame))
         await self._session.finish()
@@ -114,14 +121,13 @@ class Drive:
         )
 
     async def _frames(self) -> AsyncIterator[tuple[int, SourceFrame]]:
-        """Read pictures in a worker thread, count them, and reset the state where some miss."""
+        """Read pictures in a worker thread, number them, and reset the state where some miss."""
         for number in itertools.count():
             frame = await asyncio.to_thread(_next, self._source.frames)
             if frame is None or self._stop.is_set():
                 return
             if frame.starts_anew:
                 await self._session.reset()
-            self._tally.sent()
             yield number, frame
 
     async def _take_answers(self) -> None:

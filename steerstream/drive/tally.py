@@ -74,6 +74,7 @@ class Tally:
 
     Attributes:
         frames: frames that were sent.
+        passed_over: pictures that were not sent, because a full server asked for fewer.
         sent_bytes: bytes of all of them on the wire.
         commands: commands that came.
         skips: skips that came, by the name of their reason.
@@ -87,6 +88,7 @@ class Tally:
     def __init__(self, budget_ms: float) -> None:
         self.budget_ms = budget_ms
         self.frames = 0
+        self.passed_over = 0
         self.sent_bytes = 0
         self.commands = 0
         self.skips: collections.Counter[str] = collections.Counter()

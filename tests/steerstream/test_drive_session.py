@@ -700,6 +700,7 @@ async def test_a_frame_that_is_not_welcome_yet_waits_before_it_is_sent_and_is_no
         waiting = asyncio.create_task(session.send_frame(b"picture"))
         await asyncio.sleep(0.3)  # longer than a silence
         assert not waiting.done()
+        assert 0 < session.welcome_in_s <= HOUR_MS / 1e3
         assert session.frames_in_flight == 0
         assert fleet.states == ["driving"]
         await session.aclose()

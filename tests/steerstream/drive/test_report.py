@@ -38,6 +38,14 @@ def test_the_table_says_what_was_sent_a_frame_and_a_second():
     assert "-  kB a frame, - kB/s" in report.as_table(Tally(50.0), INFO, elapsed_s=0.0)
 
 
+def test_pictures_that_a_full_server_did_not_get_are_counted():
+    tally = filled()
+    assert "passed over" not in report.as_table(tally, INFO, elapsed_s=1.0)
+    tally.passed_over = 7
+    assert "passed over        7  the server is full" in report.as_table(tally, INFO, elapsed_s=1.0)
+    assert report.as_json(tally, INFO, source="film", elapsed_s=1.0)["passed_over"] == 7
+
+
 def test_the_table_names_reasons_and_heads():
     table = report.as_table(filled(), INFO, elapsed_s=1.0)
     assert "LATE 1" in table

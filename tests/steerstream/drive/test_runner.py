@@ -7,7 +7,7 @@ import io
 import pytest
 
 import steerstream
-from steerstream import ControlValues, FramePolicy, SessionLost, ViewUse
+from steerstream import ControlValues, FramePolicy, Pace, SessionLost, ViewUse
 from steerstream.drive.runner import Drive
 from steerstream.drive.sources import Source, SourceFrame
 from steerstream.drive.tally import Tally
@@ -98,6 +98,23 @@ async def test_a_drive_in_real_time_ends_where_the_server_answers_nothing(monkey
             async with asyncio.timeout(60):
                 await drive.in_real_time()
     assert tally.commands == 0
+
+
+async def test_pictures_for_which_a_full_server_has_no_time_are_passed_over():
+    """Each would be sent later than the one before: the drive would fall behind for ever."""
+    hour_ms = 3_600_000
+    server = FakeServer(
+        lambda frame: [Pace(hour_ms, hour_ms), Reply()] if frame.sequence_number == 0 else Reply(),
+        idle_timeout_ms=hour_ms,
+    )
+    async with driving(server, frames(500, broken_at=400)) as (drive, tally, _):
+        async with asyncio.timeout(60):
+            await drive.in_real_time()
+    assert tally.frames + tally.passed_over == 500
+    assert tally.passed_over > 100
+    assert tally.unanswered == 0
+    kinds = [request.WhichOneof("message") for request in server.received]
+    assert kinds == ["open", *(tally.frames * ["frame"]), "reset"], "the break is not lost"
 
 
 async def test_a_cameras_picture_is_due_when_it_is_there():

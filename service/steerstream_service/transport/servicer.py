@@ -43,6 +43,7 @@ from steerstream_service.transport.deadline_timer import DeadlineTimer
 from steerstream_service.transport.identity import Caller, Identities
 from steerstream_service.transport.loop_lag import LoopLag
 from steerstream_service.transport.refusal_log import Refusals
+from steerstream_service.transport.reopening_log import Reopenings
 from steerstream_service.transport.statuses import abort
 from steerstream_service.transport.stream import Context, DriveStream, read
 
@@ -96,6 +97,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._ready = asyncio.Event()
         self._retry_hints = RetryHints()
         self._refusals = Refusals()
+        self._reopenings = Reopenings()
         # Bounded by the streams at once; oldest first.
         self._unopened: dict[asyncio.Timeout, None] = {}
         self._watching: asyncio.Task[None] | None = None
@@ -182,6 +184,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             held = self._admission.release(stream.lease)
             self._forget(stream, "server stopped", held=held)
         self._refusals.flush()
+        self._reopenings.flush()
 
     async def _drive(self, context: Context) -> None:
         lease, opening, caller = await self._admitted(context)
@@ -454,6 +457,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         if not held:
             return
         self._observer.ended(stream.lease.session_id, ended_by)
+        self._reopenings.ended(stream.lease.opening.vehicle_id, ended_by)
         if stream.recorder is not None:
             stream.recorder.end(ended_by)
         _log.info(

@@ -1,0 +1,73 @@
+"""Vehicles that come and go in the log: one line a minute for all of them, with counts.
+
+A vehicle that cannot keep a session opens one after the other. Each opening and each ending is an
+ordinary line by itself; only together they say that nobody drives there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+
+from steerstream_service.telemetry.logs import fields
+
+WINDOW_S = 60.0
+MANY = 5
+"""Sessions of one vehicle in a window. A token's renewal, or a hand-over, ends one at times."""
+MOST_VEHICLES = 1_000
+"""Vehicles that are counted in a window. A crowd of more is seen by its refusals."""
+
+_log = logging.getLogger(__name__)
+
+
+class Reopenings:
+    """Counts the sessions that ended by their vehicle, and logs those of vehicles with many.
+
+    It belongs to the event loop's thread.
+    """
+
+    def __init__(self) -> None:
+        self._endings: dict[str, Counter[str]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ended(self, vehicle_id: str, ended_by: str) -> None:
+        """Count a session; the first one since the last window begins the next.
+
+        Args:
+            vehicle_id: the vehicle's name.
+            ended_by: how the session ended.
+        """
+        if vehicle_id not in self._endings:
+            if len(self._endings) >= MOST_VEHICLES:
+                return
+            self._endings[vehicle_id] = Counter()
+        self._endings[vehicle_id][ended_by] += 1
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.flush)
+
+    def flush(self) -> None:
+        """End the window, and log its vehicles that came and went many times, if there are any."""
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = None
+        often = {
+            vehicle_id: ended_by
+            for vehicle_id, ended_by in self._endings.items()
+            if ended_by.total() >= MANY
+        }
+        self._endings.clear()
+        if not often:
+            return
+        worst = max(often, key=lambda vehicle_id: often[vehicle_id].total())
+        _log.warning(
+            "vehicle_comes_and_goes",
+            extra=fields(
+                vehicles=len(often),
+                vehicle_id=worst,
+                sessions=often[worst].total(),
+                within_s=WINDOW_S,
+                ended_by=dict(often[worst]),
+            ),
+        )

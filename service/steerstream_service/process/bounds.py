@@ -43,8 +43,8 @@ _COPIES = 3
 _DECODED_BYTES = 9
 """For each pixel: red, green and blue, and twice as much in libjpeg for a progressive picture."""
 _LOG_LINES, _LOG_LINE_BYTES = 4096, 2 * 1024
-_REMEMBERED, _REMEMBERED_BYTES = 30_000, 512
-"""Refused vehicles and the paces of connections, for each kind of call."""
+_REMEMBERED, _REMEMBERED_BYTES = 31_000, 512
+"""Refused vehicles, paces of connections for each kind of call, and vehicles that come and go."""
 _MB = 1e6
 
 

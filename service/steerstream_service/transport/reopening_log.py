@@ -15,7 +15,7 @@ from steerstream_service.telemetry.logs import fields
 WINDOW_S = 60.0
 MANY = 5
 """Sessions of one vehicle in a window. A token's renewal, or a hand-over, ends one at times."""
-MOST_VEHICLES = 1_000
+MOST_VEHICLES = 500
 """Vehicles that are counted in a window. A crowd of more is seen by its refusals."""
 
 _log = logging.getLogger(__name__)

@@ -22,7 +22,8 @@ LARGEST_STEP = 8
 """Frames in a step, of any model: nothing is read, refused or answered during a step."""
 _ENOUGH = 4
 """With this many frames decoded, a step comes before the next picture: otherwise the first frame
-of a crowd would wait until all of it is decoded."""
+of a crowd would wait until all of it is decoded. After that step a picture has its turn, however
+many frames came that need no decoding."""
 _PASSES = 3
 """Passes of the event loop from one turn to the next. A message that came during a step wakes
 gRPC's poller, then its future, then the stream's reader; with fewer passes the next step begins
@@ -50,6 +51,7 @@ class LoopEngine(Engine):
         self._next: asyncio.Handle | None = None
         self._heard = False
         self._passes = 0
+        self._has_stepped = False
         self._since_ns = self._since_cpu_ns = 0
         # Bounded by the sessions: each has at most one picture with the decoder.
         self._calls: deque[Callable[[], bool]] = deque()
@@ -129,10 +131,12 @@ class LoopEngine(Engine):
         return waiting >= _ENOUGH
 
     def _decode_or_step(self) -> None:
-        if self._calls and not self._has_enough:
+        if self._calls and (self._has_stepped or not self._has_enough):
+            self._has_stepped = False
             while self._calls and not self._calls.popleft()():
                 pass
         else:
+            self._has_stepped = True
             for records in self._turn():
                 deliver(records)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 
 import pytest
@@ -157,6 +158,26 @@ async def test_it_steps_what_is_decoded_before_it_decodes_a_whole_crowd(engine, 
     assert order.count("decode") == 8
     last_decode = len(order) - 1 - order[::-1].index("decode")
     assert order.index("step") < last_decode
+
+
+async def test_frames_without_end_that_need_no_decoding_keep_no_picture_from_its_turn(
+    engine, queue
+):
+    """Four sessions that flooded a server with small raw pictures stopped all others for 0.5 s."""
+    executor, decoded = TurnExecutor(engine), []
+    stepped_frames = 0
+
+    def again(record):
+        nonlocal stepped_frames
+        stepped_frames += 1
+        engine.submit(queue, submitted(queue, slot=record.slot, reply=again))
+
+    for _ in range(8):
+        engine.submit(queue, submitted(queue, reply=again))
+    for record in frames(4):
+        executor.submit(lambda _: decoded.append(stepped_frames), record)
+    await until(lambda: len(decoded) == 4 or stepped_frames > 100)
+    assert [later - earlier for earlier, later in itertools.pairwise(decoded)] == [4, 4, 4]
 
 
 def frames(count):

@@ -38,6 +38,10 @@ took four times as long as one of the same bytes, and each scan 0.13 ns a pixel.
 _LARGER = 2.0
 """A picture that seems to cost more than so many times the usual one is not believed to cost less
 than it seems: a client may send others until it is trusted."""
+_STALLED = 4.0
+"""So many times what they seem to, or less, pictures may take one after the other while a server is
+crowded: caches are cold, and the system clears the memory that they need. Three times was seen of
+two in a row, and their vehicle had to wait like the crowd that was the cause."""
 _LEAST_RATIO, _MOST_RATIO = 0.25, 8.0
 """What pictures cost is this factor away from what they seem to cost at most: beyond it lie files
 that are stuffed, and stalls."""
@@ -162,10 +166,9 @@ class PictureMeter:
         self._decode: float | None = None
         self._beside: float | None = None
         self._estimate: float | None = None
-        # Decoding took so many times the estimates. Of the last two pictures: one alone may have
-        # met a stall.
+        # Decoding took so many times the estimates.
         self._ratio: float | None = None
-        self._last = (0.0, 0.0)
+        self._last = (0.0, 0.0, 0.0)
         self._spent = NOTHING_SPENT
         self._received = self._decoded = 0
         self._estimated_ns = 0.0
@@ -180,10 +183,12 @@ class PictureMeter:
     def decode_ns(self, estimate_ns: float) -> float:
         """Return what it will take to decode a picture that seems to take `estimate_ns`.
 
-        What the session's others took tells how far that is off. Pictures that have just turned
-        dear are believed at once, and only slowly that they are cheap again.
+        What the session's others took tells how far that is off. Three in a row that took far more
+        are believed at once, and only slowly that they are cheap again.
         """
-        ratio = max(self._ratio or 1.0, min(self._last))
+        ratio, newest = self._ratio or 1.0, min(self._last)
+        if newest > _STALLED:
+            ratio = max(ratio, newest)
         if self._estimate is None or estimate_ns > _LARGER * self._estimate:
             ratio = max(1.0, ratio)
         return ratio * estimate_ns
@@ -205,7 +210,7 @@ class PictureMeter:
         self._spent = self._spent.plus(Spent(0.0, cpu_ns, cpu_ns if beside else 0.0))
         self._estimated_ns += estimate_ns
         if estimate_ns:
-            self._last = (self._last[1], _ratio(cpu_ns, estimate_ns))
+            self._last = (*self._last[1:], _ratio(cpu_ns, estimate_ns))
 
     def review(self) -> Spent:
         """Return what was spent since the last review, update the means, and begin again."""

@@ -145,16 +145,27 @@ def test_no_history_makes_a_picture_look_cheaper_than_a_quarter_of_what_it_seems
         assert told_ns >= seems_ms * MS
 
 
-def test_pictures_that_turn_dear_are_known_by_the_second_one_and_a_stall_is_not():
+def test_pictures_that_turn_dear_are_known_by_the_third_one():
     meter = meter_of(1.0, each=2)
+    for cost in (7, 6):
+        meter.decoded(cost * MS, MS)
+        assert meter.decode_ns(MS) == MS, "they may be stalls"
     meter.decoded(5 * MS, MS)
-    assert meter.decode_ns(MS) == MS, "one may be a stall"
-    meter.decoded(4 * MS, MS)
-    assert meter.decode_ns(MS) == 4 * MS
+    assert meter.decode_ns(MS) == 5 * MS
     meter.decoded(MS, MS)
     assert meter.decode_ns(MS) == MS
     meter.review()
-    assert MS < meter.decode_ns(MS) < 4 * MS, "the mean remembers"
+    assert MS < meter.decode_ns(MS) < 7 * MS, "the mean remembers"
+
+
+def test_pictures_of_a_crowded_server_make_no_session_dear_at_once():
+    """A vehicle's took three times what they seemed to while 64 sessions began beside it."""
+    meter = meter_of(1.0, each=2)
+    for _ in range(10):
+        meter.decoded(3 * MS, MS)
+        assert meter.decode_ns(MS) == MS
+    meter.review()
+    assert meter.decode_ns(MS) == pytest.approx(1.6 * MS)
 
 
 def test_a_lasting_change_is_known_after_a_few_reviews_and_one_review_is_not_enough():

@@ -7,6 +7,7 @@ import pytest
 from benchmark.attacks.attacks import ATTACKS
 from benchmark.commands import attack
 from benchmark.host.machine import split_cores
+from benchmark.loadgen.open_loop import Load
 from steerstream.testing.server_process import serve
 
 SLOTS = 8
@@ -55,10 +56,16 @@ def test_beside_neighbours_what_the_vehicles_miss_is_told(server, around, monkey
     assert "not within a minute" in attack.table(results)
 
 
+def test_the_first_moments_of_an_attack_are_measured(around):
+    load = Load(vehicles=6, rate_hz=20.0, seconds=8.5, budget_ms=50.0, pictures=around.pictures)
+    counted_from_s = load.total_s - load.seconds
+    assert counted_from_s + 0.1 < attack.begins_s(load) < load.total_s
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_slots_come_back_after_an_attack(server, around, name, monkeypatch):
-    monkeypatch.setattr(attack, "WARM_UP_S", 0.6)
-    monkeypatch.setattr(attack, "DELAY_S", 0.3)
+    monkeypatch.setattr(attack, "WARM_UP_S", 0.3)
+    monkeypatch.setattr(attack, "BEFORE_S", 0.0)
     monkeypatch.setattr(attack, "VEHICLES", 1)
     found = attack.besiege(
         server, around, name, 0.5, slots=SLOTS, scale=SCALES.get(name, 0.5), after_s=0.0

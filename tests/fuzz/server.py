@@ -126,11 +126,11 @@ class HostileCall(Call):
             request = drive_service_pb2.DriveRequest.FromString(data)
         except DecodeError:
             self._tally.count("no protobuf")
-            raise
-        kind = request.WhichOneof("message")
-        self._tally.count(f"{kind} sent")
-        self.frames += kind == "frame"
-        return request
+        else:
+            kind = request.WhichOneof("message")
+            self._tally.count(f"{kind} sent")
+            self.frames += kind == "frame"
+        return data
 
     async def write(self, response: drive_service_pb2.DriveResponse) -> None:
         """Take an answer at once, or late."""
@@ -200,7 +200,7 @@ class GoodCall(Call):
         )
 
     def _send(self, **message: Any) -> None:
-        self._requests.put_nowait(drive_service_pb2.DriveRequest(**message))
+        self._requests.put_nowait(drive_service_pb2.DriveRequest(**message).SerializeToString())
 
     async def read(self) -> object:
         """Return the next message, when there is one."""

@@ -337,10 +337,9 @@ class Context:
             await self._changed.wait()
         data = self._inbox.popleft()
         self.connection.carry("down", self._call.taken, len(data))
-        request = _Request.FromString(data)
         if self.tap is not None:
-            self.tap.read(request)
-        return request
+            self.tap.read(_Request.FromString(data))
+        return data
 
     async def write(self, response: _Response) -> None:
         while self._unread_bytes > self.connection.network.window_bytes and not self.is_over:

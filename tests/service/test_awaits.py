@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2] / "service/steerstream_service"
 
 _START = "start_timeout_s, by the start guard"
 _ABORT = "the connection is hung up on after STATUS_S; the session holds nothing by then"
+_FRAME = "open_timeout_s; later it ends with the session"
 _INNER = "what it waits for has its own limit, or is the client's stream"
 _CHILD = "a process that was told to end, and is killed after drain_s"
 LIMITS = {
@@ -62,14 +63,18 @@ LIMITS = {
     "transport/handlers.py within.call: behaviour": _INNER,
     "transport/handlers.py within.generate: async for behaviour(request, context)": _INNER,
     "transport/handlers.py within.generate: async with surroundings(context)": "the same",
+    "transport/intake.py Intake.turn: turn": "_LONGEST_DEBT_NS, and a turn of each other stream",
+    "transport/intake.py Reader._in_turn: self._context.read": _FRAME,
+    "transport/intake.py Reader.read: self._context.read": _FRAME,
     "transport/models_service.py _typed_errors: context.abort": _ABORT,
+    "transport/servicer.py DriveService._admit: async with self._openings": "no await within",
     "transport/statuses.py abort: context.abort": _ABORT,
     "transport/stream.py _Flag.wait: self._waiter": "whoever waits for it",
     "transport/stream.py DriveStream._flush: self._context.write": "idle_timeout_s, by _patience",
+    "transport/stream.py DriveStream._read: self._reader.read": "listed above, as Reader.read",
     "transport/stream.py DriveStream._read: self._room.wait": "ends with the session",
     "transport/stream.py DriveStream._serve: self._context.send_initial_metadata": "as _flush",
     "transport/stream.py DriveStream._serve: self._wake.wait": "idle_timeout_s, by the idle timer",
-    "transport/stream.py read: context.read": "open_timeout_s; later it ends with the session",
     "transport/watch_service.py WatchService.WatchSession: context.abort": _ABORT,
     "transport/watch_service.py WatchService._snapshot: async with self._lock": "one snapshot",
     "transport/watch_service.py WatchService._write_picture: asyncio.to_thread": "one picture",

@@ -90,11 +90,13 @@ class Taken(NamedTuple):
         pause_ns: for how long the session should not be read.
         refusal: why the server has no time for the frame, where it may be left out; None if it has.
         rate_pause_ns: the part of the pause that comes from the stated rate, whatever the frame is.
+        is_granted: whether it is no dear frame beyond the session's rate or grant.
     """
 
     pause_ns: int = 0
     refusal: str | None = None
     rate_pause_ns: int = 0
+    is_granted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ class Lease:
             pause_ns = max(until_turn_ns, rate_pause_ns)
             if weight > 1.0 and not turn.is_now:
                 refusal = _DEAR.format(weight, pause_ns / _NS_PER_MS)
-            return Taken(pause_ns, refusal, rate_pause_ns)
+            return Taken(pause_ns, refusal, rate_pause_ns, is_granted=False)
         pause_ns = min(wait_ns, _LONGEST_PAUSE_NS) if refusal else 0
         return Taken(pause_ns, refusal, pause_ns)
 

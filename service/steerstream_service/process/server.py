@@ -242,6 +242,7 @@ class Server:
                     # A proxy may hold all vehicles on one connection, which come back together.
                     Pace(_DRIVES_HZ, drives),
                     self._service.refuse,
+                    takes_bytes=True,
                 ),
                 **_WATCH_BOUNDS,
             },

@@ -59,12 +59,14 @@ class Bound(NamedTuple):
         make_room: what makes room for a call beyond them, or aborts it.
         pace: how fast one connection may begin calls.
         refuse: aborts a call beyond the pace.
+        takes_bytes: whether the method reads its requests as bytes.
     """
 
     most: int
     make_room: Abort
     pace: Pace
     refuse: Abort
+    takes_bytes: bool = False
 
 
 def plain_bound(most: int) -> Bound:
@@ -128,8 +130,13 @@ class CallBounds(grpc.aio.ServerInterceptor):
             # gRPC would wait for the one request before it calls the handler: for ever, if that
             # does not come, and without counting the call. To the client it makes no difference.
             behaviour = self._with_one_request(behaviour)
-        bounded = self._bounded(handler_call_details.method, behaviour)
-        return with_behaviour(handler, bounded, takes_stream=True)
+        method = handler_call_details.method
+        bounded = self._bounded(method, behaviour)
+        takes_bytes = self._bound(method).takes_bytes
+        return with_behaviour(handler, bounded, takes_stream=True, takes_bytes=takes_bytes)
+
+    def _bound(self, method: str) -> Bound:
+        return self._own.get(method, self._other)
 
     def _begin(self, method: str, context: Any) -> _Call:  # noqa: ANN401 - any method's context
         """Count a call until its status is sent, or its connection ends."""
@@ -165,7 +172,7 @@ class CallBounds(grpc.aio.ServerInterceptor):
             _log.warning("hung_up", extra=fields(peer=call.peer, calls=len(calls), ended=is_ended))
 
     def _bounded(self, method: str, behaviour: Behaviour) -> Behaviour:
-        bound = self._own.get(method, self._other)
+        bound = self._bound(method)
 
         @contextlib.asynccontextmanager
         async def place(context: Any) -> AsyncIterator[None]:  # noqa: ANN401

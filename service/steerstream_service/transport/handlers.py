@@ -20,16 +20,20 @@ def behaviour_of(handler: Handler) -> Behaviour:
     return behaviour
 
 
-def with_behaviour(handler: Handler, behaviour: Behaviour, *, takes_stream: bool) -> Handler:
+def with_behaviour(
+    handler: Handler, behaviour: Behaviour, *, takes_stream: bool, takes_bytes: bool = False
+) -> Handler:
     """Return a handler that does something else.
 
     Args:
         handler: of the method.
         behaviour: what is done instead.
         takes_stream: whether it takes a stream of requests.
+        takes_bytes: whether it takes them as the bytes that came, and not as messages.
     """
     make = getattr(grpc, f"{_kind(handler, takes_stream=takes_stream)}_rpc_method_handler")
-    made: Handler = make(behaviour, handler.request_deserializer, handler.response_serializer)
+    deserializer = None if takes_bytes else handler.request_deserializer
+    made: Handler = make(behaviour, deserializer, handler.response_serializer)
     return made
 
 

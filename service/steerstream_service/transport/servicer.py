@@ -41,11 +41,12 @@ from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import wire
 from steerstream_service.transport.deadline_timer import DeadlineTimer
 from steerstream_service.transport.identity import Caller, Identities
+from steerstream_service.transport.intake import Intake, Reader
 from steerstream_service.transport.loop_lag import LoopLag
 from steerstream_service.transport.refusal_log import Refusals
 from steerstream_service.transport.reopening_log import Reopenings
 from steerstream_service.transport.statuses import abort
-from steerstream_service.transport.stream import Context, DriveStream, read
+from steerstream_service.transport.stream import Context, DriveStream
 
 if TYPE_CHECKING:
     from steerstream_service.transport.recording import ServerRecorder
@@ -56,6 +57,9 @@ _FLUSH_S = 1.0
 """For the last answers and the status of streams that a drain ends."""
 
 _log = logging.getLogger(__name__)
+_OPENINGS = 4
+"""Sessions that open, or are refused, in one pass of the event loop. Each takes up to 1 ms, and
+frames of others would wait for a whole crowd; the rest of it follows pass by pass."""
 
 
 class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
@@ -90,6 +94,8 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._identities = identities
         self._recorder = recorder
         self._deadlines = DeadlineTimer()
+        self._intake = Intake()
+        self._openings = asyncio.Semaphore(_OPENINGS)
         self._limits = wire.server_limits(config)
         self._contracts: WeakKeyDictionary[Model, model_pb2.ModelContract] = WeakKeyDictionary()
         self.shadows = Shadows(admission, engine)
@@ -187,9 +193,10 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._reopenings.flush()
 
     async def _drive(self, context: Context) -> None:
-        lease, opening, caller = await self._admitted(context)
+        reader = Reader(context, self._intake)
+        lease, opening, caller = await self._admitted(context, reader)
         with (
-            self._session(context, lease, opening) as stream,
+            self._session(context, reader, lease, opening) as stream,
             self.shadows.beside(stream.lease) as stream.shadow,
         ):
             valid_for_s = caller.valid_for_s
@@ -199,7 +206,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
 
     @contextlib.contextmanager
     def _session(
-        self, context: Context, lease: Lease, opening: session_pb2.OpenSession
+        self, context: Context, reader: Reader, lease: Lease, opening: session_pb2.OpenSession
     ) -> Iterator[DriveStream]:
         """Own a session's slot and load for as long as its stream runs, and then give them back.
 
@@ -211,6 +218,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         try:
             stream = DriveStream(
                 context,
+                reader,
                 lease,
                 engine=self._engine,
                 decoder=self._decoder,
@@ -299,11 +307,13 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         stream.end_in(notice_s, error)
         _log.warning("session_shed", extra=fields(session_id=stream.lease.session_id))
 
-    async def _admitted(self, context: Context) -> tuple[Lease, session_pb2.OpenSession, Caller]:
+    async def _admitted(
+        self, context: Context, reader: Reader
+    ) -> tuple[Lease, session_pb2.OpenSession, Caller]:
         try:
             caller = self._identities.caller(context)
             async with self._unopened_place():
-                request = await self._first(context)
+                request = await self._first(reader)
                 opening = wire.opening(request)
                 # Before anything is remembered of a vehicle: a stranger must not delay it.
                 owner = self._identities.owner(caller, opening.vehicle_id)
@@ -337,7 +347,8 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         while lease is None:
             try:
                 await self._admission.map_camera(opening, holder)
-                lease = self._admission.admit(opening, holder)
+                async with self._openings:
+                    lease = self._admission.admit(opening, holder)
             except (TooManySessionsError, ShareTakenError) as error:
                 if isinstance(error, ShareTakenError) or not self._end_silent():
                     error.retry_after_ms = self._retry_ms(opening.vehicle_id)
@@ -393,11 +404,11 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
                 retry_after_ms=self._retry_ms(vehicle_id),
             ) from None
 
-    async def _first(self, context: Context) -> drive_service_pb2.DriveRequest:
+    async def _first(self, reader: Reader) -> drive_service_pb2.DriveRequest:
         seconds = self._config.open_timeout_s
         try:
             async with asyncio.timeout(seconds):
-                request = await read(context)
+                request = await reader.read()
                 self._engine.heard()
         except TimeoutError:
             raise IdleError(f"no open came within {seconds:g} s") from None

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from steerstream.v1 import drive_service_pb2, frame_pb2
 from steerstream_bundle import pictures
@@ -49,15 +48,13 @@ from steerstream_service.session.frame_stages import (
 from steerstream_service.session.machine import Session
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import wire
-from steerstream_service.transport.call_bounds import NO_MESSAGE
 from steerstream_service.transport.deadline_timer import DeadlineTimer
+from steerstream_service.transport.intake import Reader
 
 if TYPE_CHECKING:
     from steerstream_service.transport.recording import SessionRecorder
 
-Context: TypeAlias = grpc.aio.ServicerContext[
-    drive_service_pb2.DriveRequest, drive_service_pb2.DriveResponse
-]
+Context: TypeAlias = grpc.aio.ServicerContext[bytes, drive_service_pb2.DriveResponse]
 Message: TypeAlias = Command | Skip | Notice
 SessionCall: TypeAlias = Callable[[int], list[Action]]
 """A method of the session, to be called with the present time; returns what the session wants."""
@@ -91,19 +88,6 @@ _FRAMES_A_TIMEOUT = 4
 _RESETS_HZ = 10.0
 """Resets a second that are read without a pause."""
 _RECORDED = frozenset({"frame", "reset"})
-
-
-async def read(context: Context) -> drive_service_pb2.DriveRequest | None:
-    """Return the client's next message; None where it has closed its side.
-
-    Raises:
-        InvalidFieldError: its bytes are no message of the wire contract.
-    """
-    try:
-        request: object = await context.read()
-    except DecodeError:
-        raise InvalidFieldError(NO_MESSAGE) from None
-    return request if isinstance(request, drive_service_pb2.DriveRequest) else None
 
 
 class _Flag:
@@ -144,7 +128,8 @@ class DriveStream:
     """One open stream.
 
     Args:
-        context: the RPC.
+        context: the RPC, to write to.
+        reader: reads its messages.
         lease: the admitted session.
         engine: where frames go.
         decoder: where pictures are decoded that take a while.
@@ -156,6 +141,7 @@ class DriveStream:
     def __init__(
         self,
         context: Context,
+        reader: Reader,
         lease: Lease,
         *,
         engine: Engine,
@@ -170,6 +156,7 @@ class DriveStream:
         self.shadow: ShadowSession | None = None
         """Steps the same frames with another network; set before the stream runs."""
         self._context = context
+        self._reader = reader
         self._engine = engine
         self._decoder = decoder
         self._config = config
@@ -350,7 +337,7 @@ class DriveStream:
     # Reading.
 
     async def _read(self) -> None:
-        while (request := await read(self._context)) is not None:
+        while (request := await self._reader.read()) is not None:
             self._engine.heard()
             self._handle(request, time.monotonic_ns())
             # It may hold megabytes, and the next one may be long in coming.
@@ -416,6 +403,7 @@ class DriveStream:
             pause_ns=taken.pause_ns,
             is_unread=self._is_unread(frame, now_ns),
         )
+        self._reader.is_granted = taken.is_granted
         self._perform(actions)
         self._deadline.set(now_ns + self._half_budget_ns)
         if record.is_faulty:

@@ -89,7 +89,7 @@ class Context:
         self._steps.step()
         await asyncio.sleep(0)
         self._steps.step()
-        return self._requests.pop(0) if self._requests else None
+        return self._requests.pop(0).SerializeToString() if self._requests else None
 
     async def send_initial_metadata(self, metadata):
         self._steps.step()

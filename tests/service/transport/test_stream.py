@@ -35,8 +35,10 @@ from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.engine import Engine, deliver
 from steerstream_service.errors import IdleError, NotOpenError, TakenOverError
 from steerstream_service.telemetry.observer import Observer
+from steerstream_service.transport import intake as intake_module
 from steerstream_service.transport import stream as stream_module
 from steerstream_service.transport.deadline_timer import DeadlineTimer
+from steerstream_service.transport.intake import Intake, Reader
 from steerstream_service.transport.stream import DriveStream
 from tests.bundle.jpeg_files import of_size
 from tests.service import bundles
@@ -59,10 +61,10 @@ class Context:
         self._requests = asyncio.Queue()
 
     def client_sends(self, **message):
-        self.client_sends_message(drive_service_pb2.DriveRequest(**message))
+        self.client_sends_bytes(drive_service_pb2.DriveRequest(**message).SerializeToString())
 
-    def client_sends_message(self, message):
-        self._requests.put_nowait(message)
+    def client_sends_bytes(self, data):
+        self._requests.put_nowait(data)
 
     def client_closes(self):
         self._requests.put_nowait(object())
@@ -120,6 +122,7 @@ class Open:
         self.lease = admission.admit(opening)
         self.stream = DriveStream(
             cast(Any, self.context),
+            Reader(self.context, Intake()),
             self.lease,
             engine=self.engine,
             decoder=DecodeQueue(self.decoder, 1),
@@ -463,14 +466,24 @@ async def test_a_dear_picture_that_costs_nothing_puts_nobody_off(
     assert next_turn_ns(run.lease, now_ns) < now_ns + 40 * MS
 
 
-async def test_a_message_is_let_go_before_the_next_one_is_waited_for(opened):
+async def test_a_message_is_let_go_before_the_next_one_is_waited_for(opened, monkeypatch):
+    requests = []
+
+    def parse(data):
+        requests.append(drive_service_pb2.DriveRequest.FromString(data))
+        return requests[-1]
+
+    messages = SimpleNamespace(DriveRequest=SimpleNamespace(FromString=parse))
+    monkeypatch.setattr(intake_module, "drive_service_pb2", messages)
     run = await opened()
     frame = frame_pb2.Frame(sequence_number=1, capture_time_ns=1, rgb8=raw(GREY))
-    message = drive_service_pb2.DriveRequest(frame=frame)
-    held = sys.getrefcount(message)
-    run.context.client_sends_message(message)
+    data = drive_service_pb2.DriveRequest(frame=frame).SerializeToString()
+    held = sys.getrefcount(data)
+    run.context.client_sends_bytes(data)
     await run.submitted()
-    assert sys.getrefcount(message) == held, "it may have megabytes"
+    assert sys.getrefcount(data) == held, "it may have megabytes"
+    copies = sys.getrefcount(requests[0])
+    assert copies == 2, "by this list and this call"
 
 
 async def test_more_than_a_few_resets_a_second_are_read_slowly(opened, pauses_s, monkeypatch):

@@ -1,0 +1,172 @@
+"""Reads the messages of streams, and lets those that may be large wait for their turns.
+
+A message of 2 MB takes gRPC's thread and the event loop up to 6 ms: it is copied four times, into
+memory that the system has to clear first. Where a crowd opens sessions and each sends one at once,
+or where large ones come in step, vehicles would wait for all of them. So a stream of which large
+ones are expected beyond its share, or which nobody knows yet, is read when it has its turn. Others
+never wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import Any, TypeAlias
+
+from google.protobuf.message import DecodeError
+
+from steerstream.v1 import drive_service_pb2
+from steerstream_service.errors import InvalidFieldError
+from steerstream_service.transport.call_bounds import NO_MESSAGE
+
+_NS_PER_S = 1_000_000_000
+_BYTES_A_SECOND = 128 << 20
+"""Of messages with turns, in the long run: a third of a core, and all of a gigabit link."""
+_BURST_NS = 8 * _NS_PER_S // 128
+"""So much of that may come at once: 8 MiB, for which no vehicle waits half its budget."""
+_LONGEST_DEBT_NS = _NS_PER_S // 4
+"""Newcomers wait for no more than this, however much came that nobody expected."""
+_SMALL_BYTES = 256 * 1024
+"""Messages up to this size cost nothing here: most JPEGs are smaller."""
+_OPENING_BYTES = 64 * 1024
+"""Expected of a stream's first message, which opens its session."""
+_FIRST_FRAME_BYTES = 1024 * 1024
+"""Expected of its second one, a picture of a size that nobody knows. A small one gives it back."""
+
+
+_Turn: TypeAlias = tuple[int, asyncio.Future[None]]
+"""What is expected of a message, and whoever waits to read it."""
+
+
+class Intake:
+    """Gives out turns to read; to be used on the event loop's thread.
+
+    A message is paid for when its turn is given out, as far as it is expected, and for the rest
+    when it is there. Nobody has a turn while more came than the pace allows. Those that are new
+    come first: they are mostly small, and a crowd of large ones must not keep newcomers out.
+    """
+
+    def __init__(self) -> None:
+        # When all bytes so far have been paid for (GCRA, ITU-T I.371).
+        self._due_ns = 0
+        # Bounded by the streams that are open: each reads one message at a time.
+        self._new: deque[_Turn] = deque()
+        self._known: deque[_Turn] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def turn(self, size_bytes: int, *, is_new: bool) -> None:
+        """Wait for a turn.
+
+        Args:
+            size_bytes: what is expected of the message.
+            is_new: whether it is one of the stream's first two.
+        """
+        if not self._is_waited_for and not self._wait_ns():
+            self._pay(size_bytes)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        (self._new if is_new else self._known).append((size_bytes, turn))
+        self._give_out()
+        await turn
+
+    def settle(self, expected_bytes: int, size_bytes: int) -> None:
+        """Pay for a message what was not expected of it, or have the rest given back.
+
+        Args:
+            expected_bytes: what was paid for its turn.
+            size_bytes: what it has; 0 for one that did not come.
+        """
+        self._pay(size_bytes - expected_bytes)
+        if self._is_waited_for:
+            self._give_out()
+
+    @property
+    def _is_waited_for(self) -> bool:
+        return bool(self._new or self._known)
+
+    def _pay(self, size_bytes: int) -> None:
+        now_ns = time.monotonic_ns()
+        due_ns = max(self._due_ns, now_ns) + size_bytes * _NS_PER_S // _BYTES_A_SECOND
+        self._due_ns = min(due_ns, now_ns + _BURST_NS + _LONGEST_DEBT_NS)
+
+    def _wait_ns(self) -> int:
+        return max(0, self._due_ns - _BURST_NS - time.monotonic_ns())
+
+    def _give_out(self) -> None:
+        """Give out the turns that are due, and come back for the next one."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._is_waited_for:
+            if wait_ns := self._wait_ns():
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(wait_ns / _NS_PER_S, self._give_out)
+                return
+            size_bytes, turn = (self._new or self._known).popleft()
+            if not turn.done():  # It is where the stream has ended.
+                self._pay(size_bytes)
+                turn.set_result(None)
+
+
+class Reader:
+    """Reads the messages of one stream.
+
+    Args:
+        context: the RPC, whose requests are bytes.
+        intake: gives out the turns of all streams.
+    """
+
+    __slots__ = ("_context", "_expected_bytes", "_intake", "_messages", "is_granted")
+
+    def __init__(self, context: Any, intake: Intake) -> None:  # noqa: ANN401 - gRPC's, of bytes
+        self._context = context
+        self._intake = intake
+        self._messages = 0
+        # Of the next message; 0 for a stream whose messages are small.
+        self._expected_bytes = _OPENING_BYTES
+        self.is_granted = False
+        """Whether the stream's last frame was within its session's rate and grant. Then what comes
+        is in the load that the server admitted, and needs no turn."""
+
+    async def read(self) -> drive_service_pb2.DriveRequest | None:
+        """Return the client's next message; None where it has closed its side.
+
+        Raises:
+            InvalidFieldError: its bytes are no message of the wire contract.
+        """
+        if self._expected_bytes and not self.is_granted:
+            data = await self._in_turn()
+        else:
+            data = await self._context.read()
+        if not isinstance(data, bytes):
+            return None
+        self._expect(len(data))
+        try:
+            return drive_service_pb2.DriveRequest.FromString(data)
+        except DecodeError:
+            raise InvalidFieldError(NO_MESSAGE) from None
+
+    async def _in_turn(self) -> object:
+        """Read when this stream has its turn; give back what was paid for if nothing comes."""
+        await self._intake.turn(self._expected_bytes, is_new=self._messages < 2)
+        data: object = None
+        try:
+            data = await self._context.read()
+        finally:
+            if not isinstance(data, bytes):
+                self._intake.settle(self._expected_bytes, 0)
+        return data
+
+    def _expect(self, size_bytes: int) -> None:
+        """Pay for what is there, and expect the next message by it."""
+        is_large = size_bytes > _SMALL_BYTES
+        if (self._expected_bytes or is_large) and not self.is_granted:
+            self._intake.settle(self._expected_bytes, size_bytes if is_large else 0)
+        self._messages += 1
+        if self._messages == 1:
+            self._expected_bytes = _FIRST_FRAME_BYTES
+        elif is_large:
+            self._expected_bytes = max(self._expected_bytes, size_bytes)
+        elif self._messages == 2:
+            self._expected_bytes = 0

@@ -1,0 +1,208 @@
+"""Turns to read large messages, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
+from steerstream_service.errors import InvalidFieldError
+from steerstream_service.transport import intake as intake_module
+from steerstream_service.transport.intake import Intake, Reader
+
+MS = 1_000_000
+MB = 1024 * 1024
+OPEN = drive_service_pb2.DriveRequest(
+    open=session_pb2.OpenSession(vehicle_id="car")
+).SerializeToString()
+
+
+def picture(size_bytes):
+    frame = frame_pb2.Frame(sequence_number=1, jpeg=bytes(size_bytes))
+    return drive_service_pb2.DriveRequest(frame=frame).SerializeToString()
+
+
+SMALL, LARGE = picture(100_000), picture(2 * MB)
+
+
+class Time:
+    """The clock and the timers of the intake."""
+
+    def __init__(self):
+        self.now_ns = 10**12
+        self._timers = []
+
+    def monotonic_ns(self):
+        return self.now_ns
+
+    def call_later(self, seconds, callback):
+        timer = SimpleNamespace(due_ns=self.now_ns + round(1e9 * seconds), callback=callback)
+        timer.cancel = lambda: setattr(timer, "callback", lambda: None)
+        self._timers.append(timer)
+        return timer
+
+    async def pass_ms(self, duration_ms):
+        """Let time pass, and all that happens in it happen."""
+        end_ns = self.now_ns + duration_ms * MS
+        await _settled()
+        while timers := [timer for timer in self._timers if timer.due_ns <= end_ns]:
+            timer = min(timers, key=lambda timer: timer.due_ns)
+            self.now_ns = max(self.now_ns, timer.due_ns)
+            self._timers.remove(timer)
+            timer.callback()
+            await _settled()
+        self.now_ns = end_ns
+
+
+async def _settled():
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
+class Stream:
+    """A stream whose messages are all read, at once or when it has its turns."""
+
+    def __init__(self, intake):
+        self._messages = asyncio.Queue()
+        self.reader = Reader(SimpleNamespace(read=self._messages.get), intake)
+        self.read = 0
+        self.task = asyncio.create_task(self._read())
+        self.sends(OPEN)
+
+    def sends(self, *messages):
+        for message in messages:
+            self._messages.put_nowait(message)
+
+    async def _read(self):
+        while True:
+            await self.reader.read()
+            self.read += 1
+
+
+@pytest.fixture
+async def time(monkeypatch):
+    time = Time()
+    monkeypatch.setattr(intake_module, "time", time)
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", time.call_later)
+    return time
+
+
+@pytest.fixture
+async def streams(time):
+    """Make streams that have sent an open, and perhaps more."""
+    made, intake = [], Intake()
+
+    def make(count, *messages):
+        new = [Stream(intake) for _ in range(count)]
+        for stream in new:
+            stream.sends(*messages)
+        made.extend(new)
+        return new
+
+    yield make
+    for stream in made:
+        stream.task.cancel()
+    await asyncio.gather(*(stream.task for stream in made), return_exceptions=True)
+    await time.pass_ms(1000)
+    assert not intake._is_waited_for
+
+
+async def test_a_crowd_of_vehicles_with_small_pictures_is_read_at_once(streams, time):
+    crowd = streams(64, SMALL, SMALL)
+    await time.pass_ms(0)
+    assert [stream.read for stream in crowd] == [3] * 64
+
+
+async def test_a_crowd_with_large_pictures_is_read_at_a_pace_and_all_of_it_is_read(streams, time):
+    crowd = streams(64, LARGE)
+    await time.pass_ms(0)
+    at_once = sum(stream.read == 2 for stream in crowd)
+    assert 1 <= at_once <= 9, "what is there at once is half of a budget's work"
+    await time.pass_ms(100)
+    assert sum(stream.read == 2 for stream in crowd) - at_once <= 7, "128 MiB a second"
+    await time.pass_ms(1000)
+    assert [stream.read for stream in crowd] == [2] * 64
+
+
+async def test_a_stream_of_large_messages_waits_for_its_turns_and_one_of_small_ones_does_not(
+    streams, time
+):
+    (car,) = streams(1, SMALL)
+    (large,) = streams(1, *[LARGE] * 20)
+    await time.pass_ms(0)
+    assert large.read < 9
+    car.sends(*[SMALL] * 50)
+    await time.pass_ms(0)
+    assert car.read == 52
+    assert large.read < 9
+    await time.pass_ms(1000)
+    assert large.read == 21
+
+
+async def test_large_messages_that_the_server_granted_need_no_turns_and_cost_none(streams, time):
+    (camera,) = streams(1)
+    await time.pass_ms(0)
+    camera.reader.is_granted = True
+    camera.sends(*[LARGE] * 100)
+    await time.pass_ms(0)
+    assert camera.read in {100, 101}, "but for the first, which was waited for in its turn"
+    (newcomer,) = streams(1, SMALL)
+    await time.pass_ms(0)
+    assert newcomer.read == 2
+
+
+async def test_a_stream_that_was_large_once_has_turns_from_then_on(streams, time):
+    """Otherwise a crowd that sends small ones between would come in step."""
+    (stream,) = streams(1, LARGE, *[SMALL, LARGE] * 20)
+    await time.pass_ms(0)
+    assert stream.read < 12
+
+
+async def test_what_was_expected_and_does_not_come_is_given_back(streams, time):
+    """Sessions that open and send nothing keep nobody waiting once they are gone."""
+    silent = streams(200)
+    await time.pass_ms(0)
+    for stream in silent:
+        stream.task.cancel()
+    await _settled()
+    (car,) = streams(1, SMALL)
+    await time.pass_ms(0)
+    assert car.read == 2
+
+
+async def test_newcomers_wait_for_a_bounded_time_behind_what_nobody_expected(streams, time):
+    hostile = streams(64, SMALL)
+    await time.pass_ms(0)
+    for stream in hostile:
+        stream.sends(LARGE)
+    await time.pass_ms(0)
+    assert {stream.read for stream in hostile} == {3}, "they were waited for already"
+    (car,) = streams(1, SMALL)
+    await time.pass_ms(200)
+    assert car.read == 0
+    await time.pass_ms(100)
+    assert car.read == 2
+
+
+async def test_a_stream_that_ends_while_it_waits_keeps_no_turn(streams, time):
+    streams(8, LARGE)
+    *leaving, staying = streams(8, LARGE)
+    await time.pass_ms(0)
+    for stream in leaving:
+        stream.task.cancel()
+    await time.pass_ms(150)
+    assert staying.read == 2
+
+
+async def test_bytes_that_are_no_message_are_named_and_a_closed_side_is_none():
+    async def garbage():
+        return b"\xff\xff"
+
+    async def closed():
+        return object()
+
+    with pytest.raises(InvalidFieldError, match="no message of this method"):
+        await Reader(SimpleNamespace(read=garbage), Intake()).read()
+    assert await Reader(SimpleNamespace(read=closed), Intake()).read() is None

@@ -24,6 +24,8 @@ LIMITS = {
     "engine/thread_engine.py ThreadEngine.start: warm": _START,
     "engine/thread_engine.py ThreadEngine.stop: asyncio.to_thread": "joins for _STOP_S",
     "process/allocator.py keep_trimmed: asyncio.to_thread": "no await of another",
+    "process/open_calls.py OpenCalls.ended: asyncio.wait": "its timeout_s",
+    "process/open_calls.py OpenCalls.intercept_service: continuation": "waits for nobody",
     "process/server.py Server._start_admin: self._admin.start": _START,
     "process/server.py Server._set_health: self._health.set": "waits for nobody",
     "process/server.py Server.shutdown: asyncio.to_thread": "the recorder's _CLOSE_S",

@@ -369,7 +369,7 @@ async def test_a_drive_session_outlives_its_tokens(
                 await asyncio.sleep(0.01)
             steps.append((await car.request(GREY)).step_count)
         assert steps == list(range(1, len(steps) + 1)), "with its state"
-        assert all(change.with_state for change in changes)
+        assert all(change.with_state for change in changes if change.state is DriveState.DRIVING)
     states = [change.state for change in changes]
     assert states.count(DriveState.DRIVING) > 1
     assert is_renewed or DriveState.RESUMING in states

@@ -74,6 +74,8 @@ Open = Callable[[str, bytes | None], Coroutine[Any, Any, tuple[Connection, Sessi
 
 _MOST_REPLAYED_AT_ONCE = 8
 """Replayed frames without an answer: what a server lets wait by default."""
+_LAP_FRAMES = 16
+"""Frames that are played again before their pace is compared with that of those which come."""
 _LOOKS = 8
 """Looks at the time without an answer, at least, before that is silence: 25 ms apart at 20 Hz. More
 time between two of them is not counted: a client that stood still has yet to read what came."""
@@ -97,6 +99,21 @@ _GOES_ON = (ConnectionFailed, SessionRefused, SessionEnded, ProtocolError, Answe
 _log = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Lap:
+    """A part of catching up, after which is seen how many frames came in that time.
+
+    Attributes:
+        frames: how many unanswered ones are played again in it.
+        until: the place of the last of them.
+        newest: the place of the newest frame when it began.
+    """
+
+    frames: int = 0
+    until: int = -1
+    newest: int = -1
+
+
 class _OtherState(ConnectionFailed):
     """A server has seen other frames than the session has."""
 
@@ -112,8 +129,7 @@ class _Leg:
         with_state: whether it goes on with the state that the vehicle's session had.
         losses: of the kept frames, when it was opened.
         cursor: the last of the kept frames that was sent to it.
-        lap: of its catching up: how many unanswered frames waited when it began, and the place of
-            the last of them.
+        lap: of its catching up.
         newest: number of the last frame that was sent to it.
         catches_up_to: number of the frame whose answer ends its catching up; None before all that
             it had to catch up with was sent.
@@ -128,7 +144,7 @@ class _Leg:
     with_state: bool
     losses: int
     cursor: int = -1
-    lap: tuple[int, int] = (0, -1)
+    lap: _Lap = _Lap()
     newest: int | None = None
     catches_up_to: int | None = None
     is_leaving: bool = False
@@ -371,21 +387,19 @@ class DriveSession(VehicleSession):
         early = self._next_leg.early if self._next_leg is not None else ()
         return len(self._ledger) - sum(map(self._ledger.holds, early))
 
-    def _unsent(self) -> list[frame_pb2.Frame]:
+    def _unsent(self) -> list[Kept]:
         """Return the frames without an answer that the next server was not sent, oldest first.
 
         Those that it was sent are no longer to be skipped: its state is about to see them.
         """
         cursor = self._next_leg.cursor if self._next_leg is not None else -1
         return [
-            kept.frame
-            for kept in self._kept.after(cursor)
-            if kept.frame is not None and not kept.is_seen
+            kept for kept in self._kept.after(cursor) if kept.frame is not None and not kept.is_seen
         ]
 
-    def _skip(self, frames: list[frame_pb2.Frame]) -> None:
+    def _skip(self, frames: list[Kept]) -> None:
         """Answer frames that make room for newer ones while no server answers."""
-        for frame in frames:
+        for frame in [kept.frame for kept in frames if kept.frame is not None]:
             skip = self._skipped(
                 frame, SkipReason.SUPERSEDED, "newer ones came while no server answered"
             )
@@ -537,13 +551,16 @@ class DriveSession(VehicleSession):
 
         A server far away that lets few of them wait would never catch up, or only after long.
         """
-        waited, last = leg.lap
-        if leg.cursor < last:
+        lap = leg.lap
+        if leg.cursor < lap.until:
             return
         unsent = self._unsent()
-        if waited and len(unsent) > max(window, waited // 2):
+        came = sum(kept.order > lap.newest for kept in unsent)
+        if lap.frames and came > max(window, lap.frames // 2):
             self._skip(unsent[:-1])
-        leg.lap = len(unsent), self._kept.last_order
+            unsent = unsent[-1:]
+        again, newest = unsent[:_LAP_FRAMES], self._kept.last_order
+        leg.lap = _Lap(len(again), again[-1].order if again else newest, newest)
 
     def _differs(self, answer: FrameAnswer) -> bool:
         """Whether a new leg's state has seen a frame that the session's has not, or not seen it.

@@ -528,10 +528,11 @@ class _Vehicle:
     def _check_back(self, changes: list[Changed]) -> None:
         if self._history.outage_ends_ns is None:
             return
-        by_ns = self._history.outage_ends_ns + _BACK_NS
-        states = [event.change.state for event in changes if event.at_ns <= by_ns]
-        if states and states[-1] in {DriveState.RESUMING, DriveState.LOST}:
-            self._note("back", f"it is {states[-1].value} {_BACK_NS / 1e9:g} s after the outage")
+        ends_ns = self._history.outage_ends_ns
+        before = [event.change.state for event in changes if event.at_ns <= ends_ns]
+        after = [e.change.state for e in changes if ends_ns < e.at_ns <= ends_ns + _BACK_NS]
+        if before and before[-1] is DriveState.RESUMING and DriveState.DRIVING not in after:
+            self._note("back", f"it is not driven {_BACK_NS / 1e9:g} s after the outage")
 
     # What it was told.
 

@@ -37,10 +37,10 @@ _STRANGE_EVERY, _STRANGE_AT = 5, 3
 _OLD_EVERY = 4
 """Of so many histories, the vehicles of one do not play frames for rings again."""
 _OUTAGE_EVERY, _OUTAGE_AT = 10, 2
-"""One in so many histories has long drives on quick servers, and one fault: an outage of all of
-them, in which a vehicle takes more pictures than may be without an answer."""
-_OUTAGE_FRAMES = 260
-"""Of a drive: the outage ends after 7 s at the latest, and then there are 5 s to come back."""
+"""One in so many histories has long drives on quick servers, and an outage of all of them, in
+which a vehicle takes more pictures than may be without an answer; in some a short one follows."""
+_OUTAGE_FRAMES = 280
+"""Of a drive: the outages end after 8.5 s at the latest, and then there are 5 s to come back."""
 
 
 _ALARMS = {"server_late", "step_stuck"}
@@ -226,8 +226,20 @@ class _World:
                 self.configs[name], max_sessions=6, max_load=100.0, ticket_valid_s=60.0
             )
             self.machines[name].step_ns = 3 * MS
-        for_ns, is_crash = rng.choice([4, 5]) * _S, rng.random() < 0.5
+        is_crash, at_ns, for_ns = (
+            rng.random() < 0.5,
+            _S + rng.randrange(_S),
+            rng.choice([4, 5]) * _S,
+        )
+        self.faults = [self._outage(at_ns, for_ns, is_crash=is_crash)]
+        if rng.random() < 0.3:
+            # While the frames of the first one are played again.
+            again_ns = at_ns + for_ns + rng.randrange(_S)
+            self.faults.append(self._outage(again_ns, _S // 2, is_crash=is_crash))
 
+    def _outage(
+        self, at_ns: int, for_ns: int, *, is_crash: bool
+    ) -> tuple[int, str, Callable[[], None]]:
         def act() -> None:
             self.history.outage_ends_ns = self.loop.local_ns + for_ns
             for name in self.names:
@@ -236,8 +248,11 @@ class _World:
                 else:
                     self._stop(name, for_ns)
 
-        words = f"all servers {'crash' if is_crash else 'stand still'} for {for_ns / _S} s"
-        self.faults = [(_S + rng.randrange(0, _S), words, act)]
+        return (
+            at_ns,
+            f"all servers {'crash' if is_crash else 'stand still'} for {for_ns / _S} s",
+            act,
+        )
 
     def _some_server(self) -> str:
         """Return a server, most often one that a vehicle prefers."""

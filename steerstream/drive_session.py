@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from steerstream.acting_delay import ActingDelay
 from steerstream.answers import (
@@ -48,37 +48,24 @@ from steerstream.guard import Guard, SafeCommand
 from steerstream.hand_over import DriveState, HandOver, SessionChange, Targets, pauses_s
 from steerstream.images import Image
 from steerstream.kept_frames import Kept, KeptFrames
+from steerstream.leg import Lap, Leg, Open
 from steerstream.models import FramePolicy, SessionInfo, View
 from steerstream.observer import IGNORED, SessionObserver
 from steerstream.session import (
     Clock,
     FrameOptions,
-    Session,
     VehicleSession,
     check_options,
     encoded,
     max_in_flight,
 )
+from steerstream.silence import AnswerSilence
 from steerstream.v1 import frame_pb2
-
-
-class Connection(Protocol):
-    """The client of one leg, which has no other session."""
-
-    async def aclose(self) -> None:
-        """Close its session and the connection."""
-
-
-Open = Callable[[str, bytes | None], Coroutine[Any, Any, tuple[Connection, Session]]]
-"""Connects to a server and opens a session there, with a ticket or without one."""
 
 _MOST_REPLAYED_AT_ONCE = 8
 """Replayed frames without an answer: what a server lets wait by default."""
 _LAP_FRAMES = 16
 """Frames that are played again before their pace is compared with that of those which come."""
-_LOOKS = 8
-"""Looks at the time without an answer, at least, before that is silence: 25 ms apart at 20 Hz. More
-time between two of them is not counted: a client that stood still has yet to read what came."""
 _MOST_OTHER_STATES = 5
 """Attempts that found another state, before the session goes on without its own."""
 _OTHER_STATE = "the server's state is not the session's; it was left"
@@ -99,61 +86,8 @@ _GOES_ON = (ConnectionFailed, SessionRefused, SessionEnded, ProtocolError, Answe
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Lap:
-    """A part of catching up, after which is seen how many frames came in that time.
-
-    Attributes:
-        frames: how many unanswered ones are played again in it.
-        until: the place of the last of them.
-        newest: the place of the newest frame when it began.
-    """
-
-    frames: int = 0
-    until: int = -1
-    newest: int = -1
-
-
 class _OtherState(ConnectionFailed):
     """A server has seen other frames than the session has."""
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class _Leg:
-    """The session at one server.
-
-    Attributes:
-        target: the server.
-        client: the connection.
-        session: the stream.
-        with_state: whether it goes on with the state that the vehicle's session had.
-        losses: of the kept frames, when it was opened.
-        cursor: the last of the kept frames that was sent to it.
-        lap: of its catching up.
-        newest: number of the last frame that was sent to it.
-        catches_up_to: number of the frame whose answer ends its catching up; None before all that
-            it had to catch up with was sent.
-        early: its answers before it took the place of the leg before.
-        changed: set when an answer came, or the leg ended.
-        wake: set when there is a frame to send.
-    """
-
-    target: str
-    client: Connection
-    session: Session
-    with_state: bool
-    losses: int
-    cursor: int = -1
-    lap: _Lap = _Lap()
-    newest: int | None = None
-    catches_up_to: int | None = None
-    is_leaving: bool = False
-    is_over: bool = False
-    error: SessionEnded | None = None
-    early: dict[int, FrameAnswer] = dataclasses.field(default_factory=dict)
-    changed: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
-    wake: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
-    tasks: list[asyncio.Task[None]] = dataclasses.field(default_factory=list)
 
 
 class DriveSession(VehicleSession):
@@ -212,15 +146,14 @@ class DriveSession(VehicleSession):
         self._kept = KeptFrames(hand_over.max_kept_bytes)
         # A change of server is wanted.
         self._wanted = asyncio.Event()
-        self._leg: _Leg | None = None
-        self._next_leg: _Leg | None = None
+        self._leg: Leg | None = None
+        self._next_leg: Leg | None = None
         self._newer_ticket: TicketIssued | None = None
         self._is_opening = False
         # Whether a session was asked for since this leg began, which may have taken its place.
         self._asked_again = False
         self._info: SessionInfo | None = None
-        self._heard_ns = 0
-        self._silence_ns = self._silent_ns = self._looked_ns = 0
+        self._silence = AnswerSilence()
         self._without_since_s = self._loop.time()
         self._token_left_s = 0.0
         self._change = SessionChange(DriveState.CONNECTING, None, "it was not opened yet")
@@ -484,7 +417,7 @@ class DriveSession(VehicleSession):
         finally:
             self._is_opening = False
 
-    async def _go_on_at(self, leg: _Leg) -> None:
+    async def _go_on_at(self, leg: Leg) -> None:
         self._next_leg = leg
         leg.tasks.append(self._begun(partial(self._read, leg)))
         try:
@@ -495,7 +428,7 @@ class DriveSession(VehicleSession):
             if self._leg is not leg:
                 self._retire(leg, is_clean=False)
 
-    async def _open(self, target: str) -> _Leg:
+    async def _open(self, target: str) -> Leg:
         ticket, losses = self._kept.ticket, self._kept.losses
         timeout_s = self._hand_over.attempt_timeout_s
         try:
@@ -507,9 +440,9 @@ class DriveSession(VehicleSession):
         if ticket is None:
             # Nothing was played again yet, so nothing can be missing.
             losses = self._kept.losses
-        return _Leg(target, client, session, with_state, losses)
+        return Leg(target, client, session, with_state, losses)
 
-    async def _catch_up(self, leg: _Leg) -> None:
+    async def _catch_up(self, leg: Leg) -> None:
         """Play kept frames again until only frames are left that the vehicle waits for."""
         session = leg.session
         most = session.info.limits.max_waiting_frames or _MOST_REPLAYED_AT_ONCE
@@ -537,7 +470,7 @@ class DriveSession(VehicleSession):
             except TimeoutError:
                 raise AnswerTimeout("a replayed frame had no answer in time") from None
 
-    def _check_next(self, leg: _Leg) -> None:
+    def _check_next(self, leg: Leg) -> None:
         if leg.is_over:
             raise leg.error or SessionLost("the server ended the session as it was resumed")
         if any(self._differs(answer) for answer in leg.early.values()):
@@ -546,7 +479,7 @@ class DriveSession(VehicleSession):
             # It may wait for them, or would go on as if they had never been.
             raise ConnectionFailed("frames that it needs were too many to be kept")
 
-    def _keep_up(self, leg: _Leg, window: int) -> None:
+    def _keep_up(self, leg: Leg, window: int) -> None:
         """Skip frames that wait where they come half as fast as they are played again, or faster.
 
         A server far away that lets few of them wait would never catch up, or only after long.
@@ -560,7 +493,7 @@ class DriveSession(VehicleSession):
             self._skip(unsent[:-1])
             unsent = unsent[-1:]
         again, newest = unsent[:_LAP_FRAMES], self._kept.last_order
-        leg.lap = _Lap(len(again), again[-1].order if again else newest, newest)
+        leg.lap = Lap(len(again), again[-1].order if again else newest, newest)
 
     def _differs(self, answer: FrameAnswer) -> bool:
         """Whether a new leg's state has seen a frame that the session's has not, or not seen it.
@@ -573,7 +506,7 @@ class DriveSession(VehicleSession):
             return False
         return self._kept.has_seen(number) is not isinstance(answer, Command)
 
-    def _to_replay(self, leg: _Leg) -> Kept | None:
+    def _to_replay(self, leg: Leg) -> Kept | None:
         """Return the next frame or reset that the server plays again.
 
         A frame without an answer is sent as a new one, to be answered in time; under LATEST only
@@ -586,7 +519,7 @@ class DriveSession(VehicleSession):
         is_newest = all(kept.frame is None for kept in following)
         return first if self._is_latest and not is_newest else None
 
-    def _switch(self, leg: _Leg) -> None:
+    def _switch(self, leg: Leg) -> None:
         old, self._leg = self._leg, leg
         self._asked_again = False
         self._info = leg.session.info
@@ -601,8 +534,7 @@ class DriveSession(VehicleSession):
             self.guard.resume_session(with_state=with_state)
         period_s = self._period_s or 1 / (self._info.model.rate_hz or 20.0)
         budget_s = self._info.granted_budget_ms / 1e3
-        self._silence_ns = self._hand_over.silence_ns(period_s, budget_s)
-        self._heard_ns = self._clock()
+        self._silence.begin(self._hand_over.silence_ns(period_s, budget_s), self._clock())
         self._wanted.clear()
         for early in leg.early.values():
             answer = self._settle(early)
@@ -619,7 +551,7 @@ class DriveSession(VehicleSession):
         if leg.is_leaving:
             self._leave(leg, _ENDS)
 
-    async def _feed(self, leg: _Leg) -> None:
+    async def _feed(self, leg: Leg) -> None:
         """Send frames as they come, those that waited for a server first."""
         with contextlib.suppress(SessionEnded):
             while True:
@@ -629,7 +561,7 @@ class DriveSession(VehicleSession):
                     await self._send(leg, kept, is_replayed=False)
                 await leg.wake.wait()
 
-    async def _renew(self, leg: _Leg) -> None:
+    async def _renew(self, leg: Leg) -> None:
         """Leave a server before the token expires with which the session was opened there."""
         valid_for_s = leg.session.info.limits.token_valid_for_ms / 1e3
         if valid_for_s < _TOKEN_TRIED_S:
@@ -642,7 +574,7 @@ class DriveSession(VehicleSession):
             self._targets.leave(leg.target, None)
             self._leave(leg, _TOKEN_ENDS)
 
-    async def _send(self, leg: _Leg, kept: Kept, *, is_replayed: bool) -> None:
+    async def _send(self, leg: Leg, kept: Kept, *, is_replayed: bool) -> None:
         leg.cursor = kept.order
         if kept.frame is None:
             await leg.session.reset()
@@ -659,7 +591,7 @@ class DriveSession(VehicleSession):
         leg.newest = frame.sequence_number
         await leg.session.send_encoded(frame)
 
-    async def _leave_out(self, leg: _Leg, kept: Kept, frame: frame_pb2.Frame) -> None:
+    async def _leave_out(self, leg: Leg, kept: Kept, frame: frame_pb2.Frame) -> None:
         """Pass over a frame whose picture was made for a server that wants to see another part."""
         if kept.is_seen:
             # The state that the frames brought about cannot be reached here: it begins afresh.
@@ -692,7 +624,7 @@ class DriveSession(VehicleSession):
             received_ns=now_ns,
         )
 
-    def _lose(self, leg: _Leg, reason: str, error: SessionEnded | None) -> None:
+    def _lose(self, leg: Leg, reason: str, error: SessionEnded | None) -> None:
         """The server does not answer any more."""
         self._leg = None
         self._without_since_s = self._loop.time()
@@ -717,15 +649,15 @@ class DriveSession(VehicleSession):
         if len(self._ledger) or not isinstance(error, SessionExpired):
             self._wanted.set()
 
-    def _leave(self, leg: _Leg, why: str) -> None:
+    def _leave(self, leg: Leg, why: str) -> None:
         """The server has said that it will end the session: open another one before it does."""
         self._why = why
         self._tell(DriveState.DEGRADED, leg.target, self._why)
         self._wanted.set()
 
-    def _retire(self, leg: _Leg, *, is_clean: bool) -> None:
+    def _retire(self, leg: Leg, *, is_clean: bool) -> None:
         self._retired_bytes += leg.session.sent_bytes
-        task = asyncio.create_task(_close(leg, is_clean=is_clean))
+        task = asyncio.create_task(leg.close(is_clean=is_clean))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -748,7 +680,7 @@ class DriveSession(VehicleSession):
 
     # Reading
 
-    async def _read(self, leg: _Leg) -> None:
+    async def _read(self, leg: Leg) -> None:
         try:
             async for answer in leg.session:
                 await self._take(leg, answer)
@@ -759,7 +691,7 @@ class DriveSession(VehicleSession):
         if leg is self._leg:
             self._lose(leg, _happened(leg.error), leg.error)
 
-    async def _take(self, leg: _Leg, answer: Answer) -> None:
+    async def _take(self, leg: Leg, answer: Answer) -> None:
         leg.changed.set()
         if isinstance(answer, Draining | Shedding):
             leg.is_leaving = True
@@ -773,7 +705,7 @@ class DriveSession(VehicleSession):
         elif leg is self._leg:
             await self._take_here(leg, answer)
 
-    async def _take_here(self, leg: _Leg, answer: Answer) -> None:
+    async def _take_here(self, leg: Leg, answer: Answer) -> None:
         if isinstance(answer, TicketIssued):
             if self._is_opening:
                 # The next leg opens with an older one, and needs the frames since.
@@ -781,7 +713,7 @@ class DriveSession(VehicleSession):
             else:
                 self._kept.take_ticket(answer)
         elif isinstance(answer, FrameAnswer):
-            self._heard_ns = self._clock()
+            self._silence.heard(self._clock())
             if leg.losses == self._kept.losses and self._differs(answer):
                 self._lose(leg, _OTHER_STATE, None)
                 return
@@ -823,23 +755,18 @@ class DriveSession(VehicleSession):
 
     async def _watch(self) -> None:
         while True:
-            left_ns = self._silence_ns - self._silent_ns
-            # A frame that is sent meanwhile makes it no shorter than a part of the whole.
-            await asyncio.sleep(min(max(left_ns, _MS), self._silence_ns // _LOOKS) / 1e9)
+            await asyncio.sleep(self._silence.next_look_s)
             self._check_silence()
 
     def _check_silence(self) -> None:
-        leg, oldest, now_ns = self._leg, self._ledger.oldest, self._clock()
-        passed_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
-        if leg is None or oldest is None:
-            self._silent_ns = 0
+        leg, oldest = self._leg, self._ledger.oldest
+        waits_since_ns = oldest.sent_ns if leg is not None and oldest is not None else None
+        part = self._silence.look(self._clock(), waits_since_ns)
+        if leg is None or part <= 0.5:
             return
-        waited_ns = now_ns - max(self._heard_ns, oldest.sent_ns)
-        counted_ns = self._silent_ns + min(passed_ns, self._silence_ns // _LOOKS)
-        self._silent_ns = min(counted_ns, waited_ns)
-        if self._silent_ns > self._silence_ns:
-            self._lose(leg, f"no answer came for {waited_ns / 1e6:.0f} ms", None)
-        elif self._silent_ns > self._silence_ns // 2 and self.state is DriveState.DRIVING:
+        if part > 1.0:
+            self._lose(leg, f"no answer came for {self._silence.lasts_ms:.0f} ms", None)
+        elif self.state is DriveState.DRIVING:
             self._tell(DriveState.DEGRADED, leg.target, "answers are missing")
 
     def _tell(
@@ -879,14 +806,3 @@ def _is_of_one_server(error: SteerstreamError, *, was_taken: bool) -> bool:
 def _happened(error: SessionEnded | None) -> str:
     """Return how a server's session ended, without advice for one that opens no other by itself."""
     return str(error or "the server ended the session").partition("; ")[0]
-
-
-async def _close(leg: _Leg, *, is_clean: bool) -> None:
-    """End a leg; its answers are read until the end where that is clean, and then thrown away."""
-    with contextlib.suppress(SteerstreamError):
-        if not is_clean:
-            await leg.session.__aexit__(SessionLost, None, None)
-        await leg.client.aclose()
-    for task in leg.tasks:
-        task.cancel()
-    await asyncio.wait(leg.tasks)

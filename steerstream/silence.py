@@ -9,6 +9,7 @@ from types import TracebackType
 _LOOKS = 8
 """Looks in a row without news before that is too long. A machine that stood still costs one of
 them, and what came in that time is read before the next."""
+_MS = 1_000_000
 
 
 class Silence:
@@ -58,3 +59,48 @@ class Silence:
             self._next_look = loop.call_later(self._period_s, self._look)
         else:
             self._timeout.reschedule(loop.time())
+
+
+class AnswerSilence:
+    """For how long frames have waited without any answer, as far as the client has looked.
+
+    Times are of the client's clock. It has none of its own, and waits for nothing.
+    """
+
+    def __init__(self) -> None:
+        self._limit_ns = self._heard_ns = self._looked_ns = self._counted_ns = 0
+        self.lasts_ms = 0.0
+        """How long it lasts by the clock, at the last look."""
+
+    def begin(self, limit_ns: int, now_ns: int) -> None:
+        """Begin to listen to a server, which is silent when nothing came for the limit."""
+        self._limit_ns = limit_ns
+        self.heard(now_ns)
+
+    def heard(self, now_ns: int) -> None:
+        """An answer came."""
+        self._heard_ns = now_ns
+
+    @property
+    def next_look_s(self) -> float:
+        """When to look again, in seconds."""
+        left_ns = max(self._limit_ns - self._counted_ns, _MS)
+        return min(left_ns, self._limit_ns // _LOOKS) / 1e9
+
+    def look(self, now_ns: int, waits_since_ns: int | None) -> float:
+        """Return how much of the limit has passed, 1 for all of it.
+
+        Args:
+            now_ns: the time.
+            waits_since_ns: when the oldest frame without an answer was sent; None for none.
+        """
+        passed_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
+        if waits_since_ns is None:
+            self._counted_ns = 0
+            return 0.0
+        lasts_ns = now_ns - max(self._heard_ns, waits_since_ns)
+        # A client that stood still has yet to read what came in that time.
+        counted_ns = self._counted_ns + min(passed_ns, self._limit_ns // _LOOKS)
+        self._counted_ns = min(counted_ns, lasts_ns)
+        self.lasts_ms = lasts_ns / 1e6
+        return self._counted_ns / self._limit_ns

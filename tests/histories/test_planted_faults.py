@@ -7,12 +7,13 @@ import itertools
 
 import pytest
 
-from steerstream.drive_session import DriveSession, _Leg
+from steerstream.drive_session import DriveSession
 from steerstream.errors import ConnectionFailed
 from steerstream.guard import _Accepted
 from steerstream.hand_over import Targets
 from steerstream.inbox import Inbox
 from steerstream.kept_frames import KeptFrames
+from steerstream.leg import Leg
 from steerstream_bundle.errors import StepError
 from steerstream_service.admission.admission import Admission
 from steerstream_service.admission.catalogue import Model
@@ -226,7 +227,7 @@ def frames_that_the_next_server_has_make_room(patch):
 
 
 def catching_up_waits_for_every_new_frame(patch):
-    patch.setattr(_Leg, "catches_up_to", property(lambda self: None, lambda self, _number: None))
+    patch.setattr(Leg, "catches_up_to", property(lambda self: None, lambda self, _number: None))
 
 
 def the_guard_counts_too_little(patch):

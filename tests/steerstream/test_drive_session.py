@@ -42,6 +42,7 @@ from steerstream import (
     UnknownModel,
     drive_session,
 )
+from steerstream.leg import Leg
 from steerstream.testing import Drop, Fail, FakeServer, Reply, Skip, VirtualClock
 from tests.steerstream import views
 
@@ -980,7 +981,7 @@ async def test_after_five_servers_of_another_state_the_session_goes_on_without_i
         a=scripted(lambda at: Fail() if at >= 3 else Reply()),
         b=scripted(lambda at: Skip() if at == 1 else Reply()),
     )
-    async with fleet.connect() as client, fleet.session(client) as session:
+    async with fleet.connect() as client, fleet.session(client, hand_over=PATIENT) as session:
         for _ in range(3):
             await session.request(b"picture")
         fleet.down.add("a")
@@ -1133,13 +1134,13 @@ async def test_an_opening_that_no_server_has_taken_yet_is_wrong_at_once():
 async def test_where_an_error_ends_the_block_nothing_is_waited_for(monkeypatch):
     """As at a plain session: the vehicle's program has something better to do."""
     ends = []
-    closed = drive_session._close
+    closed = Leg.close
 
     async def noted(leg, *, is_clean):
         ends.append(is_clean)
         await closed(leg, is_clean=is_clean)
 
-    monkeypatch.setattr(drive_session, "_close", noted)
+    monkeypatch.setattr(Leg, "close", noted)
     fleet = Fleet(a=FakeServer())
     async with fleet.connect() as client:
         with pytest.raises(ValueError, match="the drive"):

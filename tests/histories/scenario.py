@@ -93,7 +93,9 @@ class _World:
         self.names = [f"server-{at}" for at in range(rng.choice([1, 2, 2, 2, 3]))]
         self.configs = {name: self._config() for name in self.names}
         self.machines = {name: self._machine() for name in self.names}
-        for at in range(rng.choice([1, 2, 2, 3, 4])):
+        vehicles = rng.choice([1, 2, 2, 3, 4])
+        # Their drives are ten times as long.
+        for at in range(min(vehicles, 2) if self.has_outage else vehicles):
             self._plan_vehicle(f"car-{at}")
         self.loses_keys = False
         self.faults = [] if self.is_calm else self._plan_faults()

@@ -268,7 +268,7 @@ def _name(path: Path | str | None) -> str | None:
 def _has_no_key(path: Path | str) -> bool:
     try:
         return b"PRIVATE KEY-----" not in Path(path).read_bytes()
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 

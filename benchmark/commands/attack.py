@@ -46,7 +46,7 @@ AFTER_S = 10.0
 """How long the memory of a server may take to come back."""
 NEIGHBOURS = "neighbours"
 """An attack on the machine, beside those of `ATTACKS` on the server."""
-LIMIT_MB = 4_800.0
+LIMIT_MB = 4_600.0
 """An attack that makes the server hold more is stopped: it is what `serve --explain-bounds` states
 for these settings, and the machine is not to suffer."""
 WARM_UP_S = 1.0

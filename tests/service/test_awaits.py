@@ -69,7 +69,6 @@ LIMITS = {
     "transport/intake.py Reader._in_turn: self._context.read": _FRAME,
     "transport/intake.py Reader.read: self._context.read": _FRAME,
     "transport/models_service.py _typed_errors: context.abort": _ABORT,
-    "transport/servicer.py DriveService._admit: async with self._openings": "no await within",
     "transport/statuses.py abort: context.abort": _ABORT,
     "transport/stream.py _Flag.wait: self._waiter": "whoever waits for it",
     "transport/stream.py DriveStream._flush: self._context.write": "idle_timeout_s, by _patience",

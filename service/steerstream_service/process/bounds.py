@@ -25,11 +25,11 @@ OTHER_METHODS = 13
 """DescribeModels, three of Health, both reflections, two to watch, five of the ModelsService."""
 HEADER_BYTES = 16_384
 """Headers of one call, all together: a token or a certificate's name has room, a book has not."""
-WINDOW_BYTES = 256 * 1024
-"""What a client may send on a stream before the server reads it: most JPEGs at once. A larger
-message takes one round trip more, for gRPC lets the rest come when it finds that the server waits
-for it. With a mebibyte, 64 streams that began together kept gRPC's thread from others for 60 ms.
-Left to itself it begins with 64 KiB and lets a quick client have megabytes."""
+WINDOW_BYTES = 128 * 1024
+"""What a client may send on a stream before the server reads it: a view, and most JPEGs of 640x480.
+A larger message takes one round trip more, for gRPC lets the rest come when it finds that the
+server waits for it. With a mebibyte, 64 streams that began together kept gRPC's thread from others
+for 60 ms. Left to itself it begins with 64 KiB and lets a quick client have megabytes."""
 PENDING_CALLS = 500
 """Calls that gRPC may hold before the event loop has seen them: all vehicles of a large server."""
 

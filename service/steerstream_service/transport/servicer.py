@@ -57,9 +57,6 @@ _FLUSH_S = 1.0
 """For the last answers and the status of streams that a drain ends."""
 
 _log = logging.getLogger(__name__)
-_OPENINGS = 4
-"""Sessions that open, or are refused, in one pass of the event loop. Each takes up to 1 ms, and
-frames of others would wait for a whole crowd; the rest of it follows pass by pass."""
 
 
 class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
@@ -95,7 +92,6 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._recorder = recorder
         self._deadlines = DeadlineTimer()
         self._intake = Intake()
-        self._openings = asyncio.Semaphore(_OPENINGS)
         self._limits = wire.server_limits(config)
         self._contracts: WeakKeyDictionary[Model, model_pb2.ModelContract] = WeakKeyDictionary()
         self.shadows = Shadows(admission, engine)
@@ -347,8 +343,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         while lease is None:
             try:
                 await self._admission.map_camera(opening, holder)
-                async with self._openings:
-                    lease = self._admission.admit(opening, holder)
+                lease = self._admission.admit(opening, holder)
             except (TooManySessionsError, ShareTakenError) as error:
                 if isinstance(error, ShareTakenError) or not self._end_silent():
                     error.retry_after_ms = self._retry_ms(opening.vehicle_id)

@@ -251,7 +251,7 @@ def besiege(
         server: on loopback, and our own.
         around: the other processes.
         name: of the attack.
-        seconds: how long it is measured.
+        seconds: how long it lasts.
         slots: the server's `max_sessions`.
         scale: share of the attack's size.
         after_s: how long memory may take to come back, until slots are looked at.
@@ -264,7 +264,7 @@ def besiege(
     """
     if server.pid is None:
         raise BenchmarkError("only a server that was started here is attacked")
-    address, load = server.address, _vehicles(seconds, around)
+    address, load = server.address, _vehicles(BEFORE_S + seconds, around)
     before = {"mb": resident_mb(server.pid), "room": around.room(address, most=slots, **_CAMERA)}
     began = Moment.now(server.pid)
     with (

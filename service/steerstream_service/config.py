@@ -83,6 +83,13 @@ class Config:
     max_message_bytes: int = _setting(
         4 * _MIB, 64 * 1024, 64 * _MIB, "largest message; a raw RGB8 frame of 1280x720 is 2.8 MB"
     )
+    stream_window_bytes: int = _setting(
+        128 * 1024,
+        64 * 1024,
+        4 * _MIB,
+        "bytes of a stream that come before they are read; a larger message takes one round trip "
+        "more, and each stream can make the server hold as much",
+    )
     max_pixels: int = _setting(
         2_100_000, 1024, 100_000_000, "largest picture after decoding: 1920x1080 with a margin"
     )

@@ -90,7 +90,7 @@ class Taken(NamedTuple):
         pause_ns: for how long the session should not be read.
         refusal: why the server has no time for the frame, where it may be left out; None if it has.
         rate_pause_ns: the part of the pause that comes from the stated rate, whatever the frame is.
-        is_granted: whether it is no dear frame beyond the session's rate or grant.
+        is_granted: whether it is within the session's rate, and no dear one beyond its grant.
     """
 
     pause_ns: int = 0
@@ -172,7 +172,7 @@ class Lease:
                 refusal = _DEAR.format(weight, pause_ns / _NS_PER_MS)
             return Taken(pause_ns, refusal, rate_pause_ns, is_granted=False)
         pause_ns = min(wait_ns, _LONGEST_PAUSE_NS) if refusal else 0
-        return Taken(pause_ns, refusal, pause_ns)
+        return Taken(pause_ns, refusal, pause_ns, is_granted=not wait_ns)
 
     def give_turn_back(self, now_ns: int) -> None:
         """The last frame did not cost what it seemed to, or was the last: others need not wait."""

@@ -25,11 +25,6 @@ OTHER_METHODS = 13
 """DescribeModels, three of Health, both reflections, two to watch, five of the ModelsService."""
 HEADER_BYTES = 16_384
 """Headers of one call, all together: a token or a certificate's name has room, a book has not."""
-WINDOW_BYTES = 128 * 1024
-"""What a client may send on a stream before the server reads it: a view, and most JPEGs of 640x480.
-A larger message takes one round trip more, for gRPC lets the rest come when it finds that the
-server waits for it. With a mebibyte, 64 streams that began together kept gRPC's thread from others
-for 60 ms. Left to itself it begins with 64 KiB and lets a quick client have megabytes."""
 PENDING_CALLS = 500
 """Calls that gRPC may hold before the event loop has seen them: all vehicles of a large server."""
 
@@ -95,15 +90,15 @@ def always(config: Config, contracts: Sequence[Contract]) -> list[Row]:
 
 def before_open(config: Config, connections: int) -> list[Row]:
     """Return what connections may hold without a session."""
-    call = _CALL_BYTES + HEADER_BYTES
+    call = _CALL_BYTES + HEADER_BYTES + config.stream_window_bytes
     some = min(1, connections)
     return [
         Row("connections", "max_connections", connections, _CONNECTION_BYTES),
-        Row("calls that the event loop has not seen", "", some * PENDING_CALLS,
-            call + WINDOW_BYTES),
+        Row("calls that the event loop has not seen", "stream_window_bytes", some * PENDING_CALLS,
+            call),
         Row("streams without a session", "max_sessions", some * drives(config),
-            call + WINDOW_BYTES + config.max_message_bytes),
-        Row("calls of other methods", "", some * OTHER_METHODS * CALLS, call + WINDOW_BYTES),
+            call + config.max_message_bytes),
+        Row("calls of other methods", "stream_window_bytes", some * OTHER_METHODS * CALLS, call),
         Row("requests of those on their way", "max_message_bytes", some * MOST_REQUESTS,
             config.max_message_bytes),
     ]  # fmt: skip

@@ -2,9 +2,9 @@
 
 A message of 2 MB takes gRPC's thread and the event loop up to 6 ms: it is copied four times, into
 memory that the system has to clear first. Where a crowd opens sessions and each sends one at once,
-or where large ones come in step, vehicles would wait for all of them. So a stream of which large
-ones are expected beyond its share, or which nobody knows yet, is read when it has its turn. Others
-never wait.
+or where large ones come in step, vehicles would wait for all of them. So the first frame
+of a session, and those of one that sent larger ones than it was granted, are read when they have
+their turn. Others never wait; nor does the message that opens a session.
 """
 
 from __future__ import annotations
@@ -26,13 +26,11 @@ _BYTES_A_SECOND = 128 << 20
 _BURST_NS = 8 * _NS_PER_S // 128
 """So much of that may come at once: 8 MiB, for which no vehicle waits half its budget."""
 _LONGEST_DEBT_NS = _NS_PER_S // 4
-"""Newcomers wait for no more than this, however much came that nobody expected."""
+"""Nobody waits for longer for what came that nobody expected, however much it was."""
 _SMALL_BYTES = 256 * 1024
 """Messages up to this size cost nothing here: most JPEGs are smaller."""
-_OPENING_BYTES = 64 * 1024
-"""Expected of a stream's first message, which opens its session."""
 _FIRST_FRAME_BYTES = 1024 * 1024
-"""Expected of its second one, a picture of a size that nobody knows. A small one gives it back."""
+"""Expected of a session's first, of a size that nobody knows. A small one gives it back."""
 
 
 _Turn: TypeAlias = tuple[int, asyncio.Future[None]]
@@ -43,8 +41,8 @@ class Intake:
     """Gives out turns to read; to be used on the event loop's thread.
 
     A message is paid for when its turn is given out, as far as it is expected, and for the rest
-    when it is there. Nobody has a turn while more came than the pace allows. Those that are new
-    come first: they are mostly small, and a crowd of large ones must not keep newcomers out.
+    when it is there. Nobody has a turn while more came than the pace allows. First frames and
+    others have turns alternately, so that no crowd of the ones keeps out the others.
     """
 
     def __init__(self) -> None:
@@ -53,6 +51,7 @@ class Intake:
         # Bounded by the streams that are open: each reads one message at a time.
         self._new: deque[_Turn] = deque()
         self._known: deque[_Turn] = deque()
+        self._gave_new = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def turn(self, size_bytes: int, *, is_new: bool) -> None:
@@ -60,7 +59,7 @@ class Intake:
 
         Args:
             size_bytes: what is expected of the message.
-            is_new: whether it is one of the stream's first two.
+            is_new: whether it is a session's first frame.
         """
         if not self._is_waited_for and not self._wait_ns():
             self._pay(size_bytes)
@@ -68,7 +67,12 @@ class Intake:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         (self._new if is_new else self._known).append((size_bytes, turn))
         self._give_out()
-        await turn
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # It came together with the cancellation.
+                self.settle(size_bytes, 0)
+            raise
 
     def settle(self, expected_bytes: int, size_bytes: int) -> None:
         """Pay for a message what was not expected of it, or have the rest given back.
@@ -103,7 +107,8 @@ class Intake:
                 loop = asyncio.get_running_loop()
                 self._timer = loop.call_later(wait_ns / _NS_PER_S, self._give_out)
                 return
-            size_bytes, turn = (self._new or self._known).popleft()
+            self._gave_new = bool(self._new) and not (self._known and self._gave_new)
+            size_bytes, turn = (self._new if self._gave_new else self._known).popleft()
             if not turn.done():  # It is where the stream has ended.
                 self._pay(size_bytes)
                 turn.set_result(None)
@@ -117,17 +122,28 @@ class Reader:
         intake: gives out the turns of all streams.
     """
 
-    __slots__ = ("_context", "_expected_bytes", "_intake", "_messages", "is_granted")
+    __slots__ = ("_context", "_expected_bytes", "_granted_bytes", "_intake", "_messages")
 
     def __init__(self, context: Any, intake: Intake) -> None:  # noqa: ANN401 - gRPC's, of bytes
         self._context = context
         self._intake = intake
         self._messages = 0
-        # Of the next message; 0 for a stream whose messages are small.
-        self._expected_bytes = _OPENING_BYTES
-        self.is_granted = False
-        """Whether the stream's last frame was within its session's rate and grant. Then what comes
-        is in the load that the server admitted, and needs no turn."""
+        # Of the next message: as many as the largest had, 0 for a stream whose messages are small.
+        self._expected_bytes = 0
+        self._granted_bytes = 0
+
+    def grant(self, picture_bytes: int) -> None:
+        """Let messages of this size need no turn.
+
+        Args:
+            picture_bytes: of a frame that came within its session's rate and grant, and is so in
+                the load that the server admitted. Its message may be larger for no reason.
+        """
+        self._granted_bytes = max(self._granted_bytes, picture_bytes + _SMALL_BYTES)
+
+    def take_grant_back(self) -> None:
+        """Let all large messages have turns: a frame came beyond its session's rate or grant."""
+        self._granted_bytes = 0
 
     async def read(self) -> drive_service_pb2.DriveRequest | None:
         """Return the client's next message; None where it has closed its side.
@@ -135,7 +151,7 @@ class Reader:
         Raises:
             InvalidFieldError: its bytes are no message of the wire contract.
         """
-        if self._expected_bytes and not self.is_granted:
+        if self._expected_bytes > self._granted_bytes:
             data = await self._in_turn()
         else:
             data = await self._context.read()
@@ -149,7 +165,7 @@ class Reader:
 
     async def _in_turn(self) -> object:
         """Read when this stream has its turn; give back what was paid for if nothing comes."""
-        await self._intake.turn(self._expected_bytes, is_new=self._messages < 2)
+        await self._intake.turn(self._expected_bytes, is_new=self._messages == 1)
         data: object = None
         try:
             data = await self._context.read()
@@ -160,13 +176,14 @@ class Reader:
 
     def _expect(self, size_bytes: int) -> None:
         """Pay for what is there, and expect the next message by it."""
-        is_large = size_bytes > _SMALL_BYTES
-        if (self._expected_bytes or is_large) and not self.is_granted:
-            self._intake.settle(self._expected_bytes, size_bytes if is_large else 0)
+        paid_bytes = self._expected_bytes if self._expected_bytes > self._granted_bytes else 0
+        is_large = size_bytes > max(_SMALL_BYTES, self._granted_bytes)
+        if self._messages and (paid_bytes or is_large):
+            self._intake.settle(paid_bytes, size_bytes if is_large else 0)
         self._messages += 1
         if self._messages == 1:
             self._expected_bytes = _FIRST_FRAME_BYTES
-        elif is_large:
+        elif size_bytes > _SMALL_BYTES:
             self._expected_bytes = max(self._expected_bytes, size_bytes)
         elif self._messages == 2:
             self._expected_bytes = 0

@@ -16,8 +16,13 @@ async def abort(context: Any, error: StreamError) -> NoReturn:  # noqa: ANN401 -
     """End the RPC with an error's status, reason, and hint when to try again.
 
     gRPC waits until the client takes it or its connection ends; `CallBounds` sees to that. The
-    session holds nothing by then.
+    session holds nothing by then, and the error none of the calls that it went through: they hold
+    messages of megabytes, and gRPC keeps it until a collection.
     """
+    cause: BaseException | None = error
+    while cause is not None:
+        cause.__traceback__ = None
+        cause = cause.__context__
     metadata: tuple[tuple[str, str], ...] = ((REASON_KEY, f"ERROR_REASON_{error.reason.name}"),)
     if error.retry_after_ms is not None:
         metadata += ((RETRY_AFTER_KEY, str(error.retry_after_ms)),)

@@ -403,7 +403,10 @@ class DriveStream:
             pause_ns=taken.pause_ns,
             is_unread=self._is_unread(frame, now_ns),
         )
-        self._reader.is_granted = taken.is_granted
+        if not taken.is_granted:
+            self._reader.take_grant_back()
+        elif record.image is not None:
+            self._reader.grant(record.image.size_bytes)
         self._perform(actions)
         self._deadline.set(now_ns + self._half_budget_ns)
         if record.is_faulty:

@@ -86,12 +86,15 @@ def test_latest_keeps_fewer_frames_than_every():
 
 
 def test_the_server_tells_grpc_the_bounds_that_are_summed_up():
-    config = Config(max_sessions=10, max_connections=100)
+    config = Config(max_sessions=10, max_connections=100, stream_window_bytes=100_000)
     options = dict(server._options(config, shares_port=False))
     assert options["grpc.max_allowed_incoming_connections"] == config.max_connections
     assert options["grpc.max_receive_message_length"] == config.max_message_bytes
     assert options["grpc.absolute_max_metadata_size"] == bounds.HEADER_BYTES
-    assert options["grpc.http2.lookahead_bytes"] == bounds.WINDOW_BYTES
+    assert options["grpc.http2.lookahead_bytes"] == 100_000
+    wider = bounds.before_open(Config(stream_window_bytes=200_000), 10)
+    default = bounds.before_open(Config(), 10)
+    assert sum(row.bytes for row in wider) > sum(row.bytes for row in default)
     assert options["grpc.server.max_pending_requests_hard_limit"] == bounds.PENDING_CALLS
     streams = 2 * 10 + bounds.CALLS + bounds.OTHER_METHODS * bounds.CALLS
     assert options["grpc.max_concurrent_streams"] == streams

@@ -68,6 +68,7 @@ class Stream:
         self._messages = asyncio.Queue()
         self.reader = Reader(SimpleNamespace(read=self._messages.get), intake)
         self.read = 0
+        self.granted_bytes = None
         self.task = asyncio.create_task(self._read())
         self.sends(OPEN)
 
@@ -79,6 +80,8 @@ class Stream:
         while True:
             await self.reader.read()
             self.read += 1
+            if self.granted_bytes:
+                self.reader.grant(self.granted_bytes)
 
 
 @pytest.fixture
@@ -122,7 +125,7 @@ async def test_a_crowd_with_large_pictures_is_read_at_a_pace_and_all_of_it_is_re
     assert 1 <= at_once <= 9, "what is there at once is half of a budget's work"
     await time.pass_ms(100)
     assert sum(stream.read == 2 for stream in crowd) - at_once <= 7, "128 MiB a second"
-    await time.pass_ms(1000)
+    await time.pass_ms(2500)
     assert [stream.read for stream in crowd] == [2] * 64
 
 
@@ -143,14 +146,31 @@ async def test_a_stream_of_large_messages_waits_for_its_turns_and_one_of_small_o
 
 async def test_large_messages_that_the_server_granted_need_no_turns_and_cost_none(streams, time):
     (camera,) = streams(1)
-    await time.pass_ms(0)
-    camera.reader.is_granted = True
+    camera.granted_bytes = 2 * MB
     camera.sends(*[LARGE] * 100)
     await time.pass_ms(0)
-    assert camera.read in {100, 101}, "but for the first, which was waited for in its turn"
+    assert camera.read == 101
     (newcomer,) = streams(1, SMALL)
     await time.pass_ms(0)
     assert newcomer.read == 2
+
+
+async def test_a_grant_is_for_the_size_that_was_granted_until_it_is_taken_back(streams, time):
+    """Small pictures earn no large messages, whether those are pictures or anything else."""
+    (padded, camera) = streams(2)
+    padded.granted_bytes, camera.granted_bytes = 100_000, 2 * MB
+    padded.sends(*[SMALL, LARGE] * 20)
+    await time.pass_ms(0)
+    assert padded.read < 14
+    await time.pass_ms(1000)
+    assert padded.read == 41
+    camera.sends(LARGE)
+    await time.pass_ms(1000)
+    camera.granted_bytes = None
+    camera.reader.take_grant_back()
+    camera.sends(*[LARGE] * 20)
+    await time.pass_ms(0)
+    assert camera.read < 10
 
 
 async def test_a_stream_that_was_large_once_has_turns_from_then_on(streams, time):
@@ -172,7 +192,9 @@ async def test_what_was_expected_and_does_not_come_is_given_back(streams, time):
     assert car.read == 2
 
 
-async def test_newcomers_wait_for_a_bounded_time_behind_what_nobody_expected(streams, time):
+async def test_sessions_open_at_once_and_wait_for_a_bounded_time_for_what_nobody_expected(
+    streams, time
+):
     hostile = streams(64, SMALL)
     await time.pass_ms(0)
     for stream in hostile:
@@ -181,9 +203,19 @@ async def test_newcomers_wait_for_a_bounded_time_behind_what_nobody_expected(str
     assert {stream.read for stream in hostile} == {3}, "they were waited for already"
     (car,) = streams(1, SMALL)
     await time.pass_ms(200)
-    assert car.read == 0
+    assert car.read == 1
     await time.pass_ms(100)
     assert car.read == 2
+
+
+async def test_first_frames_and_others_have_turns_alternately(streams, time):
+    (known,) = streams(1, *[LARGE] * 10)
+    await time.pass_ms(1000)
+    crowd = streams(64, LARGE)
+    known.sends(*[LARGE] * 4)
+    await time.pass_ms(300)
+    assert known.read == 15, "though the crowd was first"
+    assert 10 < sum(stream.read == 2 for stream in crowd) < 64
 
 
 async def test_a_stream_that_ends_while_it_waits_keeps_no_turn(streams, time):
@@ -192,7 +224,7 @@ async def test_a_stream_that_ends_while_it_waits_keeps_no_turn(streams, time):
     await time.pass_ms(0)
     for stream in leaving:
         stream.task.cancel()
-    await time.pass_ms(150)
+    await time.pass_ms(300)
     assert staying.read == 2
 
 

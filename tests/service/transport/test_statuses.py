@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 
 import grpc
 import pytest
@@ -36,3 +37,33 @@ async def test_the_client_is_told_status_reason_and_hint(retry_after_ms, hint):
 async def test_where_the_client_is_gone_the_call_is_cancelled():
     with pytest.raises(asyncio.CancelledError):
         await abort(Context(grpc.aio.InternalError()), ShareTakenError("end one"))
+
+
+async def test_the_error_keeps_nothing_of_the_calls_that_it_went_through():
+    """Refused openings of megabytes stayed in memory until a collection."""
+
+    class Message:
+        pass
+
+    def parse():
+        message = Message()
+        held.append(weakref.ref(message))
+        int("no number")
+
+    def refuse():
+        message = Message()
+        held.append(weakref.ref(message))
+        try:
+            parse()
+        except ValueError:
+            raise ShareTakenError("end one") from None
+
+    held, errors = [], []
+    try:
+        refuse()
+    except ShareTakenError as error:
+        errors.append(error)
+    assert None not in [reference() for reference in held]
+    with pytest.raises(grpc.aio.AbortError):
+        await abort(Context(grpc.aio.AbortError()), errors[0])
+    assert [reference() for reference in held] == [None, None]

@@ -28,7 +28,8 @@ _BURST_NS = 8 * _NS_PER_S // 128
 _LONGEST_DEBT_NS = _NS_PER_S // 4
 """Nobody waits for longer for what came that nobody expected, however much it was."""
 _SMALL_BYTES = 256 * 1024
-"""Messages up to this size cost nothing here: most JPEGs are smaller."""
+"""Messages up to this size cost nothing here: most JPEGs are smaller. No message that opens a
+session, with its ticket, is larger."""
 _FIRST_FRAME_BYTES = 1024 * 1024
 """Expected of a session's first, of a size that nobody knows. A small one gives it back."""
 
@@ -158,6 +159,10 @@ class Reader:
         if not isinstance(data, bytes):
             return None
         self._expect(len(data))
+        if self._messages == 1 and len(data) > _SMALL_BYTES:
+            raise InvalidFieldError(
+                f"the first message has {len(data):,} bytes; open with at most {_SMALL_BYTES:,}"
+            )
         try:
             return drive_service_pb2.DriveRequest.FromString(data)
         except DecodeError:

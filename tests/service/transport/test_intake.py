@@ -228,13 +228,18 @@ async def test_a_stream_that_ends_while_it_waits_keeps_no_turn(streams, time):
     assert staying.read == 2
 
 
-async def test_bytes_that_are_no_message_are_named_and_a_closed_side_is_none():
+async def test_openings_of_megabytes_and_bytes_that_are_no_message_are_refused():
     async def garbage():
         return b"\xff\xff"
 
     async def closed():
         return object()
 
+    async def large():
+        return LARGE
+
+    with pytest.raises(InvalidFieldError, match="open with at most 262,144"):
+        await Reader(SimpleNamespace(read=large), Intake()).read()
     with pytest.raises(InvalidFieldError, match="no message of this method"):
         await Reader(SimpleNamespace(read=garbage), Intake()).read()
     assert await Reader(SimpleNamespace(read=closed), Intake()).read() is None

@@ -210,3 +210,20 @@ def test_of_more_resets_than_are_kept_the_last_in_each_row_stays(kept):
     assert kept.is_whole
     assert kept.ticket == ticket(0)
     assert kept.losses == 0
+
+
+def test_the_place_of_what_came_last_is_told(kept):
+    assert kept.last_order == -1
+    for place in range(3):
+        kept.keep(frame(10 + place))
+        assert kept.last_order == place
+    kept.unseen(12)
+    assert kept.last_order == 2, "a place stays taken"
+
+
+def test_where_the_state_is_lost_before_it_has_seen_anything_all_stays(kept):
+    kept.keep(None)
+    kept.keep(frame(1))
+    kept.forget_state()
+    assert numbers(kept) == [None, 1]
+    assert (kept.ticket, kept.is_whole, kept.losses) == (None, False, 1)

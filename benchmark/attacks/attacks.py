@@ -228,6 +228,29 @@ async def hostile_sessions(siege: Siege) -> int:
     return sum(sent)
 
 
+async def large_openings(siege: Siege) -> int:
+    """Open sessions with 4 MB of a ticket that is none, from many connections at once."""
+    request = drive_service_pb2.DriveRequest(
+        open=session_pb2.OpenSession(vehicle_id="large", ticket=bytes(4_000_000))
+    ).SerializeToString()
+
+    async def one(_: int) -> int:
+        tried = 0
+        while not siege.is_over:
+            async with siege.call() as call:
+                with contextlib.suppress(
+                    grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError
+                ):
+                    async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                        await call.write(request)
+                        await call.read()
+                tried += 1
+            await asyncio.sleep(0.5)
+        return tried
+
+    return sum(await together(one(index) for index in range(siege.many(64))))
+
+
 async def disguised_pictures(siege: Siege) -> int:
     """Send small pictures as vehicles do, and each fourth second dear ones, or false headers."""
     random_levels = np.random.default_rng(0).integers
@@ -450,6 +473,7 @@ ATTACKS: dict[str, Attack] = {
         undecodable_frames,
         largest_pictures,
         hostile_sessions,
+        large_openings,
         disguised_pictures,
         no_protobuf,
         extreme_openings,

@@ -70,6 +70,7 @@ _MOST_OTHER_STATES = 5
 """Attempts that found another state, before the session goes on without its own."""
 _OTHER_STATE = "the server's state is not the session's; it was left"
 _ENDS = "the server ends the session"
+_FULL = "the server is full: frames wait for longer than the guard holds"
 _TOKEN_ENDS = "the token expires soon"  # noqa: S105 - a reason, and no secret
 _TOKEN_RENEWED = "the token was renewed"  # noqa: S105
 _TOKEN_KEPT = "no newer token is given yet"  # noqa: S105
@@ -280,10 +281,9 @@ class DriveSession(VehicleSession):
             info = self.info
             message = await encoded(image, options, info)
             await self._wait_for_room()
-            if self._leg is not None:
-                # A frame that was taken here and sent later would be answered too late.
-                await self._leg.session.until_welcome()
-                self._check_open()
+            # A frame that was taken here and sent later would be answered too late.
+            await self._until_welcome()
+            self._check_open()
             now_ns = self._clock()
             frame = self._ledger.enter(
                 options.get("sequence_number"), options.get("capture_time_ns"), now_ns, waiter
@@ -313,6 +313,25 @@ class DriveSession(VehicleSession):
                 self._settled.clear()
                 await self._settled.wait()
             self._check_open()
+
+    async def _until_welcome(self) -> None:
+        """Wait until the next frame is welcome to the server of that moment, if there is one."""
+        while (leg := self._leg) is not None:
+            self._look_around(leg)
+            await leg.session.until_welcome()
+            if leg is self._leg:
+                return
+
+    def _look_around(self, leg: Leg) -> None:
+        """Look for another server for as long as this one lets frames wait for too long."""
+        if leg.is_leaving:
+            return
+        if leg.session.welcome_in_s * 1e3 <= self.guard.bounds.max_hold_ms:
+            self._wanted.clear()
+            return
+        self._targets.leave_full(leg.target)
+        if self._targets.ready(with_full=False) and not self._wanted.is_set():
+            self._leave(leg, _FULL)
 
     @property
     def _unanswered(self) -> int:
@@ -375,8 +394,10 @@ class DriveSession(VehicleSession):
         pause_s = pauses_s()
         other_states = 0
         error: SteerstreamError = ConnectionFailed("every server asked for time; try again later")
-        while True:
-            for target in self._targets.ready():
+        while is_first or self._wanted.is_set():
+            # A full server drives on unless one is found that is not.
+            is_full = self._leg is not None and not self._leg.is_leaving
+            for target in self._targets.ready(with_full=not is_full):
                 try:
                     await self._change_to(target)
                 except SteerstreamError as failure:
@@ -650,7 +671,7 @@ class DriveSession(VehicleSession):
             self._wanted.set()
 
     def _leave(self, leg: Leg, why: str) -> None:
-        """The server has said that it will end the session: open another one before it does."""
+        """Open the session at another server, while this one still answers."""
         self._why = why
         self._tell(DriveState.DEGRADED, leg.target, self._why)
         self._wanted.set()
@@ -717,7 +738,7 @@ class DriveSession(VehicleSession):
             if leg.losses == self._kept.losses and self._differs(answer):
                 self._lose(leg, _OTHER_STATE, None)
                 return
-            if self.state is DriveState.DEGRADED and not leg.is_leaving:
+            if self.state is DriveState.DEGRADED and not self._wanted.is_set():
                 self._tell(DriveState.DRIVING, leg.target, "answers come again", with_state=True)
             settled = self._settle(answer)
             if settled is not None:

@@ -23,8 +23,9 @@ class FramePace:
         """Keep another pace from now on."""
         period_ns = round(pace.period_ms * _NS_PER_MS)
         if self._period_ns:
-            # Stretched like the period: otherwise all sessions would send in one part of it.
-            wait_ns = self.wait_ns(now_ns) * period_ns // self._period_ns
+            # Stretched like the period: otherwise all sessions would send in one part of it. A wait
+            # far beyond a very short period would become endless with a long one.
+            wait_ns = min(self.wait_ns(now_ns) * period_ns // self._period_ns, period_ns)
         else:
             wait_ns = round(pace.first_in_ms * _NS_PER_MS)
         self._period_ns, self._welcome_ns = period_ns, now_ns + wait_ns

@@ -13,6 +13,9 @@ _FIRST_PAUSE_S = 0.05
 """One period at 20 Hz."""
 _LONGEST_PAUSE_S = 1.0
 """As long as a guard holds: a server that comes back is found within it."""
+_FULL_FOR_S = 60.0
+"""How long a full server counts as such: vehicles that go from one to the other of two would add to
+what both have to do, by the frames that are played again."""
 
 
 class DriveState(enum.Enum):
@@ -23,7 +26,8 @@ class DriveState(enum.Enum):
     DRIVING = "driving"
     """A server answers."""
     DEGRADED = "degraded"
-    """A server answers, but said that it will end the session; or answers are missing."""
+    """A server answers, but said that it will end the session, or is so full that the guard lets go
+    between its answers; or answers are missing."""
     RESUMING = "resuming"
     """No server answers; the session is being opened elsewhere, and the guard holds."""
     LOST = "lost"
@@ -99,6 +103,7 @@ class Targets:
         self._names = list(names)
         self._now_s = now_s
         self._not_before_s = dict.fromkeys(names, -1.0)
+        self._full_until_s = dict.fromkeys(names, -1.0)
 
     def leave(self, name: str, retry_after_s: float | None) -> None:
         """Ask a server last from now on, and not before its hint has passed.
@@ -111,10 +116,20 @@ class Targets:
         self._names.append(name)
         self._not_before_s[name] = self._now_s() + (retry_after_s or 0.0)
 
-    def ready(self) -> list[str]:
-        """Return the servers that may be asked now, in order."""
+    def leave_full(self, name: str) -> None:
+        """Ask a server last from now on, which is full."""
+        self.leave(name, None)
+        self._full_until_s[name] = self._now_s() + _FULL_FOR_S
+
+    def ready(self, *, with_full: bool = True) -> list[str]:
+        """Return the servers that may be asked now, in order.
+
+        Args:
+            with_full: whether those are among them that were full within the last minute.
+        """
         now_s = self._now_s()
-        return [name for name in self._names if self._not_before_s[name] <= now_s]
+        ready = [name for name in self._names if self._not_before_s[name] <= now_s]
+        return [name for name in ready if with_full or self._full_until_s[name] <= now_s]
 
 
 def pauses_s(uniform: Callable[[float, float], float] = random.uniform) -> Callable[[], float]:

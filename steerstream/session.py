@@ -64,6 +64,9 @@ SILENCE_S = 5.0
 6 s under LATEST with a budget of 50 ms, long after its guard told the vehicle to release, and after
 15 s under EVERY, as gRPC gives up a dead network."""
 
+IDLE_TIMEOUT_MS = 10_000
+"""A server's by default, and what one is held to that states none."""
+
 MAX_VEHICLE_SPEED_MPS = 150.0
 """Either way, 540 km/h: the server takes no measured speed beyond it."""
 
@@ -343,7 +346,8 @@ class Session(VehicleSession):
         self._pace = FramePace()
         self._error: SessionEnded | None = None
         self._sent_bytes = 0
-        self._is_closing = False
+        # Done when the close begins.
+        self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_ended = False
         self._is_taking = False
         self.is_followed = False
@@ -397,8 +401,12 @@ class Session(VehicleSession):
         """
         wait_ns = self._pace.wait_ns(self._clock())
         if wait_ns:
-            # The end of the session ends the wait too.
-            await asyncio.wait([self._reader], timeout=wait_ns / 1e9)
+            # The end of the session ends the wait too, and the vehicle's own close at once.
+            await asyncio.wait(
+                [self._reader, self._closing],
+                timeout=wait_ns / 1e9,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
         self._pace.sent(self._clock())
 
     async def reset(self) -> None:
@@ -526,7 +534,7 @@ class Session(VehicleSession):
         try:
             await self._take_all()
         except RpcFailed as failure:
-            if not self._is_closing:
+            if not self._closing.done():
                 self._error = session_error(failure)
         except SessionLost as error:
             self._error = error
@@ -634,8 +642,8 @@ class Session(VehicleSession):
 
     def _check_pace(self, pace: Pace) -> None:
         """Refuse a pace so slow that a session which kept it would expire."""
-        most_ms = self.info.limits.idle_timeout_ms
-        if most_ms and max(pace.period_ms, pace.first_in_ms) > most_ms:
+        most_ms = self.info.limits.idle_timeout_ms or IDLE_TIMEOUT_MS
+        if max(pace.period_ms, pace.first_in_ms) > most_ms:
             raise ProtocolError(
                 f"the server asked for a frame every {pace.period_ms:g} ms, the first in "
                 f"{pace.first_in_ms:g} ms, and ends sessions after {most_ms:g} ms without one; "
@@ -663,7 +671,9 @@ class Session(VehicleSession):
         self._settled.set()
 
     async def _close(self, *, is_clean: bool) -> None:
-        self._is_finished = self._is_closing = True
+        self._is_finished = True
+        if not self._closing.done():
+            self._closing.set_result(None)
         self._inbox.close()
         try:
             if is_clean and not self._is_ended:

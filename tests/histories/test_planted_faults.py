@@ -238,10 +238,10 @@ def the_guard_counts_too_little(patch):
 def a_lost_server_ends_the_session(patch):
     ready = Targets.ready
 
-    def impatient(self):
+    def impatient(self, **options):
         if any(time_s >= 0 for time_s in self._not_before_s.values()):
             raise ConnectionFailed("planted")
-        return ready(self)
+        return ready(self, **options)
 
     patch.setattr(Targets, "ready", impatient)
     patch.setattr(DriveSession, "_find_server", _not_patient(DriveSession._find_server))

@@ -689,8 +689,8 @@ HOUR_MS = 3_600_000
 SLOW = Pace(HOUR_MS, HOUR_MS)
 
 
-def paced(script):
-    return FakeServer(script, idle_timeout_ms=HOUR_MS)
+def paced(script, **options):
+    return FakeServer(script, idle_timeout_ms=HOUR_MS, **options)
 
 
 async def test_a_frame_that_is_not_welcome_yet_waits_before_it_is_sent_and_is_no_silence():
@@ -713,11 +713,76 @@ async def test_a_frame_that_is_not_welcome_to_a_server_that_dies_goes_to_the_nex
     fleet = Fleet(a=paced([SLOW, Reply()]), b=FakeServer())
     async with fleet.connect() as client, fleet.session(client) as session:
         await session.request(b"picture")
+        fleet.down.add("b")
         waiting = asyncio.create_task(session.request(b"picture", timeout_s=LIMIT_S))
         await asyncio.sleep(0)
         await session._leg.session._stream.abort()
+        await until(lambda: session.state is DriveState.RESUMING)
+        fleet.down.clear()
         assert (await waiting).sequence_number == 1
         assert session.change.target == "b"
+
+
+def slows_at(number, **options):
+    """Reply, with a ticket after frame 1 and a pace far too slow after another one."""
+
+    def script(frame):
+        notices: dict[int, list[Any]] = {1: [ticket], number: [SLOW]}
+        return [Reply(), *notices.get(frame.sequence_number, [])]
+
+    return paced(script, **options)
+
+
+async def test_a_server_that_lets_frames_wait_longer_than_the_guard_holds_is_left():
+    clock = VirtualClock()
+    fleet = Fleet(a=slows_at(3, clock=clock), b=FakeServer(clock=clock))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for number in range(6):
+            answer = await session.request(b"picture", timeout_s=LIMIT_S)
+            assert answer.sequence_number == number
+            if number == 3:
+                await until(lambda: session.welcome_in_s)
+        assert session.safe_command().action is Action.FOLLOW, "nothing is held"
+    assert fleet.openings("b")[0].ticket == b"sealed"
+    assert fleet.frames("a") == ["0", "1", "2", "3"]
+    assert fleet.frames("b") == ["2*", "3*", "4", "5"]
+    assert fleet.states == ["driving", "degraded", "driving", "closed"]
+    assert [change.with_state for change in fleet.changes] == [True, None, True, None]
+
+
+async def test_of_two_full_servers_none_is_left_for_the_other_again():
+    fleet = Fleet(a=slows_at(3), b=slows_at(3))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for _ in range(4):
+            await session.request(b"picture")
+        await until(lambda: session.welcome_in_s)
+        waiting = asyncio.create_task(session.send_frame(b"picture"))
+        await until(lambda: session.change.target == "b")
+        await asyncio.sleep(0.3)  # longer than a look around takes
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    assert [len(fleet.openings(name)) for name in "ab"] == [1, 1]
+    assert fleet.states == ["driving", "degraded", "driving", "closed"]
+
+
+async def test_a_server_that_welcomes_frames_in_time_again_is_kept():
+    brisk = steerstream.Guard(steerstream.Bounds(max_age_ms=1.0, max_hold_ms=20.0))
+    notices = {0: [Pace(60.0, 60.0)], 1: [Pace(0.0, 0.0)]}
+    clock = VirtualClock()
+    full_for_a_while = scripted(lambda at: [*notices.get(at, []), Reply()], clock=clock)
+    fleet = Fleet(a=full_for_a_while, b=FakeServer(clock=clock))
+    fleet.down.add("b")
+    async with fleet.connect() as client, fleet.session(client, guard=brisk) as session:
+        for _ in range(3):
+            await session.request(b"picture", timeout_s=LIMIT_S)
+        fleet.down.clear()
+        for _ in range(3):
+            await session.request(b"picture", timeout_s=LIMIT_S)
+            await asyncio.sleep(0.05)
+    assert "b" in fleet.asked
+    assert fleet.openings("b") == []
+    assert fleet.states == ["driving", "degraded", "driving", "closed"]
 
 
 async def test_frames_are_played_again_whatever_the_pace():

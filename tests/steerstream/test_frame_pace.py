@@ -52,6 +52,13 @@ def test_a_longer_period_stretches_the_time_to_the_next_frame():
     assert pace.wait_ns(50 * MS) == 150 * MS
 
 
+def test_no_change_of_the_pace_makes_the_next_frame_wait_for_longer_than_a_period():
+    pace = FramePace()
+    pace.keep(Pace(period_ms=1e-6, first_in_ms=9000.0), 0)
+    pace.keep(Pace(period_ms=9000.0, first_in_ms=0.0), 0)
+    assert pace.wait_ns(0) == 9000 * MS
+
+
 def test_a_period_of_zero_ends_the_pace():
     pace = FramePace()
     pace.keep(Pace(period_ms=200.0, first_in_ms=100.0), 0)

@@ -19,6 +19,20 @@ def test_a_server_that_was_left_is_asked_last_and_not_before_its_hint():
     assert targets.ready() == ["c", "a", "b"]
 
 
+def test_a_full_server_is_asked_last_and_for_a_minute_only_where_no_other_one_is_left():
+    now_s = [0.0]
+    targets = Targets(["a", "b"], lambda: now_s[0])
+    targets.leave_full("a")
+    assert targets.ready() == ["b", "a"]
+    assert targets.ready(with_full=False) == ["b"]
+    targets.leave_full("b")
+    assert targets.ready() == ["a", "b"]
+    assert targets.ready(with_full=False) == []
+    targets.leave("b", 61.0)
+    now_s[0] = 60.0
+    assert targets.ready(with_full=False) == ["a"]
+
+
 def test_pauses_double_up_to_a_second_and_are_never_shorter_than_half():
     longest, shortest = pauses_s(lambda low, high: high), pauses_s(lambda low, high: low)
     assert [longest() for _ in range(7)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]

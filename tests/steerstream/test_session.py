@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import grpc
 import pytest
@@ -154,7 +155,7 @@ async def test_reset_starts_a_new_epoch_between_the_frames_around_it():
 async def test_a_frame_waits_until_it_is_welcome_to_a_full_server(monkeypatch):
     clock, waits = VirtualClock(), []
 
-    async def waited(_tasks, *, timeout):  # noqa: ASYNC109 - as asyncio.wait
+    async def waited(_tasks, *, timeout, return_when):  # noqa: ASYNC109 - as asyncio.wait
         waits.append(round(1e3 * timeout))
         clock.advance(1e3 * timeout)
         await asyncio.sleep(0)
@@ -188,9 +189,32 @@ async def test_a_pace_with_which_the_session_would_expire_breaks_the_contract(pa
             await session.request(JPEG)
 
 
-async def test_a_server_that_names_no_idle_timeout_may_ask_for_any_pace():
-    async with session_with([Pace(10_001.0, 0.0), Reply()], idle_timeout_ms=0) as (session, _):
+async def test_a_server_that_names_no_idle_timeout_is_held_to_the_default_one():
+    script = [Pace(10_000.0, 0.0), Reply(), Pace(10_001.0, 0.0), Reply()]
+    async with session_with(script, idle_timeout_ms=0) as (session, _):
         assert isinstance(await session.request(JPEG), Command)
+        with pytest.raises(SessionProtocolError, match="ends sessions after 10000 ms without one"):
+            await session.request(JPEG)
+
+
+async def test_a_frame_that_waits_to_be_welcome_does_not_wait_for_a_server_to_end_the_session(
+    monkeypatch,
+):
+    hour_ms = 3_600_000
+    monkeypatch.setattr(session_module, "CLOSE_TIMEOUT_S", hour_ms / 1e3)
+    script = [Pace(hour_ms, hour_ms), Reply()]
+    async with session_with(script, idle_timeout_ms=hour_ms) as (session, _):
+        await session.request(JPEG)
+        waiting = asyncio.create_task(session.send_frame(JPEG))
+        await asyncio.sleep(0)
+        monkeypatch.setattr(session._stream, "finish", AsyncMock())
+        closing = asyncio.create_task(session.aclose())
+        async with asyncio.timeout(60):
+            with pytest.raises(SessionClosed):
+                await waiting
+        assert not closing.done()
+        await session._stream.abort()
+        await closing
 
 
 async def test_notices_come_by_the_iterator_and_stay_at_hand():

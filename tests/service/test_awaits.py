@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parents[2] / "service/steerstream_service"
 
 _START = "start_timeout_s, by the start guard"
 _ABORT = "the connection is hung up on after STATUS_S; the session holds nothing by then"
-_FRAME = "open_timeout_s; later it ends with the session"
 _INNER = "what it waits for has its own limit, or is the client's stream"
 _CHILD = "a process that was told to end, and is killed after drain_s"
 LIMITS = {
@@ -66,8 +65,9 @@ LIMITS = {
     "transport/handlers.py within.generate: async for behaviour(request, context)": _INNER,
     "transport/handlers.py within.generate: async with surroundings(context)": "the same",
     "transport/intake.py Intake.turn: turn": "_LONGEST_DEBT_NS, and a turn of each other stream",
-    "transport/intake.py Reader._in_turn: self._context.read": _FRAME,
-    "transport/intake.py Reader.read: self._context.read": _FRAME,
+    "transport/intake.py Reader._in_turn: self._context.read": "ends with the session",
+    "transport/intake.py Reader.opening: self._context.read": "open_timeout_s, by its caller",
+    "transport/intake.py Reader.read: self._context.read": "ends with the session",
     "transport/models_service.py _typed_errors: context.abort": _ABORT,
     "transport/statuses.py abort: context.abort": _ABORT,
     "transport/stream.py _Flag.wait: self._waiter": "whoever waits for it",

@@ -23,7 +23,7 @@ from steerstream_service.transport.call_bounds import NO_MESSAGE
 _NS_PER_S = 1_000_000_000
 _BYTES_A_SECOND = 128 << 20
 """Of messages with turns, in the long run: a third of a core, and all of a gigabit link."""
-_BURST_NS = 8 * _NS_PER_S // 128
+_BURST_NS = (8 << 20) * _NS_PER_S // _BYTES_A_SECOND
 """So much of that may come at once: 8 MiB, for which no vehicle waits half its budget."""
 _LONGEST_DEBT_NS = _NS_PER_S // 4
 """Nobody waits for longer for what came that nobody expected, however much it was."""
@@ -123,14 +123,14 @@ class Reader:
         intake: gives out the turns of all streams.
     """
 
-    __slots__ = ("_context", "_expected_bytes", "_granted_bytes", "_intake", "_messages")
+    __slots__ = ("_context", "_expected_bytes", "_granted_bytes", "_intake", "_is_new")
 
     def __init__(self, context: Any, intake: Intake) -> None:  # noqa: ANN401 - gRPC's, of bytes
         self._context = context
         self._intake = intake
-        self._messages = 0
-        # Of the next message: as many as the largest had, 0 for a stream whose messages are small.
-        self._expected_bytes = 0
+        self._is_new = True
+        # Of the next message: no less than any had, or 0 for a stream whose messages are small.
+        self._expected_bytes = _FIRST_FRAME_BYTES
         self._granted_bytes = 0
 
     def grant(self, picture_bytes: int) -> None:
@@ -146,49 +146,62 @@ class Reader:
         """Let all large messages have turns: a frame came beyond its session's rate or grant."""
         self._granted_bytes = 0
 
+    async def opening(self) -> drive_service_pb2.DriveRequest | None:
+        """Return the client's first message, which needs no turn; None where there is none.
+
+        Raises:
+            InvalidFieldError: it is too large, or its bytes are no message of the wire contract.
+        """
+        data = await self._context.read()
+        if not isinstance(data, bytes):
+            return None
+        if len(data) > _SMALL_BYTES:
+            raise InvalidFieldError(
+                f"the first message has {len(data):,} bytes; open with at most {_SMALL_BYTES:,}"
+            )
+        return _parsed(data)
+
     async def read(self) -> drive_service_pb2.DriveRequest | None:
         """Return the client's next message; None where it has closed its side.
 
         Raises:
             InvalidFieldError: its bytes are no message of the wire contract.
         """
-        if self._expected_bytes > self._granted_bytes:
-            data = await self._in_turn()
+        paid_bytes = self._expected_bytes if self._expected_bytes > self._granted_bytes else 0
+        if paid_bytes:
+            data = await self._in_turn(paid_bytes)
         else:
             data = await self._context.read()
         if not isinstance(data, bytes):
             return None
-        self._expect(len(data))
-        if self._messages == 1 and len(data) > _SMALL_BYTES:
-            raise InvalidFieldError(
-                f"the first message has {len(data):,} bytes; open with at most {_SMALL_BYTES:,}"
-            )
-        try:
-            return drive_service_pb2.DriveRequest.FromString(data)
-        except DecodeError:
-            raise InvalidFieldError(NO_MESSAGE) from None
+        self._expect(len(data), paid_bytes)
+        return _parsed(data)
 
-    async def _in_turn(self) -> object:
+    async def _in_turn(self, paid_bytes: int) -> object:
         """Read when this stream has its turn; give back what was paid for if nothing comes."""
-        await self._intake.turn(self._expected_bytes, is_new=self._messages == 1)
+        await self._intake.turn(paid_bytes, is_new=self._is_new)
         data: object = None
         try:
             data = await self._context.read()
         finally:
             if not isinstance(data, bytes):
-                self._intake.settle(self._expected_bytes, 0)
+                self._intake.settle(paid_bytes, 0)
         return data
 
-    def _expect(self, size_bytes: int) -> None:
-        """Pay for what is there, and expect the next message by it."""
-        paid_bytes = self._expected_bytes if self._expected_bytes > self._granted_bytes else 0
-        is_large = size_bytes > max(_SMALL_BYTES, self._granted_bytes)
-        if self._messages and (paid_bytes or is_large):
-            self._intake.settle(paid_bytes, size_bytes if is_large else 0)
-        self._messages += 1
-        if self._messages == 1:
-            self._expected_bytes = _FIRST_FRAME_BYTES
-        elif size_bytes > _SMALL_BYTES:
+    def _expect(self, size_bytes: int, paid_bytes: int) -> None:
+        """Pay for what is there beyond what was paid, and expect the next message by it."""
+        is_beyond = size_bytes > max(_SMALL_BYTES, self._granted_bytes)
+        if paid_bytes or is_beyond:
+            self._intake.settle(paid_bytes, size_bytes if is_beyond else 0)
+        if size_bytes > _SMALL_BYTES:
             self._expected_bytes = max(self._expected_bytes, size_bytes)
-        elif self._messages == 2:
+        elif self._is_new:
             self._expected_bytes = 0
+        self._is_new = False
+
+
+def _parsed(data: bytes) -> drive_service_pb2.DriveRequest:
+    try:
+        return drive_service_pb2.DriveRequest.FromString(data)
+    except DecodeError:
+        raise InvalidFieldError(NO_MESSAGE) from None

@@ -403,7 +403,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         seconds = self._config.open_timeout_s
         try:
             async with asyncio.timeout(seconds):
-                request = await reader.read()
+                request = await reader.opening()
                 self._engine.heard()
         except TimeoutError:
             raise IdleError(f"no open came within {seconds:g} s") from None

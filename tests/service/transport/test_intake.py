@@ -77,6 +77,8 @@ class Stream:
             self._messages.put_nowait(message)
 
     async def _read(self):
+        await self.reader.opening()
+        self.read += 1
         while True:
             await self.reader.read()
             self.read += 1
@@ -239,7 +241,10 @@ async def test_openings_of_megabytes_and_bytes_that_are_no_message_are_refused()
         return LARGE
 
     with pytest.raises(InvalidFieldError, match="open with at most 262,144"):
-        await Reader(SimpleNamespace(read=large), Intake()).read()
+        await Reader(SimpleNamespace(read=large), Intake()).opening()
     with pytest.raises(InvalidFieldError, match="no message of this method"):
         await Reader(SimpleNamespace(read=garbage), Intake()).read()
+    with pytest.raises(InvalidFieldError, match="no message of this method"):
+        await Reader(SimpleNamespace(read=garbage), Intake()).opening()
     assert await Reader(SimpleNamespace(read=closed), Intake()).read() is None
+    assert await Reader(SimpleNamespace(read=closed), Intake()).opening() is None

@@ -280,9 +280,7 @@ def besiege(
         siege = {"address": address, "scale": scale}
         attacker.do("ready")  # Its imports take longer than the delay.
         around.begin_watch(address, load.total_s)
-        delay_s = begins_s(load)
-        lasts_s = load.total_s - delay_s
-        attacker.begin("attack", name=name, seconds=lasts_s, delay_s=delay_s, **siege)
+        attacker.begin("attack", name=name, seconds=seconds, delay_s=begins_s(load), **siege)
         (tally,) = around.crew.run_all(address, [load])
         seen, tried = around.watched(), _tried(attacker)
         taken = Moment.now(server.pid).since(began, clients=tally.client_cpu)

@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
+
+from steerstream_service.transport.handlers import Continuation, Handler
 
 
 class OpenCalls(grpc.aio.ServerInterceptor):
@@ -21,12 +22,8 @@ class OpenCalls(grpc.aio.ServerInterceptor):
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def intercept_service(
-        self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
-        ],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
         """Remember the task until it ends; gRPC looks for the handler in the task that runs it."""
         if (task := asyncio.current_task()) is not None:
             self._tasks.add(task)

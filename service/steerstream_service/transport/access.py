@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import enum
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,13 @@ from typing import Any
 import grpc
 
 from steerstream_service.errors import ForbiddenError, StreamError, TokenExpiredError
-from steerstream_service.transport.handlers import Behaviour, behaviour_of, with_behaviour
+from steerstream_service.transport.handlers import (
+    Behaviour,
+    Continuation,
+    Handler,
+    behaviour_of,
+    with_behaviour,
+)
 from steerstream_service.transport.identity import Identities
 from steerstream_service.transport.statuses import abort
 
@@ -85,12 +91,8 @@ class AccessControl(grpc.aio.ServerInterceptor):
         self._closes_descriptions = closes_descriptions
 
     async def intercept_service(
-        self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
-        ],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
         """Return the handler of a call, behind the check; see gRPC's documentation."""
         handler = await continuation(handler_call_details)
         granted = access(handler_call_details.method)

@@ -30,7 +30,14 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from steerstream_service.telemetry.logs import fields
-from steerstream_service.transport.handlers import Behaviour, behaviour_of, with_behaviour, within
+from steerstream_service.transport.handlers import (
+    Behaviour,
+    Continuation,
+    Handler,
+    behaviour_of,
+    with_behaviour,
+    within,
+)
 from steerstream_service.transport.hang_up import hang_up
 from steerstream_service.transport.pace import LONGEST_NS, Pace
 
@@ -114,12 +121,8 @@ class CallBounds(grpc.aio.ServerInterceptor):
         self._requests: dict[asyncio.Timeout, None] = {}
 
     async def intercept_service(
-        self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
-        ],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
         """Return the handler of a call, which counts it; see gRPC's documentation."""
         self._count_call()
         handler = await continuation(handler_call_details)

@@ -6,12 +6,12 @@ bury all other lines.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 
 from steerstream_service.errors import StreamError
 from steerstream_service.telemetry.logs import fields
+from steerstream_service.transport.line_window import LineWindow
 
 LINE_EVERY_S = 1.0
 _LONGEST_EXAMPLE = 200
@@ -26,21 +26,19 @@ class Refusals:
     def __init__(self) -> None:
         self._reasons: Counter[str] = Counter()
         self._last = ""
-        self._timer: asyncio.TimerHandle | None = None
+        self._window = LineWindow(LINE_EVERY_S, self._write)
 
     def note(self, error: StreamError) -> None:
         """Count a refusal; the first one since the last line sets the time of the next."""
         self._reasons[error.reason.name] += 1
         self._last = str(error)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LINE_EVERY_S, self.flush)
+        self._window.count()
 
     def flush(self) -> None:
         """Log the refusals since the last line, if there are any."""
-        if self._timer is None:
-            return
-        self._timer.cancel()
-        self._timer = None
+        self._window.flush()
+
+    def _write(self) -> None:
         _log.warning(
             "streams_refused",
             extra=fields(

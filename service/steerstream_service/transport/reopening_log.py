@@ -6,11 +6,11 @@ ordinary line by itself; only together they say that nobody drives there.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 
 from steerstream_service.telemetry.logs import fields
+from steerstream_service.transport.line_window import LineWindow
 
 WINDOW_S = 60.0
 MANY = 5
@@ -29,7 +29,7 @@ class Reopenings:
 
     def __init__(self) -> None:
         self._endings: dict[str, Counter[str]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._window = LineWindow(WINDOW_S, self._write)
 
     def ended(self, vehicle_id: str, ended_by: str) -> None:
         """Count a session; the first one since the last window begins the next.
@@ -43,15 +43,13 @@ class Reopenings:
                 return
             self._endings[vehicle_id] = Counter()
         self._endings[vehicle_id][ended_by] += 1
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.flush)
+        self._window.count()
 
     def flush(self) -> None:
         """End the window, and log its vehicles that came and went many times, if there are any."""
-        if self._timer is None:
-            return
-        self._timer.cancel()
-        self._timer = None
+        self._window.flush()
+
+    def _write(self) -> None:
         often = {
             vehicle_id: ended_by
             for vehicle_id, ended_by in self._endings.items()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -11,48 +9,21 @@ import pytest
 
 from steerstream.v1 import session_pb2
 from steerstream_service.errors import InvalidFieldError, TooManySessionsError
-from steerstream_service.transport import refusal_log
-from steerstream_service.transport.refusal_log import Refusals
+from steerstream_service.transport.refusal_log import LINE_EVERY_S, Refusals
 from tests.service import bundles
+from tests.service.transport.line_windows import ended_by_hand, lines_of
 from tests.service.vehicle import Vehicle, running
 
 
 @pytest.fixture
 def lines(caplog):
-    """The fields of the lines about refusals so far."""
-    caplog.set_level(logging.INFO)
-
-    def found():
-        return [
-            record.steerstream_fields
-            for record in caplog.records
-            if record.getMessage() == "streams_refused"
-        ]
-
-    return found
+    return lines_of(caplog, "streams_refused")
 
 
 @pytest.fixture
 def second_is_over(monkeypatch):
     """Has a line come when it is called, in place of a second later."""
-    timers = []
-
-    class Timer:
-        def __init__(self, after_s, call):
-            assert after_s == refusal_log.LINE_EVERY_S
-            self.call = call
-            timers.append(self)
-
-        def cancel(self):
-            pass
-
-    def elapse():
-        while timers:
-            timers.pop().call()
-
-    loop = SimpleNamespace(call_later=Timer)
-    monkeypatch.setattr(refusal_log, "asyncio", SimpleNamespace(get_running_loop=lambda: loop))
-    return elapse
+    return ended_by_hand(monkeypatch, LINE_EVERY_S)
 
 
 def test_a_flood_of_refusals_is_one_line_with_counts_by_reason(lines, second_is_over):

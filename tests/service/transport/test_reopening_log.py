@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from types import SimpleNamespace
-
 import grpc
 import pytest
 
-from steerstream_service.transport import reopening_log
 from steerstream_service.transport.reopening_log import MANY, MOST_VEHICLES, WINDOW_S, Reopenings
 from tests.service import bundles
+from tests.service.transport.line_windows import ended_by_hand, lines_of
 from tests.service.vehicle import running
 
 
 @pytest.fixture
 def lines(caplog):
-    """The fields of the lines so far."""
-    caplog.set_level(logging.INFO)
-
-    def found():
-        return [
-            record.steerstream_fields
-            for record in caplog.records
-            if record.getMessage() == "vehicle_comes_and_goes"
-        ]
-
-    return found
+    return lines_of(caplog, "vehicle_comes_and_goes")
 
 
 @pytest.fixture
 def window_is_over(monkeypatch):
     """Ends the window when it is called, in place of a minute later."""
-    timers = []
-
-    class Timer:
-        def __init__(self, after_s, call):
-            assert after_s == WINDOW_S
-            self.call = call
-            timers.append(self)
-
-        def cancel(self):
-            pass
-
-    def elapse():
-        while timers:
-            timers.pop().call()
-
-    loop = SimpleNamespace(call_later=Timer)
-    monkeypatch.setattr(reopening_log, "asyncio", SimpleNamespace(get_running_loop=lambda: loop))
-    return elapse
+    return ended_by_hand(monkeypatch, WINDOW_S)
 
 
 def test_one_line_tells_of_all_vehicles_that_came_and_went_and_of_the_worst(lines, window_is_over):

@@ -481,13 +481,16 @@ class DriveSession(VehicleSession):
                     # Later frames would put the end off for ever, where a round trip is longer than
                     # from one frame to the next. Their answers are compared when they come.
                     leg.catches_up_to = leg.newest
+            if again is not None and session.frames_in_flight < window:
+                if again.frame is None:
+                    await leg.until_reset_is_read()
+                step: Coroutine[Any, Any, object] = self._send(leg, again, is_replayed=True)
+            else:
+                leg.changed.clear()
+                step = leg.changed.wait()
             try:
                 async with asyncio.timeout(timeout_s):
-                    if again is not None and session.frames_in_flight < window:
-                        await self._send(leg, again, is_replayed=True)
-                    else:
-                        leg.changed.clear()
-                        await leg.changed.wait()
+                    await step
             except TimeoutError:
                 raise AnswerTimeout("a replayed frame had no answer in time") from None
 
@@ -579,6 +582,8 @@ class DriveSession(VehicleSession):
                 # Before the look: an answer, and the next frame, may come while one is being sent.
                 leg.wake.clear()
                 for kept in list(self._kept.after(leg.cursor)):
+                    if kept.frame is None:
+                        await leg.until_reset_is_read()
                     await self._send(leg, kept, is_replayed=False)
                 await leg.wake.wait()
 

@@ -17,6 +17,7 @@ KEPT = {
     221: "a server that had seen a frame that the one before had skipped was taken all the same",
     2409: "a server waited for a ticket's frames, which were let go of while it opened",
     2956: "the model took a ticket's command for as old as its frame, when that was played again",
+    4572: "frames waited behind resets that are read ten a second, and every server was left",
     6481: "the model knew nothing of an answer that the guard had and the program never read",
 }
 """Seeds that found a fault, with the fault. They keep their meaning as long as the scenarios stay

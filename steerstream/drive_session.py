@@ -481,16 +481,13 @@ class DriveSession(VehicleSession):
                     # Later frames would put the end off for ever, where a round trip is longer than
                     # from one frame to the next. Their answers are compared when they come.
                     leg.catches_up_to = leg.newest
-            if again is not None and session.frames_in_flight < window:
-                if again.frame is None:
-                    await leg.until_reset_is_read()
-                step: Coroutine[Any, Any, object] = self._send(leg, again, is_replayed=True)
-            else:
-                leg.changed.clear()
-                step = leg.changed.wait()
             try:
                 async with asyncio.timeout(timeout_s):
-                    await step
+                    if again is not None and session.frames_in_flight < window:
+                        await self._send(leg, again, is_replayed=True)
+                    else:
+                        leg.changed.clear()
+                        await leg.changed.wait()
             except TimeoutError:
                 raise AnswerTimeout("a replayed frame had no answer in time") from None
 
@@ -581,9 +578,7 @@ class DriveSession(VehicleSession):
             while True:
                 # Before the look: an answer, and the next frame, may come while one is being sent.
                 leg.wake.clear()
-                for kept in list(self._kept.after(leg.cursor)):
-                    if kept.frame is None:
-                        await leg.until_reset_is_read()
+                while (kept := next(self._kept.after(leg.cursor), None)) is not None:
                     await self._send(leg, kept, is_replayed=False)
                 await leg.wake.wait()
 
@@ -603,7 +598,10 @@ class DriveSession(VehicleSession):
     async def _send(self, leg: Leg, kept: Kept, *, is_replayed: bool) -> None:
         leg.cursor = kept.order
         if kept.frame is None:
-            await leg.session.reset()
+            # The frames between them were skipped. A server reads ten such messages a second.
+            row = self._kept.resets_at(kept.order)
+            leg.cursor = row[-1].order
+            await leg.session.send_resets(len(row))
             return
         if kept.view not in (None, leg.session.info.view):
             await self._leave_out(leg, kept, kept.frame)

@@ -86,6 +86,11 @@ class KeptFrames:
         """Yield what was kept after a place, in order; nothing may change in between."""
         return (kept for kept in self._kept.values() if kept.order > order)
 
+    def resets_at(self, order: int) -> list[Kept]:
+        """Return the resets that stand in a row from a place on."""
+        following = self.after(order - 1)
+        return list(itertools.takewhile(lambda kept: kept.frame is None, following))
+
     def seen(self, sequence_number: int) -> None:
         """A command came: the state has seen the frame."""
         order = self._orders.get(sequence_number)

@@ -12,10 +12,6 @@ from steerstream.answers import FrameAnswer
 from steerstream.errors import SessionEnded, SessionLost, SteerstreamError
 from steerstream.session import Session
 
-_RESET_S = 0.1
-"""A server reads ten resets a second, and a few more at once."""
-_RESETS_AT_ONCE = 5
-
 
 class Connection(Protocol):
     """The client of one leg, which has no other session."""
@@ -55,8 +51,6 @@ class Leg:
         losses: of the kept frames, when it was opened.
         cursor: the last of the kept frames that was sent to it.
         lap: of its catching up.
-        resets_until_s: until when the resets that were sent to it are as many as it reads, by the
-            event loop's clock.
         newest: number of the last frame that was sent to it.
         catches_up_to: number of the frame whose answer ends its catching up; None before all that
             it had to catch up with was sent.
@@ -72,7 +66,6 @@ class Leg:
     losses: int
     cursor: int = -1
     lap: Lap = Lap()
-    resets_until_s: float = 0.0
     newest: int | None = None
     catches_up_to: int | None = None
     is_leaving: bool = False
@@ -82,18 +75,6 @@ class Leg:
     changed: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     wake: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     tasks: list[asyncio.Task[None]] = dataclasses.field(default_factory=list)
-
-    async def until_reset_is_read(self) -> None:
-        """Wait until the server is about to read the next reset; returns at once for the first few.
-
-        Many stand in a row where the frames between them were skipped. If they were sent at once,
-        the frame behind them would wait there for longer than an answer may take.
-        """
-        now_s = asyncio.get_running_loop().time()
-        self.resets_until_s = max(self.resets_until_s, now_s) + _RESET_S
-        wait_s = self.resets_until_s - now_s - _RESETS_AT_ONCE * _RESET_S
-        if wait_s > 0.0:
-            await asyncio.sleep(wait_s)
 
     async def close(self, *, is_clean: bool) -> None:
         """End it; its answers are read until the end where that is clean, and then thrown away."""

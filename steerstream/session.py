@@ -67,6 +67,9 @@ SILENCE_S = 5.0
 IDLE_TIMEOUT_MS = 10_000
 """A server's by default, and what one is held to that states none."""
 
+MAX_RESETS = 1024
+"""In a row, that one message stands for."""
+
 MAX_VEHICLE_SPEED_MPS = 150.0
 """Either way, 540 km/h: the server takes no measured speed beyond it."""
 
@@ -394,6 +397,24 @@ class Session(VehicleSession):
             await self._wait_for_room()
             await self._send_numbered(frame, frame.sequence_number, frame.capture_time_ns, None)
 
+    async def send_resets(self, count: int) -> None:
+        """Send resets that stand in a row, with no frame between them, as one message.
+
+        For those who keep resets to send them again.
+
+        Args:
+            count: how many, 1 to 1024.
+
+        Raises:
+            BadRequest: more than one message stands for.
+            SessionEnded: the session is over; SessionLost, ServerDraining or SessionClosed.
+        """
+        whole_number("count", count, low=1, high=MAX_RESETS)
+        async with self._sending:
+            for _ in range(count):
+                self._observer.reset()
+            await self._send(wire.reset_request(count))
+
     async def until_welcome(self) -> None:
         """Wait until the next frame is welcome to a full server, or the session ends.
 
@@ -415,9 +436,7 @@ class Session(VehicleSession):
         Raises:
             SessionEnded: the session is over; SessionLost, ServerDraining or SessionClosed.
         """
-        async with self._sending:
-            self._observer.reset()
-            await self._send(wire.reset_request())
+        await self.send_resets(1)
 
     async def finish(self) -> None:
         """Say that no more frames follow; the iterator ends after the last answer."""

@@ -143,9 +143,13 @@ def frame_request(frame: frame_pb2.Frame) -> drive_service_pb2.DriveRequest:
     return drive_service_pb2.DriveRequest(frame=frame)
 
 
-def reset_request() -> drive_service_pb2.DriveRequest:
-    """Return the message that resets the recurrent state."""
-    return drive_service_pb2.DriveRequest(reset=session_pb2.Reset())
+def reset_request(count: int) -> drive_service_pb2.DriveRequest:
+    """Return the message that resets the recurrent state.
+
+    Args:
+        count: how many resets in a row it stands for, 1 to 1024.
+    """
+    return drive_service_pb2.DriveRequest(reset=session_pb2.Reset(count=count))
 
 
 def session_info(

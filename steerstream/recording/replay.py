@@ -150,7 +150,7 @@ class Replay:
             for message, frame in _with_pictures(self._recording.messages()):
                 if message.topic == topics.RESET:
                     if self._session is not None:
-                        await self._session.reset()
+                        await self._session.send_resets(message.message.count or 1)
                     continue
                 if frame is None:
                     continue

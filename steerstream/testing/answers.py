@@ -19,9 +19,9 @@ class FakeAnswers:
         self._epoch = 0
         self._steps = 0
 
-    def reset(self) -> None:
+    def reset(self, message: session_pb2.Reset) -> None:
         """Begin a new epoch."""
-        self._epoch += 1
+        self._epoch += message.count or 1
         self._steps = 0
 
     def answer(

@@ -186,7 +186,7 @@ class _FakeStream:
         if self._answers is None:
             self._open(request.open)
         elif request.WhichOneof("message") == "reset":
-            self._answers.reset()
+            self._answers.reset(request.reset)
         else:
             self._play(request.frame, self._answers)
 

@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from steerstream.v1 import model_pb2 as steerstream_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csteerstream/v1/session.proto\x12\x0esteerstream.v1\x1a\x1asteerstream/v1/model.proto\"\x80\x02\n\x0bOpenSession\x12\x12\n\nvehicle_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tbudget_ms\x18\x03 \x01(\x01\x12\x31\n\x0c\x66rame_policy\x18\x04 \x01(\x0e\x32\x1b.steerstream.v1.FramePolicy\x12\x31\n\x06\x63\x61mera\x18\x05 \x01(\x0b\x32!.steerstream.v1.CameraDescription\x12\x0e\n\x06ticket\x18\x06 \x01(\x0c\x12\x15\n\rframe_rate_hz\x18\x07 \x01(\x01\x12\x15\n\rreplays_rings\x18\x08 \x01(\x08\x12\x17\n\x0fwithout_horizon\x18\t \x01(\x08\"\xa1\x02\n\x11\x43\x61meraDescription\x12\x10\n\x08width_px\x18\x01 \x01(\r\x12\x11\n\theight_px\x18\x02 \x01(\r\x12\x1a\n\x12horizontal_fov_deg\x18\x03 \x01(\x01\x12\x16\n\x0emount_height_m\x18\x04 \x01(\x01\x12\x18\n\x10horizon_fraction\x18\x05 \x01(\x01\x12-\n\nlens_model\x18\x06 \x01(\x0e\x32\x19.steerstream.v1.LensModel\x12\x12\n\ndistortion\x18\x07 \x03(\x01\x12\x12\n\nfocal_x_px\x18\x08 \x01(\x01\x12\x12\n\nfocal_y_px\x18\t \x01(\x01\x12\x16\n\x0eprincipal_x_px\x18\n \x01(\x01\x12\x16\n\x0eprincipal_y_px\x18\x0b \x01(\x01\"\xb9\x02\n\rSessionOpened\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12,\n\x05model\x18\x02 \x01(\x0b\x32\x1d.steerstream.v1.ModelContract\x12\x19\n\x11granted_budget_ms\x18\x03 \x01(\x01\x12\x31\n\x0c\x66rame_policy\x18\x04 \x01(\x0e\x32\x1b.steerstream.v1.FramePolicy\x12\x0f\n\x07resumed\x18\x05 \x01(\x08\x12,\n\x06limits\x18\x06 \x01(\x0b\x32\x1c.steerstream.v1.ServerLimits\x12\"\n\x04view\x18\x07 \x01(\x0b\x32\x14.steerstream.v1.View\x12\x35\n\x0e\x63\x61mera_mapping\x18\x08 \x01(\x0b\x32\x1d.steerstream.v1.CameraMapping\"b\n\rCameraMapping\x12\"\n\x04view\x18\x01 \x01(\x0b\x32\x14.steerstream.v1.View\x12-\n\x06\x63\x61mera\x18\x02 \x01(\x0b\x32\x1d.steerstream.v1.TrainedCamera\"\x9f\x01\n\x04View\x12+\n\x04\x63rop\x18\x01 \x01(\x0b\x32\x1d.steerstream.v1.CropFractions\x12\x10\n\x08width_px\x18\x02 \x01(\r\x12\x11\n\theight_px\x18\x03 \x01(\r\x12/\n\tencodings\x18\x04 \x03(\x0e\x32\x1c.steerstream.v1.ViewEncoding\x12\x14\n\x0cjpeg_quality\x18\x05 \x01(\r\"\x07\n\x05Reset\"\xec\x01\n\x06Notice\x12,\n\x08\x64raining\x18\x01 \x01(\x0b\x32\x18.steerstream.v1.DrainingH\x00\x12,\n\x08\x65xpiring\x18\x02 \x01(\x0b\x32\x18.steerstream.v1.ExpiringH\x00\x12(\n\x06ticket\x18\x03 \x01(\x0b\x32\x16.steerstream.v1.TicketH\x00\x12,\n\x08shedding\x18\x04 \x01(\x0b\x32\x18.steerstream.v1.SheddingH\x00\x12$\n\x04pace\x18\x05 \x01(\x0b\x32\x14.steerstream.v1.PaceH\x00\x42\x08\n\x06notice\".\n\x04Pace\x12\x11\n\tperiod_ms\x18\x01 \x01(\x01\x12\x13\n\x0b\x66irst_in_ms\x18\x02 \x01(\x01\"\x1e\n\x08\x44raining\x12\x12\n\nends_in_ms\x18\x01 \x01(\r\"\x1e\n\x08\x45xpiring\x12\x12\n\nends_in_ms\x18\x01 \x01(\r\"6\n\x08Shedding\x12\x12\n\nends_in_ms\x18\x01 \x01(\r\x12\x16\n\x0eretry_after_ms\x18\x02 \x01(\r\"q\n\x06Ticket\x12\x0e\n\x06ticket\x18\x01 \x01(\x0c\x12\x17\n\x0fsequence_number\x18\x02 \x01(\x04\x12\x14\n\x0cvalid_for_ms\x18\x03 \x01(\r\x12\x18\n\x0breplay_from\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x0e\n\x0c_replay_from*\\\n\x0b\x46ramePolicy\x12\x1c\n\x18\x46RAME_POLICY_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46RAME_POLICY_LATEST\x10\x01\x12\x16\n\x12\x46RAME_POLICY_EVERY\x10\x02*]\n\tLensModel\x12\x1a\n\x16LENS_MODEL_UNSPECIFIED\x10\x00\x12\x1c\n\x18LENS_MODEL_BROWN_CONRADY\x10\x01\x12\x16\n\x12LENS_MODEL_FISHEYE\x10\x02*a\n\x0cViewEncoding\x12\x1d\n\x19VIEW_ENCODING_UNSPECIFIED\x10\x00\x12\x1a\n\x16VIEW_ENCODING_JPEG_444\x10\x01\x12\x16\n\x12VIEW_ENCODING_RGB8\x10\x02*\xe7\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45RROR_REASON_NOT_OPEN\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_UNKNOWN_MODEL\x10\x03\x12\x1b\n\x17\x45RROR_REASON_BAD_TICKET\x10\x04\x12\"\n\x1e\x45RROR_REASON_TOO_MANY_SESSIONS\x10\x05\x12!\n\x1d\x45RROR_REASON_BUDGET_TOO_SMALL\x10\x06\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x07\x12\x15\n\x11\x45RROR_REASON_IDLE\x10\x08\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\t\x12\x15\n\x11\x45RROR_REASON_SHED\x10\n\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\x0b\x12\x1a\n\x16\x45RROR_REASON_FORBIDDEN\x10\x0c\x12\x1b\n\x17\x45RROR_REASON_TAKEN_OVER\x10\r\x12\x1c\n\x18\x45RROR_REASON_SHARE_TAKEN\x10\x0e\x12\x1e\n\x1a\x45RROR_REASON_TOKEN_EXPIRED\x10\x0f\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csteerstream/v1/session.proto\x12\x0esteerstream.v1\x1a\x1asteerstream/v1/model.proto\"\x80\x02\n\x0bOpenSession\x12\x12\n\nvehicle_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tbudget_ms\x18\x03 \x01(\x01\x12\x31\n\x0c\x66rame_policy\x18\x04 \x01(\x0e\x32\x1b.steerstream.v1.FramePolicy\x12\x31\n\x06\x63\x61mera\x18\x05 \x01(\x0b\x32!.steerstream.v1.CameraDescription\x12\x0e\n\x06ticket\x18\x06 \x01(\x0c\x12\x15\n\rframe_rate_hz\x18\x07 \x01(\x01\x12\x15\n\rreplays_rings\x18\x08 \x01(\x08\x12\x17\n\x0fwithout_horizon\x18\t \x01(\x08\"\xa1\x02\n\x11\x43\x61meraDescription\x12\x10\n\x08width_px\x18\x01 \x01(\r\x12\x11\n\theight_px\x18\x02 \x01(\r\x12\x1a\n\x12horizontal_fov_deg\x18\x03 \x01(\x01\x12\x16\n\x0emount_height_m\x18\x04 \x01(\x01\x12\x18\n\x10horizon_fraction\x18\x05 \x01(\x01\x12-\n\nlens_model\x18\x06 \x01(\x0e\x32\x19.steerstream.v1.LensModel\x12\x12\n\ndistortion\x18\x07 \x03(\x01\x12\x12\n\nfocal_x_px\x18\x08 \x01(\x01\x12\x12\n\nfocal_y_px\x18\t \x01(\x01\x12\x16\n\x0eprincipal_x_px\x18\n \x01(\x01\x12\x16\n\x0eprincipal_y_px\x18\x0b \x01(\x01\"\xb9\x02\n\rSessionOpened\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12,\n\x05model\x18\x02 \x01(\x0b\x32\x1d.steerstream.v1.ModelContract\x12\x19\n\x11granted_budget_ms\x18\x03 \x01(\x01\x12\x31\n\x0c\x66rame_policy\x18\x04 \x01(\x0e\x32\x1b.steerstream.v1.FramePolicy\x12\x0f\n\x07resumed\x18\x05 \x01(\x08\x12,\n\x06limits\x18\x06 \x01(\x0b\x32\x1c.steerstream.v1.ServerLimits\x12\"\n\x04view\x18\x07 \x01(\x0b\x32\x14.steerstream.v1.View\x12\x35\n\x0e\x63\x61mera_mapping\x18\x08 \x01(\x0b\x32\x1d.steerstream.v1.CameraMapping\"b\n\rCameraMapping\x12\"\n\x04view\x18\x01 \x01(\x0b\x32\x14.steerstream.v1.View\x12-\n\x06\x63\x61mera\x18\x02 \x01(\x0b\x32\x1d.steerstream.v1.TrainedCamera\"\x9f\x01\n\x04View\x12+\n\x04\x63rop\x18\x01 \x01(\x0b\x32\x1d.steerstream.v1.CropFractions\x12\x10\n\x08width_px\x18\x02 \x01(\r\x12\x11\n\theight_px\x18\x03 \x01(\r\x12/\n\tencodings\x18\x04 \x03(\x0e\x32\x1c.steerstream.v1.ViewEncoding\x12\x14\n\x0cjpeg_quality\x18\x05 \x01(\r\"\x16\n\x05Reset\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"\xec\x01\n\x06Notice\x12,\n\x08\x64raining\x18\x01 \x01(\x0b\x32\x18.steerstream.v1.DrainingH\x00\x12,\n\x08\x65xpiring\x18\x02 \x01(\x0b\x32\x18.steerstream.v1.ExpiringH\x00\x12(\n\x06ticket\x18\x03 \x01(\x0b\x32\x16.steerstream.v1.TicketH\x00\x12,\n\x08shedding\x18\x04 \x01(\x0b\x32\x18.steerstream.v1.SheddingH\x00\x12$\n\x04pace\x18\x05 \x01(\x0b\x32\x14.steerstream.v1.PaceH\x00\x42\x08\n\x06notice\".\n\x04Pace\x12\x11\n\tperiod_ms\x18\x01 \x01(\x01\x12\x13\n\x0b\x66irst_in_ms\x18\x02 \x01(\x01\"\x1e\n\x08\x44raining\x12\x12\n\nends_in_ms\x18\x01 \x01(\r\"\x1e\n\x08\x45xpiring\x12\x12\n\nends_in_ms\x18\x01 \x01(\r\"6\n\x08Shedding\x12\x12\n\nends_in_ms\x18\x01 \x01(\r\x12\x16\n\x0eretry_after_ms\x18\x02 \x01(\r\"q\n\x06Ticket\x12\x0e\n\x06ticket\x18\x01 \x01(\x0c\x12\x17\n\x0fsequence_number\x18\x02 \x01(\x04\x12\x14\n\x0cvalid_for_ms\x18\x03 \x01(\r\x12\x18\n\x0breplay_from\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x0e\n\x0c_replay_from*\\\n\x0b\x46ramePolicy\x12\x1c\n\x18\x46RAME_POLICY_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46RAME_POLICY_LATEST\x10\x01\x12\x16\n\x12\x46RAME_POLICY_EVERY\x10\x02*]\n\tLensModel\x12\x1a\n\x16LENS_MODEL_UNSPECIFIED\x10\x00\x12\x1c\n\x18LENS_MODEL_BROWN_CONRADY\x10\x01\x12\x16\n\x12LENS_MODEL_FISHEYE\x10\x02*a\n\x0cViewEncoding\x12\x1d\n\x19VIEW_ENCODING_UNSPECIFIED\x10\x00\x12\x1a\n\x16VIEW_ENCODING_JPEG_444\x10\x01\x12\x16\n\x12VIEW_ENCODING_RGB8\x10\x02*\xe7\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45RROR_REASON_NOT_OPEN\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_UNKNOWN_MODEL\x10\x03\x12\x1b\n\x17\x45RROR_REASON_BAD_TICKET\x10\x04\x12\"\n\x1e\x45RROR_REASON_TOO_MANY_SESSIONS\x10\x05\x12!\n\x1d\x45RROR_REASON_BUDGET_TOO_SMALL\x10\x06\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x07\x12\x15\n\x11\x45RROR_REASON_IDLE\x10\x08\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\t\x12\x15\n\x11\x45RROR_REASON_SHED\x10\n\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\x0b\x12\x1a\n\x16\x45RROR_REASON_FORBIDDEN\x10\x0c\x12\x1b\n\x17\x45RROR_REASON_TAKEN_OVER\x10\r\x12\x1c\n\x18\x45RROR_REASON_SHARE_TAKEN\x10\x0e\x12\x1e\n\x1a\x45RROR_REASON_TOKEN_EXPIRED\x10\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'steerstream.v1.session_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FRAMEPOLICY']._serialized_start=1736
-  _globals['_FRAMEPOLICY']._serialized_end=1828
-  _globals['_LENSMODEL']._serialized_start=1830
-  _globals['_LENSMODEL']._serialized_end=1923
-  _globals['_VIEWENCODING']._serialized_start=1925
-  _globals['_VIEWENCODING']._serialized_end=2022
-  _globals['_ERRORREASON']._serialized_start=2025
-  _globals['_ERRORREASON']._serialized_end=2512
+  _globals['_FRAMEPOLICY']._serialized_start=1751
+  _globals['_FRAMEPOLICY']._serialized_end=1843
+  _globals['_LENSMODEL']._serialized_start=1845
+  _globals['_LENSMODEL']._serialized_end=1938
+  _globals['_VIEWENCODING']._serialized_start=1940
+  _globals['_VIEWENCODING']._serialized_end=2037
+  _globals['_ERRORREASON']._serialized_start=2040
+  _globals['_ERRORREASON']._serialized_end=2527
   _globals['_OPENSESSION']._serialized_start=77
   _globals['_OPENSESSION']._serialized_end=333
   _globals['_CAMERADESCRIPTION']._serialized_start=336
@@ -51,17 +51,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VIEW']._serialized_start=1044
   _globals['_VIEW']._serialized_end=1203
   _globals['_RESET']._serialized_start=1205
-  _globals['_RESET']._serialized_end=1212
-  _globals['_NOTICE']._serialized_start=1215
-  _globals['_NOTICE']._serialized_end=1451
-  _globals['_PACE']._serialized_start=1453
-  _globals['_PACE']._serialized_end=1499
-  _globals['_DRAINING']._serialized_start=1501
-  _globals['_DRAINING']._serialized_end=1531
-  _globals['_EXPIRING']._serialized_start=1533
-  _globals['_EXPIRING']._serialized_end=1563
-  _globals['_SHEDDING']._serialized_start=1565
-  _globals['_SHEDDING']._serialized_end=1619
-  _globals['_TICKET']._serialized_start=1621
-  _globals['_TICKET']._serialized_end=1734
+  _globals['_RESET']._serialized_end=1227
+  _globals['_NOTICE']._serialized_start=1230
+  _globals['_NOTICE']._serialized_end=1466
+  _globals['_PACE']._serialized_start=1468
+  _globals['_PACE']._serialized_end=1514
+  _globals['_DRAINING']._serialized_start=1516
+  _globals['_DRAINING']._serialized_end=1546
+  _globals['_EXPIRING']._serialized_start=1548
+  _globals['_EXPIRING']._serialized_end=1578
+  _globals['_SHEDDING']._serialized_start=1580
+  _globals['_SHEDDING']._serialized_end=1634
+  _globals['_TICKET']._serialized_start=1636
+  _globals['_TICKET']._serialized_end=1749
 # @@protoc_insertion_point(module_scope)

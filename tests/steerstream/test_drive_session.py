@@ -52,11 +52,7 @@ Code = grpc.StatusCode
 
 
 class Fleet:
-    """Fake servers by name.
-
-    Those that are down refuse the connection, and deaf ones read no frame. All take `reset_s`
-    seconds to read a reset.
-    """
+    """Fake servers by name; those that are down refuse the connection, deaf ones read no frame."""
 
     def __init__(self, **servers: FakeServer) -> None:
         self.servers = servers
@@ -66,7 +62,6 @@ class Fleet:
         self.unreadable = False
         self.answers_come_first = False
         self.deaf: set[str] = set()
-        self.reset_s = 0.0
         self.may_receive: dict[str, asyncio.Semaphore] = {}
         self.changes: list[steerstream.SessionChange] = []
         self.clock = next(iter(servers.values())).clock
@@ -116,58 +111,36 @@ class _Transport:
             raise BadRequest("cannot read the token")
         stream = await self._inner.drive()
         if self._fleet.answers_come_first:
-            stream.send = _returning_late(stream.send)
+            send = stream.send
+
+            async def send_and_return_late(request):
+                await send(request)
+                for _ in range(20):
+                    await asyncio.sleep(0)
+
+            stream.send = send_and_return_late
         if self._name in self._fleet.may_receive:
-            stream.receive = _once_it_may(stream.receive, self._fleet.may_receive[self._name])
+            receive = stream.receive
+
+            async def receive_when_it_may():
+                response = await receive()
+                await self._fleet.may_receive[self._name].acquire()
+                return response
+
+            stream.receive = receive_when_it_may
         if self._name in self._fleet.deaf:
-            stream.send = _of_openings_alone(stream.send)
-        if self._fleet.reset_s:
-            stream.send = _at_the_pace_of_resets(stream.send, self._fleet.reset_s)
+            send = stream.send
+
+            async def send_openings_alone(request):
+                if not request.HasField("open"):
+                    await asyncio.Event().wait()
+                await send(request)
+
+            stream.send = send_openings_alone
         return stream
 
     def __getattr__(self, name):
         return getattr(self._inner, name)
-
-
-def _returning_late(send):
-    async def returning_late(request):
-        await send(request)
-        for _ in range(20):
-            await asyncio.sleep(0)
-
-    return returning_late
-
-
-def _once_it_may(receive, may_receive):
-    async def once_it_may():
-        response = await receive()
-        await may_receive.acquire()
-        return response
-
-    return once_it_may
-
-
-def _of_openings_alone(send):
-    async def of_openings_alone(request):
-        if not request.HasField("open"):
-            await asyncio.Event().wait()
-        await send(request)
-
-    return of_openings_alone
-
-
-def _at_the_pace_of_resets(send, reset_s):
-    now_s, read_s = asyncio.get_running_loop().time, 0.0
-
-    async def at_the_pace_of_resets(request):
-        nonlocal read_s
-        if request.HasField("reset"):
-            read_s = max(read_s, now_s()) + reset_s
-        elif request.HasField("frame"):
-            await asyncio.sleep(read_s - now_s())
-        await send(request)
-
-    return at_the_pace_of_resets
 
 
 class Strict(FakeServer):
@@ -712,21 +685,25 @@ async def test_a_server_that_does_not_read_replayed_frames_is_left_as_well():
     assert fleet.frames("c")[:3] == ["2*", "3*", "4"]
 
 
-async def test_a_server_that_reads_resets_at_its_pace_is_waited_for():
-    """They stand in a row where the frames between them were skipped, and it reads ten a second."""
+async def test_resets_in_a_row_are_one_message():
+    """A server reads ten such messages a second, and the frames behind them would wait for it."""
     fleet = Fleet(a=FakeServer())
-    fleet.reset_s = 0.08
-    patient = HandOver(attempt_timeout_s=0.3, give_up_after_s=LIMIT_S)
+    patient = HandOver(attempt_timeout_s=LIMIT_S, give_up_after_s=LIMIT_S)
     async with fleet.connect() as client, fleet.session(client, hand_over=patient) as session:
         await session.request(b"picture")
         fleet.down.add("a")
         await session._leg.session._stream.abort()
         await until(lambda: session.state is DriveState.RESUMING)
-        for _ in range(18):
+        for _ in range(65):  # one more than may wait: the first is skipped
             await session.reset()
+            await session.send_frame(b"picture")
+        answers = [await anext(session)]
         fleet.down.clear()
-        answer = await session.request(b"picture", timeout_s=LIMIT_S / 3)
-        assert (answer.state_epoch, answer.step_count) == (18, 1)
+        answers += [await anext(session) for _ in range(64)]
+    assert isinstance(answers[0], Skipped)
+    assert [answer.state_epoch for answer in answers[1:]] == list(range(2, 66))
+    resets = [item.reset.count for item in fleet.servers["a"].received if item.HasField("reset")]
+    assert resets == [2, *[1] * 63]
 
 
 HOUR_MS = 3_600_000

@@ -152,6 +152,17 @@ async def test_reset_starts_a_new_epoch_between_the_frames_around_it():
     assert (before.state_epoch, after.state_epoch) == (0, 1)
 
 
+async def test_resets_in_a_row_are_sent_as_one_message():
+    async with session_with() as (session, server):
+        await session.send_resets(1024)
+        answer = await session.request(JPEG)
+        assert answer.state_epoch == 1024
+        for count in (0, 1025):
+            with pytest.raises(BadRequest, match="count"):
+                await session.send_resets(count)
+    assert sum(request.HasField("reset") for request in server.received) == 1
+
+
 async def test_a_frame_waits_until_it_is_welcome_to_a_full_server(monkeypatch):
     clock, waits = VirtualClock(), []
 

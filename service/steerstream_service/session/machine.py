@@ -230,12 +230,15 @@ class Session:
         self._accept(record, text, actions)
         return self._advance(actions)
 
-    def reset(self) -> None:
+    def reset(self, count: int = 1) -> None:
         """A reset came. Frames received before it are still answered from the old state.
 
         Nothing is left of a ticket's state then, so its rings need not be made again.
+
+        Args:
+            count: how many resets in a row it stands for.
         """
-        self._resets += 1
+        self._resets += count
         self._wanted.clear()
 
     def hurry_ticket(self) -> None:

@@ -357,7 +357,7 @@ class DriveStream:
         if kind == "frame":
             self._receive(request.frame, now_ns)
         elif kind == "reset":
-            self._session.reset()
+            self._session.reset(wire.resets(request.reset))
             self.lease.rate_meter.count_reset()
             self._pause(self._resets.take(now_ns))
         elif kind == "open":

@@ -52,6 +52,7 @@ _MAX_CAMERA_PX = 1e6
 _MAX_DISTORTION, _LARGEST_DISTORTION = 5, 1e3
 _MAX_ACT_IN_MS = 10_000.0
 """Beyond it a stated delay is a fault of the vehicle's clock."""
+_MOST_RESETS = 1024
 _MAX_UINT32 = 0xFFFF_FFFF
 _LATEST_VALUES = {
     session_pb2.FRAME_POLICY_UNSPECIFIED,
@@ -305,6 +306,19 @@ def _number(name: str, value: float, low: float, high: float) -> float:
     if not (math.isfinite(value) and low <= value <= high):
         raise InvalidFieldError(f"{name} must be a number from {low:g} to {high:g}, is {value}")
     return value
+
+
+def resets(message: session_pb2.Reset) -> int:
+    """Return how many resets in a row a message stands for.
+
+    Raises:
+        InvalidFieldError: more than one message may.
+    """
+    if message.count > _MOST_RESETS:
+        raise InvalidFieldError(
+            f"reset.count must be at most {_MOST_RESETS}, is {message.count}; send another reset"
+        )
+    return message.count or 1
 
 
 def _vehicle_id(text: str) -> str:

@@ -33,7 +33,7 @@ from steerstream_service.domain import (
 )
 from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.engine import Engine, deliver
-from steerstream_service.errors import IdleError, NotOpenError, TakenOverError
+from steerstream_service.errors import IdleError, InvalidFieldError, NotOpenError, TakenOverError
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import intake as intake_module
 from steerstream_service.transport import stream as stream_module
@@ -277,6 +277,23 @@ async def test_a_reset_divides_the_frames_around_it(opened):
         await run.submitted()
         assert run.engine.frames[0].epoch == expected
         run.engine.answer()
+
+
+@pytest.mark.parametrize(("count", "epoch"), [(0, 1), (1, 1), (1024, 1024)])
+async def test_one_message_stands_for_resets_in_a_row(opened, count, epoch):
+    run = await opened()
+    run.context.client_sends(reset=session_pb2.Reset(count=count))
+    run.frames(0)
+    await run.submitted()
+    assert run.engine.frames[0].epoch == epoch
+
+
+async def test_a_message_of_more_resets_than_it_may_stand_for_ends_the_stream(opened):
+    run = await opened()
+    run.context.client_sends(reset=session_pb2.Reset(count=1025))
+    error = await run.end()
+    assert isinstance(error, InvalidFieldError)
+    assert "reset.count must be at most 1024, is 1025" in str(error)
 
 
 async def test_a_wrong_message_ends_the_stream_with_its_error(opened):

@@ -6,7 +6,7 @@ from steerstream import Draining, Expiring, Pace, Shedding, SkipReason, TicketIs
 from steerstream.checksum import command_checksum
 from steerstream.testing import Reply, Skip
 from steerstream.testing.answers import FakeAnswers, notice_response
-from steerstream.v1 import frame_pb2
+from steerstream.v1 import frame_pb2, session_pb2
 
 FRAME = frame_pb2.Frame(sequence_number=7, capture_time_ns=11)
 
@@ -36,9 +36,11 @@ def test_every_answer_counts_but_a_stuck_one_and_a_reset_begins_an_epoch():
         if answer.WhichOneof("message") == "command":
             counters.append(answer.command.alive_counter)
     assert counters == [1, 3, 3]
-    answers.reset()
+    answers.reset(session_pb2.Reset())
     command = answers.answer(FRAME, Reply(), latency_ms=0.0).command
     assert (command.state_epoch, command.step_count, command.alive_counter) == (1, 1, 4)
+    answers.reset(session_pb2.Reset(count=3))
+    assert answers.answer(FRAME, Reply(), latency_ms=0.0).command.state_epoch == 4
 
 
 def test_a_skip_says_why():

@@ -37,4 +37,6 @@ class FramePace:
     def sent(self, now_ns: int) -> None:
         """A frame is sent."""
         # Half a period may be made up for: a camera's own period would lower the pace otherwise.
-        self._welcome_ns = max(self._welcome_ns, now_ns - self._period_ns // 2) + self._period_ns
+        # One that came too soon, for the pace has changed, does not put off the next one for that.
+        due_ns = min(max(self._welcome_ns, now_ns - self._period_ns // 2), now_ns)
+        self._welcome_ns = due_ns + self._period_ns

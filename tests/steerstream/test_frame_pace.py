@@ -59,6 +59,13 @@ def test_no_change_of_the_pace_makes_the_next_frame_wait_for_longer_than_a_perio
     assert pace.wait_ns(0) == 9000 * MS
 
 
+def test_after_a_frame_that_came_too_soon_the_next_one_waits_for_a_period_at_most():
+    pace = FramePace()
+    pace.keep(Pace(period_ms=200.0, first_in_ms=150.0), 0)
+    pace.sent(0)
+    assert pace.wait_ns(0) == 200 * MS
+
+
 def test_a_period_of_zero_ends_the_pace():
     pace = FramePace()
     pace.keep(Pace(period_ms=200.0, first_in_ms=100.0), 0)

@@ -227,3 +227,13 @@ def test_where_the_state_is_lost_before_it_has_seen_anything_all_stays(kept):
     kept.forget_state()
     assert numbers(kept) == [None, 1]
     assert (kept.ticket, kept.is_whole, kept.losses) == (None, False, 1)
+
+
+def test_resets_stand_in_a_row_up_to_the_next_frame_that_is_kept(kept):
+    for item in (frame(0), None, None, frame(3), None, frame(5)):
+        kept.keep(item)
+    assert [item.order for item in kept.resets_at(1)] == [1, 2]
+    assert [item.order for item in kept.resets_at(2)] == [2]
+    assert [item.order for item in kept.resets_at(4)] == [4]
+    kept.unseen(3)
+    assert [item.order for item in kept.resets_at(1)] == [1, 2, 4]

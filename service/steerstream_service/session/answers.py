@@ -261,9 +261,13 @@ class Answers:
         else:
             held = None
             self._next_count()
-        was_decoded = record.decode_ns > 0
         return Skip(
-            record.sequence_number, record.capture_time_ns, reason, detail, held, was_decoded
+            record.sequence_number,
+            record.capture_time_ns,
+            reason,
+            detail,
+            held,
+            was_decoded=record.decode_ns > 0,
         )
 
     def _limited(self, raw: ControlValues, record: FrameRecord) -> _Values:

@@ -198,6 +198,16 @@ def test_an_undecodable_frame_holds_the_last_command():
     assert (skip.held.sequence_number, skip.held.age_ms) == (0, 3.0)
 
 
+@pytest.mark.parametrize("decode_ns", [0, 600_000])
+@pytest.mark.parametrize("policy", FramePolicy)
+def test_a_late_frame_says_whether_its_picture_took_a_decoder_s_time(policy, decode_ns):
+    shell = Shell(policy).frame(0, 0)
+    shell.decoding.decode_ns = decode_ns
+    (skip,) = shell.wait(50).tick().decode().answers
+    assert (skip.reason, skip.was_decoded) == (SkipReason.LATE, decode_ns > 0)
+    assert not skip.is_overdue, "no newer frame superseded it"
+
+
 def test_the_alive_counter_wraps():
     contract = bundles.contract()
     answers = Answers(

@@ -11,7 +11,8 @@ in the wrong unit, or one wrong stamp, would make them wrong without a word. Thr
 
 Vehicles are live; they use LATEST. Under EVERY a simulator or a replay sets the pace, and captures
 may be much closer together or farther apart than arrivals. So a step ahead is never refused there,
-and a clock stands still only if its captures are also less than a millisecond apart.
+and a clock stands still only if its captures are also less than a millisecond apart. A replayed
+frame arrives long after its capture: nothing is a step ahead of it.
 
 After a step, frames are refused until three in a row have gone on from it. Then the clock was set,
 and the session follows it. So one wrong stamp costs a few frames at most, and never the session.
@@ -55,6 +56,7 @@ class CaptureClock:
         self._last_arrived_ns: int
         self._good_capture_ns: int
         self._good_arrived_ns: int
+        self._good_is_replayed: bool
         self._in_a_row = 0
         """Frames that go on from a step that was refused, the first included."""
         # Where the comparison of captures and arrivals began, and what it found the last time.
@@ -63,17 +65,21 @@ class CaptureClock:
         self._frames: int
         self._stands_still = False
 
-    def refusal(self, capture_ns: int, arrived_ns: int) -> Refusal | None:
+    def refusal(
+        self, capture_ns: int, arrived_ns: int, *, is_replayed: bool = False
+    ) -> Refusal | None:
         """Return why a frame's capture time cannot be true; None where it can.
 
         Args:
             capture_ns: the frame's capture time, on the vehicle's clock.
             arrived_ns: when the frame arrived, on the server's monotonic clock.
+            is_replayed: whether an earlier session of the vehicle had it already.
         """
         if self._is_first:
             self._is_first = False
             self._begin(capture_ns, arrived_ns)
             self._good_capture_ns, self._good_arrived_ns = capture_ns, arrived_ns
+            self._good_is_replayed = is_replayed
             self._last_capture_ns, self._last_arrived_ns = capture_ns, arrived_ns
             return None
         self._frames += 1
@@ -81,6 +87,8 @@ class CaptureClock:
             self._compare(capture_ns, arrived_ns)
         ahead_ns = capture_ns - self._good_capture_ns
         passed_ns = arrived_ns - self._good_arrived_ns
+        if self._good_is_replayed:
+            passed_ns = max(passed_ns, ahead_ns)
         found = None
         if self._is_step(ahead_ns, passed_ns) and not self._is_confirmed(capture_ns, arrived_ns):
             found = self._wrong_step(ahead_ns, passed_ns)
@@ -88,6 +96,7 @@ class CaptureClock:
         if found is not None:
             return found
         self._good_capture_ns, self._good_arrived_ns = capture_ns, arrived_ns
+        self._good_is_replayed = is_replayed
         return _standing_still(capture_ns) if self._stands_still else None
 
     def _is_step(self, ahead_ns: int, passed_ns: int) -> bool:

@@ -349,7 +349,9 @@ class Session:
         invalid = record.invalid or self._replay_refusal(record)
         if invalid is not None:
             return SkipReason.INVALID_FIELD, invalid
-        return self._capture_clock.refusal(record.capture_time_ns, record.arrived_ns)
+        return self._capture_clock.refusal(
+            record.capture_time_ns, record.arrived_ns, is_replayed=record.is_replayed
+        )
 
     def _replay_refusal(self, record: FrameRecord) -> str | None:
         if not record.is_replayed:

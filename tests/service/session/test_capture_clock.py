@@ -90,6 +90,29 @@ def test_ten_seconds_more_than_have_passed_are_the_largest_step(ahead_ns, refuse
     assert refusals([(capture_ns, arrived_ns), later], is_live=True) == [None, refused]
 
 
+@both
+def test_nothing_is_a_step_ahead_of_a_frame_that_was_replayed(is_live):
+    """It was captured long before it arrived here, and the frame behind it a moment ago."""
+    clock = CaptureClock(is_live=is_live)
+    minute_ns = 60_000 * MS
+    captures = [START_NS, START_NS + minute_ns, START_NS + 2 * minute_ns]
+    for number, capture_ns in enumerate(captures):
+        at_ns = UPTIME_NS + number * MS
+        assert clock.refusal(capture_ns, at_ns, is_replayed=True) is None
+    assert clock.refusal(START_NS + 3 * minute_ns, UPTIME_NS + 3 * MS) is None
+    far_ahead = clock.refusal(START_NS + 4 * minute_ns, UPTIME_NS + 4 * MS)
+    assert (far_ahead is not None) == is_live, "a live frame arrives when it is captured"
+
+
+@both
+def test_a_replayed_frame_before_the_last_one_is_refused(is_live):
+    clock = CaptureClock(is_live=is_live)
+    assert clock.refusal(START_NS, UPTIME_NS, is_replayed=True) is None
+    refusal = clock.refusal(START_NS, UPTIME_NS + MS, is_replayed=True)
+    assert refusal is not None
+    assert refusal[0] is SkipReason.OUT_OF_ORDER
+
+
 def test_a_refusal_says_what_is_wrong():
     clock = CaptureClock(is_live=True)
     advice = "send the time of one monotonic clock, in nanoseconds"

@@ -29,6 +29,9 @@ STEPS_ON = ("auto", "thread", "loop")
 IDENTITIES = ("auto", "none", "certificate", "token", "header")
 """The values of the setting `identity`."""
 
+VEHICLE_ID = "{vehicle_id}"
+"""Stands for a vehicle's name in the texts of the setting `vehicle_identity`."""
+
 SECOND_SESSIONS = ("take_over", "refuse")
 """The values of the setting `second_session`."""
 
@@ -180,7 +183,7 @@ class Config:
         "--client-ca is given, else none",
     )
     vehicle_identity: tuple[str, ...] = _texts(
-        ("{vehicle_id}",),
+        (VEHICLE_ID,),
         "the identities that own a vehicle_id, such as spiffe://fleet.example/{vehicle_id}; one "
         "without {vehicle_id} owns all vehicles, as a gateway's",
     )
@@ -251,6 +254,7 @@ class Config:
             raise ConfigError("default_budget_ms must lie between min_budget_ms and max_budget_ms")
         if self.expiring_notice_s >= self.idle_timeout_s:
             raise ConfigError("expiring_notice_s must be less than idle_timeout_s")
+        _check_owners(self.vehicle_identity)
 
 
 def parse(text: str) -> Config:
@@ -328,6 +332,19 @@ def _check(item: dataclasses.Field[Any], value: Any) -> None:  # noqa: ANN401
             raise ConfigError(f"{item.name} must be {_bounds(item)}, is {value!r}")
     elif "low" in item.metadata and not item.metadata["low"] <= value <= item.metadata["high"]:
         raise ConfigError(f"{item.name} must be from {_bounds(item)}, is {value}")
+
+
+def _check_owners(owners: tuple[str, ...]) -> None:
+    """Refuse texts of `vehicle_identity` that would let no vehicle in, however it shows itself."""
+    if not all(owners):
+        raise ConfigError("vehicle_identity: an empty text owns no vehicle; take it out")
+    if not owners:
+        raise ConfigError("vehicle_identity is empty, so that no vehicle could open a session")
+    for owner in owners:
+        if set("{}").intersection(owner.replace(VEHICLE_ID, "")):
+            raise ConfigError(
+                f"vehicle_identity: the only placeholder is {VEHICLE_ID}, and {owner!r} has another"
+            )
 
 
 def _bounds(item: dataclasses.Field[Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,15 @@ def test_every_number_has_bounds_and_a_reason(setting):
         pytest.param(f"max_sessions = {'9' * 5000}", "not TOML", id="a number without an end"),
         pytest.param(f"max_sessions = {'[' * 5000}", "nested too deeply", id="deep brackets"),
         ("default_budget_ms = 1.5", "default_budget_ms must lie between"),
+        ("vehicle_identity = []", "vehicle_identity is empty"),
+        ("vehicle_identity = ['']", "vehicle_identity: an empty text owns no vehicle"),
+        *(
+            (
+                f"vehicle_identity = ['{{vehicle_id}}', '{owner}']",
+                f"the only placeholder is {{vehicle_id}}, and '{re.escape(owner)}' has another",
+            )
+            for owner in ("spiffe://fleet/{vehicle}", "{vehicle_id", "{}", "{{vehicle_id}}")
+        ),
         ("expiring_notice_s = 11.0", "expiring_notice_s must be less than idle_timeout_s"),
     ],
 )

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steerstream_service.config import Config
+from steerstream_service.config import VEHICLE_ID, Config
 from steerstream_service.errors import ConfigError, ForbiddenError, UnauthenticatedError
 
 if TYPE_CHECKING:
     from steerstream_service.transport.tokens import Tokens
 
-_VEHICLE = "{vehicle_id}"
 _BEARER = "bearer "
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -69,8 +68,6 @@ class Identities:
         self._tokens = _tokens(config) if self._source == "token" else None
         if self._administrators and not self.in_force:
             raise ConfigError("administrators are named, but identity is none: nobody could be one")
-        if self.in_force and not self._owners:
-            raise ConfigError("vehicle_identity is empty, so that no vehicle could open a session")
 
     @property
     def in_force(self) -> bool:
@@ -107,13 +104,14 @@ class Identities:
         """
         if not self.in_force:
             return None
-        owners = {owner.replace(_VEHICLE, vehicle_id) for owner in self._owners}
+        owners = {owner.replace(VEHICLE_ID, vehicle_id) for owner in self._owners}
         for name in caller.names:
             if name in owners:
                 return name
         raise ForbiddenError(
-            f"{', '.join(map(repr, caller.names))} does not own the vehicle {vehicle_id!r}; use "
-            "the vehicle's own certificate or token, or its own name"
+            f"{', '.join(map(repr, caller.names))} does not own the vehicle {vehicle_id!r}: "
+            f"vehicle_identity on the server asks for {_asked_for(self._owners)}; use the "
+            "vehicle's own certificate or token, or its own name"
         )
 
     def is_administrator(self, caller: Caller) -> bool:
@@ -143,6 +141,24 @@ def _source(config: Config, *, asks_for_certificates: bool) -> str:
     if source == "token" and not config.token_keys:
         raise ConfigError("identity is 'token', which needs token_keys")
     return source
+
+
+def _asked_for(owners: Sequence[str]) -> str:
+    """Say what kind of name owns a vehicle, but no name: a stranger may read it."""
+    kinds = {_kind(owner): None for owner in owners}
+    return " or ".join(kinds)
+
+
+def _kind(owner: str) -> str:
+    before, placeholder, after = owner.partition(VEHICLE_ID)
+    scheme, is_uri, _ = before.partition("://")
+    if not placeholder:
+        return "a name that owns every vehicle"
+    if is_uri:
+        return f"a {scheme}:// name that holds the vehicle's"
+    if before or after:
+        return "a longer name that holds the vehicle's"
+    return "the vehicle's name itself"
 
 
 def _tokens(config: Config) -> Tokens:

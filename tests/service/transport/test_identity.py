@@ -97,6 +97,30 @@ def test_an_identity_owns_the_vehicle_that_the_setting_makes_of_it(
             identities.owner(caller, vehicle_id)
 
 
+@pytest.mark.parametrize(
+    ("owners", "asked_for"),
+    [
+        (["{vehicle_id}"], "the vehicle's name itself"),
+        (["spiffe://fleet/{vehicle_id}"], "a spiffe:// name that holds the vehicle's"),
+        (["CN={vehicle_id}"], "a longer name that holds the vehicle's"),
+        (["{vehicle_id}.cars.example"], "a longer name that holds the vehicle's"),
+        (["gateway"], "a name that owns every vehicle"),
+        (
+            ["{vehicle_id}", "gateway"],
+            "the vehicle's name itself or a name that owns every vehicle",
+        ),
+        (["CN={vehicle_id}", "DN={vehicle_id}"], "a longer name that holds the vehicle's"),
+    ],
+)
+def test_who_owns_no_vehicle_hears_what_kind_of_name_would_but_no_name(owners, asked_for):
+    with pytest.raises(ForbiddenError) as refused:
+        by_header(vehicle_identity=tuple(owners)).owner(Caller(("bus-1",), None), "car-7")
+    assert str(refused.value) == (
+        f"'bus-1' does not own the vehicle 'car-7': vehicle_identity on the server asks for "
+        f"{asked_for}; use the vehicle's own certificate or token, or its own name"
+    )
+
+
 def test_where_nobody_has_an_identity_every_name_is_free():
     identities = Identities(Config())
     assert not identities.in_force
@@ -141,7 +165,6 @@ def test_a_header_that_is_missing_or_there_twice_names_nobody(values):
     [
         ({"identity": "certificate"}, "needs --client-ca"),
         ({"identity": "token"}, "needs token_keys"),
-        ({"identity": "header", "vehicle_identity": ()}, "vehicle_identity is empty"),
         (
             {"identity": "header", "trusted_proxies": ("10.0.0.1/8",)},
             "trusted_proxies: .*host bits",

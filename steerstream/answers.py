@@ -281,8 +281,10 @@ class Pace:
 class TicketIssued:
     """Sealed state with which the session can resume on another server.
 
+    It is passed to `Client.open_session` as it is.
+
     Attributes:
-        ticket: to be passed to `Client.open_session` as it is.
+        ticket: the sealed bytes.
         sequence_number: the last frame that the sealed state has seen.
         valid_for_ms: milliseconds for which it is accepted, from when the notice was sent.
         replay_from: the first frame that has to be played again with it; None where those after
@@ -293,6 +295,13 @@ class TicketIssued:
     sequence_number: int
     valid_for_ms: int
     replay_from: int | None = None
+
+    def __repr__(self) -> str:
+        """Leave out the sealed bytes: they are kilobytes that nobody can read."""
+        return (
+            f"TicketIssued({len(self.ticket)} bytes, sequence_number={self.sequence_number}, "
+            f"valid_for_ms={self.valid_for_ms}, replay_from={self.replay_from})"
+        )
 
 
 FrameAnswer = Command | Skipped

@@ -262,6 +262,7 @@ class Session(_AnySession[async_session.Session]):
     """One vehicle's stream; see `steerstream.Session`. A context manager."""
 
     send_encoded = _blocking(async_session.Session.send_encoded)
+    send_resets = _blocking(async_session.Session.send_resets)
     until_welcome = _blocking(async_session.Session.until_welcome)
     reset = _blocking(async_session.Session.reset)
     finish = _blocking(async_session.Session.finish)

@@ -14,6 +14,7 @@ from typing import Any, Generic, Self, TypeVar, Unpack
 
 from steerstream import view as views
 from steerstream import wire
+from steerstream.answers import TicketIssued
 from steerstream.arguments import instance, shown
 from steerstream.drive_session import DriveSession
 from steerstream.errors import (
@@ -224,7 +225,7 @@ class Client:
         return wire.served_models(response)
 
     def open_session(
-        self, *, ticket: bytes | None = None, **options: Unpack[SessionOptions]
+        self, *, ticket: TicketIssued | bytes | None = None, **options: Unpack[SessionOptions]
     ) -> SessionOpening[Session]:
         """Open a session, for the time of an `async with` block or until it is closed.
 
@@ -240,7 +241,9 @@ class Client:
         ```
 
         Args:
-            ticket: of an earlier session of this vehicle, to go on where it stopped.
+            ticket: of an earlier session of this vehicle (`Session.ticket`), to go on with the
+                state that it holds. Frames are numbered on after the last one that this state has
+                seen; where the sealed bytes alone are given, the caller does that.
             **options: `vehicle_id`, and what else `SessionOptions` has.
 
         Raises:
@@ -251,7 +254,7 @@ class Client:
             ConnectionFailed: the server is gone.
             ProtocolError: the target is no steerstream server.
         """
-        opening = Opening.of(options, ticket)
+        opening = Opening.of(options, ticket, others=("ticket",))
         return SessionOpening(lambda: self._open_session(opening))
 
     def drive_session(
@@ -276,7 +279,7 @@ class Client:
             BadRequest: an argument is of the wrong type or out of its range.
             ConnectionFailed: no server was reached.
         """
-        opening = Opening.of(options)
+        opening = Opening.of(options, others=("hand_over", "on_change"))
         if hand_over is not None:
             instance("hand_over", hand_over, HandOver)
         chosen = hand_over or HandOver()
@@ -354,6 +357,7 @@ class Client:
             clock=self._clock,
             observer=opening.observer,
             acting=opening.acting,
+            first_number=opening.first_number,
         )
         self._sessions.add(session)
         _log.info(

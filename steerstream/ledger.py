@@ -36,12 +36,13 @@ class Ledger:
 
     Args:
         live: whether capture times must run as the client's clock does.
+        first_number: the first frame's number, and the least that it may have.
     """
 
-    def __init__(self, *, live: bool = True) -> None:
+    def __init__(self, *, live: bool = True, first_number: int = 0) -> None:
         self._lead = CaptureLead() if live else None
         self._in_flight: dict[int, InFlight] = {}
-        self._next_sequence_number = 0
+        self._next_sequence_number = first_number
         self._next_capture_time_ns = 0
         self.answers_taken = 0
         """Answers that were matched with their frames."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Required, Self, TypedDict
 
 from steerstream import wire
 from steerstream.acting_delay import ActingDelay
+from steerstream.answers import TicketIssued
 from steerstream.arguments import instance
+from steerstream.errors import BadRequest
 from steerstream.guard import Guard
 from steerstream.models import Camera, FramePolicy
 from steerstream.observer import IGNORED, LegObserver, SessionObserver
@@ -61,6 +64,7 @@ class Opening:
         camera: that the frames come from.
         observer: is told what happens in it.
         acting: what the vehicle knows of the time until a command acts.
+        first_number: the least number of a frame; above 0 where a ticket says what its state saw.
     """
 
     request: drive_service_pb2.DriveRequest
@@ -69,14 +73,22 @@ class Opening:
     camera: Camera | None
     observer: SessionObserver
     acting: ActingDelay | None = None
+    first_number: int = 0
 
     @classmethod
-    def of(cls, options: SessionOptions, ticket: bytes | None = None) -> Self:
+    def of(
+        cls,
+        options: SessionOptions,
+        ticket: TicketIssued | bytes | None = None,
+        *,
+        others: Sequence[str] = (),
+    ) -> Self:
         """Check the options of a session.
 
         Args:
             options: of the session.
             ticket: of an earlier session, to go on where it stopped; None to begin.
+            others: what else a session of this kind takes, to be named beside the options.
 
         Raises:
             BadRequest: a value is of the wrong type or out of its range.
@@ -84,7 +96,7 @@ class Opening:
         """
         unknown = options.keys() - SessionOptions.__annotations__.keys()
         if unknown:
-            known = ", ".join(SessionOptions.__annotations__)
+            known = ", ".join((*SessionOptions.__annotations__, *others))
             raise TypeError(f"a session has no option {', '.join(sorted(unknown))}; it has {known}")
         if "vehicle_id" not in options:
             raise TypeError("a session needs a vehicle_id")
@@ -94,6 +106,7 @@ class Opening:
         for name, kind in _KINDS.items():
             if options.get(name) is not None:
                 instance(name, options.get(name), kind)
+        sealed, first_number = _read_ticket(ticket)
         camera, live = options.get("camera"), options.get("live")
         request = wire.open_request(
             frame_policy=frame_policy,
@@ -101,7 +114,7 @@ class Opening:
             model=options.get("model"),
             budget_ms=options.get("budget_ms", 50.0),
             camera=camera,
-            ticket=ticket,
+            ticket=sealed,
             frame_rate_hz=options.get("frame_rate_hz"),
         )
         guard, horizon = options.get("guard") or Guard(), options.get("horizon")
@@ -115,6 +128,7 @@ class Opening:
             camera,
             options.get("observer") or IGNORED,
             options.get("acting"),
+            first_number,
         )
 
     def with_ticket(self, ticket: bytes | None) -> Opening:
@@ -130,6 +144,25 @@ class Opening:
             camera=self.camera,
             observer=LegObserver(self.observer),
         )
+
+
+def _read_ticket(ticket: TicketIssued | bytes | None) -> tuple[bytes | None, int]:
+    """Return the sealed bytes, and the first number that the session's state has not seen.
+
+    Raises:
+        BadRequest: it is no ticket, or one that only a drive session can use.
+    """
+    if ticket is None:
+        return None, 0
+    instance("ticket", ticket, TicketIssued, bytes)
+    if isinstance(ticket, bytes):
+        return ticket, 0
+    if ticket.replay_from is not None:
+        raise BadRequest(
+            "ticket is of a drive session, which would have its last frames played again; "
+            "open a session without it"
+        )
+    return ticket.ticket, ticket.sequence_number + 1
 
 
 _KINDS = {

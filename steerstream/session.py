@@ -114,6 +114,7 @@ class VehicleSession(abc.ABC):
         clock: the client's monotonic clock, in nanoseconds.
         observer: is told what happens.
         acting: what the vehicle knows of the time until a command acts; None for nothing.
+        first_number: the first frame's number, after those that a ticket's state has seen.
     """
 
     info: SessionInfo
@@ -128,13 +129,14 @@ class VehicleSession(abc.ABC):
         clock: Clock,
         observer: SessionObserver,
         acting: ActingDelay | None = None,
+        first_number: int = 0,
     ) -> None:
         self.guard = guard
         self._observer = observer
         self._delay = DelayMeter(acting or ActingDelay(), live=live)
         self._clock = clock
         self._inbox = Inbox(MAX_UNREAD, drop_oldest=drop_oldest)
-        self._ledger = Ledger(live=live)
+        self._ledger = Ledger(live=live, first_number=first_number)
         self._sending = asyncio.Lock()
         self._settled = asyncio.Event()
         self._is_finished = False
@@ -317,6 +319,7 @@ class Session(VehicleSession):
         clock: the client's monotonic clock, in nanoseconds.
         observer: is told what happens.
         acting: what the vehicle knows of the time until a command acts; None for nothing.
+        first_number: the first frame's number, after those that a ticket's state has seen.
 
     `info` and `guard` are attributes too.
     """
@@ -331,6 +334,7 @@ class Session(VehicleSession):
         clock: Clock = time.monotonic_ns,
         observer: SessionObserver = IGNORED,
         acting: ActingDelay | None = None,
+        first_number: int = 0,
     ) -> None:
         super().__init__(
             guard=guard,
@@ -339,6 +343,7 @@ class Session(VehicleSession):
             clock=clock,
             observer=observer,
             acting=acting,
+            first_number=first_number,
         )
         self.info = info
         self._stream = stream

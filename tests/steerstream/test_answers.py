@@ -5,13 +5,18 @@ import math
 
 import pytest
 
-from steerstream import Limit, SkipReason, Validity
+from steerstream import Limit, SkipReason, TicketIssued, Validity
 from tests.steerstream.values import command, skipped
 
 
 @pytest.mark.parametrize("kind", [Limit, Validity, SkipReason])
 def test_a_value_of_a_newer_server_is_read_as_unspecified(kind):
     assert kind(99) is kind.UNSPECIFIED
+
+
+def test_a_ticket_is_shown_without_its_sealed_bytes():
+    shown = repr(TicketIssued(b"sealed" * 100, 7, 60_000, replay_from=3))
+    assert shown == "TicketIssued(600 bytes, sequence_number=7, valid_for_ms=60000, replay_from=3)"
 
 
 def test_round_trips_go_by_the_clients_clock():

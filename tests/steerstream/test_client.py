@@ -25,9 +25,10 @@ from steerstream import (
     SessionEnded,
     SessionRefused,
     SteerstreamError,
+    TicketIssued,
     UnknownModel,
 )
-from steerstream.testing import Drop, Fail, FakeServer, FakeTransport
+from steerstream.testing import Drop, Fail, FakeServer, FakeTransport, Reply
 
 JPEG = b"\xff\xd8 a picture"
 
@@ -83,6 +84,29 @@ async def test_a_session_says_what_was_granted():
     assert (info.model.name, info.granted_budget_ms) == ("large", 20.0)
     assert (info.frame_policy, info.resumed) == (FramePolicy.EVERY, True)
     assert (opening.vehicle_id, opening.camera.width_px) == ("car-7", 640)
+
+
+async def test_a_session_goes_on_with_the_ticket_of_the_one_before():
+    server = FakeServer(lambda frame: [Reply(), TicketIssued(b"sealed", frame.sequence_number, 9)])
+    async with steerstream.connect("fake", transport=server.transport()) as client:
+        async with client.open_session(vehicle_id="car") as session:
+            for _ in range(3):
+                await session.request(JPEG)
+            await session.finish()
+            assert [answer async for answer in session]
+            ticket = session.ticket
+        async with client.open_session(vehicle_id="car", ticket=ticket) as session:
+            assert session.info.resumed
+            assert await session.send_frame(JPEG) == 3
+
+
+async def test_an_unknown_option_is_named_with_all_that_a_session_of_its_kind_takes():
+    options: Any = {"vehicle_id": "car", "budget": 5}
+    async with steerstream.connect("fake", transport=FakeServer().transport()) as client:
+        with pytest.raises(TypeError, match=r"no option budget; it has .*, ticket$"):
+            await client.open_session(**options)
+        with pytest.raises(TypeError, match=r"no option budget; it has .*, hand_over, on_change$"):
+            await client.drive_session(**options)
 
 
 async def test_two_sessions_on_one_connection_are_two_sessions():
@@ -243,7 +267,7 @@ async def test_closing_a_client_ends_a_session_that_is_being_opened():
             r"width_px cannot be 640\.5",
         ),
         ({"camera": (640, 480)}, "camera must be Camera"),
-        ({"ticket": "sealed"}, "ticket cannot be 'sealed'"),
+        ({"ticket": "sealed"}, "ticket must be TicketIssued or bytes, not 'sealed'"),
         ({"guard": Bounds()}, "guard must be Guard"),
         ({"model": True}, "model cannot be True"),
         *(

@@ -23,6 +23,13 @@ def test_numbers_may_jump_ahead():
     assert ledger.enter(None, 6, 200, None).sequence_number == 11
 
 
+def test_numbers_go_on_after_those_that_the_state_has_seen():
+    ledger = Ledger(first_number=8)
+    with pytest.raises(BadRequest, match="sequence_number must be 8"):
+        ledger.enter(7, None, 100, None)
+    assert ledger.enter(None, None, 100, None).sequence_number == 8
+
+
 @pytest.mark.parametrize("number", [9, 10, -1, 1 << 64])
 def test_a_number_that_does_not_go_up_is_refused(number):
     ledger = Ledger()

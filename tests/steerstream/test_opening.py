@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from steerstream import BadRequest, Bounds, FramePolicy, Guard
+from steerstream import BadRequest, Bounds, FramePolicy, Guard, TicketIssued
 from steerstream.opening import Opening
 from steerstream.v1 import session_pb2
 
@@ -49,12 +49,29 @@ def test_a_recording_is_not_live():
     [
         ({}, "needs a vehicle_id"),
         ({"vehicle_id": "car", "budget": 5}, "a session has no option budget; it has vehicle_id,"),
-        ({"vehicle_id": "car", "ticket": b""}, "no option ticket"),
+        ({"vehicle_id": "car", "ticket": b""}, "no option ticket; it has .*, horizon, on_change$"),
     ],
 )
 def test_an_option_that_is_missing_or_unknown_is_named(options, message):
     with pytest.raises(TypeError, match=message):
-        Opening.of(options)
+        Opening.of(options, others=("on_change",))
+
+
+@pytest.mark.parametrize(
+    ("ticket", "sealed", "first_number"),
+    [(None, b"", 0), (b"sealed", b"sealed", 0), (TicketIssued(b"sealed", 7, 60_000), b"sealed", 8)],
+)
+def test_frames_are_numbered_on_after_those_that_a_ticket_s_state_has_seen(
+    ticket, sealed, first_number
+):
+    opening = Opening.of({"vehicle_id": "car"}, ticket)
+    assert opening.request.open.ticket == sealed
+    assert opening.first_number == first_number
+
+
+def test_a_ticket_whose_frames_must_be_played_again_is_refused():
+    with pytest.raises(BadRequest, match="ticket is of a drive session"):
+        Opening.of({"vehicle_id": "car"}, TicketIssued(b"sealed", 7, 60_000, replay_from=3))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,12 +54,12 @@ def target(bundle_path):
 
 
 @contextlib.asynccontextmanager
-async def driving(target: str) -> AsyncIterator[steerstream.Session]:
+async def driving(target: str, **options: Any) -> AsyncIterator[steerstream.Session]:
     """A session that waits for every answer, however long it takes."""
     async with (
         steerstream.connect(target) as client,
         client.open_session(
-            vehicle_id="car", frame_policy=FramePolicy.EVERY, budget_ms=BUDGET_MS
+            vehicle_id="car", frame_policy=FramePolicy.EVERY, budget_ms=BUDGET_MS, **options
         ) as session,
     ):
         yield session
@@ -95,6 +96,19 @@ async def test_a_drive_warms_up_and_every_command_is_sealed_and_counted(target):
         assert [command.step_count for command in commands] == list(range(1, 13))
         assert commands[0].validity is Validity.WARMING_UP
         assert session.safe_command().action is Action.FOLLOW
+
+
+async def test_a_session_goes_on_with_the_ticket_of_the_one_that_ended(target):
+    async with driving(target) as session:
+        for seed in range(12):
+            await session.request(picture(seed))
+        ticket = session.ticket
+    assert ticket is not None
+    async with driving(target, ticket=ticket) as session:
+        assert session.info.resumed
+        command = await session.request(picture(12))
+    assert isinstance(command, Command)
+    assert command.sequence_number == ticket.sequence_number + 1
 
 
 async def test_a_reset_begins_a_new_epoch_from_the_same_state(target):

@@ -229,12 +229,16 @@ async def hostile_sessions(siege: Siege) -> int:
 
 
 async def large_openings(siege: Siege) -> int:
-    """Open sessions with 4 MB of a ticket that is none, from many connections at once."""
-    request = drive_service_pb2.DriveRequest(
-        open=session_pb2.OpenSession(vehicle_id="large", ticket=bytes(4_000_000))
-    ).SerializeToString()
+    """Open sessions with 1 MiB or 4 MB of a ticket that is none, from many connections at once."""
+    requests = [
+        drive_service_pb2.DriveRequest(
+            open=session_pb2.OpenSession(vehicle_id="large", ticket=bytes(size_bytes))
+        ).SerializeToString()
+        for size_bytes in (1 << 20, 4_000_000)
+    ]
 
-    async def one(_: int) -> int:
+    async def one(index: int) -> int:
+        request = requests[index % 2]
         tried = 0
         while not siege.is_over:
             async with siege.call() as call:

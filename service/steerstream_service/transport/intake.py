@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 from google.protobuf.message import DecodeError
 
 from steerstream.v1 import drive_service_pb2
-from steerstream_service.errors import InvalidFieldError
+from steerstream_service.errors import BadTicketError, InvalidFieldError
+from steerstream_service.session.ticket import MAX_TICKET_BYTES
 from steerstream_service.transport.call_bounds import NO_MESSAGE
 
 _NS_PER_S = 1_000_000_000
@@ -28,8 +29,9 @@ _BURST_NS = (8 << 20) * _NS_PER_S // _BYTES_A_SECOND
 _LONGEST_DEBT_NS = _NS_PER_S // 4
 """Nobody waits for longer for what came that nobody expected, however much it was."""
 _SMALL_BYTES = 256 * 1024
-"""Messages up to this size cost nothing here: most JPEGs are smaller. No message that opens a
-session, with its ticket, is larger."""
+"""Messages up to this size cost nothing here: most JPEGs are smaller."""
+_OPENING_BYTES = MAX_TICKET_BYTES + _SMALL_BYTES
+"""Only a ticket makes a message large that opens a session."""
 _FIRST_FRAME_BYTES = 1024 * 1024
 """Expected of a session's first, of a size that nobody knows. A small one gives it back."""
 
@@ -150,14 +152,16 @@ class Reader:
         """Return the client's first message, which needs no turn; None where there is none.
 
         Raises:
-            InvalidFieldError: it is too large, or its bytes are no message of the wire contract.
+            BadTicketError: it is too large, which only a ticket can make it; it was not parsed.
+            InvalidFieldError: its bytes are no message of the wire contract.
         """
         data = await self._context.read()
         if not isinstance(data, bytes):
             return None
-        if len(data) > _SMALL_BYTES:
-            raise InvalidFieldError(
-                f"the first message has {len(data):,} bytes; open with at most {_SMALL_BYTES:,}"
+        if len(data) > _OPENING_BYTES:
+            raise BadTicketError(
+                f"the first message has {len(data):,} bytes, and may have {_OPENING_BYTES:,}; "
+                "open without the ticket"
             )
         return _parsed(data)
 

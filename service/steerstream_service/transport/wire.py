@@ -32,7 +32,7 @@ from steerstream_service.domain import (
     TicketNotice,
     Timings,
 )
-from steerstream_service.errors import InvalidFieldError, NotOpenError
+from steerstream_service.errors import BadTicketError, InvalidFieldError, NotOpenError
 from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.session.ticket import MAX_TICKET_BYTES
 
@@ -65,6 +65,7 @@ def opening(request: drive_service_pb2.DriveRequest) -> Opening:
 
     Raises:
         NotOpenError: the message is not `open`.
+        BadTicketError: no server issues so large a ticket.
         InvalidFieldError: a field is out of its range; the message names it.
     """
     if not request.HasField("open"):
@@ -72,7 +73,10 @@ def opening(request: drive_service_pb2.DriveRequest) -> Opening:
         raise NotOpenError(f"the first message must be open, is {found}")
     message = request.open
     if len(message.ticket) > MAX_TICKET_BYTES:
-        raise InvalidFieldError(f"open.ticket must be at most {MAX_TICKET_BYTES} bytes")
+        raise BadTicketError(
+            f"open.ticket has {len(message.ticket):,} bytes, and may have {MAX_TICKET_BYTES:,}; "
+            "open without it"
+        )
     rate = message.frame_rate_hz
     if rate:
         _number("open.frame_rate_hz", rate, *_FRAME_RATE_BOUNDS_HZ)

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
-from steerstream_service.errors import InvalidFieldError
+from steerstream_service.errors import BadTicketError, InvalidFieldError
+from steerstream_service.session.ticket import MAX_TICKET_BYTES
 from steerstream_service.transport import intake as intake_module
 from steerstream_service.transport.intake import Intake, Reader
 
@@ -230,6 +231,17 @@ async def test_a_stream_that_ends_while_it_waits_keeps_no_turn(streams, time):
     assert staying.read == 2
 
 
+async def test_an_opening_with_the_largest_ticket_that_servers_issue_is_taken():
+    opening = drive_service_pb2.DriveRequest(
+        open=session_pb2.OpenSession(vehicle_id="x" * 128, ticket=bytes(MAX_TICKET_BYTES))
+    )
+
+    async def read():
+        return opening.SerializeToString()
+
+    assert await Reader(SimpleNamespace(read=read), Intake()).opening() == opening
+
+
 async def test_openings_of_megabytes_and_bytes_that_are_no_message_are_refused():
     async def garbage():
         return b"\xff\xff"
@@ -240,7 +252,7 @@ async def test_openings_of_megabytes_and_bytes_that_are_no_message_are_refused()
     async def large():
         return LARGE
 
-    with pytest.raises(InvalidFieldError, match="open with at most 262,144"):
+    with pytest.raises(BadTicketError, match="may have 1,310,720; open without the ticket"):
         await Reader(SimpleNamespace(read=large), Intake()).opening()
     with pytest.raises(InvalidFieldError, match="no message of this method"):
         await Reader(SimpleNamespace(read=garbage), Intake()).read()

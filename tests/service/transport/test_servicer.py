@@ -26,6 +26,7 @@ from steerstream.v1 import (
 from steerstream_bundle import quickest
 from steerstream_service.config import Config
 from steerstream_service.process.server import SERVICE_NAME, Server
+from steerstream_service.session.ticket import MAX_TICKET_BYTES
 from steerstream_service.telemetry.live_board import LiveBoard
 from tests.service import bundles
 from tests.service.closed_window import ClosedWindow
@@ -481,6 +482,9 @@ BAD_OPENINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "model": ({"model": "nobody"}, "UNKNOWN_MODEL", "choose one of ['tiny']"),
     "long model": ({"model": "x" * 300}, "INVALID_FIELD", "open.model"),
     "ticket": ({"ticket": b"secret"}, "BAD_TICKET", "open without a ticket"),
+    "large ticket": ({"ticket": bytes(MAX_TICKET_BYTES)}, "BAD_TICKET", "open without a ticket"),
+    "larger ticket": ({"ticket": bytes(MAX_TICKET_BYTES + 1)}, "BAD_TICKET", "open without it"),
+    "largest ticket": ({"ticket": bytes(2 << 20)}, "BAD_TICKET", "open without the ticket"),
 }
 
 

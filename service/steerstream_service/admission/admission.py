@@ -237,7 +237,7 @@ class Admission:
         self.on_release: Callable[[str], None] = lambda _: None
         """Is told the name of each session that ends, before another one can have its place."""
         self.pace = Pace()
-        self._frames = 0
+        self._frames = 0.0
         self._others = 0
         self._spent = NOTHING_SPENT
 
@@ -392,7 +392,7 @@ class Admission:
         for lease in self._leases.values():
             self._spent = self._spent.plus(lease.pictures.review())
             if lease.pictures.mean is not None and lease.session_id not in self._leaving:
-                self.capacity.measured(lease.claim, lease.pictures.mean)
+                self.capacity.measured(lease.claim, lease.pictures.mean, lease.pictures.ratio)
         reading = Reading.now(self._frames, self._others, self._spent)
         goal = self.capacity.review(reading, counts, lags_ns, self._usual_budget_ns)
         going = [] if goal is None else self._let_go(goal)
@@ -428,7 +428,7 @@ class Admission:
         return claim
 
     def _count(self, counts: FrameCounts) -> None:
-        self._frames += counts.served
+        self._frames += counts.work
         self._others += counts.others
 
     def _let_go(self, goal: float) -> list[Lease]:

@@ -15,6 +15,7 @@ from steerstream_service.admission.picture_cost import (
     PictureTime,
     Spent,
     guess,
+    slowdown,
     typical,
 )
 from steerstream_service.admission.rate_meter import FrameCounts
@@ -93,6 +94,10 @@ class Capacity:
         self._typical: dict[str, PictureTime] = {}
         # Reused for the next vehicle of a crowd, which asks for the same while nothing changes.
         self._refused: tuple[Demand, str] | None = None
+        # So many times what pictures were granted the machine has come to take for them.
+        self._slowdown = 1.0
+        # Before the costs that the next review finds.
+        self._load_before: float | None = None
         self._busy_until_ns = 0
         self._next_dear_ns = 0
         self._driven_ns = 0
@@ -103,6 +108,11 @@ class Capacity:
     def load(self) -> float:
         """The load of all sessions, as a multiple of what an undisturbed server admits."""
         return self._fullest / self._max_load
+
+    @property
+    def rate_hz(self) -> float:
+        """The frames a second that all sessions stated."""
+        return self._load.rate_hz
 
     def add_model(self, name: str, steps: StepCost) -> None:
         """Take the measured cost of one more model's steps."""
@@ -192,16 +202,23 @@ class Capacity:
         del self._claims[claim]
         self._load.remove(claim)
         self._refused = None
+        if not self._claims:
+            # What they missed is no reason to refuse those that come now.
+            self.lateness = Lateness()
 
-    def measured(self, claim: Claim, mean: Spent) -> None:
-        """Note what the pictures of an admitted session cost.
+    def measured(self, claim: Claim, mean: Spent, ratio: float | None = None) -> None:
+        """Note what the pictures of an admitted session cost, just before a review.
 
         Args:
             claim: the session's.
             mean: what one of its pictures takes.
+            ratio: how many times its estimate it takes to decode one; None where none was.
         """
+        if self._load_before is None:
+            self._load_before = self.load
         receive, decode = mean.by_thread()
         claim.is_measured = True
+        claim.ratio = ratio
         self._load.change(claim, receive.plus(decode, 1))
 
     def weight(self, claim: Claim, picture_ns: float) -> float:
@@ -212,7 +229,7 @@ class Capacity:
             picture_ns: CPU time that the picture will take.
         """
         frame_ns = self._frame.cpu_ns
-        times = (frame_ns + picture_ns) / (frame_ns + claim.granted_ns)
+        times = (frame_ns + picture_ns) / (frame_ns + self._slowdown * claim.granted_ns)
         return times if times > _DEAR else 1.0
 
     def is_dear(self, claim: Claim, picture_ns: float) -> bool:
@@ -280,6 +297,8 @@ class Capacity:
             The load to go back to by letting sessions go, or None.
         """
         self._refused = None
+        before = self.load if self._load_before is None else self._load_before
+        self._load_before = None
         if self._claims:
             self._driven_ns = reading.at_ns
         elif reading.at_ns - self._driven_ns >= _FORGET_NS:
@@ -288,6 +307,8 @@ class Capacity:
             self._typical.clear()
         self._frame.update(reading)
         self._review_pictures()
+        if before:
+            self._shedding.priced(self.load / before)
         faithful = [count for count in counts if count.keeps_promise]
         if self._frame.in_use >= self._max_load and faithful:
             self._busy_until_ns = reading.at_ns + _BUSY_NS
@@ -309,6 +330,14 @@ class Capacity:
         if self._fullest <= self._bound:
             for claim in self._claims:
                 claim.granted_ns = claim.picture.cpu_ns
+                claim.granted_ratio = claim.ratio
+        self._slowdown = slowdown(
+            [
+                (claim.demand.rate_hz, claim.ratio / claim.granted_ratio)
+                for claim in self._claims
+                if claim.ratio and claim.granted_ratio
+            ]
+        )
 
     @property
     def _bound(self) -> float:

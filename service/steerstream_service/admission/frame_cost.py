@@ -18,6 +18,8 @@ _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _STAT = Path("/proc/stat")
 _LEAST_FRAMES = 100
 """Frames in one sample. With fewer, a timer or a garbage collection would dominate."""
+_LEAST_DEAR_FRAMES, _LEAST_NS = 20, 100_000_000
+"""So many are enough where they took so much CPU time: on a slow machine a hundred take seconds."""
 _ALONE_NS = 1_300_000
 """Extra CPU time of a frame on an idle server over one on a full server: caches are cold, and every
 message wakes threads. It falls linearly with the share of the CPU in use. On one core, a JPEG frame
@@ -32,7 +34,9 @@ _OTHER_NS = 600_000
 every other event: probes and descriptions take about as long, resets and refused frames less."""
 _MOST_OTHERS = 0.5
 """With more other events per frame than this no sample is taken: the subtraction is only a guess.
-A flood of them must make frames look neither dear nor cheap."""
+A flood of them must make frames look neither dear nor cheap. But frames take no more than all took:
+a cost above that is lowered, or a crowd that is refused would keep the cost that it is refused by.
+"""
 _MOST_RECEIVING = 0.25
 """With a larger part of the CPU time in receiving pictures no sample is taken either: what a byte
 takes is an estimate, and what it leaves out would make the frames of all look dear."""
@@ -52,9 +56,9 @@ class Reading(NamedTuple):
         at_ns: time of the monotonic clock.
         cpu_ns: CPU time of all threads of the process.
         loop_ns: CPU time of the event loop's thread.
-        frames: frames that were stepped, or given up because they were late.
+        frames: frames that were stepped; those that were given up count for a part of one.
         others: other events that cost CPU time: calls of any method, including refused ones,
-            resets, and frames that were refused or superseded.
+            resets, and frames that were refused, or superseded at once.
         stolen_ns: time of all cores that the host of a virtual machine gave to others.
         pictures: what the pictures of all sessions took.
     """
@@ -62,13 +66,13 @@ class Reading(NamedTuple):
     at_ns: int
     cpu_ns: int
     loop_ns: int
-    frames: int
+    frames: float
     others: int
     stolen_ns: int
     pictures: Spent = NOTHING_SPENT
 
     @classmethod
-    def now(cls, frames: int, others: int, pictures: Spent = NOTHING_SPENT) -> Self:
+    def now(cls, frames: float, others: int, pictures: Spent = NOTHING_SPENT) -> Self:
         """Read the clocks; must be called on the event loop's thread.
 
         Args:
@@ -104,6 +108,11 @@ class _Median:
     def take(self, sample_ns: float) -> None:
         self._samples_ns.append(min(max(sample_ns, self._least_ns), self._most_ns))
         self.value_ns = statistics.median(self._samples_ns)
+
+    def take_bound(self, bound_ns: float) -> None:
+        """Take a cost that a frame has at most."""
+        if bound_ns < self.value_ns:
+            self.take(bound_ns)
 
 
 class FrameCost:
@@ -161,9 +170,9 @@ class FrameCost:
         if reading.at_ns > last.at_ns:
             passed_ns = self._machine_cores * (reading.at_ns - last.at_ns)
             self._stolen.append((reading.stolen_ns - last.stolen_ns) / passed_ns)
-        if reading.frames == last.frames or _crowded(begin, reading) or _receives(begin, reading):
+        if reading.frames == last.frames:
             self._begin = reading
-        elif reading.frames - begin.frames >= _LEAST_FRAMES:
+        elif _suffices(begin, reading):
             self._sample(begin, reading)
             self._begin = reading
 
@@ -174,11 +183,17 @@ class FrameCost:
         receive, decode = end.pictures.since(begin.pictures).by_thread()
         cpu_ns = end.cpu_ns - begin.cpu_ns - decode.cpu_ns
         loop_ns = end.loop_ns - begin.loop_ns - decode.loop_ns
+        alone_ns = _ALONE_NS * max(0.0, 1.0 - self._share(begin, end))
+        loop_alone_ns = self._loop_part * alone_ns
+        if _crowded(begin, end) or _receives(begin, end):
+            # Nobody knows which part of this is of frames, but it is no more than all.
+            self._cpu.take_bound(_less(cpu_ns / frames, alone_ns))
+            self._loop.take_bound(_less(loop_ns / frames, loop_alone_ns))
+            return
         cpu_ns = _less(cpu_ns, others_ns + receive.cpu_ns) / frames
         loop_ns = _less(loop_ns, others_ns + receive.loop_ns) / frames
-        alone_ns = _ALONE_NS * max(0.0, 1.0 - self._share(begin, end))
         self._cpu.take(_less(cpu_ns, alone_ns))
-        self._loop.take(_less(loop_ns, self._loop_part * alone_ns))
+        self._loop.take(_less(loop_ns, loop_alone_ns))
         self.is_guess = False
 
     def _share(self, begin: Reading, end: Reading) -> float:
@@ -211,6 +226,11 @@ def _stolen_ns() -> int:
 def _less(total_ns: float, other_ns: float) -> float:
     """Return the rest of a total; at least half of it, since the other part is an estimate."""
     return max(total_ns / 2, total_ns - other_ns)
+
+
+def _suffices(begin: Reading, end: Reading) -> bool:
+    frames, cpu_ns = end.frames - begin.frames, end.cpu_ns - begin.cpu_ns
+    return frames >= _LEAST_FRAMES or (frames >= _LEAST_DEAR_FRAMES and cpu_ns >= _LEAST_NS)
 
 
 def _crowded(begin: Reading, end: Reading) -> bool:

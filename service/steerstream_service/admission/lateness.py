@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from steerstream_service.admission.rate_meter import FrameCounts
 
-_WINDOW_NS = 2_000_000_000
+WINDOW_NS = 2_000_000_000
 """Lateness is judged over this time: one stall is not a slow server."""
 _OFTEN = 0.01
 """With more than this share of frames missed, a server is late: less than half of the vehicles at
@@ -79,7 +79,7 @@ class Lateness:
                 sum(max(0, lag_ns - budget_ns // 2) for lag_ns in lags_ns),
             )
         )
-        while now_ns - self._reviews[0].at_ns >= _WINDOW_NS:
+        while now_ns - self._reviews[0].at_ns >= WINDOW_NS:
             self._reviews.popleft()
         self._judge(now_ns)
 
@@ -94,4 +94,4 @@ class Lateness:
         was_late, self.is_late = self.is_late, self.missed > _OFTEN
         if not was_late:
             self._late_since_ns = now_ns
-        self.lasts = self.is_late and now_ns - self._late_since_ns >= _WINDOW_NS
+        self.lasts = self.is_late and now_ns - self._late_since_ns >= WINDOW_NS

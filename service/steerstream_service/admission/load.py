@@ -81,17 +81,22 @@ class Claim:
 
     Attributes:
         granted_ns: CPU time that a picture may take; more than that counts as several frames.
+        ratio: how many times its estimate it takes to decode one; None where that is not known.
+        granted_ratio: the same when that time was granted.
         turn_ns: when a picture that takes more may come again; None where none has come.
         turn_took_ns: by how much that put off the turns of all others.
     """
 
-    __slots__ = ("demand", "granted_ns", "is_measured", "picture", "turn_ns", "turn_took_ns")
+    __slots__ = ("demand", "granted_ns", "granted_ratio", "is_measured", "picture", "ratio",
+        "turn_ns", "turn_took_ns")  # fmt: skip
 
     def __init__(self, demand: Demand, picture: PictureTime, *, is_measured: bool = False) -> None:
         self.demand = demand
         self.picture = picture
         self.is_measured = is_measured
         self.granted_ns = picture.cpu_ns
+        self.ratio: float | None = None
+        self.granted_ratio: float | None = None
         self.turn_ns: int | None = None
         self.turn_took_ns = 0
 
@@ -143,6 +148,11 @@ class Load:
 
     def __init__(self) -> None:
         self._by_key: dict[tuple[int, str], _Row] = {}
+
+    @property
+    def rate_hz(self) -> float:
+        """The frames a second of all sessions."""
+        return sum(row.rate_hz for row in self._by_key.values())
 
     def add(self, claim: Claim) -> None:
         """Count a session."""

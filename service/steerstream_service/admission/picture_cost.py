@@ -9,8 +9,8 @@ dear would make every session look dear, and those that behave would be let go w
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 from steerstream_bundle import pictures
 from steerstream_bundle.contract import FrameInput
@@ -52,6 +52,8 @@ _WEIGHT = 0.3
 _GUESS_NS = 1_300_000
 """CPU time of a picture that nobody has seen yet: that of a JPEG of 640x480. Too high a guess makes
 the last of a crowd wait for a second; too low a guess admits sessions that must leave."""
+
+_Figure = TypeVar("_Figure")
 
 
 class PictureTime(NamedTuple):
@@ -180,15 +182,22 @@ class PictureMeter:
             return None
         return Spent(self._receive, self._decode or 0.0, self._beside or 0.0)
 
+    @property
+    def ratio(self) -> float | None:
+        """How many times its estimate decoding takes: a running mean, or what the last three took.
+
+        Three in a row that took far more are believed at once, and only slowly that they are cheap
+        again. None before the first was decoded.
+        """
+        newest = min(self._last)
+        return self._ratio if newest <= _STALLED else max(self._ratio or 1.0, newest)
+
     def decode_ns(self, estimate_ns: float) -> float:
         """Return what it will take to decode a picture that seems to take `estimate_ns`.
 
-        What the session's others took tells how far that is off. Three in a row that took far more
-        are believed at once, and only slowly that they are cheap again.
+        What the session's others took tells how far that is off.
         """
-        ratio, newest = self._ratio or 1.0, min(self._last)
-        if newest > _STALLED:
-            ratio = max(ratio, newest)
+        ratio = self.ratio or 1.0
         if self._estimate is None or estimate_ns > _LARGER * self._estimate:
             ratio = max(1.0, ratio)
         return ratio * estimate_ns
@@ -247,10 +256,27 @@ def typical(sessions: Sequence[tuple[float, PictureTime]]) -> PictureTime:
     Args:
         sessions: of each, its rate and the cost of its pictures; not none.
     """
-    ordered = sorted(sessions, key=lambda session: session[1].cpu_ns)
+    return _middle(sessions, lambda picture: picture.cpu_ns)
+
+
+def slowdown(sessions: Sequence[tuple[float, float]]) -> float:
+    """Return how many times as long as before it takes to decode half of the pictures; at least 1.
+
+    A session's pictures are compared by what they seem to take, so those of another kind make no
+    difference, and a machine that became slow makes one for all.
+
+    Args:
+        sessions: of each, its rate, and how many times as long it takes for those of the session.
+    """
+    return max(1.0, _middle(sessions, lambda times: times)) if sessions else 1.0
+
+
+def _middle(sessions: Sequence[tuple[float, _Figure]], key: Callable[[_Figure], float]) -> _Figure:
+    """Return the figure of the session in the middle, where sessions count by their rates."""
+    ordered = sorted(sessions, key=lambda session: key(session[1]))
     half = sum(rate_hz for rate_hz, _ in ordered) / 2
-    costs = iter(ordered)
-    rate_hz, cost = next(costs)
+    figures = iter(ordered)
+    rate_hz, figure = next(figures)
     while (half := half - rate_hz) > 0:
-        rate_hz, cost = next(costs)
-    return cost
+        rate_hz, figure = next(figures)
+    return figure

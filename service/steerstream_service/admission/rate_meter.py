@@ -12,6 +12,8 @@ _MARGIN = 1.25
 """A camera may run this much above its stated rate: at 25 Hz instead of 20."""
 _BURST_FRAMES = 8
 """Frames that may arrive at once: what a network delays by 0.3 s at 25 Hz."""
+_GIVEN_UP = 1 / 7
+"""Work of a frame that the server gives up: it was received, and its skip is sent."""
 
 
 class FrameCounts(NamedTuple):
@@ -48,14 +50,27 @@ class FrameCounts(NamedTuple):
         return self.late - self.held_up + self.overdue
 
     @property
-    def served(self) -> int:
-        """Frames that took, or may have taken, the work of a whole frame."""
-        return self.commands + self.late - self.undecoded
+    def given_up(self) -> int:
+        """Frames that the server had no time for, of a session that keeps to its rate.
+
+        Those of a flood are not counted here, so that it does not make frames look cheap.
+        """
+        return 0 if self.surplus else self.undecoded + self.overdue
+
+    @property
+    def work(self) -> float:
+        """How many whole frames took as much work as this session's."""
+        return self._whole + _GIVEN_UP * self.given_up
 
     @property
     def others(self) -> int:
-        """Resets, and frames that were refused, superseded, or given up undecoded."""
-        return self.frames - self.served + self.resets
+        """Resets, and frames that were refused, or that a newer one superseded at once."""
+        return self.frames - self._whole - self.given_up + self.resets
+
+    @property
+    def _whole(self) -> int:
+        """Frames that took, or may have taken, the work of a whole frame."""
+        return self.commands + self.late - self.undecoded
 
     @property
     def keeps_promise(self) -> bool:

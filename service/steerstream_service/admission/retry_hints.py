@@ -7,6 +7,7 @@ the time that it was told; a new vehicle is answered at once.
 
 from __future__ import annotations
 
+import math
 import random
 
 _RETRY_MS = (1000, 2000)
@@ -14,7 +15,11 @@ _RETRY_MS = (1000, 2000)
 together do not come back together."""
 _REFUSALS_HZ = 100.0
 """Refusals a second that a crowd may cause, 6 % of a core; a larger crowd gets longer hints."""
-_LONGEST_MS = 10_000
+_LEAST_REFUSALS_HZ, _A_FRAME = 10.0, 0.25
+"""A server that drives few vehicles refuses fewer: so many for each of their frames, half of what
+would keep it from knowing what a frame costs (`frame_cost`)."""
+_LONGEST_MS = (7_500, 10_000)
+"""The longest hint is random too, or a crowd that gets no shorter one would come back together."""
 _REMEMBERED = 10_000
 """Vehicles that are remembered. Of a larger crowd the first are forgotten, and so answered at
 once."""
@@ -26,13 +31,20 @@ class RetryHints:
     def __init__(self) -> None:
         self._until_ns: dict[str, int] = {}
 
-    def refused(self, vehicle_id: str, now_ns: int) -> int:
-        """Note a refusal, and return the hint when to come back, in milliseconds."""
+    def refused(self, vehicle_id: str, now_ns: int, frames_hz: float = math.inf) -> int:
+        """Note a refusal, and return the hint when to come back, in milliseconds.
+
+        Args:
+            vehicle_id: who is refused.
+            now_ns: the time.
+            frames_hz: frames a second of those that drive.
+        """
         self._forget(now_ns)
-        crowd_ms = 1000 * len(self._until_ns) / _REFUSALS_HZ
+        refusals_hz = min(max(_LEAST_REFUSALS_HZ, _A_FRAME * frames_hz), _REFUSALS_HZ)
+        crowd_ms = 1000 * len(self._until_ns) / refusals_hz
         low_ms, high_ms = _RETRY_MS
         hint_ms = round(random.uniform(low_ms, high_ms) * max(1.0, crowd_ms / low_ms))
-        hint_ms = min(hint_ms, _LONGEST_MS)
+        hint_ms = min(hint_ms, round(random.uniform(*_LONGEST_MS)))
         self._until_ns[vehicle_id] = now_ns + 1_000_000 * hint_ms
         return hint_ms
 

@@ -7,6 +7,10 @@ although no measured cost explains it (`lateness`). Either must last before a se
 
 from __future__ import annotations
 
+from collections import deque
+
+from steerstream_service.admission.lateness import WINDOW_NS
+
 _OVER = 1.15
 """Sessions are let go above this multiple of the admitted load. The margin above 1 keeps a cost
 that wavers from ending sessions that were admitted a moment ago."""
@@ -31,8 +35,26 @@ class Shedding:
         self.limit = 1.0
         self._after_ns = after_ns
         self._notice_ns = notice_ns
+        # What the sessions of that time cost, as multiples of what they cost when the limit fell.
+        self._price = self._highest_price = 1.0
+        # Of the time in which frames count as missed; each with its own.
+        self._loads: deque[tuple[int, float]] = deque()
         self._since_ns: int | None = None
         self._updated_ns: int | None = None
+
+    def priced(self, times: float) -> None:
+        """Note that the same sessions are now known to ask for another load.
+
+        Where the limit fell because frames were missed before their cost was known, the cost
+        explains it now. Both together would let sessions go twice for one reason.
+
+        Args:
+            times: the load by the costs measured now, as a multiple of that by those before.
+        """
+        self._price *= times
+        if self._price > self._highest_price:
+            self.limit = min(1.0, self.limit * self._price / self._highest_price)
+            self._highest_price = self._price
 
     def update(self, now_ns: int, load: float, missed: float) -> float | None:
         """Take the present load; to be called a few times a second.
@@ -46,6 +68,7 @@ class Shedding:
             The load to go back to by letting sessions go, or None.
         """
         self._recover(now_ns)
+        highest = self._highest(now_ns, load)
         if load <= _OVER and not missed:
             self._since_ns = None
             return None
@@ -53,11 +76,23 @@ class Shedding:
             self._since_ns = now_ns
         if now_ns - self._since_ns < self._after_ns:
             return None
-        if missed and load <= _OVER:
+        if missed and highest <= _OVER:
             step = min(max(_SHORTEST_STEP, 2 * missed), _LONGEST_STEP)
-            self.limit = max(_LEAST_LIMIT, (1.0 - step) * min(load, self.limit))
+            self.limit = max(_LEAST_LIMIT, (1.0 - step) * min(highest, self.limit))
+            self._price = self._highest_price = 1.0
         self._since_ns = now_ns + self._notice_ns
         return self.limit
+
+    def _highest(self, now_ns: int, load: float) -> float:
+        """Return the highest load of the time in which the frames were missed.
+
+        Sessions that missed them may have ended since. They say nothing against the few that are
+        left, or against those that come in their place.
+        """
+        while self._loads and now_ns - self._loads[0][0] >= WINDOW_NS:
+            self._loads.popleft()
+        self._loads.append((now_ns, load))
+        return max(load for _, load in self._loads)
 
     def _recover(self, now_ns: int) -> None:
         if self._updated_ns is not None:

@@ -387,7 +387,8 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
                 self._forget(stream, error.reason.name.lower(), held=True)
 
     def _retry_ms(self, vehicle_id: str) -> int:
-        return self._retry_hints.refused(vehicle_id, time.monotonic_ns())
+        frames_hz = self._admission.capacity.rate_hz
+        return self._retry_hints.refused(vehicle_id, time.monotonic_ns(), frames_hz)
 
     async def _until_ready(self, vehicle_id: str) -> None:
         try:

@@ -253,6 +253,27 @@ def test_a_neighbour_that_takes_the_cpu_lets_sessions_go_after_a_while():
     assert goals == [1.0]
 
 
+def test_what_is_missed_before_its_cost_is_known_lets_sessions_go_once():
+    """Half of them went for the misses. Then the limit that fell with them held for the cost too,
+    once it was known, and 6 were left of 40."""
+    server = capacity(cores=1.0, on_cpu=True)
+    drive = Drive(server, 0)
+    for _ in range(40):
+        drive.sessions += fits(server, CAR)
+        drive.go(cpu_ms=1.0, picture_ms=0.5)
+    assert drive.sessions >= 38
+    for review in range(60):
+        # The machine is three times as slow, and for four seconds no sample shows it.
+        times = 1.0 if review < 8 else 3.0
+        share = min(1.0, 50 / 3 / drive.sessions)
+        late = round(10 * (1.0 - share))
+        goal = drive.go(cpu_ms=times, picture_ms=0.5 * times, late=late)
+        while goal is not None and server.load > goal:
+            leave(server)
+            drive.sessions -= 1
+    assert drive.sessions == 14, "0.85 of a core that does 50 / 3 times 20 frames a second"
+
+
 def test_many_late_sessions_keep_others_out():
     server = capacity()
     for _ in range(20):
@@ -292,6 +313,21 @@ def test_a_neighbour_that_starves_the_event_loop_keeps_newcomers_out_and_lets_th
             drive.sessions += 1
         assert drive.go() is None
     assert drive.sessions == 20
+
+
+def test_those_that_come_when_all_have_gone_are_not_refused_for_what_those_missed():
+    server = capacity()
+    for _ in range(20):
+        server.take(CAR)
+    drive = Drive(server, 20)
+    for _ in range(6):
+        drive.go(late=3)
+    assert server.lateness.lasts
+    for _ in range(19):
+        leave(server)
+    assert not fits(server, CAR)
+    leave(server)
+    assert room(server) == 42
 
 
 def test_one_long_stall_keeps_nobody_out_and_lets_nobody_go():
@@ -408,6 +444,58 @@ def test_dear_pictures_are_granted_where_all_fits_and_count_as_several_where_it_
         server.give_back(claim)
     server.review(Reading(S, 0, 0, 0, 0, 0), [])
     assert server.weight(crowd[0], picture_ns) == 1.0
+
+
+def full_of(*, cars):
+    """A core whose pictures were granted 2 ms, what they took, before it was full."""
+    server = capacity(cores=1.0, on_cpu=True)
+    claims = [server.take(CAR) for _ in range(cars)]
+    for claim in claims:
+        server.measured(claim, Spent(0.0, 2 * MS), 1.0)
+    server.review(Reading(0, 0, 0, 0, 0, 0), [])
+    return server, claims
+
+
+def test_a_machine_that_becomes_slow_makes_no_frame_count_as_several():
+    """Frames were refused as more than the stated rate, so that nobody kept to it: nobody was let
+    go, and at last all were late."""
+    server, cars = full_of(cars=9)
+    assert server.load <= 1
+    for claim in cars:
+        server.measured(claim, Spent(0.0, 6 * MS), 3.0)
+    server.review(Reading(S, 0, 0, 0, 0, 0), [])
+    assert server.load > 1
+    assert {server.weight(claim, 6 * MS) for claim in cars} == {1.0}
+    assert server.weight(cars[0], 18 * MS) == pytest.approx((1.6 + 18) / (1.6 + 6))
+    for ratio in (1.0, 0.5):
+        for claim in cars:
+            server.measured(claim, Spent(0.0, 2 * MS), ratio)
+        server.review(Reading(2 * S, 0, 0, 0, 0, 0), [])
+        assert server.weight(cars[0], 2 * MS) == 1.0
+        assert server.weight(cars[0], 6 * MS) == pytest.approx((1.6 + 6) / (1.6 + 2))
+
+
+def test_pictures_that_were_dear_and_are_cheap_take_nothing_of_what_others_were_granted():
+    """Or a crowd would have those of vehicles refused by sending stuffed files, and then others."""
+    server, cars = full_of(cars=9)
+    crowd = cars[1:]
+    for claim in crowd:
+        server.measured(claim, Spent(0.0, 0.2 * MS), 0.1)
+    for claim in crowd[:4]:
+        server.measured(claim, Spent(0.0, 16 * MS), 0.1)
+    server.review(Reading(S, 0, 0, 0, 0, 0), [])
+    assert server.load > 1
+    assert server.weight(cars[0], 2 * MS) == 1.0
+    assert server.weight(cars[0], 6 * MS) > 1.5
+
+
+def test_pictures_that_became_larger_count_as_several_however_many_do_so():
+    server, cars = full_of(cars=9)
+    for claim in cars[1:]:
+        server.measured(claim, Spent(0.0, 6 * MS), 1.0)
+    server.review(Reading(S, 0, 0, 0, 0, 0), [])
+    assert server.load > 1
+    assert server.weight(cars[1], 6 * MS) == pytest.approx((1.6 + 6) / (1.6 + 2))
 
 
 def test_frames_are_dear_beside_a_typical_one():

@@ -111,11 +111,20 @@ def test_costs_on_a_full_server_are_what_frames_took():
 def test_few_frames_are_gathered_until_they_are_many():
     process = Process()
     for _ in range(4):
-        process.run(frames=24, cpu_ms=10, seconds=0.25)
+        process.run(frames=24, cpu_ms=1, seconds=0.024)
     assert process.cost.is_guess
     assert process.cost.cpu_ns == GUESS_NS
-    process.run(frames=24, cpu_ms=10, seconds=0.25)
+    process.run(frames=24, cpu_ms=1, seconds=0.024)
     assert not process.cost.is_guess
+    assert process.cost.cpu_ns == pytest.approx(1 * MS)
+
+
+def test_of_dear_frames_few_are_enough():
+    """At 10 ms a frame a core does a hundred in a second, and a change was known after four."""
+    process = Process()
+    process.run(frames=19, cpu_ms=10, seconds=0.25)
+    assert process.cost.is_guess
+    process.run(frames=1, cpu_ms=10, seconds=0.01)
     assert process.cost.cpu_ns == pytest.approx(10 * MS, rel=0.05)
 
 
@@ -172,6 +181,21 @@ def test_a_flood_beside_one_vehicle_makes_frames_neither_dear_nor_cheap(rate_hz,
         process.run(frames=10, cpu_ms=cpu_ms, loop_ms=loop_ms, others=others)
     is_flood = rate_hz > 10
     assert process.cost.cpu_ns == pytest.approx(before_ns, rel=0.001 if is_flood else 0.22)
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_a_crowd_that_is_refused_does_not_keep_the_cost_that_it_is_refused_by(in_loop):
+    """A machine that was slow becomes fast: frames take no more than all took together."""
+    process = Process(in_loop=in_loop)
+    for _ in range(7):
+        process.run(frames=50, cpu_ms=6, loop_ms=5)
+    for _ in range(4):
+        process.run(frames=50, cpu_ms=2, loop_ms=1.5, others=60)
+    assert process.cost.cpu_ns <= 2 * MS
+    assert process.cost.loop_ns <= 1.5 * MS
+    for _ in range(20):
+        process.run(frames=50, cpu_ms=8, loop_ms=7, others=60)
+    assert process.cost.cpu_ns <= 2 * MS, "what a crowd takes makes no frame look dear"
 
 
 @pytest.mark.parametrize("in_loop", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,7 +68,7 @@ def test_a_review_counts_from_the_last_one():
     assert meter.review() == FrameCounts(0, 0, 0)
 
 
-def test_frames_without_a_command_and_resets_are_no_served_frames():
+def test_frames_without_a_command_and_resets_are_no_work_of_whole_frames():
     meter = RateMeter(20.0)
     for _ in range(10):
         meter.take(0)
@@ -77,7 +78,7 @@ def test_frames_without_a_command_and_resets_are_no_served_frames():
     meter.count_late(was_decoded=False)
     meter.count_reset()
     counts = meter.review()
-    assert (counts.served, counts.others, counts.late) == (4, 7, 2)
+    assert (counts.surplus, counts.work, counts.others, counts.late) == (2, 4, 7, 2)
     assert meter.review() == FrameCounts(0, 0, 0)
 
 
@@ -95,5 +96,13 @@ def test_frames_that_are_late_and_frames_that_are_superseded_late_are_missed():
     meter.count_overdue()
     meter.count_command()
     counts = meter.review()
-    assert (counts.frames, counts.missed, counts.served, counts.others) == (4, 2, 2, 2)
+    assert (counts.frames, counts.missed, counts.others) == (4, 2, 1)
+    assert counts.work == pytest.approx(2 + 1 / 7)
     assert meter.review() == FrameCounts(0, 0, 0)
+
+
+def test_a_frame_for_which_the_server_had_no_time_is_a_part_of_one_and_of_a_flood_it_is_none():
+    given_up = FrameCounts(within=10, surplus=0, late=7, commands=3, undecoded=7)
+    assert (given_up.work, given_up.others) == (pytest.approx(3 + 7 / 7), 0)
+    flood = given_up._replace(within=9, surplus=1)
+    assert (flood.work, flood.others) == (3, 7)

@@ -57,10 +57,46 @@ def test_missed_frames_without_a_cost_that_shows_it_take_a_step_back(shedding, m
     assert goal <= shedding.limit < 0.8, "nobody comes in their place at once"
 
 
+@pytest.mark.parametrize("left", [0.0, 0.1])
+def test_frames_that_sessions_missed_before_they_ended_say_nothing_against_those_that_are_left(
+    shedding, left
+):
+    """Of the load of the few that are left the limit was a half, and the next 136 vehicles had a
+    tenth of the server: it carried 7 of 39."""
+    run(shedding, 3, load=1.0, missed=1.0)
+    assert run(shedding, 1, load=left, missed=1.0, start_s=3) == [(3.0, 0.5)]
+    assert shedding.limit == pytest.approx(0.51)
+
+
+def test_frames_that_were_missed_under_a_load_that_shows_why_lower_no_limit(shedding):
+    run(shedding, 3, load=3.0, missed=1.0)
+    assert run(shedding, 1, load=0.1, missed=1.0, start_s=3) == [(3.0, 1.0)]
+    assert shedding.limit == 1.0
+
+
 def test_the_limit_comes_back(shedding):
     run(shedding, 5, load=1.0, missed=1.0)
     run(shedding, 60, start_s=5)
     assert shedding.limit == 1.0
+
+
+def test_a_cost_that_is_known_later_raises_the_limit_that_fell_for_want_of_it(shedding):
+    """Otherwise sessions went twice: half for the misses, and then of the rest for the cost."""
+    run(shedding, 3.5, load=1.0, missed=1.0)
+    shedding.priced(1.5)
+    assert shedding.limit == pytest.approx(0.75)
+    shedding.priced(1.0)
+    shedding.priced(2.0)
+    assert shedding.limit == 1.0
+
+
+def test_a_cost_that_wavers_raises_no_limit(shedding):
+    run(shedding, 3.5, load=1.0, missed=1.0)
+    shedding.priced(1.1)
+    for _ in range(100):
+        shedding.priced(1 / 1.1)
+        shedding.priced(1.1)
+    assert shedding.limit == pytest.approx(0.55)
 
 
 def test_there_is_always_room_for_some(shedding):

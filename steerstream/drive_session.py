@@ -83,6 +83,12 @@ _TOKEN_TRIED_S = 1.0
 """With less time than that the end is waited for."""
 _GOES_ON = (ConnectionFailed, SessionRefused, SessionEnded, ProtocolError, AnswerTimeout)
 """Errors of one server for which another one is tried."""
+_LEVELS = {
+    DriveState.DRIVING: logging.INFO,
+    DriveState.CLOSED: logging.INFO,
+    DriveState.LOST: logging.ERROR,
+}
+"""At which a change of state is logged; at WARNING by default."""
 
 _log = logging.getLogger(__name__)
 
@@ -159,7 +165,7 @@ class DriveSession(VehicleSession):
         self._token_left_s = 0.0
         self._change = SessionChange(DriveState.CONNECTING, None, "it was not opened yet")
         self._why = "it was opened"
-        self._error: SteerstreamError | None = None
+        self._error: SessionEnded | None = None
         self._retired_bytes = 0
         self._closing: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -176,7 +182,7 @@ class DriveSession(VehicleSession):
         """Return the next command, skip or notice.
 
         Raises:
-            SteerstreamError: the session was given up; why.
+            SessionEnded: the session was given up; why.
         """
         answer = await self._inbox.get()
         if answer is not None:
@@ -204,7 +210,11 @@ class DriveSession(VehicleSession):
             self._keep(None, None)
 
     async def finish(self) -> None:
-        """Say that no more frames follow; the iterator ends after the last answer."""
+        """Say that no more frames follow; the iterator ends after the last answer.
+
+        Without a server the last answers wait for one. Where none is found until the session is
+        given up, the iterator raises why.
+        """
         async with self._sending:
             self._is_finished = True
             self._end_if_finished()
@@ -375,8 +385,10 @@ class DriveSession(VehicleSession):
         """Do work without which the session cannot be, and end it where that fails."""
         try:
             await work()
-        except SteerstreamError as error:
+        except SessionEnded as error:
             self._give_up(error)
+        except SteerstreamError as error:
+            self._give_up(_lost("the session cannot go on: ", error))
         except Exception as error:  # noqa: BLE001 - whoever waits for the session gets the error
             _log.exception("drive session: a fault of the client")
             lost = SessionLost(
@@ -414,8 +426,12 @@ class DriveSession(VehicleSession):
                 else:
                     return
             without_s = self._loop.time() - self._without_since_s
-            if is_first or (self._leg is None and without_s > self._hand_over.give_up_after_s):
+            if is_first:
                 raise error
+            give_up_after_s = self._hand_over.give_up_after_s
+            if self._leg is None and without_s > give_up_after_s:
+                tried = f"no server took the session for {give_up_after_s:g} s"
+                raise _lost(f"{tried}; the last one said: ", error)
             await asyncio.sleep(pause_s())
 
     async def _change_to(self, target: str) -> None:
@@ -685,7 +701,7 @@ class DriveSession(VehicleSession):
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    def _give_up(self, error: SteerstreamError) -> None:
+    def _give_up(self, error: SessionEnded) -> None:
         if self._error is not None:
             return
         self._error = error
@@ -802,8 +818,7 @@ class DriveSession(VehicleSession):
         with_state: bool | None = None,
     ) -> None:
         self._change = SessionChange(state, target, reason, with_state)
-        is_well = state in {DriveState.DRIVING, DriveState.CLOSED}
-        level = logging.INFO if is_well else logging.WARNING
+        level = _LEVELS.get(state, logging.WARNING)
         _log.log(level, "drive session %s at %s: %s", state.value, target, reason)
         if self._on_change is not None:
             # A fault of the callback must not end the hand-over.
@@ -825,6 +840,18 @@ def _is_of_one_server(error: SteerstreamError, *, was_taken: bool) -> bool:
         return True
     # A status without a reason came from no server of this kind, but from what stands in its place.
     return error.code is not None and not error.reason.is_stated
+
+
+def _lost(happened: str, cause: SteerstreamError) -> SessionLost:
+    """Return the end of an open session, by what the last server said or what else went wrong."""
+    error = SessionLost(
+        f"{happened}{cause}",
+        code=cause.code,
+        reason=cause.reason,
+        retry_after_s=cause.retry_after_s,
+    )
+    error.__cause__ = cause
+    return error
 
 
 def _happened(error: SessionEnded | None) -> str:

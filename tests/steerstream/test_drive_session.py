@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import gc
 import logging
+import re
 import warnings
 from typing import Any
 
@@ -29,6 +30,7 @@ from steerstream import (
     FramePolicy,
     GuardReason,
     HandOver,
+    MissingExtra,
     Pace,
     SessionClosed,
     SessionLost,
@@ -37,6 +39,7 @@ from steerstream import (
     Shedding,
     Skipped,
     SkipReason,
+    SteerstreamError,
     TicketIssued,
     TokenExpired,
     UnknownModel,
@@ -59,7 +62,7 @@ class Fleet:
         self.down: set[str] = set()
         self.asked: list[str] = []
         self.slow: asyncio.Event | None = None
-        self.unreadable = False
+        self.broken: SteerstreamError | None = None
         self.answers_come_first = False
         self.deaf: set[str] = set()
         self.may_receive: dict[str, asyncio.Semaphore] = {}
@@ -107,8 +110,8 @@ class _Transport:
             await self._fleet.slow.wait()
 
     async def drive(self):
-        if self._fleet.unreadable:
-            raise BadRequest("cannot read the token")
+        if self._fleet.broken is not None:
+            raise self._fleet.broken
         stream = await self._inner.drive()
         if self._fleet.answers_come_first:
             send = stream.send
@@ -605,25 +608,52 @@ async def test_a_refusal_s_hint_is_obeyed_and_the_next_server_asked():
         assert fleet.asked[1:] == ["a", "b", "c"]
         fleet.down |= {"a", "c"}
         await session.request(b"picture")
-        with pytest.raises(ConnectionFailed):
+        with pytest.raises(SessionLost):
             await session.request(b"picture", timeout_s=LIMIT_S)
     assert "b" not in fleet.asked[4:], "it asked for an hour"
 
 
-async def test_it_is_given_up_after_its_time_and_says_why():
+async def test_it_is_given_up_after_its_time_and_says_why(caplog):
     fleet = Fleet(a=dies_at(1), b=FakeServer())
     fleet.down.add("b")
+    why = r"no server took the session for 0\.3 s; the last one said: [ab] is down"
     async with fleet.connect() as client, fleet.session(client) as session:
         await session.request(b"picture")
         fleet.down.add("a")
-        with pytest.raises(ConnectionFailed, match="is down"):
+        with pytest.raises(SessionLost, match=why) as caught:
             await session.request(b"picture", timeout_s=LIMIT_S)
+        assert isinstance(caught.value.__cause__, ConnectionFailed)
         assert session.state is DriveState.LOST
-        with pytest.raises(ConnectionFailed):
+        with pytest.raises(SessionLost):
             await session.send_frame(b"picture")
-        with pytest.raises(ConnectionFailed):
+        with pytest.raises(SessionLost):
+            await session.reset()
+        with pytest.raises(SessionLost):
             await anext(session)
     assert fleet.states == ["driving", "resuming", "lost"]
+    [said] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert re.search(why, said.getMessage())
+
+
+async def test_one_that_is_finished_without_a_server_ends_its_iterator_with_the_loss():
+    fleet = Fleet(a=dies_at(1))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        await session.request(b"picture")
+        fleet.down.add("a")
+        await session.send_frame(b"picture")
+        await session.finish()
+        with pytest.raises(SessionLost, match="no server took the session"):
+            await anext(session)
+
+
+async def test_what_no_other_server_could_mend_ends_an_open_session_as_a_loss():
+    fleet = Fleet(a=dies_at(1))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        await session.request(b"picture")
+        fleet.broken = MissingExtra("install it")
+        with pytest.raises(SessionLost, match="the session cannot go on: install it") as caught:
+            await session.request(b"picture", timeout_s=LIMIT_S)
+    assert caught.value.__cause__ is fleet.broken
 
 
 async def test_it_comes_back_to_the_only_server():
@@ -1208,8 +1238,9 @@ async def test_where_no_other_server_takes_the_session_its_last_word_is_told():
         for _ in range(3):
             await session.request(b"picture")
         fleet.down.add("a")
-        with pytest.raises((BadRequest, ConnectionFailed), match=r"camera cannot|is down"):
+        with pytest.raises(SessionLost, match=r"camera cannot|is down") as caught:
             await session.request(b"picture")
+        assert isinstance(caught.value.__cause__, BadRequest | ConnectionFailed)
     assert fleet.openings("b")
 
 
@@ -1367,10 +1398,13 @@ async def test_where_only_the_expired_token_is_given_the_session_is_lost_after_i
         fleet.servers["a"].refuse = Fail(
             Code.UNAUTHENTICATED, "the token cannot be used", reason=ErrorReason.UNAUTHENTICATED
         )
-        with pytest.raises(AccessDenied, match="the token cannot be used"):
+        with pytest.raises(SessionLost, match="the token cannot be used") as caught:
             await session.request(b"picture", timeout_s=LIMIT_S)
+        assert isinstance(caught.value.__cause__, AccessDenied)
+        assert caught.value.reason is ErrorReason.UNAUTHENTICATED
+        assert caught.value.code is Code.UNAUTHENTICATED
         assert session.state is DriveState.LOST
-        with pytest.raises(AccessDenied):
+        with pytest.raises(SessionLost):
             await session.send_frame(b"picture")
     assert fleet.states == ["driving", "resuming", "lost"]
 
@@ -1389,11 +1423,11 @@ async def test_a_file_of_the_token_that_is_being_replaced_costs_no_session():
     fleet = Fleet(a=scripted(lambda at: [Draining(60_000), Reply()] if at == 0 else Reply()))
     fleet.servers["b"] = FakeServer()
     async with fleet.connect() as client, fleet.session(client) as session:
-        fleet.unreadable = True
+        fleet.broken = BadRequest("cannot read the token")
         await session.request(b"picture")
         await until(lambda: len(fleet.asked) >= 5)
         assert isinstance(await session.request(b"picture"), Command)
-        fleet.unreadable = False
+        fleet.broken = None
         fleet.down.add("a")
         await until(lambda: session.state is DriveState.DRIVING)
     assert fleet.states == ["driving", "degraded", "driving", "closed"]
@@ -1401,7 +1435,7 @@ async def test_a_file_of_the_token_that_is_being_replaced_costs_no_session():
 
 async def test_a_file_of_the_token_that_is_missing_at_the_start_is_said_at_once():
     fleet = Fleet(a=FakeServer())
-    fleet.unreadable = True
+    fleet.broken = BadRequest("cannot read the token")
     async with fleet.connect() as client:
         with pytest.raises(BadRequest, match="cannot read the token"):
             await fleet.session(client)

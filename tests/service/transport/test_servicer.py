@@ -949,7 +949,7 @@ async def test_a_server_whose_loop_is_starved_says_so_and_takes_nobody_until_it_
 ):
     caplog.set_level(logging.WARNING)
     monkeypatch.setattr("steerstream_service.transport.servicer._REVIEW_S", 0.02)
-    monkeypatch.setattr("steerstream_service.admission.lateness._WINDOW_NS", 100_000_000)
+    monkeypatch.setattr("steerstream_service.admission.lateness.WINDOW_NS", 100_000_000)
     async with running(tiny) as run:
         vehicle = await run.vehicle(budget_ms=50)
         lag = run.server._service._lag

@@ -337,7 +337,8 @@ class Client:
         self._opening.add(stream)
         try:
             opened = await self._open(stream, opening.request)
-            info = wire.session_info(opened, opening.camera)
+            asked_ms = opening.request.open.budget_ms
+            info = wire.session_info(opened, opening.camera, asked_ms)
             if info.view is not None:
                 views.load_packages()
             self._connected()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from steerstream.answers import Pace
 
 _NS_PER_MS = 1_000_000
+_LONGEST_MS = 10_000.0
+"""No frame waits for longer, whatever a server asks for: in less, one by default ends a session for
+want of frames."""
 
 
 class FramePace:
@@ -21,13 +24,13 @@ class FramePace:
 
     def keep(self, pace: Pace, now_ns: int) -> None:
         """Keep another pace from now on."""
-        period_ns = round(pace.period_ms * _NS_PER_MS)
+        period_ns = round(min(pace.period_ms, _LONGEST_MS) * _NS_PER_MS)
         if self._period_ns:
             # Stretched like the period: otherwise all sessions would send in one part of it. A wait
             # far beyond a very short period would become endless with a long one.
             wait_ns = min(self.wait_ns(now_ns) * period_ns // self._period_ns, period_ns)
         else:
-            wait_ns = round(pace.first_in_ms * _NS_PER_MS)
+            wait_ns = round(min(pace.first_in_ms, _LONGEST_MS) * _NS_PER_MS)
         self._period_ns, self._welcome_ns = period_ns, now_ns + wait_ns
 
     def wait_ns(self, now_ns: int) -> int:

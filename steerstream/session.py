@@ -64,6 +64,9 @@ SILENCE_S = 5.0
 6 s under LATEST with a budget of 50 ms, long after its guard told the vehicle to release, and after
 15 s under EVERY, as gRPC gives up a dead network."""
 
+LONGEST_ANSWER_MS = 60_000
+"""No request under EVERY waits for longer than this, or its budget, whatever the server says."""
+
 IDLE_TIMEOUT_MS = 10_000
 """A server's by default, and what one is held to that states none."""
 
@@ -352,6 +355,7 @@ class Session(VehicleSession):
         self._draining: Draining | None = None
         self._shedding: Shedding | None = None
         self._pace = FramePace()
+        self._paced: asyncio.Future[None] | None = None
         self._error: SessionEnded | None = None
         self._sent_bytes = 0
         # Done when the close begins.
@@ -425,15 +429,21 @@ class Session(VehicleSession):
 
         `send_frame` does so by itself.
         """
-        wait_ns = self._pace.wait_ns(self._clock())
-        if wait_ns:
+        now_ns = self._clock()
+        # News of the pace may make the wait shorter and not longer: however many come, it ends.
+        latest_ns = now_ns + self._pace.wait_ns(now_ns)
+        while wait_ns := min(self._pace.wait_ns(now_ns), max(0, latest_ns - now_ns)):
+            self._paced = asyncio.get_running_loop().create_future()
             # The end of the session ends the wait too, and the vehicle's own close at once.
             await asyncio.wait(
-                [self._reader, self._closing],
+                [self._reader, self._closing, self._paced],
                 timeout=wait_ns / 1e9,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-        self._pace.sent(self._clock())
+            now_ns = self._clock()
+            if self._reader.done() or self._closing.done() or not self._paced.done():
+                break
+        self._pace.sent(now_ns)
 
     async def reset(self) -> None:
         """Set the recurrent state back to its initial value, between the frames around it.
@@ -660,6 +670,8 @@ class Session(VehicleSession):
             if not self._pace.is_kept:
                 _log.warning("session %s: the server is full; frames wait", self.info.session_id)
             self._pace.keep(notice, self._clock())
+            if self._paced is not None and not self._paced.done():
+                self._paced.set_result(None)
         if notice is not None:
             self._observer.noticed(notice)
             self._inbox.put_notice(notice)
@@ -716,7 +728,8 @@ class Session(VehicleSession):
 def default_timeout_s(info: SessionInfo, bounds: Bounds) -> float:
     """Return how long a request waits, in seconds; see `Session.request`."""
     if info.frame_policy is FramePolicy.EVERY and info.limits.idle_timeout_ms:
-        return info.limits.idle_timeout_ms / 1e3
+        longest_ms = max(LONGEST_ANSWER_MS, info.granted_budget_ms)
+        return min(info.limits.idle_timeout_ms, longest_ms) / 1e3
     return (info.granted_budget_ms + bounds.max_hold_ms) / 1e3
 
 

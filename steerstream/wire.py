@@ -153,13 +153,17 @@ def reset_request(count: int) -> drive_service_pb2.DriveRequest:
 
 
 def session_info(
-    response: drive_service_pb2.DriveResponse, camera: Camera | None = None
+    response: drive_service_pb2.DriveResponse,
+    camera: Camera | None = None,
+    asked_budget_ms: float = 0.0,
 ) -> SessionInfo:
     """Read the first answer of a stream.
 
     Args:
         response: the answer.
         camera: that the session was opened with.
+        asked_budget_ms: that was asked for, which the server may not exceed: the client's timeouts
+            go by it. 0 for none.
 
     Raises:
         ProtocolError: it is not `opened`, leaves the policy open, or has a number that cannot be
@@ -176,7 +180,7 @@ def session_info(
         session_id=opened.session_id,
         model=model(opened.model),
         granted_budget_ms=_number(
-            opened, "granted_budget_ms", low=_MIN_BUDGET_MS, high=_MAX_BUDGET_MS
+            opened, "granted_budget_ms", low=_MIN_BUDGET_MS, high=asked_budget_ms or _MAX_BUDGET_MS
         ),
         frame_policy=policy,
         resumed=opened.resumed,

@@ -66,6 +66,15 @@ def test_after_a_frame_that_came_too_soon_the_next_one_waits_for_a_period_at_mos
     assert pace.wait_ns(0) == 200 * MS
 
 
+def test_no_pace_makes_a_frame_wait_for_more_than_ten_seconds():
+    pace = FramePace()
+    pace.keep(Pace(period_ms=3_600_000.0, first_in_ms=3_600_000.0), 0)
+    assert pace.wait_ns(0) == 10_000 * MS
+    pace.keep(Pace(period_ms=200.0, first_in_ms=0.0), 0)
+    pace.keep(Pace(period_ms=3_600_000.0, first_in_ms=0.0), 0)
+    assert pace.wait_ns(0) == 10_000 * MS
+
+
 def test_a_period_of_zero_ends_the_pace():
     pace = FramePace()
     pace.keep(Pace(period_ms=200.0, first_in_ms=100.0), 0)

@@ -37,11 +37,14 @@ from steerstream import (
     SkipReason,
     TicketIssued,
     Validity,
+    wire,
 )
 from steerstream import session as session_module
-from steerstream.session import MAX_IN_FLIGHT, MAX_UNREAD, max_silence_s
+from steerstream.guard import Guard
+from steerstream.session import MAX_IN_FLIGHT, MAX_UNREAD, default_timeout_s, max_silence_s
 from steerstream.testing import Drop, Fail, FakeServer, FakeTransport, Reply, Skip, VirtualClock
-from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc
+from steerstream.testing.answers import notice_response
+from steerstream.v1 import drive_service_pb2, drive_service_pb2_grpc, session_pb2
 from tests.steerstream.wired import serving, serving_with
 
 JPEG = b"\xff\xd8 a picture"
@@ -178,6 +181,65 @@ async def test_a_frame_waits_until_it_is_welcome_to_a_full_server(monkeypatch):
             await session.request(JPEG)
         monkeypatch.undo()
     assert waits == [150, 200, 200]
+
+
+async def test_a_frame_that_waits_to_be_welcome_goes_once_the_pace_has_ended():
+    async with session_with([Pace(9000.0, 9000.0), Reply()]) as (session, _):
+        await session.request(JPEG)
+        waiting = asyncio.create_task(session.send_frame(JPEG))
+        await asyncio.sleep(0)
+        session._take_notice(notice_response(Pace(0.0, 0.0)).notice)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert waiting.done()
+
+
+async def test_no_news_of_the_pace_make_a_frame_wait_for_longer_than_it_was_to(monkeypatch):
+    clock, waits = VirtualClock(), []
+
+    async def waited(_futures, *, timeout, return_when):  # noqa: ASYNC109 - as asyncio.wait
+        waits.append(round(1e3 * timeout))
+        clock.advance(8000 if len(waits) == 1 else 1e3 * timeout)
+        for pace in (Pace(0.0, 0.0), Pace(9000.0, 9000.0)) if len(waits) == 1 else ():
+            session._take_notice(notice_response(pace).notice)
+
+    script = [Pace(9000.0, 9000.0), Reply(latency_ms=0)]
+    async with session_with(script, clock=clock) as (session, _):
+        await session.request(JPEG)
+        monkeypatch.setattr(asyncio, "wait", waited)
+        await session.request(JPEG)
+        monkeypatch.undo()
+    assert waits == [9000, 1000]
+
+
+class Generous(FakeServer):
+    """A server that grants 50 ms, whatever was asked for."""
+
+    def open(self, opening):
+        granted = super().open(opening)
+        granted.granted_budget_ms = 50.0
+        return granted
+
+
+async def test_a_server_that_grants_more_time_than_was_asked_for_breaks_the_contract():
+    """The client's own timeouts go by it."""
+    server = Generous()
+    async with steerstream.connect("fake", transport=server.transport()) as client:
+        with pytest.raises(ProtocolError, match="granted_budget_ms"):
+            await client.open_session(vehicle_id="car", budget_ms=49)
+        for budget_ms in (50, None):
+            session = await client.open_session(vehicle_id="car", budget_ms=budget_ms)
+            assert session.info.granted_budget_ms == 50
+
+
+def test_a_request_waits_for_a_minute_or_its_budget_whatever_the_server_s_idle_timeout():
+    granted = Generous().open(session_pb2.OpenSession(frame_policy=FramePolicy.EVERY))
+    granted.limits.idle_timeout_ms = 2**32 - 1
+    bounds = Guard().bounds
+    for budget_ms, waits_s in ((50.0, 60.0), (90_000.0, 90.0)):
+        granted.granted_budget_ms = budget_ms
+        info = wire.session_info(drive_service_pb2.DriveResponse(opened=granted))
+        assert default_timeout_s(info, bounds) == waits_s
 
 
 async def test_a_frame_that_waits_to_be_welcome_learns_that_the_session_ended():

@@ -24,8 +24,8 @@ from steerstream.errors import (
     SessionClosed,
     SteerstreamError,
 )
-from steerstream.failures import RpcFailed, call_error
-from steerstream.hand_over import HandOver, SessionChange
+from steerstream.failures import RpcFailed, call_error, may_come
+from steerstream.hand_over import HandOver, SessionChange, pauses_s
 from steerstream.models import FramePolicy, ServedModels
 from steerstream.opening import Opening, SessionOptions
 from steerstream.session import Clock, Session, VehicleSession
@@ -81,7 +81,8 @@ def connect(
             block. Without `tls` a token goes to servers on this machine alone.
         timeout_s: how long connecting, opening and describing may take, in seconds each. To find
             out why connecting failed may take 3 s more.
-        wait_for_server: keep trying until `timeout_s` where the server refuses the connection.
+        wait_for_server: keep trying until `timeout_s` where the server refuses the connection, and
+            also where it opens no session yet, because it warms up or is full.
         transport: takes the place of gRPC; see `steerstream.testing`. Or a function that returns
             one for a target.
         clock: the client's monotonic clock, in nanoseconds.
@@ -126,7 +127,8 @@ class Client:
             uses it.
         targets: the servers' names; the first that is reached is connected to.
         timeout_s: how long connecting, opening and describing may take, in seconds each.
-        wait_for_server: keep trying until `timeout_s` where the server refuses the connection.
+        wait_for_server: keep trying until `timeout_s` where the server refuses the connection, and
+            also where it opens no session yet, because it warms up or is full.
         clock: the client's monotonic clock, in nanoseconds.
     """
 
@@ -308,7 +310,7 @@ class Client:
         )
         self._sessions.add(session)
         try:
-            await session.begin()
+            await session.begin(wait_s=self._timeout_s if self._wait_for_server else 0.0)
         except BaseException:
             await session.aclose()
             raise
@@ -333,10 +335,25 @@ class Client:
             raise
 
     async def _open_session(self, opening: Opening) -> Session:
+        """Open a session, as often as it takes where the client waits for the server."""
+        now_s, pause_s = asyncio.get_running_loop().time, pauses_s()
+        until_s = now_s() + self._timeout_s
+        while True:
+            try:
+                return await self._open_once(opening, until_s - now_s())
+            except SteerstreamError as error:
+                next_s = max(pause_s(), error.retry_after_s or 0.0)
+                is_awaited = self._wait_for_server and may_come(error)
+                if not is_awaited or now_s() + next_s >= until_s:
+                    raise
+                _log.debug("%s opens no session yet: %s", self._target, error)
+            await asyncio.sleep(next_s)
+
+    async def _open_once(self, opening: Opening, timeout_s: float) -> Session:
         stream = await self._connected().drive()
         self._opening.add(stream)
         try:
-            opened = await self._open(stream, opening.request)
+            opened = await self._open(stream, opening.request, timeout_s)
             asked_ms = opening.request.open.budget_ms
             info = wire.session_info(opened, opening.camera, asked_ms)
             if info.view is not None:
@@ -368,10 +385,10 @@ class Client:
         return session
 
     async def _open(
-        self, stream: Stream, request: drive_service_pb2.DriveRequest
+        self, stream: Stream, request: drive_service_pb2.DriveRequest, timeout_s: float
     ) -> drive_service_pb2.DriveResponse:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 with contextlib.suppress(RpcFailed):
                     # Where the stream has ended already, receive knows why.
                     await stream.send(request)

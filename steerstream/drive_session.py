@@ -44,6 +44,7 @@ from steerstream.errors import (
     SessionTakenOver,
     SteerstreamError,
 )
+from steerstream.failures import may_come
 from steerstream.guard import Guard, SafeCommand
 from steerstream.hand_over import DriveState, HandOver, SessionChange, Targets, pauses_s
 from steerstream.images import Image
@@ -191,13 +192,16 @@ class DriveSession(VehicleSession):
             raise self._error
         raise StopAsyncIteration
 
-    async def begin(self) -> None:
+    async def begin(self, *, wait_s: float = 0.0) -> None:
         """Open the session at the first server that takes it.
+
+        Args:
+            wait_s: how long to ask again, in seconds, where one may take it a little later.
 
         Raises:
             SteerstreamError: none does; why the last one did not.
         """
-        await self._find_server(is_first=True)
+        await self._find_server(first_until_s=self._loop.time() + wait_s)
         self._tasks += map(self._begun, (self._supervise, self._watch))
 
     # Frames out
@@ -402,8 +406,15 @@ class DriveSession(VehicleSession):
             await self._wanted.wait()
             await self._find_server()
 
-    async def _find_server(self, *, is_first: bool = False) -> None:
+    async def _find_server(self, *, first_until_s: float | None = None) -> None:
+        """Change to a server that takes the session.
+
+        Args:
+            first_until_s: until when one is sought that opens it, by the loop's clock; None where
+                one has opened it before.
+        """
         pause_s = pauses_s()
+        is_first, is_awaited = first_until_s is not None, False
         other_states = 0
         error: SteerstreamError = ConnectionFailed("every server asked for time; try again later")
         while is_first or self._wanted.is_set():
@@ -416,6 +427,7 @@ class DriveSession(VehicleSession):
                     if not _is_of_one_server(failure, was_taken=not is_first):
                         raise
                     error = failure
+                    is_awaited |= may_come(failure)
                     self._targets.leave(target, failure.retry_after_s)
                     _log.info("%s does not take the session: %s", target, failure)
                     # While the leg before answers, it may be the one that skipped a frame.
@@ -426,10 +438,10 @@ class DriveSession(VehicleSession):
                 else:
                     return
             without_s = self._loop.time() - self._without_since_s
-            if is_first:
+            if first_until_s is not None and not (is_awaited and self._loop.time() < first_until_s):
                 raise error
             give_up_after_s = self._hand_over.give_up_after_s
-            if self._leg is None and without_s > give_up_after_s:
+            if not is_first and self._leg is None and without_s > give_up_after_s:
                 tried = f"no server took the session for {give_up_after_s:g} s"
                 raise _lost(f"{tried}; the last one said: ", error)
             await asyncio.sleep(pause_s())

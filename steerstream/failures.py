@@ -172,6 +172,14 @@ def session_error(failure: RpcFailed) -> SessionEnded:
     return _build(kind if issubclass(kind, SessionEnded) else SessionLost, failure)
 
 
+def may_come(error: SteerstreamError) -> bool:
+    """Whether the same server may open the session a little later.
+
+    It is starting, or has no room as yet: one that warms up says the same as one that is full.
+    """
+    return isinstance(error, ConnectionFailed) or error.reason is ErrorReason.TOO_MANY_SESSIONS
+
+
 def _build(kind: type[_Kind], failure: RpcFailed) -> _Kind:
     return kind(
         _text(kind, failure),

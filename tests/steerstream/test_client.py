@@ -12,6 +12,7 @@ import pytest
 
 import steerstream
 from steerstream import (
+    AccessDenied,
     BadRequest,
     Bounds,
     Camera,
@@ -147,6 +148,63 @@ async def test_a_refused_session_says_why_and_leaves_no_task(refusal, kind):
         refusal.retry_after_s,
     )
     assert asyncio.all_tasks() == before
+
+
+class WarmingUp(FakeServer):
+    """Refuses the first sessions as a real server does that warms up."""
+
+    def __init__(self, refusals: int, **refusal: Any) -> None:
+        super().__init__()
+        self.refusals = [Fail(**{**WARMING_UP, **refusal})] * refusals
+
+    def open(self, opening):
+        if self.refusals:
+            raise self.refusals.pop().error()
+        return super().open(opening)
+
+
+WARMING_UP: dict[str, Any] = {
+    "code": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "message": "the server is warming up; try again later",
+    "reason": ErrorReason.TOO_MANY_SESSIONS,
+}
+GONE: dict[str, Any] = {
+    "code": grpc.StatusCode.UNAVAILABLE,
+    "message": "no upstream",
+    "reason": ErrorReason.UNSPECIFIED,
+}
+
+
+@pytest.mark.parametrize("refusal", [WARMING_UP, GONE, {"retry_after_s": 0.01}])
+async def test_an_opening_waits_for_a_server_that_warms_up_where_that_was_asked_for(refusal):
+    server = WarmingUp(3, **refusal)
+    options: Any = {"transport": server.transport(), "timeout_s": 60.0}
+    async with steerstream.connect("fake", **options) as client:
+        with pytest.raises((SessionRefused, ConnectionFailed)):
+            await client.open_session(vehicle_id="car")
+    assert len(server.refusals) == 2
+    async with steerstream.connect("fake", **options, wait_for_server=True) as client:
+        session = await client.open_session(vehicle_id="car")
+        assert isinstance(await session.request(JPEG), Command)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        ({"retry_after_s": 3600.0}, SessionRefused),
+        ({"reason": ErrorReason.SHARE_TAKEN}, SessionRefused),
+        ({"reason": ErrorReason.UNAUTHENTICATED}, AccessDenied),
+        ({"reason": ErrorReason.UNKNOWN_MODEL}, UnknownModel),
+    ],
+)
+async def test_an_opening_waits_no_longer_than_it_may_and_for_nothing_else(refusal, error):
+    server = WarmingUp(2, **refusal)
+    server.refusals.append(Fail(**WARMING_UP))
+    options: Any = {"timeout_s": 60.0, "wait_for_server": True}
+    async with steerstream.connect("fake", transport=server.transport(), **options) as client:
+        with pytest.raises(error, match="warming up"):
+            await client.open_session(vehicle_id="car")
+    assert len(server.refusals) == 1
 
 
 async def test_an_unknown_model_is_refused_by_name():

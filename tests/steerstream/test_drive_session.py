@@ -656,6 +656,63 @@ async def test_what_no_other_server_could_mend_ends_an_open_session_as_a_loss():
     assert caught.value.__cause__ is fleet.broken
 
 
+def warming_up(times):
+    """A server that takes the opening after so many."""
+
+    class WarmingUp(FakeServer):
+        def open(self, opening):
+            nonlocal times
+            if times:
+                times -= 1
+                raise FULL.error()
+            return super().open(opening)
+
+    return WarmingUp()
+
+
+FULL = Fail(
+    Code.RESOURCE_EXHAUSTED,
+    "the server is warming up; try again later",
+    reason=ErrorReason.TOO_MANY_SESSIONS,
+)
+
+
+async def test_the_first_opening_waits_for_a_server_that_warms_up_where_that_was_asked_for():
+    fleet = Fleet(a=warming_up(3))
+    async with fleet.connect() as client:
+        with pytest.raises(SessionRefused):
+            await fleet.session(client, hand_over=PATIENT)
+    async with (
+        fleet.connect(wait_for_server=True, timeout_s=LIMIT_S) as client,
+        fleet.session(client, hand_over=PATIENT) as session,
+    ):
+        await session.request(b"picture")
+    assert len(fleet.openings("a")) == 4
+
+
+async def test_the_first_opening_waits_where_one_of_the_servers_may_yet_take_it():
+    unknown = Fail(Code.NOT_FOUND, "no such model", reason=ErrorReason.UNKNOWN_MODEL)
+    fleet = Fleet(a=warming_up(2), b=FakeServer(refuse=unknown))
+    async with (
+        fleet.connect(wait_for_server=True, timeout_s=LIMIT_S) as client,
+        fleet.session(client, hand_over=PATIENT) as session,
+    ):
+        await session.request(b"picture")
+    fleet = Fleet(b=FakeServer(refuse=unknown))
+    async with fleet.connect(wait_for_server=True, timeout_s=LIMIT_S) as client:
+        with pytest.raises(UnknownModel):
+            await fleet.session(client, hand_over=PATIENT)
+    assert len(fleet.openings("b")) == 1
+
+
+async def test_the_first_opening_waits_no_longer_than_it_may():
+    fleet = Fleet(a=warming_up(1000))
+    async with fleet.connect(wait_for_server=True, timeout_s=0.0) as client:
+        with pytest.raises(SessionRefused, match="warming up"):
+            await fleet.session(client, hand_over=PATIENT)
+    assert len(fleet.openings("a")) == 1
+
+
 async def test_it_comes_back_to_the_only_server():
     dead = iter([True])
     server = scripted(lambda at: Fail() if at == 2 and next(dead, False) else Reply())

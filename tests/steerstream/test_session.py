@@ -233,7 +233,7 @@ async def test_a_server_that_grants_more_time_than_was_asked_for_breaks_the_cont
 
 
 def test_a_request_waits_for_a_minute_or_its_budget_whatever_the_server_s_idle_timeout():
-    granted = Generous().open(session_pb2.OpenSession(frame_policy=FramePolicy.EVERY))
+    granted = Generous().open(session_pb2.OpenSession(frame_policy=session_pb2.FRAME_POLICY_EVERY))
     granted.limits.idle_timeout_ms = 2**32 - 1
     bounds = Guard().bounds
     for budget_ms, waits_s in ((50.0, 60.0), (90_000.0, 90.0)):

@@ -148,26 +148,24 @@ def _hint_s(text: str) -> float | None:
     return int(text) / 1e3 if is_time else None
 
 
-_TOO_LARGE = "larger than max"
-"""In gRPC's text about a message; its status alone may mean that a server is full as well."""
+_TOO_LARGE, _HERE = "larger than max", "CLIENT:"
+"""In gRPC's text about a message, and where it was an answer to this side; its status alone may
+mean that a server is full as well."""
 
 
 def call_error(failure: RpcFailed) -> SteerstreamError:
     """Return the error for a call that failed before a session was open."""
     kind = _BY_REASON.get(failure.reason) or _BY_CODE.get(failure.code, ConnectionFailed)
-    if failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED and not failure.reason.is_stated:
-        kind = BadRequest if _TOO_LARGE in failure.message else kind
+    if not failure.reason.is_stated and _is_too_large(failure):
+        kind = BadRequest
     return _build(kind, failure)
 
 
 def session_error(failure: RpcFailed) -> SessionEnded:
     """Return the error for the stream of an open session that failed."""
     kind = _BY_REASON.get(failure.reason, SessionLost)
-    is_refusal = failure.reason is ErrorReason.UNSPECIFIED and failure.code in {
-        grpc.StatusCode.INVALID_ARGUMENT,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-    }
-    if kind is BadRequest or is_refusal:
+    # A status without a reason says nothing of the message: it comes of what stands in between.
+    if kind is BadRequest or (not failure.reason.is_stated and _is_too_large(failure)):
         kind = SessionBadRequest
     return _build(kind if issubclass(kind, SessionEnded) else SessionLost, failure)
 
@@ -178,6 +176,12 @@ def may_come(error: SteerstreamError) -> bool:
     It is starting, or has no room as yet: one that warms up says the same as one that is full.
     """
     return isinstance(error, ConnectionFailed) or error.reason is ErrorReason.TOO_MANY_SESSIONS
+
+
+def _is_too_large(failure: RpcFailed) -> bool:
+    """Whether a message to the server was larger than it takes."""
+    is_so = failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in failure.message
+    return is_so and _HERE not in failure.message
 
 
 def _build(kind: type[_Kind], failure: RpcFailed) -> _Kind:

@@ -64,11 +64,26 @@ def test_every_status_of_a_call_has_its_error(code, reason, kind):
         (Code.ABORTED, Reason.TAKEN_OVER, SessionTakenOver),
         (Code.UNAUTHENTICATED, Reason.TOKEN_EXPIRED, TokenExpired),
         (Code.INVALID_ARGUMENT, Reason.INVALID_FIELD, SessionBadRequest),
-        (Code.RESOURCE_EXHAUSTED, Reason.UNSPECIFIED, SessionBadRequest),
+        (Code.RESOURCE_EXHAUSTED, Reason.UNSPECIFIED, SessionLost),
+        (Code.INVALID_ARGUMENT, Reason.UNSPECIFIED, SessionLost),
     ],
 )
 def test_every_status_of_a_session_has_its_error(code, reason, kind):
     assert type(session_error(RpcFailed(code, "gone", reason=reason))) is kind
+
+
+@pytest.mark.parametrize(
+    ("text", "of_call", "of_session"),
+    [
+        ("SERVER: Received message larger than max (5 vs. 4)", BadRequest, SessionBadRequest),
+        ("Received message larger than max (5 vs. 4)", BadRequest, SessionBadRequest),
+        ("Stream removed (CLIENT: Received message larger than max)", SessionRefused, SessionLost),
+    ],
+)
+def test_a_message_that_is_too_large_is_the_fault_of_who_sent_it(text, of_call, of_session):
+    failure = RpcFailed(Code.RESOURCE_EXHAUSTED, text)
+    assert type(call_error(failure)) is of_call
+    assert type(session_error(failure)) is of_session
 
 
 @pytest.mark.parametrize("reason", Reason)

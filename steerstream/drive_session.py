@@ -45,7 +45,7 @@ from steerstream.errors import (
     SteerstreamError,
 )
 from steerstream.failures import may_come
-from steerstream.guard import Guard, SafeCommand
+from steerstream.guard import Guard, GuardReason, SafeCommand
 from steerstream.hand_over import DriveState, HandOver, SessionChange, Targets, pauses_s
 from steerstream.images import Image
 from steerstream.kept_frames import Kept, KeptFrames
@@ -71,6 +71,22 @@ _MOST_OTHER_STATES = 5
 """Attempts that found another state, before the session goes on without its own."""
 _OTHER_STATE = "the server's state is not the session's; it was left"
 _ENDS = "the server ends the session"
+_MOST_OF_NO_USE = 20
+"""A second of them: one that fails for a moment comes back by itself."""
+_NO_USE_FOR_S = 10.0
+"""How long a server is not asked again whose answers were of no use."""
+_OF_NO_USE = "the server's answers are of no use"
+_SERVER_S_FAULTS = frozenset(
+    {
+        GuardReason.SERVER_HELD,
+        GuardReason.SERVER_FALLBACK,
+        GuardReason.CHECKSUM,
+        GuardReason.ALIVE_COUNTER_STUCK,
+        GuardReason.ECHO,
+        GuardReason.NOT_FINITE,
+        GuardReason.HEAD_MISSING,
+    }
+)
 _FULL = "the server is full: frames wait for longer than the guard holds"
 _TOKEN_ENDS = "the token expires soon"  # noqa: S105 - a reason, and no secret
 _TOKEN_RENEWED = "the token was renewed"  # noqa: S105
@@ -162,6 +178,7 @@ class DriveSession(VehicleSession):
         self._asked_again = False
         self._info: SessionInfo | None = None
         self._silence = AnswerSilence()
+        self._of_no_use = 0
         self._without_since_s = self._loop.time()
         self._token_left_s = 0.0
         self._change = SessionChange(DriveState.CONNECTING, None, "it was not opened yet")
@@ -584,6 +601,7 @@ class DriveSession(VehicleSession):
         period_s = self._period_s or 1 / (self._info.model.rate_hz or 20.0)
         budget_s = self._info.granted_budget_ms / 1e3
         self._silence.begin(self._hand_over.silence_ns(period_s, budget_s), self._clock())
+        self._of_no_use = 0
         self._wanted.clear()
         for early in leg.early.values():
             answer = self._settle(early)
@@ -744,7 +762,9 @@ class DriveSession(VehicleSession):
             self._lose(leg, _happened(leg.error), leg.error)
 
     async def _take(self, leg: Leg, answer: Answer) -> None:
-        leg.changed.set()
+        if isinstance(answer, FrameAnswer):
+            # Nothing else counts as news: a server must not draw out its attempt by notices.
+            leg.changed.set()
         if isinstance(answer, Draining | Shedding):
             leg.is_leaving = True
             retry_after_s = answer.retry_after_ms / 1e3 if isinstance(answer, Shedding) else None
@@ -774,8 +794,18 @@ class DriveSession(VehicleSession):
             settled = self._settle(answer)
             if settled is not None:
                 await self._inbox.put(settled)
+            if self._of_no_use >= _MOST_OF_NO_USE:
+                self._look_past(leg)
         else:
             self._inbox.put_notice(answer)
+
+    def _look_past(self, leg: Leg) -> None:
+        """Look for another server in place of one whose answers are of no use, if there is one."""
+        others = [name for name in self._targets.ready() if name != leg.target]
+        if others and not leg.is_leaving:
+            leg.is_leaving = True
+            self._targets.leave(leg.target, _NO_USE_FOR_S)
+            self._leave(leg, _OF_NO_USE)
 
     def _settle(self, answer: FrameAnswer) -> FrameAnswer | None:
         """Give an answer to the guard and to who waits for it; returns it if the iterator does."""
@@ -788,7 +818,9 @@ class DriveSession(VehicleSession):
             return None
         frame = self._ledger.settle(number)
         answer = dataclasses.replace(answer, sent_ns=frame.sent_ns)
-        self._observer.answered(answer, self.guard.received(answer, answer.received_ns))
+        found = self.guard.received(answer, answer.received_ns)
+        self._count_use(answer, found)
+        self._observer.answered(answer, found)
         self._measure(answer, frame)
         self._settled.set()
         if frame.waiter is None:
@@ -798,6 +830,15 @@ class DriveSession(VehicleSession):
             frame.waiter.set_result(answer)
         self._end_if_finished()
         return None
+
+    def _count_use(self, answer: FrameAnswer, found: tuple[GuardReason, ...]) -> None:
+        """Count answers in a row that are of no use by the fault of the server."""
+        if isinstance(answer, Skipped):
+            self._of_no_use += answer.reason is SkipReason.FAILED
+        elif _SERVER_S_FAULTS.isdisjoint(found):
+            self._of_no_use = 0
+        else:
+            self._of_no_use += 1
 
     def _end_if_finished(self) -> None:
         if self._is_finished and not len(self._ledger):

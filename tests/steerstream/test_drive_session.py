@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import gc
 import logging
+import math
 import re
 import warnings
 from typing import Any
@@ -43,10 +44,12 @@ from steerstream import (
     TicketIssued,
     TokenExpired,
     UnknownModel,
+    Validity,
     drive_session,
 )
 from steerstream.leg import Leg
 from steerstream.testing import Drop, Fail, FakeServer, Reply, Skip, VirtualClock
+from steerstream.testing.answers import notice_response
 from tests.steerstream import views
 
 LIMIT_S = 30.0
@@ -55,7 +58,11 @@ Code = grpc.StatusCode
 
 
 class Fleet:
-    """Fake servers by name; those that are down refuse the connection, deaf ones read no frame."""
+    """Fake servers by name.
+
+    Those that are down refuse the connection, deaf ones read no frame, and chatty ones send notices
+    alone, which are counted.
+    """
 
     def __init__(self, **servers: FakeServer) -> None:
         self.servers = servers
@@ -65,6 +72,8 @@ class Fleet:
         self.broken: SteerstreamError | None = None
         self.answers_come_first = False
         self.deaf: set[str] = set()
+        self.chatty: set[str] = set()
+        self.notices = 0
         self.may_receive: dict[str, asyncio.Semaphore] = {}
         self.changes: list[steerstream.SessionChange] = []
         self.clock = next(iter(servers.values())).clock
@@ -114,36 +123,58 @@ class _Transport:
             raise self._fleet.broken
         stream = await self._inner.drive()
         if self._fleet.answers_come_first:
-            send = stream.send
-
-            async def send_and_return_late(request):
-                await send(request)
-                for _ in range(20):
-                    await asyncio.sleep(0)
-
-            stream.send = send_and_return_late
+            stream.send = _returning_late(stream.send)
+        if self._name in self._fleet.chatty:
+            stream.receive = self._of_notices_alone(stream.receive)
         if self._name in self._fleet.may_receive:
-            receive = stream.receive
-
-            async def receive_when_it_may():
-                response = await receive()
-                await self._fleet.may_receive[self._name].acquire()
-                return response
-
-            stream.receive = receive_when_it_may
+            stream.receive = _once_it_may(stream.receive, self._fleet.may_receive[self._name])
         if self._name in self._fleet.deaf:
-            send = stream.send
-
-            async def send_openings_alone(request):
-                if not request.HasField("open"):
-                    await asyncio.Event().wait()
-                await send(request)
-
-            stream.send = send_openings_alone
+            stream.send = _of_openings_alone(stream.send)
         return stream
+
+    def _of_notices_alone(self, receive):
+        is_open = False
+
+        async def of_notices_alone():
+            nonlocal is_open
+            if not is_open:
+                is_open = True
+                return await receive()
+            await asyncio.sleep(0.05)
+            self._fleet.notices += 1
+            return notice_response(ticket)
+
+        return of_notices_alone
 
     def __getattr__(self, name):
         return getattr(self._inner, name)
+
+
+def _returning_late(send):
+    async def returning_late(request):
+        await send(request)
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    return returning_late
+
+
+def _once_it_may(receive, may_receive):
+    async def once_it_may():
+        response = await receive()
+        await may_receive.acquire()
+        return response
+
+    return once_it_may
+
+
+def _of_openings_alone(send):
+    async def of_openings_alone(request):
+        if not request.HasField("open"):
+            await asyncio.Event().wait()
+        await send(request)
+
+    return of_openings_alone
 
 
 class Strict(FakeServer):
@@ -302,6 +333,59 @@ async def test_a_server_that_ends_the_session_is_left_before_it_does(notice):
     assert fleet.states == ["driving", "degraded", "driving", "closed"]
     assert fleet.frames("a") == ["0", "1", "2"]
     assert fleet.frames("b") == ["0*", "1*", "2*", "3"]
+
+
+OF_NO_USE = {
+    "failed": Skip(SkipReason.FAILED),
+    "damaged": Reply(is_damaged=True),
+    "held": Reply(validity=Validity.HELD),
+    "fallback": Reply(validity=Validity.FALLBACK),
+    "not finite": Reply(math.nan),
+}
+
+
+@pytest.mark.parametrize("kind", OF_NO_USE)
+async def test_a_server_whose_answers_are_of_no_use_is_left_for_another(kind):
+    useless = scripted(lambda at: Reply() if at < 3 else OF_NO_USE[kind])
+    fleet = Fleet(a=useless, b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client, hand_over=PATIENT) as session:
+        for _ in range(22):
+            await session.request(b"picture")
+        assert session.state is DriveState.DRIVING
+        await session.request(b"picture")
+        await until(lambda: session.change.target == "b" and len(fleet.states) == 3)
+        await session.request(b"picture")
+        assert session.safe_command().action is Action.FOLLOW
+    assert fleet.states == ["driving", "degraded", "driving", "closed"]
+
+
+async def test_with_answers_of_no_use_the_only_server_is_kept():
+    fleet = Fleet(a=scripted(lambda at: Skip(SkipReason.FAILED)))
+    async with fleet.connect() as client, fleet.session(client, hand_over=PATIENT) as session:
+        for _ in range(50):
+            await session.request(b"picture")
+    assert fleet.states == ["driving", "closed"]
+
+
+@pytest.mark.parametrize("reason", [SkipReason.UNDECODABLE, SkipReason.LATE])
+async def test_skips_that_another_server_would_give_too_leave_no_server(reason):
+    fleet = Fleet(a=scripted(lambda at: Skip(reason)), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client, hand_over=PATIENT) as session:
+        for _ in range(50):
+            await session.request(b"picture")
+    assert fleet.states == ["driving", "closed"]
+
+
+async def test_an_attempt_is_not_drawn_out_by_notices():
+    """A server that answers nothing has its time once, whatever else it says."""
+    fleet = Fleet(a=dies_at(4), b=scripted(lambda at: Drop()), c=FakeServer())
+    fleet.chatty.add("b")
+    async with fleet.connect() as client, fleet.session(client) as session:
+        for number in range(6):
+            answer = await session.request(b"picture", timeout_s=LIMIT_S / 3)
+            assert answer.sequence_number == number
+    assert fleet.frames("c")[:3] == ["2*", "3*", "4"]
+    assert 1 <= fleet.notices <= 20, "0.3 s of one each 0.05 s"
 
 
 async def test_until_the_next_server_is_there_the_old_one_drives():

@@ -243,7 +243,7 @@ class DriveSession(VehicleSession):
     # Answers in
 
     def safe_command(self) -> SafeCommand:
-        """Return what the vehicle may do now, by the guard."""
+        """Return what the vehicle may do now, by the guard; RELEASE once it closes the session."""
         self._check_silence()
         return super().safe_command()
 
@@ -292,6 +292,7 @@ class DriveSession(VehicleSession):
         await self._close(is_clean=True)
 
     async def _close(self, *, is_clean: bool) -> None:
+        self._is_closed = True
         for task in self._tasks:
             task.cancel()
         if self._tasks:

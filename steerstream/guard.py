@@ -74,6 +74,7 @@ class GuardReason(enum.Enum):
     HEAD_MISSING = "a value is missing that was there before, or there is none at all"
     RESUMING = "the session goes on at another server, and no answer has come from there yet"
     NEW_SESSION = "the last good command is of an earlier session"
+    CLOSED = "the vehicle closed the session"
     PREDICTED = "the value is what the last good command's network said comes next"
     STEERING_ANGLE = "the angle was beyond the client's bound"
     STEERING_RATE = "the angle is on its way, as fast as the client's bound allows"
@@ -305,6 +306,14 @@ class Guard:
             + self._last
             + rates,
         )
+
+    def release_closed(self) -> SafeCommand:
+        """Return what the vehicle may do by a session that it has closed itself: nothing.
+
+        The last good command is kept for its next session, whose values start from there as after
+        any other RELEASE.
+        """
+        return self._release(GuardReason.CLOSED)
 
     @property
     def is_lagging(self) -> bool:

@@ -29,11 +29,14 @@ class DriveState(enum.Enum):
     """A server answers, but said that it will end the session, or is so full that the guard lets go
     between its answers; or answers are missing."""
     RESUMING = "resuming"
-    """No server answers; the session is being opened elsewhere, and the guard holds."""
+    """No server answers; the session is being opened elsewhere. The guard plays the horizon where
+    there is one, then holds, and then releases."""
     LOST = "lost"
-    """It was given up; every call raises."""
+    """It was given up: what sends raises, and so does the iterator. The guard holds and then
+    releases, as in any silence."""
     CLOSED = "closed"
-    """The vehicle closed it; every call raises."""
+    """The vehicle closed it: what sends raises, the iterator ends, and the guard's action is
+    RELEASE."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

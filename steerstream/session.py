@@ -142,7 +142,7 @@ class VehicleSession(abc.ABC):
         self._ledger = Ledger(live=live, first_number=first_number)
         self._sending = asyncio.Lock()
         self._settled = asyncio.Event()
-        self._is_finished = False
+        self._is_finished = self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -239,8 +239,11 @@ class VehicleSession(abc.ABC):
         """Bytes of all frames that were sent, those that were played again included."""
 
     def safe_command(self) -> SafeCommand:
-        """Return what the vehicle may do now, by the guard."""
-        safe = self.guard.safe_command(self._clock())
+        """Return what the vehicle may do now, by the guard; RELEASE once it closes the session."""
+        if self._is_closed:
+            safe = self.guard.release_closed()
+        else:
+            safe = self.guard.safe_command(self._clock())
         self._observer.told(safe)
         return safe
 
@@ -707,7 +710,7 @@ class Session(VehicleSession):
         self._settled.set()
 
     async def _close(self, *, is_clean: bool) -> None:
-        self._is_finished = True
+        self._is_finished = self._is_closed = True
         if not self._closing.done():
             self._closing.set_result(None)
         self._inbox.close()

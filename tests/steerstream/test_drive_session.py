@@ -719,6 +719,16 @@ async def test_it_is_given_up_after_its_time_and_says_why(caplog):
     assert re.search(why, said.getMessage())
 
 
+async def test_one_that_its_vehicle_closed_is_followed_no_more():
+    fleet = Fleet(a=FakeServer(clock=VirtualClock()))
+    async with fleet.connect() as client, fleet.session(client) as session:
+        await session.request(b"picture")
+        assert session.safe_command().action is Action.FOLLOW
+        await session.aclose()
+        safe = session.safe_command()
+        assert (safe.action, safe.reasons) == (Action.RELEASE, (GuardReason.CLOSED,))
+
+
 async def test_one_that_is_finished_without_a_server_ends_its_iterator_with_the_loss():
     fleet = Fleet(a=dies_at(1))
     async with fleet.connect() as client, fleet.session(client) as session:

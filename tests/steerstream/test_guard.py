@@ -51,6 +51,20 @@ def test_a_good_command_is_followed_as_it_is():
     )
 
 
+def test_by_a_closed_session_nothing_is_followed_and_the_next_one_starts_from_its_command():
+    guard = Guard()
+    drive(guard, 0, limited=ControlValues(steering_wheel_angle_rad=0.0))
+    assert guard.safe_command(now(0)).action is Action.FOLLOW
+    safe = guard.release_closed()
+    assert (safe.action, safe.steering_wheel_angle_rad, safe.age_ms) == (
+        Action.RELEASE, None, math.inf,
+    )  # fmt: skip
+    assert safe.reasons == (GuardReason.CLOSED,)
+    guard.begin_session()
+    drive(guard, 100, limited=ControlValues(steering_wheel_angle_rad=3.0))
+    assert guard.safe_command(now(100)).steering_wheel_angle_rad == 3.0, "the driver had the wheel"
+
+
 def test_before_the_first_command_there_is_nothing_to_follow():
     safe = Guard().safe_command(0)
     assert (safe.action, safe.reasons) == (Action.RELEASE, (GuardReason.NO_COMMAND,))

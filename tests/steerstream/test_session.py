@@ -40,7 +40,7 @@ from steerstream import (
     wire,
 )
 from steerstream import session as session_module
-from steerstream.guard import Guard
+from steerstream.guard import Guard, GuardReason
 from steerstream.session import MAX_IN_FLIGHT, MAX_UNREAD, default_timeout_s, max_silence_s
 from steerstream.testing import Drop, Fail, FakeServer, FakeTransport, Reply, Skip, VirtualClock
 from steerstream.testing.answers import notice_response
@@ -288,6 +288,23 @@ async def test_a_frame_that_waits_to_be_welcome_does_not_wait_for_a_server_to_en
         assert not closing.done()
         await session._stream.abort()
         await closing
+
+
+async def test_a_session_that_its_vehicle_closed_is_followed_no_more():
+    clock = VirtualClock()
+    async with session_with([Reply(0.3)], clock=clock) as (session, _):
+        await session.request(JPEG)
+        assert session.safe_command().action is Action.FOLLOW
+        await session.aclose()
+        safe = session.safe_command()
+        assert (safe.action, safe.steering_wheel_angle_rad) == (Action.RELEASE, None)
+        assert safe.reasons == (GuardReason.CLOSED,)
+        await session.aclose()
+        await session.finish()
+        assert await anext(session, None) is None
+        assert session.guard.safe_command(clock.now_ns()).action is Action.FOLLOW, (
+            "a guard that the vehicle goes on with has the last command until it is too old"
+        )
 
 
 async def test_notices_come_by_the_iterator_and_stay_at_hand():

@@ -24,6 +24,7 @@ from steerstream_service.engine import batching, model_queue
 from steerstream_service.engine.host_stepper import HostStepper
 from steerstream_service.engine.state_pool import Slots, StatePool
 from steerstream_service.session.answers import Answers
+from steerstream_service.session.machine import Session
 from steerstream_service.transport import servicer
 from steerstream_service.transport.stream import DriveStream
 from tests.histories.model import INVARIANTS, violations
@@ -124,12 +125,13 @@ def ages_are_off_by_a_period(patch):
 
 
 def budgets_are_longer_by_a_period(patch):
-    terms = Admission._terms
+    begin = Session.__init__
 
-    def longer(self, model, opening, budget_ns, *args):
-        return terms(self, model, opening, budget_ns + 4 * PERIOD_NS, *args)
+    def longer(self, terms, *args):
+        terms = dataclasses.replace(terms, budget_ns=terms.budget_ns + 4 * PERIOD_NS)
+        begin(self, terms, *args)
 
-    patch.setattr(Admission, "_terms", longer)
+    patch.setattr(Session, "__init__", longer)
 
 
 def some_frames_are_given_up_at_once(patch):
@@ -248,8 +250,8 @@ def a_lost_server_ends_the_session(patch):
 
 
 def _not_patient(find):
-    async def once(self, *, is_first=False):
-        await find(self, is_first=True)
+    async def once(self, *, first_until_s=0.0):
+        await find(self, first_until_s=0.0)
 
     return once
 

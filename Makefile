@@ -109,7 +109,7 @@ train-gpu: $(VENV)/.dev ## Train the default on a GPU in 12 minutes, export and 
 	@$(BIN)/python -m model_export verify $(RUN)/pilotnet_lstm.onnx --run $(RUN)
 
 bench: $(VENV)/.demo ## Measure latency and print the README's table
-	@$(BIN)/python -m benchmark latency
+	@$(BIN)/python -m benchmark latency --sessions 1,8,16,32
 
 docs: $(VENV)/.docs ## Build the documents and the API reference into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

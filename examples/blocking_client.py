@@ -24,7 +24,7 @@ def main(target: str, pictures: list[Path]) -> None:
             print(f"frame {answer.sequence_number} took {answer.round_trip_ms:.1f} ms")
 
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
 parser.add_argument("target", help="HOST:PORT of the server")
 parser.add_argument("pictures", type=Path, nargs="+", help="JPEG files")
 options = parser.parse_args()

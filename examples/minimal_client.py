@@ -60,7 +60,7 @@ async def main(target: str, pictures: list[bytes]) -> None:
                     print(notice)
 
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
 parser.add_argument("target", help="HOST:PORT of the server")
 parser.add_argument("pictures", type=Path, nargs="+", help="JPEG files")
 options = parser.parse_args()

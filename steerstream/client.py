@@ -130,6 +130,7 @@ class Client:
         wait_for_server: keep trying until `timeout_s` where the server refuses the connection, and
             also where it opens no session yet, because it warms up or is full.
         clock: the client's monotonic clock, in nanoseconds.
+        is_leg: whether its session is the part of a drive session at one server.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class Client:
         timeout_s: float,
         wait_for_server: bool,
         clock: Clock,
+        is_leg: bool = False,
     ) -> None:
         self._make_transport = make_transport
         self._targets = targets
@@ -147,6 +149,7 @@ class Client:
         self._timeout_s = timeout_s
         self._wait_for_server = wait_for_server
         self._clock = clock
+        self._is_leg = is_leg
         self._transport: Transport | None = None
         self._is_entered = False
         self._is_closed = False
@@ -210,7 +213,8 @@ class Client:
             await transport.close()
             raise
         self._transport, self._target = transport, target
-        _log.info("connected to %s", target)
+        level = logging.DEBUG if self._is_leg else logging.INFO
+        _log.log(level, "connected to %s", target)
 
     async def describe_models(self) -> ServedModels:
         """Return the models that the server serves, and what it accepts.
@@ -326,6 +330,7 @@ class Client:
             timeout_s=timeout_s,
             wait_for_server=False,
             clock=self._clock,
+            is_leg=True,
         )
         try:
             await client
@@ -376,6 +381,7 @@ class Client:
             observer=opening.observer,
             acting=opening.acting,
             first_number=opening.first_number,
+            is_leg=self._is_leg,
         )
         self._sessions.add(session)
         _log.info(

@@ -44,7 +44,7 @@ from steerstream.errors import (
     SessionTakenOver,
     SteerstreamError,
 )
-from steerstream.failures import may_come
+from steerstream.failures import may_come, without_advice
 from steerstream.guard import Guard, GuardReason, SafeCommand
 from steerstream.hand_over import DriveState, HandOver, SessionChange, Targets, pauses_s
 from steerstream.images import Image
@@ -70,6 +70,8 @@ _LAP_FRAMES = 16
 _MOST_OTHER_STATES = 5
 """Attempts that found another state, before the session goes on without its own."""
 _OTHER_STATE = "the server's state is not the session's; it was left"
+_OPENED = "it was opened"
+_ENDED = "the server ended the session"
 _ENDS = "the server ends the session"
 _MOST_OF_NO_USE = 20
 """A second of them: one that fails for a moment comes back by itself."""
@@ -91,7 +93,8 @@ _FULL = "the server is full: frames wait for longer than the guard holds"
 _TOKEN_ENDS = "the token expires soon"  # noqa: S105 - a reason, and no secret
 _TOKEN_RENEWED = "the token was renewed"  # noqa: S105
 _TOKEN_KEPT = "no newer token is given yet"  # noqa: S105
-_MS = 1_000_000
+_GOOD_REASONS = {_OPENED, _TOKEN_RENEWED, _TOKEN_KEPT}
+"""Reasons to drive; any other one says what went wrong before."""
 _TOKEN_LEFT, _TOKEN_LEFT_S = 0.1, 60.0
 """The share of a token's time that is left when a session is opened with the next one, and the most
 of it. Where there is no next one yet, that is tried again with the same share of the rest, so that
@@ -101,11 +104,11 @@ _TOKEN_TRIED_S = 1.0
 _GOES_ON = (ConnectionFailed, SessionRefused, SessionEnded, ProtocolError, AnswerTimeout)
 """Errors of one server for which another one is tried."""
 _LEVELS = {
-    DriveState.DRIVING: logging.INFO,
-    DriveState.CLOSED: logging.INFO,
+    DriveState.DEGRADED: logging.WARNING,
+    DriveState.RESUMING: logging.WARNING,
     DriveState.LOST: logging.ERROR,
 }
-"""At which a change of state is logged; at WARNING by default."""
+"""At which a change to a state is logged; at INFO by default."""
 
 _log = logging.getLogger(__name__)
 
@@ -182,7 +185,7 @@ class DriveSession(VehicleSession):
         self._without_since_s = self._loop.time()
         self._token_left_s = 0.0
         self._change = SessionChange(DriveState.CONNECTING, None, "it was not opened yet")
-        self._why = "it was opened"
+        self._why = _OPENED
         self._error: SessionEnded | None = None
         self._retired_bytes = 0
         self._closing: set[asyncio.Task[None]] = set()
@@ -433,6 +436,7 @@ class DriveSession(VehicleSession):
         """
         pause_s = pauses_s()
         is_first, is_awaited = first_until_s is not None, False
+        refusals = set[tuple[str, type[SteerstreamError], ErrorReason]]()
         other_states = 0
         error: SteerstreamError = ConnectionFailed("every server asked for time; try again later")
         while is_first or self._wanted.is_set():
@@ -447,7 +451,10 @@ class DriveSession(VehicleSession):
                     error = failure
                     is_awaited |= may_come(failure)
                     self._targets.leave(target, failure.retry_after_s)
-                    _log.info("%s does not take the session: %s", target, failure)
+                    refusal = (target, type(failure), failure.reason)
+                    level = logging.DEBUG if refusal in refusals else logging.INFO
+                    _log.log(level, "%s does not take the session: %s", target, failure)
+                    refusals.add(refusal)
                     # While the leg before answers, it may be the one that skipped a frame.
                     other_states += self._leg is None and isinstance(failure, _OtherState)
                     if other_states == _MOST_OTHER_STATES:
@@ -613,7 +620,10 @@ class DriveSession(VehicleSession):
         valid_for_s = self._info.limits.token_valid_for_ms / 1e3 or math.inf
         if self._why == _TOKEN_ENDS:
             self._why = _TOKEN_RENEWED if valid_for_s > self._token_left_s else _TOKEN_KEPT
-        self._tell(DriveState.DRIVING, leg.target, self._why, with_state=with_state)
+        why = self._why
+        if why not in _GOOD_REASONS:
+            why = f"{'resumed' if with_state else 'begun afresh'} after: {why}"
+        self._tell(DriveState.DRIVING, leg.target, why, with_state=with_state)
         if old is not None:
             self._retire(old, is_clean=True)
         if leg.is_leaving:
@@ -746,8 +756,10 @@ class DriveSession(VehicleSession):
         self._settled.set()
         was_closed = isinstance(error, SessionClosed)
         self._observer.ended(None if was_closed else error)
-        state = DriveState.CLOSED if was_closed else DriveState.LOST
-        self._tell(state, None, str(error))
+        if was_closed:
+            self._tell(DriveState.CLOSED, None, "the vehicle closed it")
+        else:
+            self._tell(DriveState.LOST, None, str(error))
 
     # Reading
 
@@ -760,7 +772,8 @@ class DriveSession(VehicleSession):
         leg.is_over = True
         leg.changed.set()
         if leg is self._leg:
-            self._lose(leg, _happened(leg.error), leg.error)
+            happened = without_advice(leg.error) if leg.error else _ENDED
+            self._lose(leg, happened, leg.error)
 
     async def _take(self, leg: Leg, answer: Answer) -> None:
         if isinstance(answer, FrameAnswer):
@@ -871,9 +884,12 @@ class DriveSession(VehicleSession):
         *,
         with_state: bool | None = None,
     ) -> None:
+        # A warning is followed by its good end at the same level.
+        told = self._change.state if state is DriveState.DRIVING else state
+        level = _LEVELS.get(told, logging.INFO)
         self._change = SessionChange(state, target, reason, with_state)
-        level = _LEVELS.get(state, logging.WARNING)
-        _log.log(level, "drive session %s at %s: %s", state.value, target, reason)
+        place = f" at {target}" if target else ""
+        _log.log(level, "drive session %s%s: %s", state.value, place, reason)
         if self._on_change is not None:
             # A fault of the callback must not end the hand-over.
             self._loop.call_soon(self._on_change, self._change)
@@ -906,8 +922,3 @@ def _lost(happened: str, cause: SteerstreamError) -> SessionLost:
     )
     error.__cause__ = cause
     return error
-
-
-def _happened(error: SessionEnded | None) -> str:
-    """Return how a server's session ended, without advice for one that opens no other by itself."""
-    return str(error or "the server ended the session").partition("; ")[0]

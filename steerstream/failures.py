@@ -170,6 +170,11 @@ def session_error(failure: RpcFailed) -> SessionEnded:
     return _build(kind if issubclass(kind, SessionEnded) else SessionLost, failure)
 
 
+def without_advice(error: SteerstreamError) -> str:
+    """Return what happened, for those who do what is to be done by themselves."""
+    return str(error).partition("; ")[0]
+
+
 def may_come(error: SteerstreamError) -> bool:
     """Whether the same server may open the session a little later.
 

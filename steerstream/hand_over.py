@@ -48,7 +48,8 @@ class SessionChange:
         target: the server that it is about; None where there is none.
         reason: why, for people.
         with_state: under DRIVING, whether the recurrent state is the one that an unbroken session
-            would have; without it commands are WARMING_UP at first. None in every other state.
+            would have, as it is at the first opening; where a hand-over lost it, commands are
+            WARMING_UP at first. None in every other state.
     """
 
     state: DriveState

@@ -34,7 +34,7 @@ from steerstream.errors import (
     SessionProtocolError,
     SessionTakenOver,
 )
-from steerstream.failures import RpcFailed, session_error
+from steerstream.failures import RpcFailed, session_error, without_advice
 from steerstream.frame_pace import FramePace
 from steerstream.guard import Guard, SafeCommand
 from steerstream.images import Choices, Encoding, Image, ViewUse, encode_frame
@@ -327,6 +327,8 @@ class Session(VehicleSession):
         acting: what the vehicle knows of the time until a command acts; None for nothing.
         first_number: the first frame's number, after those that a ticket's state has seen.
 
+        is_leg: whether a drive session goes on elsewhere where this one ends, and tells of it.
+
     `info` and `guard` are attributes too.
     """
 
@@ -341,6 +343,7 @@ class Session(VehicleSession):
         observer: SessionObserver = IGNORED,
         acting: ActingDelay | None = None,
         first_number: int = 0,
+        is_leg: bool = False,
     ) -> None:
         super().__init__(
             guard=guard,
@@ -363,6 +366,8 @@ class Session(VehicleSession):
         self._sent_bytes = 0
         # Done when the close begins.
         self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._is_leg = is_leg
+        self._level = logging.INFO if is_leg else logging.WARNING
         self._is_ended = False
         self._is_taking = False
         self.is_followed = False
@@ -664,15 +669,17 @@ class Session(VehicleSession):
             self._ticket = notice
         elif isinstance(notice, Draining):
             self._draining = notice
-            _log.warning("session %s: the server is draining", self.info.session_id)
+            _log.log(self._level, "session %s: the server is draining", self.info.session_id)
         elif isinstance(notice, Shedding):
             self._shedding = notice
-            _log.warning("session %s: the server lets it go", self.info.session_id)
+            _log.log(self._level, "session %s: the server lets it go", self.info.session_id)
         elif isinstance(notice, Pace):
             self._check_pace(notice)
-            if not self._pace.is_kept:
-                _log.warning("session %s: the server is full; frames wait", self.info.session_id)
+            was_kept = self._pace.is_kept
             self._pace.keep(notice, self._clock())
+            if self._pace.is_kept is not was_kept:
+                news = "has room again" if was_kept else "is full; frames wait"
+                _log.warning("session %s: the server %s", self.info.session_id, news)
             if self._paced is not None and not self._paced.done():
                 self._paced.set_result(None)
         if notice is not None:
@@ -696,7 +703,8 @@ class Session(VehicleSession):
         elif self.is_followed and isinstance(self._error, SessionTakenOver):
             _log.info("session %s ended: the vehicle's next one goes on", self.info.session_id)
         else:
-            _log.warning("session %s ended: %s", self.info.session_id, self._error)
+            happened = without_advice(self._error) if self._is_leg else self._error
+            _log.log(self._level, "session %s ended: %s", self.info.session_id, happened)
         self._observer.ended(self._error)
         for frame in self._ledger.abandon():
             if frame.waiter is not None and not frame.waiter.done():

@@ -590,6 +590,58 @@ async def test_a_change_gives_no_advice_to_do_what_the_session_does_by_itself():
     assert resuming.reason == "the fake server died"
 
 
+async def test_what_happens_to_a_session_is_logged_once_and_its_end_well_as_a_recovery(caplog):
+    caplog.set_level(logging.INFO, "steerstream")
+    fleet = Fleet(a=dies_at(2), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client, hand_over=PATIENT) as session:
+        for _ in range(4):
+            await session.request(b"picture")
+    said = [
+        (record.levelname, record.getMessage())
+        for record in caplog.records
+        if record.name == "steerstream.drive_session"
+    ]
+    assert said == [
+        ("INFO", "drive session driving at a: it was opened"),
+        ("WARNING", "drive session resuming at a: the fake server died"),
+        ("WARNING", "drive session driving at b: resumed after: the fake server died"),
+        ("INFO", "drive session closed: the vehicle closed it"),
+    ]
+    assert [change.reason for change in fleet.changes] == [
+        text.partition(": ")[2] for _, text in said
+    ]
+    others = [record for record in caplog.records if record.name != "steerstream.drive_session"]
+    assert {record.levelname for record in others} == {"INFO"}
+    assert "open a new session" not in caplog.text, "it does so by itself"
+
+
+async def test_a_fresh_state_is_told_in_the_reason():
+    fleet = Fleet(a=dies_at(4), b=Strict())
+    async with fleet.connect() as client, fleet.session(client, hand_over=PATIENT) as session:
+        for _ in range(5):
+            await session.request(b"picture")
+        assert session.change.reason == "begun afresh after: the fake server died"
+
+
+async def test_what_a_server_answers_again_and_again_is_logged_once(caplog):
+    caplog.set_level(logging.DEBUG, "steerstream")
+    fleet = Fleet(a=scripted(lambda at: [Draining(60_000), Reply()] if at == 1 else Reply()))
+    async with fleet.connect() as client, fleet.session(client, hand_over=PATIENT) as session:
+        fleet.servers["a"].refuse = Fail(Code.UNAVAILABLE, "it stops", ErrorReason.DRAINING)
+        await session.request(b"picture")
+        await session.request(b"picture")
+        await until(lambda: len(fleet.asked) == 6)
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    told = [level for level, text in said if "a does not take the session: it stops" in text]
+    assert told[:3] == ["INFO", "DEBUG", "DEBUG"]
+    assert "INFO" not in told[1:]
+    assert [level for level, text in said if text == "connected to a"][:3] == [
+        "INFO",
+        "DEBUG",
+        "DEBUG",
+    ]
+
+
 async def test_a_frame_that_comes_while_the_one_before_is_being_sent_is_sent_as_well():
     fleet = Fleet(a=FakeServer())
     fleet.answers_come_first = True

@@ -319,6 +319,17 @@ async def test_notices_come_by_the_iterator_and_stay_at_hand():
         assert session.ticket == ticket
 
 
+async def test_a_pace_is_told_at_its_beginning_and_at_its_end(caplog):
+    script = [Pace(1, 1), Reply(), Pace(2, 2), Reply(), Pace(0, 0), Reply()]
+    async with session_with(script) as (session, _):
+        for _ in range(3):
+            await session.request(JPEG)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "session fake-1: the server is full; frames wait"),
+        ("WARNING", "session fake-1: the server has room again"),
+    ]
+
+
 async def test_the_latest_command_is_the_newest_undamaged_one_that_is_young_enough():
     clock = VirtualClock()
     script = [

@@ -30,6 +30,10 @@ does not flip with every review."""
 _FORGET_NS = 60_000_000_000
 """Without a session for this long, the cost of a frame is guessed again: it may have been measured
 under an attack, and only frames would correct it."""
+_IDLE_NS = 5_000_000_000
+"""The same of what a step costs, and sooner: a vehicle is refused whose budget is less than that,
+and nobody may drive beside it who would correct it. A machine that is still slow says so again to
+the one that then comes in."""
 _DEAR = 1.5
 """A frame that costs more than this many times another one is dear beside it."""
 _DEAR_GAP = 4.0
@@ -101,6 +105,7 @@ class Capacity:
         self._busy_until_ns = 0
         self._next_dear_ns = 0
         self._driven_ns = 0
+        self._is_idle = False
         self.is_busy = False
         self.lateness = Lateness()
 
@@ -128,7 +133,8 @@ class Capacity:
         if not self._in_loop:
             return step_ns + frame.loop_ns
         # Once measured, the event loop's time per frame includes the step.
-        return step_ns if frame.is_guess else frame.loop_ns + self.picture(model).cpu_ns
+        is_known = not frame.is_guess and not self._is_idle
+        return frame.loop_ns + self.picture(model).cpu_ns if is_known else step_ns
 
     def picture(self, model: str) -> PictureTime:
         """Return what a typical picture for a model costs, by which newcomers are judged."""
@@ -258,9 +264,12 @@ class Capacity:
         turn_ns = NEVER_NS if claim.turn_ns is None else claim.turn_ns
         if may_refuse and claim.turn_took_ns and now_ns < turn_ns:
             return DearTurn(is_now=False, next_ns=turn_ns)
-        is_kept = 0 <= now_ns - turn_ns < _DEAR_KEPT_NS
+        took_ns = min(round(_DEAR_GAP * picture_ns), _MOST_DEAR_NS)
+        # A turn that pictures of 2 ms have won is none of one of 50.
+        is_like_last = took_ns <= _DEAR * claim.turn_took_ns
+        is_kept = is_like_last and 0 <= now_ns - turn_ns < _DEAR_KEPT_NS
         is_now = is_kept or self._next_dear_ns <= now_ns + _DEAR_AHEAD_NS
-        claim.turn_took_ns = min(round(_DEAR_GAP * picture_ns), _MOST_DEAR_NS)
+        claim.turn_took_ns = took_ns
         self._next_dear_ns = max(now_ns, self._next_dear_ns) + claim.turn_took_ns
         claim.turn_ns = self._next_dear_ns
         return DearTurn(is_now, self._next_dear_ns)
@@ -301,10 +310,14 @@ class Capacity:
         self._load_before = None
         if self._claims:
             self._driven_ns = reading.at_ns
-        elif reading.at_ns - self._driven_ns >= _FORGET_NS:
-            self._driven_ns = reading.at_ns
+        undriven_ns = reading.at_ns - self._driven_ns
+        if undriven_ns >= _FORGET_NS:
             self._measured = None
             self._typical.clear()
+        self._is_idle = undriven_ns >= _IDLE_NS
+        if self._is_idle:
+            for steps in self._steps.values():
+                steps.forget()
         self._frame.update(reading)
         self._review_pictures()
         if before:

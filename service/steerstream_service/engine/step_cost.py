@@ -6,6 +6,7 @@ the speed, so that a machine that has become slow is known for buckets that have
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 
 _SPEED_WEIGHT = 0.1
@@ -25,7 +26,7 @@ that was once too high would give back every frame and never be measured again."
 class StepCost:
     """The cost of a step of each size, in nanoseconds: a running mean of the measured ones.
 
-    One thread writes; any thread may read.
+    One thread writes, but for `forget`; any thread may read.
 
     Args:
         max_batch: frames in the largest step.
@@ -38,6 +39,7 @@ class StepCost:
         self._pads = pads
         self._speed = 1.0
         self._share_ns = [0.0] * len(self.buckets)
+        self._first_ns = [math.inf] * len(self.buckets)
 
     def __getitem__(self, size: int) -> int:
         """Cost of a batch of this many frames, in nanoseconds; 0 before it was measured."""
@@ -60,7 +62,7 @@ class StepCost:
         index = bisect_left(self.buckets, size)
         expected_ns = self[size]
         if not expected_ns:
-            self._share_ns[index] = cost_ns / self._speed
+            self._share_ns[index] = self._first_ns[index] = cost_ns / self._speed
             return
         error = min(cost_ns / expected_ns, _MAX_RATIO) - 1.0
         if cold and error > 0:
@@ -71,6 +73,11 @@ class StepCost:
     def doubt(self) -> None:
         """Lower the costs: they kept the engine from a step that might have been in time."""
         self._speed *= _DOUBT
+
+    def forget(self) -> None:
+        """Return to the first costs where they have risen since; to be called between steps."""
+        self._speed = min(self._speed, 1.0)
+        self._share_ns = list(map(min, self._share_ns, self._first_ns))
 
 
 def _buckets(max_batch: int) -> list[int]:

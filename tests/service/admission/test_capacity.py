@@ -141,6 +141,9 @@ def test_the_smallest_budget_counts_a_step_once():
     drive.go(within=0)
     drive.go(cpu_ms=3.0, loop_ms=2.5, picture_ms=0.7, within=25, seconds=3)
     assert within.smallest_budget_ns("m") == pytest.approx(2.5 * MS)
+    leave(within)
+    drive.go(within=0, seconds=6)
+    assert within.smallest_budget_ns("m") == 1.0 * MS, "nobody drives who would correct it"
 
 
 class Drive:
@@ -328,6 +331,24 @@ def test_those_that_come_when_all_have_gone_are_not_refused_for_what_those_misse
     assert not fits(server, CAR)
     leave(server)
     assert room(server) == 42
+
+
+def test_a_step_that_became_slow_refuses_budgets_for_five_seconds_when_nobody_drives_any_more():
+    """Without a step nothing corrects its cost, and a vehicle with a budget of 45 ms was refused
+    for ever by what the machine had taken once."""
+    server = capacity(step_ms=10.0)
+    server.take(CAR)
+    for _ in range(100):
+        server._steps["m"].measured(1, 60 * MS)
+    drive = Drive(server, 1)
+    drive.go()
+    assert server.smallest_budget_ns("m") > 50 * MS
+    leave(server)
+    for _ in range(9):
+        drive.go(within=0)
+    assert server.smallest_budget_ns("m") > 50 * MS
+    drive.go(within=0)
+    assert server.smallest_budget_ns("m") < 11 * MS
 
 
 def test_one_long_stall_keeps_nobody_out_and_lets_nobody_go():
@@ -522,6 +543,15 @@ def test_of_a_crowd_of_dear_pictures_few_are_taken_at_once_and_the_others_in_the
     for claim, turn in list(zip(crowd, turns, strict=True))[2:]:
         assert server.dear_turn(claim, turn.next_ns + 40 * MS, 12 * MS).is_now
     assert not server.dear_turn(claims_of(1)[0], turns[-1].next_ns, 12 * MS).is_now
+
+
+def test_turns_that_cheaper_pictures_have_won_are_kept_for_no_dearer_ones():
+    """Twelve sessions had 600 ms of work taken at once that way."""
+    server, crowd = capacity(), claims_of(12)
+    for claim in crowd:
+        server.dear_turn(claim, 10 * S, 2 * MS)
+    together = [server.dear_turn(claim, 10 * S + 100 * MS, 50 * MS).is_now for claim in crowd]
+    assert sum(together) <= 2
 
 
 def test_a_turn_that_nobody_used_is_not_saved_up():

@@ -31,6 +31,21 @@ def test_a_step_that_is_not_padded_costs_by_its_frames():
     assert [cost[size] // MS for size in range(1, 7)] == [3, 4, 5, 6, 7, 8]
 
 
+def test_costs_that_have_risen_are_forgotten_and_those_that_have_fallen_are_not():
+    cost = warm()
+    first = [cost[size] for size in cost.buckets]
+    for _ in range(100):
+        cost.measured(4, 12 * MS)
+    cost.forget()
+    assert [cost[size] for size in cost.buckets] == first
+    for _ in range(100):
+        cost.measured(4, 2 * MS)
+    fallen = [cost[size] for size in cost.buckets]
+    cost.forget()
+    assert [cost[size] for size in cost.buckets] == fallen
+    assert all(map(int.__lt__, fallen, first))
+
+
 @pytest.mark.parametrize("to_ms", [0.2, 2.0, 3.9])
 def test_the_cost_follows_what_is_measured(to_ms):
     cost = warm()

@@ -29,7 +29,7 @@ from steerstream.command_line import (
 from steerstream_bundle.errors import BundleError
 from steerstream_service import address, config
 from steerstream_service.errors import ConfigError, ListenError, StartError, StuckError
-from steerstream_service.process.stop_signals import stop_signals
+from steerstream_service.process.stop_signals import StopSignals
 from steerstream_service.process.supervisor import Supervisor, WorkerFailedError
 from steerstream_service.process.systemd import Notifier
 from steerstream_service.telemetry import logs
@@ -121,9 +121,7 @@ async def _supervise(options: argparse.Namespace, given: Sequence[str]) -> None:
             notifier.stopping()
             supervisor.stop()
 
-        loop = asyncio.get_running_loop()
-        for number in stop_signals():
-            loop.add_signal_handler(number, stop)
+        StopSignals(stop, supervisor.hurry).install(asyncio.get_running_loop())
         await supervisor.run()
 
 

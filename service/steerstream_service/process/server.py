@@ -335,6 +335,10 @@ class Server:
         """Make `stopped` return; safe to call from a signal handler of the event loop."""
         self._stop.set()
 
+    def hurry(self) -> None:
+        """End the drain at once, as its time ends it; safe to call as `stop` is."""
+        self._service.hurry()
+
     async def stopped(self) -> None:
         """Wait until `stop` is called."""
         await self._stop.wait()
@@ -370,7 +374,14 @@ class Server:
             self._watching.cancel()
         self._keeper.stop()
         if self._listening:
-            _log.info("draining", extra=fields(sessions=self.admission.sessions))
+            _log.info(
+                "draining",
+                extra=fields(
+                    sessions=self.admission.sessions,
+                    at_most_s=self._config.drain_s,
+                    at_once="with a second SIGTERM or SIGINT",
+                ),
+            )
         await self._health.enter_graceful_shutdown()
         await self._service.drain(self._config.drain_s)
         for server in (self._server, self._admin):

@@ -138,10 +138,15 @@ class Supervisor:
         self._on_serving = on_serving
         self._workers: dict[int, _Worker] = {}
         self._stopping = asyncio.Event()
+        self._hurrying = asyncio.Event()
 
     def stop(self) -> None:
         """Ask `run` to drain all workers and return."""
         self._stopping.set()
+
+    def hurry(self) -> None:
+        """Have the workers end their drain at once."""
+        self._hurrying.set()
 
     async def run(self) -> None:
         """Start the workers and keep them until `stop` is called.
@@ -211,10 +216,17 @@ class Supervisor:
         return worker
 
     async def _end(self) -> None:
+        hurrying = asyncio.create_task(self._hurry_workers())
         codes = await asyncio.gather(
             *(worker.end(self._drain_s) for worker in self._workers.values())
         )
+        hurrying.cancel()
         _log.info("workers_stopped", extra=fields(exit_codes=codes))
+
+    async def _hurry_workers(self) -> None:
+        await self._hurrying.wait()
+        for worker in self._workers.values():
+            await worker.pipe.say_hurry()
 
 
 def _ending(exit_code: int) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import gc
+import signal
 import socket
 import sys
 from argparse import Namespace
@@ -22,7 +23,7 @@ from steerstream_service.process import allocator, bounds, memory
 from steerstream_service.process.model_keeper import Source
 from steerstream_service.process.server import Server
 from steerstream_service.process.start_guard import StartGuard
-from steerstream_service.process.stop_signals import stop_signals
+from steerstream_service.process.stop_signals import StopSignals
 from steerstream_service.process.systemd import Notifier
 from steerstream_service.process.worker_pipe import WorkerPipe
 from steerstream_service.telemetry.setup import Telemetry
@@ -58,15 +59,18 @@ async def run(options: Namespace) -> None:
             server, address = await _start(options, settings, ending)
         trimming = asyncio.create_task(allocator.keep_trimmed())
         ending.callback(trimming.cancel)
-        loop = asyncio.get_running_loop()
-        for number in stop_signals():
-            loop.add_signal_handler(number, server.stop)
+        # A terminal's Ctrl-C comes here and from the supervisor: only the pipe tells the second.
+        hurry = server.hurry if pipe is None else server.stop
+        signals = StopSignals(server.stop, hurry)
+        signals.install(asyncio.get_running_loop())
         if guard.got_signal:
-            server.stop()
+            signals.got(signal.SIGTERM)
         if pipe is None:
             await _serve_alone(server)
         else:
-            await _serve_for_supervisor(server, address, pipe)
+            await pipe.say_ready(address)
+            pipe.start_obeying(server.open, server.hurry, server.stop)
+            await server.stopped()
 
 
 def explain_bounds(options: Namespace) -> str:
@@ -160,21 +164,6 @@ async def _serve_alone(server: Server) -> None:
     notifier.ready()
     await server.stopped()
     notifier.stopping()
-
-
-async def _serve_for_supervisor(server: Server, address: str, pipe: WorkerPipe) -> None:
-    await pipe.say_ready(address)
-    obeying = asyncio.create_task(_obey(server, pipe))
-    await server.stopped()
-    obeying.cancel()
-
-
-async def _obey(server: Server, pipe: WorkerPipe) -> None:
-    if await pipe.serve():
-        await server.open()
-        await pipe.ended()
-    # Without a supervisor, nothing else would end this process.
-    server.stop()
 
 
 def _security(options: Namespace) -> SocketSecurity:

@@ -1,18 +1,19 @@
 """The pipe between a supervisor and a worker.
 
 A worker sends `ready ADDRESS` when its networks are warm and its socket listens. The supervisor
-sends `serve` when all workers are ready, and the worker then opens for sessions. From `ready` on,
-the worker's event loop sends `alive` once a second. Either side learns from the end of the pipe
-that the other process has ended.
+sends `serve` when all workers are ready, and the worker then opens for sessions; `hurry` ends its
+drain at once. From `ready` on, the worker's event loop sends `alive` once a second. Either side
+learns from the end of the pipe that the other process has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
 from typing import Self
 
-_READY, _SERVE, _ALIVE = "ready", "serve", "alive"
+_READY, _SERVE, _HURRY, _ALIVE = "ready", "serve", "hurry", "alive"
 _ALIVE_EVERY_S = 1.0
 _MOST_SILENCES = 15
 """Seconds one after another, each without a message, after which a worker counts as stuck. Counting
@@ -30,7 +31,7 @@ class WorkerPipe:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._beating: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
     async def over(cls, end: socket.socket) -> Self:
@@ -40,11 +41,15 @@ class WorkerPipe:
     async def say_ready(self, address: str) -> None:
         """Tell the supervisor that the networks are warm and the socket listens."""
         await self._say(f"{_READY} {address}")
-        self._beating = asyncio.create_task(self._beat())
+        self._tasks.append(asyncio.create_task(self._beat()))
 
     async def say_serve(self) -> None:
         """Tell the worker that all workers are ready."""
         await self._say(_SERVE)
+
+    async def say_hurry(self) -> None:
+        """Tell the worker to end its drain at once."""
+        await self._say(_HURRY)
 
     async def ready(self) -> str | None:
         """Wait until the worker is ready; return its address, or None if it has ended."""
@@ -64,25 +69,44 @@ class WorkerPipe:
                 silences += 1
         return True
 
-    async def serve(self) -> bool:
-        """Wait until the supervisor says to serve; return False if it has ended."""
-        return await self._heard() == _SERVE
+    def start_obeying(
+        self,
+        serve: Callable[[], Awaitable[None]],
+        hurry: Callable[[], None],
+        stop: Callable[[], None],
+    ) -> None:
+        """Do what the supervisor says, until `close`.
 
-    async def ended(self) -> None:
-        """Wait until the other process has ended."""
-        while await self._heard():
-            pass
+        Args:
+            serve: opens for sessions.
+            hurry: ends the drain at once.
+            stop: stops the server; the supervisor has ended, and nothing else would.
+        """
+        self._tasks.append(asyncio.create_task(self._obey(serve, hurry, stop)))
 
     def close(self) -> None:
         """Close this end."""
-        if self._beating is not None:
-            self._beating.cancel()
+        for task in self._tasks:
+            task.cancel()
         self._writer.close()
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(_ALIVE_EVERY_S)
             await self._say(_ALIVE)
+
+    async def _obey(
+        self,
+        serve: Callable[[], Awaitable[None]],
+        hurry: Callable[[], None],
+        stop: Callable[[], None],
+    ) -> None:
+        while word := await self._heard():
+            if word == _SERVE:
+                await serve()
+            elif word == _HURRY:
+                hurry()
+        stop()
 
     async def _say(self, text: str) -> None:
         self._writer.write(f"{text}\n".encode())

@@ -110,6 +110,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         self._streams: dict[DriveStream, None] = {}
         self._none_left = asyncio.Event()
         self._none_left.set()
+        self._hurrying = asyncio.Event()
 
     def open_for_sessions(self) -> None:
         """Let sessions open, and watch the load; until then those that ask wait."""
@@ -171,11 +172,16 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
         for stream in self._streams:
             stream.send(DrainingNotice(round(seconds * 1000)))
             stream.session.hurry_ticket()
-        if await self._emptied(seconds):
-            return
+        await self._until_drained(seconds)
         for stream in self._streams:
             stream.end(DrainingError("the server is stopping; connect to another one"))
-        await self._emptied(_FLUSH_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH_S):
+                await self._none_left.wait()
+
+    def hurry(self) -> None:
+        """Have `drain` end the streams that are left at once."""
+        self._hurrying.set()
 
     def reap(self) -> None:
         """Take back every slot, even if the handler of its stream has not ended."""
@@ -479,13 +485,13 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             ),
         )
 
-    async def _emptied(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._none_left.wait()
-        except TimeoutError:
-            return False
-        return True
+    async def _until_drained(self, seconds: float) -> None:
+        """Wait until no stream is left, somebody is in a hurry, or the time is over."""
+        events = (self._none_left, self._hurrying)
+        waiting = [asyncio.create_task(event.wait()) for event in events]
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
 
 
 def _too_many_streams() -> TooManySessionsError:

@@ -173,6 +173,38 @@ async def test_a_signal_drains_all_workers(tiny, tmp_path, number):
         assert (await run.logged("workers_stopped"))["exit_codes"] == [0, 0]
 
 
+@contextlib.asynccontextmanager
+async def killed(run: Crowd) -> AsyncIterator[None]:
+    """End a crowd whose test failed, in place of its drain of an hour."""
+    try:
+        yield
+    except BaseException:
+        for pid in (run.process.pid, *(line["pid"] for line in run.log if "pid" in line)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        raise
+
+
+async def test_a_second_signal_ends_the_drain_of_all_workers(tiny, tmp_path):
+    async with crowd(tiny, tmp_path, "drain_s = 3600\nidle_timeout_s = 3600\n") as run, killed(run):
+        vehicles = [await run.vehicle_on(0), await run.vehicle_on(1)]
+        pids = [(await run.logged("worker_started", worker=worker))["pid"] for worker in (0, 1)]
+        # As a terminal has it: to the workers too, which count it as the supervisor's.
+        for pid in (run.process.pid, *pids):
+            os.kill(pid, signal.SIGINT)
+        for worker in (0, 1):
+            await run.logged("draining", worker=worker, at_most_s=3600)
+        for vehicle in vehicles:
+            assert (await vehicle.drive(GREY)).step_count == 1
+        while run.process.returncode is None:
+            run.process.send_signal(signal.SIGINT)
+            await asyncio.sleep(0.2)
+        for vehicle in vehicles:
+            assert (await vehicle.failure())[1] == "ERROR_REASON_DRAINING"
+        assert run.process.returncode == 0
+        assert (await run.logged("workers_stopped"))["exit_codes"] == [0, 0]
+
+
 async def test_workers_end_with_their_supervisor(tiny, tmp_path):
     async with crowd(tiny, tmp_path, "drain_s = 0.0\n") as run:
         run.process.kill()

@@ -67,6 +67,41 @@ async def test_a_signal_drains_and_exits_with_0(tiny, tmp_path, number):
     assert events[-1]["event"] == "stopped"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_ends_the_drain_as_its_time_does(tiny, tmp_path, number):
+    settings = tmp_path / "server.toml"
+    settings.write_text("drain_s = 3600\nidle_timeout_s = 3600\n")
+    with process("--model", tiny, "--config", settings, folder=tmp_path) as (server, address):
+        async with grpc.aio.insecure_channel(address) as channel:
+            vehicle = Vehicle(drive_service_pb2_grpc.DriveServiceStub(channel))
+            await vehicle.open()
+            server.send_signal(number)
+            while (draining := json.loads(server.stderr.readline()))["event"] != "draining":
+                pass
+            assert (draining["sessions"], draining["at_most_s"]) == (1, 3600)
+            assert "second SIGTERM or SIGINT" in draining["at_once"]
+            assert (await vehicle.drive(GREY)).step_count == 1
+            assert vehicle.notices[0].draining.ends_in_ms == 3_600_000
+            assert (await vehicle.call.read()).notice.HasField("ticket")
+            repeating = asyncio.create_task(repeat(server, number))
+            code, reason, _ = await vehicle.failure()
+            assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "ERROR_REASON_DRAINING")
+        await repeating
+        events = [json.loads(line) for line in server.stderr]
+    assert server.returncode == 0
+    (ended,) = (event for event in events if event["event"] == "session_ended")
+    assert ended["ended_by"] == "draining"
+    assert events[-1]["event"] == "stopped"
+
+
+async def repeat(server, number):
+    """Send a signal until the server has ended: those within a second of the first count as it."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while server.poll() is None:
+            await asyncio.sleep(0.2)
+            server.send_signal(number)
+
+
 async def test_clients_that_take_no_bytes_do_not_hold_up_the_stop(tiny, tmp_path):
     settings = tmp_path / "server.toml"
     settings.write_text("drain_s = 0.5\nidle_timeout_s = 3600\n")

@@ -1,7 +1,8 @@
-"""The pipe between a supervisor and a worker: two messages, and its end."""
+"""The pipe between a supervisor and a worker: three messages, and its end."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 
@@ -27,7 +28,21 @@ async def test_a_worker_is_ready_and_told_to_serve():
         await worker.say_ready("127.0.0.1:50051")
         assert await supervisor.ready() == "127.0.0.1:50051"
         await supervisor.say_serve()
-        assert await worker.serve()
+        await supervisor.say_hurry()
+        supervisor.close()
+        assert await told(worker) == ["serve", "hurry"]
+
+
+async def told(worker):
+    """What a worker was told to do until its supervisor ended."""
+    orders, ended = [], asyncio.Event()
+
+    async def serve():
+        orders.append("serve")
+
+    worker.start_obeying(serve, lambda: orders.append("hurry"), ended.set)
+    await ended.wait()
+    return orders
 
 
 async def test_a_worker_that_ends_is_never_ready():
@@ -42,8 +57,7 @@ async def test_a_supervisor_that_ends_is_noticed(served):
         if served:
             await supervisor.say_serve()
         supervisor.close()
-        assert await worker.serve() is served
-        await worker.ended()
+        assert await told(worker) == ["serve"] * served
 
 
 async def test_a_message_to_a_process_that_has_ended_is_lost_without_an_error():

@@ -31,6 +31,9 @@ from steerstream.guard import Guard, SafeCommand
 from steerstream.hand_over import DriveState, SessionChange
 from steerstream.models import SessionInfo
 
+_LEFT_OVER_S = 1.0
+"""How long what is left in the loop of a closed client may take before it is cancelled."""
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _Wrapped_co = TypeVar("_Wrapped_co", covariant=True)
@@ -101,8 +104,15 @@ class _LoopThread:
 
 
 async def _end_all() -> None:
-    """Cancel every other task of the loop, and wait until all and their threads have ended."""
+    """Wait until every other task of the loop and their threads have ended.
+
+    Those of gRPC do so by themselves, once the connection is closed. Where one is cancelled
+    instead, its event may come after the loop is closed: then gRPC, which has one queue for all
+    loops of a process, fails in the loop of another client.
+    """
     others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        _, others = await asyncio.wait(others, timeout=_LEFT_OVER_S)
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)

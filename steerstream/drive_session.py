@@ -298,10 +298,10 @@ class DriveSession(VehicleSession):
         self._is_closed = True
         for task in self._tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
         leg = self._leg
         self._give_up(SessionClosed("the session was closed; open a new one"))
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         if leg is not None:
             self._retire(leg, is_clean=is_clean)
         if self._closing:
@@ -747,11 +747,8 @@ class DriveSession(VehicleSession):
             return
         self._error = error
         self._leg = None
-        for frame in self._ledger.abandon():
-            if frame.waiter is not None and not frame.waiter.done():
-                frame.waiter.set_exception(error)
-                # A caller that was cancelled does not read the exception.
-                frame.waiter.exception()
+        self._ledger.fail(error)
+        self._ledger.abandon()
         self._inbox.close()
         self._settled.set()
         was_closed = isinstance(error, SessionClosed)

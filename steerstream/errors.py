@@ -133,7 +133,7 @@ class SessionEnded(SteerstreamError):
 
 
 class SessionClosed(SessionEnded):
-    """The session or its client was used after this side had closed it."""
+    """This side closed the session or its client, before it was used or while a call waited."""
 
 
 class ServerDraining(SessionEnded):

@@ -8,7 +8,7 @@ import dataclasses
 from steerstream.answers import FrameAnswer
 from steerstream.arguments import whole_number
 from steerstream.capture_time import MAX_AHEAD_NS, CaptureLead
-from steerstream.errors import BadRequest, ProtocolError
+from steerstream.errors import BadRequest, ProtocolError, SessionEnded
 
 MAX_NUMBER = (1 << 64) - 1
 """Largest sequence number and capture time that the wire carries."""
@@ -145,6 +145,14 @@ class Ledger:
     def oldest(self) -> InFlight | None:
         """The frame that waits longest; None if none does."""
         return next(iter(self._in_flight.values()), None)
+
+    def fail(self, error: SessionEnded) -> None:
+        """Tell every caller that waits for an answer that none will come for it."""
+        for frame in self._in_flight.values():
+            if frame.waiter is not None and not frame.waiter.done():
+                frame.waiter.set_exception(error)
+                # A caller that was cancelled does not read the exception.
+                frame.waiter.exception()
 
     def abandon(self) -> list[InFlight]:
         """Take out all frames: no more answers come."""

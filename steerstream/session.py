@@ -221,6 +221,7 @@ class VehicleSession(abc.ABC):
     async def aclose(self) -> None:
         """Send no more frames, wait shortly for the answers under way, and end the session.
 
+        Calls that wait raise SessionClosed at once; the iterator yields those answers and ends.
         Calling it again does nothing.
         """
 
@@ -364,6 +365,8 @@ class Session(VehicleSession):
         self._paced: asyncio.Future[None] | None = None
         self._error: SessionEnded | None = None
         self._sent_bytes = 0
+        # Ends a write where the close begins.
+        self._writing: asyncio.Timeout | None = None
         # Done when the close begins.
         self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_leg = is_leg
@@ -512,6 +515,7 @@ class Session(VehicleSession):
     async def aclose(self) -> None:
         """Send no more frames, wait shortly for the answers under way, and end the session.
 
+        Calls that wait raise SessionClosed at once; the iterator yields those answers and ends.
         Calling it again does nothing.
         """
         await self._close(is_clean=True)
@@ -551,7 +555,7 @@ class Session(VehicleSession):
         return frame.sequence_number
 
     async def _wait_for_room(self) -> None:
-        while len(self._ledger) >= self._max_in_flight and not self._is_ended:
+        while len(self._ledger) >= self._max_in_flight and not (self._is_ended or self._is_closed):
             self._settled.clear()
             await self._settled.wait()
         self._check_open()
@@ -559,12 +563,19 @@ class Session(VehicleSession):
     async def _send(self, request: drive_service_pb2.DriveRequest) -> None:
         self._check_open()
         try:
-            await self._stream.send(request)
+            async with asyncio.timeout(None) as self._writing:
+                await self._stream.send(request)
+        except TimeoutError:
+            # The vehicle closes the session.
+            self._check_open()
+            raise
         except RpcFailed:
             # The stream has ended, and its reader learns why.
             await asyncio.wait([self._reader])
             self._check_open()
             raise
+        finally:
+            self._writing = None
 
     def _check_open(self) -> None:
         if self._error is not None:
@@ -706,14 +717,11 @@ class Session(VehicleSession):
             happened = without_advice(self._error) if self._is_leg else self._error
             _log.log(self._level, "session %s ended: %s", self.info.session_id, happened)
         self._observer.ended(self._error)
-        for frame in self._ledger.abandon():
-            if frame.waiter is not None and not frame.waiter.done():
-                frame.waiter.set_exception(
-                    self._error
-                    or SessionLost("the session ended before the frame's answer; open a new one")
-                )
-                # A caller that was cancelled does not read the exception.
-                frame.waiter.exception()
+        self._ledger.fail(
+            self._error
+            or SessionLost("the session ended before the frame's answer; open a new one")
+        )
+        self._ledger.abandon()
         self._inbox.close()
         self._settled.set()
 
@@ -721,6 +729,11 @@ class Session(VehicleSession):
         self._is_finished = self._is_closed = True
         if not self._closing.done():
             self._closing.set_result(None)
+        # What waits ends now, and the answers under way are for the iterator alone.
+        self._ledger.fail(SessionClosed("the session was closed before the frame's answer"))
+        self._settled.set()
+        if self._writing is not None:
+            self._writing.reschedule(asyncio.get_running_loop().time())
         self._inbox.close()
         try:
             if is_clean and not self._is_ended:

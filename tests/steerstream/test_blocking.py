@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import os
 import subprocess
@@ -15,6 +16,7 @@ from steerstream import (
     ConnectionFailed,
     Draining,
     FramePolicy,
+    SessionClosed,
     SessionEnded,
     SessionLost,
     SteerstreamError,
@@ -126,6 +128,39 @@ def test_closing_the_client_wakes_a_thread_that_waits_in_it(call):
     client.close()
     with pytest.raises((SessionEnded, StopIteration)):
         waiting.result(30)
+
+
+@pytest.mark.parametrize("kind", ["open_session", "drive_session"])
+def test_closing_the_client_ends_a_request_as_closed(kind):
+    server = FakeServer(lambda frame: Drop())
+    client = connect(server)
+    session = getattr(client, kind)(vehicle_id="car")
+    waiting = in_thread(lambda: session.request(JPEG, timeout_s=60))
+    while not session.frames_in_flight:
+        assert not waiting.done()
+    client.close()
+    with pytest.raises(SessionClosed):
+        waiting.result(30)
+
+
+def test_closing_lets_what_the_event_loop_still_does_end_by_itself(monkeypatch):
+    """An event of gRPC that comes after its loop is closed is a fault in another client's loop."""
+    monkeypatch.setattr(steerstream.blocking, "_LEFT_OVER_S", 3600.0)
+    ended = []
+
+    async def begin() -> None:
+        async def left_over() -> None:
+            for _ in range(100):
+                await asyncio.sleep(0)
+            ended.append(True)
+
+        kept.append(asyncio.create_task(left_over()))
+
+    kept: list[asyncio.Task[None]] = []
+    client = connect(FakeServer())
+    client._thread.run(begin())
+    client.close()
+    assert ended == [True]
 
 
 def test_a_thread_that_drives_on_after_the_block_is_told():

@@ -307,6 +307,39 @@ async def test_a_session_that_its_vehicle_closed_is_followed_no_more():
         )
 
 
+@pytest.mark.parametrize("waits", ["request", "room", "write", "iterator"])
+async def test_closing_ends_what_waits_at_once_though_the_server_hangs(monkeypatch, waits):
+    hour_s = 3600.0
+    monkeypatch.setattr(session_module, "CLOSE_TIMEOUT_S", hour_s)
+    async with session_with(lambda frame: Drop()) as (session, _):
+
+        async def hangs(*_: object) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(session._stream, "finish", hangs)
+        if waits == "room":
+            for _ in range(MAX_IN_FLIGHT):
+                await session.send_frame(JPEG)
+        if waits == "write":
+            monkeypatch.setattr(session._stream, "send", hangs)
+        calls = {
+            "request": lambda: session.request(JPEG, timeout_s=hour_s),
+            "iterator": lambda: anext(session, None),
+        }
+        waiting = asyncio.create_task(calls.get(waits, lambda: session.send_frame(JPEG))())
+        await asyncio.sleep(0.001)
+        closing = asyncio.create_task(session.aclose())
+        async with asyncio.timeout(60):
+            if waits == "iterator":
+                assert await waiting is None
+            else:
+                with pytest.raises(SessionClosed):
+                    await waiting
+        assert not closing.done()
+        closing.cancel()
+        monkeypatch.setattr(session_module, "CLOSE_TIMEOUT_S", 0.0)
+
+
 async def test_notices_come_by_the_iterator_and_stay_at_hand():
     ticket = TicketIssued(b"sealed", 0, 60_000)
     news = [Draining(500), Expiring(900), Shedding(100, 2000), ticket]
@@ -535,7 +568,7 @@ async def test_closing_wakes_all_waiting_calls():
         reading = asyncio.create_task(anext(session, None))
         await asyncio.sleep(0)
         await session.aclose()
-        with pytest.raises(SessionLost):
+        with pytest.raises(SessionClosed):
             await waiting
         assert await reading is None
 

@@ -35,6 +35,34 @@ class ShapeMismatchError(ValueError):
     """A picture is not of the shape that the session's camera was described with."""
 
 
+def is_same_shape(size_px: tuple[int, int], other_px: tuple[int, int]) -> bool:
+    """Return whether two pictures have sides of one ratio, by their columns and rows."""
+    (width, height), (other_width, other_height) = size_px, other_px
+    if not height * other_width:
+        return False
+    return abs(width * other_height / (height * other_width) - 1) <= _SAME_ASPECT
+
+
+def check_shape(width_px: int, height_px: int, described_px: tuple[int, int]) -> None:
+    """Check that a picture is of the camera that was described.
+
+    Args:
+        width_px: its columns.
+        height_px: its rows.
+        described_px: columns and rows of that camera's pictures.
+
+    Raises:
+        ShapeMismatchError: its sides have another ratio.
+    """
+    if not is_same_shape((width_px, height_px), described_px):
+        width, height = described_px
+        raise ShapeMismatchError(
+            f"the picture has {width_px}x{height_px} pixels, and the session's camera is "
+            f"described with {width}x{height}; send its whole pictures, at any scale but with "
+            "sides of that ratio, or describe the camera that took them"
+        )
+
+
 class Tables(NamedTuple):
     """What to look up in pictures of one size.
 
@@ -118,13 +146,7 @@ class Warp:
         Raises:
             ShapeMismatchError: its sides have another ratio.
         """
-        width, height = self.mapping.size_px
-        if not height_px * width or abs(width_px * height / (height_px * width) - 1) > _SAME_ASPECT:
-            raise ShapeMismatchError(
-                f"the picture has {width_px}x{height_px} pixels, and the session's camera is "
-                f"described with {width}x{height}; send its whole pictures, at any scale but with "
-                "sides of that ratio, or describe the camera that took them"
-            )
+        check_shape(width_px, height_px, self.mapping.size_px)
 
     def of_plane(self, plane: Plane, out: Plane | None = None) -> Plane:
         """Return what the network sees of a picture, or of a plane of it.

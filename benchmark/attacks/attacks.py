@@ -258,15 +258,16 @@ async def large_openings(siege: Siege) -> int:
 async def disguised_pictures(siege: Siege) -> int:
     """Send small pictures as vehicles do, and each fourth second dear ones, or false headers."""
     random_levels = np.random.default_rng(0).integers
+    # All of one shape, or the dear ones would be refused as another camera's.
     small, large = (
-        random_levels(0, 256, (*size, 3), np.uint8) for size in ((66, 200), (1024, 2000))
+        random_levels(0, 256, (*size, 3), np.uint8) for size in ((102, 200), (1024, 2000))
     )
     grey = np.full_like(large, 128)
     cheap, *dear = (
         frame_pb2.Frame(jpeg=jpeg).SerializeToString()
         for jpeg in (*jpegs([small, large]), *jpegs([large, grey], progressive=True))
     )
-    pixels = frame_pb2.Rgb8Image(width_px=1280, height_px=720, pixels=bytes(3 * 1280 * 720))
+    pixels = frame_pb2.Rgb8Image(width_px=1280, height_px=656, pixels=bytes(3 * 1280 * 656))
     dear.append(frame_pb2.Frame(rgb8=pixels).SerializeToString())
     false = _false_pictures(grey)
     began_s = time.monotonic()

@@ -118,6 +118,21 @@ def upright_size(image: Image) -> tuple[int, int]:
     return header.width_px, header.height_px
 
 
+def own_size(image: Image, applied: view.Applied | None) -> tuple[int, int]:
+    """Return the columns and rows of the vehicle's own picture, which a view was made from.
+
+    Args:
+        image: the picture as it came.
+        applied: what the vehicle says of the view that it made; None where this is its own picture.
+
+    Raises:
+        UndecodableError: it is no JPEG, or its header is damaged.
+    """
+    if applied is not None:
+        return applied.source_width_px, applied.source_height_px
+    return upright_size(image)
+
+
 def check(
     image: Image,
     frame: FrameInput,
@@ -125,6 +140,7 @@ def check(
     *,
     applied: view.Applied | None = None,
     warp: Warp | None = None,
+    shape: view.Shape | None = None,
 ) -> tuple[FrameInput, Warp | None]:
     """Check what a picture says of its size, before it costs anything.
 
@@ -135,6 +151,7 @@ def check(
         applied: the part of its own picture from which the vehicle made the view; None where this
             is the whole picture.
         warp: makes the input of pictures of a camera that is not the network's.
+        shape: what the vehicle's own pictures have to look like; None where any will do.
 
     Returns:
         The input that is to be made of the picture, and by which warp.
@@ -150,6 +167,9 @@ def check(
     elif warp is not None:
         view.check_shape(height_px, width_px, warp)
     jpeg.check_size(width_px, height_px, max_pixels)
+    if shape is not None:
+        own_px = own_size(image, applied)
+        view.check_shape(own_px[1], own_px[0], shape)
     return frame, warp
 
 
@@ -175,6 +195,7 @@ def to_input(
     *,
     applied: view.Applied | None = None,
     warp: Warp | None = None,
+    shape: view.Shape | None = None,
 ) -> Picture:
     """Check, decode, crop and resize one picture.
 
@@ -186,6 +207,7 @@ def to_input(
         applied: the part of its own picture from which the vehicle made the view; None where this
             is the whole picture.
         warp: makes the input of pictures of a camera that is not the network's.
+        shape: what the vehicle's own pictures have to look like; None where any will do.
 
     Returns:
         uint8 `frame.shape`, RGB, contiguous; `out` where it was given. Without it, raw pixels
@@ -197,7 +219,7 @@ def to_input(
     """
     if image is None:
         _refuse("the frame holds no picture; set jpeg, rgb8 or nv12")
-    frame, warp = check(image, frame, max_pixels, applied=applied, warp=warp)
+    frame, warp = check(image, frame, max_pixels, applied=applied, warp=warp, shape=shape)
     if isinstance(image, RawImage):
         return prepare(_raw(image), frame, out, warp)
     if isinstance(image, Nv12Image):

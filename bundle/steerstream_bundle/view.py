@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from steerstream_bundle.contract import Crop, FrameInput
 from steerstream_bundle.errors import UndecodableError
@@ -12,6 +12,13 @@ from steerstream_bundle.preprocess import Warp, bounds
 
 _ROUNDING_PX = 1
 """Another client may round a crop's edge the other way."""
+
+
+class Shape(Protocol):
+    """What the pictures of a camera look like."""
+
+    def check_shape(self, height_px: int, width_px: int) -> None:
+        """Raise a `ValueError` if a picture is not of the camera."""
 
 
 class Applied(NamedTuple):
@@ -83,19 +90,19 @@ def _check_mapped(applied: Applied, warp: Warp | None) -> None:
     check_shape(applied.source_height_px, applied.source_width_px, warp)
 
 
-def check_shape(height_px: int, width_px: int, warp: Warp) -> None:
+def check_shape(height_px: int, width_px: int, shape: Shape) -> None:
     """Check that a picture is of the camera that the vehicle described.
 
     Args:
         height_px: its rows.
         width_px: its columns.
-        warp: of the camera.
+        shape: of the camera's pictures.
 
     Raises:
         UndecodableError: it has another shape.
     """
     try:
-        warp.check_shape(height_px, width_px)
+        shape.check_shape(height_px, width_px)
     except ValueError as error:
         raise UndecodableError(str(error)) from None
 

@@ -276,3 +276,38 @@ async def test_a_vehicle_that_finds_too_many_cameras_before_its_own_is_told_when
         assert 1000 <= int(hint) <= 2000
         assert (await silent.drive(picture())).step_count == 1, "it was for want of no place"
         waiting.cancel()
+
+
+@pytest.mark.parametrize("use", [ViewUse.PIXELS, ViewUse.NEVER])
+@pytest.mark.parametrize(
+    ("camera", "text"),
+    [
+        (Camera(160, 80), "the session's camera is described with 160x80; send"),
+        (SAME, "the session's camera is described with 160x80; send"),
+        (None, "the session's first has 160x80; send"),
+    ],
+)
+async def test_a_picture_of_another_shape_is_refused_and_the_state_does_not_see_it(
+    server, camera, text, use
+):
+    """Views and whole pictures: a view says of what picture it is."""
+    film = [picture(80, 160), picture(160, 80), picture(2, 2), picture(40, 80), picture(160, 320)]
+    found = await answers(server, camera, film, view=use, encoding=Encoding.RGB8)
+    assert [getattr(answer, "reason", None) for answer in found] == [
+        None,
+        SkipReason.UNDECODABLE,
+        SkipReason.UNDECODABLE,
+        None,
+        None,
+    ]
+    assert found[1].detail.startswith(f"the picture has 80x160 pixels, and {text}")
+    assert found[2].detail.startswith(f"the picture has 2x2 pixels, and {text}")
+    assert [found[at].step_count for at in (0, 3, 4)] == [1, 2, 3]
+
+
+async def test_a_picture_that_is_none_does_not_set_the_shape(server):
+    film = [jpeg(picture(100, 100))[:-60], picture(80, 160), picture(100, 100)]
+    found = await answers(server, None, film, view=ViewUse.NEVER, encoding=Encoding.RGB8)
+    assert found[0].detail.startswith("the JPEG ")
+    assert found[1].step_count == 1
+    assert "the session's first has 160x80" in found[2].detail

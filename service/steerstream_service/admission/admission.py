@@ -46,6 +46,7 @@ from steerstream_service.errors import (
 )
 from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.session.machine import Terms
+from steerstream_service.session.picture_shape import PictureShape
 from steerstream_service.session.ticket import SessionState
 
 _NS_PER_MS = 1_000_000
@@ -113,6 +114,7 @@ class Lease:
     pictures: PictureMeter
     capacity: Capacity
     office: TicketOffice
+    shape: PictureShape
     max_pixels: int
     resumed: SessionState | None = None
     warp: Warp | None = None
@@ -185,7 +187,12 @@ class Lease:
             return 0.0
         frame = self.model.bundle.contract.frame
         record.decode_estimate_ns = decode_estimate_ns(
-            image, frame, self.max_pixels, applied=record.view_applied, warp=self.warp
+            image,
+            frame,
+            self.max_pixels,
+            applied=record.view_applied,
+            warp=self.warp,
+            shape=self.shape,
         )
         record.decode_forecast_ns = self.pictures.decode_ns(record.decode_estimate_ns)
         self.pictures.received(image)
@@ -348,6 +355,7 @@ class Admission:
             pictures=PictureMeter(),
             capacity=self.capacity,
             office=self._office,
+            shape=PictureShape(opening.camera),
             max_pixels=self._config.max_pixels,
             resumed=resumed,
             warp=warp,

@@ -18,7 +18,7 @@ from steerstream_bundle.errors import UndecodableError
 from steerstream_bundle.jpeg import Work
 from steerstream_bundle.pictures import Image, JpegImage
 from steerstream_bundle.preprocess import Warp
-from steerstream_bundle.view import Applied
+from steerstream_bundle.view import Applied, Shape
 
 _RECEIVE_NS = 0.5
 """CPU time to receive a byte: raw pictures of 0.9 MB and of 2.8 MB took so long."""
@@ -97,6 +97,7 @@ def decode_estimate_ns(
     *,
     applied: Applied | None = None,
     warp: Warp | None = None,
+    shape: Shape | None = None,
 ) -> float:
     """Return the CPU time that it seems to take to decode a picture, by its header.
 
@@ -106,9 +107,12 @@ def decode_estimate_ns(
         max_pixels: largest picture that is accepted, in pixels after decoding.
         applied: what the vehicle says of the view that it made; None for a whole picture.
         warp: makes the input of pictures of a camera that is not the network's.
+        shape: what the vehicle's own pictures have to look like; None where any will do.
     """
     try:
-        frame, warp = pictures.check(image, frame, max_pixels, applied=applied, warp=warp)
+        frame, warp = pictures.check(
+            image, frame, max_pixels, applied=applied, warp=warp, shape=shape
+        )
         if isinstance(image, JpegImage):
             return _decode_ns(pictures.work(image, frame, warp))
     except UndecodableError:

@@ -483,6 +483,7 @@ class DriveStream:
                 self._config.max_pixels,
                 applied=record.view_applied,
                 warp=self._warp,
+                shape=self.lease.shape,
             )
         except UndecodableError as error:
             record.undecodable = error
@@ -502,7 +503,9 @@ class DriveStream:
         self.lease.pictures.decoded(
             record.decode_cpu_ns, record.decode_estimate_ns, beside=record.is_decoded_beside
         )
-        if record.undecodable is not None and record.decode_cpu_ns < record.decode_forecast_ns:
+        if record.undecodable is None and record.image is not None:
+            self.lease.shape.used(*pictures.own_size(record.image, record.view_applied))
+        elif record.decode_cpu_ns < record.decode_forecast_ns:
             self.lease.give_turn_back(time.monotonic_ns())
 
     def _given_up(self, record: FrameRecord) -> None:

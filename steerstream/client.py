@@ -227,7 +227,7 @@ class Client:
             response = await self._connected().describe_models(self._timeout_s)
         except RpcFailed as failure:
             self._connected()
-            raise call_error(failure) from failure
+            raise call_error(failure) from None
         return wire.served_models(response)
 
     def open_session(
@@ -400,7 +400,7 @@ class Client:
                     await stream.send(request)
                 response = await stream.receive()
         except RpcFailed as failure:
-            raise call_error(failure) from failure
+            raise call_error(failure) from None
         except TimeoutError:
             raise ConnectionFailed(
                 f"{self._target} did not open the session within {self._timeout_s:g} s; "

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 
 from steerstream.arguments import finite_number, whole_number
 
+_SHORTEST_ATTEMPT_S = 0.001
+"""In less no server could open a session."""
 _FIRST_PAUSE_S = 0.05
 """One period at 20 Hz."""
 _LONGEST_PAUSE_S = 1.0
@@ -82,7 +84,7 @@ class HandOver:
     def __post_init__(self) -> None:
         whole_number("missing_answers", self.missing_answers, low=1, high=1 << 16)
         whole_number("max_kept_bytes", self.max_kept_bytes, low=0, high=1 << 40)
-        finite_number("attempt_timeout_s", self.attempt_timeout_s, low=0.0)
+        finite_number("attempt_timeout_s", self.attempt_timeout_s, low=_SHORTEST_ATTEMPT_S)
         finite_number("give_up_after_s", self.give_up_after_s, low=0.0)
 
     def silence_ns(self, period_s: float, budget_s: float) -> int:

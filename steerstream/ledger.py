@@ -76,20 +76,18 @@ class Ledger:
             high=MAX_NUMBER,
             hint="connect() takes a clock of nanoseconds, such as time.monotonic_ns",
         )
-        number = whole_number(
+        number = _going_up(
             "sequence_number",
             self._next_sequence_number if sequence_number is None else sequence_number,
-            low=self._next_sequence_number,
-            high=MAX_NUMBER,
-            hint="every frame of a session has a greater one than the frame before",
+            least=self._next_sequence_number,
+            hint="or leave it out",
         )
         # Two frames may be sent within one tick of a coarse clock.
         now_or_next_ns = max(now_ns, self._next_capture_time_ns)
-        captured_ns = whole_number(
+        captured_ns = _going_up(
             "capture_time_ns",
             now_or_next_ns if capture_time_ns is None else capture_time_ns,
-            low=self._next_capture_time_ns,
-            high=MAX_NUMBER,
+            least=self._next_capture_time_ns,
             hint="take it from one monotonic clock, or leave it out",
         )
         self._check_clock(captured_ns, now_ns, is_given=capture_time_ns is not None)
@@ -159,3 +157,23 @@ class Ledger:
         left = list(self._in_flight.values())
         self._in_flight.clear()
         return left
+
+
+def _going_up(name: str, value: object, *, least: int, hint: str) -> int:
+    """Return a number of a frame that is above the one of the frame before.
+
+    Args:
+        name: the argument's name, for the error's text.
+        value: what was passed.
+        least: one more than the number of the frame before; 0 for the first.
+        hint: what to do, for the error's text.
+
+    Raises:
+        BadRequest: it is no whole number that fits the wire, or does not go up.
+    """
+    number = whole_number(name, value, low=0, high=MAX_NUMBER, hint=hint)
+    if number < least:
+        raise BadRequest(
+            f"{name} must be above the last frame's, {least - 1}, not {number}; {hint}"
+        )
+    return number

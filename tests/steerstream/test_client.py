@@ -143,6 +143,8 @@ async def test_a_refused_session_says_why_and_leaves_no_task(refusal, kind):
         with pytest.raises(kind) as caught:
             async with client.open_session(vehicle_id="car"):
                 pytest.fail("the session must not open")
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__, "one traceback tells it all"
     assert (caught.value.reason, caught.value.retry_after_s) == (
         refusal.reason,
         refusal.retry_after_s,

@@ -75,7 +75,7 @@ def test_states_have_the_names_that_programs_print():
     [
         {"missing_answers": 1},
         {"missing_answers": 1 << 16},
-        {"attempt_timeout_s": 0.0},
+        {"attempt_timeout_s": 0.001},
         {"give_up_after_s": 0.0},
         {"max_kept_bytes": 0},
         {"max_kept_bytes": 1 << 40},
@@ -93,6 +93,7 @@ def test_bounds_are_taken_up_to_their_edges(edge):
         {"missing_answers": (1 << 16) + 1},
         {"missing_answers": 1.5},
         {"attempt_timeout_s": -1.0},
+        {"attempt_timeout_s": 0.0},
         {"give_up_after_s": float("nan")},
         {"give_up_after_s": -1.0},
         {"max_kept_bytes": -1},

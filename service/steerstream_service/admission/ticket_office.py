@@ -121,7 +121,8 @@ class TicketOffice:
         name, issued_ms, body = _parts(sealed)
         key = self._keys.get(name)
         if key is None:
-            raise _refusal(f"its key {name!r:.80} is not known here")
+            shown = name.decode(errors="replace")
+            raise _refusal(f"its key {shown!r:.80} is not known here")
         salt = sealed[body - _SESSION_BYTES - _SALT_BYTES : body]
         cipher = ChaCha20Poly1305(hmac.digest(key.secret, salt, "sha256"))
         bound = sealed[:body] + _bound(vehicle_id, bundle)

@@ -100,6 +100,7 @@ class Capacity:
         self._refused: tuple[Demand, str] | None = None
         # So many times what pictures were granted the machine has come to take for them.
         self._slowdown = 1.0
+        self._granted_work_ns: float | None = None
         # Before the costs that the next review finds.
         self._load_before: float | None = None
         self._busy_until_ns = 0
@@ -344,13 +345,24 @@ class Capacity:
             for claim in self._claims:
                 claim.granted_ns = claim.picture.cpu_ns
                 claim.granted_ratio = claim.ratio
-        self._slowdown = slowdown(
+            self._granted_work_ns = self._work_ns
+        of_pictures = slowdown(
             [
                 (claim.demand.rate_hz, claim.ratio / claim.granted_ratio)
                 for claim in self._claims
                 if claim.ratio and claim.granted_ratio
             ]
         )
+        of_work = self._work_ns / (self._granted_work_ns or self._work_ns or 1.0)
+        # A crowd that sends other pictures changes the one, and a busy core the other.
+        self._slowdown = max(1.0, min(of_pictures, of_work))
+
+    @property
+    def _work_ns(self) -> float:
+        """What the processor takes for work that is the same whatever clients send."""
+        if self._steps_on_cpu:
+            return max(steps[1] for steps in self._steps.values())
+        return self._frame.cpu_ns
 
     @property
     def _bound(self) -> float:

@@ -264,7 +264,7 @@ def typical(sessions: Sequence[tuple[float, PictureTime]]) -> PictureTime:
 
 
 def slowdown(sessions: Sequence[tuple[float, float]]) -> float:
-    """Return how many times as long as before it takes to decode half of the pictures; at least 1.
+    """Return how many times as long as before it takes to decode half of the pictures.
 
     A session's pictures are compared by what they seem to take, so those of another kind make no
     difference, and a machine that became slow makes one for all.
@@ -272,7 +272,7 @@ def slowdown(sessions: Sequence[tuple[float, float]]) -> float:
     Args:
         sessions: of each, its rate, and how many times as long it takes for those of the session.
     """
-    return max(1.0, _middle(sessions, lambda times: times)) if sessions else 1.0
+    return _middle(sessions, lambda times: times) if sessions else 1.0
 
 
 def _middle(sessions: Sequence[tuple[float, _Figure]], key: Callable[[_Figure], float]) -> _Figure:

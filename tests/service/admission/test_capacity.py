@@ -482,6 +482,7 @@ def test_a_machine_that_becomes_slow_makes_no_frame_count_as_several():
     go, and at last all were late."""
     server, cars = full_of(cars=9)
     assert server.load <= 1
+    server._steps["m"]._speed = 3.0
     for claim in cars:
         server.measured(claim, Spent(0.0, 6 * MS), 3.0)
     server.review(Reading(S, 0, 0, 0, 0, 0), [])
@@ -510,10 +511,13 @@ def test_pictures_that_were_dear_and_are_cheap_take_nothing_of_what_others_were_
     assert server.weight(cars[0], 6 * MS) > 1.5
 
 
-def test_pictures_that_became_larger_count_as_several_however_many_do_so():
+@pytest.mark.parametrize(("ratio", "step_times"), [(1.0, 1.0), (3.0, 1.0), (1.0, 3.0)])
+def test_pictures_that_became_larger_count_as_several_however_many_do_so(ratio, step_times):
+    """Even where the estimates of them are worse; and on a busy core, where steps last longer."""
     server, cars = full_of(cars=9)
+    server._steps["m"]._speed = step_times
     for claim in cars[1:]:
-        server.measured(claim, Spent(0.0, 6 * MS), 1.0)
+        server.measured(claim, Spent(0.0, 6 * MS), ratio)
     server.review(Reading(S, 0, 0, 0, 0, 0), [])
     assert server.load > 1
     assert server.weight(cars[1], 6 * MS) == pytest.approx((1.6 + 6) / (1.6 + 2))

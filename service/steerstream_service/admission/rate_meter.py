@@ -27,7 +27,8 @@ class FrameCounts(NamedTuple):
         resets: resets of its state.
         overdue: frames that were superseded after half their budget.
         undecoded: those of the late frames that were given up before they were decoded.
-        held_up: those of the late frames that waited for their client to take its answers.
+        held_up: those of the late frames that waited for their client to take its answers, or for
+            others that it sent with them.
     """
 
     within: int
@@ -133,7 +134,7 @@ class RateMeter:
 
         Args:
             was_decoded: whether its picture was decoded first.
-            held_up: whether it waited for its client to take its answers.
+            held_up: whether it waited for its client to take its answers, or for others of its own.
         """
         self._late += 1
         self._undecoded += not was_decoded

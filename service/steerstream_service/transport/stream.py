@@ -459,9 +459,13 @@ class DriveStream:
 
     @property
     def _is_held_up(self) -> bool:
-        """Whether frames wait for the client to take an answer, and not for the server."""
+        """Whether frames wait for their own session, and not for the server.
+
+        For the client to take an answer, or for others that came with them, though within the rate.
+        """
         now_ns = time.monotonic_ns()
-        return self._held_up or now_ns - (self._writing_since_ns or now_ns) > _HELD_UP_NS
+        is_writing = now_ns - (self._writing_since_ns or now_ns) > _HELD_UP_NS
+        return self._held_up or is_writing or self.lease.rate_meter.is_ahead(now_ns)
 
     def _decode(self, record: FrameRecord) -> list[Action]:
         view_of = None if record.view_applied is None else self._input

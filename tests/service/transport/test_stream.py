@@ -377,6 +377,22 @@ async def test_a_server_does_not_miss_frames_that_wait_for_their_client_to_take_
     assert (counts.late, counts.missed) == (1, missed)
 
 
+@pytest.mark.parametrize(("together", "missed"), [(2, 1), (4, 0)])
+async def test_a_server_does_not_miss_frames_that_wait_for_others_of_their_session(
+    opened, together, missed
+):
+    run = await opened(rate_hz=1.0)
+    run.frames(*range(together))
+    for _ in range(together - 1):
+        await run.submitted()
+        run.engine.answer()
+    await run.submitted()
+    run.engine.answer(NotStepped(SkipReason.LATE, "too late"))
+    await run.answered(together)
+    counts = run.lease.rate_meter.review()
+    assert (counts.within, counts.late, counts.missed) == (together, 1, missed)
+
+
 async def test_nothing_more_is_read_from_a_client_that_has_no_answers_yet(opened):
     run = await opened(max_unsent_answers=4)
     run.frames(*range(10))

@@ -30,6 +30,8 @@ _ORT_ERRORS = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
+_NO_UTF_8 = "a text in it is no UTF-8"
+"""Where ONNX Runtime's bindings cannot decode a name of the graph, even one in an error's text."""
 
 Array = npt.NDArray[Any]
 
@@ -92,12 +94,16 @@ class Runtime:
         self.provider = provider
         self.intra_op_threads = intra_op_threads
         chosen = _chosen(provider, intra_op_threads, provider_options or {})
-        self._session = _open(model, _options(intra_op_threads), chosen)
+        self.metadata: Mapping[str, str]
+        try:
+            self._session = _open(model, _options(intra_op_threads), chosen)
+            self.metadata = self._session.get_modelmeta().custom_metadata_map
+            self.inputs = tuple(_info(node) for node in self._session.get_inputs())
+            self.outputs = tuple(_info(node) for node in self._session.get_outputs())
+        except UnicodeDecodeError:
+            raise BundleError(_NO_UTF_8) from None
         if self._session.get_providers()[0] != provider.ort_name:
             raise BundleError(f"provider {provider.name!r} did not start: see ONNX Runtime's log")
-        self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self.inputs = tuple(_info(node) for node in self._session.get_inputs())
-        self.outputs = tuple(_info(node) for node in self._session.get_outputs())
 
     @property
     def pads_batches(self) -> bool:
@@ -116,6 +122,8 @@ class Runtime:
             result: list[Array] = self._session.run(names, feed)
         except _ORT_ERRORS as error:
             raise StepError(str(error)) from None
+        except UnicodeDecodeError:
+            raise StepError(f"the graph failed; {_NO_UTF_8}") from None
         return result
 
     def bind(
@@ -168,6 +176,8 @@ class BoundGraph:
             self._session.run_with_iobinding(self._binding, self._options)
         except RuntimeError as error:  # ONNX Runtime raises nothing more specific here
             raise StepError(str(error)) from None
+        except UnicodeDecodeError:
+            raise StepError(f"the graph failed; {_NO_UTF_8}") from None
 
 
 def _chosen(

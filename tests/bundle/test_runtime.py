@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
 
 from steerstream_bundle.contract import METADATA_KEY
@@ -102,8 +105,26 @@ def test_bytes_that_are_no_graph_are_refused_in_one_line(content):
     assert "\n" not in str(caught.value)
 
 
-def test_a_graph_that_fails_is_a_step_error_either_way(tmp_path):
-    graph = Runtime(bundles.failing(tmp_path / "failing.onnx").read_bytes())
+@pytest.mark.parametrize("name", ["h_next", METADATA_KEY, "speed"])
+def test_a_graph_with_a_name_that_is_no_text_is_refused(tmp_path, name):
+    """A damaged file, of which ONNX Runtime's bindings cannot even tell what is wrong."""
+    data = bundles.recurrent(tmp_path / "tiny.onnx").read_bytes()
+    damaged = data.replace(name.encode(), b"\xff" + name.encode()[1:])
+    assert damaged != data
+    with pytest.raises(BundleError, match="a text in it is no UTF-8"):
+        Runtime(damaged)
+
+
+def _with_node_names_that_are_no_text(path):
+    model = onnx.load(path)
+    for index, node in enumerate(model.graph.node):
+        node.name = f"NODE{index}"
+    return model.SerializeToString().replace(b"NODE", b"\xff\xff\xff\xff")
+
+
+@pytest.mark.parametrize("read", [Path.read_bytes, _with_node_names_that_are_no_text])
+def test_a_graph_that_fails_is_a_step_error_either_way(tmp_path, read):
+    graph = Runtime(read(bundles.failing(tmp_path / "failing.onnx")))
     frames, hidden = np.full((1, 8, 16, 3), 250, np.uint8), np.zeros((1, 3), np.float32)
     with pytest.raises(StepError):
         graph.run(["h_next"], {"frames": frames, "h": hidden})

@@ -36,7 +36,22 @@ _FIRST_FRAME_BYTES = 1024 * 1024
 """Expected of a session's first, of a size that nobody knows. A small one gives it back."""
 
 
-_Turn: TypeAlias = tuple[int, asyncio.Future[None]]
+class Payment:
+    """What was paid for a turn.
+
+    Attributes:
+        expected_bytes: what it was paid for.
+        left_ns: how long the rest of it takes that is not worked off yet.
+    """
+
+    __slots__ = ("expected_bytes", "left_ns")
+
+    def __init__(self, expected_bytes: int, left_ns: int) -> None:
+        self.expected_bytes = expected_bytes
+        self.left_ns = left_ns
+
+
+_Turn: TypeAlias = tuple[int, asyncio.Future[Payment]]
 """What is expected of a message, and whoever waits to read it."""
 
 
@@ -44,47 +59,56 @@ class Intake:
     """Gives out turns to read; to be used on the event loop's thread.
 
     A message is paid for when its turn is given out, as far as it is expected, and for the rest
-    when it is there. Nobody has a turn while more came than the pace allows. First frames and
-    others have turns alternately, so that no crowd of the ones keeps out the others.
+    when it is there. Payments are worked off in their order, and nobody has a turn while more is
+    left of them than may come at once. First frames and others have turns alternately, so that no
+    crowd of the ones keeps out the others.
     """
 
     def __init__(self) -> None:
-        # When all bytes so far have been paid for (GCRA, ITU-T I.371).
-        self._due_ns = 0
+        # Oldest first; what is left of all of them, as of a time of the monotonic clock.
+        self._payments: deque[Payment] = deque()
+        self._left_ns = 0
+        self._as_of_ns = 0
         # Bounded by the streams that are open: each reads one message at a time.
         self._new: deque[_Turn] = deque()
         self._known: deque[_Turn] = deque()
         self._gave_new = False
         self._timer: asyncio.TimerHandle | None = None
 
-    async def turn(self, size_bytes: int, *, is_new: bool) -> None:
+    async def turn(self, size_bytes: int, *, is_new: bool) -> Payment:
         """Wait for a turn.
 
         Args:
             size_bytes: what is expected of the message.
             is_new: whether it is a session's first frame.
+
+        Returns:
+            What was paid for it, to be settled when the message is there, or does not come.
         """
         if not self._is_waited_for and not self._wait_ns():
-            self._pay(size_bytes)
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            return self._pay(size_bytes)
+        turn: asyncio.Future[Payment] = asyncio.get_running_loop().create_future()
         (self._new if is_new else self._known).append((size_bytes, turn))
         self._give_out()
         try:
-            await turn
+            return await turn
         except asyncio.CancelledError:
             if not turn.cancelled():  # It came together with the cancellation.
-                self.settle(size_bytes, 0)
+                self.settle(turn.result(), 0)
             raise
 
-    def settle(self, expected_bytes: int, size_bytes: int) -> None:
+    def settle(self, payment: Payment | None, size_bytes: int) -> None:
         """Pay for a message what was not expected of it, or have the rest given back.
 
         Args:
-            expected_bytes: what was paid for its turn.
+            payment: what was paid for its turn; None where it needed none.
             size_bytes: what it has; 0 for one that did not come.
         """
-        self._pay(size_bytes - expected_bytes)
+        missing_bytes = size_bytes - (payment.expected_bytes if payment else 0)
+        if missing_bytes > 0:
+            self._pay(missing_bytes)
+        elif payment:
+            self._give_back(payment, -missing_bytes)
         if self._is_waited_for:
             self._give_out()
 
@@ -92,13 +116,36 @@ class Intake:
     def _is_waited_for(self) -> bool:
         return bool(self._new or self._known)
 
-    def _pay(self, size_bytes: int) -> None:
+    def _pay(self, size_bytes: int) -> Payment:
+        self._work_off()
+        longest_ns = _BURST_NS + _LONGEST_DEBT_NS - self._left_ns
+        payment = Payment(size_bytes, min(_duration_ns(size_bytes), longest_ns))
+        self._payments.append(payment)
+        self._left_ns += payment.left_ns
+        return payment
+
+    def _give_back(self, payment: Payment, size_bytes: int) -> None:
+        """Give back a part, unless it is worked off: that time has served others already."""
+        self._work_off()
+        part_ns = min(payment.left_ns, _duration_ns(size_bytes))
+        payment.left_ns -= part_ns
+        self._left_ns -= part_ns
+
+    def _work_off(self) -> None:
         now_ns = time.monotonic_ns()
-        due_ns = max(self._due_ns, now_ns) + size_bytes * _NS_PER_S // _BYTES_A_SECOND
-        self._due_ns = min(due_ns, now_ns + _BURST_NS + _LONGEST_DEBT_NS)
+        passed_ns, self._as_of_ns = now_ns - self._as_of_ns, now_ns
+        while passed_ns and self._payments:
+            oldest = self._payments[0]
+            part_ns = min(passed_ns, oldest.left_ns)
+            passed_ns -= part_ns
+            oldest.left_ns -= part_ns
+            self._left_ns -= part_ns
+            if not oldest.left_ns:
+                self._payments.popleft()
 
     def _wait_ns(self) -> int:
-        return max(0, self._due_ns - _BURST_NS - time.monotonic_ns())
+        self._work_off()
+        return max(0, self._left_ns - _BURST_NS)
 
     def _give_out(self) -> None:
         """Give out the turns that are due, and come back for the next one."""
@@ -113,8 +160,11 @@ class Intake:
             self._gave_new = bool(self._new) and not (self._known and self._gave_new)
             size_bytes, turn = (self._new if self._gave_new else self._known).popleft()
             if not turn.done():  # It is where the stream has ended.
-                self._pay(size_bytes)
-                turn.set_result(None)
+                turn.set_result(self._pay(size_bytes))
+
+
+def _duration_ns(size_bytes: int) -> int:
+    return size_bytes * _NS_PER_S // _BYTES_A_SECOND
 
 
 class Reader:
@@ -171,32 +221,31 @@ class Reader:
         Raises:
             InvalidFieldError: its bytes are no message of the wire contract.
         """
-        paid_bytes = self._expected_bytes if self._expected_bytes > self._granted_bytes else 0
-        if paid_bytes:
-            data = await self._in_turn(paid_bytes)
+        if self._expected_bytes > self._granted_bytes:
+            data, payment = await self._in_turn()
         else:
-            data = await self._context.read()
+            data, payment = await self._context.read(), None
         if not isinstance(data, bytes):
             return None
-        self._expect(len(data), paid_bytes)
+        self._expect(len(data), payment)
         return _parsed(data)
 
-    async def _in_turn(self, paid_bytes: int) -> object:
-        """Read when this stream has its turn; give back what was paid for if nothing comes."""
-        await self._intake.turn(paid_bytes, is_new=self._is_new)
+    async def _in_turn(self) -> tuple[object, Payment]:
+        """Read when this stream has its turn; have the payment given back if nothing comes."""
+        payment = await self._intake.turn(self._expected_bytes, is_new=self._is_new)
         data: object = None
         try:
             data = await self._context.read()
         finally:
             if not isinstance(data, bytes):
-                self._intake.settle(paid_bytes, 0)
-        return data
+                self._intake.settle(payment, 0)
+        return data, payment
 
-    def _expect(self, size_bytes: int, paid_bytes: int) -> None:
+    def _expect(self, size_bytes: int, payment: Payment | None) -> None:
         """Pay for what is there beyond what was paid, and expect the next message by it."""
         is_beyond = size_bytes > max(_SMALL_BYTES, self._granted_bytes)
-        if paid_bytes or is_beyond:
-            self._intake.settle(paid_bytes, size_bytes if is_beyond else 0)
+        if payment or is_beyond:
+            self._intake.settle(payment, size_bytes if is_beyond else 0)
         if size_bytes > _SMALL_BYTES:
             self._expected_bytes = max(self._expected_bytes, size_bytes)
         elif self._is_new:

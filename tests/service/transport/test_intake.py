@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from steerstream.v1 import drive_service_pb2, frame_pb2, session_pb2
 from steerstream_service.errors import BadTicketError, InvalidFieldError
@@ -193,6 +196,52 @@ async def test_what_was_expected_and_does_not_come_is_given_back(streams, time):
     (car,) = streams(1, SMALL)
     await time.pass_ms(0)
     assert car.read == 2
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 0, 0, 7, 70]),
+            st.sampled_from(["first frame", "frame", "settle"]),
+            st.integers(1, 8),
+            st.sampled_from([0.0, 0.5, 1.0]),
+        ),
+        min_size=20,
+        max_size=60,
+    )
+)
+@settings(max_examples=30, deadline=None)
+def test_in_no_time_more_is_let_through_than_promised(steps):
+    """However turns are taken and settled: what was worked off is not given back."""
+    clock, through = Time(), []
+
+    async def take(intake, size_bytes, *, is_new):
+        payment = await intake.turn(size_bytes, is_new=is_new)
+        through.append([clock.now_ns, size_bytes, payment])
+
+    async def run():
+        intake, tasks = Intake(), []
+        with mock.patch.object(asyncio.get_running_loop(), "call_later", clock.call_later):
+            for wait_ms, action, size, share in steps:
+                await clock.pass_ms(wait_ms)
+                unsettled = [turn for turn in through if turn[2]]
+                if action != "settle":
+                    taking = take(intake, size * MB, is_new=action == "first frame")
+                    tasks.append(asyncio.create_task(taking))
+                elif unsettled:
+                    turn = unsettled[size % len(unsettled)]
+                    payment, turn[1], turn[2] = turn[2], round(share * turn[1]), None
+                    intake.settle(payment, turn[1])
+            await clock.pass_ms(10_000)
+            await asyncio.gather(*tasks)
+
+    with mock.patch.object(intake_module, "time", clock):
+        asyncio.run(run())
+    for first, (begin_ns, _, _) in enumerate(through):
+        total = 0
+        for end_ns, size_bytes, _ in through[first:]:
+            assert total <= 8 * MB + 128 * MB * (end_ns - begin_ns) / 1e9 + 1000
+            total += size_bytes
 
 
 async def test_sessions_open_at_once_and_wait_for_a_bounded_time_for_what_nobody_expected(

@@ -83,6 +83,8 @@ _LOST = re.compile(
 _TIMED_OUT = "Deadline Exceeded"
 """How gRPC tells of a call that had no answer within its time."""
 
+_NO_REASON = "the server ended the call without a reason, as gRPC does where too many come at once"
+
 
 class RpcFailed(Exception):  # noqa: N818
     """How a transport says that a call ended with an error.
@@ -206,4 +208,7 @@ def _text(kind: type[SteerstreamError], failure: RpcFailed) -> str:
             happened = "the connection to the server was lost"
         elif failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and happened == _TIMED_OUT:
             happened = "the server did not answer in time"
+        elif failure.code is grpc.StatusCode.CANCELLED and happened == failure.code.name:
+            again = "try again" if kind is ConnectionFailed else _HINTS[kind]
+            happened = f"{_NO_REASON}; {again}"
     return happened if "; " in happened else f"{happened}; {_HINTS[kind]}"

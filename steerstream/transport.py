@@ -429,7 +429,10 @@ class GrpcStream:
         """Close the sending half; see `Stream.finish`."""
         if self._writing is not None:
             await asyncio.wait([self._writing])
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        # The last one is what gRPC raises on a call that its deadline ended.
+        with contextlib.suppress(
+            grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.InternalError
+        ):
             await self._call.done_writing()
 
     async def abort(self) -> None:

@@ -141,6 +141,15 @@ def test_a_call_without_an_answer_is_told_in_plain_words():
     assert str(error).startswith("the server did not answer in time; ")
 
 
+def test_a_call_that_ends_cancelled_without_a_reason_is_told_in_plain_words():
+    failure = RpcFailed.from_status(Code.CANCELLED, "CANCELLED", ())
+    ended = "the server ended the call without a reason, as gRPC does where too many come at once"
+    assert str(call_error(failure)) == f"{ended}; try again"
+    assert str(session_error(failure)) == f"{ended}; open a new session"
+    own = RpcFailed(Code.CANCELLED, "the call was ended on this side")
+    assert str(session_error(own)) == "the call was ended on this side; open a new session"
+
+
 def test_the_text_of_a_proxy_is_kept():
     error = call_error(RpcFailed(Code.UNAVAILABLE, "no healthy upstream"))
     assert str(error).startswith("no healthy upstream; ")

@@ -352,6 +352,20 @@ async def test_messages_whose_senders_were_cancelled_are_sent_in_order_all_the_s
     assert call.written == [0, 1, 2, 3, 4, -1]
 
 
+class EndedCall(StalledCall):
+    """A call of gRPC that has ended, as its last operation tells."""
+
+    async def done_writing(self) -> None:
+        self.written.append(-1)
+        raise grpc.aio.InternalError("Failed grpc_call_start_batch: 8")
+
+
+async def test_finishing_a_stream_that_its_deadline_has_ended_does_nothing():
+    call = EndedCall()
+    await GrpcStream(cast(Any, call), lambda: True).finish()
+    assert call.written == [-1]
+
+
 async def test_many_sessions_that_are_cancelled_leave_no_task_behind():
     async with serving(FakeServer(lambda f: Drop())) as (target, _):
         before = len(asyncio.all_tasks())

@@ -564,7 +564,10 @@ class Session(VehicleSession):
         self._check_open()
         try:
             async with asyncio.timeout(None) as self._writing:
-                await self._stream.send(request)
+                try:
+                    await self._stream.send(request)
+                finally:
+                    self._writing = None
         except TimeoutError:
             # The vehicle closes the session.
             self._check_open()
@@ -574,8 +577,6 @@ class Session(VehicleSession):
             await asyncio.wait([self._reader])
             self._check_open()
             raise
-        finally:
-            self._writing = None
 
     def _check_open(self) -> None:
         if self._error is not None:
@@ -732,8 +733,9 @@ class Session(VehicleSession):
         # What waits ends now, and the answers under way are for the iterator alone.
         self._ledger.fail(SessionClosed("the session was closed before the frame's answer"))
         self._settled.set()
-        if self._writing is not None:
-            self._writing.reschedule(asyncio.get_running_loop().time())
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.reschedule(asyncio.get_running_loop().time())
         self._inbox.close()
         try:
             if is_clean and not self._is_ended:

@@ -340,6 +340,23 @@ async def test_closing_ends_what_waits_at_once_though_the_server_hangs(monkeypat
         monkeypatch.setattr(session_module, "CLOSE_TIMEOUT_S", 0.0)
 
 
+@pytest.mark.parametrize("send", ["hangs", "fails"])
+async def test_a_session_may_be_closed_twice_while_a_frame_is_being_sent(monkeypatch, send):
+    async with session_with() as (session, _):
+
+        async def sending(_: object) -> None:
+            if send == "fails":  # and the reader has yet to learn why
+                raise RpcFailed(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(session._stream, "send", sending)
+        waiting = asyncio.create_task(session.send_frame(JPEG))
+        await asyncio.sleep(0.001)
+        await asyncio.gather(session.aclose(), session.aclose())
+        with pytest.raises(SessionClosed):
+            await waiting
+
+
 async def test_notices_come_by_the_iterator_and_stay_at_hand():
     ticket = TicketIssued(b"sealed", 0, 60_000)
     news = [Draining(500), Expiring(900), Shedding(100, 2000), ticket]

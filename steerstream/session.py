@@ -563,7 +563,8 @@ class Session(VehicleSession):
     async def _send(self, request: drive_service_pb2.DriveRequest) -> None:
         self._check_open()
         try:
-            async with asyncio.timeout(None) as self._writing:
+            async with asyncio.timeout(None) as writing:
+                self._writing = writing
                 try:
                     await self._stream.send(request)
                 finally:

@@ -40,6 +40,7 @@ from steerstream import (
     wire,
 )
 from steerstream import session as session_module
+from steerstream.failures import RpcFailed
 from steerstream.guard import Guard, GuardReason
 from steerstream.session import MAX_IN_FLIGHT, MAX_UNREAD, default_timeout_s, max_silence_s
 from steerstream.testing import Drop, Fail, FakeServer, FakeTransport, Reply, Skip, VirtualClock

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from steerstream import __version__, models_command
 from steerstream.bridge import command as bridge
-from steerstream.command_line import Parser, error_text, exit_code
+from steerstream.command_line import Parser, ends_with_its_reader, error_text, exit_code
 from steerstream.drive import command
 from steerstream.errors import SteerstreamError
 from steerstream.link import command as link
@@ -23,7 +23,11 @@ from steerstream.watch import command as watch
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    with ends_with_its_reader():
+        return _run(sys.argv[1:] if arguments is None else list(arguments))
+
+
+def _run(given: list[str]) -> int:
     if given[:1] == ["serve"]:
         _serve(given[1:])
     if given[:1] == ["simulate"]:
@@ -60,9 +64,11 @@ def _parser() -> Parser:
     parser = Parser(
         prog="steerstream",
         description="Recurrent driving networks over gRPC: the server, a vehicle, and a world.",
-        epilog="Exit codes: 0 done; 1 the session or a file of results was lost on the way; 2 wrong"
-        " options, files or server; 3 a replay came out otherwise than its recording; 130 ended by"
-        " Ctrl-C or SIGTERM, but for serve and watch, which end so with 0. Training (python -m"
+        epilog="Exit codes: 0 done; 1 the session or a file of results was lost on the way, or no"
+        " frame of a drive got a command; 2 wrong options, files or server; 3 a replay came out"
+        " otherwise than its recording; 130 ended by"
+        " Ctrl-C or SIGTERM, but for serve and watch, which end so with 0; 141 nobody reads the"
+        " output any more. Training (python -m"
         " model_export) and benchmarks (python -m benchmark) are commands of a checkout only.",
     )
     parser.add_argument("--version", action="version", version=f"steerstream {__version__}")

@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import math
 import os
+import select
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,6 +38,9 @@ BROKE_OFF = 1
 
 INTERRUPTED = 130
 """Exit code: Ctrl-C or SIGTERM ended the program."""
+
+UNREAD = 141
+"""Exit code: nobody reads the output any more; a shell says so of a program that SIGPIPE ended."""
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
@@ -176,6 +181,36 @@ def exit_code(error: Exception) -> int:
     """Return the exit code for an error that ended a command."""
     on_the_way = isinstance(error, SessionEnded | AnswerTimeout | OutputLost)
     return BROKE_OFF if on_the_way else CANNOT_START
+
+
+@contextlib.contextmanager
+def ends_with_its_reader() -> Iterator[None]:
+    """End the program without a word once nobody reads its stdout, as where `head` has enough."""
+    try:
+        try:
+            yield
+        except SystemExit:
+            _flush()  # The text of --help, for example.
+            raise
+        _flush()
+    except BrokenPipeError:
+        if not _is_unread():
+            raise
+        # Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UNREAD)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # It is where the shell has closed it.
+        sys.stdout.flush()
+
+
+def _is_unread() -> bool:
+    """Return whether stdout is a pipe that nobody reads: another one may have been broken."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import steerstream
 from steerstream.acting_delay import ActingDelay
 from steerstream.camera_file import read_camera
 from steerstream.command_line import (
+    BROKE_OFF,
     INTERRUPTED,
     at_interrupt,
     count,
@@ -226,7 +227,13 @@ async def _run(
         # Figures from before an error are worth reading too, where there are any.
         if session.sent_bytes:
             _show(options, source, tally, session, elapsed_s=elapsed_s, hand_overs=hand_overs)
-    return INTERRUPTED if stop.is_set() else 0
+    if stop.is_set():
+        return INTERRUPTED
+    if tally.frames and not tally.commands:
+        reasons = ", ".join(tally.skips) or "no answer came"
+        _note(f"none of {tally.frames} frames got a command: {reasons} {tally.last_skip}".rstrip())
+        return BROKE_OFF
+    return 0
 
 
 def _note(text: str) -> None:
@@ -251,11 +258,13 @@ def _show(
     hand_overs: HandOvers | None,
 ) -> None:
     tally.sent_bytes = session.sent_bytes
-    print(report.as_table(tally, session.info, elapsed_s=elapsed_s))
-    if hand_overs is not None:
-        print(hand_overs.line())
-    if options.json:
-        result = report.as_json(tally, session.info, source=source.name, elapsed_s=elapsed_s)
+    try:
+        print(report.as_table(tally, session.info, elapsed_s=elapsed_s))
         if hand_overs is not None:
-            result["hand_overs"] = hand_overs.summary()
-        write_result(options.json, result)
+            print(hand_overs.line())
+    finally:  # Also where nobody reads that any more.
+        if options.json:
+            result = report.as_json(tally, session.info, source=source.name, elapsed_s=elapsed_s)
+            if hand_overs is not None:
+                result["hand_overs"] = hand_overs.summary()
+            write_result(options.json, result)

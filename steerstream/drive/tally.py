@@ -78,6 +78,7 @@ class Tally:
         sent_bytes: bytes of all of them on the wire.
         commands: commands that came.
         skips: skips that came, by the name of their reason.
+        last_skip: what the last of them said.
         over_budget: frames without a command within the budget.
         latency: from when a frame was due to its command.
         stages: the server's stages.
@@ -92,6 +93,7 @@ class Tally:
         self.sent_bytes = 0
         self.commands = 0
         self.skips: collections.Counter[str] = collections.Counter()
+        self.last_skip = ""
         self.latency = Histogram()
         self.stages = {stage: Histogram() for stage in STAGES}
         self.actions: collections.Counter[Action] = collections.Counter()
@@ -130,6 +132,7 @@ class Tally:
         self.actions[action] += 1
         if isinstance(answer, Skipped):
             self.skips[answer.reason.name] += 1
+            self.last_skip = answer.detail
             return latency_ms
         self.commands += 1
         self.latency.add(latency_ms)

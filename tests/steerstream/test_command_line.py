@@ -6,11 +6,14 @@ import argparse
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from steerstream import command_line
-from steerstream.command_line import Parser
+from steerstream.command_line import UNREAD, Parser, ends_with_its_reader
 from steerstream.errors import (
     AccessDenied,
     AnswerTimeout,
@@ -20,6 +23,9 @@ from steerstream.errors import (
     SessionLost,
     SessionTakenOver,
 )
+from tests.steerstream.command_lines import served
+
+ROOT = Path(__file__).resolve().parents[2]
 
 BEARER = "The call needs one header 'authorization: Bearer TOKEN'"
 
@@ -158,3 +164,49 @@ def test_a_lost_server_is_an_argument_for_a_second_one():
     said = command_line.error_text(error, {"targets": ["a:1"]})
     assert said == "the connection to the server was lost; give a second --target to go on there"
     assert command_line.error_text(error, {"targets": ["a:1", "b:1"]}) == str(error)
+
+
+def unread(*words: object) -> tuple[int, str]:
+    """Run the command where nobody reads its output; return its exit code and stderr."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "steerstream", *map(str, words)],
+            cwd=ROOT,
+            # argparse is silent by itself where its text is not buffered.
+            env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"},
+            stdout=writes,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    finally:
+        os.close(writes)
+    return result.returncode, result.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["simulate", "--help"], ["serve", "--explain-bounds"]], ids=" ".join
+)
+def test_a_command_whose_output_nobody_reads_ends_without_a_word(words):
+    assert unread(*words) == (UNREAD, "")
+
+
+def test_so_does_one_that_asks_a_server():
+    with served() as target:
+        assert unread("models", "--target", target) == (UNREAD, "")
+
+
+def test_a_pipe_of_another_reader_that_breaks_is_an_error_as_before(monkeypatch):
+    with Path(os.devnull).open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(BrokenPipeError), ends_with_its_reader():
+            raise BrokenPipeError
+
+
+def test_a_program_without_an_output_needs_no_reader(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with ends_with_its_reader():
+        pass

@@ -23,6 +23,7 @@ from steerstream.command_line import (
     CANNOT_START,
     Parser,
     count,
+    ends_with_its_reader,
     output_file,
     share,
 )
@@ -46,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 after a drain; 2 where the server could not start, with one line on stderr. A step that
         does not end keeps its thread, so there the process ends itself, with 1.
     """
-    given = sys.argv[1:] if arguments is None else arguments
+    with ends_with_its_reader():
+        return _run(sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(given: Sequence[str]) -> int:
     options = _parser().parse_args(given)
     many = options.workers > 1 and options.worker is None
     try:

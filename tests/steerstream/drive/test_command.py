@@ -166,6 +166,16 @@ def test_files_are_sent_as_the_view_that_the_server_declares(
     assert json.loads(out.read_text())["sent_bytes"] == sum(item.ByteSize() for item in sent)
 
 
+@pytest.mark.parametrize("pace", [(), ("--as-fast-as-possible",)])
+def test_a_drive_without_one_command_says_why_and_is_no_success(recording, tmp_path, capsys, pace):
+    fake, out = FakeServer(lambda _: Skip(SkipReason.UNDECODABLE, "no JPEG")), tmp_path / "out.json"
+    with command_line(fake) as run:
+        assert run("drive", "--source", recording / "frames", "--json", out, *pace) == 1
+    said = capsys.readouterr().err
+    assert "none of 10 frames got a command: UNDECODABLE no JPEG\n" in said
+    assert json.loads(out.read_text())["skipped"] == {"UNDECODABLE": 10}
+
+
 @pytest.mark.parametrize("damaged", [b"", b"no picture"])
 def test_a_damaged_picture_costs_the_drive_nothing_and_is_black_in_the_video(
     recording, tmp_path, damaged

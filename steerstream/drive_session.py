@@ -485,7 +485,7 @@ class DriveSession(VehicleSession):
             except BadRequest as error:
                 if error.reason is not ErrorReason.BAD_TICKET:
                     raise
-                _log.warning("%s takes no ticket: %s", target, error)
+                _log.warning("%s takes no ticket: %s", target, without_advice(error))
                 self._kept.forget_ticket()
                 await self._go_on_at(await self._open(target))
         finally:

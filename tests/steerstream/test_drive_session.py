@@ -615,12 +615,13 @@ async def test_what_happens_to_a_session_is_logged_once_and_its_end_well_as_a_re
     assert "open a new session" not in caplog.text, "it does so by itself"
 
 
-async def test_a_fresh_state_is_told_in_the_reason():
+async def test_a_fresh_state_is_told_in_the_reason(caplog):
     fleet = Fleet(a=dies_at(4), b=Strict())
     async with fleet.connect() as client, fleet.session(client, hand_over=PATIENT) as session:
         for _ in range(5):
             await session.request(b"picture")
         assert session.change.reason == "begun afresh after: the fake server died"
+    assert "b takes no ticket: unknown key" in caplog.messages
 
 
 async def test_what_a_server_answers_again_and_again_is_logged_once(caplog):

@@ -250,6 +250,8 @@ class Config:
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             _check(item, getattr(self, item.name))
+        if self.min_budget_ms > self.max_budget_ms:
+            raise ConfigError("min_budget_ms must be at most max_budget_ms")
         if not self.min_budget_ms <= self.default_budget_ms <= self.max_budget_ms:
             raise ConfigError("default_budget_ms must lie between min_budget_ms and max_budget_ms")
         if self.expiring_notice_s >= self.idle_timeout_s:

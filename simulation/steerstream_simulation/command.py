@@ -183,7 +183,7 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
         metavar="PID",
         help="kill this process, that of the first --target, with SIGKILL in the sharpest bend; "
         "the picture then shows the moment. Give it again for the second --target, and so on: the "
-        "one that drives the vehicle by then is killed",
+        "one that drives the vehicle by then is killed, and no other",
     )
     parser.add_argument(
         "--save",

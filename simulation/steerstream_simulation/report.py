@@ -103,7 +103,7 @@ def table(report: dict[str, Any]) -> str:
             "held {held_s:.1f}  let go {released_s:.1f} s".format(**report["guard"])
         )
     lines += [_latency_line(name, figures) for name, figures in latency.items()]
-    if report.get("server_killed") is not None:
+    if "server_killed" in report:
         lines += ["", server_kill.table(report["server_killed"])]
     return "\n".join(lines)
 

@@ -110,6 +110,7 @@ class ServerKill:
         found: dict[str, Any] = {
             "killed_at_s": round((self.killed_ns - self.start_ns) / 1e9, 3),
             "lateral_error_max_after_m": round(self._largest_m, 4),
+            "left_alive": [target for target in self._strikes if target != self._killed],
         }
         if (gap := self.gap) is None:
             return {**found, "gap_ms": None}
@@ -142,20 +143,29 @@ def sharpest_bend_m(world: World, seconds: float) -> float:
     return sharpest_m
 
 
-def table(found: dict[str, Any]) -> str:
-    """Return a summary as lines for people."""
+def table(found: dict[str, Any] | None) -> str:
+    """Return a summary as lines for people; of None, that no server was killed."""
+    if found is None:
+        return "server killed   none: no server of a --kill drove in the sharpest bend"
+    return "\n".join([*_lines(found), *_left_alive(found["left_alive"])])
+
+
+def _left_alive(targets: list[str]) -> list[str]:
+    if not targets:
+        return []
+    return [f"left alive      {', '.join(targets)}: --kill ends the one server that drives by then"]
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
     if found["gap_ms"] is None:
-        return "server killed   at {killed_at_s:.1f} s; no other one answered".format(**found)
+        return ["server killed   at {killed_at_s:.1f} s; no other one answered".format(**found)]
     state = "with its state" if found["with_state"] else "with a fresh state"
-    return "\n".join(
-        [
-            "server killed   in the bend at {killed_at_s:.1f} s (SIGKILL)".format(**found),
-            "next command    {gap_ms:.0f} ms later, from {went_on_at}".format(**found)
-            + f", {state}",
-            "in between      {frames_in_gap} frame(s) without a fresh command".format(**found),
-            "lateral error   max {lateral_error_max_after_m:.3f} m after it".format(**found),
-        ]
-    )
+    return [
+        "server killed   in the bend at {killed_at_s:.1f} s (SIGKILL)".format(**found),
+        "next command    {gap_ms:.0f} ms later, from {went_on_at}".format(**found) + f", {state}",
+        "in between      {frames_in_gap} frame(s) without a fresh command".format(**found),
+        "lateral error   max {lateral_error_max_after_m:.3f} m after it".format(**found),
+    ]
 
 
 def _is_fresh(reply: Reply) -> bool:

@@ -311,7 +311,7 @@ class SessionEnding(_message.Message):
     vehicle_id: _builtins.str
     """The vehicle's name for itself."""
     ended_by: _builtins.str
-    """client, cancelled, "server stopped", or an error's reason in lower case."""
+    """client, cancelled, server_stopped, or an error's reason in lower case."""
     ended_ms: _builtins.int
     """When, in milliseconds since the server started."""
     def __init__(

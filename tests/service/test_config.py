@@ -105,6 +105,10 @@ def test_every_number_has_bounds_and_a_reason(setting):
         ("max_sessions 7", "not TOML"),
         pytest.param(f"max_sessions = {'9' * 5000}", "not TOML", id="a number without an end"),
         pytest.param(f"max_sessions = {'[' * 5000}", "nested too deeply", id="deep brackets"),
+        (
+            "min_budget_ms = 100.0\nmax_budget_ms = 50.0",
+            "min_budget_ms must be at most max_budget_ms",
+        ),
         ("default_budget_ms = 1.5", "default_budget_ms must lie between"),
         ("vehicle_identity = []", "vehicle_identity is empty"),
         ("vehicle_identity = ['']", "vehicle_identity: an empty text owns no vehicle"),

@@ -88,6 +88,7 @@ async def test_the_gap_ends_with_the_other_servers_first_command(servers, tmp_pa
     # The line of the guard says what it did then; mostly it holds nothing.
     assert "frame(s) without a fresh command" in said
     assert "held" not in said
+    assert "left alive" not in said
     assert "the guard" in {line.get_label() for axes in plot.draw().axes for line in axes.lines}
     plot.save(tmp_path / "kill.png")
     assert cv2.imread(str(tmp_path / "kill.png")).shape == (825, 1200, 3)
@@ -112,8 +113,16 @@ async def test_the_server_that_drives_is_killed_where_the_vehicle_left_the_first
     assert killed == ["b"]
     assert kill.gap is not None
     assert kill.gap.target == "a"
+    found = kill.summary()
+    assert found is not None
+    assert found["left_alive"] == ["a"]
+    assert server_kill.table(found).splitlines()[-1].startswith("left alive      a: ")
 
 
 def test_a_drive_that_nobody_takes_over_says_so():
-    said = server_kill.table({"killed_at_s": 3.0, "lateral_error_max_after_m": 0.1, "gap_ms": None})
-    assert said == "server killed   at 3.0 s; no other one answered"
+    found = {"killed_at_s": 3.0, "lateral_error_max_after_m": 0.1, "gap_ms": None, "left_alive": []}
+    assert server_kill.table(found) == "server killed   at 3.0 s; no other one answered"
+
+
+def test_a_drive_that_ends_before_the_bend_says_that_no_server_was_killed():
+    assert server_kill.table(None).startswith("server killed   none: ")

@@ -9,7 +9,7 @@ from steerstream_service.domain import Command, Skip, SkipReason
 from steerstream_service.errors import ErrorReason
 from steerstream_service.session.frame_stages import FrameRecord
 
-ENDINGS = ("client", "cancelled", "server stopped", *(item.name.lower() for item in ErrorReason))
+ENDINGS = ("client", "cancelled", "server_stopped", *(item.name.lower() for item in ErrorReason))
 """How a session can end: by its client, without a goodbye, with the server, or with an error."""
 
 SERVER_SKIPS = (SkipReason.LATE, SkipReason.OVERLOADED, SkipReason.FAILED)

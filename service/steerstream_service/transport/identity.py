@@ -85,7 +85,7 @@ class Identities:
         Raises:
             UnauthenticatedError: it shows no identity, where callers have one.
         """
-        address = _host(context.peer())
+        address = host(context.peer())
         if self._tokens is not None:
             shown = self._tokens.read(_bearer(context))
             return Caller((shown.subject,), address, shown.valid_until_s)
@@ -120,8 +120,8 @@ class Identities:
 
     def _handed_on(self, context: Any, address: str | None) -> str:  # noqa: ANN401
         if address is not None:
-            host = ipaddress.ip_address(address)
-            if not any(host in network for network in self._proxies):
+            known = ipaddress.ip_address(address)
+            if not any(known in network for network in self._proxies):
                 raise UnauthenticatedError(
                     f"{address} is none of trusted_proxies, so its {self._header} counts for "
                     "nothing; connect through the proxy"
@@ -191,13 +191,13 @@ def _metadata(context: Any, key: str) -> list[str]:  # noqa: ANN401
     return [value for name, value in found if name == key and isinstance(value, str)]
 
 
-def _host(peer: str) -> str | None:
-    """Return the host of a peer as gRPC names it: `ipv4:HOST:PORT`, `ipv6:[HOST]:PORT`."""
+def host(peer: str) -> str | None:
+    """Return the host of a peer as gRPC names it, `ipv4:HOST:PORT`; None for a Unix socket."""
     kind, _, place = urllib.parse.unquote(peer).partition(":")
     if kind not in {"ipv4", "ipv6"}:
         return None
-    host = place.rpartition(":")[0].strip("[]").partition("%")[0]
-    address = ipaddress.ip_address(host)
+    name = place.rpartition(":")[0].strip("[]").partition("%")[0]
+    address = ipaddress.ip_address(name)
     # What listens on IPv6 sees IPv4 addresses in this form.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)

@@ -26,12 +26,18 @@ class Refusals:
     def __init__(self) -> None:
         self._reasons: Counter[str] = Counter()
         self._last = ""
+        self._last_address: str | None = None
         self._window = LineWindow(LINE_EVERY_S, self._write)
 
-    def note(self, error: StreamError) -> None:
-        """Count a refusal; the first one since the last line sets the time of the next."""
+    def note(self, error: StreamError, address: str | None) -> None:
+        """Count a refusal; the first one since the last line sets the time of the next.
+
+        Args:
+            error: says why.
+            address: the host that was refused; None where it is not known, as for a Unix socket.
+        """
         self._reasons[error.reason.name] += 1
-        self._last = str(error)
+        self._last, self._last_address = str(error), address
         self._window.count()
 
     def flush(self) -> None:
@@ -45,6 +51,7 @@ class Refusals:
                 refused=self._reasons.total(),
                 reasons=dict(self._reasons),
                 last=self._last[:_LONGEST_EXAMPLE],
+                last_address=self._last_address,
             ),
         )
         self._reasons.clear()

@@ -40,7 +40,7 @@ from steerstream_service.telemetry.logs import fields
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import wire
 from steerstream_service.transport.deadline_timer import DeadlineTimer
-from steerstream_service.transport.identity import Caller, Identities
+from steerstream_service.transport.identity import Caller, Identities, host
 from steerstream_service.transport.intake import Intake, Reader
 from steerstream_service.transport.loop_lag import LoopLag
 from steerstream_service.transport.refusal_log import Refusals
@@ -150,7 +150,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
     async def refuse(self, context: Context) -> NoReturn:
         """Refuse a stream of which there are too many, or which comes too fast."""
         error = _too_many_streams()
-        self._refusals.note(error)
+        self._refusals.note(error, host(context.peer()))
         self._observer.refused(error.reason)
         await abort(context, error)
 
@@ -190,7 +190,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
             self._watching.cancel()
         for stream in list(self._streams):
             held = self._admission.release(stream.lease)
-            self._forget(stream, "server stopped", held=held)
+            self._forget(stream, "server_stopped", held=held)
         self._refusals.flush()
         self._reopenings.flush()
 
@@ -325,7 +325,7 @@ class DriveService(drive_service_pb2_grpc.DriveServiceServicer):
                     await asyncio.sleep(wait_ns / 1e9)
             lease = await self._admit(opening, Holder(owner, caller.address))
         except StreamError as error:
-            self._refusals.note(error)
+            self._refusals.note(error, host(context.peer()))
             self._observer.refused(error.reason)
             raise
         # Nothing may be waited for from here on: `_session` gives back what the lease holds.

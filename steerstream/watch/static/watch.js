@@ -115,7 +115,7 @@ function takeVehicle(about) {
     state.about = about;
     state.lost = "";
   } else if (about.state === "ended") {
-    state.lost = about.by === "client" ? "The vehicle ended its session." : `Lost: ${about.by}.`;
+    state.lost = about.by === "client" ? "The vehicle ended its session." : `Lost: ${inWords(about.by)}.`;
   } else if (about.state === "lost") {
     state.lost = `Not shown in full: ${about.why}.`;
   } else if (!state.lost) {
@@ -326,7 +326,7 @@ function lostRows() {
     for (const ending of server.endings) {
       if (ending.by === "client" || ending.ago_ms > LOST_SHOWN_MS || open.has(ending.vehicle)) continue;
       rows.set(ending.vehicle, { key: `lost ${ending.session}`, vehicle: ending.vehicle,
-        lost: `lost ${duration(ending.ago_ms)} ago: ${ending.by}` });
+        lost: `lost ${duration(ending.ago_ms)} ago: ${inWords(ending.by)}` });
     }
   }
   return [...rows.values()];
@@ -552,6 +552,11 @@ function canvas(id) {
 }
 
 /** Round up to 1, 2 or 5 times a power of ten. */
+/** A label of the metrics, such as server_stopped, for people. */
+function inWords(label) {
+  return label.replaceAll("_", " ");
+}
+
 function niceMost(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].map((factor) => factor * power).find((most) => most >= value * 0.999);

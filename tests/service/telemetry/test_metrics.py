@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import steerstream
@@ -229,6 +231,7 @@ def test_every_series_is_there_before_anything_has_happened():
     for name, expected in labels.items():
         assert {label for other, label in _pairs(found) if other == name} == expected
     assert {value for key, value in found.items() if key[0] in labels} == {0.0}
+    assert all(re.fullmatch("[a-z_]+", word) for words in labels.values() for word in words)
 
 
 def _pairs(found):

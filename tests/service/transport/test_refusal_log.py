@@ -29,8 +29,8 @@ def second_is_over(monkeypatch):
 def test_a_flood_of_refusals_is_one_line_with_counts_by_reason(lines, second_is_over):
     noted = Refusals()
     for number in range(1000):
-        noted.note(TooManySessionsError(f"no room for {number}"))
-    noted.note(InvalidFieldError("open.budget_ms must be at least 0"))
+        noted.note(TooManySessionsError(f"no room for {number}"), "10.0.0.1")
+    noted.note(InvalidFieldError("open.budget_ms must be at least 0"), "10.0.0.2")
     assert lines() == []
     second_is_over()
     assert lines() == [
@@ -38,6 +38,7 @@ def test_a_flood_of_refusals_is_one_line_with_counts_by_reason(lines, second_is_
             "refused": 1001,
             "reasons": {"TOO_MANY_SESSIONS": 1000, "INVALID_FIELD": 1},
             "last": "open.budget_ms must be at least 0",
+            "last_address": "10.0.0.2",
         }
     ]
 
@@ -46,14 +47,14 @@ def test_each_line_counts_only_the_refusals_since_the_last_one(lines, second_is_
     noted = Refusals()
     for count in (3, 2):
         for _ in range(count):
-            noted.note(TooManySessionsError("no room"))
+            noted.note(TooManySessionsError("no room"), None)
         second_is_over()
     assert [line["refused"] for line in lines()] == [3, 2]
 
 
 def test_without_refusals_there_is_no_line(lines, second_is_over):
     noted = Refusals()
-    noted.note(TooManySessionsError("no room"))
+    noted.note(TooManySessionsError("no room"), None)
     noted.flush()
     noted.flush()
     second_is_over()
@@ -61,7 +62,7 @@ def test_without_refusals_there_is_no_line(lines, second_is_over):
 
 
 def test_a_long_text_of_a_client_is_cut(lines, second_is_over):
-    Refusals().note(InvalidFieldError("x" * 10_000))
+    Refusals().note(InvalidFieldError("x" * 10_000), None)
     second_is_over()
     assert len(lines()[0]["last"]) == 200
 
@@ -77,6 +78,7 @@ async def test_a_server_logs_its_last_refusals_before_it_ends(lines, tmp_path):
     assert sum(line["refused"] for line in lines()) == 3
     assert {reason for line in lines() for reason in line["reasons"]} == {"TOO_MANY_SESSIONS"}
     assert lines()[-1]["last"] == "all 1 sessions are taken; try again later"
+    assert lines()[-1]["last_address"] == "127.0.0.1"
 
 
 async def test_bytes_that_are_no_message_are_counted(lines, tmp_path):

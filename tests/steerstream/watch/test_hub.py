@@ -136,7 +136,7 @@ async def test_a_vehicle_is_followed_to_its_newest_session():
             await until(events, "vehicle", lambda data: data.get("session") == "s1")
             new.snapshots.put_nowait(snapshot(9000, [session("s2", open_ms=100)]))
             await until(events, "state", lambda data: len(data["sessions"]) == 2)
-            old.closeups.put_nowait(watch_pb2.WatchSessionResponse(ended_by="server stopped"))
+            old.closeups.put_nowait(watch_pb2.WatchSessionResponse(ended_by="server_stopped"))
             new.closeups.put_nowait(ABOUT)
             found = await until(events, "vehicle", lambda data: data.get("session") == "s2")
             assert found["target"] == new.address

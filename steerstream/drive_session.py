@@ -448,7 +448,11 @@ class DriveSession(VehicleSession):
                 except SteerstreamError as failure:
                     if not _is_of_one_server(failure, was_taken=not is_first):
                         raise
-                    error = failure
+                    # What one says that answers tells more than that another cannot be reached.
+                    if isinstance(error, ConnectionFailed) or not isinstance(
+                        failure, ConnectionFailed
+                    ):
+                        error = failure
                     is_awaited |= may_come(failure)
                     self._targets.leave(target, failure.retry_after_s)
                     refusal = (target, type(failure), failure.reason)

@@ -772,6 +772,22 @@ async def test_it_is_given_up_after_its_time_and_says_why(caplog):
     assert re.search(why, said.getMessage())
 
 
+async def test_it_says_what_a_server_said_that_answered_and_not_that_another_is_down():
+    full = FakeServer()
+    fleet = Fleet(a=dies_at(1), b=full)
+    async with fleet.connect() as client, fleet.session(client) as session:
+        await session.request(b"picture")
+        fleet.down.add("a")
+        full.refuse = Fail(
+            Code.RESOURCE_EXHAUSTED,
+            "all 1 sessions are taken",
+            reason=ErrorReason.TOO_MANY_SESSIONS,
+        )
+        with pytest.raises(SessionLost, match="all 1 sessions are taken") as caught:
+            await session.request(b"picture", timeout_s=LIMIT_S)
+        assert caught.value.reason is ErrorReason.TOO_MANY_SESSIONS
+
+
 async def test_one_that_its_vehicle_closed_is_followed_no_more():
     fleet = Fleet(a=FakeServer(clock=VirtualClock()))
     async with fleet.connect() as client, fleet.session(client) as session:

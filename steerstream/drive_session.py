@@ -448,10 +448,9 @@ class DriveSession(VehicleSession):
                 except SteerstreamError as failure:
                     if not _is_of_one_server(failure, was_taken=not is_first):
                         raise
+                    is_unreached = isinstance(failure, ConnectionFailed)
                     # What one says that answers tells more than that another cannot be reached.
-                    if isinstance(error, ConnectionFailed) or not isinstance(
-                        failure, ConnectionFailed
-                    ):
+                    if not is_unreached or isinstance(error, ConnectionFailed):
                         error = failure
                     is_awaited |= may_come(failure)
                     self._targets.leave(target, failure.retry_after_s)

@@ -823,7 +823,8 @@ function drawTrace() {
   const answers = state.answers;
   if (!on || !answers.length) return;
   const { pen, width, height } = on;
-  const left = 52, gap = 16;
+  // The margin is for half a line, and for what is written at the lowest end.
+  const left = 52, gap = 16, margin = 2;
   const lanes = [
     { at: 0, share: 0.56, unit: "°", factor: 180 / Math.PI, least: 4, isCentred: true },
     { at: 1, share: 0.22, unit: " m/s", factor: 1, least: 5, isCentred: false },
@@ -844,9 +845,9 @@ function drawTrace() {
     pen.fillRect(from, 0, Math.max(1, to - from), height);
   });
   pen.globalAlpha = 1;
-  let top = 0;
+  let top = margin;
   for (const lane of lanes) {
-    const tall = lane.share * (height - 2 * gap);
+    const tall = lane.share * (height - 2 * gap - 2 * margin);
     drawLane(pen, answers, lane, { x, left, right: width, top, bottom: top + tall });
     top += tall + gap;
   }
@@ -878,7 +879,7 @@ function drawLane(pen, answers, lane, box) {
   pen.fillStyle = colours.faint;
   pen.textAlign = "right";
   pen.fillText(`${high}${lane.unit}`, box.left - 5, box.top + 10);
-  if (lane.isCentred && box.bottom - box.top > 60) pen.fillText(`−${high}${lane.unit}`, box.left - 5, box.bottom);
+  if (lane.isCentred) pen.fillText(`−${high}${lane.unit}`, box.left - 5, box.bottom);
   // One standard deviation to either side of the raw value.
   pen.beginPath();
   const banded = answers.filter((answer) => answer.raw[lane.at] !== null && answer.stddev[lane.at] !== null);

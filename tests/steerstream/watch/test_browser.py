@@ -7,6 +7,7 @@ and fail in CI.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -154,6 +155,32 @@ def until(page, selector, expression):
     """Wait until a JavaScript expression holds of the element `it`."""
     find = f"document.querySelector({json.dumps(selector)})"
     holds(page, f"(it => it && ({expression}))({find})")
+
+
+WRITTEN = """() => {
+  window.written = [];
+  const prototype = CanvasRenderingContext2D.prototype, write = prototype.fillText;
+  prototype.fillText = function (text, x, y) {
+    if (this.canvas.id === "trace") window.written.push([text, y, this.canvas.clientHeight]);
+    return write.call(this, text, x, y);
+  };
+}"""
+
+
+def test_both_ends_of_the_scales_of_what_has_a_sign_are_written_inside_the_drawing(
+    open_page, server, url
+):
+    with Vehicle(server, "car-8"):
+        page = open_page(url)
+        page.evaluate(WRITTEN)
+        row(page, "car-8").click()
+        holds(page, "window.written.length >= 5")
+        written = page.evaluate("() => window.written.slice(0, 5)")
+    signs = [text.startswith("−") for text, *_ in written]  # noqa: RUF001 - the minus of the page
+    assert signs == [False, True, False, False, True], "angle, speed, torque"
+    baselines = [y for _, y, _ in written]
+    assert all(after - before >= 12 for before, after in itertools.pairwise([-2, *baselines]))
+    assert all(y <= height - 2 for _, y, height in written)
 
 
 def test_a_vehicle_in_full_with_its_way_drawn_over_its_picture(open_page, server, url):

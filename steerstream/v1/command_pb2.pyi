@@ -116,7 +116,7 @@ class _SkipReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SkipReason
     SKIP_REASON_OUT_OF_ORDER: _SkipReason.ValueType  # 4
     """Its number or capture time went back."""
     SKIP_REASON_UNDECODABLE: _SkipReason.ValueType  # 5
-    """The picture is empty, damaged, too large, or not of the stated size."""
+    """The picture is empty, damaged, too large, not of the stated size, or of another shape than the session's camera."""
     SKIP_REASON_OVERLOADED: _SkipReason.ValueType  # 6
     """The session's queue is full, its client does not take the answers, it sends more frames a second than it stated
     while the server is busy, or its picture costs more than those that it was admitted with and others like it come first.
@@ -142,7 +142,7 @@ SKIP_REASON_DUPLICATE: SkipReason.ValueType  # 3
 SKIP_REASON_OUT_OF_ORDER: SkipReason.ValueType  # 4
 """Its number or capture time went back."""
 SKIP_REASON_UNDECODABLE: SkipReason.ValueType  # 5
-"""The picture is empty, damaged, too large, or not of the stated size."""
+"""The picture is empty, damaged, too large, not of the stated size, or of another shape than the session's camera."""
 SKIP_REASON_OVERLOADED: SkipReason.ValueType  # 6
 """The session's queue is full, its client does not take the answers, it sends more frames a second than it stated
 while the server is busy, or its picture costs more than those that it was admitted with and others like it come first.

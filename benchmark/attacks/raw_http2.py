@@ -12,9 +12,10 @@ from typing import Self
 from benchmark.loadgen.drive_rpc import METHOD
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, SETTINGS, PING, WINDOW_UPDATE = 0x0, 0x1, 0x4, 0x6, 0x8
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0x0, 0x1, 0x3, 0x4, 0x6, 0x8
 END_HEADERS, END_STREAM, ACK = 0x4, 0x1, 0x1
 _INITIAL_WINDOW_SIZE = 0x4
+_CANCEL = struct.pack(">I", 0x8)
 _WINDOW = 65_535
 _LARGEST_FRAME = 16_384
 _STREAM = 1
@@ -50,6 +51,20 @@ def _literal(name: bytes, value: bytes) -> bytes:
 def message(content: bytes, length: int | None = None) -> bytes:
     """Return a gRPC message: its content behind a length, which need not be the true one."""
     return struct.pack(">BI", 0, len(content) if length is None else length) + content
+
+
+def cancelled_calls(block: bytes, first: int, count: int) -> bytes:
+    """Return calls that end as soon as they have begun.
+
+    Args:
+        block: headers that begin each.
+        first: stream of the first one, an odd number.
+        count: how many there are, two numbers apart.
+    """
+    return b"".join(
+        frame(HEADERS, END_HEADERS, stream, block) + frame(RST_STREAM, 0, stream, _CANCEL)
+        for stream in range(first, first + 2 * count, 2)
+    )
 
 
 class RawConnection:

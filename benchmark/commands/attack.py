@@ -47,8 +47,8 @@ AFTER_S = 10.0
 NEIGHBOURS = "neighbours"
 """An attack on the machine, beside those of `ATTACKS` on the server."""
 LIMIT_MB = 4_600.0
-"""An attack that makes the server hold more is stopped: it is what `serve --explain-bounds` states
-for these settings, and the machine is not to suffer."""
+"""An attack that makes the server hold more is stopped: `serve --explain-bounds` states more for
+these settings, but the machine is not to suffer."""
 WARM_UP_S = 1.0
 """The vehicles drive so long before they are counted."""
 BEFORE_S = 0.5

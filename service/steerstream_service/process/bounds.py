@@ -25,8 +25,13 @@ OTHER_METHODS = 13
 """DescribeModels, three of Health, both reflections, two to watch, five of the ModelsService."""
 HEADER_BYTES = 16_384
 """Headers of one call, all together: a token or a certificate's name has room, a book has not."""
-PENDING_CALLS = 500
-"""Calls that gRPC may hold before the event loop has seen them: all vehicles of a large server."""
+ENDING_CALLS = 2 * CALLS
+"""Calls of one connection that have ended, but not yet for gRPC, before it refuses new ones."""
+LINES = 3
+"""In which calls wait until the event loop has seen them: Drive's, that of probes, and another."""
+_LINE_CONNECTIONS = 2
+"""Connections that fill a line. gRPC ends what comes beyond with CANCELLED and without a reason, so
+one that cancels its calls as fast as it begins them must not get there."""
 
 _CONNECTION_BYTES = 64 * 1024
 _CALL_BYTES = 64 * 1024
@@ -47,6 +52,22 @@ _MB = 1e6
 def drives(config: Config) -> int:
     """Return the streams that may be open: those that are refused are told why, and not by gRPC."""
     return 2 * config.max_sessions + CALLS
+
+
+def streams(config: Config) -> int:
+    """Return the streams of one connection.
+
+    A proxy's may have all vehicles, and so many more calls that those are told to slow down.
+    """
+    return drives(config) + 2 * CALLS
+
+
+def pending_calls(config: Config) -> int:
+    """Return the calls that gRPC may hold in each line before the event loop has seen them.
+
+    Those that were cancelled there count, as gRPC cannot take them out.
+    """
+    return _LINE_CONNECTIONS * (streams(config) + ENDING_CALLS)
 
 
 class Row(NamedTuple):
@@ -94,8 +115,8 @@ def before_open(config: Config, connections: int) -> list[Row]:
     some = min(1, connections)
     return [
         Row("connections", "max_connections", connections, _CONNECTION_BYTES),
-        Row("calls that the event loop has not seen", "stream_window_bytes", some * PENDING_CALLS,
-            call),
+        Row("calls that the event loop has not seen", "max_sessions, stream_window_bytes",
+            some * LINES * pending_calls(config), call),
         Row("streams without a session", "max_sessions", some * drives(config),
             call + config.max_message_bytes),
         Row("calls of other methods", "stream_window_bytes", some * OTHER_METHODS * CALLS, call),

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from steerstream.extras import command_needs
 from steerstream.v1 import (
@@ -52,6 +52,7 @@ from steerstream_service.telemetry.observer import (
 )
 from steerstream_service.transport.access import AccessControl, Listener
 from steerstream_service.transport.call_bounds import Bound, CallBounds, plain_bound
+from steerstream_service.transport.handlers import Handler
 from steerstream_service.transport.identity import Identities
 from steerstream_service.transport.models_service import ModelsService
 from steerstream_service.transport.pace import Pace
@@ -71,6 +72,7 @@ _WATCH = watch_pb2.DESCRIPTOR.services_by_name["WatchService"]
 _WATCH_BOUNDS = {
     f"/{_WATCH.full_name}/{method.name}": plain_bound(MOST_WATCHERS) for method in _WATCH.methods
 }
+_WITH_OWN_LINE = frozenset({_DRIVE, f"/{health.SERVICE_NAME}/Check"})
 _DRIVES_HZ = 100.0
 """Streams that one connection may begin a second, beyond a burst of all that may be open: a proxy's
 connection has those of a crowd that comes again and again."""
@@ -95,8 +97,9 @@ _STRANGERS = (
     ("grpc.http2.max_ping_strikes", 0),
     # Or else gRPC opens the window of a stream for whoever sends fast.
     ("grpc.http2.bdp_probe", 0),
-    ("grpc.server.max_pending_requests", bounds.PENDING_CALLS),
-    ("grpc.server.max_pending_requests_hard_limit", bounds.PENDING_CALLS),
+    # Of one connection, before others have their turn: one that begins and cancels calls without
+    # end would keep gRPC's thread for more of them than the event loop can take.
+    ("grpc.http2.max_requests_per_read", 1),
 )
 _ALONE = (
     # A second server on a taken port must fail, and not share its vehicles.
@@ -271,7 +274,8 @@ class Server:
         call_bounds = CallBounds(bounds.CALLS, _WATCH_BOUNDS, self.admission.count_other)
         access = self._access(Listener(is_admin=True, is_open=True))
         self._admin = grpc.aio.server(
-            interceptors=[self._calls, call_bounds, access], options=(*_ALONE, *_STRANGERS)
+            interceptors=[self._calls, call_bounds, access],
+            options=[*_ALONE, *_calls_of_strangers(self._config)],
         )
         self._add_services(self._admin, reflects=True)
         taken = _listen(self._admin, str(place), place, credentials)
@@ -287,14 +291,16 @@ class Server:
 
     def _add_services(self, server: grpc.aio.Server, *, reflects: bool) -> None:
         """Serve everything; who may call what is in `transport.access`."""
-        drive_service_pb2_grpc.add_DriveServiceServicer_to_server(self._service, server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        watch_pb2_grpc.add_WatchServiceServicer_to_server(self._watch, server)
-        models_service_pb2_grpc.add_ModelsServiceServicer_to_server(self._models, server)
+        lines: Any = _FewLines(server)
+        drive_service_pb2_grpc.add_DriveServiceServicer_to_server(self._service, lines)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, lines)
+        watch_pb2_grpc.add_WatchServiceServicer_to_server(self._watch, lines)
+        models_service_pb2_grpc.add_ModelsServiceServicer_to_server(self._models, lines)
         if reflects:
             own = (SERVICE_NAME, _MODELS.full_name, _WATCH.full_name)
-            reflection.enable_server_reflection(
-                (*own, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+            names = (*own, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+                reflection.aio.ReflectionServicer(names), lines
             )
 
     async def warm_up(self) -> None:
@@ -471,8 +477,36 @@ def _threads(count: int, initializer: Callable[[], None] | None = None) -> Threa
     return decoder
 
 
-def _streams(config: Config) -> int:
-    return bounds.drives(config) + bounds.OTHER_METHODS * bounds.CALLS
+class _FewLines:
+    """Takes the handlers for a server whose vehicles and probes have lines for themselves.
+
+    gRPC lets calls of each method that is registered with it wait in a line, and all others in
+    one. So no flood of other calls ends those, and there are not as many lines as methods.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        own = {
+            method: handler
+            for method, handler in handlers.items()
+            if f"/{service}/{method}" in _WITH_OWN_LINE
+        }
+        self._server.add_registered_method_handlers(service, own)
+
+
+def _calls_of_strangers(config: Config) -> list[tuple[str, int]]:
+    return [
+        *_STRANGERS,
+        ("grpc.max_concurrent_streams", bounds.streams(config)),
+        ("grpc.http2.max_deallocating_streams", bounds.ENDING_CALLS),
+        ("grpc.server.max_pending_requests", bounds.pending_calls(config)),
+        ("grpc.server.max_pending_requests_hard_limit", bounds.pending_calls(config)),
+    ]
 
 
 def _options(config: Config, *, shares_port: bool) -> list[tuple[str, int]]:
@@ -483,9 +517,8 @@ def _options(config: Config, *, shares_port: bool) -> list[tuple[str, int]]:
         # streams that began together kept gRPC's thread from all others for 60 ms.
         ("grpc.http2.lookahead_bytes", config.stream_window_bytes),
         ("grpc.max_allowed_incoming_connections", config.max_connections),
-        *_STRANGERS,
         # A proxy may hold all vehicles on one connection; beyond this, streams wait for others.
-        ("grpc.max_concurrent_streams", _streams(config)),
+        *_calls_of_strangers(config),
         # Notices within seconds that a vehicle has lost its link.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),

@@ -19,6 +19,8 @@ SCALES |= {
     "largest-pictures": 0.2,
     "idle-connections": 0.1,
     "control-frames": 0.0001,
+    # One connection: several fill the line in which the probes of all wait.
+    "rapid-reset": 0.01,
 }
 # However slow this machine is just now, nobody is refused for it.
 SETTINGS = {"max_load": 100.0, "shed_after_s": 3600.0, "idle_timeout_s": 2.0}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from typing import Any
 
 import grpc
@@ -16,6 +18,7 @@ from steerstream.metadata import REASON_KEY, RETRY_AFTER_KEY
 from steerstream.v1 import drive_service_pb2, session_pb2
 from steerstream_service.transport import call_bounds
 from tests.service import bundles
+from tests.service.closed_window import HELLO, call_headers, http2_frame
 from tests.service.vehicle import running
 
 GREY = np.full((8, 16, 3), 100, np.uint8)
@@ -23,6 +26,9 @@ SESSIONS = 2
 DRIVES = 2 * SESSIONS + 64
 CALLS = 64
 SERVING = health_pb2.HealthCheckResponse.SERVING
+HEADERS, RST_STREAM, SETTINGS = 1, 3, 4
+END_HEADERS, ACK = 4, 1
+CANCEL = struct.pack(">I", 8)
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +191,40 @@ async def test_a_flood_of_calls_is_slowed_down_and_others_are_not(tiny, method):
         other = run.channel("other").unary_unary(method)
         for _ in range(20):
             await other(b"", timeout=60)
+
+
+@contextlib.contextmanager
+def plain_connection(address):
+    """A connection that has agreed to the server's settings."""
+    host, port = address.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(HELLO + http2_frame(SETTINGS, ACK, 0))
+        yield connection
+
+
+def cancelled_at_once(method, count):
+    """Calls in HTTP/2 that end as soon as they have begun."""
+    block = call_headers(method)
+    return b"".join(
+        http2_frame(HEADERS, END_HEADERS, stream, block)
+        + http2_frame(RST_STREAM, 0, stream, CANCEL)
+        for stream in range(1, 2 * count, 2)
+    )
+
+
+@pytest.mark.parametrize(
+    "method", ["/steerstream.v1.DriveService/Drive", "/grpc.health.v1.Health/Check"]
+)
+async def test_calls_that_one_connection_cancels_at_once_end_none_of_others(tiny, method):
+    """gRPC holds them while the event loop has no time for them, and ends what comes beyond."""
+    async with running(tiny, max_sessions=SESSIONS) as run:
+        with plain_connection(run.address) as connection:
+            flood = cancelled_at_once(method, count=20_000)
+            flooding = asyncio.create_task(asyncio.to_thread(connection.sendall, flood))
+            while not flooding.done():
+                assert await is_serving(run)
+                assert await opens(run)
+            await flooding
 
 
 async def test_requests_of_reflection_are_slowed_down_on_one_stream(tiny):

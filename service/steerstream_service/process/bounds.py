@@ -25,7 +25,7 @@ OTHER_METHODS = 13
 """DescribeModels, three of Health, both reflections, two to watch, five of the ModelsService."""
 HEADER_BYTES = 16_384
 """Headers of one call, all together: a token or a certificate's name has room, a book has not."""
-ENDING_CALLS = 2 * CALLS
+ENDING_CALLS = CALLS // 2
 """Calls of one connection that have ended, but not yet for gRPC, before it refuses new ones."""
 LINES = 3
 """In which calls wait until the event loop has seen them: Drive's, that of probes, and another."""
@@ -57,9 +57,10 @@ def drives(config: Config) -> int:
 def streams(config: Config) -> int:
     """Return the streams of one connection.
 
-    A proxy's may have all vehicles, and so many more calls that those are told to slow down.
+    A proxy's may have all vehicles and some probes, and no more than the event loop takes in a
+    tenth of a second: for so long one fills a line, and calls of others wait in it.
     """
-    return drives(config) + 2 * CALLS
+    return drives(config) + CALLS // 2
 
 
 def pending_calls(config: Config) -> int:

@@ -95,10 +95,10 @@ def test_the_server_tells_grpc_the_bounds_that_are_summed_up():
     wider = bounds.before_open(Config(stream_window_bytes=200_000), 10)
     default = bounds.before_open(Config(), 10)
     assert sum(row.bytes for row in wider) > sum(row.bytes for row in default)
-    streams = 2 * 10 + 3 * bounds.CALLS
+    streams = 2 * 10 + 64 + 32
     assert options["grpc.max_concurrent_streams"] == streams
-    assert options["grpc.server.max_pending_requests_hard_limit"] == 2 * (streams + 128)
-    assert options["grpc.http2.max_deallocating_streams"] == 128
+    assert options["grpc.server.max_pending_requests_hard_limit"] == 2 * (streams + 32)
+    assert options["grpc.http2.max_deallocating_streams"] == 32
 
 
 def test_every_method_but_drive_is_counted():

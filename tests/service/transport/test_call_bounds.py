@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from steerstream.metadata import REASON_KEY, RETRY_AFTER_KEY
 from steerstream.v1 import drive_service_pb2, session_pb2
+from steerstream_service.process import server
 from steerstream_service.transport import call_bounds
 from tests.service import bundles
 from tests.service.closed_window import HELLO, call_headers, http2_frame
@@ -239,7 +240,8 @@ async def test_requests_of_reflection_are_slowed_down_on_one_stream(tiny):
         call.cancel()
 
 
-async def test_streams_that_come_too_fast_on_one_connection_are_told_so(tiny):
+async def test_streams_that_come_too_fast_on_one_connection_are_told_so(tiny, monkeypatch):
+    monkeypatch.setattr(server, "_DRIVES_HZ", 10.0)
     async with running(tiny, max_sessions=1) as run:
         stub = run.stub()
         reasons = set()

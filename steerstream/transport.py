@@ -385,10 +385,6 @@ _STATUS_GRACE_S, _STATUS_POLL_S = 0.2, 0.01
 the connection is gone."""
 
 
-_ABORT_TIMEOUT_S = 1.0
-"""How long a cancelled call may take to let go of its last write."""
-
-
 class GrpcStream:
     """One call of Drive.
 
@@ -401,6 +397,7 @@ class GrpcStream:
         self._call = call
         self._is_connected = is_connected
         self._writing: asyncio.Task[None] | None = None
+        self._writes: set[asyncio.Task[None]] = set()
         self._said: RpcFailed | None = None
         call.add_done_callback(self._note_status)
 
@@ -412,6 +409,8 @@ class GrpcStream:
         caller is cancelled.
         """
         self._writing = asyncio.create_task(self._write(request, after=self._writing))
+        self._writes.add(self._writing)
+        self._writing.add_done_callback(self._writes.discard)
         self._writing.add_done_callback(_retrieve)
         with _rpc_errors():
             await asyncio.shield(self._writing)
@@ -438,10 +437,11 @@ class GrpcStream:
     async def abort(self) -> None:
         """Cancel the call; see `Stream.abort`."""
         self._call.cancel()
-        if self._writing is not None:
-            # gRPC never ends the write of a call that it failed to begin.
-            await asyncio.wait([self._writing], timeout=_ABORT_TIMEOUT_S)
-            self._writing.cancel()
+        # gRPC never ends the write of a call that was cancelled before it had begun.
+        for writing in self._writes:
+            writing.cancel()
+        if self._writes:
+            await asyncio.wait(self._writes)
 
     async def _true_failure(self, failure: RpcFailed) -> RpcFailed:
         """Return why the stream ended, by the server's word.

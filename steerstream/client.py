@@ -73,6 +73,8 @@ def connect(
         target: `HOST:PORT`, or any name that gRPC resolves, such as `unix:/path`. Or several of
             them, in the order in which they are preferred: a drive session goes on at another one
             where its server is lost, and everything else goes to the first that is reached.
+            Connecting tries one after the other, round after round where it waits; all of it takes
+            `timeout_s`.
         tls: how to encrypt; None for plain text.
         metadata: pairs of a lower-case key and a value, sent with every call. The value is
             printable ASCII text, or bytes where the key ends in `-bin`.
@@ -170,15 +172,32 @@ class Client:
         if self._is_entered:
             raise SteerstreamError("a client connects once; connect() makes another one")
         self._is_entered = True
-        for at, target in enumerate(self._targets, start=1):
-            try:
-                await self._connect(target)
-            except ConnectionFailed:
-                if at == len(self._targets):
-                    raise
-            else:
-                break
+        if len(self._targets) == 1:
+            await self._connect(
+                self._targets[0], self._timeout_s, wait_for_server=self._wait_for_server
+            )
+        else:
+            await self._connect_to_one()
         return self
+
+    async def _connect_to_one(self) -> None:
+        """Connect to the first of several servers that answers, in time for all of them."""
+        now_s, pause_s = asyncio.get_running_loop().time, pauses_s()
+        until_s = now_s() + self._timeout_s
+        while True:
+            for at, target in enumerate(self._targets):
+                # One that takes the connection and answers nothing leaves time for those behind it.
+                share_s = max(0.0, until_s - now_s()) / (len(self._targets) - at)
+                try:
+                    await self._connect(target, share_s, wait_for_server=False)
+                except ConnectionFailed as failure:
+                    error = failure
+                else:
+                    return
+            left_s = until_s - now_s()
+            if not self._wait_for_server or left_s <= 0.0:
+                raise error
+            await asyncio.sleep(min(pause_s(), left_s))
 
     async def __aexit__(
         self,
@@ -203,12 +222,10 @@ class Client:
         finally:
             await transport.close()
 
-    async def _connect(self, target: str) -> None:
+    async def _connect(self, target: str, timeout_s: float, *, wait_for_server: bool) -> None:
         transport = self._make_transport(target)
         try:
-            await transport.connect(
-                timeout_s=self._timeout_s, wait_for_server=self._wait_for_server
-            )
+            await transport.connect(timeout_s=timeout_s, wait_for_server=wait_for_server)
         except BaseException:
             await transport.close()
             raise

@@ -442,3 +442,56 @@ async def test_a_file_of_tls_that_cannot_be_named_is_refused(tls):
 async def test_a_target_that_no_socket_takes_fails_like_any_other(target):
     with pytest.raises(ConnectionFailed, match=r"check the (target|host|port)"):
         await steerstream.connect(target)
+
+
+class Reached(FakeTransport):
+    """A server that hangs, is down, or comes up after some attempts; notes each attempt."""
+
+    def __init__(self, name, fails, attempts):
+        super().__init__(FakeServer())
+        self._name, self._fails, self._attempts = name, fails, attempts
+
+    async def connect(self, *, timeout_s, wait_for_server):
+        self._attempts.append((self._name, timeout_s, wait_for_server))
+        if self._name == "hangs":
+            await asyncio.sleep(timeout_s)
+            raise ConnectionFailed("it did not answer")
+        if len(self._attempts) < self._fails:
+            raise ConnectionFailed("nobody listens")
+
+
+def several(fails, attempts):
+    return lambda name: Reached(name, fails, attempts)
+
+
+async def test_a_server_that_hangs_leaves_time_for_those_behind_it():
+    attempts: list[Any] = []
+    async with steerstream.connect(
+        ["hangs", "b"], transport=several(2, attempts), timeout_s=0.2
+    ) as client:
+        assert client._target == "b"
+    assert attempts[0] == ("hangs", pytest.approx(0.1, abs=0.01), False)
+
+
+async def test_of_several_servers_that_are_down_the_first_to_come_up_is_taken():
+    attempts: list[Any] = []
+    async with steerstream.connect(
+        ["a", "b"], transport=several(6, attempts), timeout_s=60, wait_for_server=True
+    ) as client:
+        assert client._target == "b"
+    assert [name for name, *_ in attempts] == ["a", "b"] * 3
+
+
+@pytest.mark.parametrize(("waits", "rounds"), [(False, 1), (True, 2)])
+async def test_where_no_server_comes_up_all_are_tried_and_why_the_last_one_failed_is_said(
+    waits, rounds
+):
+    attempts: list[Any] = []
+    client = steerstream.connect(
+        ["a", "b"], transport=several(math.inf, attempts), timeout_s=0.1, wait_for_server=waits
+    )
+    with pytest.raises(ConnectionFailed, match="nobody listens"):
+        await client
+    assert len(attempts) >= 2 * rounds
+    assert {name for name, *_ in attempts} == {"a", "b"}
+    assert waits or len(attempts) == 2

@@ -7,7 +7,8 @@ with steerstream.blocking.connect("localhost:50051") as client:
 ```
 
 `connect` and `open_session` act at once; without `with`, the caller calls `close`. Any
-thread may call anything at any time: what waits when the client is closed raises.
+thread may call anything at any time: what waits when the client is closed raises. In callbacks such
+as `on_change`, which run in the client's own thread, only calls that need not wait are allowed.
 """
 
 from __future__ import annotations
@@ -55,11 +56,15 @@ class _LoopThread:
 
         Raises:
             SessionClosed: the client is closed, or was closed while this waited.
-            SteerstreamError: this process is a fork of the one that made the client.
+            SteerstreamError: this process is a fork of the one that made the client, or the caller
+                is a callback in the thread itself, which would wait for itself for ever.
         """
         if self._is_forked:
             coroutine.close()
             raise _forked()
+        if self._is_current:
+            coroutine.close()
+            raise _in_callback()
         with self._lock:
             if self._is_stopped:
                 coroutine.close()
@@ -76,6 +81,8 @@ class _LoopThread:
 
     def call(self, function: Callable[[], _T]) -> _T:
         """Call a function in the thread, where the session's state belongs."""
+        if self._is_current:
+            return function()
 
         async def called() -> _T:
             return function()
@@ -86,6 +93,8 @@ class _LoopThread:
         """Cancel what still waits, and end the thread. Calling it again does nothing."""
         if self._is_forked:
             raise _forked()
+        if self._is_current:
+            raise _in_callback()
         with self._lock:
             if not self._is_stopped:
                 self._is_stopped = True
@@ -96,6 +105,11 @@ class _LoopThread:
     def _is_forked(self) -> bool:
         """Whether this process has no such thread, because `os.fork` does not copy it."""
         return os.getpid() != self._process_id
+
+    @property
+    def _is_current(self) -> bool:
+        """Whether this is called in the thread itself, by a callback such as `on_change`."""
+        return threading.current_thread() is self._thread
 
     def _run(self) -> None:
         with contextlib.closing(self._loop):
@@ -127,6 +141,14 @@ def _forked() -> SteerstreamError:
     return SteerstreamError(
         "the client belongs to the process that made it, and os.fork() does not copy its thread; "
         "connect in the child, and start it by multiprocessing's 'spawn'"
+    )
+
+
+def _in_callback() -> SteerstreamError:
+    return SteerstreamError(
+        "this call waits for the client's thread, and on_change and other callbacks run in that "
+        "thread: there use safe_command() and the attributes alone, and make other calls in "
+        "another thread, for example by a queue.SimpleQueue"
     )
 
 
@@ -261,8 +283,20 @@ class _AnySession(Generic[_Twin]):
         return self._twin.dropped_answers
 
     def safe_command(self) -> SafeCommand:
-        """Return what the vehicle may do now, by the guard."""
-        return self._thread.call(self._twin.safe_command)
+        """Return what the vehicle may do now, by the guard; RELEASE once it is closed."""
+        try:
+            return self._thread.call(self._twin.safe_command)
+        except SessionClosed:
+            # The client is closed, and its thread has ended.
+            return self.guard.release_closed()
+
+    def finish(self) -> None:
+        """Say that no more frames follow; the iterator ends after the last answer.
+
+        Once the session or its client is closed it does nothing.
+        """
+        with contextlib.suppress(SessionClosed):
+            self._thread.run(self._twin.finish())
 
     async def _next(self) -> Answer | None:
         return await anext(self._twin, None)
@@ -275,7 +309,6 @@ class Session(_AnySession[async_session.Session]):
     send_resets = _blocking(async_session.Session.send_resets)
     until_welcome = _blocking(async_session.Session.until_welcome)
     reset = _blocking(async_session.Session.reset)
-    finish = _blocking(async_session.Session.finish)
 
     @property
     def ticket(self) -> TicketIssued | None:
@@ -301,7 +334,6 @@ class DriveSession(_AnySession[async_drive_session.DriveSession]):
     """A session that outlives its server; see `steerstream.DriveSession`. A context manager."""
 
     reset = _blocking(async_drive_session.DriveSession.reset)
-    finish = _blocking(async_drive_session.DriveSession.finish)
 
     @property
     def state(self) -> DriveState:

@@ -15,7 +15,10 @@ from steerstream import (
     Command,
     ConnectionFailed,
     Draining,
+    DriveState,
     FramePolicy,
+    GuardReason,
+    SessionChange,
     SessionClosed,
     SessionEnded,
     SessionLost,
@@ -196,13 +199,58 @@ def test_a_call_after_the_end_is_an_error_that_says_so():
         lambda: session.send_frame(JPEG),
         lambda: session.request(JPEG),
         session.reset,
-        session.finish,
-        session.safe_command,
         lambda: next(iter(session)),
     ]
     for use in uses:
-        with pytest.raises(SteerstreamError, match="the client is closed"):
+        with pytest.raises(SessionClosed, match="the client is closed"):
             use()
+
+
+@pytest.mark.parametrize("kind", ["open_session", "drive_session"])
+def test_after_the_client_is_closed_actuators_are_told_to_let_go(kind):
+    with connect(FakeServer()) as client:
+        session = getattr(client, kind)(vehicle_id="car")
+        session.request(JPEG)
+        assert session.safe_command().action is Action.FOLLOW
+    safe = session.safe_command()
+    assert (safe.action, safe.reasons[0]) == (Action.RELEASE, GuardReason.CLOSED)
+    session.finish()
+
+
+def test_a_callback_may_look_and_is_told_at_once_where_it_would_wait_for_itself():
+    server = FakeServer()
+    seen, errors, told = [], [], threading.Event()
+
+    def on_change(change: SessionChange) -> None:
+        if change.state is not DriveState.CLOSED:
+            return
+        seen.append((session.state, session.info.model.name, session.safe_command().action))
+        calls = [
+            session.reset,
+            session.finish,
+            session.close,
+            client.close,
+            client.describe_models,
+            lambda: session.request(JPEG),
+            lambda: next(iter(session)),
+            lambda: client.open_session(vehicle_id="bus"),
+        ]
+        for call in calls:
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 - each is looked at below
+                errors.append(error)
+        told.set()
+
+    client = connect(server)
+    session = client.drive_session(vehicle_id="car", on_change=on_change)
+    in_thread(session.close)
+    assert told.wait(30)
+    assert seen == [(DriveState.CLOSED, "fake", Action.RELEASE)]
+    assert [type(error) for error in errors] == [SteerstreamError] * 8
+    assert all("on_change and other callbacks" in str(error) for error in errors)
+    assert client.describe_models().default_model == "fake"
+    client.close()
 
 
 def test_a_process_ends_while_a_thread_still_drives():

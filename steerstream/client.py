@@ -397,7 +397,7 @@ class Client:
             clock=self._clock,
             observer=opening.observer,
             acting=opening.acting,
-            first_number=opening.first_number,
+            ticket=opening.ticket,
             is_leg=self._is_leg,
         )
         self._sessions.add(session)

@@ -64,7 +64,7 @@ class Opening:
         camera: that the frames come from.
         observer: is told what happens in it.
         acting: what the vehicle knows of the time until a command acts.
-        first_number: the least number of a frame; above 0 where a ticket says what its state saw.
+        ticket: of the session that it goes on with, where more is known of it than its bytes.
     """
 
     request: drive_service_pb2.DriveRequest
@@ -73,7 +73,7 @@ class Opening:
     camera: Camera | None
     observer: SessionObserver
     acting: ActingDelay | None = None
-    first_number: int = 0
+    ticket: TicketIssued | None = None
 
     @classmethod
     def of(
@@ -106,7 +106,7 @@ class Opening:
         for name, kind in _KINDS.items():
             if options.get(name) is not None:
                 instance(name, options.get(name), kind)
-        sealed, first_number = _read_ticket(ticket)
+        sealed, issued = _read_ticket(ticket)
         camera, live = options.get("camera"), options.get("live")
         request = wire.open_request(
             frame_policy=frame_policy,
@@ -128,7 +128,7 @@ class Opening:
             camera,
             options.get("observer") or IGNORED,
             options.get("acting"),
-            first_number,
+            issued,
         )
 
     def with_ticket(self, ticket: bytes | None) -> Opening:
@@ -146,23 +146,25 @@ class Opening:
         )
 
 
-def _read_ticket(ticket: TicketIssued | bytes | None) -> tuple[bytes | None, int]:
-    """Return the sealed bytes, and the first number that the session's state has not seen.
+def _read_ticket(
+    ticket: TicketIssued | bytes | None,
+) -> tuple[bytes | None, TicketIssued | None]:
+    """Return the sealed bytes, and the ticket itself where it is known.
 
     Raises:
         BadRequest: it is no ticket, or one that only a drive session can use.
     """
     if ticket is None:
-        return None, 0
+        return None, None
     instance("ticket", ticket, TicketIssued, bytes)
     if isinstance(ticket, bytes):
-        return ticket, 0
+        return ticket, None
     if ticket.replay_from is not None:
         raise BadRequest(
             "ticket is of a drive session, which would have its last frames played again; "
             "open a session without it"
         )
-    return ticket.ticket, ticket.sequence_number + 1
+    return ticket.ticket, ticket
 
 
 _KINDS = {

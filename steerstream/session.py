@@ -326,8 +326,8 @@ class Session(VehicleSession):
         clock: the client's monotonic clock, in nanoseconds.
         observer: is told what happens.
         acting: what the vehicle knows of the time until a command acts; None for nothing.
-        first_number: the first frame's number, after those that a ticket's state has seen.
-
+        ticket: that it was opened with; its frames are numbered from the one after the last that
+            the ticket's state has seen.
         is_leg: whether a drive session goes on elsewhere where this one ends, and tells of it.
 
     `info` and `guard` are attributes too.
@@ -343,7 +343,7 @@ class Session(VehicleSession):
         clock: Clock = time.monotonic_ns,
         observer: SessionObserver = IGNORED,
         acting: ActingDelay | None = None,
-        first_number: int = 0,
+        ticket: TicketIssued | None = None,
         is_leg: bool = False,
     ) -> None:
         super().__init__(
@@ -353,12 +353,13 @@ class Session(VehicleSession):
             clock=clock,
             observer=observer,
             acting=acting,
-            first_number=first_number,
+            first_number=0 if ticket is None else ticket.sequence_number + 1,
         )
         self.info = info
         self._stream = stream
         self._latest: Command | None = None
-        self._ticket: TicketIssued | None = None
+        # Good until the server makes a newer one.
+        self._ticket = ticket if info.resumed else None
         self._draining: Draining | None = None
         self._shedding: Shedding | None = None
         self._pace = FramePace()
@@ -499,7 +500,7 @@ class Session(VehicleSession):
 
     @property
     def ticket(self) -> TicketIssued | None:
-        """The newest ticket, or None."""
+        """The newest ticket: at first that with whose state the session goes on, or None."""
         return self._ticket
 
     @property

@@ -101,6 +101,34 @@ async def test_a_session_goes_on_with_the_ticket_of_the_one_before():
             assert await session.send_frame(JPEG) == 3
 
 
+async def test_a_session_that_is_lost_before_its_first_ticket_has_that_which_it_was_opened_with():
+    ticket: TicketIssued | None = TicketIssued(b"sealed", 2, 60_000)
+    server = FakeServer()
+    async with steerstream.connect("fake", transport=server.transport()) as client:
+        for _ in range(2):
+            async with client.open_session(vehicle_id="car", ticket=ticket) as session:
+                ticket = session.ticket
+                assert await session.send_frame(JPEG) == 3
+        async with client.open_session(vehicle_id="car", ticket=b"sealed") as session:
+            assert session.ticket is None, "the bytes alone do not say which frames they have seen"
+            assert await session.send_frame(JPEG) == 0
+
+
+async def test_a_ticket_whose_state_did_not_come_along_is_not_the_session_s():
+    class WithoutState(FakeServer):
+        def open(self, opening):
+            opened = super().open(opening)
+            opened.resumed = False
+            return opened
+
+    async with (
+        steerstream.connect("fake", transport=WithoutState().transport()) as client,
+        client.open_session(vehicle_id="car", ticket=TicketIssued(b"sealed", 2, 9)) as session,
+    ):
+        assert not session.info.resumed
+        assert session.ticket is None
+
+
 async def test_an_unknown_option_is_named_with_all_that_a_session_of_its_kind_takes():
     options: Any = {"vehicle_id": "car", "budget": 5}
     async with steerstream.connect("fake", transport=FakeServer().transport()) as client:

@@ -57,16 +57,19 @@ def test_an_option_that_is_missing_or_unknown_is_named(options, message):
         Opening.of(options, others=("on_change",))
 
 
+ISSUED = TicketIssued(b"sealed", 7, 60_000)
+
+
 @pytest.mark.parametrize(
-    ("ticket", "sealed", "first_number"),
-    [(None, b"", 0), (b"sealed", b"sealed", 0), (TicketIssued(b"sealed", 7, 60_000), b"sealed", 8)],
+    ("ticket", "sealed", "issued"),
+    [(None, b"", None), (b"sealed", b"sealed", None), (ISSUED, b"sealed", ISSUED)],
 )
-def test_frames_are_numbered_on_after_those_that_a_ticket_s_state_has_seen(
-    ticket, sealed, first_number
+def test_a_ticket_is_sent_sealed_and_known_where_more_is_given_than_its_bytes(
+    ticket, sealed, issued
 ):
     opening = Opening.of({"vehicle_id": "car"}, ticket)
     assert opening.request.open.ticket == sealed
-    assert opening.first_number == first_number
+    assert opening.ticket == issued
 
 
 def test_a_ticket_whose_frames_must_be_played_again_is_refused():

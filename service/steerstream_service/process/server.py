@@ -385,7 +385,7 @@ class Server:
                 extra=fields(
                     sessions=self.admission.sessions,
                     at_most_s=self._config.drain_s,
-                    at_once="with a second SIGTERM or SIGINT",
+                    at_once="with another SIGTERM or SIGINT, a second or more after the first",
                 ),
             )
         await self._health.enter_graceful_shutdown()

@@ -68,6 +68,11 @@ class Identities:
         self._tokens = _tokens(config) if self._source == "token" else None
         if self._administrators and not self.in_force:
             raise ConfigError("administrators are named, but identity is none: nobody could be one")
+        if self._owners != Config().vehicle_identity and not self.in_force:
+            raise ConfigError(
+                "vehicle_identity is set, but identity is none: every caller could drive as any "
+                "vehicle; give --client-ca, token_keys, or identity = 'header'"
+            )
 
     @property
     def in_force(self) -> bool:
@@ -110,13 +115,19 @@ class Identities:
                 return name
         raise ForbiddenError(
             f"{', '.join(map(repr, caller.names))} does not own the vehicle {vehicle_id!r}: "
-            f"vehicle_identity on the server asks for {_asked_for(self._owners)}; use the "
-            "vehicle's own certificate or token, or its own name"
+            f"vehicle_identity on the server asks for {_asked_for(self._owners, vehicle_id)}; "
+            + self._advice
         )
 
     def is_administrator(self, caller: Caller) -> bool:
         """Whether a caller is one of the administrators that are named."""
         return not self._administrators.isdisjoint(caller.names)
+
+    @property
+    def _advice(self) -> str:
+        if self._source == "header":
+            return f"check the vehicle's name, and what the proxy hands on as {self._header}"
+        return f"use the vehicle's own {self._source}, or its own name"
 
     def _handed_on(self, context: Any, address: str | None) -> str:  # noqa: ANN401
         if address is not None:
@@ -128,7 +139,10 @@ class Identities:
                 )
         values = _metadata(context, self._header)
         if len(values) != 1 or not values[0]:
-            raise UnauthenticatedError(f"the proxy must hand on one {self._header}")
+            raise UnauthenticatedError(
+                f"the proxy must hand on one {self._header}; set it there, and check that the "
+                "vehicle shows the proxy who it is"
+            )
         return values[0]
 
 
@@ -143,22 +157,23 @@ def _source(config: Config, *, asks_for_certificates: bool) -> str:
     return source
 
 
-def _asked_for(owners: Sequence[str]) -> str:
-    """Say what kind of name owns a vehicle, but no name: a stranger may read it."""
-    kinds = {_kind(owner): None for owner in owners}
+def _asked_for(owners: Sequence[str], vehicle_id: str) -> str:
+    """Say what kind of name owns a vehicle, but no text of the setting: a stranger may read it."""
+    kinds = {_kind(owner, vehicle_id): None for owner in owners}
     return " or ".join(kinds)
 
 
-def _kind(owner: str) -> str:
+def _kind(owner: str, vehicle_id: str) -> str:
     before, placeholder, after = owner.partition(VEHICLE_ID)
     scheme, is_uri, _ = before.partition("://")
     if not placeholder:
         return "a name that owns every vehicle"
     if is_uri:
-        return f"a {scheme}:// name that holds the vehicle's"
-    if before or after:
-        return "a longer name that holds the vehicle's"
-    return "the vehicle's name itself"
+        return f"a {scheme}:// name with {vehicle_id!r} in it"
+    fixed = [place for place, text in (("before", before), ("after", after)) if text]
+    if fixed:
+        return f"the name {vehicle_id!r} with a fixed text {' and '.join(fixed)} it"
+    return f"the name {vehicle_id!r} alone"
 
 
 def _tokens(config: Config) -> Tokens:

@@ -284,3 +284,11 @@ def test_keys_of_tokens_that_cannot_be_used_are_one_line_and_exit_code_2(tiny, t
     for options in (["--config", settings], ["--token-keys", keys]):
         line = refusal("--model", tiny, *options)
         assert line == f"steerstream serve: token_keys: {keys}: no JSON Web Key Set\n"
+
+
+def test_owners_of_vehicles_without_identities_are_one_line_and_exit_code_2(tiny, tmp_path):
+    settings = tmp_path / "server.toml"
+    settings.write_text("vehicle_identity = ['CN={vehicle_id}']\n")
+    line = refusal("--model", tiny, "--config", settings)
+    assert line.startswith("steerstream serve: vehicle_identity is set, but identity is none")
+    assert line.count("\n") == 1

@@ -79,7 +79,9 @@ async def test_a_second_signal_ends_the_drain_as_its_time_does(tiny, tmp_path, n
             while (draining := json.loads(server.stderr.readline()))["event"] != "draining":
                 pass
             assert (draining["sessions"], draining["at_most_s"]) == (1, 3600)
-            assert "second SIGTERM or SIGINT" in draining["at_once"]
+            assert draining["at_once"] == (
+                "with another SIGTERM or SIGINT, a second or more after the first"
+            )
             assert (await vehicle.drive(GREY)).step_count == 1
             assert vehicle.notices[0].draining.ends_in_ms == 3_600_000
             assert (await vehicle.call.read()).notice.HasField("ticket")

@@ -100,16 +100,14 @@ def test_an_identity_owns_the_vehicle_that_the_setting_makes_of_it(
 @pytest.mark.parametrize(
     ("owners", "asked_for"),
     [
-        (["{vehicle_id}"], "the vehicle's name itself"),
-        (["spiffe://fleet/{vehicle_id}"], "a spiffe:// name that holds the vehicle's"),
-        (["CN={vehicle_id}"], "a longer name that holds the vehicle's"),
-        (["{vehicle_id}.cars.example"], "a longer name that holds the vehicle's"),
+        (["{vehicle_id}"], "the name 'car-7' alone"),
+        (["spiffe://fleet/{vehicle_id}"], "a spiffe:// name with 'car-7' in it"),
+        (["CN={vehicle_id}"], "the name 'car-7' with a fixed text before it"),
+        (["{vehicle_id}.cars.example"], "the name 'car-7' with a fixed text after it"),
+        (["CN={vehicle_id},O=Fleet"], "the name 'car-7' with a fixed text before and after it"),
         (["gateway"], "a name that owns every vehicle"),
-        (
-            ["{vehicle_id}", "gateway"],
-            "the vehicle's name itself or a name that owns every vehicle",
-        ),
-        (["CN={vehicle_id}", "DN={vehicle_id}"], "a longer name that holds the vehicle's"),
+        (["{vehicle_id}", "gateway"], "the name 'car-7' alone or a name that owns every vehicle"),
+        (["CN={vehicle_id}", "DN={vehicle_id}"], "the name 'car-7' with a fixed text before it"),
     ],
 )
 def test_who_owns_no_vehicle_hears_what_kind_of_name_would_but_no_name(owners, asked_for):
@@ -117,8 +115,20 @@ def test_who_owns_no_vehicle_hears_what_kind_of_name_would_but_no_name(owners, a
         by_header(vehicle_identity=tuple(owners)).owner(Caller(("bus-1",), None), "car-7")
     assert str(refused.value) == (
         f"'bus-1' does not own the vehicle 'car-7': vehicle_identity on the server asks for "
-        f"{asked_for}; use the vehicle's own certificate or token, or its own name"
+        f"{asked_for}; check the vehicle's name, and what the proxy hands on as x-vehicle-subject"
     )
+
+
+def test_who_owns_no_vehicle_is_advised_by_what_the_server_goes_by(tmp_path):
+    file = tmp_path / "keys.json"
+    file.write_text(test_tokens.key_set("fleet-1"))
+    by_token = Identities(Config(token_keys=str(file)))
+    by_certificate = Identities(Config(), asks_for_certificates=True)
+    for identities, source in ((by_token, "token"), (by_certificate, "certificate")):
+        with pytest.raises(ForbiddenError) as refused:
+            identities.owner(Caller(("bus-1",), None), "car-7")
+        advice = f"; use the vehicle's own {source}, or its own name"
+        assert str(refused.value).endswith(advice)
 
 
 def test_where_nobody_has_an_identity_every_name_is_free():
@@ -153,7 +163,9 @@ def test_a_proxy_on_another_machine_is_believed_where_it_is_named():
 
 @pytest.mark.parametrize("values", [[], [""], ["CN=car-7", "CN=car-8"]])
 def test_a_header_that_is_missing_or_there_twice_names_nobody(values):
-    with pytest.raises(UnauthenticatedError, match="must hand on one x-vehicle-subject"):
+    with pytest.raises(
+        UnauthenticatedError, match="must hand on one x-vehicle-subject; set it there"
+    ):
         by_header().caller(Call(x_vehicle_subject=values))
 
 
@@ -170,6 +182,11 @@ def test_a_header_that_is_missing_or_there_twice_names_nobody(values):
             "trusted_proxies: .*host bits",
         ),
         ({"administrators": ("alice",)}, "administrators are named, but identity is none"),
+        ({"vehicle_identity": ("CN={vehicle_id}",)}, "vehicle_identity is set, but identity is"),
+        (
+            {"vehicle_identity": ("CN={vehicle_id}",), "identity": "none"},
+            "vehicle_identity is set, but identity is none",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(settings, message):

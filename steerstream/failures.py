@@ -33,7 +33,7 @@ _Kind = TypeVar("_Kind", bound=SteerstreamError)
 _HINTS: dict[type[SteerstreamError], str] = {
     ConnectionFailed: "check the target and that the server runs",
     SessionRefused: "try again later, or on another server",
-    AccessDenied: "check the certificate or the token, and the vehicle's name",
+    AccessDenied: "check the vehicle's name, and the certificate or token where one is asked for",
     UnknownModel: "describe_models() lists the served names",
     BadRequest: "correct the request",
     ServerDraining: "open the session on another server",

@@ -117,6 +117,14 @@ def test_nothing_is_added_to_the_advice_of_the_server(code, reason, text):
     assert str(session_error(RpcFailed(code, text, reason=reason))) == text
 
 
+def test_who_is_denied_is_sent_to_no_certificate_that_a_server_does_not_ask_for():
+    denied = RpcFailed(Code.PERMISSION_DENIED, "not this call", reason=Reason.FORBIDDEN)
+    assert str(call_error(denied)) == (
+        "not this call; check the vehicle's name, and the certificate or token where one is asked "
+        "for"
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [

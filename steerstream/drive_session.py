@@ -177,6 +177,8 @@ class DriveSession(VehicleSession):
         self._next_leg: Leg | None = None
         self._newer_ticket: TicketIssued | None = None
         self._is_opening = False
+        # Ends the first opening where the client is closed.
+        self._beginning: asyncio.Timeout | None = None
         # Whether a session was asked for since this leg began, which may have taken its place.
         self._asked_again = False
         self._info: SessionInfo | None = None
@@ -219,9 +221,20 @@ class DriveSession(VehicleSession):
             wait_s: how long to ask again, in seconds, where one may take it a little later.
 
         Raises:
+            SessionClosed: the client was closed before.
             SteerstreamError: none does; why the last one did not.
         """
-        await self._find_server(first_until_s=self._loop.time() + wait_s)
+        try:
+            async with asyncio.timeout(None) as beginning:
+                self._beginning = beginning
+                try:
+                    await self._find_server(first_until_s=self._loop.time() + wait_s)
+                finally:
+                    self._beginning = None
+        except TimeoutError:
+            self._check_open()
+            raise
+        self._check_open()
         self._tasks += map(self._begun, (self._supervise, self._watch))
 
     # Frames out
@@ -298,7 +311,10 @@ class DriveSession(VehicleSession):
         self._is_closed = True
         for task in self._tasks:
             task.cancel()
-        leg = self._leg
+        beginning, self._beginning = self._beginning, None
+        if beginning is not None:
+            beginning.reschedule(self._loop.time())
+        leg, self._leg = self._leg, None
         self._give_up(SessionClosed("the session was closed; open a new one"))
         if self._tasks:
             await asyncio.wait(self._tasks)
@@ -548,6 +564,8 @@ class DriveSession(VehicleSession):
                 raise AnswerTimeout("a replayed frame had no answer in time") from None
 
     def _check_next(self, leg: Leg) -> None:
+        if self._error is not None:
+            raise self._error
         if leg.is_over:
             raise leg.error or SessionLost("the server ended the session as it was resumed")
         if any(self._differs(answer) for answer in leg.early.values()):
@@ -754,6 +772,9 @@ class DriveSession(VehicleSession):
         self._ledger.abandon()
         self._inbox.close()
         self._settled.set()
+        if self._change.state is DriveState.CONNECTING:
+            # The opening raises why, and nobody has the session.
+            return
         was_closed = isinstance(error, SessionClosed)
         self._observer.ended(None if was_closed else error)
         if was_closed:

@@ -86,7 +86,7 @@ _TOLD_LATE_NS = 20 * MS
 _BACK_NS = 5_000 * MS
 """From the end of an outage: a pause, two attempts, and what 64 frames cost on slow links."""
 _LEGAL = {
-    DriveState.CONNECTING: {DriveState.DRIVING, DriveState.LOST, DriveState.CLOSED},
+    DriveState.CONNECTING: {DriveState.DRIVING},
     DriveState.DRIVING: {
         DriveState.DEGRADED,
         DriveState.RESUMING,
@@ -511,8 +511,7 @@ class _Vehicle:
                 resuming_ns = event.at_ns
             if change.state is DriveState.LOST:
                 passed_s = (event.at_ns - resuming_ns) / 1e9
-                was_open = state is not DriveState.CONNECTING
-                if was_open and (
+                if (
                     state is not DriveState.RESUMING
                     or passed_s < self._record.give_up_after_s - 0.1
                 ):

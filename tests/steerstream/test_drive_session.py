@@ -48,6 +48,7 @@ from steerstream import (
     drive_session,
 )
 from steerstream.leg import Leg
+from steerstream.observer import SessionObserver
 from steerstream.testing import Drop, Fail, FakeServer, Reply, Skip, VirtualClock
 from steerstream.testing.answers import notice_response
 from tests.steerstream import views
@@ -1152,11 +1153,41 @@ async def test_a_session_whose_place_its_own_next_one_took_goes_on():
         (Fail(Code.INVALID_ARGUMENT, "vehicle_id"), BadRequest),
     ],
 )
-async def test_where_no_server_opens_it_the_last_one_s_reason_is_raised(refusal, error):
+async def test_where_no_server_opens_it_the_last_one_s_reason_is_raised_and_nothing_else_told(
+    refusal, error, caplog
+):
+    caplog.set_level(logging.INFO, "steerstream")
+    observer = Ends()
     fleet = Fleet(a=FakeServer(refuse=refusal), b=FakeServer(refuse=refusal))
     async with fleet.connect() as client:
         with pytest.raises(error):
-            await fleet.session(client)
+            await fleet.session(client, observer=observer)
+    await asyncio.sleep(0)
+    assert (fleet.states, observer.errors) == ([], [])
+    assert "closed" not in caplog.text, "no vehicle closed it"
+
+
+class Ends(SessionObserver):
+    def __init__(self):
+        self.errors = []
+
+    def ended(self, error):
+        self.errors.append(error)
+
+
+async def test_one_whose_client_is_closed_while_it_opens_is_not_opened():
+    fleet = Fleet(b=FakeServer())
+    async with fleet.connect() as client:
+        fleet.slow = asyncio.Event()
+        opening = asyncio.create_task(fleet.session(client, hand_over=PATIENT).__aenter__())
+        await until(lambda: len(fleet.asked) == 2)
+        await client.aclose()
+        fleet.slow.set()
+        with pytest.raises(SessionClosed):
+            await opening
+    await asyncio.sleep(0)
+    assert fleet.states == []
+    assert fleet.openings("b") == []
 
 
 async def test_closing_it_ends_everything_that_waits():

@@ -259,9 +259,14 @@ class DriveSession(VehicleSession):
     # Answers in
 
     def safe_command(self) -> SafeCommand:
-        """Return what the vehicle may do now, by the guard; RELEASE once it closes the session."""
+        """Return what the vehicle may do now, by the guard; RELEASE once it is closed or lost."""
         self._check_silence()
         return super().safe_command()
+
+    def _guarded(self) -> SafeCommand:
+        if self.state is DriveState.LOST:
+            return self.guard.release_lost()
+        return super()._guarded()
 
     @property
     def info(self) -> SessionInfo:  # type: ignore[override]  # it changes with the server

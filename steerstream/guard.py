@@ -75,6 +75,7 @@ class GuardReason(enum.Enum):
     RESUMING = "the session goes on at another server, and no answer has come from there yet"
     NEW_SESSION = "the last good command is of an earlier session"
     CLOSED = "the vehicle closed the session"
+    LOST = "the session is lost, and goes on at no server"
     PREDICTED = "the value is what the last good command's network said comes next"
     STEERING_ANGLE = "the angle was beyond the client's bound"
     STEERING_RATE = "the angle is on its way, as fast as the client's bound allows"
@@ -282,12 +283,12 @@ class Guard:
         _check_time("now_ns", now_ns)
         self._notice_losses(now_ns)
         if self._accepted is None:
-            return self._release(GuardReason.NO_COMMAND)
+            return self._released(GuardReason.NO_COMMAND, *self._last)
         age_ms = self._accepted.age_ms(now_ns)
         if age_ms > self.bounds.max_hold_ms:
-            return self._release(GuardReason.TOO_OLD)
+            return self._released(GuardReason.TOO_OLD, *self._last)
         if self.is_lagging:
-            return self._release(GuardReason.LAGGING)
+            return self._released(GuardReason.LAGGING, *self._last)
         step = self._accepted.step_at(age_ms) if self._is_live else None
         lasts_ms = self._accepted.horizon_ms
         is_ahead = self._is_live and lasts_ms > 0 and age_ms < self._accepted.due_in_ms + lasts_ms
@@ -313,7 +314,15 @@ class Guard:
         The last good command is kept for its next session, whose values start from there as after
         any other RELEASE.
         """
-        return self._release(GuardReason.CLOSED)
+        return self._released(GuardReason.CLOSED)
+
+    def release_lost(self) -> SafeCommand:
+        """Return what the vehicle may do by a session that was given up: nothing.
+
+        A hold bridges the time until the next answer, and none comes. The last good command is kept
+        as by `release_closed`.
+        """
+        return self._released(GuardReason.LOST)
 
     @property
     def is_lagging(self) -> bool:
@@ -325,9 +334,9 @@ class Guard:
         most = self.bounds.max_lost_fraction * self.bounds.lost_window_frames
         return self._losses.count(True) > most
 
-    def _release(self, reason: GuardReason) -> SafeCommand:
+    def _released(self, *reasons: GuardReason) -> SafeCommand:
         self._has_released = True
-        return SafeCommand(Action.RELEASE, None, None, None, math.inf, (reason, *self._last))
+        return SafeCommand(Action.RELEASE, None, None, None, math.inf, reasons)
 
     def _tell(
         self, accepted: _Accepted, wanted: ControlValues, now_ns: int

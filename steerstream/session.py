@@ -241,12 +241,14 @@ class VehicleSession(abc.ABC):
 
     def safe_command(self) -> SafeCommand:
         """Return what the vehicle may do now, by the guard; RELEASE once it closes the session."""
-        if self._is_closed:
-            safe = self.guard.release_closed()
-        else:
-            safe = self.guard.safe_command(self._clock())
+        safe = self._guarded()
         self._observer.told(safe)
         return safe
+
+    def _guarded(self) -> SafeCommand:
+        if self._is_closed:
+            return self.guard.release_closed()
+        return self.guard.safe_command(self._clock())
 
     @property
     @abc.abstractmethod

@@ -799,6 +799,36 @@ async def test_one_that_its_vehicle_closed_is_followed_no_more():
         assert (safe.action, safe.reasons) == (Action.RELEASE, (GuardReason.CLOSED,))
 
 
+async def test_one_that_is_lost_is_followed_no_more():
+    taken_over = scripted(lambda at: TAKEN_OVER if at else Reply(), clock=VirtualClock())
+    fleet = Fleet(a=taken_over)
+    async with fleet.connect() as client, fleet.session(client) as session:
+        await session.request(b"picture")
+        assert session.safe_command().action is Action.FOLLOW
+        with pytest.raises(SessionTakenOver):
+            await session.request(b"picture", timeout_s=LIMIT_S)
+        lost = session.safe_command()
+        assert (lost.action, lost.reasons) == (Action.RELEASE, (GuardReason.LOST,))
+    assert session.safe_command() == lost, "closing it says nothing new"
+
+
+async def test_after_an_outage_neither_a_lost_nor_a_closed_one_says_that_it_goes_on():
+    fleet = Fleet(a=dies_at(1))
+    for hand_over, reason in ((FAST, GuardReason.LOST), (PATIENT, GuardReason.CLOSED)):
+        fleet.down.clear()
+        async with fleet.connect() as client:
+            session = await fleet.session(client, hand_over=hand_over)
+            await session.request(b"picture")
+            fleet.down.add("a")
+            await session.send_frame(b"picture")
+            await until(lambda: session.state is not DriveState.DRIVING)
+            assert GuardReason.RESUMING in session.safe_command().reasons
+            if hand_over is FAST:
+                await until(lambda: session.state is DriveState.LOST)
+            await session.aclose()
+            assert session.safe_command().reasons == (reason,)
+
+
 async def test_one_that_is_finished_without_a_server_ends_its_iterator_with_the_loss():
     fleet = Fleet(a=dies_at(1))
     async with fleet.connect() as client, fleet.session(client) as session:

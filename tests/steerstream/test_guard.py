@@ -51,15 +51,25 @@ def test_a_good_command_is_followed_as_it_is():
     )
 
 
-def test_by_a_closed_session_nothing_is_followed_and_the_next_one_starts_from_its_command():
+@pytest.mark.parametrize(
+    ("release", "reason"),
+    [
+        (Guard.release_closed, GuardReason.CLOSED),
+        (Guard.release_lost, GuardReason.LOST),
+    ],
+)
+def test_by_a_session_that_is_over_nothing_is_followed_and_the_next_one_starts_from_its_command(
+    release, reason
+):
     guard = Guard()
     drive(guard, 0, limited=ControlValues(steering_wheel_angle_rad=0.0))
     assert guard.safe_command(now(0)).action is Action.FOLLOW
-    safe = guard.release_closed()
+    guard.session_lost()
+    safe = release(guard)
     assert (safe.action, safe.steering_wheel_angle_rad, safe.age_ms) == (
         Action.RELEASE, None, math.inf,
     )  # fmt: skip
-    assert safe.reasons == (GuardReason.CLOSED,)
+    assert safe.reasons == (reason,)
     guard.begin_session()
     drive(guard, 100, limited=ControlValues(steering_wheel_angle_rad=3.0))
     assert guard.safe_command(now(100)).steering_wheel_angle_rad == 3.0, "the driver had the wheel"

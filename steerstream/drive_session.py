@@ -654,6 +654,8 @@ class DriveSession(VehicleSession):
             self._retire(old, is_clean=True)
         if leg.is_leaving:
             self._leave(leg, _ENDS)
+        # Not before this attempt is over, which would end itself.
+        self._loop.call_soon(self._end_if_finished)
 
     async def _feed(self, leg: Leg) -> None:
         """Send frames as they come, those that waited for a server first."""
@@ -715,8 +717,10 @@ class DriveSession(VehicleSession):
         if leg is self._next_leg:
             # The leg before may still answer it.
             leg.early[frame.sequence_number] = skip
-        elif (settled := self._settle(skip)) is not None:
+            return
+        if (settled := self._settle(skip)) is not None:
             await self._inbox.put(settled)
+        self._end_if_finished()
 
     def _skipped(self, frame: frame_pb2.Frame, reason: SkipReason, detail: str) -> Skipped:
         """Return the client's own answer to a frame that no server answers."""
@@ -834,7 +838,8 @@ class DriveSession(VehicleSession):
             settled = self._settle(answer)
             if settled is not None:
                 await self._inbox.put(settled)
-            if self._of_no_use >= _MOST_OF_NO_USE:
+            self._end_if_finished()
+            if leg is self._leg and self._of_no_use >= _MOST_OF_NO_USE:
                 self._look_past(leg)
         else:
             self._inbox.put_notice(answer)
@@ -864,11 +869,9 @@ class DriveSession(VehicleSession):
         self._measure(answer, frame)
         self._settled.set()
         if frame.waiter is None:
-            self._loop.call_soon(self._end_if_finished)
             return answer
         if not frame.waiter.done():
             frame.waiter.set_result(answer)
-        self._end_if_finished()
         return None
 
     def _count_use(self, answer: FrameAnswer, found: tuple[GuardReason, ...]) -> None:
@@ -881,8 +884,15 @@ class DriveSession(VehicleSession):
             self._of_no_use += 1
 
     def _end_if_finished(self) -> None:
-        if self._is_finished and not len(self._ledger):
-            self._inbox.close()
+        if not self._is_finished or len(self._ledger):
+            return
+        self._inbox.close()
+        # Nothing is sent or awaited any more, so no server is kept or looked for.
+        for task in self._tasks:
+            task.cancel()
+        leg, self._leg = self._leg, None
+        if leg is not None:
+            self._retire(leg, is_clean=True)
 
     # Silence
 

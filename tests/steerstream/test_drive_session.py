@@ -1248,6 +1248,36 @@ async def test_it_ends_after_the_last_answer_where_it_was_finished():
             await session.send_frame(b"picture")
 
 
+async def test_one_that_is_finished_and_answered_leaves_its_server_and_tells_of_no_trouble(caplog):
+    caplog.set_level(logging.INFO, "steerstream")
+    fleet = Fleet(a=scripted(lambda at: [Reply(), Draining(60_000)]), b=FakeServer())
+    async with fleet.connect() as client, fleet.session(client, hand_over=PATIENT) as session:
+        sending = asyncio.create_task(session.send_frame(b"picture"))
+        await asyncio.gather(sending, session.finish())
+        answers = [answer async for answer in session]
+        assert [answer.sequence_number for answer in answers] == [0]
+        await until(lambda: re.search("session fake-.* ended$", caplog.text, re.MULTILINE))
+        assert fleet.states == ["driving"]
+    await asyncio.sleep(0)
+    assert fleet.states == ["driving", "closed"]
+    assert fleet.openings("b") == []
+
+
+async def test_one_that_is_finished_while_it_changes_its_server_looks_for_none_any_more():
+    fleet = Fleet(a=scripted(lambda at: [Draining(60_000), Reply()]), b=FakeServer())
+    fleet.slow = asyncio.Event()
+    async with fleet.connect() as client, fleet.session(client, hand_over=PATIENT) as session:
+        await session.request(b"picture")
+        await until(lambda: "b" in fleet.asked)
+        await session.finish()
+        assert [answer async for answer in session if isinstance(answer, Command)] == []
+        fleet.slow.set()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert fleet.states == ["driving", "degraded"]
+    assert fleet.openings("b") == []
+
+
 async def test_an_answer_that_does_not_come_in_time_leaves_it_alive():
     fleet = Fleet(a=scripted(lambda at: Drop() if at == 0 else Reply()))
     slow = HandOver(missing_answers=1000)

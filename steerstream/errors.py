@@ -172,7 +172,7 @@ class SessionProtocolError(SessionLost, ProtocolError):
 
 
 class AnswerTimeout(SteerstreamError, TimeoutError):
-    """A frame had no answer in time; the session may still be alive."""
+    """A frame had no answer in time; the session is alive."""
 
 
 class MediaError(SteerstreamError):

@@ -202,7 +202,7 @@ class VehicleSession(abc.ABC):
                 return await waiter
         except TimeoutError:
             raise AnswerTimeout(
-                f"a frame had no answer within {timeout_s:g} s; hold, or open a new session"
+                f"a frame had no answer within {timeout_s:g} s; hold, and go on"
             ) from None
 
     @abc.abstractmethod

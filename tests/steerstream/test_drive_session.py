@@ -1282,7 +1282,7 @@ async def test_an_answer_that_does_not_come_in_time_leaves_it_alive():
     fleet = Fleet(a=scripted(lambda at: Drop() if at == 0 else Reply()))
     slow = HandOver(missing_answers=1000)
     async with fleet.connect() as client, fleet.session(client, hand_over=slow) as session:
-        with pytest.raises(AnswerTimeout):
+        with pytest.raises(AnswerTimeout, match=r"within 0\.01 s; hold, and go on$"):
             await session.request(b"picture", timeout_s=0.01)
         assert isinstance(await session.request(b"picture"), Command)
 

@@ -81,6 +81,18 @@ def test_before_the_first_command_there_is_nothing_to_follow():
     assert safe.steering_wheel_angle_rad is None
 
 
+def test_a_release_says_what_was_wrong_with_the_last_answer_too():
+    guard = Guard(Bounds(lost_window_frames=10, max_lost_fraction=0.2))
+    drive(guard, 0, checksum_ok=False)
+    reasons = guard.safe_command(now(0)).reasons
+    assert reasons == (GuardReason.NO_COMMAND, GuardReason.CHECKSUM)
+    for number in range(1, 11):
+        drive(guard, number, checksum_ok=number == 1)
+    assert guard.is_lagging
+    reasons = guard.safe_command(now(10)).reasons
+    assert reasons == (GuardReason.LAGGING, GuardReason.CHECKSUM)
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

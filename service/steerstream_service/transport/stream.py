@@ -507,10 +507,11 @@ class DriveStream:
         self.lease.pictures.decoded(
             record.decode_cpu_ns, record.decode_estimate_ns, beside=record.is_decoded_beside
         )
-        if record.undecodable is None and record.image is not None:
+        if record.undecodable is not None:
+            if record.decode_cpu_ns < record.decode_forecast_ns:
+                self.lease.give_turn_back(time.monotonic_ns())
+        elif record.image is not None:  # None where the frame was answered in the meantime.
             self.lease.shape.used(*pictures.own_size(record.image, record.view_applied))
-        elif record.decode_cpu_ns < record.decode_forecast_ns:
-            self.lease.give_turn_back(time.monotonic_ns())
 
     def _given_up(self, record: FrameRecord) -> None:
         self.lease.give_turn_back(time.monotonic_ns())

@@ -34,6 +34,7 @@ from steerstream_service.domain import (
 from steerstream_service.engine.decode_queue import DecodeQueue
 from steerstream_service.engine.engine import Engine, deliver
 from steerstream_service.errors import IdleError, InvalidFieldError, NotOpenError, TakenOverError
+from steerstream_service.session.frame_stages import FrameRecord
 from steerstream_service.telemetry.observer import Observer
 from steerstream_service.transport import intake as intake_module
 from steerstream_service.transport import stream as stream_module
@@ -464,6 +465,17 @@ def next_turn_ns(lease, now_ns):
     told = lease.capacity.dear_turn(other, now_ns, 1.0)
     lease.capacity.give_turn_back(other, now_ns)
     return told.next_ns
+
+
+async def test_a_picture_whose_frame_was_answered_while_it_was_decoded_has_had_its_turn(opened):
+    run = await opened(FramePolicy.LATEST, rate_hz=20.0)
+    now_ns = time.monotonic_ns()
+    record = FrameRecord(0, 1, None, None, now_ns)
+    record.decode_forecast_ns = 10e6
+    run.lease.capacity.dear_turn(run.lease.claim, now_ns, record.decode_forecast_ns)
+    taken_ns = next_turn_ns(run.lease, now_ns)
+    run.stream._count_decoded(record)
+    assert next_turn_ns(run.lease, now_ns) == taken_ns
 
 
 @pytest.mark.parametrize("why", ["invalid", "no JPEG", "given up", "taken back", "gone"])

@@ -34,8 +34,8 @@ class DriveState(enum.Enum):
     """No server answers; the session is being opened elsewhere. The guard plays the horizon where
     there is one, then holds, and then releases."""
     LOST = "lost"
-    """It was given up: what sends raises, and so does the iterator. The guard holds and then
-    releases, as in any silence."""
+    """It was given up: what sends raises, and so does the iterator. The guard's action is
+    RELEASE."""
     CLOSED = "closed"
     """The vehicle closed it: what sends raises, the iterator ends, and the guard's action is
     RELEASE."""

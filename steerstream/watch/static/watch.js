@@ -551,12 +551,12 @@ function canvas(id) {
   return { pen, width, height };
 }
 
-/** Round up to 1, 2 or 5 times a power of ten. */
 /** A label of the metrics, such as server_stopped, for people. */
 function inWords(label) {
   return label.replaceAll("_", " ");
 }
 
+/** Round up to 1, 2 or 5 times a power of ten. */
 function niceMost(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].map((factor) => factor * power).find((most) => most >= value * 0.999);
